@@ -1,0 +1,1 @@
+"""A bench for optimizers in a notebook."""

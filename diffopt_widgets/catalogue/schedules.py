@@ -1,0 +1,199 @@
+"""Learning-rate schedules, warm-up and scaling, by OneTrainer's names and formulas, as pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+
+from diffopt_widgets.catalogue.schema import Option, ScheduleSpec
+from diffopt_widgets.catalogue.values import Interval
+
+
+def _constant(progress: float, cycles: float) -> float:
+    return 1.0
+
+
+def _linear(progress: float, cycles: float) -> float:
+    return 1.0 - progress
+
+
+def _cosine(progress: float, cycles: float) -> float:
+    return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def _cosine_with_restarts(progress: float, cycles: float) -> float:
+    return 0.5 * (1.0 + math.cos(2.0 * math.pi * cycles * progress))
+
+
+def _cosine_with_hard_restarts(progress: float, cycles: float) -> float:
+    if progress >= 1.0:
+        return 0.0
+    return 0.5 * (1.0 + math.cos(math.pi * ((cycles * progress) % 1.0)))
+
+
+def _rex(progress: float, cycles: float) -> float:
+    return (1.0 - progress) / (1.0 - 0.9 * progress)
+
+
+_SCHEDULES = (
+    ScheduleSpec(
+        "CONSTANT",
+        "Constant",
+        "The learning rate stays where it is after warm-up. Nothing forces the run to settle at its end.",
+        r"f(p) = 1",
+        _constant,
+        uses_min_factor=False,
+    ),
+    ScheduleSpec(
+        "LINEAR",
+        "Linear",
+        "Falls in a straight line from the full rate to the minimum. A plain, strong choice for a run of known length.",
+        r"f(p) = 1 - p",
+        _linear,
+    ),
+    ScheduleSpec(
+        "COSINE",
+        "Cosine",
+        "Stays high early, falls fastest in the middle and lands softly, so that details are learned at the end.",
+        r"f(p) = \tfrac12 (1 + \cos \pi p)",
+        _cosine,
+    ),
+    ScheduleSpec(
+        "COSINE_WITH_RESTARTS",
+        "Cosine with soft restarts",
+        "A wave: down to the minimum and smoothly up again, once per cycle. With a whole number of cycles it ends at the "
+        "full rate; use half cycles (0.5, 1.5) to end low.",
+        r"f(p) = \tfrac12 (1 + \cos 2 \pi c p)",
+        _cosine_with_restarts,
+        uses_cycles=True,
+    ),
+    ScheduleSpec(
+        "COSINE_WITH_HARD_RESTARTS",
+        "Cosine with hard restarts",
+        "Falls along a cosine and jumps back to the full rate at the start of each cycle; the jumps help to leave a poor "
+        "solution, and the last cycle ends at the minimum.",
+        r"f(p) = \tfrac12 (1 + \cos \pi (c p \bmod 1))",
+        _cosine_with_hard_restarts,
+        uses_cycles=True,
+    ),
+    ScheduleSpec(
+        "REX",
+        "REX",
+        "Keeps the rate high for most of the run and drops it steeply at the end; made for short budgets.",
+        r"f(p) = \frac{1 - p}{1 - 0.9\,p}",
+        _rex,
+    ),
+    ScheduleSpec(
+        "ADAFACTOR",
+        "Adafactor (relative step)",
+        "Leaves the rate to Adafactor itself: with relative_step it sets a rate that falls with the square root of the "
+        "step. It does nothing for any other optimizer.",
+        r"f(p) = 1",
+        _constant,
+        uses_min_factor=False,
+    ),
+)
+SCHEDULES: dict[str, ScheduleSpec] = {schedule.key: schedule for schedule in _SCHEDULES}
+"""Every schedule by key."""
+
+LR_SCALERS = ("NONE", "BATCH", "GRADIENT_ACCUMULATION", "BOTH")
+
+TRAINING_OPTIONS: tuple[Option, ...] = (
+    Option(
+        "schedule",
+        "Schedule",
+        "choice",
+        "How the learning rate changes over the run. Falling schedules let the weights settle; a constant one is easier "
+        "to stop and continue. For optimizers that estimate their own rate it is a factor on that estimate.",
+        choices=tuple(SCHEDULES),
+    ),
+    Option(
+        "warmup",
+        "Warm-up",
+        "float",
+        "Steps over which the rate rises from zero before the schedule begins; up to 1 it is a fraction of the whole run. "
+        "Longer is gentler on fresh weights and on Adam's first estimates; Prodigy and D-Adaptation warm up by themselves.",
+        domain=Interval(0),
+        soft=(0, 100),
+        unit="steps, or a fraction of the run when at most 1",
+    ),
+    Option(
+        "cycles",
+        "Cycles",
+        "float",
+        "How many waves a restarting schedule makes over the run. More cycles mean more, shorter restarts. Other schedules "
+        "ignore it.",
+        domain=Interval(0, low_open=True),
+        soft=(0.5, 8),
+    ),
+    Option(
+        "min_factor",
+        "Minimum factor",
+        "float",
+        "Where the schedule ends, as a fraction of the learning rate. 0 ends at rest; 0.1 keeps a tenth of the rate, so "
+        "that late steps still learn.",
+        domain=Interval(0, 1),
+        soft=(0, 1),
+    ),
+    Option(
+        "lr_scaler",
+        "Learning-rate scaler",
+        "choice",
+        "Multiplies the learning rate by the square root of the batch size, of the accumulated steps, or of both, so that "
+        "a rate found at batch 1 carries over. Leave it at NONE for optimizers that estimate their own rate.",
+        choices=LR_SCALERS,
+    ),
+)
+"""The options beside the optimizer's own that make up Settings, in the order of the panel."""
+
+TRAINING_DEFAULTS: dict[str, float | str] = {
+    "schedule": "CONSTANT",
+    "warmup": 0.0,
+    "cycles": 1.0,
+    "min_factor": 0.0,
+    "lr_scaler": "NONE",
+}
+
+
+def warmup_steps(warmup: float, steps: int) -> int:
+    """Warm-up in steps: a value up to 1 is a fraction of the run, a larger one is a number of steps.
+
+    >>> warmup_steps(0.1, 300), warmup_steps(20, 300), warmup_steps(1, 300), warmup_steps(0, 300)
+    (30, 20, 300, 0)
+    """
+    return int(warmup * steps) if warmup <= 1 else int(warmup)
+
+
+def schedule_factor(
+    schedule: str, step: int, steps: int, *, warmup: float = 0.0, cycles: float = 1.0, min_factor: float = 0.0
+) -> float:
+    """The factor on the learning rate at `step` (0 is the first step) of a run of `steps`.
+
+    During warm-up it is step / warm-up steps, so the first step has rate 0, as in OneTrainer. Past the end it stays at
+    its last value.
+
+    Raises:
+        KeyError: there is no such schedule.
+
+    >>> [round(schedule_factor("COSINE", step, 100, warmup=10), 3) for step in (0, 5, 10, 55, 100, 400)]
+    [0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
+    """
+    spec = SCHEDULES[schedule]
+    rising = warmup_steps(warmup, steps)
+    if step < rising:
+        return step / rising
+    falling = max(1, steps - rising)
+    factor = spec.factor(min(1.0, (step - rising) / falling), cycles)
+    if not spec.uses_min_factor:
+        return factor
+    return max(0.0, min_factor + (1.0 - min_factor) * factor)
+
+
+def lr_scale(scaler: str, batch_size: int, accumulation: int) -> float:
+    """The factor that a learning-rate scaler puts on the rate: the square root of what it counts.
+
+    >>> lr_scale("BOTH", 16, 4), lr_scale("BATCH", 16, 4), lr_scale("NONE", 16, 4)
+    (8.0, 4.0, 1.0)
+    """
+    batch = batch_size if scaler in {"BATCH", "BOTH"} else 1
+    accumulated = accumulation if scaler in {"GRADIENT_ACCUMULATION", "BOTH"} else 1
+    return math.sqrt(batch * accumulated)

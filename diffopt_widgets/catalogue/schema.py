@@ -1,0 +1,333 @@
+"""What the catalogue is made of: options, how an optimizer uses them, rules between them, and optimizers.
+
+Plain frozen data. Every other part of the package (panel, command line, exports, docs, tests) reads it from here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from diffopt_widgets.catalogue.values import Interval, Kind, Value, ValueProblem, format_value, shorten
+
+Values: TypeAlias = Mapping[str, Value]
+"""Every value of one Settings by name: `lr`, `schedule`, `warmup`, …, and the optimizer's own options."""
+
+_EMPTY: Mapping[str, Value] = MappingProxyType({})
+
+
+class Standing(Enum):
+    """Whether an option does anything for one optimizer, as seen in the installed back end."""
+
+    LIVE = "live"
+    INERT = "inert"  # accepted, changes nothing
+    UNAVAILABLE = "unavailable"  # the back end does not take it, or raises
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What an option is, whoever uses it.
+
+    `domain` is checked; `soft` is the range of the slider, on a logarithmic scale where `log` is set.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    help: str
+    domain: Interval | None = None
+    soft: tuple[float, float] | None = None
+    log: bool = False
+    choices: tuple[str, ...] = ()
+    nullable: bool = False
+    null_words: str = ""
+    """What leaving it empty means, for a nullable option: "√beta2", "no momentum"."""
+    unit: str = ""
+
+    def allowed(self) -> str:
+        """What may be written, in words."""
+        match self.kind:
+            case "bool":
+                words = "true or false"
+            case "choice":
+                words = "one of " + ", ".join(self.choices)
+            case "int" | "float":
+                words = self.domain.words() if self.domain else "any number"
+                words = f"a whole number, {words}" if self.kind == "int" else words
+        return f"{words}, or empty ({self.null_words})" if self.nullable else words
+
+    def check(self, value: object) -> Value:
+        """Return `value` as this option's own type.
+
+        Raises:
+            ValueProblem: it has another type or lies outside the domain.
+        """
+        if value is None:
+            if self.nullable:
+                return None
+            raise ValueProblem("a value is needed")
+        match self.kind:
+            case "bool":
+                if isinstance(value, bool):
+                    return value
+                raise ValueProblem(f"{shorten(repr(value))} is not true or false")
+            case "choice":
+                if isinstance(value, str) and value in self.choices:
+                    return value
+                raise ValueProblem(f"{shorten(repr(value))} is not one of the choices")
+            case "int" | "float":
+                return self._check_number(value)
+
+    def _check_number(self, value: object) -> Value:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueProblem(f"{shorten(repr(value))} is not a number")
+        try:
+            number: float = float(value)
+        except OverflowError:
+            raise ValueProblem("the number is too large") from None
+        if self.domain is not None and number not in self.domain:
+            raise ValueProblem(f"{shorten(format_value(value))} is outside the allowed range")
+        if self.kind == "float":
+            return number
+        if not number.is_integer():
+            raise ValueProblem(f"{format_value(value)} is not a whole number")
+        return int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """A condition on another option, with the words that explain it beside a greyed control."""
+
+    option: str
+    test: Literal["==", "!=", ">"]
+    value: Value
+
+    def holds(self, values: Values) -> bool:
+        """Whether the condition holds for these values."""
+        actual = values.get(self.option)
+        if self.test == "==":
+            return actual == self.value
+        if self.test == "!=":
+            return actual != self.value
+        return isinstance(actual, int | float) and isinstance(self.value, int | float) and actual > self.value
+
+    def words(self) -> str:
+        """Why the control is greyed: "only with weight_decay above 0"."""
+        if isinstance(self.value, bool):
+            on = self.value if self.test == "==" else not self.value
+            return f"only with {self.option} {'on' if on else 'off'}"
+        relation = {"==": "at", "!=": "other than", ">": "above"}[self.test]
+        return f"only with {self.option} {relation} {format_value(self.value)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A recommended value, and whose advice it is."""
+
+    value: Value
+    reason: str
+    source: str = "OneTrainer wiki"
+    words: str = ""
+    """The advice as given, where it is more than one value: "0.99 to 0.999"."""
+
+    def text(self) -> str:
+        """The recommended value as shown."""
+        return self.words or format_value(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How one optimizer takes an option.
+
+    `argument` is where the back end's constructor takes it: `"eps"`, `"betas[0]"`; None when it is not passed on.
+    """
+
+    option: Option
+    default: Value
+    argument: str | None
+    note: str = ""
+    """An extra sentence where the meaning differs for this optimizer."""
+    enabled_if: When | None = None
+    standing: Standing = Standing.LIVE
+    reason: str = ""
+    """Why it is inert or unavailable, and what would change that."""
+    requires: Literal["", "cuda", "distributed"] = ""
+    """What must be there before a value other than the default has an effect."""
+    advice: Advice | None = None
+    domain: Interval | None = None
+    """A narrower domain than the option's own, for this optimizer."""
+
+    @property
+    def name(self) -> str:
+        """The option's name."""
+        return self.option.name
+
+    def check(self, value: object) -> Value:
+        """Return `value` as the option's own type.
+
+        Raises:
+            ValueProblem: this optimizer cannot take it.
+        """
+        checked = self.option.check(value)
+        if self.domain is not None and isinstance(checked, int | float) and checked not in self.domain:
+            raise ValueProblem(f"{format_value(checked)} is outside the allowed range")
+        if self.standing is Standing.UNAVAILABLE and checked != self.default:
+            raise ValueProblem(f"not available: {self.reason}")
+        return checked
+
+    def allowed(self) -> str:
+        """What may be written, in words."""
+        if self.standing is Standing.UNAVAILABLE:
+            return f"only {format_value(self.default)}"
+        return self.domain.words() if self.domain is not None else self.option.allowed()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A constraint between options: the sentence that tells the user what to do, and the mend to offer."""
+
+    id: str
+    options: tuple[str, ...]
+    """The controls to mark."""
+    broken: Callable[[Values], bool]
+    message: str
+    mend: Mapping[str, Value] = _EMPTY
+    severity: Literal["error", "warning"] = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named set of values. What it does not name is the back end's own default."""
+
+    key: str
+    title: str
+    values: Mapping[str, Value]
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """An argument of the back end that the panel does not show, with the reason."""
+
+    argument: str
+    reason: str
+    value: Value = None
+    """What is passed for it; not passed at all when None. `"torch.float32"` stands for the dtype."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A paper or code that a reader can follow."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerSpec:
+    """One optimizer: what it is, which options it takes, and how to read the rate that it applies."""
+
+    key: str
+    title: str
+    family: str
+    summary: str
+    """Its idea in one or two sentences."""
+    formula: str
+    """The update in LaTeX."""
+    links: tuple[Link, ...]
+    target: str
+    """The class, imported late: `"prodigyopt:Prodigy"`."""
+    package: str
+    """The distribution that has it, as pip knows it."""
+    lr: Use
+    uses: tuple[Use, ...]
+    presets: tuple[Preset, ...]
+    rules: tuple[Rule, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+    rate: str = "group"
+    """Which reader of `training.effective_lr` knows the rate that a step applies."""
+    rate_words: str = "the group's learning rate"
+    """What the applied rate is, in words, for the axis and the docs."""
+    estimates_rate: bool = False
+    """Whether it keeps an estimate d of the rate, which the schedule only scales."""
+    state_bits: int = 32
+    state_names: tuple[str, ...] = ()
+    """The per-parameter state tensors that are kept in `state_bits`, by the back end's names."""
+    steps_each_tensor: bool = False
+    """Whether each tensor can be stepped on its own (no quantity is shared between tensors)."""
+
+    def use(self, name: str) -> Use:
+        """The use of one option by name (`lr` included). Raises KeyError when this optimizer has no such option."""
+        for use in (self.lr, *self.uses):
+            if use.name == name:
+                return use
+        raise KeyError(name)
+
+    def preset(self, key: str) -> Preset:
+        """One preset by key. Raises KeyError when there is none."""
+        for preset in self.presets:
+            if preset.key == key:
+                return preset
+        raise KeyError(key)
+
+    def arguments(self, lr: float, options: Values) -> dict[str, object]:
+        """The keyword arguments for the back end's constructor, tuples such as `betas` put together.
+
+        Only what the back end takes is passed; `Hidden` arguments with a value are included.
+        """
+        flat: dict[str, object] = {"lr": lr} if self.lr.argument else {}
+        tuples: dict[str, dict[int, object]] = {}
+        for use in self.uses:
+            if use.argument is None:
+                continue
+            name, index = split_argument(use.argument)
+            value = options.get(use.name, use.default)
+            if index is None:
+                flat[name] = value
+            else:
+                tuples.setdefault(name, {})[index] = value
+        for hidden in self.hidden:
+            if hidden.value is None:
+                continue
+            name, index = split_argument(hidden.argument)
+            if index is None:
+                flat[name] = hidden.value
+            else:
+                tuples.setdefault(name, {})[index] = hidden.value
+        for name, parts in tuples.items():
+            flat[name] = tuple(parts[index] for index in sorted(parts))
+        return flat
+
+
+_ARGUMENT = re.compile(r"(\w+)(?:\[(\d+)\])?")
+
+
+def split_argument(argument: str) -> tuple[str, int | None]:
+    """Split a keyword path: `"betas[1]"` gives `("betas", 1)`, `"eps"` gives `("eps", None)`."""
+    match = _ARGUMENT.fullmatch(argument)
+    if match is None:
+        raise ValueError(f"{argument!r} is not an argument path such as 'eps' or 'betas[0]'")
+    name, index = match.groups()
+    return name, None if index is None else int(index)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """One learning-rate schedule.
+
+    `factor(progress, cycles)` gives the factor on the learning rate, before the minimum factor is applied; `progress`
+    runs from 0 (end of warm-up) to 1 (end of the run).
+    """
+
+    key: str
+    title: str
+    summary: str
+    formula: str
+    factor: Callable[[float, float], float]
+    uses_cycles: bool = False
+    uses_min_factor: bool = True
+    links: tuple[Link, ...] = field(default=())

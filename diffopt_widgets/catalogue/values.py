@@ -1,0 +1,122 @@
+"""Option values: reading what a person typed, writing it back, and checking it against a domain."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Value: TypeAlias = float | int | bool | str | None
+Kind: TypeAlias = Literal["float", "int", "bool", "choice"]
+
+MAX_TEXT = 40
+"""Longest piece of a typed text that is repeated in a message."""
+
+
+class ValueProblem(ValueError):
+    """A value that an option cannot take; the message says what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A range of numbers.
+
+    >>> Interval(0, 1, high_open=True).words()
+    '0 ≤ value < 1'
+    >>> 1.0 in Interval(0, 1, high_open=True)
+    False
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+    infinite: bool = False
+    """Whether an infinite value is meaningful (Prodigy's `growth_rate`)."""
+
+    def __contains__(self, value: float) -> bool:
+        if math.isnan(value) or (math.isinf(value) and not self.infinite):
+            return False
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return above and below
+
+    def words(self) -> str:
+        """The range as a person would write it."""
+        left = "" if math.isinf(self.low) else f"{format_value(self.low)} {'<' if self.low_open else '≤'} "
+        right = "" if math.isinf(self.high) else f" {'<' if self.high_open else '≤'} {format_value(self.high)}"
+        words = f"{left}value{right}" if left or right else "any number"
+        return f"{words}, or inf" if self.infinite else words
+
+
+def format_value(value: Value) -> str:
+    """Write a value the short way that `parse_value` reads back.
+
+    >>> [format_value(v) for v in (1e-06, 0.9, 300.0, float("inf"), None, True)]
+    ['1e-6', '0.9', '300', 'inf', 'none', 'true']
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if value.is_integer() and abs(value) < 1e6:
+            return str(int(value))
+        text = repr(value)
+        mantissa, e, exponent = text.partition("e")
+        return f"{mantissa}e{int(exponent)}" if e else text
+    return str(value)
+
+
+def shorten(text: str) -> str:
+    """Cut a long typed text so that a message stays readable."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+
+
+def parse_value(kind: Kind, text: str, *, nullable: bool = False) -> Value:
+    """Read what a person typed into a control.
+
+    Numbers may be written `1e-4`, `.0001`, `1E-4`, `1_000` or `inf`; an empty text or `none` means "not set" where the
+    option allows it.
+
+    Raises:
+        ValueProblem: the text is not such a value; the message says what can be written.
+
+    >>> parse_value("float", " .9 "), parse_value("int", "1e3"), parse_value("float", "", nullable=True)
+    (0.9, 1000, None)
+    """
+    word = text.strip()
+    lowered = word.lower()
+    if lowered in {"", "none", "null"}:
+        if nullable:
+            return None
+        raise ValueProblem("a value is needed here" if kind != "float" else "a number is needed here, such as 1e-4")
+    if kind == "bool":
+        if lowered in {"true", "yes", "on", "1"}:
+            return True
+        if lowered in {"false", "no", "off", "0"}:
+            return False
+        raise ValueProblem(f"{shorten(word)!r} is neither true nor false")
+    if kind == "choice":
+        return word
+    return _parse_number(kind, word)
+
+
+def _parse_number(kind: Kind, word: str) -> float | int:
+    try:
+        if not word.isascii():
+            raise ValueError(word)
+        number = float(word)
+    except ValueError:
+        comma = " (write a point, not a comma)" if "," in word else ""
+        raise ValueProblem(f"{shorten(word)!r} is not a number{comma}; write 0.9, 1e-4 or inf") from None
+    if math.isinf(number) and "inf" not in word.lower():
+        raise ValueProblem(f"{shorten(word)} is too large for a number; write inf if no limit is meant")
+    if kind == "float":
+        return number
+    try:
+        return int(word)
+    except ValueError:
+        if number.is_integer():
+            return int(number)
+        raise ValueProblem(f"{shorten(word)!r} is not a whole number") from None

@@ -1,0 +1,267 @@
+"""Settings: one optimizer with its learning rate, schedule and options, frozen and validated."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule
+from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, shorten
+
+FORMAT = 1
+"""Version of the JSON that `Settings.to_json` writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with some settings."""
+
+    option: str
+    value: object
+    problem: str
+    allowed: str
+    todo: str = ""
+    mend: Mapping[str, Value] = MappingProxyType({})
+    """Values that would put it right, where there is a single way."""
+
+    def __str__(self) -> str:
+        value = "" if self.value is None else f" = {shorten(_words(self.value))}"
+        allowed = f" Allowed: {self.allowed}." if self.allowed else ""
+        todo = f" {self.todo}" if self.todo else ""
+        return f"{self.option}{value}: {self.problem}.{allowed}{todo}"
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; `faults` lists everything that is wrong with them at once."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(str(fault) for fault in faults))
+
+
+def _words(value: object) -> str:
+    return format_value(value) if isinstance(value, int | float | str) else repr(value)
+
+
+@dataclass(frozen=True, init=False, eq=True, repr=False)
+class Settings:
+    """An optimizer, its learning rate, its schedule and its options.
+
+    What is not given is the back end's own default. Every fault is reported at once.
+
+    Args:
+        optimizer: one of `list_optimizers()`.
+        lr: learning rate; None takes the back end's default.
+        schedule, warmup, cycles, min_factor, lr_scaler: see `catalogue.schedules.TRAINING_OPTIONS`.
+        options: the optimizer's own options by name.
+
+    Raises:
+        SettingsError: with one `Fault` for each thing that is wrong.
+
+    >>> s = Settings("PRODIGY", lr=1.0, schedule="COSINE", d_coef=0.5)
+    >>> s.options["d_coef"], s.replace(d_coef=1.2).options["d_coef"]
+    (0.5, 1.2)
+    >>> Settings("PRODIGY", d_coef=-1)
+    Traceback (most recent call last):
+    ...
+    diffopt_widgets.settings.SettingsError: d_coef = -1: -1 is outside the allowed range. Allowed: 0 < value.
+    """
+
+    optimizer: str
+    lr: float
+    schedule: str
+    warmup: float
+    cycles: float
+    min_factor: float
+    lr_scaler: str
+    options: Mapping[str, Value]
+
+    def __init__(
+        self,
+        optimizer: str,
+        lr: float | None = None,
+        schedule: str = "CONSTANT",
+        warmup: float = 0.0,
+        cycles: float = 1.0,
+        min_factor: float = 0.0,
+        lr_scaler: str = "NONE",
+        **options: Value,
+    ) -> None:
+        found = _find(optimizer)
+        given: dict[str, object] = {
+            "schedule": schedule,
+            "warmup": warmup,
+            "cycles": cycles,
+            "min_factor": min_factor,
+            "lr_scaler": lr_scaler,
+            **options,
+        }
+        if lr is not None:
+            given["lr"] = lr
+        values, faults = check_values(found, given)
+        if any(fault for fault in faults):
+            raise SettingsError(faults)
+        own = {use.name: values[use.name] for use in found.uses}
+        object.__setattr__(self, "optimizer", found.key)
+        object.__setattr__(self, "lr", values["lr"])
+        for name in TRAINING_DEFAULTS:
+            object.__setattr__(self, name, values[name])
+        object.__setattr__(self, "options", MappingProxyType(own))
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Settings.from_json, (self.to_json(),))
+
+    def __repr__(self) -> str:
+        changed = "".join(f", {name}={_literal(value)}" for name, value in self.changed().items() if name != "lr")
+        return f"Settings({self.optimizer!r}, lr={_literal(self.lr)}{changed})"
+
+    @property
+    def spec(self) -> OptimizerSpec:
+        """The catalogue's entry of this optimizer."""
+        return spec(self.optimizer)
+
+    def values(self) -> dict[str, Value]:
+        """Every value by name: learning rate, schedule and the optimizer's options."""
+        training: dict[str, Value] = {name: getattr(self, name) for name in TRAINING_DEFAULTS}
+        return {"lr": self.lr, **training, **self.options}
+
+    def changed(self) -> dict[str, Value]:
+        """The values that differ from the back end's defaults."""
+        defaults = default_values(self.spec)
+        return {name: value for name, value in self.values().items() if value != defaults[name]}
+
+    def replace(self, optimizer: str | None = None, **changes: Value) -> Settings:
+        """A copy with some values changed.
+
+        With another `optimizer`, learning rate and options start from that optimizer's defaults; the schedule is kept.
+        """
+        key = self.optimizer if optimizer is None else optimizer
+        kept: dict[str, Any] = self.values()
+        if key != self.optimizer:
+            kept = {name: kept[name] for name in TRAINING_DEFAULTS}
+        return Settings(key, **{**kept, **changes})
+
+    def warnings(self) -> tuple[Rule, ...]:
+        """What works but is probably not meant."""
+        return tuple(rule for rule in self.spec.rules if rule.severity == "warning" and rule.broken(self.values()))
+
+    def to_json(self) -> str:
+        """JSON with every value written out; infinity is the string "inf"."""
+        values = {name: _to_plain(value) for name, value in self.values().items()}
+        training = {name: values.pop(name) for name in ("lr", *TRAINING_DEFAULTS)}
+        return json.dumps({"format": FORMAT, "optimizer": self.optimizer, **training, "options": values})
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """Read what `to_json` wrote.
+
+        Raises:
+            SettingsError: it is not such JSON, comes from a newer version, or holds values that cannot be used.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(f"this is not JSON ({error})", "paste what to_json() wrote") from None
+        if not isinstance(data, dict) or not isinstance(data.get("optimizer"), str):
+            raise _unreadable("there is no optimizer in it", "paste what to_json() wrote")
+        version = data.pop("format", FORMAT)
+        if version != FORMAT:
+            todo = "update diffopt_widgets, or write it again with this version"
+            raise _unreadable(f"it has format {shorten(repr(version))}, this version reads format {FORMAT}", todo)
+        options = data.pop("options", {})
+        if not isinstance(options, dict):
+            raise _unreadable("options is not an object of names and values", "paste what to_json() wrote")
+        optimizer = data.pop("optimizer")
+        merged = {**data, **options}
+        if clash := {"optimizer", "self", "options"} & merged.keys():
+            raise _unreadable(f"{', '.join(sorted(clash))} stands where an option is expected", "remove it")
+        return cls(optimizer, **{name: _from_plain(value) for name, value in merged.items()})
+
+
+def preset(optimizer: str, key: str) -> Settings:
+    """The settings of a named preset, such as `preset("ADAFACTOR", "adaptive")`.
+
+    Raises:
+        SettingsError: there is no such optimizer or preset.
+    """
+    found = _find(optimizer)
+    try:
+        values: dict[str, Any] = dict(found.preset(key).values)
+    except KeyError:
+        keys = ", ".join(preset.key for preset in found.presets)
+        raise SettingsError((Fault("preset", key, f"{found.key} has no such preset", f"one of {keys}"),)) from None
+    return Settings(found.key, **values)
+
+
+def default_values(found: OptimizerSpec) -> dict[str, Value]:
+    """Every value by name as the back end has it, with no schedule."""
+    return {"lr": found.lr.default, **TRAINING_DEFAULTS, **{use.name: use.default for use in found.uses}}
+
+
+def check_values(found: OptimizerSpec, given: Mapping[str, object]) -> tuple[dict[str, Value], tuple[Fault, ...]]:
+    """Check values against the catalogue, without raising.
+
+    Returns:
+        Every value by name (a faulty or missing one at its default), and the faults. Rules are checked only when each
+        value by itself is right.
+    """
+    values, faults = default_values(found), []
+    training = {option.name: option for option in TRAINING_OPTIONS}
+    for name, value in given.items():
+        if name not in values:
+            faults.append(_unknown(found, name, value))
+            continue
+        taker = training[name] if name in training else found.use(name)
+        try:
+            values[name] = taker.check(value)
+        except ValueProblem as problem:
+            faults.append(Fault(name, value, str(problem), taker.allowed()))
+    if not faults:
+        faults = [
+            Fault(rule.options[0], values[rule.options[0]], rule.message, "", mend=rule.mend)
+            for rule in found.rules
+            if rule.severity == "error" and rule.broken(values)
+        ]
+    return values, tuple(faults)
+
+
+def _find(optimizer: object) -> OptimizerSpec:
+    keys = list_optimizers()
+    if isinstance(optimizer, str) and optimizer in keys:
+        return spec(optimizer)
+    close = difflib.get_close_matches(str(optimizer).upper(), keys, n=1)
+    todo = f"Did you mean {close[0]}?" if close else ""
+    raise SettingsError((Fault("optimizer", optimizer, "there is no such optimizer", ", ".join(keys), todo),))
+
+
+def _unknown(found: OptimizerSpec, name: str, value: object) -> Fault:
+    names = ["lr", *TRAINING_DEFAULTS, *(use.name for use in found.uses)]
+    close = difflib.get_close_matches(name, names, n=1)
+    todo = f"Did you mean {close[0]}?" if close else "Remove it."
+    return Fault(shorten(name), value, f"{found.key} has no such option", ", ".join(names), todo)
+
+
+def _unreadable(problem: str, todo: str) -> SettingsError:
+    return SettingsError((Fault("settings", None, f"cannot be read: {problem}", "", f"To mend it, {todo}."),))
+
+
+def _literal(value: Value) -> str:
+    return 'float("inf")' if isinstance(value, float) and math.isinf(value) else repr(value)
+
+
+def _to_plain(value: Value) -> Value:
+    return format_value(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def _from_plain(value: Any) -> Any:  # Any: whatever the JSON holds; Settings checks it
+    return float("inf") if value == "inf" else value

@@ -1,0 +1,70 @@
+"""What a task is: a small training problem that every optimizer meets in exactly the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a model makes from noise, as numbers that any front end can draw.
+
+    `values` has shape (n, 2) for points (about −2…2) and (n, height, width) in 0…1 for images.
+    """
+
+    kind: Literal["points", "images"]
+    values: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """A named part of the model, such as `text_encoder` or `unet`."""
+
+    name: str
+    params: tuple[torch.nn.Parameter, ...]
+
+
+class Problem(Protocol):
+    """A task made ready for one run: a freshly seeded model with its data on the device.
+
+    The same seed gives the same weights, and the same step the same batch, noise and time steps, whatever optimizer is
+    used and on whatever device.
+    """
+
+    groups: tuple[ParameterGroup, ...]
+
+    def loss(self, step: int, micro: int = 0) -> torch.Tensor:
+        """Training loss (a scalar on the device, with its graph) on batch number `step`, accumulation part `micro`."""
+        ...
+
+    def evaluate(self) -> torch.Tensor:
+        """Loss on the fixed evaluation set: a scalar on the device, without a graph."""
+        ...
+
+    def samples(self) -> Samples:
+        """What the model makes from a fixed noise now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of the bench."""
+
+    key: str
+    title: str
+    summary: str
+    """What is learned, and what to look for, in one or two sentences."""
+    steps: int
+    """A sensible length of a run."""
+    batch_size: int
+    lr: float
+    """A learning rate at which Adam trains well on it."""
+    build: Callable[[int, torch.device, int], Problem]
+    """Make it ready: `build(seed, device, batch_size)`."""
