@@ -6,13 +6,13 @@ import difflib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule
+from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values, no_values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, shorten
 
 FORMAT = 1
@@ -28,7 +28,7 @@ class Fault:
     problem: str
     allowed: str
     todo: str = ""
-    mend: Mapping[str, Value] = MappingProxyType({})
+    mend: Values = field(default_factory=no_values)
     """Values that would put it right, where there is a single way."""
 
     def __str__(self) -> str:

@@ -17,7 +17,10 @@ from diffopt_widgets.catalogue.values import Interval, Kind, Value, ValueProblem
 Values: TypeAlias = Mapping[str, Value]
 """Every value of one Settings by name: `lr`, `schedule`, `warmup`, …, and the optimizer's own options."""
 
-_EMPTY: Mapping[str, Value] = MappingProxyType({})
+
+def no_values() -> Values:
+    """An empty mapping that nobody can change, for the default of a field."""
+    return MappingProxyType({})
 
 
 class Standing(Enum):
@@ -195,7 +198,7 @@ class Rule:
     """The controls to mark."""
     broken: Callable[[Values], bool]
     message: str
-    mend: Mapping[str, Value] = _EMPTY
+    mend: Values = field(default_factory=no_values)
     severity: Literal["error", "warning"] = "error"
 
 
