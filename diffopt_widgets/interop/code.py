@@ -1,0 +1,103 @@
+"""Settings as the few lines of plain torch code that build the same optimizer and schedule."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from diffopt_widgets.catalogue.schedules import SCHEDULES, warmup_steps
+
+if TYPE_CHECKING:
+    from diffopt_widgets.settings import Settings
+
+_FACTORS = {
+    "LINEAR": "1 - p",
+    "COSINE": "0.5 * (1 + math.cos(math.pi * p))",
+    "COSINE_WITH_RESTARTS": "0.5 * (1 + math.cos(2 * math.pi * {cycles} * p))",
+    "COSINE_WITH_HARD_RESTARTS": "0.5 * (1 + math.cos(math.pi * ({cycles} * p % 1))) if p < 1 else 0.0",
+    "REX": "(1 - p) / (1 - 0.9 * p)",
+}
+
+
+def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accumulation: int = 1) -> str:
+    """Write plain torch code that needs `params` and gives `optimizer` and `scheduler`.
+
+    It uses the back end's own class and torch's LambdaLR, nothing of this package. Arguments that stand at the back
+    end's default are left out.
+
+    Args:
+        settings: what to write.
+        steps: length of the run that the schedule is spread over.
+        batch_size: counted by the learning-rate scaler.
+        accumulation: likewise.
+
+    >>> from diffopt_widgets import Settings
+    >>> print(to_python(Settings("PRODIGY", d_coef=0.5)))
+    from prodigyopt import Prodigy
+    <BLANKLINE>
+    optimizer = Prodigy(
+        params,
+        lr=1.0,
+        d_coef=0.5,
+    )
+    scheduler = None  # constant: the learning rate stays as it is
+    """
+    module, _, name = settings.spec.target.partition(":")
+    imports = [f"from {module} import {name}"]
+    arguments = _arguments(settings, batch_size, accumulation)
+    body = ["optimizer = " + name + "(", "    params,", *(f"    {key}={value}," for key, value in arguments), ")"]
+    schedule, needs = _schedule(settings, steps)
+    if any("torch." in value for _, value in arguments):
+        needs = ["import torch", *needs]
+    return "\n".join([*sorted(needs, key=lambda line: line.startswith("from")), *imports, "", *body, *schedule])
+
+
+def _arguments(settings: Settings, batch_size: int, accumulation: int) -> list[tuple[str, str]]:
+    from diffopt_widgets.catalogue.schedules import lr_scale
+
+    entry = settings.spec
+    lr = settings.lr * lr_scale(settings.lr_scaler, batch_size, accumulation)
+    wanted = entry.arguments(lr, settings.options)
+    plain = entry.arguments(entry.lr.default if isinstance(entry.lr.default, float) else lr, {})
+    always = {"lr", *(hidden.argument.split("[")[0] for hidden in entry.hidden if hidden.value is not None)}
+    noted = {use.argument.split("[")[0] for use in entry.uses if use.argument and use.default_differs}
+    return [
+        (key, _literal(value)) for key, value in wanted.items() if key in always | noted or plain.get(key) != value
+    ]
+
+
+def _schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:
+    rising = warmup_steps(settings.warmup, steps)
+    factor = _FACTORS.get(settings.schedule)
+    if factor is None and not rising:
+        why = "constant: the learning rate stays as it is" if settings.schedule == "CONSTANT" else "the optimizer's own"
+        return [f"scheduler = None  # {why}"], []
+    lines = ["", "", "def factor(step):"]
+    if rising:
+        lines += [f"    if step < {rising}:  # warm-up", f"        return step / {rising}"]
+    if factor is None:
+        lines += ["    return 1.0"]
+        needs = []
+    else:
+        falling = max(1, steps - rising)
+        start = f"(step - {rising})" if rising else "step"
+        lines += [f"    p = min(1.0, {start} / {falling})"]
+        text = factor.format(cycles=_literal(settings.cycles))
+        low = settings.min_factor if SCHEDULES[settings.schedule].uses_min_factor else 0.0
+        if low:
+            lines += [f"    f = {text}", f"    return {_literal(low)} + {_literal(1.0 - low)} * f"]
+        else:
+            lines += [f"    return max(0.0, {text})" if " if " not in text else f"    return {text}"]
+        needs = ["import math"] if "math." in text else []
+    call = ["", "", "scheduler = LambdaLR(optimizer, factor)  # scheduler.step() after each optimizer.step()"]
+    return lines + call, [*needs, "from torch.optim.lr_scheduler import LambdaLR"]
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_literal(part) for part in value) + ("," if len(value) == 1 else "") + ")"
+    if isinstance(value, float) and math.isinf(value):
+        return 'float("inf")'
+    if isinstance(value, str) and value.startswith("torch."):
+        return value
+    return repr(value)

@@ -1,0 +1,97 @@
+"""RunPlan: everything that a training run depends on, so that the same plan gives the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from diffopt_widgets.catalogue.schema import Option
+from diffopt_widgets.catalogue.values import Interval, ValueProblem
+from diffopt_widgets.settings import Fault, Settings, SettingsError
+
+PLAN_OPTIONS: Mapping[str, Option] = {
+    option.name: option
+    for option in (
+        Option(
+            "steps",
+            "Steps",
+            "int",
+            "Optimizer steps of the run. The schedule is spread over them.",
+            domain=Interval(1, 10_000_000),
+        ),
+        Option(
+            "batch_size",
+            "Batch size",
+            "int",
+            "Examples per batch. Larger is smoother and slower per step; empty takes the task's own.",
+            domain=Interval(1, 65_536),
+            nullable=True,
+            null_words="the task's own",
+        ),
+        Option(
+            "accumulation",
+            "Accumulation",
+            "int",
+            "Batches whose gradients are averaged before each step: a larger batch without its memory.",
+            domain=Interval(1, 1024),
+        ),
+        Option(
+            "seed",
+            "Seed",
+            "int",
+            "The same seed gives the same weights, batches and noise to every optimizer, so that runs can be compared.",
+            domain=Interval(0, 2**31 - 1),
+        ),
+        Option(
+            "device",
+            "Device",
+            "choice",
+            "Where to train. auto takes the GPU when there is one.",
+            choices=("auto", "cpu", "cuda", "mps"),
+        ),
+    )
+}
+"""The options of a plan by name, checked and explained like an optimizer's own."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One training run, described completely.
+
+    Raises:
+        SettingsError: with one `Fault` for each thing that is wrong.
+
+    >>> RunPlan(Settings("PRODIGY"), steps=0)
+    Traceback (most recent call last):
+    ...
+    diffopt_widgets.settings.SettingsError: steps = 0: 0 is outside the allowed range. Allowed: a whole number, 1 ≤ value ≤ 10000000.
+    """
+
+    settings: Settings
+    task: str = "digits"
+    steps: int = 300
+    batch_size: int | None = None
+    accumulation: int = 1
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        faults = []
+        for name, option in PLAN_OPTIONS.items():
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, option.check(value))
+            except ValueProblem as problem:
+                faults.append(Fault(name, value, str(problem), option.allowed()))
+        if faults:
+            raise SettingsError(tuple(faults))
+
+    def differences(self, other: RunPlan) -> dict[str, object]:
+        """What this plan has otherwise than `other`, by name, settings and options among them."""
+        mine, theirs = self.flat(), other.flat()
+        return {name: value for name, value in mine.items() if name not in theirs or theirs[name] != value}
+
+    def flat(self) -> dict[str, object]:
+        """Every value by name: optimizer, learning rate, options, task, steps, …"""
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "settings"}
+        return {"optimizer": self.settings.optimizer, **self.settings.values(), **own}

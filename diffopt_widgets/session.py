@@ -1,0 +1,128 @@
+"""Session: carries out runs one after the other on the kernel's own event loop, so that buttons answer meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from diffopt_widgets.runs import Run, carry_out
+
+SLICE_SECONDS = 0.05
+"""How long training may hold the event loop at a time."""
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """Runs in turn: `start`, `pause`, `resume`, `stop` only set flags, so any callback or thread may call them.
+
+    Args:
+        on_change: called on the event loop with a run when it has new records or another status.
+
+    Raises:
+        RuntimeError: there is no running event loop (a plain script: use `train()` there).
+    """
+
+    def __init__(self, on_change: Callable[[Run], None]) -> None:
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("there is no running event loop here, as in a notebook; use train() or sweep()") from None
+        self._on_change = on_change
+        self._waiting: deque[Run] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._paused = False
+        self._stopping = False
+        self.current: Run | None = None
+        """The run in progress."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is in progress, paused or waiting."""
+        return self.current is not None or bool(self._waiting)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the run in progress is asked to wait."""
+        return self._paused
+
+    def start(self, runs: Iterable[Run]) -> None:
+        """Carry out these runs after those that are waiting."""
+        self._waiting.extend(runs)
+        self._loop.call_soon_threadsafe(self._begin)
+
+    def pause(self) -> None:
+        """Let the run in progress wait after its current step."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Let a paused run go on."""
+        self._paused = False
+
+    def stop(self) -> None:
+        """End the run in progress after its current step, and drop those that wait."""
+        self._stopping = True
+        self._paused = False
+
+    async def wait(self) -> None:
+        """Return when nothing is in progress or waiting any more."""
+        while self.busy:
+            await asyncio.sleep(0.01)
+
+    def _begin(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = self._loop.create_task(self._work())
+
+    async def _work(self) -> None:
+        self._stopping = False
+        while self._waiting:
+            run = self.current = self._waiting.popleft()
+            try:
+                await self._carry_out(run)
+            except KeyboardInterrupt:  # "Interrupt kernel" means Stop; it must not end the event loop
+                self._stopping = True
+            finally:
+                self.current = None
+                self._tell(run)
+            if self._stopping:
+                self._drop_waiting()
+        self._paused = self._stopping = False
+
+    async def _carry_out(self, run: Run) -> None:
+        steps = carry_out(run, on_publish=self._tell)
+        self._tell(run)
+        slice_began = time.perf_counter()
+        try:
+            for _ in steps:
+                if self._paused and not self._stopping:
+                    await self._sit_out(run)
+                if self._stopping:
+                    return
+                if time.perf_counter() - slice_began >= SLICE_SECONDS:
+                    await asyncio.sleep(0)
+                    slice_began = time.perf_counter()
+        finally:
+            steps.close()
+
+    async def _sit_out(self, run: Run) -> None:
+        run.status = "paused"
+        self._tell(run)
+        while self._paused and not self._stopping:
+            await asyncio.sleep(0.02)
+        run.status = "running"
+        self._tell(run)
+
+    def _drop_waiting(self) -> None:
+        while self._waiting:
+            run = self._waiting.popleft()
+            run.status, run.message = "stopped", "Not started: stopped before its turn"
+            self._tell(run)
+
+    def _tell(self, run: Run) -> None:
+        try:
+            self._on_change(run)
+        except Exception:  # a fault in the display must not end the training
+            _log.exception("the display of %s failed", run.name)

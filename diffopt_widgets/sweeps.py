@@ -1,0 +1,61 @@
+"""Sweeps: the same run with some options varied, one after the other or in an executor's processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.runs import Run, finish, name_by_difference, vary
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from diffopt_widgets.settings import Settings
+
+
+def sweep(
+    settings: Settings,
+    over: Mapping[str, Sequence[Any]],
+    task: str = "digits",
+    steps: int = 300,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    batch_size: int | None = None,
+    accumulation: int = 1,
+    executor: Executor | None = None,
+    progress: bool = True,
+) -> list[Run]:
+    """Train every combination of the values in `over`, all from the same weights and on the same batches.
+
+    Args:
+        settings: what the runs have in common.
+        over: values to try by option name, such as `{"d_coef": [0.5, 1.0, 1.2]}`; several names give every combination.
+        task, steps, seed, device, batch_size, accumulation: as in `train`; they can be varied too.
+        executor: where to train; None trains in turn, a `ProcessPoolExecutor` side by side.
+        progress: whether to show a progress bar for each run.
+
+    Returns:
+        The runs in the order of the combinations, each named by what differs.
+
+    Raises:
+        SettingsError: a value cannot be used; nothing is trained then.
+    """
+    plans = vary(RunPlan(settings, task, steps, batch_size, accumulation, seed, device), over)
+    runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
+    if executor is None:
+        return _in_turn(runs, progress=progress)
+    return list(executor.map(_finish_quietly, runs))
+
+
+def _in_turn(runs: list[Run], *, progress: bool) -> list[Run]:
+    for run in runs:
+        finish(run, progress=progress)
+        if run.status == "stopped":
+            break
+    return runs
+
+
+def _finish_quietly(run: Run) -> Run:
+    return finish(run, progress=False)

@@ -1,0 +1,187 @@
+"""The training loop, as a generator: it yields one StepRecord per step and knows nothing of who reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.records import GROUPED, StepRecord
+from diffopt_widgets.tasks import get_task
+from diffopt_widgets.training.effective_lr import RateMeter
+from diffopt_widgets.training.factory import MissingBackend, build_optimizer, build_schedule
+
+if TYPE_CHECKING:
+    from diffopt_widgets.settings import Settings
+
+SMALL_MODEL = 2_000_000
+"""Parameters below which one CPU thread is faster than several (measured: 4 to 9 times on two contended cores)."""
+
+
+class Training:
+    """A plan made ready to run: a fresh model, its optimizer and its schedule, on their device.
+
+    Building it downloads nothing and draws from no global random state.
+
+    Args:
+        plan: what to train.
+        measure: whether to record the gradient norm beside loss and rates.
+
+    Raises:
+        KeyError: there is no such task.
+        MissingBackend: the optimizer's package or the device is not there.
+        SettingsError: the back end refuses the settings.
+    """
+
+    def __init__(self, plan: RunPlan, *, measure: bool = True) -> None:
+        task = get_task(plan.task)
+        self.plan = plan
+        self.device = find_device(plan.device)
+        self.batch_size = plan.batch_size or task.batch_size
+        self._measure = measure
+        self.problem = task.build(plan.seed, self.device, self.batch_size)
+        self._params = [p for group in self.problem.groups for p in group.params]
+        self.optimizer = build_optimizer(
+            plan.settings,
+            [{"params": list(group.params)} for group in self.problem.groups],
+            batch_size=self.batch_size,
+            accumulation=plan.accumulation,
+        )
+        self.schedule = build_schedule(plan.settings, self.optimizer, plan.steps)
+        self.group_names = tuple(group.name for group in self.problem.groups)
+        self._few_threads = self.device.type == "cpu" and sum(p.numel() for p in self._params) < SMALL_MODEL
+
+    def steps(self) -> Iterator[StepRecord]:
+        """Train, yielding a record after each step. Losses and norms may still be tensors on the device."""
+        meter = RateMeter(self.optimizer)
+        seconds = 0.0
+        for step in range(self.plan.steps):
+            began = time.perf_counter()
+            with self.compute():
+                record = self._step(step, meter)
+            seconds += time.perf_counter() - began
+            yield replace(record, seconds=seconds)
+
+    def _step(self, step: int, meter: RateMeter) -> StepRecord:
+        loss = self._backward(step)
+        grad_norm = self._grad_norm() if self._measure else None
+        lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
+        meter.before()
+        self.optimizer.step()
+        applied = meter.after()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return StepRecord(step + 1, 0.0, loss, lr, applied, meter.d(), meter.d_hat(), grad_norm)
+
+    def _backward(self, step: int) -> torch.Tensor:
+        parts = self.plan.accumulation
+        total = self.problem.loss(step) / parts
+        total.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        total = total.detach()
+        for micro in range(1, parts):
+            part = self.problem.loss(step, micro) / parts
+            part.backward()  # type: ignore[no-untyped-call]
+            total = total + part.detach()
+        return total
+
+    def _grad_norm(self) -> torch.Tensor:
+        grads = [p.grad for p in self._params if p.grad is not None]
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+
+    def evaluate(self) -> float:
+        """Loss on the fixed evaluation set; waits for the device."""
+        with self.compute():
+            return float(self.problem.evaluate())
+
+    @contextlib.contextmanager
+    def compute(self) -> Iterator[None]:
+        """Small models run on one CPU thread; the user's own number of threads is restored at once."""
+        if not self._few_threads:
+            yield
+            return
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def stream(
+    settings: Settings,
+    task: str = "digits",
+    steps: int = 300,
+    *,
+    batch_size: int | None = None,
+    accumulation: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+) -> Iterator[StepRecord]:
+    """Train and yield a `StepRecord` after each step; its values are numbers, so reading waits for the device.
+
+    Raises:
+        SettingsError: something in the arguments cannot be used.
+        KeyError: there is no such task.
+
+    >>> from diffopt_widgets import Settings
+    >>> losses = [record.loss for record in stream(Settings("ADAMW", lr=1e-3), task="swiss_roll", steps=3)]
+    >>> len(losses)
+    3
+    """
+    training = Training(RunPlan(settings, task, steps, batch_size, accumulation, seed, device))
+    for record in training.steps():
+        yield from fetch([record])
+
+
+def fetch(records: Sequence[StepRecord]) -> list[StepRecord]:
+    """The same records with every tensor turned into a number, copied from the device all at once."""
+    waiting: list[torch.Tensor] = []
+
+    def number(value: object) -> object:
+        """Remember a tensor by its place; numbers pass."""
+        if isinstance(value, torch.Tensor):
+            waiting.append(value.detach().reshape(()).to(torch.float32))
+            return _Place(len(waiting) - 1)
+        return value
+
+    names = [field.name for field in fields(StepRecord)]
+    rows = [
+        {
+            name: tuple(number(part) for part in value) if name in GROUPED else number(value)
+            for name in names
+            if (value := getattr(record, name)) is not None
+        }
+        for record in records
+    ]
+    values: list[float] = torch.stack(waiting).tolist() if waiting else []
+
+    def settled(value: object) -> object:
+        if isinstance(value, tuple):
+            return tuple(settled(part) for part in value)
+        return values[value] if isinstance(value, _Place) else value
+
+    return [StepRecord(**{name: settled(value) for name, value in row.items()}) for row in rows]  # type: ignore[arg-type]
+
+
+class _Place(int):
+    """Where a fetched value will be."""
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name; "auto" takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        MissingBackend: the device is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, found in there.items() if found))
+    if not there.get(name, False):
+        found = ", ".join(kind for kind, is_there in there.items() if is_there)
+        raise MissingBackend(f"there is no device {name!r} here; there is {found}. To mend it: choose auto or {found}")
+    return torch.device(name)
