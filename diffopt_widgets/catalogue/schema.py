@@ -163,6 +163,8 @@ class Use:
     advice: Advice | None = None
     domain: Interval | None = None
     """A narrower domain than the option's own, for this optimizer."""
+    mended: bool = False
+    """Whether `default` is ours, because the back end has none or raises at its own; `note` says so."""
 
     @property
     def name(self) -> str:
