@@ -87,18 +87,20 @@ def parse_value(kind: Kind, text: str, *, nullable: bool = False) -> Value:
     """
     word = text.strip()
     lowered = word.lower()
+    if kind == "choice" and word and not nullable:
+        return word  # NONE is a choice of its own
     if lowered in {"", "none", "null"}:
         if nullable:
             return None
         raise ValueProblem("a value is needed here" if kind != "float" else "a number is needed here, such as 1e-4")
+    if kind == "choice":
+        return word
     if kind == "bool":
         if lowered in {"true", "yes", "on", "1"}:
             return True
         if lowered in {"false", "no", "off", "0"}:
             return False
         raise ValueProblem(f"{shorten(word)!r} is neither true nor false")
-    if kind == "choice":
-        return word
     return _parse_number(kind, word)
 
 

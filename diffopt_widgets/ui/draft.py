@@ -1,0 +1,296 @@
+"""What a person has typed into the form, as plain data: no widgets here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schema import Advice, OptimizerSpec, Option, Rule, Use, Values
+from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, parse_value
+from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, default_values
+
+Texts = Mapping[str, str]
+TRAINING = {option.name: option for option in TRAINING_OPTIONS}
+
+
+def text_of(value: Value) -> str:
+    """How a control shows a value: as typed by the shortest way, empty for None.
+
+    >>> text_of(1e-5), text_of(None), text_of(True)
+    ('1e-5', '', 'true')
+    """
+    return "" if value is None else format_value(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """The texts in the controls, and what follows from them.
+
+    The learning rate and the optimizer's options are remembered for each optimizer. Schedule, warm-up, cycles, minimum
+    factor and scaler are shared: they belong to the run, and stay when one compares optimizers.
+
+    Nothing here raises for a text, whatever it is: a wrong one becomes an entry of `errors`, and `last_good` keeps the
+    last value that was right.
+
+    >>> draft = Draft.begin("PRODIGY").type("d_coef", "0.5").type("beta1", "1,0")
+    >>> draft.errors
+    {'beta1': "'1,0' is not a number (write a point, not a comma); write 0.9, 1e-4 or inf. Allowed: 0 ≤ value < 1."}
+    >>> draft.last_good
+    Settings('PRODIGY', lr=1.0, d_coef=0.5)
+    """
+
+    last_good: Settings
+    """What the controls say, with the last right value wherever a text is wrong; always valid."""
+    optimizer: str
+    own: Mapping[str, Texts]
+    """By optimizer: what was typed for its learning rate and options. What is absent is at its default."""
+    shared: Texts
+    """What was typed for the training options."""
+    good: Mapping[str, Settings]
+    """By optimizer: its last valid settings."""
+
+    @classmethod
+    def begin(cls, settings: Settings | str) -> Draft:
+        """A draft that shows some settings, or the defaults of an optimizer.
+
+        Raises:
+            SettingsError: there is no such optimizer.
+        """
+        if isinstance(settings, str):
+            if settings not in list_optimizers():
+                Settings(settings)
+            settings = _first_valid(spec(settings)) or Settings(settings)
+        return cls(settings, settings.optimizer, {}, {}, {}).show(settings)
+
+    @property
+    def spec(self) -> OptimizerSpec:
+        """The catalogue's entry of the optimizer that is shown."""
+        return spec(self.optimizer)
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """The text of every control, in the order of the catalogue."""
+        typed = {**self.own.get(self.optimizer, {}), **self.shared}
+        return {name: typed.get(name, text_of(value)) for name, value in default_values(self.spec).items()}
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """The value of every control; the last right one where the text is wrong."""
+        return self._read[0]
+
+    @property
+    def faults(self) -> dict[str, Fault]:
+        """What is wrong, by the control to mark; one fault for each."""
+        return self._read[1]
+
+    @cached_property
+    def errors(self) -> dict[str, str]:
+        """What is wrong, by the control to mark, in words."""
+        return {name: _message(fault) for name, fault in self.faults.items()}
+
+    @cached_property
+    def warnings(self) -> dict[str, str]:
+        """What works but is probably not meant, by control; none while something is wrong."""
+        if self.faults:
+            return {}
+        found: dict[str, str] = {}
+        for rule in self._broken("warning"):
+            found.setdefault(rule.options[0], rule.message)
+        return found
+
+    @cached_property
+    def mends(self) -> dict[str, Values]:
+        """The values that would put an error or a warning right, by control, where there is a single way."""
+        found = {name: fault.mend for name, fault in self.faults.items() if fault.mend}
+        if not self.faults:
+            for rule in self._broken("warning"):
+                if rule.mend and self.warnings.get(rule.options[0]) == rule.message:
+                    found.setdefault(rule.options[0], rule.mend)
+        return found
+
+    @cached_property
+    def related(self) -> frozenset[str]:
+        """The controls that take part in a clash, beside the one that carries its message."""
+        return frozenset(name for rule in self._broken("error") for name in rule.options[1:]) - self.faults.keys()
+
+    @cached_property
+    def changed(self) -> frozenset[str]:
+        """The controls that are not at the back end's default."""
+        defaults = default_values(self.spec)
+        faulty = {name for name in self.faults if self.texts[name] != text_of(defaults[name])}
+        return frozenset(faulty | {name for name, value in self.values.items() if value != defaults[name]})
+
+    @cached_property
+    def greyed(self) -> dict[str, str]:
+        """The controls that have no say now, with the reason."""
+        schedule = SCHEDULES.get(str(self.values["schedule"]))
+        found = {}
+        if schedule and not schedule.uses_cycles:
+            found["cycles"] = f"the {schedule.title} schedule has no cycles"
+        if schedule and not schedule.uses_min_factor:
+            found["min_factor"] = f"the {schedule.title} schedule does not fall"
+        for use in (self.spec.lr, *self.spec.uses):
+            if use.enabled_if and not use.enabled_if.holds(self.values):
+                found[use.name] = use.enabled_if.words()
+        return {name: why for name, why in found.items() if name not in self.faults}
+
+    @property
+    def settings(self) -> Settings | None:
+        """The settings that the controls say; None while something is wrong."""
+        return None if self.faults else self.last_good
+
+    @property
+    def preset(self) -> str:
+        """The key of the preset that the controls show, "" when it is none of them."""
+        if self.faults:
+            return ""
+        return next((preset.key for preset in self.spec.presets if self._shows(preset.values)), "")
+
+    def taker(self, name: str) -> Option | Use:
+        """What takes the value of one control.
+
+        Raises:
+            KeyError: this optimizer has no such control; the message lists those that there are.
+        """
+        if name not in self.texts:
+            raise KeyError(f"{self.optimizer} has no option {name!r}; there are {', '.join(self.texts)}")
+        return TRAINING[name] if name in TRAINING else self.spec.use(name)
+
+    def type(self, name: str, text: str) -> Draft:
+        """What follows from typing a text into one control."""
+        self.taker(name)
+        return self.put({name: text})
+
+    def put(self, texts: Texts) -> Draft:
+        """What follows from typing into several controls at once; names must be controls of this optimizer."""
+        shared = {name: text for name, text in texts.items() if name in TRAINING}
+        own = {name: text for name, text in texts.items() if name not in TRAINING}
+        mine = {**self.own.get(self.optimizer, {}), **own}
+        return _settled(replace(self, own={**self.own, self.optimizer: mine}, shared={**self.shared, **shared}))
+
+    def reset(self, name: str) -> Draft:
+        """One control back at the back end's default."""
+        self.taker(name)
+        return self.put({name: text_of(default_values(self.spec)[name])})
+
+    def advise(self, name: str) -> Draft:
+        """One control at its recommended value; unchanged when none is recommended."""
+        advice = self.advice(name)
+        return self.put({name: text_of(advice.value)}) if advice else self
+
+    def mend(self, name: str) -> Draft:
+        """The mend that is offered for one control, done; unchanged when none is."""
+        self.taker(name)
+        known = {other: value for other, value in self.mends.get(name, {}).items() if other in self.texts}
+        return self.put({other: text_of(value) for other, value in known.items()})
+
+    def load(self, preset: str) -> Draft:
+        """A preset of this optimizer. The schedule stays as it is where the preset does not name one.
+
+        Raises:
+            KeyError: there is no such preset.
+        """
+        values = self.spec.preset(preset).values
+        draft = replace(self, own={**self.own, self.optimizer: {}})
+        return draft.put({name: text_of(value) for name, value in values.items()})
+
+    def choose(self, optimizer: str) -> Draft:
+        """Another optimizer, with what was last typed for it.
+
+        Raises:
+            KeyError: there is no such optimizer.
+        """
+        found = spec(optimizer)
+        draft = replace(self, optimizer=optimizer)
+        if optimizer not in self.own:
+            start = _first_valid(found)
+            changed = start.changed() if start else {}
+            texts = {name: text_of(value) for name, value in changed.items() if name not in TRAINING}
+            draft = replace(draft, own={**self.own, optimizer: texts})
+        return _settled(draft)
+
+    def show(self, settings: Settings) -> Draft:
+        """Some settings in the controls; a text that already says the value is left as it was typed."""
+        draft = replace(self, optimizer=settings.optimizer)
+        same = {name for name, value in draft.values.items() if settings.values()[name] == value} - draft.faults.keys()
+        texts = {name: text_of(value) for name, value in settings.values().items() if name not in same}
+        return replace(draft.put(texts), last_good=settings, good={**self.good, settings.optimizer: settings})
+
+    def advice(self, name: str) -> Advice | None:
+        """The recommendation for one control, if there is one."""
+        taker = self.taker(name)
+        return taker.advice if isinstance(taker, Use) else None
+
+    @cached_property
+    def _read(self) -> tuple[dict[str, Value], dict[str, Fault]]:
+        values, faults = self._defaults_now(), {}
+        for name, text in self.texts.items():
+            taker = self.taker(name)
+            option = taker.option if isinstance(taker, Use) else taker
+            try:
+                values[name] = taker.check(parse_value(option.kind, text, nullable=option.nullable))
+            except ValueProblem as problem:
+                faults[name] = Fault(name, text, str(problem), taker.allowed())
+        for fault in check_values(self.spec, values)[1]:
+            faults.setdefault(fault.option, fault)
+        return values, faults
+
+    def _defaults_now(self) -> dict[str, Value]:
+        """What stands in for a text that is wrong: the last right value."""
+        defaults = default_values(self.spec)
+        shared = {name: getattr(self.last_good, name) for name in TRAINING_DEFAULTS}
+        remembered = self.good.get(self.optimizer)
+        return {**defaults, **(remembered.values() if remembered else {}), **shared}
+
+    def _broken(self, severity: str) -> list[Rule]:
+        return [rule for rule in self.spec.rules if rule.severity == severity and rule.broken(self.values)]
+
+    def _shows(self, preset: Values) -> bool:
+        expected = {**default_values(self.spec), **preset}
+        asked = [name for name in expected if name in preset or name not in TRAINING]
+        return all(self.values[name] == expected[name] for name in asked)
+
+
+def _message(fault: Fault) -> str:
+    problem = fault.problem if fault.problem.endswith((".", "?", "!")) else f"{fault.problem}."
+    allowed = f" Allowed: {fault.allowed}." if fault.allowed else ""
+    todo = f" {fault.todo}" if fault.todo else ""
+    return f"{problem}{allowed}{todo}"
+
+
+def _settled(draft: Draft) -> Draft:
+    """The same draft with `last_good` brought up to date."""
+    good = _best(draft)
+    return replace(draft, last_good=good, good={**draft.good, draft.optimizer: good}) if good else draft
+
+
+def _best(draft: Draft) -> Settings | None:
+    """What the controls say if that is valid, or else the nearest that was: remembered, or a start of this optimizer."""
+    if settings := _valid(draft.optimizer, draft.values):
+        return settings
+    near = draft.good.get(draft.optimizer) or _first_valid(draft.spec)
+    if near is None:
+        return None
+    training = {name: draft.values[name] for name in TRAINING_DEFAULTS}
+    return _valid(draft.optimizer, {**near.values(), **training}) or near
+
+
+def _valid(optimizer: str, values: Mapping[str, Any]) -> Settings | None:
+    try:
+        return Settings(optimizer, **values)
+    except SettingsError:
+        return None
+
+
+def _first_valid(found: OptimizerSpec) -> Settings | None:
+    """The defaults, mended where a rule offers it, or else the first preset that can be used."""
+    values: dict[str, Any] = default_values(found)
+    for _ in found.rules:
+        mend = {name: value for fault in check_values(found, values)[1] for name, value in fault.mend.items()}
+        values |= {name: value for name, value in mend.items() if name in values}
+    starts = (values, *(dict(preset.values) for preset in found.presets))
+    return next((settings for start in starts if (settings := _valid(found.key, start))), None)
