@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import torch
     from numpy.typing import NDArray
@@ -21,6 +22,8 @@ class Samples:
 
     kind: Literal["points", "images"]
     values: NDArray[np.float32]
+    labels: NDArray[np.int64] | None = None
+    """The label that each was made for, shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Problem(Protocol):
         ...
 
     def samples(self) -> Samples:
-        """What the model makes from a fixed noise now."""
+        """Make examples with the model as it is now, from a fixed noise."""
         ...
 
 

@@ -1,0 +1,144 @@
+"""Learning to predict noise: the schedule, the loss, the fixed evaluation set and the sampler that every task shares.
+
+Denoising diffusion (Ho, Jain and Abbeel, 2020) with the cosine schedule of Nichol and Dhariwal (2021); samples by DDIM
+(Song, Meng and Ermon, 2020).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch.nn import functional
+
+from diffopt_widgets.tasks.seeds import generator
+from diffopt_widgets.tasks.task import Samples
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from diffopt_widgets.tasks.networks import Conditioned
+
+TIMES = 1000
+"""Number of time steps, from almost clean (0) to almost nothing but noise."""
+
+SAMPLING_STEPS = 20
+EVALUATION_SIZE = 1024
+
+_BATCH, _EVALUATION, _SAMPLES = 1, 2, 3
+"""What random numbers are drawn for: it keeps their streams apart."""
+
+
+def signal(times: int = TIMES) -> Tensor:
+    """How much of the data is left at each time step: √ᾱ of the cosine schedule, shape (times,), falling from 1 to 0."""
+    t = (torch.arange(times, dtype=torch.float64) + 1) / times
+    alpha_bar = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
+    return alpha_bar.clamp(1e-5, 1.0).sqrt().float()
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a task brings, on the CPU: data of shape (n, …) and one whole number as label for each."""
+
+    data: Tensor
+    labels: Tensor
+
+
+class Denoising:
+    """A `Problem`: a model that learns to tell the noise in data, on one device.
+
+    Args:
+        model: its freshly seeded network, on the CPU.
+        train, held_out: what it learns from, and other examples of the same kind to evaluate it on.
+        kind: how its samples are to be drawn.
+        drawn: the labels of those samples, one each.
+        seed: batches, noise and time steps follow from it, from the step and from nothing else.
+        device: where the model and the data go, once.
+        batch_size: examples per batch.
+
+    """
+
+    def __init__(
+        self,
+        model: Conditioned,
+        *,
+        train: Examples,
+        held_out: Examples,
+        kind: Literal["points", "images"],
+        drawn: Sequence[int],
+        seed: int,
+        device: torch.device,
+        batch_size: int,
+    ) -> None:
+        self.model = model.to(device)
+        self.groups = self.model.groups()
+        self._kind = kind
+        self._seed = seed
+        self._batch_size = batch_size
+        self._shape = train.data.shape[1:]
+        self._size = len(train.data)
+        self._train = Examples(train.data.to(device), train.labels.to(device))
+        self._signal = signal().to(device)
+        self._noise = (1 - signal() ** 2).sqrt().to(device)
+        self._limit = float(train.data.abs().max())
+        self._evaluation = self._evaluation_set(held_out)
+        self._drawn = torch.tensor(drawn)
+
+    def loss(self, step: int, micro: int = 0) -> Tensor:
+        """Mean squared error of the predicted noise on batch `step`, part `micro`: a scalar on the device."""
+        random = generator(_BATCH, self._seed, step, micro)
+        index = self._moved(torch.randint(self._size, (self._batch_size,), generator=random))
+        times = self._moved(torch.randint(TIMES, (self._batch_size,), generator=random))
+        noise = self._moved(torch.randn((self._batch_size, *self._shape), generator=random))
+        return self._error(self._train.data[index], self._train.labels[index], times, noise)
+
+    @torch.no_grad()
+    def evaluate(self) -> Tensor:
+        """Give the same error on a fixed set that no seed changes: a scalar on the device."""
+        return self._error(*self._evaluation)
+
+    @torch.no_grad()
+    def samples(self) -> Samples:
+        """Make examples from a fixed noise in `SAMPLING_STEPS` steps of DDIM; waits for the device."""
+        labels = self._moved(self._drawn)
+        x = self._moved(torch.randn((len(self._drawn), *self._shape), generator=generator(_SAMPLES)))
+        times = [round(i * (TIMES - 1) / (SAMPLING_STEPS - 1)) for i in reversed(range(SAMPLING_STEPS))]
+        clean = x
+        for time, following in zip(times, [*times[1:], None], strict=True):
+            at = torch.full_like(labels, time)
+            clean = (x - self._noise[time] * self._predict(x, at, labels)) / self._signal[time]
+            clean = clean.clamp(-self._limit, self._limit)
+            if following is not None:
+                noise = (x - self._signal[time] * clean) / self._noise[time]
+                x = self._signal[following] * clean + self._noise[following] * noise
+        values = clean.float().cpu()
+        if self._kind == "images":
+            values = (values / self._limit + 1) / 2
+        return Samples(self._kind, values.numpy(), self._drawn.numpy())
+
+    def _evaluation_set(self, held_out: Examples) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        random = generator(_EVALUATION)
+        index = torch.arange(EVALUATION_SIZE) % len(held_out.data)
+        times = (torch.randperm(EVALUATION_SIZE, generator=random) * TIMES + TIMES // 2) // EVALUATION_SIZE
+        noise = torch.randn((EVALUATION_SIZE, *self._shape), generator=random)
+        data, labels = held_out.data[index], held_out.labels[index]
+        return self._moved(data), self._moved(labels), self._moved(times), self._moved(noise)
+
+    def _error(self, data: Tensor, labels: Tensor, times: Tensor, noise: Tensor) -> Tensor:
+        each = (-1,) + (1,) * len(self._shape)
+        x = self._signal[times].view(each) * data + self._noise[times].view(each) * noise
+        return functional.mse_loss(self._predict(x, times, labels), noise)
+
+    def _predict(self, x: Tensor, times: Tensor, labels: Tensor) -> Tensor:
+        predicted: Tensor = self.model(x, times / TIMES, labels)
+        return predicted
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """On the device; through pinned memory where that lets the CPU run on without waiting."""
+        if self._signal.device.type == "cuda":
+            return tensor.pin_memory().to(self._signal.device, non_blocking=True)
+        return tensor.to(self._signal.device)

@@ -1,0 +1,154 @@
+"""The two small networks that learn to predict noise, each in two parts: `text_encoder` (the label) and `unet` (the rest).
+
+Every tensor starts at random, biases too, and no norm has weights of its own: LAMB and LARS scale a tensor's update by
+the tensor's own size, so one that starts at zero would never train.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diffopt_widgets.tasks.task import ParameterGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONDITION = 64
+"""Width of the vector that tells the network the time step and the label."""
+
+_Network = TypeVar("_Network", bound=nn.Module)
+
+
+def seeded(make: Callable[[], _Network], generator: torch.Generator) -> _Network:
+    """Make a network on the CPU with torch's default initialisation, drawn from `generator` alone.
+
+    It is made without memory first and filled afterwards, so the global generator is neither used nor moved, whatever
+    other threads do meanwhile.
+    """
+    with torch.device("meta"):
+        network = make()
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        for module in network.modules():
+            _fill(module, generator)
+    return network
+
+
+def _fill(module: nn.Module, generator: torch.Generator) -> None:
+    if isinstance(module, nn.Embedding):
+        module.weight.normal_(generator=generator)
+    elif isinstance(module, nn.Linear | nn.Conv2d):
+        bound = 1 / math.sqrt(module.weight[0].numel())
+        for parameter in module.parameters(recurse=False):
+            parameter.uniform_(-bound, bound, generator=generator)
+    elif any(True for _ in module.parameters(recurse=False)):
+        raise TypeError(f"no initialisation is written for {type(module).__name__}")
+
+
+def waves(x: Tensor, lowest: float, ratio: float, count: int) -> Tensor:
+    """Sines and cosines of the last dimension at `count` frequencies: (..., n) becomes (..., 2 · n · count)."""
+    frequencies = lowest * ratio ** torch.arange(count, device=x.device)
+    angles = (x.unsqueeze(-1) * frequencies).flatten(-2)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class Conditioned(nn.Module):
+    """A network with its two parts: `text_encoder` turns labels into vectors, `unet` predicts the noise with them."""
+
+    def __init__(self, labels: int, unet: nn.Module) -> None:
+        super().__init__()
+        self.text_encoder = nn.Sequential(
+            nn.Embedding(labels, CONDITION), nn.Linear(CONDITION, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION)
+        )
+        self.unet = unet
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        """Predict the noise in `x` of shape (n, …) at times `t` in 0…1 of shape (n,) for labels of shape (n,)."""
+        noise: Tensor = self.unet(x, t, self.text_encoder(label))
+        return noise
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        """Every parameter, once, by part."""
+        return tuple(ParameterGroup(name, tuple(part.parameters())) for name, part in self.named_children())
+
+
+class _Time(nn.Module):
+    """The condition vector: the time step's own embedding plus the label's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(32, CONDITION)
+        self.outer = nn.Linear(CONDITION, CONDITION)
+
+    def forward(self, t: Tensor, label: Tensor) -> Tensor:
+        hidden = functional.silu(self.inner(waves(t.unsqueeze(-1), 0.5, math.sqrt(2), 16)))
+        return functional.silu(self.outer(hidden) + label)
+
+
+class PointsNet(nn.Module):
+    """A residual MLP on points of shape (n, 2)."""
+
+    def __init__(self, width: int = 80, depth: int = 3) -> None:
+        super().__init__()
+        self.time = _Time()
+        self.inner = nn.Linear(2 + 2 * 2 * 6, width)
+        self.conditions = nn.ModuleList(nn.Linear(CONDITION, width) for _ in range(depth))
+        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        self.outer = nn.Linear(width, 2)
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        """Predict the noise in `x` for label vectors of shape (n, CONDITION)."""
+        condition = self.time(t, label)
+        h = self.inner(torch.cat([x, waves(x, 1.0, 1.6, 6)], dim=-1))
+        for layer, shift in zip(self.layers, self.conditions, strict=True):
+            h = h + functional.silu(layer(functional.silu(h + shift(condition))))
+        noise: Tensor = self.outer(h)
+        return noise
+
+
+class _Residual(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.modulation = nn.Linear(CONDITION, 2 * outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        h = self.first(functional.silu(functional.group_norm(x, 4)))
+        scale, shift = self.modulation(condition)[..., None, None].chunk(2, dim=1)
+        h = functional.group_norm(h, 4) * (1 + scale) + shift
+        out: Tensor = self.shortcut(x) + self.second(functional.silu(h))
+        return out
+
+
+class DigitsNet(nn.Module):
+    """A UNet with two levels on images of shape (n, 8, 8)."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.time = _Time()
+        self.inner = nn.Conv2d(1, width, 3, padding=1)
+        self.before = _Residual(width, width)
+        self.down = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+        self.middle = nn.ModuleList(_Residual(2 * width, 2 * width) for _ in range(2))
+        self.up = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.after = _Residual(2 * width, width)
+        self.outer = nn.Conv2d(width, 1, 3, padding=1)
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        """Predict the noise in `x` for label vectors of shape (n, CONDITION)."""
+        condition = self.time(t, label)
+        fine = self.before(self.inner(x.unsqueeze(1)), condition)
+        h = self.down(fine)
+        for block in self.middle:
+            h = block(h, condition)
+        h = self.up(functional.interpolate(h, scale_factor=2.0))
+        h = self.after(torch.cat([h, fine], dim=1), condition)
+        noise: Tensor = self.outer(functional.silu(functional.group_norm(h, 4)))
+        return noise.squeeze(1)
