@@ -1,0 +1,216 @@
+"""Bench: the composition root. Only here do form, run bar, session, plots and table meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+from IPython.display import display
+
+from diffopt_widgets.catalogue.values import ValueProblem
+from diffopt_widgets.comparisons import Comparison, comparisons
+from diffopt_widgets.plot.live import LivePlot
+from diffopt_widgets.plot.panels import color_of
+from diffopt_widgets.plot.saved import SavedPicture
+from diffopt_widgets.runs import Run, name_by_difference
+from diffopt_widgets.session import Session
+from diffopt_widgets.settings import Settings
+from diffopt_widgets.ui.form import Form
+from diffopt_widgets.ui.html import paragraph
+from diffopt_widgets.ui.run_bar import RunBar
+from diffopt_widgets.ui.runs_table import RunsTable
+from diffopt_widgets.ui.samples import SamplesView
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def lab(settings: Settings | None = None, *, task: str = "digits", steps: int | None = None) -> Bench:
+    """Open the bench: choose an optimizer, train, watch loss and applied learning rate.
+
+    Args:
+        settings: what the form shows at first; ADAMW with its recommended values when not given.
+        task: what to train on at first, one of `list_tasks()`.
+        steps: length of a run at first; the task's own when not given.
+    """
+    return Bench(settings, task=task, steps=steps)
+
+
+class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
+    """The whole bench as one widget; its parts are `form`, `bar`, `plot`, `table` and `samples`."""
+
+    def __init__(self, settings: Settings | None = None, *, task: str = "digits", steps: int | None = None) -> None:
+        self.form = Form(settings)
+        self.bar = RunBar(
+            task,
+            steps,
+            on_run=self._guarded(self._run_settings),
+            on_pause=self._guarded(self._pause),
+            on_stop=self._guarded(self._stop),
+        )
+        self.plot = LivePlot()
+        self.table = RunsTable(on_rename=self._rename, on_visible=self._set_visible, on_remove=self._remove)
+        self.samples = SamplesView()
+        self.runs: list[Run] = []
+        """The runs so far, in the order in which they were started."""
+        self._auto_named: set[str] = set()
+        self._colors: dict[str, str] = {}
+        self._saved = SavedPicture()
+        self._session: Session | None = None
+        style = (resources.files("diffopt_widgets.ui") / "static" / "bench.css").read_text(encoding="utf-8")
+        left = widgets.VBox([self.form])
+        left.add_class("dw-left")
+        right = widgets.VBox([self.bar, self.plot, self.table, self.samples, self._comparisons()])
+        right.add_class("dw-right")
+        columns = widgets.Box([left, right])
+        columns.add_class("dw-columns")
+        super().__init__([widgets.HTML(f"<style>{style}</style>"), columns])
+        self.add_class("dw-bench")
+        self.form.observe(lambda _: self._check(), ["errors"])
+        self._check()
+
+    def start(self, runs: Sequence[Run]) -> None:
+        """Carry out runs, after those that are in progress; their curves are added to the plots.
+
+        Raises:
+            RuntimeError: there is no running event loop, as in a plain script.
+        """
+        if self._session is None:
+            self._session = Session(self._changed)
+        for run in runs:
+            self._add(run)
+        self._session.start(runs)
+
+    async def wait(self) -> None:
+        """Return when every run that was started has ended; for notebooks that run without anyone to watch."""
+        if self._session is not None:
+            await self._session.wait()
+
+    def figure(self) -> go.Figure:
+        """The curves that are shown, as an ordinary plotly figure."""
+        return self.plot.figure()
+
+    def _ipython_display_(self, **kwargs: Any) -> None:  # Any: whatever IPython passes
+        if hasattr(super(), "_ipython_display_"):  # ipywidgets 7
+            super()._ipython_display_(**kwargs)
+        else:
+            display(self._repr_mimebundle_(), raw=True)
+        self._saved.show()
+
+    def _run_settings(self) -> None:
+        self.start([Run(self.bar.plan(self.form.settings))])
+
+    def _run_comparison(self, comparison: Comparison) -> None:
+        values = self.bar.plan_values()
+        self.form.settings = comparison.plan.settings
+        self.start(comparison.runs(seed=values["seed"], device=values["device"]))
+
+    def _pause(self) -> None:
+        if self._session is None:
+            return
+        if self._session.paused:
+            self._session.resume()
+        else:
+            self._session.pause()
+
+    def _stop(self) -> None:
+        if self._session is not None:
+            self._session.stop()
+
+    def _check(self) -> None:
+        errors = self.form.errors
+        names = ", ".join(errors)
+        self.bar.block(f"Run waits: {names} cannot be used as it is." if errors else "")
+
+    def _add(self, run: Run) -> None:
+        self.runs.append(run)
+        self._auto_named.add(run.key)
+        self._colors[run.key] = color_of(len(self._colors))
+        self.table.add(run, self._colors[run.key])
+        self._name_runs()
+
+    def _name_runs(self) -> None:
+        """Name the runs by what differs between them; names that somebody gave stay."""
+        names = name_by_difference([run.plan for run in self.runs])
+        for position, (run, name) in enumerate(zip(self.runs, names, strict=True)):
+            if run.key in self._auto_named:
+                again = names[:position].count(name)
+                self._set_name(run, f"{name} ({again + 1})" if again else name)
+
+    def _set_name(self, run: Run, name: str) -> None:
+        run.name = name
+        self.table.rows[run.key].name.value = name
+        if run.history.groups:
+            self.plot.rename_run(run.key, name)
+
+    def _changed(self, run: Run) -> None:
+        """Show a run that has new records or another status."""
+        if run not in self.runs:
+            return
+        if run.history.groups and not self.plot.has_run(run.key):
+            estimates = run.settings.spec.estimates_rate
+            self.plot.add_run(run.key, run.name, run.history, color=self._colors[run.key], schedule=estimates)
+        session = self._session
+        busy, paused = (session.busy, session.paused) if session else (False, False)
+        waiting = sum(other.status == "waiting" for other in self.runs)
+        self.bar.show(run, busy=busy, paused=paused, waiting=waiting)
+        self.table.show(run)
+        if run.ended and self.plot.has_run(run.key):
+            self.plot.end_run(run.key)
+            self._show_ended()
+        else:
+            self.plot.refresh()
+
+    def _show_ended(self) -> None:
+        self.samples.show(self.runs, [self._colors[run.key] for run in self.runs])
+        self._saved.update(self.plot)
+
+    def _rename(self, key: str, name: str) -> None:
+        run = self._find(key)
+        if name == run.name:
+            return
+        self._auto_named.discard(key)
+        self._set_name(run, name)
+        self._show_ended()
+
+    def _set_visible(self, key: str, visible: bool) -> None:
+        if self.plot.has_run(key):
+            self.plot.set_visible(key, visible)
+
+    def _remove(self, key: str) -> None:
+        run = self._find(key)
+        self.runs.remove(run)
+        self.table.remove(key)
+        if self.plot.has_run(key):
+            self.plot.remove_run(key)
+        self._show_ended()
+
+    def _find(self, key: str) -> Run:
+        return next(run for run in self.runs if run.key == key)
+
+    def _comparisons(self) -> widgets.Widget:
+        rows = []
+        for comparison in comparisons():
+            button = widgets.Button(description=comparison.title, icon="line-chart", tooltip=comparison.look_for)
+            button.add_class("dw-comparison")
+            action = self._guarded(partial(self._run_comparison, comparison))
+            button.on_click(lambda _, action=action: action())
+            rows.append(widgets.VBox([button, widgets.HTML(paragraph(comparison.look_for, "dw-about"))]))
+        title = widgets.HTML('<span class="dw-runs-title">Ready comparisons</span>')
+        box = widgets.VBox([title, *rows])
+        box.add_class("dw-comparisons")
+        return box
+
+    def _guarded(self, action: Callable[[], None]) -> Callable[[], None]:
+        """An action whose errors are shown in the run bar: an exception in a callback would be seen by nobody."""
+
+        def act() -> None:
+            try:
+                action()
+            except (ValueProblem, RuntimeError, ValueError, OSError) as error:
+                self.bar.say(str(error), error=True)
+
+        return act

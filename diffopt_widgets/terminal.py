@@ -1,0 +1,85 @@
+"""Pages and tables for a terminal, made from the catalogue and from runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from diffopt_widgets.catalogue.schema import OptimizerSpec, Standing, Use
+from diffopt_widgets.catalogue.values import format_value
+
+if TYPE_CHECKING:
+    from diffopt_widgets.runs import Run
+    from diffopt_widgets.training.doctor import Finding
+
+_STANDING = {Standing.LIVE: "", Standing.INERT: " [inert]", Standing.UNAVAILABLE: " [not available]"}
+
+
+def optimizers_page(families: Mapping[str, Sequence[OptimizerSpec]]) -> RenderableType:
+    """Every optimizer with its idea, by family."""
+    table = Table("optimizer", "what it does", box=None, pad_edge=False)
+    for family, entries in families.items():
+        table.add_row(Text(f"\n{family}", style="bold"), "")
+        for entry in entries:
+            table.add_row(entry.key, Text(entry.summary))
+    return Group(table, "\n`diffopt options KEY` shows the options of one.")
+
+
+def optimizer_page(entry: OptimizerSpec) -> RenderableType:
+    """One optimizer with the help of every option."""
+    head = Text.assemble((f"{entry.key}", "bold"), f"  {entry.title} · {entry.family} · {entry.package}\n", entry.summary)
+    presets = "presets: " + ", ".join(f"{preset.key} ({preset.title})" for preset in entry.presets)
+    links = "\n".join(f"{link.title}: {link.url}" for link in entry.links)
+    return Group(head, presets, Text(links, style="dim"), "", *(_use(use) for use in (entry.lr, *entry.uses)))
+
+
+def _use(use: Use) -> RenderableType:
+    head = Text.assemble(
+        (use.name, "bold"),
+        f"  {use.option.title}",
+        (f"  default {format_value(use.default)}; {use.allowed()}", "dim"),
+        (_STANDING[use.standing], "yellow"),
+    )
+    lines = [Text(use.option.help)]
+    lines += [Text(text) for text in (use.note, use.reason) if text]
+    if use.enabled_if is not None:
+        lines.append(Text(f"Works {use.enabled_if.words()}."))
+    if use.advice is not None:
+        lines.append(Text(f"Recommended: {use.advice.text()}. {use.advice.reason} ({use.advice.source})", style="green"))
+    return Group(head, Padding(Group(*lines), (0, 0, 1, 4)))
+
+
+def findings_table(title: str, findings: Iterable[Finding]) -> RenderableType:
+    """What works and what does not, each with its mend."""
+    table = Table("", "", "", "", title=Text(title, style="bold"), title_justify="left", box=None, show_header=False)
+    for finding in findings:
+        mark = {True: "[green]yes[/]", False: "[red]no[/]", None: "?"}[finding.works]
+        table.add_row(mark, escape(finding.name), escape(finding.words), escape(finding.mend and f"→ {finding.mend}"))
+    return table
+
+
+def runs_table(runs: Sequence[Run]) -> RenderableType:
+    """How the runs of a comparison ended."""
+    table = Table("run", "status", "loss", "evaluation loss", "applied lr (largest)", "d (last)", "steps/s", box=None)
+    for run in runs:
+        names = run.history.names()
+        table.add_row(
+            escape(run.name),
+            run.status,
+            _number(run.final_loss),
+            _number(run.eval_after),
+            _number(float(run.history.column("applied_lr").max()) if "applied_lr" in names else None),
+            _number(float(run.history.column("d")[-1]) if "d" in names else None),
+            _number(run.steps_per_second),
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"

@@ -1,0 +1,97 @@
+"""What is installed here, which GPU there is, and which optimizers can run."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+
+from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.settings import Settings, SettingsError
+
+PACKAGES = (
+    "torch",
+    "bitsandbytes",
+    "prodigyopt",
+    "dadaptation",
+    "pytorch_optimizer",
+    "lion-pytorch",
+    "numpy",
+    "ipywidgets",
+    "anywidget",
+    "plotly",
+    "jupyterlab",
+    "notebook",
+    "ipykernel",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `works` is None where nothing could be said."""
+
+    name: str
+    works: bool | None
+    words: str
+    mend: str = ""
+
+
+def packages() -> Iterator[Finding]:
+    """Python and the packages that matter, with their versions."""
+    yield Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    for name in PACKAGES:
+        try:
+            yield Finding(name, True, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding(name, False, "not installed", f"pip install {name}")
+
+
+def devices() -> Iterator[Finding]:
+    """The GPUs that torch can use, or why there is none."""
+    import torch
+
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        yield Finding(f"cuda:{index}", True, f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB")
+    if torch.backends.mps.is_available():
+        yield Finding("mps", True, "Apple GPU; bitsandbytes' 8-bit optimizers may not run on it")
+    if not torch.cuda.is_available():
+        built = torch.version.cuda is not None
+        why = "torch is built for CUDA, but there is no GPU or driver" if built else "torch is a CPU build"
+        mend = "check nvidia-smi and the driver" if built else "on a machine with a GPU, install torch's CUDA build"
+        yield Finding("cuda", False, why, mend)
+    yield Finding("cpu", True, f"{torch.get_num_threads()} threads; every optimizer of the bench runs here too")
+
+
+def optimizers(device: str = "cpu") -> Iterator[Finding]:
+    """Try each optimizer on `device`: build it with its defaults and take two steps on a small model."""
+    for key in list_optimizers():
+        yield try_optimizer(key, device)
+
+
+def try_optimizer(key: str, device: str = "cpu") -> Finding:
+    """Build one optimizer with its defaults and take two steps on a small model."""
+    import torch
+
+    from diffopt_widgets.training.factory import MissingBackend, build_optimizer
+
+    entry = spec(key)
+    weight = torch.nn.Parameter(torch.linspace(-1, 1, 64 * 128, device=device).reshape(64, 128))
+    before = weight.detach().clone()
+    try:
+        optimizer = build_optimizer(Settings(key), [weight])
+        for _ in range(2):
+            (weight**2).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    except MissingBackend as error:
+        return Finding(key, False, str(error), f"pip install --upgrade {entry.package}")
+    except SettingsError as error:
+        return Finding(key, False, str(error), "report it: the defaults should build")
+    except Exception as error:  # noqa: BLE001  # the report must go on whatever a back end raises
+        return Finding(key, False, f"{type(error).__name__}: {error}", f"pip install --upgrade {entry.package}")
+    if torch.equal(before, weight.detach()):
+        return Finding(key, False, "two steps moved nothing", "try a larger learning rate")
+    version = metadata.version(entry.package)
+    return Finding(key, True, f"{entry.package} {version}, {entry.state_bits}-bit state")

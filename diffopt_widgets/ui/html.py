@@ -1,0 +1,19 @@
+"""Small pieces of HTML in which every text is escaped."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+
+__all__ = ["escape", "paragraph", "picture"]
+
+
+def paragraph(text: str, css: str) -> str:
+    """A paragraph of plain text with a CSS class."""
+    return f'<p class="{escape(css)}">{escape(text)}</p>'
+
+
+def picture(png: bytes, alt: str, css: str) -> str:
+    """An image that travels inside the page."""
+    data = base64.b64encode(png).decode("ascii")
+    return f'<img class="{escape(css)}" alt="{escape(alt)}" src="data:image/png;base64,{data}">'

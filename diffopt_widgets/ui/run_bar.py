@@ -1,0 +1,208 @@
+"""RunBar: what to train on, Run / Pause / Stop, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from diffopt_widgets.catalogue.values import ValueProblem, format_value, parse_value
+from diffopt_widgets.plan import PLAN_OPTIONS, RunPlan
+from diffopt_widgets.tasks import get_task, list_tasks
+from diffopt_widgets.ui.html import escape, paragraph
+
+if TYPE_CHECKING:
+    from diffopt_widgets.runs import Run
+    from diffopt_widgets.settings import Settings
+
+_NUMBERS = ("steps", "batch_size", "accumulation", "seed")
+
+
+def _nothing() -> None:
+    """Answer a button that is connected to nothing."""
+
+
+class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
+    """What to train on, with Run, Pause and Stop, and the progress of a run.
+
+    It decides nothing: the buttons call what they are given, and `show` paints a run.
+
+    Args:
+        task, steps: what the fields say at first; `steps=None` takes the task's own.
+        on_run, on_pause, on_stop: called without arguments when a button is clicked.
+
+    >>> bar = RunBar(task="swiss_roll", steps=50)
+    >>> bar.plan_values()["steps"]
+    50
+    """
+
+    def __init__(
+        self,
+        task: str = "digits",
+        steps: int | None = None,
+        *,
+        on_run: Callable[[], None] = _nothing,
+        on_pause: Callable[[], None] = _nothing,
+        on_stop: Callable[[], None] = _nothing,
+    ) -> None:
+        self._on_edit: Callable[[], None] = _nothing
+        self._blocked = ""
+        titles = [(get_task(key).title, key) for key in list_tasks()]
+        self.task = widgets.Dropdown(options=titles, value=get_task(task).key, description="Task")
+        self.fields = {name: self._number(name) for name in _NUMBERS}
+        self.fields["steps"].value = format_value(get_task(task).steps if steps is None else steps)
+        self.device = widgets.Dropdown(options=PLAN_OPTIONS["device"].choices, value="auto", description="Device")
+        self.run = _button("Run", "primary", "Train with these settings", on_run)
+        self.pause = _button("Pause", "", "Wait after the current step", on_pause)
+        self.stop = _button("Stop", "", "End the run; what was recorded stays", on_stop)
+        self.progress = widgets.FloatProgress(min=0, max=1, value=0)
+        self.progress.add_class("dw-progress")
+        self.words = widgets.HTML(paragraph("Ready.", "dw-status"))
+        self.words.add_class("dw-words")
+        self.about = widgets.HTML()
+        super().__init__(
+            [self._row("dw-fields", self.task, *self.fields.values(), self.device), self.about, self._buttons()]
+        )
+        self.add_class("dw-run-bar")
+        for control in (*self.fields.values(), self.device):
+            control.observe(lambda _: self._edited(), "value")
+        self.task.observe(lambda _: self._task_chosen(), "value")
+        self._describe_task()
+        self._paint_buttons(busy=False, paused=False)
+
+    def plan_values(self) -> dict[str, Any]:
+        """The fields by name, as `RunPlan` takes them.
+
+        Raises:
+            ValueProblem: a field holds something that cannot be used; the message names it.
+        """
+        values: dict[str, Any] = {"task": self.task.value, "device": self.device.value}
+        for name, field in self.fields.items():
+            option = PLAN_OPTIONS[name]
+            try:
+                values[name] = option.check(parse_value(option.kind, field.value, nullable=option.nullable))
+            except ValueProblem as problem:
+                raise ValueProblem(f"{option.title}: {problem}; allowed is {option.allowed()}") from None
+        return values
+
+    def plan(self, settings: Settings) -> RunPlan:
+        """The plan of a run with these settings. Raises ValueProblem as `plan_values`."""
+        return RunPlan(settings, **self.plan_values())
+
+    def on_edit(self, callback: Callable[[], None]) -> None:
+        """Call `callback()` after each change of a field."""
+        self._on_edit = callback
+
+    def block(self, reason: str) -> None:
+        """Disable Run with a reason, or enable it again with an empty one."""
+        self._blocked = reason
+        self._paint_buttons(busy=not self.stop.disabled, paused=self.pause.description == "Resume")
+
+    def show(self, run: Run, *, busy: bool, paused: bool, waiting: int = 0) -> None:
+        """Paint the progress or the end of a run."""
+        done = len(run.history)
+        self.progress.value = done / run.plan.steps
+        self.progress.bar_style = {"failed": "danger", "done": "success"}.get(run.status, "")
+        self.words.value = _status(run, waiting)
+        self._paint_buttons(busy=busy, paused=paused)
+
+    def say(self, message: str, *, error: bool = False) -> None:
+        """Show a message that belongs to no run."""
+        self.words.value = paragraph(message, "dw-status dw-error" if error else "dw-status")
+
+    def _paint_buttons(self, *, busy: bool, paused: bool) -> None:
+        problem = self._blocked or self._problem()
+        self.run.disabled = bool(problem) or busy
+        self.run.tooltip = problem or "Train with these settings"
+        self.pause.disabled = self.stop.disabled = not busy
+        self.pause.description = "Resume" if paused else "Pause"
+        if problem and not busy:
+            self.say(problem, error=True)
+        elif "dw-error" in self.words.value and "dw-failed" not in self.words.value and not busy:
+            self.say("Ready.")
+
+    def _problem(self) -> str:
+        try:
+            self.plan_values()
+        except ValueProblem as problem:
+            return str(problem)
+        return ""
+
+    def _edited(self) -> None:
+        self._paint_buttons(busy=not self.stop.disabled, paused=self.pause.description == "Resume")
+        for name, field in self.fields.items():
+            option = PLAN_OPTIONS[name]
+            try:
+                option.check(parse_value(option.kind, field.value, nullable=option.nullable))
+                field.remove_class("dw-wrong")
+            except ValueProblem:
+                field.add_class("dw-wrong")
+        self._on_edit()
+
+    def _task_chosen(self) -> None:
+        self.fields["steps"].value = format_value(get_task(self.task.value).steps)
+        self._describe_task()
+        self._on_edit()
+
+    def _describe_task(self) -> None:
+        task = get_task(self.task.value)
+        self.fields["batch_size"].placeholder = format_value(task.batch_size)
+        self.about.value = paragraph(task.summary, "dw-about")
+
+    def _number(self, name: str) -> widgets.Text:
+        option = PLAN_OPTIONS[name]
+        default = getattr(RunPlan, name)
+        text = "" if default is None else format_value(default)
+        field = widgets.Text(value=text, description=option.title, tooltip=option.help, continuous_update=True)
+        field.add_class("dw-number")
+        return field
+
+    def _buttons(self) -> widgets.Box:
+        return self._row("dw-buttons", self.run, self.pause, self.stop, self.progress, self.words)
+
+    @staticmethod
+    def _row(name: str, *children: widgets.Widget) -> widgets.Box:
+        row = widgets.Box(children, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
+        row.add_class(name)
+        return row
+
+
+def _button(text: str, style: str, tooltip: str, on_click: Callable[[], None]) -> widgets.Button:
+    button = widgets.Button(description=text, button_style=style, tooltip=tooltip)
+    button.add_class("dw-button")
+    button.on_click(lambda _: on_click())
+    return button
+
+
+def _status(run: Run, waiting: int) -> str:
+    """One line on a run: how far, how fast, how long still; or how it ended."""
+    if run.status == "failed":
+        trace = f"<details><summary>Traceback</summary><pre>{escape(run.trace)}</pre></details>"
+        return paragraph(run.message, "dw-status dw-error dw-failed") + trace
+    after = f" · {waiting} more to come" if waiting else ""
+    if run.ended:
+        return paragraph(f"{run.name}: {run.message}{after}", "dw-status")
+    done, steps = len(run.history), run.plan.steps
+    speed = run.steps_per_second
+    if speed is None:
+        return paragraph(f"{run.name}: preparing …{after}", "dw-status")
+    state = "paused, " if run.status == "paused" else ""
+    left = clock((steps - done) / speed)
+    return paragraph(
+        f"{run.name}: {state}step {done} of {steps} · {speed:.3g} steps/s · {left} left{after}", "dw-status"
+    )
+
+
+def clock(seconds: float) -> str:
+    """Write a duration: "8 s", "2:05", "1:02:05".
+
+    >>> clock(8.2), clock(125), clock(3725)
+    ('8 s', '2:05', '1:02:05')
+    """
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
