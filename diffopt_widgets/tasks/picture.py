@@ -1,0 +1,108 @@
+"""Samples as a small PNG, with numpy alone: for showing what a model makes where no plotting library is wanted."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from diffopt_widgets.tasks.task import Samples
+
+COLUMNS = 10
+"""Most images side by side."""
+
+EXTENT = 2.2
+"""A scatter shows −EXTENT…EXTENT in both directions."""
+
+COLOURS = ("#3b6fe0", "#1e93c9", "#17a398", "#4aa84a", "#a39a1f", "#d9822b", "#dd5a5a", "#c255b5")
+"""One per label, in order, of middling lightness: they can be told from a white and from a black page."""
+
+_SIDE = 40
+"""Width of a scatter in units of `scale`."""
+
+
+def samples_png(samples: Samples, *, scale: int = 6) -> bytes:
+    """Draw samples as the bytes of a PNG file, see-through where nothing is drawn.
+
+    Args:
+        samples: images, tiled in rows of ten with 1 as white, or points, as discs coloured by their label.
+        scale: pixels per pixel of an image, at least 1; a scatter is 40 times as wide.
+
+    Raises:
+        ValueError: `scale` is below 1, or the values have another shape than their kind says.
+
+    >>> import numpy as np
+    >>> from diffopt_widgets.tasks import Samples
+    >>> samples_png(Samples("images", np.zeros((1, 8, 8), np.float32)))[1:4]
+    b'PNG'
+
+    """
+    if scale < 1:
+        raise ValueError(f"scale = {scale}: it is the number of pixels per image pixel, use a whole number from 1 up")
+    values = np.nan_to_num(np.asarray(samples.values, dtype=np.float32))
+    if samples.kind == "images" and values.ndim == 3:  # noqa: PLR2004  # (n, height, width)
+        return _png(_tiles(values, scale))
+    if samples.kind == "points" and values.shape[1:] == (2,):
+        labels = np.zeros(len(values), np.int64) if samples.labels is None else samples.labels
+        return _png(_scatter(values, labels, scale))
+    raise ValueError(
+        f"{samples.kind} of shape {values.shape} cannot be drawn; images have shape (n, height, width), points (n, 2)"
+    )
+
+
+def _tiles(images: NDArray[np.float32], scale: int) -> NDArray[np.uint8]:
+    count, height, width = images.shape
+    columns = max(1, min(COLUMNS, count))
+    rows = max(1, math.ceil(count / columns))
+    gap = max(1, scale // 2)
+    tall, wide = height * scale + gap, width * scale + gap
+    canvas = np.zeros((rows * tall - gap, columns * wide - gap, 4), np.uint8)
+    grey = np.rint(images.clip(0, 1) * 255).astype(np.uint8).repeat(scale, axis=1).repeat(scale, axis=2)
+    for place, image in enumerate(grey):
+        top, left = place // columns * tall, place % columns * wide
+        tile = canvas[top : top + height * scale, left : left + width * scale]
+        tile[..., :3] = image[..., None]
+        tile[..., 3] = 255
+    return canvas
+
+
+def _scatter(points: NDArray[np.float32], labels: NDArray[np.int64], scale: int) -> NDArray[np.uint8]:
+    """Draw discs with soft edges, later ones over earlier ones; what lies outside is left out."""
+    side, radius = _SIDE * scale, 0.42 * scale
+    reach = math.ceil(radius) + 1
+    canvas = np.zeros((side + 2 * reach, side + 2 * reach, 4), np.float32)
+    colours = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in COLOURS], np.float32)
+    offsets = np.arange(-reach, reach + 1)
+    places = (points * (1, -1) / EXTENT + 1) / 2 * side
+    for (x, y), label in zip(places, labels, strict=True):
+        if not (0 <= x < side and 0 <= y < side):
+            continue
+        column, row = int(x), int(y)
+        away = np.hypot(offsets[None, :] + column + 0.5 - x, offsets[:, None] + row + 0.5 - y)
+        cover = np.clip(radius + 0.5 - away, 0, 1)[..., None]
+        patch = canvas[row : row + 2 * reach + 1, column : column + 2 * reach + 1]
+        below = patch[..., 3:] * (1 - cover)
+        alpha = cover + below
+        ink = colours[int(label) % len(COLOURS)]
+        patch[..., :3] = np.where(alpha > 0, (ink * cover + patch[..., :3] * below) / np.maximum(alpha, 1e-6), 0)
+        patch[..., 3:] = alpha
+    canvas[..., 3] *= 255
+    return np.rint(canvas[reach:-reach, reach:-reach]).astype(np.uint8)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode an RGBA image of shape (height, width, 4)."""
+    height, width, _ = pixels.shape
+    lines = np.zeros((height, 1 + width * 4), np.uint8)  # each line begins with its filter: 0, none
+    lines[:, 1:] = pixels.reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
