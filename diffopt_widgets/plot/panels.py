@@ -1,0 +1,67 @@
+"""Which columns of a run are drawn where, and the colours of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Scale = Literal["linear", "log"]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes of a plot: the columns drawn there over the step."""
+
+    key: str
+    title: str
+    columns: tuple[str, ...]
+    """Columns of a History by their plain names; of a grouped one every group whose values differ."""
+    scale: Scale = "linear"
+    unit: str = ""
+    smooth: bool = False
+    """Draw the values faintly and their moving average over them."""
+    dashed: tuple[str, ...] = ()
+    """Columns drawn thin and dashed."""
+    dotted: tuple[str, ...] = ()
+    """Columns drawn thin and dotted."""
+    optional: bool = False
+    """Show the panel only while a run has one of its columns."""
+
+    def dash(self, column: str) -> str:
+        """How a column's line is drawn: `solid`, `dash` or `dot`."""
+        return "dash" if column in self.dashed else "dot" if column in self.dotted else "solid"
+
+    def schedule(self, column: str) -> bool:
+        """Whether the column is the schedule's own value beside the applied rate: drawn only for runs that ask for it."""
+        return column == "lr" and "applied_lr" in self.columns
+
+    def to_json(self) -> dict[str, Any]:
+        """What the page needs to know of the panel."""
+        return {
+            "key": self.key,
+            "title": f"{self.title} ({self.unit})" if self.unit else self.title,
+            "scale": self.scale,
+            "smooth": self.smooth,
+            "optional": self.optional,
+            "columns": [{"name": c, "dash": self.dash(c), "schedule": self.schedule(c)} for c in self.columns],
+        }
+
+
+LOSS = Panel("loss", "Loss", ("loss",), smooth=True)
+RATE = Panel("rate", "Applied learning rate", ("applied_lr", "lr"), scale="log", dashed=("lr",))
+D = Panel("d", "d and d_hat", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True)
+DEFAULT_PANELS = (LOSS, RATE, D)
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
+"""Okabe and Ito's colours, which colour-blind people can tell apart, those that read best on white and on black first."""
+
+
+def next_color(used: Iterable[str]) -> str:
+    """The first colour of the palette that is used least.
+
+    >>> next_color(["#0072B2"]), next_color(PALETTE)
+    ('#D55E00', '#0072B2')
+    """
+    taken = list(used)
+    return min(PALETTE, key=taken.count)

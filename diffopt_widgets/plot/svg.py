@@ -1,0 +1,230 @@
+"""Line charts as plain SVG text: for saved pictures and previews, where no Plotly is at hand."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+DASHES = {"solid": "", "dash": "5 4", "dot": "1.5 3"}
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 40
+LEGEND_ROW = 18
+CHARACTER = 6.5
+"""Width in pixels that a character of the legend is given."""
+LONGEST = 60
+"""Characters of a name that the legend shows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One line of a chart; values that are not finite (or not above zero on a log axis) break it."""
+
+    name: str
+    """Its entry in the legend; lines of the same name share one, those without a name have none."""
+    x: ArrayLike
+    y: ArrayLike
+    color: str = "currentColor"
+    width: float = 1.8
+    dash: str = "solid"
+    """`solid`, `dash` or `dot`."""
+    opacity: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Axis:
+    low: float
+    high: float
+    log: bool
+    pixels: tuple[float, float]
+    """Where `low` and `high` lie."""
+    ticks: tuple[float, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ticks", _log_ticks(self.low, self.high) if self.log else _ticks(self.low, self.high))
+
+    def place(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixels of values; NaN where a value cannot be drawn."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scaled = np.where(values > 0, np.log10(values), np.nan) if self.log else values
+        low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
+        start, stop = self.pixels
+        pixels: NDArray[np.float64] = start + (scaled - low) / (high - low) * (stop - start)
+        return np.where(np.isfinite(pixels), pixels, np.nan)
+
+
+def line_chart(
+    lines: Sequence[Line],
+    *,
+    title: str = "",
+    x_label: str = "",
+    y_label: str = "",
+    scale: Literal["linear", "log"] = "linear",
+    width: int = 480,
+    height: int = 280,
+    legend: bool = True,
+) -> str:
+    """A line chart as an `<svg>` element.
+
+    Axes and text are drawn in `currentColor`, so they follow the text around the picture in light and dark themes; alone
+    in an `<img>` they are a grey that reads on both. All names are drawn as text, whatever they hold.
+
+    >>> chart = line_chart([Line("cosine", [0, 1, 2], [1.0, 0.5, 0.0])], title="Schedule", width=300, height=200)
+    >>> chart.startswith("<svg"), "Schedule" in chart, "cosine" in chart
+    (True, True, True)
+    """
+    arrays = [(np.asarray(line.x, dtype=np.float64), np.asarray(line.y, dtype=np.float64)) for line in lines]
+    entries = _legend_entries(lines) if legend else []
+    rows = _legend_rows(entries, width)
+    bottom = height - BOTTOM - LEGEND_ROW * len(rows)
+    x_axis = _axis([x for x, _ in arrays], log=False, pixels=(LEFT, width - RIGHT), tight=True)
+    y_axis = _axis([y for _, y in arrays], log=scale == "log", pixels=(bottom, TOP), tight=False)
+    opening = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'role="img" aria-label="{escape(title or y_label or "chart")}" fill="currentColor" '
+        'font-family="system-ui, sans-serif" font-size="11" style="max-width:100%;color:var(--jp-ui-font-color1, #808080)">'
+    )
+    parts = [
+        opening,
+        _grid(x_axis, y_axis, width, bottom),
+        f'<text x="{LEFT}" y="18" font-size="13" font-weight="600">{escape(title)}</text>' if title else "",
+        f'<text x="{(LEFT + width - RIGHT) / 2:.0f}" y="{bottom + 32}" text-anchor="middle">{escape(x_label)}</text>'
+        if x_label
+        else "",
+        f'<text transform="translate(12 {(TOP + bottom) / 2:.0f}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>'
+        if y_label
+        else "",
+    ]
+    for line, (x, y) in zip(lines, arrays, strict=True):
+        parts.append(_path(line, x_axis.place(x), y_axis.place(y)))
+    parts.append(_legend(rows, bottom + BOTTOM + 6))
+    return "".join(parts) + "</svg>"
+
+
+def side_by_side(charts: Sequence[str]) -> str:
+    """Several charts in one picture, in a row; all of the same height."""
+    sizes = [re.match(r'<svg [^>]*?width="(\d+)" height="(\d+)"', chart) for chart in charts]
+    widths = [int(size[1]) for size in sizes if size]
+    height = max((int(size[2]) for size in sizes if size), default=0)
+    left = [sum(widths[:i]) for i in range(len(widths))]
+    inner = "".join(chart.replace("<svg ", f'<svg x="{x}" ', 1) for x, chart in zip(left, charts, strict=True))
+    total = sum(widths)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{height}" viewBox="0 0 {total} {height}" '
+        f'role="img" style="max-width:100%">{inner}</svg>'
+    )
+
+
+def _axis(values: Sequence[NDArray[np.float64]], *, log: bool, pixels: tuple[float, float], tight: bool) -> _Axis:
+    everything = np.concatenate([*values, np.empty(0)])
+    drawn = everything[np.isfinite(everything) & ((everything > 0) | (not log))]
+    if not len(drawn):
+        return _Axis(1e-3, 1.0, log, pixels) if log else _Axis(0.0, 1.0, log, pixels)
+    low, high = float(drawn.min()), float(drawn.max())
+    if log:
+        room = 1.0 if tight else max((high / low) ** 0.05, 1.05)
+        return _Axis(low / room, high * room, log, pixels)
+    room = (abs(low) * 0.1 or 1.0) if low == high else 0.0 if tight else 0.05 * (high - low)
+    return _Axis(low - room, high + room, log, pixels)
+
+
+def _ticks(low: float, high: float, about: int = 5) -> tuple[float, ...]:
+    """Round numbers from low to high.
+
+    >>> _ticks(0.0, 300.0)
+    (0.0, 100.0, 200.0, 300.0)
+    """
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    each = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    if not math.isfinite(each) or each == 0:
+        return ()
+    first = math.ceil(low / each - 1e-9)
+    return tuple(
+        round(i * each, 12 - math.floor(math.log10(each))) for i in range(first, math.floor(high / each + 1e-9) + 1)
+    )
+
+
+def _log_ticks(low: float, high: float) -> tuple[float, ...]:
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    if last - first < 1:
+        return tuple(t for p in range(first - 1, last + 2) for f in (1, 2, 5) if low <= (t := f * 10.0**p) <= high)
+    each = 1 + (last - first) // 7
+    return tuple(10.0**p for p in range(first, last + 1, each))
+
+
+def _grid(x_axis: _Axis, y_axis: _Axis, width: int, bottom: float) -> str:
+    parts = ['<g stroke="currentColor" stroke-opacity="0.18">']
+    xs = x_axis.place(np.array(x_axis.ticks))
+    ys = y_axis.place(np.array(y_axis.ticks))
+    parts += [f'<path d="M{x:.1f} {TOP}V{bottom}"/>' for x in xs]
+    parts += [f'<path d="M{LEFT} {y:.1f}H{width - RIGHT}"/>' for y in ys]
+    parts.append(
+        f'</g><g><path d="M{LEFT} {TOP}V{bottom}H{width - RIGHT}" stroke="currentColor" stroke-opacity="0.5" fill="none"/>'
+    )
+    for x, tick in zip(xs, x_axis.ticks, strict=True):
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 15}" text-anchor="middle">{_number(tick)}</text>')
+    for y, tick in zip(ys, y_axis.ticks, strict=True):
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
+    return "".join(parts) + "</g>"
+
+
+def _number(value: float) -> str:
+    text = f"{value:.6g}"
+    return re.sub(r"e([+-])0*(\d)", lambda m: "e" + m[1].replace("+", "") + m[2], text).replace("-", "−")
+
+
+def _path(line: Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
+    parts, pen = [], "M"
+    for px, py in zip(x.tolist(), y.tolist(), strict=True):
+        if math.isnan(px) or math.isnan(py):
+            pen = "M"
+            continue
+        parts.append(f"{pen}{px:.1f} {py:.1f}")
+        pen = "L"
+    dash = f' stroke-dasharray="{DASHES[line.dash]}"' if DASHES[line.dash] else ""
+    return (
+        f'<path d="{"".join(parts)}" fill="none" stroke="{escape(line.color)}" stroke-width="{line.width:g}" '
+        f'stroke-opacity="{line.opacity:g}" stroke-linejoin="round" stroke-linecap="round"{dash}/>'
+    )
+
+
+def _legend_entries(lines: Sequence[Line]) -> list[Line]:
+    entries: dict[str, Line] = {}
+    for line in lines:
+        if line.name:
+            entries[line.name] = line
+    return list(entries.values())
+
+
+def _legend_rows(entries: Sequence[Line], width: int) -> list[list[tuple[float, Line]]]:
+    rows: list[list[tuple[float, Line]]] = []
+    left = 0.0
+    for line in entries:
+        needed = 34 + CHARACTER * min(len(line.name), LONGEST)
+        if not rows or left + needed > width - RIGHT:
+            rows.append([])
+            left = LEFT
+        rows[-1].append((left, line))
+        left += needed
+    return rows
+
+
+def _legend(rows: Sequence[Sequence[tuple[float, Line]]], top: float) -> str:
+    parts = []
+    for i, row in enumerate(rows):
+        y = top + LEGEND_ROW * i
+        for x, line in row:
+            name = line.name if len(line.name) <= LONGEST else line.name[: LONGEST - 1] + "…"
+            parts.append(
+                f'<path d="M{x:.0f} {y}h16" stroke="{escape(line.color)}" stroke-width="2.5"/>'
+                f'<text x="{x + 21:.0f}" y="{y + 4}">{escape(name)}</text>'
+            )
+    return "".join(parts)
