@@ -140,7 +140,7 @@ def _plan(given: argparse.Namespace) -> tuple[RunPlan, dict[str, list[Value]]]:
     """The plan that the runs have in common, and the values to vary."""
     key = given.optimizer.upper()
     start = preset(key, given.preset) if given.preset else Settings(key)
-    known = {option.name: option for option in TRAINING_OPTIONS} | PLAN_OPTIONS
+    known = {option.name: option for option in TRAINING_OPTIONS} | dict(PLAN_OPTIONS)
     known |= {use.name: use.option for use in (start.spec.lr, *start.spec.uses)}
     texts = {name: getattr(given, name) for name in ("lr", *(o.name for o in TRAINING_OPTIONS), *PLAN_OPTIONS)}
     for item in given.set:

@@ -39,7 +39,7 @@ class StepRecord:
     """What this step applied, per parameter group."""
     d: float | None = None
     """The estimate that this step was made with."""
-    d_hat: float | None = None
+    d_hat: Scalar | None = None
     """The raw estimate that this step came to, before it was bounded."""
     grad_norm: Scalar | None = None
     """Euclidean norm of the whole gradient."""

@@ -10,13 +10,14 @@ import math
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.records import History, StepRecord
+from diffopt_widgets.tasks import get_task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +137,7 @@ def _words(value: Any) -> str:  # Any: a value of a plan
     return format_value(value)
 
 
-def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Iterator[None]:
+def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Generator[None, None, None]:
     """Carry out a run, one step per `next()`; about ten times a second its new records are published.
 
     Closing the generator stops the run. An exception in it, or a loss that is no longer finite, ends the run as failed
@@ -271,15 +272,15 @@ def train(
 
     Raises:
         SettingsError: something in the arguments cannot be used.
+        KeyError: there is no such task.
 
     >>> from diffopt_widgets import Settings
     >>> run = train(Settings("ADAMW", lr=1e-3), task="swiss_roll", steps=5, progress=False)
     >>> run.status, len(run.history)
     ('done', 5)
     """
-    run = Run(RunPlan(settings, task, steps, batch_size, accumulation, seed, device))
-    finish(run, progress=progress)
-    return run
+    plan = RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device)
+    return finish(Run(plan), progress=progress)
 
 
 def finish(run: Run, *, progress: bool = True) -> Run:

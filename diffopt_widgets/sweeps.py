@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.runs import Run, finish, name_by_difference, vary
+from diffopt_widgets.tasks import get_task
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -41,8 +42,9 @@ def sweep(
 
     Raises:
         SettingsError: a value cannot be used; nothing is trained then.
+        KeyError: there is no such task.
     """
-    plans = vary(RunPlan(settings, task, steps, batch_size, accumulation, seed, device), over)
+    plans = vary(RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device), over)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
     if executor is None:
         return _in_turn(runs, progress=progress)

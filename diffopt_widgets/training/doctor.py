@@ -82,7 +82,7 @@ def try_optimizer(key: str, device: str = "cpu") -> Finding:
     try:
         optimizer = build_optimizer(Settings(key), [weight])
         for _ in range(2):
-            (weight**2).sum().backward()
+            (weight**2).sum().backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
             optimizer.step()
             optimizer.zero_grad()
     except MissingBackend as error:

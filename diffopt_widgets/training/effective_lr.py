@@ -58,6 +58,7 @@ class RateMeter:
         """The rate that the step just taken applied, one value per parameter group."""
         return self._reader.after()
 
+    @property
     def d(self) -> float | None:
         """The estimate that the step was made with; None for optimizers that estimate nothing."""
         return self._reader.d
@@ -153,7 +154,7 @@ class _DAdaptAdan(_Averaged):
         scale = torch._foreach_sqrt([state["exp_avg_sq"] for state in states])
         torch._foreach_add_(scale, eps)
         weighted = _total([part.sum() for part in torch._foreach_div(torch._foreach_mul(s, s), scale)])
-        return (weighted / (1.0 - beta3) - first["gsq_weighted"]) / _total(torch._foreach_norm(s, 1))
+        return (weighted / (1.0 - beta3) - float(first["gsq_weighted"])) / _total(torch._foreach_norm(s, 1))
 
 
 class _DAdaptLion(_Estimating):
@@ -180,7 +181,7 @@ class _DAdaptSGD(_Estimating):
         if not states:
             return None
         squares = [norm * norm for norm in torch._foreach_norm([state["s"] for state in states])]
-        return 2.0 * self.groups[0]["numerator_weighted"] / _total(squares).sqrt()
+        return 2.0 * float(self.groups[0]["numerator_weighted"]) / _total(squares).sqrt()
 
 
 class _DAdaptAdaGrad(_Estimating):
@@ -298,7 +299,7 @@ def _d_hat_from_l1(optimizer: Optimizer) -> Scalar | None:
         return None
     root = math.sqrt(first["betas"][1])
     l1 = _total(torch._foreach_norm([state["s"] for state in states], 1))
-    return first["numerator_weighted"] / ((1.0 - root) * l1)  # type: ignore[no-any-return]  # a scalar tensor
+    return float(first["numerator_weighted"]) / ((1.0 - root) * l1)
 
 
 def _on_device(values: list[float], like: torch.Tensor) -> torch.Tensor:

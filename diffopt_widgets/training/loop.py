@@ -76,7 +76,7 @@ class Training:
         applied = meter.after()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return StepRecord(step + 1, 0.0, loss, lr, applied, meter.d(), meter.d_hat(), grad_norm)
+        return StepRecord(step + 1, 0.0, loss, lr, applied, meter.d, meter.d_hat(), grad_norm)
 
     def _backward(self, step: int) -> torch.Tensor:
         parts = self.plan.accumulation
@@ -91,7 +91,8 @@ class Training:
 
     def _grad_norm(self) -> torch.Tensor:
         grads = [p.grad for p in self._params if p.grad is not None]
-        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        return norm
 
     def evaluate(self) -> float:
         """Loss on the fixed evaluation set; waits for the device."""

@@ -1,0 +1,271 @@
+"""Runs and the session: start, pause, stop, divergence and errors; what was recorded stays."""
+
+import asyncio
+import concurrent.futures
+import multiprocessing
+import pickle
+
+import pytest
+import torch
+
+import diffopt_widgets as dw
+from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.runs import Run, carry_out, name_by_difference
+from diffopt_widgets.session import Session
+
+
+def plan(steps=40, **options):
+    return RunPlan(dw.Settings("ADAMW", lr=1e-3, **options), task="swiss_roll", steps=steps)
+
+
+def in_session(script):
+    """Run `script(session, seen)` on an event loop; `seen` collects (status, steps so far)."""
+
+    async def main():
+        seen = []
+        session = Session(lambda run: seen.append((run.status, len(run.history))))
+        await script(session, seen)
+        return seen
+
+    return asyncio.run(main())
+
+
+async def until(condition):
+    async with asyncio.timeout(60) if hasattr(asyncio, "timeout") else _forever():
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class _forever:
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        return None
+
+
+def test_runs_are_carried_out_in_turn():
+    runs = [Run(plan()), Run(plan())]
+
+    async def script(session, seen):
+        session.start(runs)
+        await session.wait()
+
+    seen = in_session(script)
+    assert [run.status for run in runs] == ["done", "done"]
+    assert [len(run.history) for run in runs] == [40, 40]
+    assert seen[-1] == ("done", 40)
+
+
+def test_pause_holds_and_resume_goes_on_as_if_nothing_had_been():
+    run, straight = Run(plan(400)), dw.train(plan().settings, task="swiss_roll", steps=400, progress=False)
+
+    async def script(session, seen):
+        session.start([run])
+        await until(lambda: len(run.history) > 5)
+        session.pause()
+        await until(lambda: run.status == "paused")
+        held = len(run.history)
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        assert len(run.history) == held
+        session.resume()
+        await session.wait()
+
+    in_session(script)
+    assert run.status == "done"
+    assert run.history.column("loss").tolist() == straight.history.column("loss").tolist()
+
+
+def test_stop_keeps_what_was_recorded_and_drops_what_waits():
+    first, second = Run(plan(100_000)), Run(plan())
+
+    async def script(session, seen):
+        session.start([first, second])
+        await until(lambda: len(first.history) > 5)
+        session.stop()
+        await session.wait()
+        assert not session.busy
+
+    in_session(script)
+    assert (first.status, second.status) == ("stopped", "stopped")
+    assert 5 < len(first.history) < 100_000
+    assert first.history.step.tolist() == list(range(1, len(first.history) + 1))
+    assert first.message.startswith("Stopped after")
+    assert "Not started" in second.message
+
+
+def test_stop_ends_a_paused_run():
+    run = Run(plan(100_000))
+
+    async def script(session, seen):
+        session.start([run])
+        await until(lambda: len(run.history) > 0)
+        session.pause()
+        await until(lambda: run.status == "paused")
+        session.stop()
+        await session.wait()
+
+    in_session(script)
+    assert run.status == "stopped"
+
+
+def test_a_new_run_can_start_after_a_stop():
+    first, second = Run(plan(100_000)), Run(plan())
+
+    async def script(session, seen):
+        session.start([first])
+        await until(lambda: len(first.history) > 0)
+        session.stop()
+        await session.wait()
+        session.start([second])
+        await until(lambda: second.ended)
+
+    in_session(script)
+    assert second.status == "done"
+
+
+def test_the_event_loop_answers_while_it_trains():
+    run = Run(plan(300))
+    ticks = []
+
+    async def script(session, seen):
+        session.start([run])
+        while not run.ended:
+            ticks.append(len(run.history))
+            await asyncio.sleep(0)
+
+    in_session(script)
+    assert len(ticks) > 3
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_keeps_its_history():
+    run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=200, progress=False)
+    assert run.status == "failed"
+    assert "not" not in run.message or "rate is probably too high" in run.message
+    assert "stopped being a finite number at step" in run.message
+    assert 0 < len(run.history) <= 200
+
+
+def test_an_exception_inside_the_optimizer_ends_the_run_and_keeps_its_history(monkeypatch):
+    original = torch.optim.AdamW.step
+    calls = []
+
+    def step(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) > 7:
+            raise RuntimeError("the kernel has no image for this device")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    run = Run(plan())
+
+    async def script(session, seen):
+        session.start([run])
+        await session.wait()
+
+    in_session(script)
+    assert run.status == "failed"
+    assert "RuntimeError after 7 steps: the kernel has no image" in run.message
+    assert "Traceback" in run.trace
+    assert len(run.history) == 7
+
+
+def test_a_display_that_fails_does_not_end_the_training():
+    run = Run(plan())
+
+    async def main():
+        def broken(_):
+            raise ValueError("no page")
+
+        session = Session(broken)
+        session.start([run])
+        await session.wait()
+
+    asyncio.run(main())
+    assert run.status == "done"
+
+
+def test_keyboard_interrupt_stops_train_and_keeps_the_history(monkeypatch):
+    original = torch.optim.AdamW.step
+    calls = []
+
+    def step(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) > 4:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    run = dw.train(dw.Settings("ADAMW"), task="swiss_roll", steps=50, progress=False)
+    assert (run.status, len(run.history)) == ("stopped", 4)
+
+
+def test_a_session_needs_an_event_loop():
+    with pytest.raises(RuntimeError, match="use train"):
+        Session(lambda run: None)
+
+
+def test_what_a_back_end_prints_or_logs_is_kept_with_the_run(capsys):
+    settings = dw.Settings("DADAPT_ADAM", log_every=1, decouple=True, weight_decay=0.01)
+    run = dw.train(settings, task="swiss_roll", steps=3, progress=False)
+    assert run.status == "done", run.trace
+    assert "d_hat" in run.output
+    assert "d_hat" not in capsys.readouterr().out
+
+
+def test_closing_the_generator_stops_the_run():
+    run = Run(plan(100))
+    steps = carry_out(run)
+    for _ in range(6):
+        next(steps)
+    steps.close()
+    assert run.status == "stopped"
+    assert len(run.history) == 5
+
+
+def test_a_sweep_gives_every_combination_named_by_what_differs():
+    runs = dw.sweep(
+        dw.Settings("PRODIGY"), {"d_coef": [0.5, 2.0], "beta1": [0.8, 0.9]}, task="swiss_roll", steps=2, progress=False
+    )
+    assert [run.name for run in runs] == [
+        "PRODIGY · beta1 0.8, d_coef 0.5",
+        "PRODIGY · beta1 0.9, d_coef 0.5",
+        "PRODIGY · beta1 0.8, d_coef 2",
+        "PRODIGY · beta1 0.9, d_coef 2",
+    ] or [set(run.name.removeprefix("PRODIGY · ").split(", ")) for run in runs] == [
+        {"d_coef 0.5", "beta1 0.8"},
+        {"d_coef 0.5", "beta1 0.9"},
+        {"d_coef 2", "beta1 0.8"},
+        {"d_coef 2", "beta1 0.9"},
+    ]
+
+
+def test_a_sweep_with_a_wrong_value_trains_nothing():
+    with pytest.raises(dw.SettingsError, match="d_coef"):
+        dw.sweep(dw.Settings("PRODIGY"), {"d_coef": [0.5, -1.0]}, task="swiss_roll", steps=2, progress=False)
+
+
+def test_a_sweep_in_processes_gives_the_same_runs():
+    over = {"lr": [1e-3, 1e-2]}
+    here = dw.sweep(dw.Settings("ADAMW"), over, task="swiss_roll", steps=5, progress=False)
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
+        there = dw.sweep(dw.Settings("ADAMW"), over, task="swiss_roll", steps=5, executor=executor)
+    for a, b in zip(here, there, strict=True):
+        assert a.history.column("loss").tolist() == b.history.column("loss").tolist()
+        assert (a.name, b.status) == (b.name, "done")
+
+
+def test_a_run_can_be_pickled_and_made_into_a_frame():
+    run = dw.train(dw.Settings("PRODIGY"), task="swiss_roll", steps=3, progress=False)
+    copy = pickle.loads(pickle.dumps(run))
+    frame = copy.to_frame()
+    assert list(frame.index) == [1, 2, 3]
+    assert {"loss", "d", "applied_lr[unet]"} <= set(frame.columns)
+
+
+def test_names_say_what_differs():
+    plans = [plan(), plan(weight_decay=0.5), RunPlan(dw.Settings("SGD"), task="swiss_roll", steps=40)]
+    assert name_by_difference(plans[:2]) == ["ADAMW · weight_decay 0.01", "ADAMW · weight_decay 0.5"]
+    assert name_by_difference(plans)[2].startswith("SGD")
