@@ -5,10 +5,32 @@ Importing it loads no back end.
 
 from __future__ import annotations
 
-from diffopt_widgets.catalogue.adaptive import ADAPTIVE
-from diffopt_widgets.catalogue.schema import OptimizerSpec
+from typing import TYPE_CHECKING
 
-_SPECS: dict[str, OptimizerSpec] = {entry.key: entry for entry in (*ADAPTIVE,)}
+from diffopt_widgets.catalogue.adafactor import LOW_MEMORY
+from diffopt_widgets.catalogue.adam import ADAM_FAMILY
+from diffopt_widgets.catalogue.adaptive import PRODIGY
+from diffopt_widgets.catalogue.dadapt import DADAPT
+from diffopt_widgets.catalogue.history import HISTORY_FAMILY
+from diffopt_widgets.catalogue.layerwise import LAYERWISE_FAMILY
+from diffopt_widgets.catalogue.momentum import MOMENTUM_FAMILY
+from diffopt_widgets.catalogue.shared import with_common_rules
+from diffopt_widgets.catalogue.sign import SIGN_FAMILY
+
+if TYPE_CHECKING:
+    from diffopt_widgets.catalogue.schema import OptimizerSpec
+
+_IN_MENU_ORDER = (
+    *ADAM_FAMILY,
+    PRODIGY,
+    *DADAPT,
+    *LOW_MEMORY,
+    *SIGN_FAMILY,
+    *MOMENTUM_FAMILY,
+    *HISTORY_FAMILY,
+    *LAYERWISE_FAMILY,
+)
+_SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(entry) for entry in _IN_MENU_ORDER}
 
 
 def list_optimizers() -> tuple[str, ...]:

@@ -1,37 +1,125 @@
-"""Optimizers that estimate their own learning rate: Prodigy and D-Adaptation."""
+"""Prodigy, which estimates its own learning rate."""
 
 from __future__ import annotations
 
 from diffopt_widgets.catalogue import options as o
-from diffopt_widgets.catalogue.schema import Advice, Link, OptimizerSpec, Preset, Use
+from diffopt_widgets.catalogue import shared
+from diffopt_widgets.catalogue.schema import Advice, Link, OptimizerSpec, Preset, Rule, Use, When
 
 PRODIGY = OptimizerSpec(
     key="PRODIGY",
     title="Prodigy",
     family="Finds its own rate",
-    summary="Adam that estimates its own step size while it trains: d grows until it fits the distance still to go.",
-    formula=r"\theta \leftarrow \theta - \gamma\, d\, \frac{m}{\sqrt{v} + d\,\epsilon}",
+    summary="Adam that estimates its own step size while it trains: d grows until it fits the distance still to go. A good "
+    "start when no learning rate is known; the rate that it settles at can be used in AdamW.",
+    formula=r"\theta \leftarrow (1 - \gamma d \lambda)\,\theta - \gamma\, d\, \frac{m}{\sqrt{v} + d\,\epsilon}"
+    r",\quad \hat d = c_d\, \frac{\sum \gamma d^2 \langle g,\, \theta_0 - \theta\rangle}{\lVert s\rVert_1}",
     links=(
         Link("Mishchenko & Defazio 2023", "https://arxiv.org/abs/2306.06101"),
         Link("code", "https://github.com/konstmish/prodigy"),
     ),
     target="prodigyopt:Prodigy",
     package="prodigyopt",
-    lr=Use(o.LR, 1.0, "lr"),
+    lr=Use(o.LR, 1.0, "lr", advice=shared.ESTIMATED_LR_ADVICE),
     uses=(
-        Use(o.BETA1, 0.9, "betas[0]"),
         Use(
             o.D_COEF,
             1.0,
             "d_coef",
-            advice=Advice(1.0, "0.5 slows it down, 2 speeds it up.", words="0.5 to 2"),
+            note="The OneTrainer wiki calls it a multiplier of the learning rate; that holds only roughly.",
+            advice=Advice(
+                1.0,
+                "The option to adjust Prodigy with, instead of the learning rate: 0.5 slows it down, 2 speeds it up.",
+                words="0.5 to 2",
+            ),
+        ),
+        Use(o.BETA1, 0.9, "betas[0]"),
+        Use(
+            o.BETA2,
+            0.999,
+            "betas[1]",
+            advice=Advice(0.99, "0.99 has been seen to help Prodigy converge.", words="0.99 to 0.999"),
+        ),
+        Use(o.BETA3, None, "beta3", note="Here it is how long the sums behind the estimate d remember."),
+        Use(o.EPS, 1e-8, "eps", note="Multiplied by d in the denominator; 0 raises.", domain=shared.POSITIVE),
+        Use(
+            o.WEIGHT_DECAY,
+            0.0,
+            "weight_decay",
+            advice=Advice(0.01, "It helps Prodigy not to overtrain.", words="0.001 to 0.01"),
+        ),
+        Use(o.DECOUPLE, True, "decouple", enabled_if=When("weight_decay", ">", 0)),
+        Use(
+            o.USE_BIAS_CORRECTION,
+            False,
+            "use_bias_correction",
+            advice=Advice(
+                True,
+                "It makes Prodigy act more like Adam. It depends on the model, so try both; perhaps not with a constant "
+                "schedule or SDXL.",
+                words="true, but try both",
+            ),
+        ),
+        Use(
+            o.SAFEGUARD_WARMUP,
+            False,
+            "safeguard_warmup",
+            note="At a learning rate of 1 under a constant schedule without bias correction it changes nothing, to the bit.",
+            advice=Advice(
+                True,
+                "Perhaps better on for short runs; for long ones (100 epochs) either will do.",
+                words="true for short runs",
+            ),
+        ),
+        Use(o.D0, 1e-6, "d0"),
+        Use(o.GROWTH_RATE, float("inf"), "growth_rate"),
+        Use(
+            o.SLICE_P,
+            1,
+            "slice_p",
+            advice=Advice(11, "Saves nearly half of Prodigy's memory.", source="OneTrainer's defaults"),
+        ),
+        shared.FSDP_IN_USE,
+    ),
+    presets=(
+        shared.LIBRARY,
+        Preset(
+            "onetrainer",
+            "OneTrainer",
+            {"slice_p": 11},
+            "The values that OneTrainer's window starts with. Its learning rate, 3e-6, is left out: Prodigy then stands still.",
+        ),
+        Preset(
+            "recommended",
+            "Recommended",
+            {
+                "lr": 1.0,
+                "schedule": "COSINE",
+                "warmup": 0.0,
+                "beta2": 0.99,
+                "weight_decay": 0.01,
+                "use_bias_correction": True,
+                "safeguard_warmup": True,
+            },
+            "The advice of the OneTrainer wiki: learning rate 1 and no warm-up, since Prodigy has its own; beta2 of 0.99, a "
+            "little weight decay, bias correction; and a cosine, since Prodigy never lowers its rate by itself.",
         ),
     ),
-    presets=(Preset("library", "Library defaults", {}),),
+    rules=(
+        shared.lr_near_one(0.1, 10.0),
+        shared.SCALER_RULE,
+        Rule(
+            "warmup",
+            ("warmup",),
+            lambda values: shared.number(values, "warmup") > 0,
+            "Prodigy warms up by itself while its estimate grows. Set warm-up to 0.",
+            mend={"warmup": 0.0},
+            severity="warning",
+        ),
+        shared.FSDP_RULE,
+    ),
     rate="prodigy",
     rate_words="d · learning rate · bias correction",
     estimates_rate=True,
-    state_names=("exp_avg", "exp_avg_sq"),
+    state_names=("exp_avg", "exp_avg_sq", "s", "p0"),
 )
-
-ADAPTIVE = (PRODIGY,)

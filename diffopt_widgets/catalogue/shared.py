@@ -1,0 +1,191 @@
+"""What several optimizers have in common: uses that no back end takes any more, rules, and small helpers for rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from diffopt_widgets.catalogue import options as o
+from diffopt_widgets.catalogue.schema import (
+    Advice,
+    Hidden,
+    OptimizerSpec,
+    Option,
+    Preset,
+    Rule,
+    Standing,
+    Use,
+    Values,
+    When,
+)
+from diffopt_widgets.catalogue.values import Interval, Value
+
+LIBRARY = Preset("library", "Library defaults", {}, "What the package itself starts with.")
+
+POSITIVE = Interval(0, low_open=True)
+OPEN_FRACTION = Interval(0, 1, low_open=True, high_open=True)
+BELOW_ONE = Interval(0, 1, high_open=True)
+
+
+def number(values: Values, name: str) -> float:
+    """One value as a number; 0 where it is not set or is not a number."""
+    value = values[name]
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def unavailable(option: Option, default: Value, reason: str, argument: str | None = None) -> Use:
+    """An option that the back end does not take, or refuses to change."""
+    return Use(option, default, argument, standing=Standing.UNAVAILABLE, reason=reason)
+
+
+def inert(option: Option, default: Value, argument: str, reason: str, domain: Interval | None = None) -> Use:
+    """An option that the back end accepts and then ignores."""
+    return Use(option, default, argument, standing=Standing.INERT, reason=reason, domain=domain)
+
+
+STOCHASTIC_ROUNDING = unavailable(
+    o.STOCHASTIC_ROUNDING,
+    False,
+    "the package that has this optimizer does not implement it; keep the weights in 32 bits",
+)
+FUSED_BACK_PASS = unavailable(
+    o.FUSED_BACK_PASS,
+    False,
+    "the package that has this optimizer steps all tensors together; use fewer trained weights or 8-bit states to save memory",
+)
+DIFFERENTIABLE = unavailable(
+    o.DIFFERENTIABLE,
+    False,
+    "torch then raises at the first step, because the weights that a run trains are leaves; it works only in code that "
+    "differentiates through the training itself",
+    "differentiable",
+)
+FOREACH = Use(o.FOREACH, None, "foreach", note="On a CPU the result is the same to the bit.")
+FUSED = Use(
+    o.FUSED,
+    None,
+    "fused",
+    note="On a CPU torch's fused step is wrong when a gradient is laid out in memory otherwise than its weight, as "
+    "gradients made by vmap are.",
+)
+CAPTURABLE = Use(o.CAPTURABLE, False, "capturable", requires="cuda", note="On a CPU torch raises, unless fused is on.")
+MAXIMIZE = Use(o.MAXIMIZE, False, "maximize")
+
+# bitsandbytes
+BNB_ARGS = Hidden("args", "an object that replaces optim_bits and min_8bit_size inside the package; both are shown")
+PERCENTILE_CLIPPING = unavailable(
+    o.PERCENTILE_CLIPPING,
+    100,
+    "it left bitsandbytes in version 0.50; clip the gradient norm in the training loop",
+)
+BLOCK_WISE = unavailable(
+    o.BLOCK_WISE,
+    True,
+    "it left bitsandbytes in version 0.50, where 8-bit states are always block-wise",
+)
+MIN_8BIT_SIZE = Use(o.MIN_8BIT_SIZE, 4096, "min_8bit_size")
+MIN_8BIT_SIZE_IF_8BIT = replace(MIN_8BIT_SIZE, enabled_if=When("optim_bits", "==", 8))
+OPTIM_BITS = Use(
+    o.OPTIM_BITS,
+    32,
+    "optim_bits",
+    note="8 makes it the same optimizer as its 8-bit form.",
+    domain=Interval(8, 32),
+)
+IS_PAGED = Use(
+    o.IS_PAGED,
+    False,
+    "is_paged",
+    requires="cuda",
+    note="On a CPU bitsandbytes warns and goes on without it.",
+)
+BITS_RULE = Rule(
+    "optim_bits",
+    ("optim_bits",),
+    lambda values: values["optim_bits"] not in {8, 32},
+    "bitsandbytes has 8-bit and 32-bit states only. Set optim_bits to 32, or to 8 to save memory.",
+    mend={"optim_bits": 32},
+)
+
+MAXIMIZE_RULE = Rule(
+    "maximize",
+    ("maximize",),
+    lambda values: values["maximize"] is True,
+    "Maximize makes the loss grow. Turn it off unless the objective is a score.",
+    mend={"maximize": False},
+    severity="warning",
+)
+FUSED_FOREACH_RULE = Rule(
+    "fused-foreach",
+    ("fused", "foreach"),
+    lambda values: values["fused"] is True and values["foreach"] is True,
+    "Fused and for-each are two ways to do the same step, and torch takes only one. Leave for-each empty, or turn fused off.",
+    mend={"foreach": None},
+)
+
+# Optimizers that estimate their own rate
+ESTIMATED_LR_ADVICE = Advice(
+    1.0,
+    "The optimizer finds the rate by itself; this only scales what it found, and it must be the same for all parts of a model.",
+)
+SCALER_RULE = Rule(
+    "lr_scaler",
+    ("lr_scaler",),
+    lambda values: values["lr_scaler"] != "NONE",
+    "This optimizer finds its own rate, and a scaler would only distort it. Set the learning-rate scaler to NONE.",
+    mend={"lr_scaler": "NONE"},
+    severity="warning",
+)
+FSDP_RULE = Rule(
+    "fsdp_in_use",
+    ("fsdp_in_use",),
+    lambda values: values["fsdp_in_use"] is True,
+    "FSDP in use works only in a process group on GPUs, and raises at the first step anywhere else. Turn it off unless the "
+    "model is wrapped in FSDP.",
+    mend={"fsdp_in_use": False},
+    severity="warning",
+)
+FSDP_IN_USE = Use(
+    o.FSDP_IN_USE,
+    False,
+    "fsdp_in_use",
+    requires="distributed",
+    note="Outside a process group on GPUs the first step raises.",
+)
+
+
+def lr_near_one(low: float, high: float) -> Rule:
+    """Warn where the learning rate of an estimating optimizer is far from 1."""
+    return Rule(
+        "lr-near-1",
+        ("lr",),
+        lambda values: not low <= number(values, "lr") <= high,
+        "This optimizer finds its own rate, and the learning rate only scales it. Far from 1 the estimate may never take "
+        "off, or overshoot: set it to 1 and use the optimizer's own options to go slower or faster.",
+        mend={"lr": 1.0},
+        severity="warning",
+    )
+
+
+def touches_zero(values: Values) -> bool:
+    """Whether a schedule takes the learning rate to exactly 0 in the middle of a run."""
+    return (
+        values["schedule"] == "COSINE_WITH_RESTARTS"
+        and number(values, "cycles") > 0.5  # noqa: PLR2004  # half a cycle ends at 0, it does not pass through it
+        and number(values, "min_factor") == 0
+    )
+
+
+_ADAFACTOR_SCHEDULE = Rule(
+    "adafactor-schedule",
+    ("schedule",),
+    lambda values: values["schedule"] == "ADAFACTOR",
+    "The schedule ADAFACTOR belongs to the optimizer ADAFACTOR with a relative step. Choose another schedule, such as CONSTANT.",
+    mend={"schedule": "CONSTANT"},
+)
+
+
+def with_common_rules(entry: OptimizerSpec) -> OptimizerSpec:
+    """Add the rules that hold for every optimizer."""
+    if entry.key == "ADAFACTOR":
+        return entry
+    return replace(entry, rules=(*entry.rules, _ADAFACTOR_SCHEDULE))

@@ -1,0 +1,112 @@
+"""Lion, which steps by the sign of its direction, in 32 and 8 bits."""
+
+from __future__ import annotations
+
+from diffopt_widgets.catalogue import options as o
+from diffopt_widgets.catalogue import shared
+from diffopt_widgets.catalogue.schema import Advice, Hidden, Link, OptimizerSpec, Preset, Use
+
+_FAMILY = "Sign of the gradient"
+_PAPER = Link("Chen et al. 2023", "https://arxiv.org/abs/2302.06675")
+_FORMULA = (
+    r"\theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\,\operatorname{sign}(\beta_1 m + (1-\beta_1)\,g)"
+    r",\quad m \leftarrow \beta_2 m + (1-\beta_2)\,g"
+)
+_LR_ADVICE = Advice(
+    3e-5,
+    "Every weight moves by the full rate at every step, so Lion wants a rate 3 to 10 times smaller than AdamW.",
+    source="the Lion paper",
+    words="a third to a tenth of AdamW's rate",
+)
+_DECAY_NOTE = "Multiplied by the learning rate, so with Lion's small rates take 3 to 10 times AdamW's value."
+_BETA1 = Use(o.BETA1, 0.9, "betas[0]", note="The weight of the memory in the direction of this step.")
+_BETA2 = Use(
+    o.BETA2, 0.99, "betas[1]", note="Here it is how long the momentum itself remembers: Lion has no second average."
+)
+_RECOMMENDED = Preset(
+    "recommended",
+    "Recommended",
+    {"lr": 1e-4, "schedule": "COSINE", "warmup": 0.05, "weight_decay": 0.1},
+    "A tenth of AdamW's rate with ten times its weight decay, as the paper advises, and a cosine: steps of a fixed size "
+    "settle only when the rate falls. Use 1e-5 to 3e-5 for a LoRA of a large model.",
+)
+
+LION = OptimizerSpec(
+    key="LION",
+    title="Lion",
+    family=_FAMILY,
+    summary="Keeps only the sign of the averaged gradient: every weight moves by exactly the learning rate. Half of Adam's "
+    "memory; wants a smaller rate.",
+    formula=_FORMULA,
+    links=(_PAPER, Link("code", "https://github.com/lucidrains/lion-pytorch")),
+    target="lion_pytorch:Lion",
+    package="lion-pytorch",
+    lr=Use(o.LR, 1e-4, "lr", advice=_LR_ADVICE),
+    uses=(
+        _BETA1,
+        _BETA2,
+        Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note=_DECAY_NOTE),
+        shared.unavailable(
+            o.USE_TRITON,
+            False,
+            "lion-pytorch ends the whole process, and with it the notebook, when the triton package is missing; with triton "
+            "it would need an NVIDIA GPU",
+            "use_triton",
+        ),
+    ),
+    presets=(
+        shared.LIBRARY,
+        Preset("onetrainer", "OneTrainer", {}, "The values that OneTrainer's window starts with: the package's own."),
+        _RECOMMENDED,
+    ),
+    hidden=(
+        Hidden(
+            "decoupled_weight_decay",
+            "it divides the weight decay by the first learning rate; the decay that is shown means the same everywhere",
+        ),
+    ),
+    state_names=("exp_avg",),
+    steps_each_tensor=True,
+)
+
+LION_8BIT = OptimizerSpec(
+    key="LION_8BIT",
+    title="Lion (8-bit)",
+    family=_FAMILY,
+    summary="Lion with its momentum in 8 bits: about one byte of state per weight.",
+    formula=_FORMULA,
+    links=(
+        _PAPER,
+        Link("Dettmers et al. 2021", "https://arxiv.org/abs/2110.02861"),
+        Link("code", "https://github.com/bitsandbytes-foundation/bitsandbytes/blob/main/bitsandbytes/optim/lion.py"),
+    ),
+    target="bitsandbytes.optim:Lion8bit",
+    package="bitsandbytes",
+    lr=Use(o.LR, 1e-4, "lr", advice=_LR_ADVICE),
+    uses=(
+        _BETA1,
+        _BETA2,
+        Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note=_DECAY_NOTE),
+        shared.MIN_8BIT_SIZE,
+        shared.PERCENTILE_CLIPPING,
+        shared.BLOCK_WISE,
+        shared.IS_PAGED,
+    ),
+    presets=(
+        shared.LIBRARY,
+        Preset(
+            "onetrainer",
+            "OneTrainer",
+            {"beta2": 0.999},
+            "The values that OneTrainer's window starts with. Percentile clipping and block-wise are left out, since "
+            "bitsandbytes no longer has them.",
+        ),
+        _RECOMMENDED,
+    ),
+    hidden=(shared.BNB_ARGS,),
+    state_bits=8,
+    state_names=("state1",),
+    steps_each_tensor=True,
+)
+
+SIGN_FAMILY = (LION, LION_8BIT)
