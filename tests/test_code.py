@@ -1,0 +1,76 @@
+"""The code that "Copy as code" gives behaves like the bench's own optimizer, bit for bit."""
+
+import pytest
+import torch
+
+import diffopt_widgets as dw
+from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.interop.code import to_python
+
+SCHEDULES = [
+    {"schedule": "CONSTANT"},
+    {"schedule": "CONSTANT", "warmup": 4},
+    {"schedule": "LINEAR", "min_factor": 0.25},
+    {"schedule": "COSINE", "warmup": 0.25},
+    {"schedule": "COSINE_WITH_RESTARTS", "cycles": 1.5},
+    {"schedule": "COSINE_WITH_HARD_RESTARTS", "cycles": 3.0, "min_factor": 0.1},
+    {"schedule": "REX", "warmup": 2},
+]
+
+
+def walk(optimizer, scheduler, params, steps):
+    rates = []
+    for step in range(steps):
+        for p in params:
+            p.grad = torch.cos(torch.arange(p.numel(), dtype=torch.float32) * (step + 1)).reshape(p.shape)
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+    return rates
+
+
+def parameters():
+    return [torch.nn.Parameter(torch.linspace(-1, 1, 64 * 72).reshape(64, 72)), torch.nn.Parameter(torch.ones(5))]
+
+
+def compare(settings, steps=20):
+    mine, theirs = parameters(), parameters()
+    optimizer = dw.build_optimizer(settings, mine)
+    expected = walk(optimizer, dw.build_schedule(settings, optimizer, steps), mine, steps + 5)
+    scope = {"params": theirs}
+    code = to_python(settings, steps=steps)
+    exec(code, scope)  # noqa: S102  # running it is the point
+    rates = walk(scope["optimizer"], scope["scheduler"], theirs, steps + 5)
+    assert rates == expected, code
+    for a, b in zip(mine, theirs, strict=True):
+        assert torch.equal(a, b), code
+    assert "diffopt" not in code
+
+
+@pytest.mark.parametrize("key", list_optimizers())
+def test_every_preset_of_every_optimizer(key):
+    for preset in spec(key).presets:
+        compare(dw.preset(key, preset.key))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: "-".join(map(str, s.values())))
+def test_every_schedule(schedule):
+    compare(dw.Settings("ADAMW", lr=0.01, **schedule))
+
+
+def test_the_scaler_is_written_into_the_rate():
+    code = to_python(dw.Settings("ADAMW", lr=0.001, lr_scaler="BATCH"), batch_size=16)
+    assert "lr=0.004," in code
+
+
+def test_infinity_and_nothing_are_python():
+    code = to_python(dw.Settings("PRODIGY", growth_rate=1.02, beta3=0.9))
+    assert "growth_rate=1.02," in code
+    assert "beta3=0.9," in code
+    assert "lr=1.0," in code
+
+
+def test_export_names_what_it_can_write():
+    with pytest.raises(ValueError, match="python"):
+        dw.export(dw.Settings("PRODIGY"), to="fortran")
