@@ -9,7 +9,7 @@ from typing import Any
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import Advice, OptimizerSpec, Option, Rule, Use, Values
+from diffopt_widgets.catalogue.schema import Advice, OptimizerSpec, Option, Rule, Standing, Use, Values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, parse_value
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, default_values
 
@@ -134,7 +134,9 @@ class Draft:
         if schedule and not schedule.uses_min_factor:
             found["min_factor"] = f"the {schedule.title} schedule does not fall"
         for use in (self.spec.lr, *self.spec.uses):
-            if use.enabled_if and not use.enabled_if.holds(self.values):
+            if use.standing is Standing.UNAVAILABLE:
+                found[use.name] = f"not available: {use.reason}"
+            elif use.enabled_if and not use.enabled_if.holds(self.values):
                 found[use.name] = use.enabled_if.words()
         return {name: why for name, why in found.items() if name not in self.faults}
 

@@ -1,0 +1,210 @@
+"""The form: every option of an optimizer, explained, as one widget."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+from dataclasses import dataclass
+from typing import Any
+
+import anywidget
+import traitlets
+
+from diffopt_widgets.interop.code import to_python
+from diffopt_widgets.settings import Settings, SettingsError
+from diffopt_widgets.ui import panel as page
+from diffopt_widgets.ui.draft import Draft
+from diffopt_widgets.ui.schedule import schedule_svg
+from diffopt_widgets.ui.slider import linked_slider
+
+STATIC = pathlib.Path(__file__).parent / "static"
+START = "PRODIGY"
+UNDO_STEPS = 100
+LONGEST_TEXT = 20_000
+
+log = logging.getLogger(__name__)
+
+
+class BadMessageError(ValueError):
+    """The page sent something that the form does not understand."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """A draft to go back to, and what was done since."""
+
+    draft: Draft
+    done: str
+    place: str
+    """What was changed; changes in the same place are undone together."""
+
+
+class Form(anywidget.AnyWidget):
+    """The options of an optimizer as a panel to look at, change and learn from.
+
+    `settings` is an ordinary trait: observe it, link it, set it. It always holds valid settings: while a text is wrong it
+    keeps the last right value, and `errors` says what is wrong, by the name of the control.
+
+    Args:
+        settings: what to show at first; the name of an optimizer shows its defaults.
+        steps: length of the run, for the picture of the schedule.
+        layout: an ipywidgets Layout.
+
+    Raises:
+        SettingsError: there is no such optimizer.
+
+    >>> form = Form(Settings("PRODIGY", schedule="COSINE"))
+    >>> form.settings = form.settings.replace(d_coef=0.5)
+    >>> form.type("beta1", "2")
+    >>> form.settings, list(form.errors)
+    (Settings('PRODIGY', lr=1.0, schedule='COSINE', d_coef=0.5), ['beta1'])
+    """
+
+    _esm = STATIC / "form.js"
+    _css = STATIC / "form.css"
+
+    settings = traitlets.Instance(Settings, help="What the form says; the last right values while something is wrong.")
+    errors = traitlets.Dict(read_only=True, help="What is wrong, by the name of the control; empty when all is right.")
+    steps = traitlets.Int(300, min=1, help="Length of the run, for the picture of the schedule.")
+    notice = traitlets.Unicode(help="Something that went wrong elsewhere, shown above the form.").tag(sync=True)
+
+    menu: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
+    panel = traitlets.Dict(read_only=True).tag(sync=True)
+    state = traitlets.Dict(read_only=True).tag(sync=True)
+    preview = traitlets.Unicode(read_only=True).tag(sync=True)
+    code = traitlets.Unicode(read_only=True).tag(sync=True)
+
+    def __init__(self, settings: Settings | str | None = None, *, steps: int = 300, layout: Any = None) -> None:
+        self._draft = Draft.begin(START if settings is None else settings)
+        self._past: list[_Past] = []
+        self._seen: list[Any] = []
+        self.set_trait("menu", page.menu())
+        self.steps = steps
+        self._publish()  # before the widget opens, so that its first message holds everything
+        super().__init__(**({} if layout is None else {"layout": layout}))
+        self.on_msg(self._receive)
+
+    @property
+    def draft(self) -> Draft:
+        """What is typed in the controls."""
+        return self._draft
+
+    def type(self, name: str, text: str) -> None:
+        """Type a text into a control, as a person would.
+
+        Raises:
+            KeyError: the optimizer has no such control.
+        """
+        self._change(self._draft.type(name, text), name, f"type:{name}")
+
+    def choose(self, optimizer: str) -> None:
+        """Switch to another optimizer and what was last typed for it.
+
+        Raises:
+            KeyError: there is no such optimizer.
+        """
+        self._change(self._draft.choose(optimizer), f"switch to {optimizer}", "choose")
+
+    def load(self, preset: str) -> None:
+        """Load a preset of this optimizer.
+
+        Raises:
+            KeyError: there is no such preset.
+        """
+        self._change(self._draft.load(preset), f"load {self._draft.spec.preset(preset).title}", f"load:{preset}")
+
+    def undo(self) -> None:
+        """Take the last change back; nothing happens when there is none."""
+        if self._past:
+            self._draft = self._past.pop().draft
+            self._publish()
+
+    def slider(self, name: str) -> Any:  # an ipywidgets widget; which one depends on the option
+        """A plain ipywidgets control for one option, linked both ways.
+
+        Raises:
+            KeyError: the optimizer has no such control.
+        """
+        return linked_slider(self, name)
+
+    def _change(self, draft: Draft, done: str, place: str) -> None:
+        if not self._past or self._past[-1].place != place:
+            self._past = [*self._past[1 - UNDO_STEPS :], _Past(self._draft, done, place)]
+        self._draft = draft
+        self._publish()
+
+    def _publish(self) -> None:
+        """Bring every trait up to date with the draft: one message to the page, then the observers."""
+        draft = self._draft
+        with self.hold_sync():
+            self.set_trait("panel", page.panel(draft.optimizer))
+            self.set_trait("state", self._state())
+            self.set_trait("code", to_python(draft.last_good, steps=self.steps))
+            self.set_trait("preview", schedule_svg(draft.last_good, self.steps))
+        with self.hold_trait_notifications():
+            self.set_trait("errors", draft.errors)
+            self.settings = draft.last_good
+
+    def _state(self) -> dict[str, Any]:
+        undo = self._past[-1].done if self._past else ""
+        return {**page.state(self._draft), "undo": undo, "seen": self._seen}
+
+    @traitlets.observe("settings")
+    def _set_from_outside(self, change: Any) -> None:
+        if change["new"] != self._draft.last_good:
+            self._change(self._draft.show(change["new"]), "set from code", "settings")
+
+    @traitlets.observe("steps")
+    def _redraw(self, _: object) -> None:
+        self.set_trait("code", to_python(self._draft.last_good, steps=self.steps))
+        self.set_trait("preview", schedule_svg(self._draft.last_good, self.steps))
+
+    def _receive(self, _: object, content: object, __: object) -> None:
+        """Do what the page asks. Nothing raised here would be seen by anyone, so it is shown in the form."""
+        try:
+            self._obey(content)
+        except (BadMessageError, KeyError, SettingsError) as error:
+            self._say(f"The page and the kernel disagree: {error}. Run the cell again to draw the form anew.")
+        except Exception as error:  # an observer of somebody else's
+            log.exception("a change in the form failed")
+            self._say(f"The change is made, but something that follows it failed: {type(error).__name__}: {error}")
+
+    def _say(self, words: str) -> None:
+        log.warning("%s", words)
+        self.notice = words
+        self.set_trait("state", self._state())
+
+    def _obey(self, content: object) -> None:
+        message = content if isinstance(content, dict) else {}
+        self._seen = [_text(message, "page"), message.get("n")] if isinstance(message.get("n"), int) else []
+        match message.get("k"):
+            case "type":
+                self.type(_text(message, "name"), _text(message, "text"))
+            case "choose":
+                self.choose(_text(message, "optimizer"))
+            case "load":
+                self.load(_text(message, "preset"))
+            case "reset":
+                name = _text(message, "name")
+                self._change(self._draft.reset(name), f"reset {name}", f"reset:{name}")
+            case "advise":
+                name = _text(message, "name")
+                self._change(self._draft.advise(name), f"recommended {name}", f"advise:{name}")
+            case "mend":
+                name = _text(message, "name")
+                self._change(self._draft.mend(name), f"mend {name}", f"mend:{name}")
+            case "undo":
+                self.undo()
+            case "dismiss":
+                self.notice = ""
+            case kind:
+                raise BadMessageError(f"there is no message {str(kind)[:40]!r}")
+
+
+def _text(message: dict[str, Any], field: str) -> str:
+    text = message.get(field)
+    if not isinstance(text, str):
+        raise BadMessageError(f"{field} is missing in a message {str(message.get('k'))[:40]!r}")
+    if len(text) > LONGEST_TEXT:
+        raise BadMessageError(f"a text of {len(text)} characters is too long for {field}")
+    return text.encode("utf-8", "replace").decode()  # half a surrogate pair could not be sent back

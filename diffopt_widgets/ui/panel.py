@@ -1,0 +1,209 @@
+"""What the page needs to draw the form: JSON made from the catalogue and a draft. No widgets here."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeAlias
+
+from diffopt_widgets.catalogue import families, spec
+from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schema import Advice, OptimizerSpec, Option, Standing, Use, Values
+from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.ui.draft import TRAINING, Draft, text_of
+
+Json: TypeAlias = dict[str, Any]  # Any: whatever JSON can hold
+
+FEW = 3
+"""Up to so many options stay in view; a fold that hides fewer is not worth its click."""
+STANDINGS = {
+    Standing.LIVE: "changing it changes the run",
+    Standing.INERT: "accepted here, changes nothing",
+    Standing.UNAVAILABLE: "not available here",
+}
+REQUIREMENTS = {"cuda": "an NVIDIA GPU", "distributed": "training in several processes"}
+
+
+def menu() -> list[Json]:
+    """Every optimizer by family, for the menu."""
+    return [
+        {"family": family, "optimizers": [{"key": entry.key, "title": entry.title} for entry in entries]}
+        for family, entries in families().items()
+    ]
+
+
+@cache
+def panel(optimizer: str) -> Json:
+    """The description of one optimizer's panel: what does not change while one types. Not to be changed."""
+    found = spec(optimizer)
+    controls = [_control(found, use) for use in (found.lr, *found.uses)]
+    controls += [_control(found, Use(option, TRAINING_DEFAULTS[option.name], None)) for option in TRAINING_OPTIONS]
+    return {
+        "optimizer": found.key,
+        "title": found.title,
+        "summary": found.summary,
+        "latex": found.formula,
+        "mathml": mathml(found.formula),
+        "links": [{"title": link.title, "url": link.url} for link in found.links],
+        "presets": [{"key": preset.key, "title": preset.title, "why": preset.why} for preset in found.presets],
+        "sections": _sections(found),
+        "controls": {control["name"]: control for control in controls},
+    }
+
+
+def state(draft: Draft) -> Json:
+    """What changes while one types: for each control its text, and only those marks that it has."""
+    return {
+        "preset": draft.preset,
+        "controls": {name: _marks(draft, name) for name in draft.texts},
+    }
+
+
+def mathml(latex: str) -> str:
+    """A formula as MathML, which browsers draw by themselves; "" when it cannot be converted.
+
+    >>> mathml("d_t")
+    '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mrow><msub><mi>d</mi><mi>t</mi></msub></mrow></math>'
+    """
+    from latex2mathml.converter import convert
+
+    try:
+        return str(convert(latex.replace("{aligned}", "{align*}"), display="block"))
+    except Exception:  # noqa: BLE001  # the converter documents no error of its own; the page then shows the LaTeX
+        return ""
+
+
+def _sections(found: OptimizerSpec) -> list[Json]:
+    """Training first, then the options that somebody gives advice on, then the rest, folded.
+
+    Which options stay in view depends on the optimizer alone, so nothing moves while one types.
+    """
+    usable = [use for use in found.uses if use.standing is not Standing.UNAVAILABLE]
+    named = {name for preset in found.presets for name in preset.values}
+    main = [use.name for use in usable if use.advice or use.name in named]
+    live = [use.name for use in usable if use.standing is Standing.LIVE and use.name not in main]
+    main += live[: max(0, FEW - len(main))]
+    main.sort(key=[use.name for use in found.uses].index)
+    rest = [use.name for use in sorted(found.uses, key=_order) if use.name not in main]
+    if len(rest) <= FEW:
+        main, rest = [*main, *rest], []
+    sections = [
+        {"title": "Training", "controls": ["lr", *TRAINING], "picture": True},
+        {"title": "Options", "controls": main},
+        {"title": "All options", "controls": rest, "fold": True},
+    ]
+    return [section for section in sections if section["controls"]]
+
+
+def _order(use: Use) -> int:
+    return list(Standing).index(use.standing)
+
+
+def _control(found: OptimizerSpec, use: Use) -> Json:
+    option = use.option
+    control: Json = {
+        "name": use.name,
+        "title": option.title,
+        "kind": _kind(option),
+        "help": " ".join(text for text in (option.help, use.note) if text),
+        "facts": [{"term": term, "text": text} for term, text in _facts(found, use)],
+        "default": text_of(use.default),
+        "shown_default": _shown(option, use.default),
+        "placeholder": option.null_words,
+        "unit": option.unit,
+        "integer": option.kind == "int",
+        "slider": _slider(use),
+        "choices": _choices(option),
+        "advice": _advice(option, use.advice),
+        "standing": use.standing.value,
+        "reason": use.reason,
+    }
+    return {key: value for key, value in control.items() if value not in ("", None, [], False)} | {
+        "default": control["default"]
+    }
+
+
+def _kind(option: Option) -> str:
+    if option.kind in {"int", "float"}:
+        return "number"
+    return "choice" if option.kind == "choice" or option.nullable else "bool"
+
+
+def _shown(option: Option, value: object) -> str:
+    """A value in words, for a person."""
+    if value is None:
+        return option.null_words or "empty"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = format_value(value) if isinstance(value, int | float | str) else str(value)
+    return next((choice["label"] for choice in _choices(option) if choice["value"] == text), text)
+
+
+def _choices(option: Option) -> list[Json]:
+    listed: list[Json]
+    if option.kind == "bool":
+        pair: list[Json] = [{"value": "true", "label": "on"}, {"value": "false", "label": "off"}]
+        listed = pair if option.nullable else []
+    elif option.name == "schedule":
+        listed = [{"value": key, "label": found.title, "help": found.summary} for key, found in SCHEDULES.items()]
+    else:
+        listed = [{"value": choice, "label": choice} for choice in option.choices]
+    if option.nullable and listed:
+        listed.insert(0, {"value": "", "label": option.null_words or "empty"})
+    return listed
+
+
+def _slider(use: Use) -> Json | None:
+    option = use.option
+    if option.soft is None or option.kind not in {"int", "float"} or use.standing is Standing.UNAVAILABLE:
+        return None
+    low, high = (float(end) for end in option.soft)
+    return {"low": low, "high": high, "log": option.log and low > 0, "integer": option.kind == "int"}
+
+
+def _advice(option: Option, advice: Advice | None) -> Json | None:
+    if advice is None:
+        return None
+    words = advice.words or _shown(option, advice.value)
+    return {"value": _shown(option, advice.value), "words": words, "reason": advice.reason, "source": advice.source}
+
+
+def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
+    standing = "" if use.name in TRAINING else STANDINGS[use.standing]
+    advice = use.advice
+    facts = [
+        ("Allowed", use.allowed()),
+        ("Default", _shown(use.option, use.default)),
+        ("Recommended", f"{advice.text()}: {advice.reason} ({advice.source})" if advice else ""),
+        ("Depends on", use.enabled_if.words() if use.enabled_if else ""),
+        ("Needs", REQUIREMENTS.get(use.requires, "")),
+        ("Here", ": ".join(text for text in (standing, use.reason) if text)),
+        ("Argument", f"{use.argument} of {found.target.replace(':', '.')}" if use.argument else ""),
+    ]
+    return [(term, text) for term, text in facts if text]
+
+
+def _marks(draft: Draft, name: str) -> Json:
+    advice = draft.advice(name)
+    faulty = name in draft.faults
+    marks: Json = {
+        "text": draft.texts[name],
+        "error": draft.errors.get(name),
+        "warning": draft.warnings.get(name),
+        "mend": mend_words(draft, draft.mends[name]) if name in draft.mends else None,
+        "greyed": draft.greyed.get(name),
+        "changed": name in draft.changed,
+        "related": name in draft.related,
+        "advised": bool(advice) and not faulty and advice is not None and draft.values[name] == advice.value,
+    }
+    return {key: value for key, value in marks.items() if value or key == "text"}
+
+
+def mend_words(draft: Draft, mend: Values) -> str:
+    """What a mend does: "Set Learning rate to 1"."""
+    parts = []
+    for name, value in mend.items():
+        if name in draft.texts:
+            taker = draft.taker(name)
+            option = taker.option if isinstance(taker, Use) else taker
+            parts.append(f"{option.title} to {_shown(option, value)}")
+    return f"Set {', '.join(parts)}" if parts else ""

@@ -1,0 +1,89 @@
+"""One option of a form as a plain ipywidgets control, for lessons."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+
+from diffopt_widgets.catalogue.schema import Option, Use
+from diffopt_widgets.ui.draft import text_of
+
+if TYPE_CHECKING:
+    from diffopt_widgets.catalogue.values import Value
+    from diffopt_widgets.ui.form import Form
+
+
+def linked_slider(form: Form, name: str) -> Any:
+    """A control for one option of a form: a slider, a check box or a menu.
+
+    It follows the form and the form follows it. While the form shows an optimizer without this option it is greyed.
+
+    Raises:
+        KeyError: the form's optimizer has no such option.
+    """
+    taker = form.draft.taker(name)
+    option = taker.option if isinstance(taker, Use) else taker
+    control = _control(option, form.draft.values[name])
+
+    def follow_form(_: object = None) -> None:
+        control.disabled = name not in form.draft.texts
+        if not control.disabled:
+            control.value = _shown(control, form.draft.values[name])
+
+    def follow_control(change: Any) -> None:
+        if not control.disabled and change["new"] != _shown(control, form.draft.values[name]):
+            form.type(name, text_of(change["new"]))
+
+    control.observe(follow_control, "value")
+    form.observe(follow_form, "settings")
+    return control
+
+
+def _control(option: Option, value: Value) -> Any:
+    words = {"description": option.title, "tooltip": option.help, "style": {"description_width": "initial"}}
+    if option.kind == "choice" or (option.kind == "bool" and option.nullable):
+        listed: list[Value] = list(option.choices) if option.kind == "choice" else [True, False]
+        pairs = [(text_of(choice), choice) for choice in listed]
+        empty: list[tuple[str, Value]] = [(option.null_words or "empty", None)] if option.nullable else []
+        return ipywidgets.Dropdown(options=[*empty, *pairs], value=value, **words)
+    if option.kind == "bool":
+        return ipywidgets.Checkbox(value=bool(value), indent=False, **words)
+    return _number(option, value, words)
+
+
+def _number(option: Option, value: Value, words: dict[str, Any]) -> Any:
+    number = value if isinstance(value, int | float) and math.isfinite(value) else None
+    if option.soft is None:
+        kind = ipywidgets.IntText if option.kind == "int" else ipywidgets.FloatText
+        return kind(value=0 if number is None else number, **words)
+    low, high = option.soft
+    if option.kind == "int":
+        low, high = math.floor(low), math.ceil(high)
+        return ipywidgets.IntSlider(value=_between(number, low, high), min=low, max=high, **words)
+    if option.log and low > 0:
+        ends = {"min": math.log10(low), "max": math.log10(high), "step": 0.01}
+        return ipywidgets.FloatLogSlider(
+            value=_between(number, low, high), base=10, readout_format=".3g", **ends, **words
+        )
+    step = (high - low) / 200
+    return ipywidgets.FloatSlider(
+        value=_between(number, low, high), min=low, max=high, step=step, readout_format=".3g", **words
+    )
+
+
+def _shown(control: Any, value: Value) -> Value:
+    """The nearest thing to a value that the control can show."""
+    if isinstance(control, ipywidgets.Dropdown | ipywidgets.Checkbox):
+        return value
+    number = value if isinstance(value, int | float) else None
+    if isinstance(control, ipywidgets.FloatLogSlider):
+        return _between(number, control.base**control.min, control.base**control.max)
+    if isinstance(control, ipywidgets.FloatSlider | ipywidgets.IntSlider):
+        return _between(number, control.min, control.max)
+    return control.value if number is None or math.isinf(number) else number
+
+
+def _between(number: float | None, low: float, high: float) -> float:
+    return low if number is None else min(max(number, low), high)
