@@ -11,7 +11,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from diffopt_widgets.catalogue.values import format_value
@@ -115,26 +115,28 @@ def short_name(settings: Settings) -> str:
 
 
 def name_by_difference(plans: Sequence[RunPlan]) -> list[str]:
-    """Name runs of one comparison by what differs between them, such as `d_coef 0.5`."""
+    """Name runs of one comparison by what differs between them, such as `PRODIGY · d_coef 0.5`.
+
+    Where optimizers differ, an option is named only where it is not at its optimizer's default.
+    """
     flats = [plan.flat() for plan in plans]
-    first = flats[0]
-    varying = {
-        name: None for flat in flats for name in (*first, *flat) if first.get(name) != flat.get(name, first.get(name))
-    }
-    optimizer = "" if "optimizer" in varying else f"{first['optimizer']} · "
+    varying = [name for name in flats[0] if any(flat.get(name, flats[0][name]) != flats[0][name] for flat in flats)]
+    if not varying:
+        return [short_name(plan.settings) for plan in plans]
+    if "optimizer" not in varying:
+        return [f"{plan.settings.optimizer} · {_differences(plan.flat(), varying)}" for plan in plans]
     names = []
-    for flat, plan in zip(flats, plans, strict=True):
-        words = [
-            str(flat[name]) if name in {"optimizer", "schedule", "task"} else f"{name} {_words(flat[name])}"
-            for name in varying
-            if name in flat
-        ]
-        names.append(optimizer + ", ".join(words) if words else short_name(plan.settings))
+    for plan, flat in zip(plans, flats, strict=True):
+        own = {field.name for field in fields(RunPlan)}
+        told = [name for name in varying if name in own and name != "settings"]
+        words = _differences(flat, [*plan.settings.changed(), *told])
+        names.append(f"{plan.settings.optimizer} · {words}" if words else plan.settings.optimizer)
     return names
 
 
-def _words(value: Any) -> str:  # Any: a value of a plan
-    return format_value(value)
+def _differences(flat: Mapping[str, Any], names: Sequence[str]) -> str:  # Any: values of a plan
+    plain = {"schedule", "task"}
+    return ", ".join(str(flat[name]) if name in plain else f"{name} {format_value(flat[name])}" for name in names)
 
 
 def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Generator[None, None, None]:
@@ -145,6 +147,7 @@ def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -
     """
     pending: list[StepRecord] = []
     training: Training | None = None
+    failure: Exception | None = None
     run.status = "running"
     try:
         with _captured(run):
@@ -168,10 +171,9 @@ def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -
         run.status = "stopped"
         raise
     except Exception as error:  # noqa: BLE001  # whatever a back end raises is shown in the run bar
-        run.status, run.trace = "failed", traceback.format_exc()
-        run.message = _explain(run, error)
+        run.status, run.trace, failure = "failed", traceback.format_exc(), error
     finally:
-        _finish(run, training, pending)
+        _finish(run, training, pending, failure)
         on_publish(run)
 
 
@@ -202,16 +204,19 @@ def _publish(run: Run, pending: list[StepRecord], on_publish: Callable[[Run], No
             raise Diverged(record.step)
 
 
-def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> None:
+def _finish(run: Run, training: Training | None, pending: list[StepRecord], failure: Exception | None) -> None:
     """Keep what was recorded, and say in words how the run ended."""
     from diffopt_widgets.training.loop import fetch
 
     with contextlib.suppress(Exception):  # a device that has failed cannot be read any more
         run.history.extend(fetch(pending))
-    if training is not None and run.status != "failed":
+    if failure is not None:
+        run.message = _explain(run, failure)
+        return
+    if training is not None:
         run.eval_after = training.evaluate()
         run.samples_after = training.problem.samples()
-    run.message = run.message or _summary(run)
+    run.message = _summary(run)
 
 
 def _summary(run: Run) -> str:
@@ -325,9 +330,7 @@ def vary(plan: RunPlan, over: Mapping[str, Sequence[Any]]) -> list[RunPlan]:
     >>> [p.settings.options["d_coef"] for p in vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0]})]
     [0.5, 1.0]
     """
-    from dataclasses import fields, replace
-
-    own = {f.name for f in fields(RunPlan)} - {"settings"}
+    own = {field.name for field in fields(RunPlan)} - {"settings"}
     plans = []
     for values in itertools.product(*over.values()):
         chosen = dict(zip(over, values, strict=True))

@@ -75,10 +75,10 @@ CASES = {
     "RMSPROP_8BIT": Case(lambda g, t, opt: g.sign() / math.sqrt(1 - 0.99**t)),
     "ADAGRAD": Case(lambda g, t, opt: g.sign() / math.sqrt(t)),
     "ADAGRAD_8BIT": Case(lambda g, t, opt: g.sign() / math.sqrt(t)),
-    "LAMB": Case(sign, options={"max_unorm": 0.1}),
-    "LAMB_8BIT": Case(sign, options={"max_unorm": 0.1}),
+    "LAMB": Case(sign, lr=0.1, options={"max_unorm": 0.1}),
+    "LAMB_8BIT": Case(sign, lr=0.1),
     "LARS": Case(momentum(0.9), lr=0.1, options={"momentum": 0.9, "max_unorm": 0.02}),
-    "LARS_8BIT": Case(momentum(0.9), lr=0.1, options={"momentum": 0.9, "max_unorm": 0.02}),
+    "LARS_8BIT": Case(momentum(0.9), lr=0.1, options={"momentum": 0.9}),
     "PRODIGY": Case(ProdigyDirection(), lr=1.0, options={"beta2": 0.999, "slice_p": 1}, dtype=F64, tolerance=1e-6),
     "DADAPT_ADAM": Case(folded(0.9, 0.999, 1e-8), lr=1.0, dtype=F64, tolerance=1e-6),
     "DADAPT_ADAN": Case(folded(0.98, 0.99, 1e-8), lr=1.0, options={"weight_decay": 0.0}, dtype=F64, tolerance=1e-6),
@@ -92,7 +92,7 @@ NO_CLOSED_FORM = {"DADAPT_ADA_GRAD": "dual averaging has no rate of a single ste
 
 
 def parameters(dtype):
-    starts = (torch.linspace(0.5, 1.5, 12), torch.linspace(-1.0, 2.0, 7))
+    starts = (torch.linspace(0.25, 0.75, 12), torch.linspace(-1.0, 2.0, 7))
     return [torch.nn.Parameter(start.to(dtype)) for start in starts]
 
 

@@ -142,7 +142,7 @@ def test_the_event_loop_answers_while_it_trains():
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_keeps_its_history():
     run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=200, progress=False)
     assert run.status == "failed"
-    assert "not" not in run.message or "rate is probably too high" in run.message
+    assert "rate is probably too high" in run.message
     assert "stopped being a finite number at step" in run.message
     assert 0 < len(run.history) <= 200
 
@@ -229,15 +229,10 @@ def test_a_sweep_gives_every_combination_named_by_what_differs():
         dw.Settings("PRODIGY"), {"d_coef": [0.5, 2.0], "beta1": [0.8, 0.9]}, task="swiss_roll", steps=2, progress=False
     )
     assert [run.name for run in runs] == [
-        "PRODIGY · beta1 0.8, d_coef 0.5",
-        "PRODIGY · beta1 0.9, d_coef 0.5",
-        "PRODIGY · beta1 0.8, d_coef 2",
-        "PRODIGY · beta1 0.9, d_coef 2",
-    ] or [set(run.name.removeprefix("PRODIGY · ").split(", ")) for run in runs] == [
-        {"d_coef 0.5", "beta1 0.8"},
-        {"d_coef 0.5", "beta1 0.9"},
-        {"d_coef 2", "beta1 0.8"},
-        {"d_coef 2", "beta1 0.9"},
+        "PRODIGY · d_coef 0.5, beta1 0.8",
+        "PRODIGY · d_coef 0.5, beta1 0.9",
+        "PRODIGY · d_coef 2, beta1 0.8",
+        "PRODIGY · d_coef 2, beta1 0.9",
     ]
 
 
@@ -268,4 +263,4 @@ def test_a_run_can_be_pickled_and_made_into_a_frame():
 def test_names_say_what_differs():
     plans = [plan(), plan(weight_decay=0.5), RunPlan(dw.Settings("SGD"), task="swiss_roll", steps=40)]
     assert name_by_difference(plans[:2]) == ["ADAMW · weight_decay 0.01", "ADAMW · weight_decay 0.5"]
-    assert name_by_difference(plans)[2].startswith("SGD")
+    assert name_by_difference(plans) == ["ADAMW", "ADAMW · weight_decay 0.5", "SGD"]
