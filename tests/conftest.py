@@ -1,0 +1,21 @@
+"""What all tests share: torch on one thread, and the browser's tests last."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+BROWSER = Path(__file__).parent / "browser"
+
+
+def pytest_configure() -> None:
+    # Several times faster for models of this size, and the same numbers on every machine.
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick answers first; and Playwright keeps an event loop running in this thread until the session ends."""
+    items.sort(key=lambda item: BROWSER in item.path.parents)
+    for item in items:
+        if BROWSER in item.path.parents:
+            item.add_marker(pytest.mark.browser)
