@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.schema import Advice, Hidden, Link, OptimizerSpec, Preset, Rule, Use, When
@@ -61,11 +63,12 @@ ADAFACTOR = OptimizerSpec(
         ),
         Use(o.WARMUP_INIT, False, "warmup_init", enabled_if=_RELATIVE),
         Use(
-            o.BETA1,
+            replace(o.BETA1, nullable=True, null_words="no momentum"),
             None,
             "betas[0]",
-            note="Empty means no momentum, which is how Adafactor saves its memory: a value adds 4 bytes per weight.",
+            note="Empty means no momentum, as in transformers and OneTrainer; the package starts with 0.9. A value adds 4 bytes per weight.",
             advice=Advice(None, "Leave it empty: a value adds a running average and much memory.", words="empty"),
+            mended=True,
         ),
         Use(
             o.WEIGHT_DECAY,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.schema import Advice, Link, OptimizerSpec, Preset, Rule, Use, When
@@ -75,11 +77,10 @@ ADAN = OptimizerSpec(
         Use(o.BETA1, 0.98, "betas[0]"),
         Use(o.BETA2, 0.92, "betas[1]", note="Here it averages the differences between successive gradients."),
         Use(
-            o.BETA3,
+            replace(o.BETA3, nullable=False, null_words=""),
             0.99,
             "betas[2]",
-            note="Here it averages the squared gradients, as beta2 does for Adam, and must not be empty.",
-            domain=shared.BELOW_ONE,
+            note="Here it averages the squared gradients, as beta2 does for Adam.",
         ),
         _EPS,
         Use(o.WEIGHT_DECAY, 0.02, "weight_decay"),
@@ -99,13 +100,6 @@ ADAN = OptimizerSpec(
         ),
     ),
     rules=(
-        Rule(
-            "beta3",
-            ("beta3",),
-            lambda values: values["beta3"] is None,
-            "Beta 3 cannot be empty here. Set it to 0.99.",
-            mend={"beta3": 0.99},
-        ),
         shared.lr_near_one(0.1, 10.0),
         *_COMMON_RULES,
     ),
