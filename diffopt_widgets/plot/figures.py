@@ -12,7 +12,7 @@ from diffopt_widgets.plot.curves import Curve, colored, panel_lines, shown_panel
 from diffopt_widgets.plot.panels import DEFAULT_PANELS, Panel
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure  # type: ignore[import-untyped]
+    from plotly.graph_objects import Figure
 
 __all__ = ["Curve", "figure", "write_html"]
 
@@ -32,7 +32,7 @@ def figure(
         height: in pixels.
     """
     from plotly.graph_objects import Scatter
-    from plotly.subplots import make_subplots  # type: ignore[import-untyped]
+    from plotly.subplots import make_subplots
 
     curves = colored(curves)
     shown = shown_panels(curves, panels) or list(panels)

@@ -65,3 +65,8 @@ def next_color(used: Iterable[str]) -> str:
     """
     taken = list(used)
     return min(PALETTE, key=taken.count)
+
+
+def color_of(index: int) -> str:
+    """The palette's colour for the index-th run; after the last it begins anew."""
+    return PALETTE[index % len(PALETTE)]

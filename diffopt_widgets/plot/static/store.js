@@ -1,5 +1,5 @@
 // @ts-check
-// What the live plot computes: rows kept by index, thinning to pixels, smoothing, layout. No page, no Plotly.
+// What the live plot knows: the rows of runs, kept by index, thinned to pixels, smoothed. No page, no Plotly.
 
 /** Rows per block of the index of least and greatest values. */
 const BLOCK = 256;
@@ -266,36 +266,3 @@ export class RunStore {
     return [Math.max(0, lo), Math.min(this.length, hi)];
   }
 }
-
-/** Where the panels lie in a figure `width` pixels wide: side by side when that is wide, else one below the other.
- * @param {number} count @param {number} width @param {number} panelHeight */
-export function arrange(count, width, panelHeight) {
-  const margin = { l: 58, r: 12, t: 30, b: 42 };
-  const wide = width >= 900;
-  const height = panelHeight * (wide ? 1 : Math.max(1, count));
-  const inner = { x: Math.max(1, width - margin.l - margin.r), y: Math.max(1, height - margin.t - margin.b) };
-  /** @param {number} i @param {number} length @param {number} gap @returns {[number, number]} */
-  const part = (i, length, gap) => {
-    const each = Math.max(0.02, (1 - (count - 1) * (gap / length)) / count);
-    const from = i * (each + gap / length);
-    return [from, Math.min(1, from + each)];
-  };
-  const domains = Array.from({ length: count }, (_, i) => {
-    if (wide) return { x: part(i, inner.x, margin.l + margin.r), y: /** @type {[number, number]} */ ([0, 1]) };
-    const [a, b] = part(i, inner.y, margin.t + margin.b);
-    return { x: /** @type {[number, number]} */ ([0, 1]), y: /** @type {[number, number]} */ ([1 - b, 1 - a]) };
-  });
-  return { wide, height, margin, domains, panelWidth: wide ? inner.x / Math.max(1, count) : inner.x };
-}
-
-/** A number as one writes it: four digits, a power of ten where there would be many zeros. @param {number} value */
-export function formatNumber(value) {
-  if (Number.isNaN(value)) return "–";
-  if (!finite(value)) return value > 0 ? "∞" : "−∞";
-  const size = Math.abs(value);
-  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
-  return text.replace(/\.?0+e/, "e").replace("e+", "e").replaceAll("-", "−");
-}
-
-/** Plotly reads some HTML in names; this leaves it to be read as text. @param {string} text */
-export const escapeHtml = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");

@@ -1,0 +1,283 @@
+"""LivePlot: curves that grow while training goes on, in any notebook.
+
+Python sends rows that the page has not got, in one message of about a kilobyte, at most ten times a second, and the page
+keeps them. Messages do get lost, so every one says which rows it holds: the page sees a gap and asks for it, and after a
+page reload it asks for everything. Asking and answering is the same in every case (`_answer`).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import anywidget
+import ipywidgets
+import numpy as np
+import traitlets
+
+from diffopt_widgets.plot.bundle import STATIC, PlotlyBundle, plotly_bytes, shared_bundle
+from diffopt_widgets.plot.curves import Curve
+from diffopt_widgets.plot.panels import DEFAULT_PANELS, Panel, next_color
+from diffopt_widgets.plot.saved import PlotDisplay
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from diffopt_widgets.records import History
+
+FLUSH_SECONDS = 0.1
+"""Shortest time between two messages; the Jupyter server drops messages when there are too many."""
+CHUNK_ROWS = 65_536
+"""Most rows in one message."""
+MODULES = ("store.js", "picture.js", "feed.js", "live.js")
+"""The page's code, each file after those that it imports."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    number: int
+    """Names the run to the page: a key that is used again after removal must not meet the old rows."""
+    key: str
+    name: str
+    history: History
+    color: str
+    schedule: bool
+    visible: bool = True
+    total: int | None = None
+    """How many rows it has in all, once it has ended."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.number,
+            "key": self.key,
+            "name": self.name,
+            "color": self.color,
+            "schedule": self.schedule,
+            "visible": self.visible,
+            "total": self.total,
+        }
+
+
+class LivePlot(anywidget.AnyWidget):
+    """Loss, applied learning rate and d of runs, drawn while they train.
+
+    The plot shares each run's History and never copies it: append to the history, then call `refresh()`.
+
+    >>> from diffopt_widgets.records import History, StepRecord
+    >>> plot, history = LivePlot(), History(("unet",))
+    >>> plot.add_run("a", "PRODIGY d_coef 0.5", history, schedule=True)
+    >>> history.extend([StepRecord(1, 0.1, loss=2.0, lr=(1.0,), applied_lr=(1e-6,), d=1e-6)])
+    >>> plot.refresh()
+    >>> plot.end_run("a")
+    """
+
+    _esm = traitlets.Unicode().tag(sync=True)
+    _css = traitlets.Unicode().tag(sync=True)
+    _bundle = traitlets.Instance(PlotlyBundle).tag(sync=True, **ipywidgets.widget_serialization)
+    _panels: Any = traitlets.List().tag(sync=True)
+    plot_id = traitlets.Unicode().tag(sync=True)
+    """Names this plot to its saved picture."""
+    runs: Any = traitlets.List().tag(sync=True)
+    """The runs as the page knows them: dicts with key, name, color, visible and more; observe it, do not set it."""
+    smoothing = traitlets.Float(0.9, min=0.0, max=0.999).tag(sync=True)
+    """Weight of the past in the moving average of the loss, 0 (off) to below 1; the page's slider sets it too."""
+    log_loss = traitlets.Bool(default_value=False).tag(sync=True)
+    """Whether smoothed panels are drawn on a log axis."""
+    height = traitlets.Int(300, min=120).tag(sync=True)
+    """Of one row of panels, in pixels."""
+    hint = traitlets.Unicode("Press Run: loss and applied learning rate appear here").tag(sync=True)
+    """What the empty plot says."""
+
+    def __init__(
+        self, panels: Sequence[Panel] = DEFAULT_PANELS, *, smoothing: float = 0.9, height: int = 300, **traits: Any
+    ) -> None:
+        self.panels = tuple(panels)
+        self._columns = frozenset(column for panel in panels for column in panel.columns)
+        self._by_key: dict[str, _Run] = {}
+        self._sent: dict[str, int] = {}
+        self._numbers = count(1)
+        self._flushed = -FLUSH_SECONDS
+        self.png: bytes | None = None
+        """The picture that the page made of the plot when the last run ended."""
+        super().__init__(
+            _bundle=shared_bundle(),
+            plot_id=uuid4().hex[:12],
+            _panels=[panel.to_json() for panel in panels],
+            smoothing=smoothing,
+            height=height,
+            **traits,
+        )
+        self._display = PlotDisplay(self)
+        self.on_msg(self._answer)
+
+    @traitlets.default("_esm")
+    def _read_esm(self) -> str:
+        return _module()
+
+    @traitlets.default("_css")
+    def _read_css(self) -> str:
+        return (STATIC / "live.css").read_text(encoding="utf-8")
+
+    def add_run(
+        self, key: str, name: str, history: History, *, color: str | None = None, schedule: bool = False
+    ) -> None:
+        """Add a curve; the history may already hold rows.
+
+        Args:
+            key: names the run in later calls.
+            name: shown in the legend, as plain text.
+            history: shared with the caller, who goes on appending to it.
+            color: any CSS colour; by default the one of the palette that is used least.
+            schedule: draw the schedule's own value beside the applied rate.
+
+        Raises:
+            ValueError: there is a run of this key already.
+        """
+        if key in self._by_key:
+            raise ValueError(f"there is already a run with the key {key!r}: choose another or call remove_run({key!r})")
+        color = color or next_color(run.color for run in self._by_key.values())
+        self._by_key[key] = _Run(next(self._numbers), key, name, history, color, schedule)
+        self._sent[key] = 0
+        self._publish()
+        self.refresh()
+
+    def has_run(self, key: str) -> bool:
+        """Whether a run of this key has been added and not removed."""
+        return key in self._by_key
+
+    def refresh(self, *, final: bool = False) -> None:
+        """Send the rows that the page has not got.
+
+        At most ten times a second: a call in between does nothing, and its rows go with the next one, or when the page,
+        having heard nothing for two seconds, asks. `final=True` sends at once.
+        """
+        now = time.monotonic()
+        if not final and now - self._flushed < FLUSH_SECONDS:
+            return
+        self._flushed = now
+        self._send_rows(
+            (run, self._sent[run.key], len(run.history)) for run in self._by_key.values() if run.total is None
+        )
+
+    def end_run(self, key: str) -> None:
+        """Send what is left of a run and how many rows it has in all, so that the page asks for what it lost."""
+        self.refresh(final=True)
+        self._change(key, total=len(self._run(key).history))
+
+    def rename_run(self, key: str, name: str) -> None:
+        """Give a run another name."""
+        self._change(key, name=name)
+
+    def set_visible(self, key: str, visible: bool) -> None:
+        """Show or hide a run; a click on its name in the legend does the same."""
+        self._change(key, visible=visible)
+
+    def remove_run(self, key: str) -> None:
+        """Take a run's curves away; the others keep their colours."""
+        self._run(key)
+        del self._by_key[key], self._sent[key]
+        self._publish()
+
+    def curves(self) -> list[Curve]:
+        """The runs that are shown, for `plot.figures`."""
+        return [Curve(r.name, r.history, r.color, r.schedule) for r in self._by_key.values() if r.visible]
+
+    def shown_panels(self) -> list[Panel]:
+        """The panels as they are drawn now, with the scale that the page's switch gave them."""
+        return [replace(p, scale="log" if self.log_loss else "linear") if p.smooth else p for p in self.panels]
+
+    def figure(self) -> Figure:
+        """The same picture as an ordinary plotly Figure."""
+        from diffopt_widgets.plot.figures import figure
+
+        return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height + 60)
+
+    def freeze(self) -> None:
+        """Replace the displayed plot by a picture that a saved notebook keeps; call it when the last run has ended.
+
+        Reaches the plot where it was displayed alone, not inside another widget.
+        """
+        self._display.freeze()
+
+    def _ipython_display_(self, **_: Any) -> None:
+        self._display.show()
+
+    def _run(self, key: str) -> _Run:
+        if key not in self._by_key:
+            known = ", ".join(map(repr, self._by_key)) or "none yet"
+            raise KeyError(f"this plot has no run with the key {key!r}; it has {known}")
+        return self._by_key[key]
+
+    def _change(self, key: str, **changes: Any) -> None:
+        self._by_key[key] = replace(self._run(key), **changes)
+        self._publish()
+
+    def _publish(self) -> None:
+        self.runs = [run.to_json() for run in self._by_key.values()]
+
+    def _send_rows(self, wanted: Iterable[tuple[_Run, int, int]]) -> None:
+        """Send rows start..stop of runs, in one message as far as they fit."""
+        parts: list[dict[str, Any]] = []
+        buffers: list[memoryview] = []
+        room = CHUNK_ROWS
+        for run, first, stop in wanted:
+            start = first
+            while start < stop:
+                end = min(stop, start + room)
+                names, steps, values = self._rows(run, start, end)
+                parts.append({"id": run.number, "start": start, "n": end - start, "columns": names})
+                buffers += [memoryview(steps).cast("B"), memoryview(values).cast("B")]
+                room -= end - start
+                start = end
+                if room == 0:
+                    self.send({"k": "rows", "parts": parts}, buffers)
+                    parts, buffers, room = [], [], CHUNK_ROWS
+            self._sent[run.key] = max(self._sent[run.key], stop)
+        if parts:
+            self.send({"k": "rows", "parts": parts}, buffers)
+
+    def _rows(self, run: _Run, start: int, stop: int) -> tuple[list[str], Any, Any]:
+        columns = run.history.to_columns()
+        names = [name for name in columns if name.split("[", 1)[0] in self._columns]
+        steps = np.ascontiguousarray(columns["step"][start:stop], dtype=np.float64)
+        values = np.empty((len(names), stop - start), dtype=np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is not drawn
+            for row, name in zip(values, names, strict=True):
+                row[:] = columns[name][start:stop]
+        return names, steps, values
+
+    def _answer(self, _: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
+        """Answer a message of the page."""
+        kind = message.get("k")
+        run = next((run for run in self._by_key.values() if run.number == message.get("id")), None)
+        if kind == "hello":
+            self.send_state("runs")
+            self._send_rows((run, 0, len(run.history)) for run in self._by_key.values())
+        elif kind == "resync" and run is not None:
+            length = len(run.history)
+            start, stop = message["from"], message["to"]
+            if run.total is not None:
+                self.send_state("runs")
+            self._send_rows([(run, max(0, start), length if stop is None else min(stop, length))])
+        elif kind == "visible" and run is not None:
+            self.set_visible(run.key, bool(message["visible"]))
+        elif kind == "bundle":
+            self.send({"k": "bundle", "data": base64.b64encode(plotly_bytes()).decode("ascii")})
+        elif kind == "png" and buffers:
+            self.png = bytes(buffers[0])
+            self._display.picture_arrived()
+
+
+@cache
+def _module() -> str:
+    """The page's code: its files joined into the one module that anywidget loads."""
+    texts = [(STATIC / name).read_text(encoding="utf-8") for name in MODULES]
+    pure = [re.sub(r"^export (?!default)", "", text, flags=re.MULTILINE) for text in texts]
+    return "\n".join(re.sub(r"^import [^;]*;\n", "", text, flags=re.MULTILINE) for text in pure)

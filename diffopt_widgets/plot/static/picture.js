@@ -1,0 +1,184 @@
+// @ts-check
+// From rows to what Plotly draws: lines, axes and where they lie. No page.
+import { thin } from "./store.js";
+
+/**
+ * @typedef {import("./store.js").Column} Column
+ * @typedef {import("./store.js").RunStore} RunStore
+ * @typedef {{id: number, key: string, name: string, color: string, schedule: boolean, visible: boolean, total: number | null}} Run
+ * @typedef {{name: string, dash: string, schedule: boolean}} Curve
+ * @typedef {{key: string, title: string, scale: string, smooth: boolean, optional: boolean, columns: Curve[]}} Panel
+ * @typedef {{text: string, back: string, line: string}} Theme
+ * @typedef {{panel: Panel, axis: number, run: Run, curve: Curve, name: string, group: string, i: number}} Wanted
+ * @typedef {Record<string, any> & {x: Float64Array, y: Float32Array}} Trace
+ * @typedef {{shown: Panel[], data: Trace[], points: number}} Picture
+ * @typedef {{panels: Panel[], runs: Run[], store: (id: number) => RunStore, range: [number, number] | null, width: number,
+ *   smoothing: number}} Request
+ */
+
+/** Points on screen in all; Plotly needs 30 to 60 ms for as many inside JupyterLab. */
+const POINTS = 4000;
+/** Of a run's groups whose values differ, in turn. */
+const GROUP_OPACITY = [1, 0.6, 0.4];
+
+/** The lines of every visible run, thinned to the panel's `width` in pixels and to what the screen can bear.
+ * @param {Request} request @returns {Picture} */
+export function picture({ panels, runs, store, range, width, smoothing }) {
+  const visible = runs.filter((run) => run.visible);
+  /** @param {Run} run @param {Curve} curve */
+  const lines = (run, curve) => (curve.schedule && !run.schedule ? [] : store(run.id).lines(curve.name));
+  const shown = panels.filter(
+    (panel) => !panel.optional || visible.some((run) => panel.columns.some((curve) => lines(run, curve).length)),
+  );
+  const wanted = shown.flatMap((panel, axis) =>
+    visible.flatMap((run) =>
+      panel.columns.flatMap((curve) =>
+        lines(run, curve).map(({ name, group }, i) => ({ panel, axis, run, curve, name, group, i })),
+      ),
+    ),
+  );
+  const count = wanted.reduce((sum, { panel }) => sum + (panel.smooth && smoothing > 0 ? 2 : 1), 0);
+  const buckets = Math.max(40, Math.min(Math.ceil(width), Math.floor(POINTS / (2 * Math.max(1, count)))));
+  const data = wanted.flatMap((line) => traces(line, store(line.run.id), range, buckets, smoothing));
+  return { shown, data, points: data.reduce((sum, trace) => sum + trace.x.length, 0) };
+}
+
+/** @param {Wanted} wanted @param {RunStore} store @param {[number, number] | null} range @param {number} buckets
+ * @param {number} smoothing @returns {Trace[]} */
+function traces({ panel, axis, run, curve, name, group, i }, store, range, buckets, smoothing) {
+  const main = curve === panel.columns[0];
+  const label = [run.name, group, curve.schedule ? "schedule" : main ? "" : curve.name].filter(Boolean).join(" · ");
+  const opacity = GROUP_OPACITY[Math.min(i, GROUP_OPACITY.length - 1)];
+  const line = { color: run.color, width: curve.dash === "solid" ? 1.8 : 1.1, dash: curve.dash };
+  const [lo, hi] = store.rows(range);
+  /** @param {Column} column @param {object} style */
+  const trace = (column, style) => {
+    const rows = thin(column, lo, hi, buckets);
+    return {
+      type: "scatter",
+      mode: hi - lo < 2 ? "markers" : "lines",
+      x: Float64Array.from(rows, (row) => store.steps[row]),
+      y: Float32Array.from(rows, (row) => column.values[row]),
+      xaxis: axis ? `x${axis + 1}` : "x",
+      yaxis: axis ? `y${axis + 1}` : "y",
+      name: escapeHtml(label),
+      legendgroup: run.id,
+      showlegend: false,
+      line,
+      opacity,
+      ...style,
+    };
+  };
+  const column = /** @type {Column} */ (store.columns.get(name));
+  const front = {
+    showlegend: axis === 0 && main && i === 0,
+    hovertemplate: `%{y:.4~g}<extra>${escapeHtml(label)}</extra>`,
+  };
+  if (!panel.smooth || smoothing === 0) return [trace(column, front)];
+  const faint = { line: { ...line, width: 1 }, opacity: 0.28 * opacity, hoverinfo: "skip" };
+  return [trace(column, faint), trace(store.smoothed(name, smoothing), front)];
+}
+
+/** Plotly's layout of a picture. @param {Picture} picture
+ * @param {{width: number, height: number, log: boolean, theme: Theme}} view height of one row of panels; whether smoothed
+ * panels are logarithmic */
+export function layout({ shown, points }, { width, height: panelHeight, log, theme }) {
+  const { height, margin, domains } = arrange(shown.length, width, panelHeight);
+  const font = { color: theme.text, size: 11, family: "system-ui, sans-serif" };
+  const common = {
+    gridcolor: theme.line,
+    linecolor: theme.line,
+    zeroline: false,
+    showline: true,
+    showticklabels: points > 0,
+    nticks: 7,
+  };
+  /** @type {Record<string, any>} */
+  const axes = {};
+  for (const [i, panel] of shown.entries()) {
+    const n = i ? String(i + 1) : "";
+    const type = (panel.smooth ? log : panel.scale === "log") ? "log" : "linear";
+    axes[`xaxis${n}`] = {
+      ...common,
+      domain: domains[i].x,
+      anchor: `y${n}`,
+      matches: i ? "x" : undefined,
+      title: { text: "step", standoff: 6, font },
+      hoverformat: ",.0f",
+      unifiedhovertitle: { text: "step %{x}" },
+    };
+    // A zoom cannot outlive a change of scale: another uirevision forgets it.
+    axes[`yaxis${n}`] = {
+      ...common,
+      domain: domains[i].y,
+      anchor: `x${n}`,
+      type,
+      exponentformat: "e",
+      uirevision: type,
+    };
+  }
+  return {
+    width,
+    height,
+    margin,
+    font,
+    ...axes,
+    annotations: shown.map((panel, i) => ({
+      text: `<b>${escapeHtml(panel.title)}</b>`,
+      font: { ...font, size: 12 },
+      xref: "paper",
+      yref: "paper",
+      x: domains[i].x[0],
+      y: domains[i].y[1],
+      xanchor: "left",
+      yanchor: "bottom",
+      yshift: 5,
+      showarrow: false,
+    })),
+    showlegend: false,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    hovermode: "x unified",
+    hoverlabel: { bgcolor: theme.back, bordercolor: theme.line, font, namelength: -1 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: theme.line, activecolor: theme.text },
+    dragmode: "zoom",
+    uirevision: "keep",
+  };
+}
+
+/** Where the panels lie in a figure `width` pixels wide: side by side when that is wide, else one below the other.
+ * @param {number} count @param {number} width @param {number} panelHeight */
+export function arrange(count, width, panelHeight) {
+  const margin = { l: 58, r: 12, t: 30, b: 42 };
+  const wide = width >= 900;
+  const height = panelHeight * (wide ? 1 : Math.max(1, count));
+  const inner = { x: Math.max(1, width - margin.l - margin.r), y: Math.max(1, height - margin.t - margin.b) };
+  /** @param {number} i @param {number} length @param {number} gap @returns {[number, number]} */
+  const part = (i, length, gap) => {
+    const each = Math.max(0.02, (1 - (count - 1) * (gap / length)) / count);
+    const from = i * (each + gap / length);
+    return [from, Math.min(1, from + each)];
+  };
+  const domains = Array.from({ length: count }, (_, i) => {
+    if (wide) return { x: part(i, inner.x, margin.l + margin.r), y: /** @type {[number, number]} */ ([0, 1]) };
+    const [a, b] = part(i, inner.y, margin.t + margin.b);
+    return { x: /** @type {[number, number]} */ ([0, 1]), y: /** @type {[number, number]} */ ([1 - b, 1 - a]) };
+  });
+  return { wide, height, margin, domains, panelWidth: wide ? inner.x / Math.max(1, count) : inner.x };
+}
+
+/** A number as one writes it: four digits, a power of ten where there would be many zeros. @param {number} value */
+export function formatNumber(value) {
+  if (Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  const size = Math.abs(value);
+  const text =
+    size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+  return text
+    .replace(/\.?0+e/, "e")
+    .replace("e+", "e")
+    .replaceAll("-", "−");
+}
+
+/** Plotly reads some HTML in names; this leaves it to be read as text. @param {string} text */
+export const escapeHtml = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
