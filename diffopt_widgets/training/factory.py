@@ -126,9 +126,18 @@ def _value(value: object) -> object:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what a back end prints out of the user's cell; it goes to the log."""
+    """Keep what a back end prints out of the user's cell; it goes to the log.
+
+    bitsandbytes warns at import, on a CPU, that a kernel for 4-bit inference is missing; no optimizer uses it.
+    """
     out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        yield
+    backend = logging.getLogger("bitsandbytes")
+    level = backend.level
+    backend.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(out):
+            yield
+    finally:
+        backend.setLevel(level)
     if text := out.getvalue().strip():
         _log.info("%s", text)
