@@ -56,6 +56,6 @@ DIGITS = Task(
     "digit on request. Look for how far the loss has fallen by step 50.",
     steps=300,
     batch_size=64,
-    lr=2e-3,
+    lr=4e-3,
     build=_build,
 )

@@ -91,22 +91,23 @@ class _Time(nn.Module):
 
 
 class PointsNet(nn.Module):
-    """A residual MLP on points of shape (n, 2)."""
+    """A residual MLP on points of shape (n, 2), its layers modulated by time step and label."""
 
-    def __init__(self, width: int = 80, depth: int = 3) -> None:
+    def __init__(self, width: int = 64, depth: int = 2) -> None:
         super().__init__()
         self.time = _Time()
         self.inner = nn.Linear(2 + 2 * 2 * 6, width)
-        self.conditions = nn.ModuleList(nn.Linear(CONDITION, width) for _ in range(depth))
+        self.modulations = nn.ModuleList(nn.Linear(CONDITION, 2 * width) for _ in range(depth))
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.outer = nn.Linear(width, 2)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         """Predict the noise in `x` for label vectors of shape (n, CONDITION)."""
         condition = self.time(t, label)
-        h = self.inner(torch.cat([x, waves(x, 1.0, 1.6, 6)], dim=-1))
-        for layer, shift in zip(self.layers, self.conditions, strict=True):
-            h = h + functional.silu(layer(functional.silu(h + shift(condition))))
+        h = self.inner(torch.cat([x, waves(x, 0.5, 1.6, 6)], dim=-1))
+        for layer, modulation in zip(self.layers, self.modulations, strict=True):
+            scale, shift = modulation(condition).chunk(2, dim=-1)
+            h = h + layer(functional.silu(h * (1 + scale) + shift))
         noise: Tensor = self.outer(h)
         return noise
 
@@ -150,5 +151,5 @@ class DigitsNet(nn.Module):
             h = block(h, condition)
         h = self.up(functional.interpolate(h, scale_factor=2.0))
         h = self.after(torch.cat([h, fine], dim=1), condition)
-        noise: Tensor = self.outer(functional.silu(functional.group_norm(h, 4)))
+        noise: Tensor = self.outer(functional.silu(h))
         return noise.squeeze(1)

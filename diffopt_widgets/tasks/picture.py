@@ -46,7 +46,7 @@ def samples_png(samples: Samples, *, scale: int = 6) -> bytes:
     if scale < 1:
         raise ValueError(f"scale = {scale}: it is the number of pixels per image pixel, use a whole number from 1 up")
     values = np.nan_to_num(np.asarray(samples.values, dtype=np.float32))
-    if samples.kind == "images" and values.ndim == 3:  # noqa: PLR2004  # (n, height, width)
+    if samples.kind == "images" and values.ndim == 3:  # (n, height, width)
         return _png(_tiles(values, scale))
     if samples.kind == "points" and values.shape[1:] == (2,):
         labels = np.zeros(len(values), np.int64) if samples.labels is None else samples.labels

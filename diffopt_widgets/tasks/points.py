@@ -40,7 +40,7 @@ def _build(seed: int, device: torch.device, batch_size: int) -> Problem:
 
 
 def _roll(count: int, part: int) -> Examples:
-    """Points on two and a quarter turns of a spiral, a little blurred, within about ±1.8."""
+    """Points on one and a half turns of a spiral, a little blurred, within about ±1.8."""
     import torch
 
     from diffopt_widgets.tasks.diffusion import Examples
@@ -61,6 +61,6 @@ SWISS_ROLL = Task(
     "how soon the loss leaves its plateau and how sharp the roll gets.",
     steps=400,
     batch_size=256,
-    lr=2e-3,
+    lr=4e-3,
     build=_build,
 )
