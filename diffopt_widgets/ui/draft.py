@@ -146,11 +146,11 @@ class Draft:
         return None if self.faults else self.last_good
 
     @property
-    def preset(self) -> str:
-        """The key of the preset that the controls show, "" when it is none of them."""
-        if self.faults:
-            return ""
-        return next((preset.key for preset in self.spec.presets if self._shows(preset.values)), "")
+    def presets(self) -> list[str]:
+        """The keys of the presets that the controls show; more than one where presets are alike."""
+        defaults = default_values(self.spec)
+        alike = [preset.key for preset in self.spec.presets if {**defaults, **preset.values} == self.values]
+        return [] if self.faults else alike
 
     def taker(self, name: str) -> Option | Use:
         """What takes the value of one control.
@@ -191,14 +191,13 @@ class Draft:
         return self.put({other: text_of(value) for other, value in known.items()})
 
     def load(self, preset: str) -> Draft:
-        """A preset of this optimizer. The schedule stays as it is where the preset does not name one.
+        """A preset of this optimizer; what it does not name goes to its default, the schedule too.
 
         Raises:
             KeyError: there is no such preset.
         """
-        values = self.spec.preset(preset).values
-        draft = replace(self, own={**self.own, self.optimizer: {}})
-        return draft.put({name: text_of(value) for name, value in values.items()})
+        values = {**default_values(self.spec), **self.spec.preset(preset).values}
+        return self.put({name: text_of(value) for name, value in values.items()})
 
     def choose(self, optimizer: str) -> Draft:
         """Another optimizer, with what was last typed for it.
@@ -250,11 +249,6 @@ class Draft:
 
     def _broken(self, severity: str) -> list[Rule]:
         return [rule for rule in self.spec.rules if rule.severity == severity and rule.broken(self.values)]
-
-    def _shows(self, preset: Values) -> bool:
-        expected = {**default_values(self.spec), **preset}
-        asked = [name for name in expected if name in preset or name not in TRAINING]
-        return all(self.values[name] == expected[name] for name in asked)
 
 
 def _message(fault: Fault) -> str:

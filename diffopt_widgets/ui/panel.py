@@ -53,7 +53,7 @@ def panel(optimizer: str) -> Json:
 def state(draft: Draft) -> Json:
     """What changes while one types: for each control its text, and only those marks that it has."""
     return {
-        "preset": draft.preset,
+        "presets": draft.presets,
         "controls": {name: _marks(draft, name) for name in draft.texts},
     }
 
@@ -89,7 +89,7 @@ def _sections(found: OptimizerSpec) -> list[Json]:
     sections = [
         {"title": "Training", "controls": ["lr", *TRAINING], "picture": True},
         {"title": "Options", "controls": main},
-        {"title": "All options", "controls": rest, "fold": True},
+        {"title": "All other options", "controls": rest, "fold": True},
     ]
     return [section for section in sections if section["controls"]]
 
@@ -169,11 +169,9 @@ def _advice(option: Option, advice: Advice | None) -> Json | None:
 
 def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
     standing = "" if use.name in TRAINING else STANDINGS[use.standing]
-    advice = use.advice
     facts = [
         ("Allowed", use.allowed()),
         ("Default", _shown(use.option, use.default)),
-        ("Recommended", f"{advice.text()}: {advice.reason} ({advice.source})" if advice else ""),
         ("Depends on", use.enabled_if.words() if use.enabled_if else ""),
         ("Needs", REQUIREMENTS.get(use.requires, "")),
         ("Here", ": ".join(text for text in (standing, use.reason) if text)),

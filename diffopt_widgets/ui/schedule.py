@@ -15,7 +15,7 @@ from diffopt_widgets.settings import Settings
 POINTS = 200
 MOST_RESTARTS = 24
 WIDTH, HEIGHT = 360.0, 104.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 8.0, 16.0, 18.0
+LEFT, RIGHT, TOP, BOTTOM = 54.0, 8.0, 16.0, 18.0
 
 
 def schedule_points(settings: Settings, steps: int) -> list[tuple[int, float]]:
@@ -71,6 +71,8 @@ def schedule_svg(settings: Settings, steps: int) -> str:
     )
     warm = f'<rect class="dwf-warm" x="{LEFT}" y="{TOP}" width="{_x(rising, steps) - LEFT:g}" height="{bottom - TOP}"/>'
     label = "factor on d" if settings.spec.estimates_rate else "learning rate"
+    if (needed := settings.spec.lr.enabled_if) and not needed.holds(settings.values()):
+        label += f", ignored: {needed.words()}"
     texts = [
         (LEFT - 4, TOP + 4, "end", _unit(settings, short=True)),
         (LEFT - 4, bottom + 1, "end", "0"),

@@ -20,7 +20,7 @@
  *   links: {title: string, url: string}[], presets: {key: string, title: string, why: string}[],
  *   sections: Section[], controls: Record<string, Control>}} Panel
  */
-/** @typedef {{preset: string, undo: string, seen: [string, number] | [], controls: Record<string, Marks>}} State */
+/** @typedef {{presets: string[], undo: string, seen: [string, number] | [], controls: Record<string, Marks>}} State */
 /**
  * @typedef {{get(name: string): any, on(event: string, callback: (...args: any[]) => void): void,
  *   off(event: string, callback: (...args: any[]) => void): void, send(content: object): void}} Model
@@ -37,7 +37,10 @@ const LOST = 5000; // an answer that is later than this got lost
  * @param {string} text
  */
 export function numberOf(text) {
-  const word = text.trim().toLowerCase().replace(/(\d)_(?=\d)/g, "$1");
+  const word = text
+    .trim()
+    .toLowerCase()
+    .replace(/(\d)_(?=\d)/g, "$1");
   if (/^[+-]?inf(inity)?$/.test(word)) return word.startsWith("-") ? -Infinity : Infinity;
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/.test(word) ? Number(word) : NaN;
 }
@@ -193,7 +196,7 @@ function h(tag, attributes = {}, ...children) {
     if (typeof value === "function") node.addEventListener(name, value);
     else if (value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.filter((child) => child !== false && child !== undefined && child !== null && child !== ""));
+  for (const child of children) if (child) node.append(child);
   return node;
 }
 
@@ -238,7 +241,12 @@ class Row {
     this.mend = h("button", { type: "button", class: "dwf-mend", hidden: true, click: () => this.ask("mend") });
     this.resetButton = h(
       "button",
-      { type: "button", class: "dwf-icon dwf-reset", click: () => this.reset(), title: `Back to ${control.shown_default}` },
+      {
+        type: "button",
+        class: "dwf-icon dwf-reset",
+        click: () => this.reset(),
+        title: `Back to ${control.shown_default}`,
+      },
       "↺",
     );
     this.resetButton.setAttribute("aria-label", `Reset ${control.title} to its default, ${control.shown_default}`);
@@ -265,13 +273,7 @@ class Row {
       h("code", { class: "dwf-name" }, control.name),
       this.changed,
     );
-    const field = h(
-      "div",
-      { class: `dwf-field dwf-${control.kind}` },
-      this.input,
-      this.word,
-      this.slider,
-    );
+    const field = h("div", { class: `dwf-field dwf-${control.kind}` }, this.input, this.word, this.slider);
     this.node = h(
       "div",
       { class: `dwf-row dwf-is-${control.standing}`, "data-name": control.name },
@@ -322,11 +324,21 @@ class Row {
   makeAdvice() {
     const { advice } = this.control;
     if (!advice) return null;
-    this.use = h("button", { type: "button", class: "dwf-use", click: () => this.ask("advise") }, `Use ${advice.value}`);
+    this.use = h(
+      "button",
+      { type: "button", class: "dwf-use", click: () => this.ask("advise") },
+      `Use ${advice.value}`,
+    );
     return h(
-      "div",
+      "span",
       { class: "dwf-advice" },
-      h("span", {}, "Recommended ", h("b", {}, advice.words), ` – ${advice.reason} (${advice.source}) `),
+      h(
+        "span",
+        {},
+        " Recommended ",
+        h("b", {}, advice.words),
+        ` – ${advice.reason.replace(/\.$/, "")} (${advice.source}). `,
+      ),
       this.use,
     );
   }
@@ -427,6 +439,7 @@ class Row {
     if (this.slider) this.slider.disabled = off;
     if (this.use) {
       this.use.disabled = off || Boolean(marks.advised);
+      this.use.classList.toggle("dwf-used", Boolean(marks.advised));
       say(this.use, marks.advised ? "✓ in use" : `Use ${this.control.advice?.value}`);
     }
     clearTimeout(this.timer);
@@ -441,8 +454,8 @@ class Row {
     const { control, marks } = this;
     this.complains = Boolean(marks.error);
     const inert = control.standing === "inert" ? `No effect here${control.reason ? `: ${control.reason}` : ""}. ` : "";
-    const plain = `${inert}Default ${control.shown_default}`;
-    say(this.line, marks.error ?? marks.warning ?? (marks.greyed ? sentence(marks.greyed) : plain));
+    const plain = `${inert}Default ${control.shown_default}.`;
+    say(this.line, marks.error ?? marks.warning ?? (marks.greyed ? `${sentence(marks.greyed)}.` : plain));
     this.line.classList.toggle("dwf-error", this.complains);
     this.line.classList.toggle("dwf-warning", !marks.error && Boolean(marks.warning));
     this.node.classList.toggle("dwf-wrong", this.complains);
@@ -485,8 +498,16 @@ class View {
       clearTimeout(this.patience);
       this.patience = setTimeout(() => this.wait(), KERNEL_PATIENCE);
     });
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.patience = undefined;
+    this.waits = false;
+    this.loaded = ""; // the preset that was asked for last; of two that are alike it is the one meant
     /** @type {Map<string, Row>} */
     this.rows = new Map();
+    /** @type {{section: Section, count: HTMLElement}[]} */
+    this.folds = [];
+    /** @type {Map<string, {button: any, why: string}>} */
+    this.preset = new Map();
     /** @type {Record<string, boolean>} */
     this.open = {};
     this.root = h("div", { class: "dwf", "data-lm-suppress-shortcuts": "true", keydown: contain });
@@ -512,8 +533,18 @@ class View {
   build() {
     const { prefix, outbox } = this;
     this.notice = h("span");
-    const dismiss = { type: "button", class: "dwf-icon", "aria-label": "Dismiss", click: () => outbox.command({ k: "dismiss" }) };
-    this.noticeBox = h("div", { class: "dwf-notice", role: "alert", hidden: true }, this.notice, h("button", dismiss, "×"));
+    const dismiss = {
+      type: "button",
+      class: "dwf-icon",
+      "aria-label": "Dismiss",
+      click: () => outbox.command({ k: "dismiss" }),
+    };
+    this.noticeBox = h(
+      "div",
+      { class: "dwf-notice", role: "alert", hidden: true },
+      this.notice,
+      h("button", dismiss, "×"),
+    );
     this.select = h("select", {
       id: `${prefix}-optimizer`,
       class: "dwf-optimizer",
@@ -531,7 +562,12 @@ class View {
     this.wrong = h("div", { class: "dwf-sum dwf-error", "aria-live": "polite" });
     this.differs = h("div", { class: "dwf-sum" });
     this.status = h("span", { class: "dwf-status", role: "status" });
-    this.codeBox = h("textarea", { class: "dwf-code", readonly: true, "aria-label": "The settings as code", hidden: true });
+    this.codeBox = h("textarea", {
+      class: "dwf-code",
+      readonly: true,
+      "aria-label": "The settings as code",
+      hidden: true,
+    });
     this.show = h("button", { type: "button", "aria-expanded": "false", click: () => this.showCode() }, "Show code");
     const copy = h("button", { type: "button", class: "dwf-copy", click: () => this.copy() }, "Copy as code");
     this.root.append(
@@ -539,7 +575,13 @@ class View {
       h(
         "div",
         { class: "dwf-head" },
-        h("div", { class: "dwf-choose" }, h("label", { for: `${prefix}-optimizer` }, "Optimizer"), this.select, this.key),
+        h(
+          "div",
+          { class: "dwf-choose" },
+          h("label", { for: `${prefix}-optimizer` }, "Optimizer"),
+          this.select,
+          this.key,
+        ),
         this.summary,
         this.formula,
         this.links,
@@ -592,7 +634,6 @@ class View {
 
   /** @param {Panel} panel */
   drawPresets({ presets }) {
-    /** @type {Map<string, {button: any, why: string}>} */
     this.preset = new Map();
     for (const { key, title, why } of presets) {
       const look = () => say(this.why, why);
@@ -601,7 +642,10 @@ class View {
         "button",
         {
           type: "button",
-          click: () => this.outbox.command({ k: "load", preset: key }),
+          click: () => {
+            this.loaded = key;
+            this.outbox.command({ k: "load", preset: key });
+          },
           mouseenter: look,
           focus: look,
           mouseleave: back,
@@ -615,7 +659,10 @@ class View {
   }
 
   drawWhy() {
-    say(this.why, this.preset?.get(this.model.get("state").preset)?.why ?? "");
+    /** @type {State} */
+    const { presets } = this.model.get("state");
+    const key = presets.includes(this.loaded) ? this.loaded : presets[0];
+    say(this.why, this.preset.get(key)?.why ?? "");
   }
 
   /** @param {Section} section @param {number} index */
@@ -623,7 +670,7 @@ class View {
     const rows = section.controls.map((name) => /** @type {Row} */ (this.rows.get(name)).node);
     if (section.fold) {
       const count = h("span", { class: "dwf-count" });
-      this.folds?.push({ section, count });
+      this.folds.push({ section, count });
       const toggle = (/** @type {any} */ event) => (this.open[section.title] = event.target.open);
       const summary = h("summary", {}, section.title, " ", count);
       return h("details", { class: "dwf-section", open: this.open[section.title], toggle }, summary, ...rows);
@@ -648,7 +695,7 @@ class View {
       this.waits = false;
     }
     for (const [name, row] of this.rows) if (state.controls[name]) row.update(state.controls[name]);
-    for (const [key, { button }] of this.preset ?? []) button.setAttribute("aria-pressed", String(key === state.preset));
+    for (const [key, { button }] of this.preset) button.setAttribute("aria-pressed", String(state.presets.includes(key)));
     this.drawWhy();
     this.undo.disabled = !state.undo;
     this.undo.title = state.undo ? `Undo: ${state.undo}` : "Nothing to undo";
@@ -667,8 +714,9 @@ class View {
     const value = (/** @type {Row} */ row) => shown(row.control, controls[row.control.name].text);
     const difference = list("Differs from the defaults: ", changed, (row) => `${row.control.name} ${value(row)}`);
     this.differs.replaceChildren(...(difference.length ? difference : ["Everything is at its default."]));
-    for (const { section, count } of this.folds ?? []) {
-      const inside = (/** @type {Row[]} */ rows) => rows.filter((row) => section.controls.includes(row.control.name)).length;
+    for (const { section, count } of this.folds) {
+      const inside = (/** @type {Row[]} */ rows) =>
+        rows.filter((row) => section.controls.includes(row.control.name)).length;
       const parts = [`${section.controls.length}`];
       if (inside(changed)) parts.push(`${inside(changed)} changed`);
       if (inside(wrong)) parts.push(`${inside(wrong)} wrong`);

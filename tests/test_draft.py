@@ -1,0 +1,170 @@
+"""The draft of the form: nothing typed is lost, nothing typed raises, and there is always something valid to run."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
+from diffopt_widgets.catalogue.schema import Use
+from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
+from diffopt_widgets.ui.draft import Draft, text_of
+
+LIKELY = ["1e-4", ".9", "0", "-1", "1", "inf", "none", "", "true", "False", "1e999", "0,5", "COSINE", "<b>x</b>", "９"]
+TEXTS = st.one_of(st.sampled_from(LIKELY), st.text(max_size=20), st.floats().map(repr), st.integers().map(str))
+
+
+def names(optimizer):
+    return list(default_values(spec(optimizer)))
+
+
+@pytest.mark.parametrize("optimizer", list_optimizers())
+def test_every_optimizer_starts_without_an_error(optimizer):
+    draft = Draft.begin("PRODIGY").choose(optimizer)
+    assert draft.errors == {}
+    assert draft.settings == Draft.begin(optimizer).settings == draft.last_good
+    assert draft.last_good.optimizer == optimizer
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_any_sequence_keeps_every_text_and_something_valid(data):
+    draft = Draft.begin("PRODIGY")
+    typed = {}
+    for _ in range(data.draw(st.integers(1, 12), label="steps")):
+        match data.draw(st.sampled_from(["type", "type", "type", "choose", "load", "mend", "reset", "advise"])):
+            case "type":
+                name = data.draw(st.sampled_from(names(draft.optimizer)))
+                text = data.draw(TEXTS)
+                draft = draft.type(name, text)
+                typed["" if name in TRAINING_DEFAULTS else draft.optimizer, name] = text
+            case "choose":
+                draft = draft.choose(data.draw(st.sampled_from(list_optimizers())))
+            case "load":
+                key = data.draw(st.sampled_from([preset.key for preset in draft.spec.presets]))
+                draft = draft.load(key)
+                typed = {
+                    (owner, name): typed[owner, name] for owner, name in typed if owner not in {draft.optimizer, ""}
+                }
+            case command:
+                name = data.draw(st.sampled_from(names(draft.optimizer)))
+                before = draft.texts
+                draft = getattr(draft, command)(name)
+                moved = {other for other in before if before[other] != draft.texts[other]}
+                typed = {
+                    (owner, other): text
+                    for (owner, other), text in typed.items()
+                    if owner not in {draft.optimizer, ""} or other not in moved
+                }
+        assert Settings(draft.last_good.optimizer, **draft.last_good.values()) == draft.last_good
+        assert draft.last_good.optimizer == draft.optimizer
+        assert (draft.settings is None) == bool(draft.errors)
+        for (owner, name), text in typed.items():
+            shown = draft.choose(owner or draft.optimizer)
+            assert shown.texts[name] == text
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from(list_optimizers()), st.data())
+def test_a_text_is_right_exactly_when_settings_take_it(optimizer, data):
+    name = data.draw(st.sampled_from(names(optimizer)))
+    draft = Draft.begin(optimizer).type(name, data.draw(TEXTS))
+    if draft.errors:
+        assert draft.settings is None
+    else:
+        assert Settings(optimizer, **draft.values) == draft.settings
+
+
+def test_a_wrong_text_keeps_the_last_right_value_and_lets_the_others_change():
+    draft = Draft.begin("PRODIGY").type("d_coef", "0.5").type("d_coef", "0.5x").type("lr", "2")
+    assert list(draft.errors) == ["d_coef"]
+    assert "'0.5x' is not a number" in draft.errors["d_coef"]
+    assert draft.texts["d_coef"] == "0.5x"
+    assert draft.settings is None
+    assert (draft.last_good.options["d_coef"], draft.last_good.lr) == (0.5, 2.0)
+    assert draft.type("d_coef", "0.7").settings.options["d_coef"] == 0.7
+
+
+def test_several_faults_are_marked_at_once():
+    draft = Draft.begin("PRODIGY").type("d_coef", "-1").type("beta1", "one").type("warmup", "")
+    assert set(draft.errors) == {"d_coef", "beta1", "warmup"}
+
+
+def test_options_are_kept_for_each_optimizer_and_the_schedule_goes_along():
+    draft = Draft.begin("ADAM").type("beta1", "0.80").type("lr", "oops").type("schedule", "COSINE")
+    other = draft.choose("ADAMW")
+    assert (other.texts["beta1"], other.texts["schedule"]) == ("0.9", "COSINE")
+    assert other.errors == {}
+    back = other.type("beta1", "0.7").choose("ADAM")
+    assert (back.texts["beta1"], back.texts["lr"], back.texts["schedule"]) == ("0.80", "oops", "COSINE")
+    assert back.last_good.optimizer == "ADAM"
+    assert back.last_good.options["beta1"] == 0.8
+
+
+def test_a_clash_between_options_is_marked_and_mended():
+    draft = Draft.begin("SGD").type("nesterov", "true").type("momentum", "0")
+    (marked,) = draft.errors
+    assert marked in {"nesterov", "momentum"}
+    assert draft.related == {"nesterov", "momentum"} - {marked}
+    assert draft.mend(marked).errors == {}
+
+
+def test_a_warning_leaves_the_settings_valid_and_offers_its_mend():
+    draft = Draft.begin("PRODIGY").type("lr", "1e-4")
+    assert draft.settings == Settings("PRODIGY", lr=1e-4)
+    assert "learning rate" in draft.warnings["lr"]
+    assert draft.mend("lr").last_good.lr == 1.0
+
+
+@pytest.mark.parametrize("optimizer", list_optimizers())
+def test_presets_say_what_they_load(optimizer):
+    for offered in spec(optimizer).presets:
+        loaded = Draft.begin(optimizer).type("lr", "123").load(offered.key)
+        assert loaded.settings == preset(optimizer, offered.key)
+        assert offered.key in loaded.presets
+        assert all(preset(optimizer, key) == loaded.settings for key in loaded.presets)
+
+
+def test_library_defaults_put_everything_back():
+    draft = Draft.begin("PRODIGY").type("schedule", "REX").type("d_coef", "3").type("lr", "x").load("library")
+    assert draft.changed == frozenset()
+    assert "library" in draft.presets
+
+
+def test_showing_settings_leaves_texts_that_already_say_them():
+    draft = Draft.begin("PRODIGY").type("d_coef", "5e-1").type("beta1", "x")
+    shown = draft.show(draft.last_good.replace(lr=2.0))
+    assert (shown.texts["d_coef"], shown.texts["lr"], shown.texts["beta1"]) == ("5e-1", "2", "0.9")
+    assert shown.errors == {}
+
+
+def test_recommended_and_default_values_are_one_call_away():
+    for optimizer in list_optimizers():
+        draft = Draft.begin(optimizer)
+        for use in (draft.spec.lr, *draft.spec.uses):
+            if use.advice:
+                assert draft.advise(use.name).texts[use.name] == text_of(use.advice.value)
+            assert draft.type(use.name, "?").reset(use.name).texts[use.name] == text_of(use.default)
+
+
+def test_greyed_controls_say_why_and_a_wrong_one_is_never_greyed():
+    draft = Draft.begin("PRODIGY")
+    assert "cycles" in draft.greyed["cycles"]
+    assert "cycles" not in draft.type("schedule", "COSINE_WITH_RESTARTS").greyed
+    assert "cycles" not in draft.type("cycles", "many").greyed
+
+
+def test_what_is_not_there_is_named():
+    draft = Draft.begin("PRODIGY")
+    with pytest.raises(KeyError, match="PRODIGY has no option 'd_cof'; there are lr"):
+        draft.type("d_cof", "1")
+    with pytest.raises(KeyError):
+        draft.choose("NO_SUCH")
+    with pytest.raises(KeyError):
+        draft.load("no such")
+    with pytest.raises(SettingsError, match="no such optimizer"):
+        Draft.begin("NO_SUCH")
+
+
+def test_takers_are_the_catalogue_s_own():
+    assert isinstance(Draft.begin("ADAM").taker("beta1"), Use)
