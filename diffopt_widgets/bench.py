@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import resources
@@ -63,13 +64,15 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         style = (resources.files("diffopt_widgets.ui") / "static" / "bench.css").read_text(encoding="utf-8")
         left = widgets.VBox([self.form])
         left.add_class("dw-left")
-        right = widgets.VBox([self.bar, self.plot, self.table, self.samples, self._comparisons()])
+        right = widgets.VBox([self.bar, self._comparisons(), self.plot, self.table, self.samples])
         right.add_class("dw-right")
         columns = widgets.Box([left, right])
         columns.add_class("dw-columns")
         super().__init__([widgets.HTML(f"<style>{style}</style>"), columns])
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors"])
+        self.bar.on_edit(self._plan_edited)
+        self._plan_edited()
         self._check()
 
     def start(self, runs: Sequence[Run]) -> None:
@@ -119,6 +122,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _stop(self) -> None:
         if self._session is not None:
             self._session.stop()
+
+    def _plan_edited(self) -> None:
+        """The picture of the schedule is drawn over the run that the bar describes."""
+        with contextlib.suppress(ValueProblem):  # the bar marks the field; the last right value stays
+            self.form.steps = self.bar.plan_values()["steps"]
 
     def _check(self) -> None:
         errors = self.form.errors
@@ -198,9 +206,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             button.add_class("dw-comparison")
             action = self._guarded(partial(self._run_comparison, comparison))
             button.on_click(lambda _, action=action: action())
-            rows.append(widgets.VBox([button, widgets.HTML(paragraph(comparison.look_for, "dw-about"))]))
-        title = widgets.HTML('<span class="dw-runs-title">Ready comparisons</span>')
-        box = widgets.VBox([title, *rows])
+            row = widgets.Box([button, widgets.HTML(paragraph(comparison.look_for, "dw-about"))])
+            row.add_class("dw-comparison-row")
+            rows.append(row)
+        box = widgets.VBox(rows)
         box.add_class("dw-comparisons")
         return box
 

@@ -1,0 +1,175 @@
+"""The bench without a browser: form, bar, session, plots and table meet as they should."""
+
+import asyncio
+
+import pytest
+
+import diffopt_widgets as dw
+
+
+def in_kernel(script, **options):
+    """Run `script(bench)` on an event loop, as in a notebook."""
+
+    async def main():
+        bench = dw.lab(**options)
+        await script(bench)
+        return bench
+
+    return asyncio.run(main())
+
+
+async def click_run(bench):
+    bench.bar.run.click()
+    await bench.wait()
+
+
+def test_a_click_on_run_trains_with_the_settings_of_the_form():
+    async def script(bench):
+        bench.form.settings = dw.Settings("PRODIGY", schedule="COSINE", d_coef=0.5)
+        await click_run(bench)
+
+    bench = in_kernel(script, task="swiss_roll", steps=20)
+    (run,) = bench.runs
+    assert run.status == "done", run.trace
+    assert run.settings == dw.Settings("PRODIGY", schedule="COSINE", d_coef=0.5)
+    assert run.plan.steps == 20
+    assert bench.bar.progress.value == 1.0
+    assert "loss" in bench.bar.words.value
+    assert not bench.bar.run.disabled
+    assert bench.plot.has_run(run.key)
+    assert "img" in bench.samples.value
+
+
+def test_runs_stack_and_their_names_say_what_differs():
+    async def script(bench):
+        for beta in (0.9, 0.5):
+            bench.form.settings = dw.Settings("ADAMW", beta1=beta)
+            await click_run(bench)
+        bench.bar.run.click()
+        await bench.wait()
+
+    bench = in_kernel(script, task="swiss_roll", steps=5)
+    assert [run.name for run in bench.runs] == ["ADAMW · beta1 0.9", "ADAMW · beta1 0.5", "ADAMW · beta1 0.5 (2)"]
+    assert [trace.name for trace in bench.figure().data if trace.showlegend] == [run.name for run in bench.runs]
+
+
+def test_a_run_can_be_renamed_hidden_and_removed():
+    async def script(bench):
+        for _ in range(2):
+            await click_run(bench)
+        first, second = bench.runs
+        bench.table.rows[first.key].name.value = "mine"
+        assert first.name == "mine"
+        bench.table.rows[second.key].shown.value = False
+        bench.table.rows[first.key].drop.click()
+        assert bench.runs == [second]
+        assert not bench.plot.has_run(first.key)
+        bench.form.settings = dw.Settings("SGD", lr=0.1)
+        await click_run(bench)
+
+    bench = in_kernel(script, task="swiss_roll", steps=3)
+    assert len(bench.runs) == 2
+
+
+def test_a_given_name_stays_when_more_runs_come():
+    async def script(bench):
+        await click_run(bench)
+        bench.table.rows[bench.runs[0].key].name.value = "<b>baseline</b>"
+        bench.form.settings = dw.Settings("SGD", lr=0.1)
+        await click_run(bench)
+
+    bench = in_kernel(script, task="swiss_roll", steps=3)
+    assert bench.runs[0].name == "<b>baseline</b>"
+    assert "<b>baseline" not in bench.samples.value
+
+
+def test_wrong_text_in_the_form_disables_run_and_says_why():
+    async def script(bench):
+        bench.form.type("lr", "fast")
+        assert bench.bar.run.disabled
+        assert "lr" in bench.bar.words.value
+        bench.form.type("lr", "1e-3")
+        assert not bench.bar.run.disabled
+        assert "Ready" in bench.bar.words.value
+
+    in_kernel(script)
+
+
+@pytest.mark.parametrize(("field", "text"), [("steps", "many"), ("seed", "-1"), ("batch_size", "1e999"), ("steps", "")])
+def test_wrong_text_in_the_run_bar_disables_run_and_stays(field, text):
+    async def script(bench):
+        bench.bar.fields[field].value = text
+        assert bench.bar.run.disabled
+        assert bench.bar.fields[field].value == text
+        bench.bar.fields[field].value = "7"
+        assert not bench.bar.run.disabled
+
+    in_kernel(script)
+
+
+def test_pause_resume_and_stop_by_their_buttons():
+    async def script(bench):
+        bench.bar.run.click()
+        while not bench.runs or len(bench.runs[0].history) < 3:
+            await asyncio.sleep(0.005)
+        run = bench.runs[0]
+        assert bench.bar.run.disabled
+        bench.bar.pause.click()
+        while run.status != "paused":
+            await asyncio.sleep(0.005)
+        assert bench.bar.pause.description == "Resume"
+        bench.bar.pause.click()
+        while run.status != "running":
+            await asyncio.sleep(0.005)
+        bench.bar.stop.click()
+        await bench.wait()
+        assert run.status == "stopped"
+        assert "Stopped after" in bench.bar.words.value
+        assert not bench.bar.run.disabled
+
+    in_kernel(script, task="swiss_roll", steps=100_000)
+
+
+def test_a_failing_run_is_told_in_the_run_bar():
+    async def script(bench):
+        bench.form.settings = dw.Settings("SGD", lr=1e20)
+        await click_run(bench)
+        assert "stopped being a finite number" in bench.bar.words.value
+        assert "dw-error" in bench.bar.words.value
+        assert len(bench.runs[0].history) > 0
+
+    in_kernel(script, task="swiss_roll", steps=100)
+
+
+def test_the_wikis_figure_is_one_button(monkeypatch):
+    from diffopt_widgets import bench as module
+    from diffopt_widgets.comparisons import Comparison, comparisons
+    from diffopt_widgets.plan import RunPlan
+
+    (original,) = comparisons()
+    assert original.plan == RunPlan(dw.Settings("PRODIGY", lr=1.0, schedule="COSINE"), "digits", 300)
+    assert dict(original.over) == {"d_coef": (0.5, 1.0, 1.2)}
+    plan = RunPlan(original.plan.settings, "swiss_roll", 5)  # the same on a task that takes a moment
+    short = Comparison(original.key, original.title, original.look_for, plan, original.over)
+    monkeypatch.setattr(module, "comparisons", lambda: (short,))
+
+    async def script(bench):
+        buttons = [w for w in walk(bench) if getattr(w, "description", "") == "D coefficient under cosine"]
+        buttons[0].click()
+        await bench.wait()
+
+    bench = in_kernel(script)
+    assert [run.name for run in bench.runs] == [f"PRODIGY · d_coef {text}" for text in ("0.5", "1", "1.2")]
+    assert all(run.status == "done" for run in bench.runs)
+
+
+def walk(widget):
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from walk(child)
+
+
+def test_without_an_event_loop_the_bench_says_what_to_do():
+    bench = dw.lab(task="swiss_roll", steps=3)
+    bench.bar.run.click()
+    assert "use train()" in bench.bar.words.value
