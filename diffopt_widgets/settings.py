@@ -13,7 +13,7 @@ from typing import Any
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values, no_values
-from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, shorten
+from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, shorten, show
 
 FORMAT = 1
 """Version of the JSON that `Settings.to_json` writes."""
@@ -35,7 +35,7 @@ class Fault:
         value = "" if self.value is None else f" = {shorten(_words(self.value))}"
         allowed = f" Allowed: {self.allowed}." if self.allowed else ""
         todo = f" {self.todo}" if self.todo else ""
-        return f"{self.option}{value}: {self.problem}.{allowed}{todo}"
+        return f"{self.option}{value}: {self.problem.rstrip('.')}.{allowed}{todo}"
 
 
 class SettingsError(ValueError):
@@ -47,7 +47,9 @@ class SettingsError(ValueError):
 
 
 def _words(value: object) -> str:
-    return format_value(value) if isinstance(value, int | float | str) else repr(value)
+    if isinstance(value, str | float | bool):
+        return format_value(value)
+    return show(value)
 
 
 @dataclass(frozen=True, init=False, eq=True, repr=False)
@@ -170,7 +172,7 @@ class Settings:
         """
         try:
             data = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise _unreadable(f"this is not JSON ({error})", "paste what to_json() wrote") from None
         if not isinstance(data, dict) or not isinstance(data.get("optimizer"), str):
             raise _unreadable("there is no optimizer in it", "paste what to_json() wrote")
@@ -239,7 +241,7 @@ def _find(optimizer: object) -> OptimizerSpec:
     keys = list_optimizers()
     if isinstance(optimizer, str) and optimizer in keys:
         return spec(optimizer)
-    close = difflib.get_close_matches(str(optimizer).upper(), keys, n=1)
+    close = difflib.get_close_matches(optimizer.upper(), keys, n=1) if isinstance(optimizer, str) else []
     todo = f"Did you mean {close[0]}?" if close else ""
     raise SettingsError((Fault("optimizer", optimizer, "there is no such optimizer", ", ".join(keys), todo),))
 

@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from numbers import Real
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from diffopt_widgets.catalogue.values import Interval, Kind, Value, ValueProblem, format_value, shorten
+from diffopt_widgets.catalogue.values import Interval, Kind, Value, ValueProblem, format_value, shorten, show
 
 Values: TypeAlias = Mapping[str, Value]
 """Every value of one Settings by name: `lr`, `schedule`, `warmup`, …, and the optimizer's own options."""
@@ -77,28 +78,28 @@ class Option:
             case "bool":
                 if isinstance(value, bool):
                     return value
-                raise ValueProblem(f"{shorten(repr(value))} is not true or false")
+                raise ValueProblem(f"{show(value)} is not true or false")
             case "choice":
                 if isinstance(value, str) and value in self.choices:
                     return value
-                raise ValueProblem(f"{shorten(repr(value))} is not one of the choices")
+                raise ValueProblem(f"{show(value)} is not one of the choices")
             case "int" | "float":
                 return self._check_number(value)
 
     def _check_number(self, value: object) -> Value:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueProblem(f"{shorten(repr(value))} is not a number")
+        if isinstance(value, bool) or not isinstance(value, Real):  # Real: numpy's numbers too
+            raise ValueProblem(f"{show(value)} is not a number")
         try:
-            number: float = float(value)
+            number = float(value) + 0.0  # -0.0 becomes 0.0
         except OverflowError:
             raise ValueProblem("the number is too large") from None
         if self.domain is not None and number not in self.domain:
-            raise ValueProblem(f"{shorten(format_value(value))} is outside the allowed range")
+            raise ValueProblem(f"{shorten(format_value(number))} is outside the allowed range")
         if self.kind == "float":
             return number
         if not number.is_integer():
-            raise ValueProblem(f"{format_value(value)} is not a whole number")
-        return int(value)
+            raise ValueProblem(f"{format_value(number)} is not a whole number")
+        return int(value) if isinstance(value, int) else int(number)
 
 
 @dataclass(frozen=True, slots=True)

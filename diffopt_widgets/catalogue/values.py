@@ -73,6 +73,14 @@ def shorten(text: str) -> str:
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
 
 
+def show(value: object) -> str:
+    """Write whatever was given as a value, for a message: short, and never raising."""
+    try:
+        return shorten(repr(value))
+    except Exception:  # noqa: BLE001  # a foreign repr may raise anything, and Python's own does for huge integers
+        return f"a value of type {type(value).__name__}"
+
+
 def parse_value(kind: Kind, text: str, *, nullable: bool = False) -> Value:
     """Read what a person typed into a control.
 

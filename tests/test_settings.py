@@ -1,0 +1,252 @@
+"""Settings: whatever is put in, either they are right or a SettingsError says what to do."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import string
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS
+from diffopt_widgets.catalogue.schema import Standing
+from diffopt_widgets.catalogue.values import ValueProblem, format_value, parse_value
+from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
+
+KEYS = list_optimizers()
+NAMES = sorted({use.name for key in KEYS for use in spec(key).uses} | set(TRAINING_DEFAULTS) | {"lr"})
+WORDS = st.sampled_from(
+    ["", "none", "inf", "-inf", "nan", "1e-4", ".9", "true", "COSINE", "NONE", "1,5", "1e999", "9" * 9999]
+)
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([10**400, 10**5000, -(10**5000), -0.0]),
+    st.floats(),
+    st.text(),
+    WORDS,
+    st.binary(),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+    st.complex_numbers(),
+    st.builds(object),
+    st.just(np.ones(3)),
+)
+SEVERAL = st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=5)
+OTHER_NAMES = st.text(st.sampled_from(string.ascii_letters + "_ <é\n"), max_size=20).filter(
+    lambda name: name not in {"self", "optimizer"}
+)
+
+
+@st.composite
+def legal(draw):
+    """Settings that are right: values inside the domains, rules kept or the draw thrown away."""
+    key = draw(st.sampled_from(KEYS))
+    values = {"schedule": draw(st.sampled_from([*SCHEDULES])), "warmup": draw(st.floats(0, 1000))}
+    for use in (spec(key).lr, *spec(key).uses):
+        option, domain = use.option, use.domain or use.option.domain
+        if use.standing is Standing.UNAVAILABLE or not draw(st.booleans()):
+            continue
+        if option.kind == "bool":
+            drawn = st.booleans()
+        elif option.kind == "int":
+            drawn = st.integers(int(max(domain.low, -1e9)), int(min(domain.high, 1e9)))
+        else:
+            low, high = max(domain.low, -1e9), min(domain.high, 1e9)
+            drawn = st.floats(low, high).filter(lambda value, domain=domain: value in domain)
+            drawn = st.one_of(drawn, st.just(float("inf"))) if domain.infinite else drawn
+        drawn = st.one_of(st.none(), drawn) if option.nullable else drawn
+        values[use.name] = draw(drawn, use.name)
+    try:
+        return Settings(key, **values)
+    except SettingsError as error:
+        if all(fault.mend for fault in error.faults):
+            for fault in error.faults:
+                values.update(fault.mend)
+            return Settings(key, **values)
+        raise
+
+
+@given(st.one_of(st.sampled_from(KEYS), st.text(), ANYTHING), SEVERAL)
+@settings(deadline=None, max_examples=300)
+@example("PRODIGY", {"slice_p": 10**5000})
+@example("PRODIGY", {"d_coef": 10**400})
+@example("ADAM", {"fused": np.ones(3)})
+def test_anything_gives_settings_or_a_settings_error(optimizer, values):
+    try:
+        made = Settings(optimizer, **values)
+    except SettingsError as error:
+        assert error.faults
+        assert str(error)
+    else:
+        assert Settings.from_json(made.to_json()) == made
+
+
+@given(st.sampled_from(KEYS), st.dictionaries(OTHER_NAMES, ANYTHING, min_size=1, max_size=3))
+@settings(deadline=None)
+def test_unknown_options_are_refused_by_name(key, values):
+    known = set(default_values(spec(key)))
+    unknown = values.keys() - known
+    try:
+        Settings(key, **values)
+    except SettingsError as error:
+        assert unknown <= {fault.option for fault in error.faults}
+    else:
+        assert not unknown
+
+
+@given(legal())
+@settings(deadline=None, max_examples=200)
+def test_settings_survive_json_pickle_and_replace(made):
+    again = Settings.from_json(made.to_json())
+    assert again == made
+    assert hash(again) == hash(made)
+    assert repr(again) == repr(made)
+    assert pickle.loads(pickle.dumps(made)) == made
+    assert made.replace() == made
+    assert made.replace(**made.values()) == made
+    assert Settings(made.optimizer, **made.values()) == made
+    namespace = {"Settings": Settings}
+    assert eval(repr(made), namespace) == made
+
+
+@given(st.text())
+@settings(deadline=None)
+@example("[]")
+@example('{"optimizer": "PRODIGY"}')
+@example('{"optimizer": "PRODIGY", "options": 3}')
+@example('{"optimizer": "PRODIGY", "options": {"optimizer": 3}}')
+@example('{"optimizer": ["PRODIGY"]}')
+@example('{"format": 99, "optimizer": "PRODIGY"}')
+@example('{"optimizer": "PRODIGY", "lr": NaN}')
+@example('{"optimizer": "PRODIGY", "slice_p": ' + "9" * 4000 + "}")
+@example("[" * 100_000)
+def test_any_text_as_json_gives_settings_or_a_settings_error(text):
+    try:
+        Settings.from_json(text)
+    except SettingsError as error:
+        assert str(error)
+
+
+@given(st.sampled_from(KEYS), st.dictionaries(st.one_of(st.sampled_from(NAMES), st.text()), ANYTHING, max_size=4))
+@settings(deadline=None)
+def test_any_json_object_gives_settings_or_a_settings_error(key, values):
+    try:
+        text = json.dumps({"optimizer": key, **values}, default=str)
+    except ValueError:  # an integer too long to write
+        return
+    try:
+        Settings.from_json(text)
+    except SettingsError as error:
+        assert str(error)
+
+
+def test_settings_from_something_that_is_no_text():
+    with pytest.raises(SettingsError, match="not JSON"):
+        Settings.from_json(None)
+
+
+def test_all_faults_are_reported_at_once():
+    with pytest.raises(SettingsError) as caught:
+        Settings("PRODIGY", lr=-1, schedule="SINE", warmup="long", d_coef=0, beta2=1.0, d_ceof=1, slice_p=1.5)
+    named = [fault.option for fault in caught.value.faults]
+    assert sorted(named) == sorted(["lr", "schedule", "warmup", "d_coef", "beta2", "d_ceof", "slice_p"])
+    text = str(caught.value)
+    assert text.count("\n") == 6
+    assert "Did you mean d_coef?" in text
+    assert "0 ≤ value < 1" in text
+    assert all(schedule in text for schedule in SCHEDULES)
+
+
+def test_an_unknown_optimizer_names_those_that_there_are():
+    with pytest.raises(SettingsError) as caught:
+        Settings("prodgy")
+    assert "Did you mean PRODIGY?" in str(caught.value)
+    assert all(key in str(caught.value) for key in KEYS)
+
+
+def test_an_unknown_option_names_those_that_there_are():
+    with pytest.raises(SettingsError) as caught:
+        Settings("SGD", weightdecay=0.1)
+    assert "Did you mean weight_decay?" in str(caught.value)
+    assert all(use.name in str(caught.value) for use in spec("SGD").uses)
+
+
+def test_an_unknown_preset_names_those_that_there_are():
+    with pytest.raises(SettingsError, match="adaptive, constant"):
+        preset("ADAFACTOR", "fast")
+
+
+def test_a_broken_rule_offers_its_mend_and_reads_as_a_sentence():
+    with pytest.raises(SettingsError) as caught:
+        Settings("DADAPT_SGD", warmup=10)
+    (fault,) = caught.value.faults
+    assert fault.mend == {"warmup": 0.0}
+    assert ".." not in str(caught.value)
+    Settings("DADAPT_SGD", **fault.mend)
+
+
+def test_numbers_of_numpy_are_numbers():
+    made = Settings("PRODIGY", d_coef=np.float32(0.5), slice_p=np.int64(11))
+    assert made.options["slice_p"] == 11
+    assert type(made.options["slice_p"]) is int
+    assert type(made.options["d_coef"]) is float
+
+
+def test_minus_zero_is_zero():
+    minus, plus = Settings("ADAM", weight_decay=-0.0), Settings("ADAM", weight_decay=0.0)
+    assert minus == plus
+    assert hash(minus) == hash(plus)
+
+
+def test_settings_cannot_be_changed_in_place():
+    made = Settings("PRODIGY")
+    with pytest.raises(AttributeError):
+        made.lr = 2.0
+    with pytest.raises(TypeError):
+        made.options["d_coef"] = 2.0
+
+
+def test_replace_with_another_optimizer_keeps_the_schedule_only():
+    made = Settings("ADAMW", lr=3e-4, schedule="COSINE", warmup=5, beta1=0.5).replace("LION", weight_decay=0.1)
+    assert (made.optimizer, made.lr, made.schedule, made.warmup) == ("LION", 1e-4, "COSINE", 5)
+    assert made.options == {**{use.name: use.default for use in spec("LION").uses}, "weight_decay": 0.1}
+
+
+def test_what_is_not_given_is_the_back_ends_default():
+    for key in KEYS:
+        assert Settings(key).values() == default_values(spec(key))
+        assert Settings(key).changed() == {}
+        assert Settings(key) == preset(key, "library")
+
+
+@given(st.sampled_from(["float", "int", "bool", "choice"]), st.one_of(st.text(), WORDS), st.booleans())
+@example("int", "9" * 300, False)
+@example("int", "9" * 5000, False)
+@example("int", "0" * 5000, False)
+@example("int", "nan", False)
+@example("int", "inf", False)
+@example("float", "１e5", False)
+def test_typed_text_is_read_or_refused_and_reads_back(kind, text, nullable):
+    try:
+        value = parse_value(kind, text, nullable=nullable)
+    except ValueProblem as problem:
+        assert str(problem)
+        return
+    again = parse_value(kind, format_value(value), nullable=nullable)
+    assert again == value or (value != value and again != again)
+    assert type(again) is type(value)
+
+
+@given(st.one_of(st.floats(allow_nan=False), st.integers(-(10**300), 10**300), st.booleans(), st.none()))
+@example(1e22)
+@example(-0.0)
+@example(5e-324)
+def test_values_that_are_written_read_back(value):
+    kinds = {bool: "bool", int: "int", float: "float", type(None): "float"}
+    assert parse_value(kinds[type(value)], format_value(value), nullable=True) == value
