@@ -62,6 +62,7 @@ def figure(
     result.update_layout(
         height=height,
         margin={"l": 56, "r": 16, "t": 40, "b": 44},
+        template="plotly_white",
         hovermode="x unified",
         legend={"orientation": "h", "y": -0.2},
     )

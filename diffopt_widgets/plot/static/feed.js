@@ -169,7 +169,7 @@ export class Feed {
       showlegend: true,
       legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom" },
     };
-    return Plotly.toImage({ data: drawn.data, layout: full }, { format: "png", width, height, scale: 1.5 });
+    return Plotly.toImage({ data: drawn.data, layout: full }, { format: "png", width, height, scale: 1 });
   }
 
   /** Give the kernel the picture that it asked for, once all rows are here. @param {any} Plotly */

@@ -97,7 +97,7 @@ class View {
     this.whole.hidden = true;
     this.label.hidden = this.log.hidden = !this.panels.some((panel) => panel.smooth);
     this.gd = /** @type {any} */ (make("div", "dw-plot-graph"));
-    this.hint = make("div", "dw-plot-hint", [this.model.get("hint")]);
+    this.hint = make("div", "dw-plot-hint");
     this.area = make("div", "dw-plot-area", [this.gd, this.hint]);
     // The saved picture of this plot is hidden exactly as long as this element is in the page.
     const style = make("style", "", [`.dw-for-${this.model.get("plot_id")} { display: none !important; }`]);
@@ -109,6 +109,7 @@ class View {
       this.area,
     ]);
     el.append(this.root);
+    this.say(this.model.get("hint"));
     this.reserve();
     this.listen();
     this.showControls();
@@ -142,7 +143,7 @@ class View {
     document.addEventListener("visibilitychange", () => this.schedule(), { signal });
     const changed = () => {
       this.smoothing = this.model.get("smoothing");
-      this.hint.textContent = this.model.get("hint");
+      this.say(this.model.get("hint"));
       this.showControls();
       this.schedule();
     };
@@ -169,7 +170,7 @@ class View {
     try {
       this.Plotly = await plotly(this.model);
     } catch (error) {
-      this.hint.textContent = `The plot cannot be drawn here: ${error instanceof Error ? error.message : error}`;
+      this.say(`The plot cannot be drawn here: ${error instanceof Error ? error.message : error}`);
       return;
     }
     if (this.controller.signal.aborted) return;
@@ -186,6 +187,11 @@ class View {
   seen(inSight) {
     this.onScreen = inSight;
     this.schedule();
+  }
+
+  /** @param {string} text */
+  say(text) {
+    this.hint.replaceChildren(make("span", "", [text]));
   }
 
   showControls() {
@@ -277,7 +283,12 @@ class View {
         link.click();
       },
     };
-    return { displaylogo: false, modeBarButtons: [[save, "zoom2d", "pan2d", "autoScale2d"]], doubleClick: "autosize" };
+    return {
+      displaylogo: false,
+      showTips: false,
+      modeBarButtons: [[save, "zoom2d", "pan2d", "autoScale2d"]],
+      doubleClick: "autosize",
+    };
   }
 
   /** After a zoom or a pan: draw the rows in sight in full detail. */

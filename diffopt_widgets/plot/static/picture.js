@@ -40,8 +40,19 @@ export function picture({ panels, runs, store, range, width, smoothing }) {
   const count = wanted.reduce((sum, { panel }) => sum + (panel.smooth && smoothing > 0 ? 2 : 1), 0);
   const buckets = Math.max(40, Math.min(Math.ceil(width), Math.floor(POINTS / (2 * Math.max(1, count)))));
   const data = wanted.flatMap((line) => traces(line, store(line.run.id), range, buckets, smoothing));
-  return { shown, data, points: data.reduce((sum, trace) => sum + trace.x.length, 0) };
+  const points = data.reduce((sum, trace) => sum + trace.x.length, 0);
+  const empty = shown.map((_, axis) => axis).filter((axis) => !wanted.some((line) => line.axis === axis));
+  return { shown, data: [...data, ...empty.map(frame)], points };
 }
+
+/** What makes Plotly draw the axes of a panel that has no line. @param {number} axis @returns {Trace} */
+function frame(axis) {
+  const nothing = { x: Float64Array.of(NaN), y: Float32Array.of(NaN), showlegend: false, hoverinfo: "skip" };
+  return { type: "scatter", mode: "lines", ...axesOf(axis), ...nothing };
+}
+
+/** @param {number} axis */
+const axesOf = (axis) => ({ xaxis: axis ? `x${axis + 1}` : "x", yaxis: axis ? `y${axis + 1}` : "y" });
 
 /** @param {Wanted} wanted @param {RunStore} store @param {[number, number] | null} range @param {number} buckets
  * @param {number} smoothing @returns {Trace[]} */
@@ -59,8 +70,7 @@ function traces({ panel, axis, run, curve, name, group, i }, store, range, bucke
       mode: hi - lo < 2 ? "markers" : "lines",
       x: Float64Array.from(rows, (row) => store.steps[row]),
       y: Float32Array.from(rows, (row) => column.values[row]),
-      xaxis: axis ? `x${axis + 1}` : "x",
-      yaxis: axis ? `y${axis + 1}` : "y",
+      ...axesOf(axis),
       name: escapeHtml(label),
       legendgroup: run.id,
       showlegend: false,
@@ -114,6 +124,7 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
       anchor: `x${n}`,
       type,
       exponentformat: "e",
+      minorloglabels: "complete",
       uirevision: type,
     };
   }
@@ -149,9 +160,9 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
 /** Where the panels lie in a figure `width` pixels wide: side by side when that is wide, else one below the other.
  * @param {number} count @param {number} width @param {number} panelHeight */
 export function arrange(count, width, panelHeight) {
-  const margin = { l: 58, r: 12, t: 30, b: 42 };
+  const margin = { l: 58, r: 16, t: 30, b: 42 };
   const wide = width >= 900;
-  const height = panelHeight * (wide ? 1 : Math.max(1, count));
+  const height = Math.round(wide ? panelHeight : 0.8 * panelHeight * Math.max(1, count));
   const inner = { x: Math.max(1, width - margin.l - margin.r), y: Math.max(1, height - margin.t - margin.b) };
   /** @param {number} i @param {number} length @param {number} gap @returns {[number, number]} */
   const part = (i, length, gap) => {

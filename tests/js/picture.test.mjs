@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { arrange, escapeHtml, formatNumber, layout, picture } from "../../diffopt_widgets/plot/static/picture.js";
+import { RunStore } from "../../diffopt_widgets/plot/static/store.js";
+
+const curve = (name, dash = "solid", schedule = false) => ({ name, dash, schedule });
+const PANELS = [
+  { key: "loss", title: "Loss", scale: "linear", smooth: true, optional: false, columns: [curve("loss")] },
+  {
+    key: "rate",
+    title: "Rate",
+    scale: "log",
+    smooth: false,
+    optional: false,
+    columns: [curve("applied_lr"), curve("lr", "dash", true)],
+  },
+  { key: "d", title: "d", scale: "log", smooth: false, optional: true, columns: [curve("d")] },
+];
+const RUN = { id: 1, key: "a", name: "a", color: "#123456", schedule: false, visible: true, total: null };
+
+function filled(rows, columns = ["loss", "applied_lr[x]", "lr[x]"]) {
+  const store = new RunStore();
+  const steps = Float64Array.from({ length: rows }, (_, i) => i + 1);
+  const values = Float32Array.from({ length: rows * columns.length }, (_, i) => Math.sin(i) + 2);
+  store.write(0, steps, columns, values);
+  return store;
+}
+
+function draw(runs, stores, view = {}) {
+  const store = (id) => stores.get(id);
+  return picture({ panels: PANELS, runs, store, range: null, width: 600, smoothing: 0.9, ...view });
+}
+
+test("the schedule is drawn only for runs that ask for it, an optional panel only with its columns", () => {
+  const stores = new Map([[1, filled(50)]]);
+  assert.deepEqual(
+    draw([RUN], stores).data.map((trace) => [trace.yaxis, trace.line.dash]),
+    [
+      ["y", "solid"],
+      ["y", "solid"],
+      ["y2", "solid"],
+    ],
+  );
+  const asked = draw([{ ...RUN, schedule: true }], stores);
+  assert.deepEqual(
+    asked.data.map((trace) => trace.line.dash),
+    ["solid", "solid", "solid", "dash"],
+  );
+  assert.equal(asked.shown.length, 2);
+  stores.set(1, filled(50, ["loss", "d"]));
+  assert.equal(draw([RUN], stores).shown.length, 3);
+});
+
+test("a hidden run is not drawn, and an empty panel keeps its axes", () => {
+  const drawn = draw([{ ...RUN, visible: false }], new Map([[1, filled(50)]]));
+  assert.equal(drawn.points, 0);
+  assert.deepEqual(
+    drawn.data.map((trace) => trace.yaxis),
+    ["y", "y2"],
+  );
+});
+
+test("however many rows and runs, about 4,000 points are drawn; in a zoom every row is", () => {
+  const runs = Array.from({ length: 8 }, (_, i) => ({ ...RUN, id: i }));
+  const stores = new Map(runs.map((run) => [run.id, filled(50_000)]));
+  assert.ok(draw(runs, stores).points <= 4_200);
+  const zoomed = draw([runs[0]], stores, { range: [1_000, 1_100], smoothing: 0 });
+  assert.equal(zoomed.data[0].x.length, 103);
+});
+
+test("names are text: what Plotly would take for HTML is escaped", () => {
+  const name = '<img src=x onerror="1">&amp;';
+  const [, trace] = draw([{ ...RUN, name }], new Map([[1, filled(5)]])).data;
+  assert.equal(trace.name, '&lt;img src=x onerror="1"&gt;&amp;amp;');
+  assert.ok(!trace.hovertemplate.includes("<img"));
+  assert.equal(escapeHtml("a < b"), "a &lt; b");
+});
+
+test("panels are side by side when wide and stacked when narrow, without overlap", () => {
+  const apart = ([a, b], [c, d]) => b <= c || d <= a;
+  for (const width of [320, 480, 700, 899, 900, 1400]) {
+    for (const count of [1, 2, 3]) {
+      const { wide, domains, height } = arrange(count, width, 300);
+      assert.equal(wide, width >= 900);
+      assert.equal(height, wide ? 300 : 240 * count);
+      for (const { x, y } of domains) for (const edge of [...x, ...y]) assert.ok(edge >= 0 && edge <= 1);
+      for (const [i, a] of domains.entries())
+        for (const b of domains.slice(i + 1)) assert.ok(wide ? apart(a.x, b.x) : apart(a.y, b.y));
+    }
+  }
+  assert.ok(arrange(2, 480, 300).domains[0].y[0] > arrange(2, 480, 300).domains[1].y[1]);
+});
+
+test("the switch makes smoothed panels logarithmic, and the axes share their steps", () => {
+  const drawn = draw([RUN], new Map([[1, filled(50)]]));
+  const theme = { text: "#000", back: "#fff", line: "#ccc" };
+  for (const log of [false, true]) {
+    const axes = layout(drawn, { width: 1000, height: 300, log, theme });
+    assert.equal(axes.yaxis.type, log ? "log" : "linear");
+    assert.equal(axes.yaxis2.type, "log");
+    assert.equal(axes.xaxis2.matches, "x");
+  }
+});
+
+test("numbers are written as one writes them", () => {
+  const written = [0, 1, 0.25, 123.456, 1e-4, 3.4e-5, 5.1e-13, 100000, -2e-6, NaN, Infinity].map(formatNumber);
+  assert.deepEqual(written, ["0", "1", "0.25", "123.5", "1e−4", "3.4e−5", "5.1e−13", "1e5", "−2e−6", "–", "∞"]);
+});
