@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from diffopt_widgets.ui.schedule import schedule_svg
 from diffopt_widgets.ui.slider import linked_slider
 
 STATIC = pathlib.Path(__file__).parent / "static"
+SCRIPTS = ("form_text.js", "form_outbox.js", "form_dom.js", "form_row.js", "form.js")
+"""The page's code, each file after those that it imports."""
 START = "PRODIGY"
 UNDO_STEPS = 100
 LONGEST_TEXT = 20_000
@@ -60,7 +63,7 @@ class Form(anywidget.AnyWidget):
     (Settings('PRODIGY', lr=1.0, schedule='COSINE', d_coef=0.5), ['beta1'])
     """
 
-    _esm = STATIC / "form.js"
+    _esm = traitlets.Unicode().tag(sync=True)
     _css = STATIC / "form.css"
 
     settings = traitlets.Instance(Settings, help="What the form says; the last right values while something is wrong.")
@@ -83,6 +86,10 @@ class Form(anywidget.AnyWidget):
         self._publish()  # before the widget opens, so that its first message holds everything
         super().__init__(**({} if layout is None else {"layout": layout}))
         self.on_msg(self._receive)
+
+    @traitlets.default("_esm")
+    def _read_esm(self) -> str:
+        return page_code()
 
     @property
     def draft(self) -> Draft:
@@ -199,6 +206,12 @@ class Form(anywidget.AnyWidget):
                 self.notice = ""
             case kind:
                 raise BadMessageError(f"there is no message {str(kind)[:40]!r}")
+
+
+def page_code() -> str:
+    """The page's code as one module: the files one after the other, without the lines that import them."""
+    texts = ((STATIC / name).read_text("utf-8") for name in SCRIPTS)
+    return "\n".join(re.sub(r"^import [^;]*;\n", "", text, flags=re.MULTILINE) for text in texts)
 
 
 def _text(message: dict[str, Any], field: str) -> str:

@@ -86,7 +86,7 @@ def _sections(found: OptimizerSpec) -> list[Json]:
     rest = [use.name for use in sorted(found.uses, key=_order) if use.name not in main]
     if len(rest) <= FEW:
         main, rest = [*main, *rest], []
-    sections = [
+    sections: list[Json] = [
         {"title": "Training", "controls": ["lr", *TRAINING], "picture": True},
         {"title": "Options", "controls": main},
         {"title": "All other options", "controls": rest, "fold": True},

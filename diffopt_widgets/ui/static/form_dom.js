@@ -1,0 +1,34 @@
+// @ts-check
+// Elements, without ever reading a text as HTML.
+
+/**
+ * An element. Strings become text nodes, so nothing that comes from elsewhere is read as HTML.
+ * @param {string} tag
+ * @param {Record<string, any>} [attributes] functions are listeners, false and undefined are left out
+ * @param {...(Node | string | false | undefined | null)} children
+ * @returns {any}
+ */
+export function h(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") node.addEventListener(name, value);
+    else if (value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
+  }
+  for (const child of children) if (child) node.append(child);
+  return node;
+}
+
+/**
+ * A drawing from the kernel's own catalogue; null when it is not well formed.
+ * @param {string} markup @param {"image/svg+xml" | "application/xml"} type
+ */
+export function drawing(markup, type) {
+  if (!markup) return null;
+  const parsed = new DOMParser().parseFromString(markup, type);
+  return parsed.querySelector("parsererror") ? null : document.importNode(parsed.documentElement, true);
+}
+
+/** @param {HTMLElement} node @param {string} text */
+export function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}

@@ -1,0 +1,79 @@
+// @ts-check
+// What travels to the kernel, and when.
+
+const LOST = 5000; // an answer that is later than this got lost
+
+/**
+ * What was typed and the kernel does not know yet. One message is under way at a time, so that a slider which moves
+ * faster than the kernel answers sends its latest text and not all of them.
+ */
+export class Outbox {
+  /** @param {(content: object) => void} send */
+  constructor(send) {
+    this.send = send;
+    /** @type {Map<string, string>} */
+    this.unsent = new Map();
+    /** @type {Map<string, number>} */
+    this.asked = new Map();
+    this.number = 0;
+    this.answered = 0;
+    this.sentAt = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+  }
+
+  /** @param {string} name @param {string} text @param {number} pause */
+  type(name, text, pause) {
+    this.unsent.set(name, text);
+    clearTimeout(this.timer);
+    if (pause) this.timer = setTimeout(() => this.settle(), pause);
+    else this.settle();
+  }
+
+  /** Send what is typed, unless an answer is awaited. */
+  settle() {
+    clearTimeout(this.timer);
+    if (!this.unsent.size) return;
+    const waited = Date.now() - this.sentAt;
+    if (this.answered < this.number && waited < LOST) this.timer = setTimeout(() => this.settle(), LOST - waited);
+    else this.flush();
+  }
+
+  /** Send what is typed, now. */
+  flush() {
+    clearTimeout(this.timer);
+    const texts = [...this.unsent];
+    this.unsent.clear();
+    for (const [name, text] of texts) this.asked.set(name, this.post({ k: "type", name, text }));
+  }
+
+  /** Send a command after what was typed before it. @param {object} content */
+  command(content) {
+    this.flush();
+    this.post(content);
+  }
+
+  /** @param {object} content */
+  post(content) {
+    this.number += 1;
+    this.sentAt = Date.now();
+    this.send({ ...content, n: this.number });
+    return this.number;
+  }
+
+  /** The kernel has answered the message with this number and all before it. @param {number} number */
+  seen(number) {
+    this.answered = Math.max(this.answered, number);
+    for (const [name, asked] of this.asked) if (asked <= this.answered) this.asked.delete(name);
+    if (this.answered >= this.number && this.unsent.size) this.settle();
+  }
+
+  /** Whether the page knows better than the kernel what stands in this control. @param {string} name */
+  holds(name) {
+    return this.unsent.has(name) || this.asked.has(name);
+  }
+
+  get waiting() {
+    return this.answered < this.number;
+  }
+}

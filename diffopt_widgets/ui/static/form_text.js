@@ -1,0 +1,82 @@
+// @ts-check
+// Numbers as people write them, and where they stand on a slider. Pure.
+
+/** @typedef {{low: number, high: number, log: boolean, integer: boolean}} Slider */
+
+export const TRACK = 1000; // positions on a slider
+
+/**
+ * The number that a text says, as the kernel reads it; NaN when it says none.
+ * @param {string} text
+ */
+export function numberOf(text) {
+  const word = text
+    .trim()
+    .toLowerCase()
+    .replace(/(\d)_(?=\d)/g, "$1");
+  if (/^[+-]?inf(inity)?$/.test(word)) return word.startsWith("-") ? -Infinity : Infinity;
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/.test(word) ? Number(word) : NaN;
+}
+
+/**
+ * A number as one would write it by hand: 2.5e-4, 0.9, 300.
+ * @param {number} value
+ */
+export function textOf(value) {
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
+  const clean = Number(value.toPrecision(12));
+  const size = Math.abs(clean);
+  return size !== 0 && (size < 1e-3 || size >= 1e6) ? clean.toExponential().replace("e+", "e") : String(clean);
+}
+
+/** @param {number} value @param {number} low @param {number} high */
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+/** @param {Slider} slider */
+const stepOf = ({ low, high, integer }) => (integer ? 1 : 10 ** Math.floor(Math.log10((high - low) / 100) + 1e-3));
+
+/**
+ * Where on the slider's track (0 to 1000) a text stands; null when it says no number.
+ * @param {string} text @param {Slider} slider
+ */
+export function placeOf(text, slider) {
+  const value = clamp(numberOf(text), slider.low, slider.high);
+  if (Number.isNaN(value)) return null;
+  const { low, high, log } = slider;
+  const part = log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
+  return Math.round(part * TRACK);
+}
+
+/**
+ * The text for a place on the slider's track: two digits on a logarithmic scale, round steps on a plain one.
+ * @param {number} place @param {Slider} slider
+ */
+export function textAt(place, slider) {
+  const { low, high, log, integer } = slider;
+  const part = clamp(place / TRACK, 0, 1);
+  if (part === 0 || part === 1) return textOf(part ? high : low);
+  const value = log ? low * (high / low) ** part : low + (high - low) * part;
+  if (log && !integer) return textOf(Number(value.toPrecision(2)));
+  const step = stepOf(slider);
+  return textOf(clamp(Math.round(value / step) * step, low, high));
+}
+
+/**
+ * The text after an arrow key: the leading digit moves on a logarithmic scale (1e-4, 2e-4 … 9e-4, 1e-3), a round step
+ * on a plain one. Inside the slider's range it stays there. A text that says no number is left alone.
+ * @param {string} text @param {1 | -1} direction @param {{slider?: Slider, integer?: boolean}} control
+ */
+export function nudge(text, direction, { slider, integer }) {
+  const value = numberOf(text);
+  if (!Number.isFinite(value)) return text;
+  let step = integer ? 1 : slider ? stepOf(slider) : 10 ** -(text.split(".")[1] ?? "").replace(/e.*/i, "").length;
+  const log = slider ? slider.log : /e/i.test(text);
+  if (log && !integer && value > 0) {
+    const size = Math.floor(Math.log10(value) + 1e-9);
+    const first = direction < 0 && Math.abs(value / 10 ** size - 1) < 1e-9;
+    step = 10 ** (first ? size - 1 : size);
+  }
+  const moved = value + direction * step;
+  const inside = slider && value >= slider.low && value <= slider.high;
+  return textOf(inside ? clamp(moved, slider.low, slider.high) : moved);
+}

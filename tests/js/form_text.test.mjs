@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { TRACK, nudge, numberOf, placeOf, textAt, textOf } from "../../diffopt_widgets/ui/static/form_text.js";
+
+const RATE = { low: 1e-7, high: 10, log: true, integer: false };
+const BETA = { low: 0, high: 0.999, log: false, integer: false };
+const BITS = { low: 0, high: 100, log: false, integer: true };
+
+test("numbers are read as people write them", () => {
+  for (const [text, value] of [
+    ["1e-4", 1e-4],
+    [" .9 ", 0.9],
+    ["1_000", 1000],
+    ["-0.8", -0.8],
+    ["5.", 5],
+    ["1E+3", 1000],
+    ["inf", Infinity],
+    ["-Infinity", -Infinity],
+  ])
+    assert.equal(numberOf(String(text)), value, String(text));
+});
+
+test("what Python does not read as a number is none here either", () => {
+  for (const text of ["", "none", "1e-", "0,5", "0x10", "1__0", "_1", "１", "nan", "true", "1 2", "<b>"])
+    assert.ok(Number.isNaN(numberOf(text)), text);
+});
+
+test("numbers are written as by hand and read back the same", () => {
+  assert.deepEqual([1e-5, 2.5e-4, 0.9, 300, 0, 0.1 + 0.2].map(textOf), ["1e-5", "2.5e-4", "0.9", "300", "0", "0.3"]);
+  for (let power = -30; power < 30; power++) assert.equal(numberOf(textOf(3 * 10 ** power)), 3 * 10 ** power);
+});
+
+test("the ends of the track are the ends of the range", () => {
+  for (const slider of [RATE, BETA, BITS]) {
+    assert.equal(numberOf(textAt(0, slider)), slider.low);
+    assert.equal(numberOf(textAt(TRACK, slider)), slider.high);
+    assert.equal(placeOf(textOf(slider.low), slider), 0);
+    assert.equal(placeOf(textOf(slider.high), slider), TRACK);
+  }
+});
+
+test("half the track is the geometric middle on a logarithmic scale", () => {
+  assert.equal(placeOf("1e-3", RATE), TRACK / 2);
+  assert.equal(numberOf(textAt(TRACK / 2, RATE)), 1e-3);
+});
+
+test("a place and the text for it belong together, and texts rise along the track", () => {
+  for (const slider of [RATE, BETA, BITS]) {
+    let last = -Infinity;
+    for (let place = 0; place <= TRACK; place++) {
+      const text = textAt(place, slider);
+      const value = numberOf(text);
+      assert.ok(value >= last && value >= slider.low && value <= slider.high, `${place}: ${text}`);
+      assert.ok(text.length <= 7, text);
+      assert.ok(Math.abs((placeOf(text, slider) ?? NaN) - place) <= TRACK / 100, `${place}: ${text}`);
+      last = value;
+    }
+  }
+});
+
+test("values beyond the range stand at its ends, and no number stands nowhere", () => {
+  assert.equal(placeOf("1e9", RATE), TRACK);
+  assert.equal(placeOf("inf", RATE), TRACK);
+  assert.equal(placeOf("-1", RATE), 0);
+  assert.equal(placeOf("0", RATE), 0);
+  assert.equal(placeOf("", RATE), null);
+});
+
+test("arrow keys move the leading digit of a rate", () => {
+  const up = [];
+  for (let text = "8e-5"; up.length < 4; text = nudge(text, 1, { slider: RATE })) up.push(text);
+  assert.deepEqual(up, ["8e-5", "9e-5", "1e-4", "2e-4"]);
+  const down = [];
+  for (let text = "2e-4"; down.length < 4; text = nudge(text, -1, { slider: RATE })) down.push(text);
+  assert.deepEqual(down, ["2e-4", "1e-4", "9e-5", "8e-5"]);
+});
+
+test("arrow keys move a plain value by a round step and stay inside the range", () => {
+  assert.equal(nudge("0.9", 1, { slider: BETA }), "0.901");
+  assert.equal(nudge("0.999", 1, { slider: BETA }), "0.999");
+  assert.equal(nudge("0", -1, { slider: BETA }), "0");
+  assert.equal(nudge("8", 1, { integer: true }), "9");
+  assert.equal(nudge("4096", -1, { integer: true, slider: { low: 1, high: 1e5, log: true, integer: true } }), "4095");
+  assert.equal(nudge("0.25", -1, {}), "0.24");
+});
+
+test("arrow keys leave alone what says no number", () => {
+  for (const text of ["", "none", "inf", "0,5"]) assert.equal(nudge(text, 1, { slider: RATE }), text);
+});

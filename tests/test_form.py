@@ -1,0 +1,285 @@
+"""The form without a browser: its traits, its messages, and what it does with nonsense from the page."""
+
+import ipywidgets
+import pytest
+import traitlets
+
+from diffopt_widgets.catalogue import list_optimizers
+from diffopt_widgets.settings import Settings, SettingsError
+from diffopt_widgets.ui.form import Form
+from diffopt_widgets.ui.panel import mathml
+from diffopt_widgets.ui.schedule import SchedulePreview, restarts, schedule_points, schedule_svg
+
+
+@pytest.fixture
+def form():
+    return Form(Settings("PRODIGY", schedule="COSINE"))
+
+
+@pytest.fixture
+def sent(form):
+    """What goes out to the page."""
+    messages = []
+    form._send = lambda message, buffers=None: messages.append(message)  # where ipywidgets 7 and 8 hand it to the comm
+    return messages
+
+
+def page_sends(form, **content):
+    form._handle_custom_msg(content, [])
+
+
+def test_it_is_an_ordinary_widget(form):
+    box = ipywidgets.VBox([form])
+    other = Form("ADAM")
+    traitlets.link((form, "settings"), (other, "settings"))
+    other.settings = Settings("LION", lr=1e-5)
+    assert form.settings == other.settings == Settings("LION", lr=1e-5)
+    assert box.children == (form,)
+    assert Form("ADAM", layout={"width": "300px"}).layout.width == "300px"
+
+
+def test_unknown_keywords_and_optimizers_are_refused():
+    with pytest.raises(TypeError, match="d_coef"):
+        Form("PRODIGY", d_coef=1)
+    with pytest.raises(SettingsError, match="Did you mean PRODIGY"):
+        Form("PRODIGYY")
+
+
+def test_the_first_message_holds_everything(form):
+    state = form.get_state()
+    assert state["panel"]["optimizer"] == "PRODIGY"
+    assert state["state"]["controls"]["schedule"]["text"] == "COSINE"
+    assert "<svg" in state["preview"]
+    assert "Prodigy(" in state["code"]
+    assert [key["key"] for group in state["menu"] for key in group["optimizers"]].count("PRODIGY") == 1
+    assert "settings" not in state
+
+
+def test_a_keystroke_is_answered_by_one_small_message(form, sent):
+    page_sends(form, k="type", name="d_coef", text="0.5", page="p", n=1)
+    (message,) = sent
+    assert message["method"] == "update"
+    assert set(message["state"]) == {"state", "code"}
+    assert message["state"]["state"]["seen"] == ["p", 1]
+    assert message["state"]["state"]["controls"]["d_coef"] == {"text": "0.5", "changed": True}
+    assert len(str(message)) < 3000
+
+
+def test_a_switch_is_answered_by_one_message(form, sent):
+    page_sends(form, k="choose", optimizer="ADAM", page="p", n=1)
+    (message,) = sent
+    assert message["state"]["panel"]["optimizer"] == "ADAM"
+    assert form.settings == Settings("ADAM", schedule="COSINE")
+
+
+def test_a_wrong_text_keeps_the_settings_and_is_told_as_a_trait(form):
+    heard = []
+    form.observe(lambda change: heard.append((change["name"], change["new"])), ["settings", "errors"])
+    before = form.settings
+    page_sends(form, k="type", name="d_coef", text="half")
+    assert form.settings == before
+    assert list(form.errors) == ["d_coef"]
+    assert [name for name, _ in heard] == ["errors"]
+    page_sends(form, k="type", name="d_coef", text="0.5")
+    assert form.errors == {}
+    assert form.settings == before.replace(d_coef=0.5)
+    assert [name for name, _ in heard[1:]] in (["errors", "settings"], ["settings", "errors"])
+
+
+def test_an_observer_sees_settings_and_errors_that_belong_together(form):
+    seen = []
+    form.observe(lambda change: seen.append((change["new"].options["d_coef"], dict(form.errors))), "settings")
+    form.type("d_coef", "x")
+    form.type("d_coef", "2")
+    assert seen == [(2.0, {})]
+
+
+def test_settings_set_from_code_update_the_page_once(form, sent):
+    heard = []
+    form.observe(lambda change: heard.append(change["new"]), "settings")
+    wanted = Settings("ADAMW", lr=3e-4, schedule="LINEAR", weight_decay=0.1)
+    form.settings = wanted
+    assert heard == [wanted]
+    assert len(sent) == 1
+    assert form.state["controls"]["weight_decay"]["text"] == "0.1"
+    form.settings = wanted
+    assert len(sent) == 1
+
+
+def test_500_changes_end_in_the_right_state(form):
+    for i in range(500):
+        page_sends(form, k="type", name="d_coef", text=str(1 + i / 10), page="p", n=i)
+    assert form.settings.options["d_coef"] == 1 + 499 / 10
+    assert form.state["seen"] == ["p", 499]
+
+
+def test_undo_takes_changes_back_one_place_at_a_time(form):
+    before = form.settings
+    for text in ("0.", "0.5"):
+        form.type("d_coef", text)
+    form.load("library")
+    form.choose("LION")
+    page_sends(form, k="undo")
+    assert form.settings == Settings("PRODIGY")
+    page_sends(form, k="undo")
+    assert form.settings == before.replace(d_coef=0.5)
+    page_sends(form, k="undo")
+    assert form.settings == before
+    assert form.state["undo"] == ""
+    page_sends(form, k="undo")
+    assert form.settings == before
+
+
+def test_mend_reset_and_recommended_values_on_the_page_s_word(form):
+    page_sends(form, k="type", name="lr", text="1e-4")
+    assert form.state["controls"]["lr"]["mend"] == "Set Learning rate to 1"
+    page_sends(form, k="mend", name="lr")
+    assert form.settings.lr == 1.0
+    page_sends(form, k="advise", name="beta2")
+    assert form.settings.options["beta2"] == form.draft.advice("beta2").value
+    page_sends(form, k="reset", name="beta2")
+    assert form.settings.options["beta2"] == 0.999
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"k": "explode"},
+        {"k": "type"},
+        {"k": "type", "name": "d_cof", "text": "1"},
+        {"k": "type", "name": ["lr"], "text": "1"},
+        {"k": "type", "name": "lr", "text": 1},
+        {"k": "type", "name": "lr", "text": "9" * 100_000},
+        {"k": "choose", "optimizer": "NONE"},
+        {"k": "load", "preset": "none"},
+        {"k": "mend", "name": "nothing"},
+        ["not", "an", "object"],
+        None,
+    ],
+)
+def test_nonsense_from_the_page_is_answered_by_a_notice(form, content):
+    before = form.settings
+    form._handle_custom_msg(content, [])
+    assert "disagree" in form.notice
+    assert (form.settings, form.errors) == (before, {})
+    page_sends(form, k="dismiss")
+    assert form.notice == ""
+
+
+def test_half_a_character_does_not_break_the_wire(form):
+    page_sends(form, k="type", name="lr", text="\ud800")
+    assert list(form.errors) == ["lr"]
+    form.state["controls"]["lr"]["text"].encode()
+
+
+def test_an_observer_that_fails_is_shown_and_the_change_stays(form, caplog):
+    def fail(_):
+        raise RuntimeError("no disk")
+
+    form.observe(fail, "settings")
+    page_sends(form, k="type", name="d_coef", text="3", page="p", n=7)
+    assert form.settings.options["d_coef"] == 3.0
+    assert "RuntimeError: no disk" in form.notice
+    assert form.state["seen"] == ["p", 7]
+    assert any(record.exc_info for record in caplog.records)
+
+
+def test_names_and_texts_reach_the_page_as_they_are(form):
+    page_sends(form, k="type", name="lr", text="<img src=x onerror=alert(1)>")
+    marks = form.state["controls"]["lr"]
+    assert marks["text"] == "<img src=x onerror=alert(1)>"
+    assert marks["error"].startswith("'<img src=x")
+
+
+@pytest.mark.parametrize("optimizer", list_optimizers())
+def test_every_control_of_every_optimizer_is_in_one_section(optimizer):
+    form = Form(optimizer)
+    placed = [name for section in form.panel["sections"] for name in section["controls"]]
+    assert sorted(placed) == sorted(form.panel["controls"]) == sorted(form.draft.texts)
+    for name, control in form.panel["controls"].items():
+        assert control["help"], name
+        assert control["kind"] in {"number", "bool", "choice"}
+        if control["kind"] == "choice":
+            assert form.draft.texts[name] in [choice["value"] for choice in control["choices"]]
+        if control["standing"] != "live":
+            assert control["reason"], name
+
+
+@pytest.mark.parametrize("optimizer", list_optimizers())
+def test_every_formula_is_well_formed_mathml(optimizer):
+    from xml.dom.minidom import parseString
+
+    drawn = parseString(Form(optimizer).panel["mathml"])
+    assert drawn.documentElement.tagName == "math"
+    assert drawn.getElementsByTagName("mfrac") or drawn.getElementsByTagName("mo")
+    assert "\\" not in drawn.documentElement.toxml()
+
+
+def test_latex_that_cannot_be_read_leaves_the_text():
+    assert mathml(r"\frac{") == ""
+
+
+def test_a_slider_and_the_form_follow_each_other(form):
+    slider = form.slider("d_coef")
+    assert isinstance(slider, ipywidgets.FloatLogSlider)
+    slider.value = 0.5
+    assert form.settings.options["d_coef"] == pytest.approx(0.5)
+    form.type("d_coef", "2")
+    assert slider.value == pytest.approx(2)
+    form.type("d_coef", "1000")
+    assert slider.value == pytest.approx(slider.base**slider.max)
+    assert form.settings.options["d_coef"] == 1000
+    form.choose("ADAM")
+    assert slider.disabled
+    form.choose("PRODIGY")
+    assert not slider.disabled
+    assert form.settings.options["d_coef"] == 1000
+
+
+@pytest.mark.parametrize("optimizer", list_optimizers())
+def test_every_option_can_be_a_plain_widget(optimizer):
+    form = Form(optimizer)
+    before = form.settings
+    for name in form.draft.texts:
+        assert form.slider(name).description == form.panel["controls"][name]["title"]
+    assert form.settings == before
+    with pytest.raises(KeyError, match="no option 'nothing'"):
+        form.slider("nothing")
+
+
+def test_the_preview_follows_steps_and_settings(form):
+    preview = SchedulePreview(form.settings, steps=100)
+    assert "Cosine over 100 steps" in preview.value
+    preview.steps = 50
+    assert "Cosine over 50 steps" in preview.value
+    form.steps = 77
+    assert "over 77 steps" in form.preview
+    with pytest.raises(traitlets.TraitError):
+        form.steps = 0
+
+
+def test_the_picture_shows_each_jump_of_hard_restarts():
+    settings = Settings("ADAM", schedule="COSINE_WITH_HARD_RESTARTS", cycles=7)
+    points = dict(schedule_points(settings, 10_000))
+    for step in restarts(settings, 10_000):
+        assert points[step] > 0.99
+        assert points[step - 1] < 0.01
+    assert len(restarts(settings, 10_000)) == 6
+    assert schedule_svg(settings, 10_000).count("dwf-restart") == 6
+
+
+@pytest.mark.parametrize("cycles", [1e-9, 0.5, 1e9])
+@pytest.mark.parametrize("steps", [1, 2, 1_000_000])
+def test_extreme_schedules_are_drawn_small_and_well_formed(cycles, steps):
+    from xml.dom.minidom import parseString
+
+    settings = Settings("ADAM", schedule="COSINE_WITH_RESTARTS", cycles=cycles, warmup=1e12, lr=1e300)
+    drawn = schedule_svg(settings, steps)
+    parseString(drawn)
+    assert len(drawn) < 8000
+
+
+def test_the_preview_says_what_the_factor_is_on():
+    assert "factor on d" in schedule_svg(Settings("PRODIGY"), 10)
+    assert "factor on d" not in schedule_svg(Settings("ADAM"), 10)
