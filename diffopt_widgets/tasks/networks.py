@@ -58,7 +58,7 @@ def waves(x: Tensor, lowest: float, ratio: float, count: int) -> Tensor:
 
 
 class Conditioned(nn.Module):
-    """A network with its two parts: `text_encoder` turns labels into vectors, `unet` predicts the noise with them."""
+    """A network with its two parts: `text_encoder` turns labels into vectors, `unet` finds the noise with them."""
 
     def __init__(self, labels: int, unet: nn.Module) -> None:
         super().__init__()
@@ -68,8 +68,11 @@ class Conditioned(nn.Module):
         self.unet = unet
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """Predict the noise in `x` of shape (n, …) at times `t` in 0…1 of shape (n,) for labels of shape (n,)."""
-        noise: Tensor = self.unet(x, t, self.text_encoder(label))
+        """Predict the noise in `x` of shape (n, …) at times `t` in 0…1 of shape (n,) for labels of shape (n,).
+
+        Noise is most of what comes in, so the network has only the difference to learn; it trains better for it.
+        """
+        noise: Tensor = x + self.unet(x, t, self.text_encoder(label))
         return noise
 
     def groups(self) -> tuple[ParameterGroup, ...]:
@@ -102,7 +105,7 @@ class PointsNet(nn.Module):
         self.outer = nn.Linear(width, 2)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """Predict the noise in `x` for label vectors of shape (n, CONDITION)."""
+        """Tell the noise in `x` from `x`, for label vectors of shape (n, CONDITION)."""
         condition = self.time(t, label)
         h = self.inner(torch.cat([x, waves(x, 0.5, 1.6, 6)], dim=-1))
         for layer, modulation in zip(self.layers, self.modulations, strict=True):
@@ -143,7 +146,7 @@ class DigitsNet(nn.Module):
         self.outer = nn.Conv2d(width, 1, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """Predict the noise in `x` for label vectors of shape (n, CONDITION)."""
+        """Tell the noise in `x` from `x`, for label vectors of shape (n, CONDITION)."""
         condition = self.time(t, label)
         fine = self.before(self.inner(x.unsqueeze(1)), condition)
         h = self.down(fine)
@@ -151,5 +154,5 @@ class DigitsNet(nn.Module):
             h = block(h, condition)
         h = self.up(functional.interpolate(h, scale_factor=2.0))
         h = self.after(torch.cat([h, fine], dim=1), condition)
-        noise: Tensor = self.outer(functional.silu(h))
+        noise: Tensor = self.outer(functional.silu(functional.group_norm(h, 4)))
         return noise.squeeze(1)

@@ -45,7 +45,7 @@ def samples_png(samples: Samples, *, scale: int = 6) -> bytes:
     """
     if scale < 1:
         raise ValueError(f"scale = {scale}: it is the number of pixels per image pixel, use a whole number from 1 up")
-    values = np.nan_to_num(np.asarray(samples.values, dtype=np.float32))
+    values = np.asarray(samples.values, dtype=np.float32)
     if samples.kind == "images" and values.ndim == 3:  # (n, height, width)
         return _png(_tiles(values, scale))
     if samples.kind == "points" and values.shape[1:] == (2,):
@@ -63,7 +63,7 @@ def _tiles(images: NDArray[np.float32], scale: int) -> NDArray[np.uint8]:
     gap = max(1, scale // 2)
     tall, wide = height * scale + gap, width * scale + gap
     canvas = np.zeros((rows * tall - gap, columns * wide - gap, 4), np.uint8)
-    grey = np.rint(images.clip(0, 1) * 255).astype(np.uint8).repeat(scale, axis=1).repeat(scale, axis=2)
+    grey = np.rint(np.nan_to_num(images).clip(0, 1) * 255).astype(np.uint8).repeat(scale, axis=1).repeat(scale, axis=2)
     for place, image in enumerate(grey):
         top, left = place // columns * tall, place % columns * wide
         tile = canvas[top : top + height * scale, left : left + width * scale]
@@ -73,7 +73,7 @@ def _tiles(images: NDArray[np.float32], scale: int) -> NDArray[np.uint8]:
 
 
 def _scatter(points: NDArray[np.float32], labels: NDArray[np.int64], scale: int) -> NDArray[np.uint8]:
-    """Draw discs with soft edges, later ones over earlier ones; what lies outside is left out."""
+    """Draw discs with soft edges, later ones over earlier ones; what lies outside or is not a number is left out."""
     side, radius = _SIDE * scale, 0.42 * scale
     reach = math.ceil(radius) + 1
     canvas = np.zeros((side + 2 * reach, side + 2 * reach, 4), np.float32)
