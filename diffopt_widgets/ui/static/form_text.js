@@ -32,8 +32,11 @@ export function textOf(value) {
 /** @param {number} value @param {number} low @param {number} high */
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
-/** @param {Slider} slider */
-const stepOf = ({ low, high, integer }) => (integer ? 1 : 10 ** Math.floor(Math.log10((high - low) / 100) + 1e-3));
+/**
+ * A power of ten, about a hundredth of the range.
+ * @param {Slider} slider @param {(power: number) => number} round
+ */
+const stepOf = ({ low, high, integer }, round) => (integer ? 1 : 10 ** round(Math.log10((high - low) / 100)));
 
 /**
  * Where on the slider's track (0 to 1000) a text stands; null when it says no number.
@@ -57,7 +60,7 @@ export function textAt(place, slider) {
   if (part === 0 || part === 1) return textOf(part ? high : low);
   const value = log ? low * (high / low) ** part : low + (high - low) * part;
   if (log && !integer) return textOf(Number(value.toPrecision(2)));
-  const step = stepOf(slider);
+  const step = stepOf(slider, Math.floor);
   return textOf(clamp(Math.round(value / step) * step, low, high));
 }
 
@@ -69,7 +72,11 @@ export function textAt(place, slider) {
 export function nudge(text, direction, { slider, integer }) {
   const value = numberOf(text);
   if (!Number.isFinite(value)) return text;
-  let step = integer ? 1 : slider ? stepOf(slider) : 10 ** -(text.split(".")[1] ?? "").replace(/e.*/i, "").length;
+  let step = integer
+    ? 1
+    : slider
+      ? stepOf(slider, Math.round)
+      : 10 ** -(text.split(".")[1] ?? "").replace(/e.*/i, "").length;
   const log = slider ? slider.log : /e/i.test(text);
   if (log && !integer && value > 0) {
     const size = Math.floor(Math.log10(value) + 1e-9);

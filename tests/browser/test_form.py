@@ -1,0 +1,179 @@
+"""The form used as a person would, by keyboard and by mouse."""
+
+import pytest
+from playwright.sync_api import expect
+
+CELL = "from diffopt_widgets.ui.form import Form\nform = Form('PRODIGY')\nform"
+OPTION = "form.settings.options[{!r}]"
+
+
+@pytest.fixture
+def opened(notebook):
+    found = notebook([CELL], height=1600)
+    found.run_all()
+    found.output(0).locator(".dwf").wait_for()
+    return found
+
+
+def entry(opened, name):
+    return opened.output(0).locator(f"[data-name={name}] .dwf-field > :is(input:not([type=range]), select)")
+
+
+def row(opened, name):
+    return opened.output(0).locator(f"[data-name={name}]")
+
+
+def test_an_option_is_changed_by_the_keyboard_alone(opened):
+    entry(opened, "d_coef").focus()
+    opened.page.keyboard.press("ControlOrMeta+a")
+    opened.page.keyboard.type("0.5")
+    opened.until_python(f"{OPTION.format('d_coef')} == 0.5")
+    expect(row(opened, "d_coef")).to_contain_text("(changed)")
+    opened.page.keyboard.press("ArrowUp")
+    opened.until_python(f"{OPTION.format('d_coef')} == 0.6")
+    expect(entry(opened, "d_coef")).to_have_value("0.6")
+    opened.page.keyboard.press("Tab")
+    expect(opened.output(0).get_by_role("button", name="Use 1").nth(0)).to_be_visible()
+    expect(opened.output(0)).to_contain_text("Differs from the defaults: d_coef 0.6")
+
+
+def test_keys_that_are_commands_of_the_notebook_stay_in_the_form(opened):
+    entry(opened, "use_bias_correction").focus()
+    for key in ("a", "b", "d", "d", "x", "ArrowDown", "Escape"):
+        opened.page.keyboard.press(key)
+    assert opened.page.locator(".jp-Notebook .jp-Cell").count() == 1
+    opened.page.keyboard.press("Space")
+    opened.until_python(f"{OPTION.format('use_bias_correction')} is True")
+
+
+def test_a_wrong_text_marks_its_control_and_keeps_the_settings(opened):
+    entry(opened, "d_coef").fill("0,5")
+    expect(row(opened, "d_coef").get_by_text("write a point, not a comma")).to_be_visible()
+    expect(entry(opened, "d_coef")).to_have_attribute("aria-invalid", "true")
+    expect(entry(opened, "d_coef")).to_have_value("0,5")
+    opened.until_python("list(form.errors) == ['d_coef'] and form.settings.options['d_coef'] == 1.0")
+    opened.output(0).get_by_role("button", name="D coefficient", exact=True).click()
+    expect(entry(opened, "d_coef")).to_be_focused()
+    row(opened, "d_coef").get_by_role("button", name="Reset").click()
+    expect(entry(opened, "d_coef")).to_have_value("1")
+    opened.until_python("form.errors == {}")
+    expect(entry(opened, "d_coef")).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_a_switch_and_back_keeps_what_was_typed(opened):
+    entry(opened, "d_coef").fill("zwei")
+    entry(opened, "schedule").select_option("COSINE")
+    menu = opened.output(0).get_by_label("Optimizer", exact=True)
+    menu.focus()
+    menu.select_option("ADAM")
+    opened.until_python("form.settings.optimizer == 'ADAM' and form.settings.schedule == 'COSINE' and not form.errors")
+    expect(row(opened, "d_coef")).to_have_count(0)
+    expect(menu).to_be_focused()
+    menu.select_option("PRODIGY")
+    expect(entry(opened, "d_coef")).to_have_value("zwei")
+    expect(entry(opened, "schedule")).to_have_value("COSINE")
+    opened.until_python("list(form.errors) == ['d_coef']")
+
+
+def test_presets_and_undo(opened):
+    entry(opened, "lr").fill("3")
+    opened.until_python("form.settings.lr == 3")
+    opened.output(0).get_by_role("button", name="Recommended", exact=True).click()
+    opened.until_python("'recommended' in form.draft.presets")
+    expect(opened.output(0).get_by_role("button", name="Recommended", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    opened.output(0).get_by_role("button", name="Undo").click()
+    expect(entry(opened, "lr")).to_have_value("3")
+    opened.until_python("form.settings.lr == 3")
+
+
+def test_a_mend_is_one_click(opened):
+    entry(opened, "lr").fill("1e-4")
+    row(opened, "lr").get_by_role("button", name="Set Learning rate to 1").click()
+    expect(entry(opened, "lr")).to_have_value("1")
+    opened.until_python("form.settings.lr == 1.0 and not form.draft.warnings")
+
+
+def test_help_opens_below_its_control(opened):
+    button = row(opened, "d_coef").get_by_role("button", name="Explain D coefficient")
+    button.focus()
+    opened.page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-expanded", "true")
+    expect(row(opened, "d_coef").get_by_text("Scales the estimate")).to_be_visible()
+    opened.page.keyboard.press("Enter")
+    expect(row(opened, "d_coef").get_by_text("Scales the estimate")).to_be_hidden()
+
+
+def test_a_slider_moves_the_settings_while_it_moves(opened):
+    slider = row(opened, "d_coef").get_by_label("D coefficient, slider")
+    slider.evaluate(
+        """slider => { for (let i = 0; i <= 1000; i += 5) {
+             slider.value = i; slider.dispatchEvent(new Event('input', { bubbles: true })); } }"""
+    )
+    opened.until_python(f"{OPTION.format('d_coef')} == 10.0")
+    expect(entry(opened, "d_coef")).to_have_value("10")
+
+
+def test_copy_as_code_reaches_the_clipboard(opened):
+    opened.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened.output(0).get_by_role("button", name="Copy as code").click()
+    expect(opened.output(0).get_by_text("Copied", exact=True)).to_be_visible()
+    assert opened.page.evaluate("navigator.clipboard.readText()") == opened.eval_python("form.code")
+
+
+def test_without_a_clipboard_the_code_is_selected(opened):
+    opened.page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    opened.output(0).get_by_role("button", name="Copy as code").click()
+    expect(opened.output(0).get_by_label("The settings as code")).to_be_focused()
+    assert opened.page.evaluate("document.activeElement.selectionEnd") == len(opened.eval_python("form.code"))
+
+
+def test_text_from_elsewhere_is_never_html(opened):
+    entry(opened, "lr").fill("<img src=x onerror='window.hacked = 1'>")
+    expect(row(opened, "lr").get_by_text("<img src=x").first).to_be_visible()
+    assert opened.output(0).locator("img").count() == 0
+    assert opened.page.evaluate("window.hacked") is None
+
+
+def test_after_a_reload_the_form_is_as_it_was(opened):
+    entry(opened, "d_coef").fill("nope")
+    opened.until_python("list(form.errors) == ['d_coef']")
+    opened.save()
+    opened.reload()
+    expect(entry(opened, "d_coef")).to_have_value("nope")
+    expect(entry(opened, "d_coef")).to_have_attribute("aria-invalid", "true")
+    entry(opened, "d_coef").fill("2")
+    opened.until_python(f"{OPTION.format('d_coef')} == 2.0")
+
+
+def test_two_views_and_code_show_the_same(notebook):
+    found = notebook([CELL, "form", "form.settings = form.settings.replace(d_coef=0.7)"], height=1600)
+    found.run_cell(0)
+    found.run_cell(1)
+    first, second = (found.output(i).locator("[data-name=d_coef] input[type=text]") for i in (0, 1))
+    first.fill("0.3")
+    expect(second).to_have_value("0.3")
+    found.run_cell(2)
+    expect(first).to_have_value("0.7")
+    expect(second).to_have_value("0.7")
+
+
+@pytest.mark.parametrize("width", [320, 480, 700])
+def test_nothing_is_wider_than_the_form(notebook, width):
+    cell = f"import ipywidgets\nfrom diffopt_widgets.ui.form import Form\nForm('ADAFACTOR', layout=dict(width='{width}px'))"
+    found = notebook([cell], app="notebook", height=1600)
+    found.run_all()
+    form = found.output(0).locator(".dwf")
+    form.wait_for()
+    form.locator("summary").click()
+    for button in form.get_by_role("button", name="Explain").all():
+        button.click()
+    inside = form.evaluate(
+        """form => [...form.querySelectorAll('*')].filter(node => {
+             if (node.classList.contains('dwf-sr')) return false;
+             const box = node.getBoundingClientRect();
+             return box.width && box.right > form.getBoundingClientRect().right + 1;
+           }).map(node => node.className || node.tagName)"""
+    )
+    assert inside == []
