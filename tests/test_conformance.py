@@ -130,11 +130,16 @@ def walk(optimizers, params, steps=8, schedulers=()):
     return torch.cat([param.detach().flatten() for param in params])
 
 
+def enough_steps(key):
+    """As many as it takes for an estimate to leave d0."""
+    if key == "DADAPT_ADA_GRAD":
+        return 80
+    return 30 if spec(key).estimates_rate else 8
+
+
 def trajectory(key, steps=None, **values):
     params = parameters()
-    if steps is None:
-        steps = 30 if spec(key).estimates_rate else 8  # an estimate takes some steps to leave d0
-    return walk([build_optimizer(Settings(key, **values), params)], params, steps)
+    return walk([build_optimizer(Settings(key, **values), params)], params, steps or enough_steps(key))
 
 
 def signature(key):
@@ -220,8 +225,9 @@ def test_the_rate_has_a_reader(key):
 def test_steps_each_tensor_on_its_own_where_it_says_so(key):
     together, apart = parameters(), parameters()
     configured = Settings(key)
-    path = walk([build_optimizer(configured, together)], together, 30)
-    same = torch.equal(path, walk([build_optimizer(configured, [param]) for param in apart], apart, 30))
+    path = walk([build_optimizer(configured, together)], together, enough_steps(key))
+    each = [build_optimizer(configured, [param]) for param in apart]
+    same = torch.equal(path, walk(each, apart, enough_steps(key)))
     assert same == spec(key).steps_each_tensor
 
 
@@ -332,7 +338,7 @@ def test_use_triton_ends_the_process_without_triton():
         "lion_pytorch.Lion([torch.nn.Parameter(torch.ones(3))], use_triton=True)\n"
         "print('still alive')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "still alive" not in done.stdout
     assert "Error" not in done.stderr
 

@@ -26,7 +26,7 @@ _LARS_FORMULA = (
 _DECAY_NOTE_LAMB = "Applied to the weights themselves, multiplied by the learning rate."
 _IGNORED = "bitsandbytes accepts it and never reads it"
 _RAISES = "bitsandbytes keeps the argument for compatibility and raises for any other value"
-_ONLY_SHRINKS = "bitsandbytes only ever scales an update down, where the paper also scales it up: a rate that suits AdamW suits this too."
+_ONLY_SHRINKS = "bitsandbytes only ever scales an update down, where the paper also scales it up."
 
 # LAMB
 _LAMB_LR = Use(
@@ -35,20 +35,16 @@ _LAMB_LR = Use(
     "lr",
     note=_ONLY_SHRINKS,
     advice=Advice(
-        1e-3, "The limit only lowers it, so start from AdamW's rate or above.", "common practice", "1e-4 to 1e-2"
+        1e-2, "The limit holds steps back, so go about ten times above AdamW.", "measured on the bench", "1e-3 to 1e-2"
     ),
+)
+_LAMB_8BIT_ADVICE = Advice(
+    1e-3, "Large tensors are not limited, so take AdamW's rate.", "common practice", "1e-5 to 1e-3"
 )
 _BIAS_CORRECTION = shared.inert(
     o.BIAS_CORRECTION, True, "bias_correction", f"{_IGNORED}; the correction is always made"
 )
 _ADAM_W_MODE = shared.inert(o.ADAM_W_MODE, True, "adam_w_mode", f"{_IGNORED}; weight decay is always decoupled")
-_LAMB_RECOMMENDED = Preset(
-    "recommended",
-    "Recommended",
-    {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "beta2": 0.99},
-    "AdamW's values: the limit on each tensor can only make steps smaller. Made for very large batches; at small ones AdamW "
-    "does as well.",
-)
 
 LAMB = OptimizerSpec(
     key="LAMB",
@@ -88,7 +84,13 @@ LAMB = OptimizerSpec(
             "The values that OneTrainer's window starts with: the package's own. Percentile clipping and block-wise are left "
             "out, since bitsandbytes no longer has them.",
         ),
-        _LAMB_RECOMMENDED,
+        Preset(
+            "recommended",
+            "Recommended",
+            {"lr": 1e-2, "schedule": "COSINE", "warmup": 0.05, "beta2": 0.99},
+            "The limit holds steps back, so the rate is ten times AdamW's; the rest is as for AdamW. Tensors that start at zero "
+            "do not move under the limit: for a LoRA set it to 0 and take AdamW's rate.",
+        ),
     ),
     rules=(shared.BITS_RULE,),
     hidden=(shared.BNB_ARGS,),
@@ -108,7 +110,7 @@ LAMB_8BIT = OptimizerSpec(
     links=(_LAMB_PAPER, _8BIT_PAPER, Link("code", f"{_BNB}/lamb.py")),
     target="bitsandbytes.optim:LAMB8bit",
     package="bitsandbytes",
-    lr=_LAMB_LR,
+    lr=replace(_LAMB_LR, advice=_LAMB_8BIT_ADVICE),
     uses=(
         _BIAS_CORRECTION,
         Use(o.BETA1, 0.9, "betas[0]"),
@@ -141,7 +143,12 @@ LAMB_8BIT = OptimizerSpec(
             "The values that OneTrainer's window starts with: the package's own. Percentile clipping and block-wise are left "
             "out, since bitsandbytes no longer has them.",
         ),
-        _LAMB_RECOMMENDED,
+        Preset(
+            "recommended",
+            "Recommended",
+            {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "beta2": 0.99},
+            "AdamW's values, since large tensors move as under AdamW (8-bit). Small ones that start at zero do not move.",
+        ),
     ),
     hidden=(shared.BNB_ARGS,),
     rate="trust",
@@ -160,7 +167,7 @@ _LARS_LR = Use(
     advice=Advice(1.0, "The limit makes steps small, so the rate is large: about 1.", "the LARS paper", "0.1 to 10"),
     mended=True,
 )
-_LARS_8BIT_ADVICE = Advice(0.1, "Large tensors are not limited, so take SGD's rate.", "common practice", "0.01 to 1")
+_LARS_8BIT_ADVICE = Advice(0.03, "Large tensors are not limited, so take SGD's rate.", "common practice", "0.01 to 1")
 _LARS_MOMENTUM = Use(
     o.MOMENTUM,
     0.9,
@@ -251,7 +258,7 @@ LARS_8BIT = OptimizerSpec(
         Preset(
             "recommended",
             "Recommended",
-            {"lr": 0.1, "momentum": 0.9, "schedule": "COSINE", "warmup": 0.05, "max_unorm": 0.0},
+            {"lr": 0.03, "momentum": 0.9, "schedule": "COSINE", "warmup": 0.05, "max_unorm": 0.0},
             "Large tensors move as under SGD (8-bit), so its rate fits; the limit is taken off the small ones, so that those "
             "that start at zero learn too.",
         ),

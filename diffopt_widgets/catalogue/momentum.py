@@ -12,7 +12,7 @@ _PAPER = Link("Sutskever et al. 2013", "https://proceedings.mlr.press/v28/sutske
 _DECAY_NOTE = "Added to the gradient, as is classical; for plain SGD that is the same as shrinking the weights."
 _WITH_MOMENTUM = When("momentum", ">", 0)
 _LR_ADVICE = Advice(
-    0.1,
+    0.03,
     "Steps are as large as the gradients, so the rate must be far larger than Adam's; try factors of 3 around it.",
     source="common practice",
     words="0.01 to 1",
@@ -44,7 +44,7 @@ SGD = OptimizerSpec(
         Preset(
             "recommended",
             "Recommended",
-            {"lr": 0.1, "momentum": 0.9, "nesterov": True, "schedule": "COSINE", "warmup": 0.05},
+            {"lr": 0.03, "momentum": 0.9, "nesterov": True, "schedule": "COSINE", "warmup": 0.05},
             "Momentum makes SGD usable for networks like these, Nesterov costs nothing, and the warm-up lets the large rate "
             "in slowly.",
         ),
@@ -124,7 +124,7 @@ SGD_8BIT = OptimizerSpec(
         Preset(
             "recommended",
             "Recommended",
-            {"lr": 0.1, "momentum": 0.9, "schedule": "COSINE", "warmup": 0.05},
+            {"lr": 0.03, "momentum": 0.9, "schedule": "COSINE", "warmup": 0.05},
             "As for SGD; the warm-up lets the large rate in slowly.",
         ),
     ),

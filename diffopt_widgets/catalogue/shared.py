@@ -102,7 +102,7 @@ BITS_RULE = Rule(
     "optim_bits",
     ("optim_bits",),
     lambda values: values["optim_bits"] not in {8, 32},
-    "bitsandbytes has 8-bit and 32-bit states only. Set optim_bits to 32, or to 8 to save memory.",
+    "There are only 8-bit and 32-bit states. Set optim_bits to 32, or to 8 to save memory.",
     mend={"optim_bits": 32},
 )
 
@@ -170,7 +170,7 @@ def touches_zero(values: Values) -> bool:
     """Whether a schedule takes the learning rate to exactly 0 in the middle of a run."""
     return (
         values["schedule"] == "COSINE_WITH_RESTARTS"
-        and number(values, "cycles") > 0.5  # noqa: PLR2004  # half a cycle ends at 0, it does not pass through it
+        and number(values, "cycles") > 0.5  # half a cycle ends at 0, it does not pass through it
         and number(values, "min_factor") == 0
     )
 

@@ -26,8 +26,8 @@ _BETA2 = Use(
 _RECOMMENDED = Preset(
     "recommended",
     "Recommended",
-    {"lr": 1e-4, "schedule": "COSINE", "warmup": 0.05, "weight_decay": 0.1},
-    "A tenth of AdamW's rate with ten times its weight decay, as the paper advises, and a cosine: steps of a fixed size "
+    {"lr": 3e-4, "schedule": "COSINE", "warmup": 0.05, "weight_decay": 0.1},
+    "A third of the rate that AdamW takes on the bench, with ten times its weight decay, and a cosine: steps of a fixed size "
     "settle only when the rate falls. Use 1e-5 to 3e-5 for a LoRA of a large model.",
 )
 

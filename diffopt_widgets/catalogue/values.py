@@ -113,13 +113,10 @@ def parse_value(kind: Kind, text: str, *, nullable: bool = False) -> Value:
 
 
 def _parse_number(kind: Kind, word: str) -> float | int:
-    try:
-        if not word.isascii():
-            raise ValueError(word)
-        number = float(word)
-    except ValueError:
+    number = _float_or_none(word)
+    if number is None:
         comma = " (write a point, not a comma)" if "," in word else ""
-        raise ValueProblem(f"{shorten(word)!r} is not a number{comma}; write 0.9, 1e-4 or inf") from None
+        raise ValueProblem(f"{shorten(word)!r} is not a number{comma}; write 0.9, 1e-4 or inf")
     if math.isinf(number) and "inf" not in word.lower():
         raise ValueProblem(f"{shorten(word)} is too large for a number; write inf if no limit is meant")
     if kind == "float":
@@ -130,3 +127,10 @@ def _parse_number(kind: Kind, word: str) -> float | int:
         if number.is_integer():
             return int(number)
         raise ValueProblem(f"{shorten(word)!r} is not a whole number") from None
+
+
+def _float_or_none(word: str) -> float | None:
+    try:
+        return float(word) if word.isascii() else None
+    except ValueError:
+        return None

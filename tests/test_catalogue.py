@@ -1,0 +1,520 @@
+"""The catalogue as text and data: help that teaches, legal advice and presets, rules that name real options."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from diffopt_widgets import catalogue
+from diffopt_widgets.catalogue import families, list_optimizers, options, spec
+from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schema import Option, Standing, split_argument
+from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
+
+KEYS = list_optimizers()
+USES = [pytest.param(key, use, id=f"{key}-{use.name}") for key in KEYS for use in (spec(key).lr, *spec(key).uses)]
+RULES = [pytest.param(key, rule, id=f"{key}-{rule.id}") for key in KEYS for rule in spec(key).rules]
+PRESETS = [(key, entry.key) for key in KEYS for entry in spec(key).presets]
+OPTIONS = [getattr(options, name) for name in options.__all__]
+STANDARD = ("ADAGRAD", "ADAM", "ADAMW", "LAMB", "LARS", "LION", "RMSPROP", "SGD")
+
+WIKI_OPTIONS = {
+    "adam_w_mode",
+    "alpha",
+    "amsgrad",
+    "beta1",
+    "beta2",
+    "beta3",
+    "bias_correction",
+    "block_wise",
+    "capturable",
+    "centered",
+    "clip_threshold",
+    "d0",
+    "d_coef",
+    "dampening",
+    "decay_rate",
+    "decouple",
+    "differentiable",
+    "eps",
+    "eps2",
+    "foreach",
+    "fsdp_in_use",
+    "fused",
+    "growth_rate",
+    "initial_accumulator_value",
+    "is_paged",
+    "log_every",
+    "lr_decay",
+    "max_unorm",
+    "maximize",
+    "min_8bit_size",
+    "momentum",
+    "nesterov",
+    "no_prox",
+    "optim_bits",
+    "percentile_clipping",
+    "relative_step",
+    "safeguard_warmup",
+    "scale_parameter",
+    "stochastic_rounding",
+    "fused_back_pass",
+    "use_bias_correction",
+    "use_triton",
+    "warmup_init",
+    "weight_decay",
+    "slice_p",
+}
+
+BITS = {"optim_bits": 32, "min_8bit_size": 4096, "percentile_clipping": 100, "block_wise": True}
+SMALL = {"min_8bit_size": 4096, "percentile_clipping": 100, "block_wise": True}
+TORCH = {
+    "foreach": False,
+    "maximize": False,
+    "capturable": False,
+    "differentiable": False,
+    "fused": True,
+    "stochastic_rounding": False,
+    "fused_back_pass": False,
+}
+ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
+SGD = {"momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False}
+LAMB = {**ADAM, "bias_correction": True, "adam_w_mode": True, **SMALL, "block_wise": False, "max_unorm": 1.0}
+LARS = {**SGD, "min_8bit_size": 4096, "percentile_clipping": 100, "max_unorm": 0.02}
+RMSPROP = {"alpha": 0.99, "eps": 1e-8, "weight_decay": 0, "momentum": 0, "centered": False, **SMALL}
+ADAGRAD = {"lr_decay": 0, "weight_decay": 0, "initial_accumulator_value": 0, "eps": 1e-10, **BITS}
+INF = float("inf")
+ONETRAINER = {
+    "ADAGRAD": ADAGRAD,
+    "ADAGRAD_8BIT": {**ADAGRAD, "optim_bits": 8, "fused_back_pass": False},
+    "ADAM": {**ADAM, **TORCH},
+    "ADAMW": {**ADAM, "weight_decay": 0.01, **TORCH},
+    "ADAM_8BIT": {**ADAM, **BITS, "is_paged": False},
+    "ADAMW_8BIT": {**ADAM, "weight_decay": 0.01, **BITS, "is_paged": False},
+    "LAMB": {**LAMB, "optim_bits": 32},
+    "LAMB_8BIT": LAMB,
+    "LARS": {**LARS, "optim_bits": 32},
+    "LARS_8BIT": LARS,
+    "LION": {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0, "use_triton": False},
+    "LION_8BIT": {"beta1": 0.9, "beta2": 0.999, "weight_decay": 0, **SMALL, "is_paged": False},
+    "RMSPROP": {**RMSPROP, "optim_bits": 32},
+    "RMSPROP_8BIT": RMSPROP,
+    "SGD": {**SGD, "foreach": False, "maximize": False, "differentiable": False},
+    "SGD_8BIT": {**SGD, **SMALL},
+    "DADAPT_ADA_GRAD": {
+        "momentum": 0,
+        "log_every": 0,
+        "weight_decay": 0.0,
+        "eps": 0.0,
+        "d0": 1e-6,
+        "growth_rate": INF,
+    },
+    "DADAPT_ADAM": {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "eps": 1e-8,
+        "weight_decay": 0,
+        "log_every": 0,
+        "decouple": False,
+        "use_bias_correction": False,
+        "d0": 1e-6,
+        "growth_rate": INF,
+        "fsdp_in_use": False,
+    },
+    "DADAPT_ADAN": {
+        "beta1": 0.98,
+        "beta2": 0.92,
+        "beta3": 0.99,
+        "eps": 1e-8,
+        "weight_decay": 0.02,
+        "no_prox": False,
+        "log_every": 0,
+        "d0": 1e-6,
+        "growth_rate": INF,
+    },
+    "DADAPT_LION": {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "weight_decay": 0.0,
+        "log_every": 0,
+        "d0": 1e-6,
+        "fsdp_in_use": False,
+    },
+    "DADAPT_SGD": {
+        "momentum": 0.0,
+        "weight_decay": 0,
+        "log_every": 0,
+        "d0": 1e-6,
+        "growth_rate": INF,
+        "fsdp_in_use": False,
+    },
+    "PRODIGY": {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "beta3": None,
+        "eps": 1e-8,
+        "weight_decay": 0,
+        "decouple": True,
+        "use_bias_correction": False,
+        "safeguard_warmup": False,
+        "d0": 1e-6,
+        "d_coef": 1.0,
+        "growth_rate": INF,
+        "fsdp_in_use": False,
+        "slice_p": 11,
+    },
+    "ADAFACTOR": {
+        "eps": 1e-30,
+        "eps2": 0.001,
+        "clip_threshold": 1.0,
+        "decay_rate": -0.8,
+        "beta1": None,
+        "weight_decay": 0.0,
+        "scale_parameter": False,
+        "relative_step": False,
+        "warmup_init": False,
+        "stochastic_rounding": True,
+        "fused_back_pass": False,
+    },
+}
+"""OneTrainer's own options and defaults, as of August 2026."""
+
+ILLEGAL = {
+    ("LARS", "momentum"): "raises",
+    ("LARS_8BIT", "momentum"): "raises",
+    ("SGD_8BIT", "momentum"): "raises",
+    ("DADAPT_ADA_GRAD", "eps"): "raises",
+}
+"""Defaults of OneTrainer's that cannot run."""
+
+
+def words(text):
+    return {word.strip(".,;:()").lower() for word in text.split()}
+
+
+# ---------------------------------------------------------------------------------------------------- what there is
+
+
+def test_all_optimizers_of_the_wiki_page_are_there():
+    expected = {*STANDARD, *(f"{key}_8BIT" for key in STANDARD), "PRODIGY", "ADAFACTOR"}
+    expected |= {f"DADAPT_{name}" for name in ("ADA_GRAD", "ADAM", "ADAN", "LION", "SGD")}
+    assert set(KEYS) == expected == set(ONETRAINER)
+    assert list(KEYS) == sorted(KEYS)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_option_that_onetrainer_shows_is_there(key):
+    assert {use.name for use in spec(key).uses} == set(ONETRAINER[key])
+
+
+def test_every_option_of_the_wiki_page_is_there():
+    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | {"lr"}
+
+
+def test_the_menu_has_every_optimizer_once_and_8_bit_beside_32():
+    menu = [entry.key for entries in families().values() for entry in entries]
+    assert sorted(menu) == list(KEYS)
+    assert list(families())[:2] == ["Adam", "Finds its own rate"]
+    for key in STANDARD:
+        assert menu[menu.index(key) + 1] == f"{key}_8BIT"
+
+
+def test_an_unknown_key_names_those_that_there_are():
+    with pytest.raises(KeyError, match="PRODIGY"):
+        spec("NOPE")
+
+
+def test_importing_the_catalogue_loads_no_back_end():
+    code = (
+        "import sys, diffopt_widgets.catalogue, diffopt_widgets.settings\n"
+        "heavy = {'torch', 'numpy', 'bitsandbytes', 'prodigyopt', 'plotly', 'ipywidgets'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# ---------------------------------------------------------------------------------------------------- texts
+
+
+@pytest.mark.parametrize("option", [*OPTIONS, *TRAINING_OPTIONS], ids=lambda option: option.name)
+def test_help_teaches(option):
+    sentences = [sentence for sentence in option.help.replace("e.g.", "").split(". ") if sentence]
+    assert len(option.help) > 100
+    assert len(option.help) < 400
+    assert 2 <= len(sentences) <= 5
+    assert option.help.endswith(".")
+    assert len(words(option.help) - words(option.title) - words(option.name.replace("_", " "))) > 15
+
+
+def test_no_help_is_given_twice():
+    assert len({option.help for option in OPTIONS}) == len(OPTIONS)
+    assert (
+        len({option.title for option in OPTIONS}) >= len(OPTIONS) - 1
+    )  # Prodigy and LAMB both call theirs bias correction
+
+
+@pytest.mark.parametrize(("key", "use"), USES)
+def test_an_option_is_stated_once(key, use):
+    (stated,) = [option for option in OPTIONS if option.name == use.name]
+    assert use.option == replace(stated, nullable=use.option.nullable, null_words=use.option.null_words)
+    assert bool(use.option.nullable) == bool(use.option.null_words)
+
+
+def test_every_option_is_used():
+    assert {use.name for key in KEYS for use in (spec(key).lr, *spec(key).uses)} == {option.name for option in OPTIONS}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_an_optimizer_is_described(key):
+    entry = spec(key)
+    assert len(entry.summary) > 60
+    assert entry.summary.endswith(".")
+    assert r"\theta" in entry.formula
+    assert entry.formula.count("{") == entry.formula.count("}")
+    assert len(entry.links) >= 2
+    assert all(link.url.startswith("https://") for link in entry.links)
+    assert entry.links[-1].title == "code"
+    assert entry.estimates_rate == (entry.family == "Finds its own rate")
+    names = [use.name for use in entry.uses]
+    assert len(set(names)) == len(names)
+    assert not set(names) & set(TRAINING_DEFAULTS)
+
+
+def test_summaries_differ():
+    assert len({spec(key).summary for key in KEYS}) == len(KEYS)
+    assert len({spec(key).title for key in KEYS}) == len(KEYS)
+
+
+@pytest.mark.parametrize(("key", "use"), USES)
+def test_every_use_is_sound(key, use):
+    entry = spec(key)
+    assert use.check(use.default) == use.default
+    assert (use.standing is not Standing.LIVE) == bool(use.reason)
+    assert use.argument is not None or use.standing is Standing.UNAVAILABLE
+    assert not use.note or use.note.endswith(".")
+    assert not use.reason.endswith(".")
+    if use.argument:
+        split_argument(use.argument)
+    if use.enabled_if:
+        assert entry.use(use.enabled_if.option).check(use.enabled_if.value) == use.enabled_if.value
+    if use.option.soft:
+        low, high = use.option.soft
+        assert low < high
+        assert not use.option.log or low > 0
+        for end in (low, high):
+            number = int(end) if use.option.kind == "int" else end
+            if use.domain is None:
+                use.option.check(number)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_numbers_have_a_domain_and_a_slider(option):
+    numeric = option.kind in {"float", "int"}
+    assert (option.domain is not None) == numeric
+    assert (option.soft is not None) == numeric
+    assert option.log == (option.name in {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold"})
+
+
+# ---------------------------------------------------------------------------------------------------- advice, presets
+
+
+@pytest.mark.parametrize(("key", "use"), [case for case in USES if case.values[1].advice])
+def test_advice_is_legal_and_has_a_reason(key, use):
+    assert use.check(use.advice.value) == use.advice.value
+    Settings(key, **{use.name: use.advice.value})
+    assert len(use.advice.reason) > 30
+    assert use.advice.reason.endswith(".")
+    assert use.advice.source
+
+
+def test_every_recommendation_of_the_wiki_page_is_there():
+    advised = {
+        (key, use.name): use.advice.text()
+        for key in ("PRODIGY", "ADAFACTOR")
+        for use in (spec(key).lr, *spec(key).uses)
+        if use.advice and use.advice.source == "OneTrainer wiki"
+    }
+    assert advised["PRODIGY", "beta2"] == "0.99 to 0.999"
+    assert advised["PRODIGY", "weight_decay"] == "0.001 to 0.01"
+    assert advised["PRODIGY", "lr"] == "1"
+    assert advised["ADAFACTOR", "weight_decay"] == "0.0 to 0.01"
+    assert {name for key, name in advised if key == "PRODIGY"} == {
+        "lr",
+        "beta2",
+        "weight_decay",
+        "use_bias_correction",
+        "safeguard_warmup",
+        "d_coef",
+    }
+    assert {name for key, name in advised if key == "ADAFACTOR"} == {
+        "lr",
+        "beta1",
+        "weight_decay",
+        "scale_parameter",
+        "relative_step",
+    }
+
+
+@pytest.mark.parametrize(("key", "name"), PRESETS)
+def test_presets_are_legal_settings(key, name):
+    made = preset(key, name)
+    values = spec(key).preset(name).values
+    assert values.keys() <= default_values(spec(key)).keys()
+    assert {option: made.values()[option] for option in values} == values
+    assert spec(key).preset(name).why
+    if name not in {"library", "onetrainer"}:
+        assert made.warnings() == ()
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_optimizer_has_the_three_presets(key):
+    presets = spec(key).presets
+    assert [entry.key for entry in presets[:3]] == ["library", "onetrainer", "recommended"]
+    assert [entry.title for entry in presets[:3]] == ["Library defaults", "OneTrainer", "Recommended"]
+    assert presets[0].values == {}
+    assert key == "ADAFACTOR" or "lr" in presets[2].values
+    assert len({entry.key for entry in presets}) == len(presets)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_onetrainer_preset_is_onetrainers_table(key):
+    made = preset(key, "onetrainer")
+    for name, value in ONETRAINER[key].items():
+        if (key, name) in ILLEGAL:
+            with pytest.raises(SettingsError):
+                Settings(key, **{name: value})
+        elif spec(key).use(name).standing is not Standing.UNAVAILABLE:
+            assert made.options[name] == value, name
+
+
+def test_adafactors_two_modes():
+    adaptive, constant = preset("ADAFACTOR", "adaptive"), preset("ADAFACTOR", "constant")
+    assert (adaptive.options["relative_step"], adaptive.options["scale_parameter"]) == (True, True)
+    assert adaptive.schedule == "ADAFACTOR"
+    assert (constant.options["relative_step"], constant.options["scale_parameter"]) == (False, False)
+    assert constant.schedule != "ADAFACTOR"
+
+
+# ---------------------------------------------------------------------------------------------------- rules
+
+
+def names_read(rule):
+    """The option names in a rule's condition, helpers included."""
+    found = set()
+    pending = [rule.broken]
+    while pending:
+        function = pending.pop()
+        code = function.__code__
+        found |= {constant for constant in code.co_consts if isinstance(constant, str) and constant.islower()}
+        pending += [
+            helper
+            for name in code.co_names
+            if inspect.isfunction(helper := getattr(catalogue.shared, name, None)) and helper is not function
+        ]
+    return found
+
+
+@pytest.mark.parametrize(("key", "rule"), RULES)
+def test_rules_name_real_options_and_speak_in_sentences(key, rule):
+    values = default_values(spec(key))
+    assert rule.options
+    assert set(rule.options) <= set(values)
+    assert set(rule.mend) <= set(values)
+    assert names_read(rule) >= set(rule.options)
+    assert rule.message[0].isupper()
+    assert rule.message.endswith(".")
+    assert rule.severity == "warning" or rule.mend
+
+
+BREAKING = {
+    "lr-near-1": {"lr": 1e-4},
+    "lr-runs-away": {"lr": 1.0},
+    "lr_scaler": {"lr_scaler": "BOTH"},
+    "warmup": {"warmup": 10.0},
+    "fsdp_in_use": {"fsdp_in_use": True},
+    "maximize": {"maximize": True},
+    "fused-foreach": {"fused": True, "foreach": True},
+    "nesterov-momentum": {"nesterov": True, "momentum": 0.0},
+    "nesterov-dampening": {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
+    "optim_bits": {"optim_bits": 16},
+    "log-at-zero": {"log_every": 10, "schedule": "COSINE_WITH_RESTARTS"},
+    "schedule-at-zero": {"schedule": "COSINE_WITH_RESTARTS"},
+    "adafactor-schedule": {"schedule": "ADAFACTOR"},
+    "relative-step-schedule": {"relative_step": True, "schedule": "COSINE"},
+    "relative-step-warmup": {"relative_step": True, "schedule": "ADAFACTOR", "warmup": 0.1},
+    "schedule-relative-step": {"relative_step": False, "schedule": "ADAFACTOR"},
+    "warmup-init": {"relative_step": False, "warmup_init": True},
+}
+
+
+@pytest.mark.parametrize(("key", "rule"), RULES)
+def test_a_rule_breaks_where_it_should_and_its_mend_makes_it_hold(key, rule):
+    assert BREAKING.keys() >= {rule.id}, "say here which values break it"
+    values = BREAKING[rule.id]
+    broken = {**default_values(spec(key)), **values}
+    assert rule.broken(broken)
+    mended = {**values, **rule.mend}
+    assert not rule.broken({**broken, **rule.mend})
+    if rule.severity == "error":
+        with pytest.raises(SettingsError) as caught:
+            Settings(key, **values)
+        assert rule.message.rstrip(".") in str(caught.value)
+        assert rule.mend in [fault.mend for fault in caught.value.faults]
+    else:
+        assert rule in Settings(key, **values).warnings()
+    assert rule not in Settings(key, **mended).warnings()
+
+
+def test_every_rule_has_an_id_of_its_own():
+    for key in KEYS:
+        ids = [rule.id for rule in spec(key).rules]
+        assert len(set(ids)) == len(ids)
+
+
+def test_only_adafactor_takes_its_schedule():
+    for key in KEYS:
+        if key == "ADAFACTOR":
+            Settings(key, schedule="ADAFACTOR")
+        else:
+            with pytest.raises(SettingsError, match="belongs to the optimizer ADAFACTOR"):
+                Settings(key, schedule="ADAFACTOR")
+
+
+@pytest.mark.parametrize("key", ["PRODIGY", *(key for key in KEYS if key.startswith("DADAPT"))])
+def test_optimizers_that_estimate_warn_about_scalers(key):
+    assert "lr_scaler" in [rule.id for rule in Settings(key, lr_scaler="BATCH").warnings()]
+
+
+def test_prodigy_warns_far_from_one_and_with_warmup():
+    for lr, expected in ((0.05, True), (0.1, False), (1.0, False), (10.0, False), (11.0, True)):
+        assert ("lr-near-1" in [rule.id for rule in Settings("PRODIGY", lr=lr).warnings()]) == expected
+    (rule,) = Settings("PRODIGY", warmup=20).warnings()
+    assert rule.mend == {"warmup": 0.0}
+
+
+def test_arguments_put_tuples_together_and_pass_hidden_values():
+    arguments = spec("ADAFACTOR").arguments(0.5, Settings("ADAFACTOR", beta1=0.8).options)
+    assert arguments["betas"] == (0.8, 0.9999999999)
+    assert arguments["momentum_dtype"] == "torch.float32"
+    assert arguments["lr"] == 0.5
+    assert "stochastic_rounding" not in arguments
+    assert spec("DADAPT_ADAN").arguments(1.0, {})["betas"] == (0.98, 0.92, 0.99)
+
+
+def test_catalogue_files_stay_small():
+    for module in sys.modules.values():
+        if getattr(module, "__name__", "").startswith("diffopt_widgets.catalogue."):
+            source = inspect.getsource(module)
+            assert source.count("\n") < 360, module.__name__
+            ast.parse(source)
+
+
+def test_option_constants_are_named_after_their_options():
+    assert all(getattr(options, name).name == name.lower() for name in options.__all__)
+    assert all(isinstance(option, Option) for option in OPTIONS)
