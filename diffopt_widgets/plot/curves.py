@@ -79,7 +79,7 @@ def panel_lines(curves: Sequence[Curve], panel: Panel, *, smoothing: float, poin
                     rows = thin(values, points)
                     lines.append(
                         CurveLine(
-                            "", step[rows], values[rows], curve.color, 1.0, dash, 0.28 * opacity, label, main=False
+                            "", step[rows], values[rows], curve.color, 1.0, dash, 0.35 * opacity, label, main=False
                         )
                     )
                     values = smooth(values, smoothing)  # noqa: PLW2901

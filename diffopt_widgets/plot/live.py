@@ -117,6 +117,10 @@ class LivePlot(anywidget.AnyWidget):
         self._display = PlotDisplay(self)
         self.on_msg(self._answer)
 
+    def __repr__(self) -> str:
+        count = len(self._by_key)
+        return f"LivePlot({count} run{'s' * (count != 1)})"
+
     @traitlets.default("_esm")
     def _read_esm(self) -> str:
         return _module()

@@ -53,15 +53,16 @@ RATE = Panel("rate", "Applied learning rate", ("applied_lr", "lr"), scale="log",
 D = Panel("d", "d and d_hat", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True)
 DEFAULT_PANELS = (LOSS, RATE, D)
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
-"""Okabe and Ito's colours, which colour-blind people can tell apart, those that read best on white and on black first."""
+PALETTE = ("#1B80C4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
+"""Okabe and Ito's colours, which colour-blind people can tell apart (the blue a little lighter, for dark themes); those
+that read best on both white and black come first."""
 
 
 def next_color(used: Iterable[str]) -> str:
     """The first colour of the palette that is used least.
 
-    >>> next_color(["#0072B2"]), next_color(PALETTE)
-    ('#D55E00', '#0072B2')
+    >>> next_color(["#1B80C4"]), next_color(PALETTE)
+    ('#D55E00', '#1B80C4')
     """
     taken = list(used)
     return min(PALETTE, key=taken.count)

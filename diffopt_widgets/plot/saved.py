@@ -108,7 +108,7 @@ class PlotDisplay:
         bundle: dict[str, Any] = {
             "application/vnd.plotly.v1+json": json.loads(self._plot.figure().to_json()),
             "text/html": picture_html(self._plot),
-            "text/plain": f"LivePlot of {', '.join(curve.name for curve in self._plot.curves())}",
+            "text/plain": repr(self._plot),
         }
         if self._plot.png is not None:
             bundle["image/png"] = base64.b64encode(self._plot.png).decode("ascii")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 DASHES = {"solid": "", "dash": "5 4", "dot": "1.5 3"}
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 40
 LEGEND_ROW = 18
+LEAST, MOST = 1e-300, 1e300
+"""Values beyond are not drawn: the arithmetic of axes would overflow."""
 CHARACTER = 6.5
 """Width in pixels that a character of the legend is given."""
 LONGEST = 60
@@ -53,7 +55,7 @@ class _Axis:
     def place(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Pixels of values; NaN where a value cannot be drawn."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = np.where(values > 0, np.log10(values), np.nan) if self.log else values
+            scaled = np.where(values >= LEAST, np.log10(values), np.nan) if self.log else values
         low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
         start, stop = self.pixels
         pixels: NDArray[np.float64] = start + (scaled - low) / (high - low) * (stop - start)
@@ -124,13 +126,13 @@ def side_by_side(charts: Sequence[str]) -> str:
 
 def _axis(values: Sequence[NDArray[np.float64]], *, log: bool, pixels: tuple[float, float], tight: bool) -> _Axis:
     everything = np.concatenate([*values, np.empty(0)])
-    drawn = everything[np.isfinite(everything) & ((everything > 0) | (not log))]
+    drawn = everything[(np.abs(everything) <= MOST) & ((everything >= LEAST) | (not log))]
     if not len(drawn):
         return _Axis(1e-3, 1.0, log, pixels) if log else _Axis(0.0, 1.0, log, pixels)
     low, high = float(drawn.min()), float(drawn.max())
     if log:
-        room = 1.0 if tight else max((high / low) ** 0.05, 1.05)
-        return _Axis(low / room, high * room, log, pixels)
+        room = 1.0 if tight else 10 ** max(0.05 * (math.log10(high) - math.log10(low)), 0.02)
+        return _Axis(max(low / room, LEAST / 10), min(high * room, 10 * MOST), log, pixels)
     room = (abs(low) * 0.1 or 1.0) if low == high else 0.0 if tight else 0.05 * (high - low)
     return _Axis(low - room, high + room, log, pixels)
 

@@ -94,7 +94,7 @@ class View {
     this.log = make("button", "", ["log loss"]);
     this.whole = make("button", "", ["Reset zoom"]);
     this.log.type = this.whole.type = "button";
-    this.whole.hidden = true;
+    this.whole.style.visibility = "hidden";
     this.label.hidden = this.log.hidden = !this.panels.some((panel) => panel.smooth);
     this.gd = /** @type {any} */ (make("div", "dw-plot-graph"));
     this.hint = make("div", "dw-plot-hint");
@@ -298,7 +298,8 @@ class View {
     const moved = String(range) !== String(this.range);
     this.range = range;
     const axes = Object.entries(this.gd.layout).filter(([name]) => /^[xy]axis/.test(name));
-    this.whole.hidden = axes.every(([, { autorange }]) => autorange !== false);
+    const zoomed = axes.some(([, { autorange }]) => autorange === false);
+    this.whole.style.visibility = zoomed ? "" : "hidden";
     if (moved) this.schedule();
   }
 

@@ -85,7 +85,7 @@ function traces({ panel, axis, run, curve, name, group, i }, store, range, bucke
     hovertemplate: `%{y:.4~g}<extra>${escapeHtml(label)}</extra>`,
   };
   if (!panel.smooth || smoothing === 0) return [trace(column, front)];
-  const faint = { line: { ...line, width: 1 }, opacity: 0.28 * opacity, hoverinfo: "skip" };
+  const faint = { line: { ...line, width: 1 }, opacity: 0.35 * opacity, hoverinfo: "skip" };
   return [trace(column, faint), trace(store.smoothed(name, smoothing), front)];
 }
 
@@ -96,12 +96,14 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
   const { height, margin, domains } = arrange(shown.length, width, panelHeight);
   const font = { color: theme.text, size: 11, family: "system-ui, sans-serif" };
   const common = {
-    gridcolor: theme.line,
+    gridcolor: theme.line.replace(/^rgb\((.*)\)$/, "rgba($1, 0.6)"),
     linecolor: theme.line,
     zeroline: false,
     showline: true,
     showticklabels: points > 0,
-    nticks: 7,
+    spikecolor: theme.text,
+    spikethickness: 1,
+    spikedash: "dot",
   };
   /** @type {Record<string, any>} */
   const axes = {};
@@ -115,6 +117,7 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
       matches: i ? "x" : undefined,
       title: { text: "step", standoff: 6, font },
       hoverformat: ",.0f",
+      nticks: 7,
       unifiedhovertitle: { text: "step %{x}" },
     };
     // A zoom cannot outlive a change of scale: another uirevision forgets it.
@@ -125,6 +128,7 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
       type,
       exponentformat: "e",
       minorloglabels: "complete",
+      nticks: type === "log" ? 5 : 6,
       uirevision: type,
     };
   }
@@ -148,7 +152,7 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
     })),
     showlegend: false,
     paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: theme.back,
     hovermode: "x unified",
     hoverlabel: { bgcolor: theme.back, bordercolor: theme.line, font, namelength: -1 },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: theme.line, activecolor: theme.text },

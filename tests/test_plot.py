@@ -1,0 +1,307 @@
+"""The live plot without a browser: what goes over the wire, and what comes back when the page asks."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import comm
+import numpy as np
+import pytest
+from comm.base_comm import BaseComm
+from jupyter_client.session import Session
+
+from diffopt_widgets.plot.live import CHUNK_ROWS, LivePlot
+from diffopt_widgets.plot.panels import PALETTE
+from diffopt_widgets.records import History, StepRecord
+
+NASTY = '<img src=x onerror="alert(1)"></script><b>&amp;'
+
+
+class KeptComm(BaseComm):
+    """Keeps what it is given, as (type, content, buffers)."""
+
+    kept: list[tuple[str, dict[str, Any], list[Any]]]
+
+    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):  # noqa: ARG002
+        self.__dict__.setdefault("kept", []).append((msg_type, data or {}, list(buffers or [])))
+
+
+class Wire:
+    """A plot's messages, and the page's side of the conversation."""
+
+    def __init__(self, plot):
+        self.plot = plot
+
+    def take(self, kind: str = "rows") -> list[tuple[dict[str, Any], list[bytes]]]:
+        """Custom messages of a kind since the last call; all others are let go."""
+        kept = self.plot.comm.__dict__.setdefault("kept", [])
+        found = [(data["content"], [bytes(b) for b in buffers]) for _, data, buffers in kept if "content" in data]
+        kept.clear()
+        return [(content, buffers) for content, buffers in found if content["k"] == kind]
+
+    def sizes(self) -> list[int]:
+        """Bytes on the wire of every message since the last call: header, parent, content, buffers, signature."""
+        session = Session(key=b"key")
+        parent = session.msg("execute_request", {})
+        kept = self.plot.comm.__dict__.setdefault("kept", [])
+        sizes = []
+        for kind, data, buffers in kept:
+            content = {"comm_id": self.plot.comm.comm_id, "data": data}
+            message = session.msg(kind, content, parent=parent)
+            frames = session.serialize(message, ident=f"comm-{self.plot.comm.comm_id}".encode())
+            sizes.append(sum(map(len, frames)) + sum(memoryview(b).nbytes for b in buffers))
+        kept.clear()
+        return sizes
+
+    def say(self, message: dict[str, Any], buffers: list[bytes] | None = None) -> None:
+        """What the page sends."""
+        content = {"content": {"data": {"method": "custom", "content": message}}, "buffers": buffers or []}
+        self.plot._handle_msg(content)
+
+
+def rows(messages) -> dict[int, dict[int, dict[str, float]]]:
+    """Values by run, row and column, as the page keeps them."""
+    found: dict[int, dict[int, dict[str, float]]] = {}
+    for content, buffers in messages:
+        for i, part in enumerate(content["parts"]):
+            steps = np.frombuffer(buffers[2 * i], np.float64)
+            values = np.frombuffer(buffers[2 * i + 1], np.float32).reshape(len(part["columns"]), part["n"])
+            assert len(steps) == part["n"]
+            for j in range(part["n"]):
+                row = dict(zip(part["columns"], values[:, j].tolist(), strict=True))
+                found.setdefault(part["id"], {})[part["start"] + j] = {"step": float(steps[j]), **row}
+    return found
+
+
+def append(history: History, count: int, **values: float | None) -> None:
+    """More records of a run whose loss is the step and whose groups agree."""
+    groups = len(history.groups)
+    first = len(history) + 1
+    records = [
+        StepRecord(s, 0.1 * s, float(s), (0.5,) * groups, (1e-3,) * groups, **values)
+        for s in range(first, first + count)
+    ]
+    history.extend(records)
+
+
+def long_history(count: int, groups=("text_encoder", "unet")) -> History:
+    """A history of many rows at once, without making a record for each."""
+    history = History(groups)
+    append(history, 1, d=1e-6, d_hat=1e-6)
+    while len(history) < count:
+        if history._length == history._capacity:
+            history._grow()
+        room = min(history._capacity, count) - len(history)
+        start = len(history)
+        history._length += room
+        history._step[start : start + room] = np.arange(start + 1, start + room + 1)
+        for column in history._columns.values():
+            column[start : start + room] = np.random.default_rng(start).random((room, *column.shape[1:]))
+    return history
+
+
+@pytest.fixture
+def kept_comms(monkeypatch):
+    monkeypatch.setattr(comm, "create_comm", KeptComm)
+
+
+@pytest.fixture
+def plot(kept_comms):
+    return LivePlot()
+
+
+@pytest.fixture
+def wire(plot):
+    return Wire(plot)
+
+
+@pytest.fixture
+def history():
+    return History(("text_encoder", "unet"))
+
+
+def number(plot, key):
+    return next(run["id"] for run in plot.runs if run["key"] == key)
+
+
+# The wire
+
+
+@pytest.mark.parametrize("length", [1_000, 1_000_000])
+def test_an_update_is_under_two_kilobytes_at_any_length(plot, wire, length):
+    history = long_history(length)
+    plot.add_run("a", "PRODIGY d_coef 0.5", history, schedule=True)
+    wire.say({"k": "hello"})
+    wire.take()
+    append(history, 10, d=1e-3, d_hat=1e-3)
+    plot.refresh(final=True)
+    sizes = wire.sizes()
+    assert len(sizes) == 1
+    assert sizes[0] < 2000
+
+
+def test_only_new_rows_are_sent(plot, wire, history):
+    plot.add_run("a", "a", history)
+    append(history, 3, d=0.25)
+    plot.refresh(final=True)
+    assert rows(wire.take()) == {
+        number(plot, "a"): {
+            i: {
+                "step": i + 1.0,
+                "loss": i + 1.0,
+                "lr[text_encoder]": 0.5,
+                "lr[unet]": 0.5,
+                "applied_lr[text_encoder]": pytest.approx(1e-3),
+                "applied_lr[unet]": pytest.approx(1e-3),
+                "d": 0.25,
+            }
+            for i in range(3)
+        }
+    }
+    append(history, 2)
+    plot.refresh(final=True)
+    assert sorted(rows(wire.take())[number(plot, "a")]) == [3, 4]
+    plot.refresh(final=True)
+    assert wire.take() == []
+
+
+def test_calls_in_quick_succession_are_one_message(plot, wire, history):
+    plot.add_run("a", "a", history)
+    plot.refresh(final=True)
+    wire.take()
+    for _ in range(50):
+        append(history, 1)
+        plot.refresh()
+    assert len(wire.take()) <= 5  # a machine that takes half a second for this may send as many
+    plot.refresh(final=True)
+    wire.take()
+    wire.say({"k": "resync", "id": number(plot, "a"), "from": 0, "to": None})
+    assert len(rows(wire.take())[number(plot, "a")]) == 50
+
+
+def test_the_page_gets_every_run_when_it_says_hello(plot, wire):
+    for key in "ab":
+        history = History(("unet",))
+        plot.add_run(key, key, history)
+        append(history, 5)
+    plot.end_run("b")
+    wire.take()
+    wire.say({"k": "hello"})
+    kept = rows(wire.take())
+    assert {run: sorted(found) for run, found in kept.items()} == {number(plot, key): [0, 1, 2, 3, 4] for key in "ab"}
+
+
+def test_hello_is_answered_with_the_runs_too(plot, wire, history):
+    plot.add_run("a", "a", history)
+    wire.take()
+    wire.say({"k": "hello"})
+    states = [data["state"] for _, data, _ in plot.comm.kept if data["method"] == "update"]
+    assert any("runs" in state for state in states)
+
+
+def test_a_gap_is_answered_with_its_rows(plot, wire, history):
+    plot.add_run("a", "a", history)
+    append(history, 100)
+    plot.end_run("a")
+    wire.take()
+    wire.say({"k": "resync", "id": number(plot, "a"), "from": 20, "to": 30})
+    assert sorted(rows(wire.take())[number(plot, "a")]) == list(range(20, 30))
+    wire.say({"k": "resync", "id": number(plot, "a"), "from": 95, "to": 10_000})
+    assert sorted(rows(wire.take())[number(plot, "a")]) == list(range(95, 100))
+    for odd in ({"from": 100, "to": None}, {"from": -5, "to": 0}, {"id": 99, "from": 0, "to": None}):
+        wire.say({"k": "resync", "id": number(plot, "a"), **odd})
+        assert wire.take() == []
+
+
+def test_a_long_snapshot_comes_in_pieces_without_overlap(plot, wire):
+    history = long_history(2 * CHUNK_ROWS + 7)
+    plot.add_run("a", "a", history)
+    wire.take()
+    wire.say({"k": "hello"})
+    parts = [part for content, _ in wire.take() for part in content["parts"]]
+    assert [(part["start"], part["n"]) for part in parts] == [
+        (0, CHUNK_ROWS),
+        (CHUNK_ROWS, CHUNK_ROWS),
+        (2 * CHUNK_ROWS, 7),
+    ]
+
+
+def test_the_end_tells_the_true_number_of_rows(plot, wire, history):
+    plot.add_run("a", "a", history)
+    append(history, 7)
+    plot.refresh(final=True)
+    append(history, 1)
+    assert plot.runs[0]["total"] is None
+    plot.end_run("a")
+    assert plot.runs[0]["total"] == 8
+    assert max(rows(wire.take())[number(plot, "a")]) == 7
+
+
+def test_a_column_that_appears_late_and_values_that_are_not_finite(plot, wire, history):
+    plot.add_run("a", "a", history)
+    append(history, 1)
+    append(history, 1, d=float("inf"))
+    append(history, 1, d=1e300)
+    append(history, 1, d=None)
+    plot.refresh(final=True)
+    sent = [row["d"] for row in rows(wire.take())[number(plot, "a")].values()]
+    np.testing.assert_array_equal(sent, [np.nan, np.inf, np.inf, np.nan])
+
+
+def test_a_key_that_is_used_again_is_another_run(plot, wire, history):
+    plot.add_run("a", "a", history)
+    before = number(plot, "a")
+    plot.remove_run("a")
+    assert plot.runs == []
+    plot.add_run("a", "a", History(("unet",)))
+    assert number(plot, "a") != before
+
+
+def test_the_bundle_is_sent_as_text_where_buffers_are_dropped(plot, wire):
+    wire.say({"k": "bundle"})
+    [(content, _)] = wire.take("bundle")
+    assert 400_000 < len(content["data"]) < 700_000
+
+
+def test_two_plots_share_one_bundle(kept_comms):
+    assert LivePlot()._bundle is LivePlot()._bundle
+
+
+# Runs
+
+
+def test_colours_stay_with_their_run(plot):
+    for key in "abc":
+        plot.add_run(key, key, History(("unet",)))
+    plot.add_run("own", "own", History(("unet",)), color="hotpink")
+    plot.remove_run("a")
+    assert {run["key"]: run["color"] for run in plot.runs} == {"b": PALETTE[1], "c": PALETTE[2], "own": "hotpink"}
+    plot.add_run("d", "d", History(("unet",)))
+    assert plot.runs[-1]["color"] == PALETTE[0]
+
+
+def test_the_legend_hides_a_run_here_too(plot, wire, history):
+    plot.add_run("a", "a", history)
+    append(history, 2)
+    seen = []
+    plot.observe(lambda change: seen.append(change.new[0]["visible"]), "runs")
+    wire.say({"k": "visible", "id": number(plot, "a"), "visible": False})
+    assert seen == [False]
+    assert plot.curves() == []
+    plot.set_visible("a", True)
+    plot.rename_run("a", NASTY)
+    assert [curve.name for curve in plot.curves()] == [NASTY]
+
+
+def test_mistakes_are_named(plot, history):
+    plot.add_run("a", "a", history)
+    with pytest.raises(ValueError, match="already a run with the key 'a'"):
+        plot.add_run("a", "again", history)
+    with pytest.raises(KeyError, match="no run with the key 'z'; it has 'a'"):
+        plot.end_run("z")
+
+
+def test_the_page_s_module_stands_alone(plot):
+    assert not re.search(r"^import ", plot._esm, flags=re.MULTILINE)
+    assert re.findall(r"^export .*", plot._esm, flags=re.MULTILINE) == ["export default () => {"]

@@ -1,0 +1,174 @@
+"""What is drawn of runs outside the page: lines, plotly figures, SVG and the saved picture."""
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from diffopt_widgets.plot.curves import panel_lines, smooth, thin
+from diffopt_widgets.plot.figures import Curve, figure, write_html
+from diffopt_widgets.plot.live import LivePlot
+from diffopt_widgets.plot.panels import LOSS, RATE, D, Panel
+from diffopt_widgets.plot.saved import picture_html, picture_svg
+from diffopt_widgets.plot.svg import Line, line_chart, side_by_side
+from diffopt_widgets.records import History, StepRecord
+
+NASTY = '<img src=x onerror="alert(1)"></script><b>&amp;'
+
+
+@pytest.fixture
+def history():
+    return History(("text_encoder", "unet"))
+
+
+def append(history: History, count: int, **values: float | None) -> None:
+    """More records of a run whose loss is the step and whose groups agree."""
+    groups = len(history.groups)
+    first = len(history) + 1
+    records = [
+        StepRecord(s, 0.1 * s, float(s), (0.5,) * groups, (1e-3,) * groups, **values)
+        for s in range(first, first + count)
+    ]
+    history.extend(records)
+
+
+# Lines
+
+
+def test_thinning_keeps_what_stands_out():
+    values = np.random.default_rng(0).random(100_003)
+    values[777], values[99_001] = 5, -5
+    values[50_000:60_000] = np.nan
+    kept = thin(values, 2000)
+    assert len(kept) <= 2000
+    assert {0, 777, 99_001, 100_002} <= set(kept.tolist())
+    assert (np.diff(kept) > 0).all()
+    assert np.isnan(values[kept]).any()
+    np.testing.assert_array_equal(thin(values[:50], 50), np.arange(50))
+
+
+def test_smoothing_is_the_bias_corrected_average():
+    values = np.random.default_rng(0).random(200)
+    weights = 0.1 * 0.9 ** np.arange(200)
+    for row in (0, 1, 150):
+        direct = (weights[: row + 1] @ values[row::-1]) / (1 - 0.9 ** (row + 1))
+        assert smooth(values, 0.9)[row] == pytest.approx(direct)
+
+
+def test_groups_are_drawn_apart_only_where_they_differ(history):
+    append(history, 5)
+    assert len(panel_lines([Curve("a", history)], RATE, smoothing=0.9, points=100)) == 1
+    history._columns["applied_lr"][3, 1] = 0.5
+    labels = [line.label for line in panel_lines([Curve("a", history)], RATE, smoothing=0.9, points=100)]
+    assert labels == ["a · text_encoder", "a · unet"]
+
+
+def test_the_schedule_is_drawn_for_runs_that_ask(history):
+    append(history, 5)
+    lines = panel_lines([Curve("a", history, schedule=True)], RATE, smoothing=0.9, points=100)
+    assert [(line.label, line.dash) for line in lines] == [("a", "solid"), ("a · schedule", "dash")]
+    alone = panel_lines([Curve("a", history)], Panel("lr", "lr", ("lr",)), smoothing=0.9, points=100)
+    assert len(alone) == 1
+
+
+# Pictures
+
+
+@pytest.fixture
+def plot():
+    return LivePlot()
+
+
+def test_the_figure_shows_what_the_plot_shows(plot, history):
+    plot.add_run("a", NASTY, history, schedule=True)
+    append(history, 5000, d=1e-3)
+    plot.log_loss = True
+    made = plot.figure()
+    assert [note.text for note in made.layout.annotations] == [LOSS.title, RATE.title, D.title]
+    assert made.layout.yaxis.type == made.layout.yaxis2.type == "log"
+    assert max(len(trace.x) for trace in made.data) <= 2000
+    assert [trace.name for trace in made.data if trace.showlegend] == [
+        '&lt;img src=x onerror="alert(1)"&gt;&lt;/script&gt;&lt;b&gt;&amp;amp;'
+    ]
+    plot.set_visible("a", False)
+    assert not plot.figure().data
+
+
+def test_a_figure_without_curves():
+    assert not figure([]).data
+
+
+class Scripts(HTMLParser):
+    """Collects the elements of a page and what they load."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def test_the_html_file_is_whole_and_small(tmp_path, history):
+    append(history, 100)
+    path = write_html(figure([Curve(NASTY, history)]), tmp_path / "f.html", title=NASTY)
+    page = Scripts()
+    page.feed(path.read_text())
+    assert [tag for tag, _ in page.found if tag in {"img", "link"}] == []
+    assert [attrs for tag, attrs in page.found if tag == "script"] == [{}, {}]
+    assert path.stat().st_size < 1_500_000
+
+
+def elements(svg, name):
+    return ET.fromstring(svg).iter(f"{{http://www.w3.org/2000/svg}}{name}")  # noqa: S314 our own text
+
+
+def test_a_chart_is_sound_svg_whatever_it_holds():
+    odd = [
+        Line(NASTY, [], []),
+        Line("one", [1], [2]),
+        Line("nothing finite", [1, 2], [np.nan, np.inf]),
+        Line("flat", [1, 2, 3], [5, 5, 5]),
+        Line("zero", [1, 2, 3], [0, 0, 0]),
+        Line("huge", [1, 2, 3], [1e300, -1e300, 0]),
+        Line("tiny", [1, 2, 3], [1e-300, 2e-300, 5e-324]),
+    ]
+    for scale in ("linear", "log"):
+        for lines in ([], *([line] for line in odd), odd):
+            chart = line_chart(lines, title=NASTY, x_label="step", y_label="y", scale=scale)
+            texts = ["".join(element.itertext()) for element in elements(chart, "text")]
+            assert texts[texts.index(NASTY)] == NASTY
+            assert "nan" not in chart.lower().replace("nothing finite", "")
+
+
+def test_a_gap_breaks_the_line_and_places_are_right():
+    chart = line_chart([Line("a", [0, 1, 2, 3, 4], [0, 1, np.nan, 1, 0])], width=470, height=270)
+    path = next(element.get("d") for element in elements(chart, "path") if element.get("stroke-linejoin"))
+    assert path.count("M") == 2
+    points = [tuple(map(float, point)) for point in re.findall(r"[ML]([\d.]+) ([\d.]+)", path)]
+    assert points[0][0] == 58
+    assert points[-1][0] == 470 - 12
+    assert points[0][1] == points[3][1] > points[1][1]
+
+
+def test_the_saved_picture_stays_text(plot, history):
+    plot.add_run("a", NASTY, history)
+    append(history, 50, d=1.0)
+    html = picture_html(plot, caption=NASTY)
+    page = Scripts()
+    page.feed(html)
+    assert [tag for tag, _ in page.found] == ["div", "img", "p", "small"]
+    svg = picture_svg(plot)
+    assert len(list(elements(svg, "svg"))) == 4
+    assert NASTY in ["".join(element.itertext()) for element in elements(svg, "text")]
+    assert list(elements(side_by_side([]), "path")) == []
+
+
+def test_curves_and_svg_load_neither_plotly_nor_a_widget():
+    code = "import sys, diffopt_widgets.plot.curves, diffopt_widgets.plot.svg; print({'plotly', 'ipywidgets', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
