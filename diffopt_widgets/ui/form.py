@@ -6,6 +6,7 @@ import logging
 import pathlib
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import anywidget
@@ -208,6 +209,7 @@ class Form(anywidget.AnyWidget):
                 raise BadMessageError(f"there is no message {str(kind)[:40]!r}")
 
 
+@cache
 def page_code() -> str:
     """The page's code as one module: the files one after the other, without the lines that import them."""
     texts = ((STATIC / name).read_text("utf-8") for name in SCRIPTS)

@@ -26,6 +26,8 @@ def linked_slider(form: Form, name: str) -> Any:
     taker = form.draft.taker(name)
     option = taker.option if isinstance(taker, Use) else taker
     control = _control(option, form.draft.values[name])
+    tooltip = "tooltip" if control.has_trait("tooltip") else "description_tooltip"  # ipywidgets 8, 7
+    setattr(control, tooltip, option.help)
 
     def follow_form(_: object = None) -> None:
         control.disabled = name not in form.draft.texts
@@ -42,7 +44,7 @@ def linked_slider(form: Form, name: str) -> Any:
 
 
 def _control(option: Option, value: Value) -> Any:
-    words = {"description": option.title, "tooltip": option.help, "style": {"description_width": "initial"}}
+    words = {"description": option.title, "style": {"description_width": "initial"}}
     if option.kind == "choice" or (option.kind == "bool" and option.nullable):
         listed: list[Value] = list(option.choices) if option.kind == "choice" else [True, False]
         pairs = [(text_of(choice), choice) for choice in listed]
