@@ -132,7 +132,7 @@ def _axis(values: Sequence[NDArray[np.float64]], *, log: bool, pixels: tuple[flo
     low, high = float(drawn.min()), float(drawn.max())
     if log:
         room = 1.0 if tight else 10 ** max(0.05 * (math.log10(high) - math.log10(low)), 0.02)
-        return _Axis(max(low / room, LEAST / 10), min(high * room, 10 * MOST), log, pixels)
+        return _Axis(max(low / room, LEAST), min(high * room, MOST), log, pixels)
     room = (abs(low) * 0.1 or 1.0) if low == high else 0.0 if tight else 0.05 * (high - low)
     return _Axis(low - room, high + room, log, pixels)
 
