@@ -161,10 +161,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if run.history.groups and not self.plot.has_run(run.key):
             estimates = run.settings.spec.estimates_rate
             self.plot.add_run(run.key, run.name, run.history, color=self._colors[run.key], schedule=estimates)
-        session = self._session
-        busy, paused = (session.busy, session.paused) if session else (False, False)
-        waiting = sum(other.status == "waiting" for other in self.runs)
-        self.bar.show(run, busy=busy, paused=paused, waiting=waiting)
+        if session := self._session:
+            self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
         self.table.show(run)
         if run.ended and self.plot.has_run(run.key):
             self.plot.end_run(run.key)

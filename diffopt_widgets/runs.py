@@ -226,7 +226,7 @@ def _summary(run: Run) -> str:
     if "d" in run.history.names():
         parts.append(f"d ended at {run.history.column('d')[-1]:.2g}")
     if run.steps_per_second:
-        parts.append(f"{run.steps_per_second:.3g} steps/s on {run.device}")
+        parts.append(f"{run.steps_per_second:.3g} steps/s on the {run.device.upper()}")
     text = ", ".join(parts)
     return text[:1].upper() + text[1:]
 

@@ -45,6 +45,11 @@ class Session:
         return self.current is not None or bool(self._waiting)
 
     @property
+    def waiting(self) -> int:
+        """How many runs wait for their turn."""
+        return len(self._waiting)
+
+    @property
     def paused(self) -> bool:
         """Whether the run in progress is asked to wait."""
         return self._paused

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
+import numpy as np
 
 from diffopt_widgets.ui.html import escape
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs import Run
 
-_COLUMNS = ("Status", "Loss", "Evaluation", "Applied lr", "Steps/s")
+_COLUMNS = ("Status", "Loss", "Evaluation", "Peak lr", "Steps/s")
 
 
 class RunsTable(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
@@ -89,7 +90,7 @@ class _Row:
 
     def show(self, run: Run) -> None:
         names = run.history.names()
-        rate = float(run.history.column("applied_lr")[-1].max()) if "applied_lr" in names else None
+        rate = float(np.nanmax(run.history.column("applied_lr"))) if "applied_lr" in names else None
         cells = (run.status, *(_number(v) for v in (run.final_loss, run.eval_after, rate, run.steps_per_second)))
         tip = escape(run.message or repr(run.settings))
         spans = "".join(f"<span>{escape(cell)}</span>" for cell in cells)

@@ -1,0 +1,121 @@
+"""The bench in a real JupyterLab and Notebook 7, used as a person would."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+expect.set_options(timeout=60_000)
+
+OPEN = "import diffopt_widgets as dw\nbench = dw.lab(task='swiss_roll', steps=400)\nbench"
+
+ROWS_IN_PAGE = """() => Math.max(0, ...[...document.querySelectorAll('.dw-bench .js-plotly-plot')]
+    .flatMap(plot => plot.data.map(trace => trace.x.length)))"""
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.locator(".dw-bench").get_by_role("button", name=name, exact=True)
+
+
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_the_whole_way_from_an_option_to_a_curve_that_stays(notebook, app):
+    nb = notebook([OPEN], app=app)
+    page = nb.page
+    nb.run_cell(0)
+    expect(page.get_by_text("Press Run: loss and applied learning rate appear here").first).to_be_visible()
+
+    # choose an optimizer and change an option, by keyboard
+    page.get_by_label("Optimizer", exact=True).select_option("ADAMW")
+    nb.until_python("bench.form.settings.optimizer == 'ADAMW'")
+    rate = page.get_by_label("Learning rate", exact=False).first
+    rate.fill("0.002")
+    rate.press("Tab")
+    nb.until_python("bench.form.settings.lr == 0.002")
+
+    # Run; points arrive while it trains
+    button(page, "Run").click()
+    page.wait_for_function(f"({ROWS_IN_PAGE})() > 5")
+    assert nb.eval_python("bench.runs[0].status") in {"running", "done"}
+    nb.screenshot(f"bench-{app}-mid-run")
+    nb.until_python("bench.runs[0].ended")
+    assert nb.eval_python("(bench.runs[0].status, len(bench.runs[0].history))") == ["done", 400]
+    expect(page.locator(".dw-words")).to_contain_text("Evaluation loss")
+
+    # a second run, stopped halfway
+    page.get_by_label("Steps", exact=True).fill("100000")
+    nb.until_python("bench.bar.fields['steps'].value == '100000'")
+    button(page, "Run").click()
+    nb.until_python("len(bench.runs) == 2 and len(bench.runs[1].history) > 20")
+    button(page, "Stop").click()
+    nb.until_python("bench.runs[1].status == 'stopped'")
+    taken = nb.eval_python("len(bench.runs[1].history)")
+    expect(page.locator(".dw-words")).to_contain_text(f"Stopped after {taken} of 100000 steps")
+
+    # switch the optimizer, and reload the page: every curve is there, whole
+    page.get_by_label("Optimizer", exact=True).select_option("LION")
+    nb.until_python("bench.form.settings.optimizer == 'LION'")
+    nb.save()
+    nb.reload()
+    page.wait_for_function(f"({ROWS_IN_PAGE})() >= {min(taken, 400)}")
+    expect(page.get_by_label("Optimizer", exact=True)).to_have_value("LION")
+    expect(page.locator(".dw-words")).to_contain_text("Stopped after")
+
+
+def test_a_wrong_text_is_marked_kept_and_stops_nobody_else(notebook):
+    nb = notebook([OPEN])
+    page = nb.page
+    nb.run_cell(0)
+    rate = page.get_by_label("Learning rate", exact=False).first
+    good = nb.eval_python("bench.form.settings.lr")
+    rate.fill("<b>fast</b>")
+    rate.press("Tab")
+    expect(button(page, "Run")).to_be_disabled()
+    expect(rate).to_have_attribute("aria-invalid", "true")
+    expect(rate).to_have_value("<b>fast</b>")
+    assert nb.eval_python("bench.form.settings.lr") == good
+    rate.fill("0.5")
+    rate.press("Tab")
+    expect(button(page, "Run")).to_be_enabled()
+    nb.until_python("bench.form.settings.lr == 0.5")
+
+
+def test_a_saved_notebook_shows_a_picture_where_the_bench_was(notebook):
+    nb = notebook([OPEN])
+    nb.run_cell(0)
+    button(nb.page, "Run").click()
+    nb.until_python("bench.runs and bench.runs[0].ended")
+    picture = nb.page.locator(".dw-saved-picture")
+    picture.wait_for(state="attached")
+    expect(picture).to_be_hidden()  # the live bench is there
+    saved = nb.save()
+    outputs = saved.cells[0].outputs
+    pictures = [o for o in outputs if "dw-saved-picture" in "".join(o.get("data", {}).get("text/html", ""))]
+    assert len(pictures) == 1
+    assert re.search(r"<img [^>]*src=\"data:image/", "".join(pictures[0].data["text/html"]))
+
+
+def test_pause_and_resume(notebook):
+    nb = notebook([OPEN.replace("400", "100000")])
+    nb.run_cell(0)
+    page = nb.page
+    button(page, "Run").click()
+    nb.until_python("bench.runs and len(bench.runs[0].history) > 3")
+    button(page, "Pause").click()
+    nb.until_python("bench.runs[0].status == 'paused'")
+    expect(page.locator(".dw-words")).to_contain_text("paused")
+    held = nb.eval_python("len(bench.runs[0].history)")
+    button(page, "Resume").click()
+    nb.until_python(f"len(bench.runs[0].history) > {held}")
+    button(page, "Stop").click()
+    nb.until_python("bench.runs[0].ended")
+
+
+def test_a_diverging_run_is_told_in_the_run_bar(notebook):
+    nb = notebook([OPEN.replace("bench = dw.lab(", "bench = dw.lab(dw.Settings('SGD', lr=1e20), ")])
+    nb.run_cell(0)
+    button(nb.page, "Run").click()
+    expect(nb.page.locator(".dw-words")).to_contain_text("stopped being a finite number")
+    nb.screenshot("bench-diverged")
+    assert nb.eval_python("len(bench.runs[0].history)") > 0
