@@ -87,7 +87,7 @@ class RunPlan:
             raise SettingsError(tuple(faults))
 
     def differences(self, other: RunPlan) -> dict[str, object]:
-        """What this plan has otherwise than `other`, by name, settings and options among them."""
+        """Give the values that are not those of `other`, by name, options among them."""
         mine, theirs = self.flat(), other.flat()
         return {name: value for name, value in mine.items() if name not in theirs or theirs[name] != value}
 

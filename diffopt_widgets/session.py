@@ -30,7 +30,9 @@ class Session:
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:
-            raise RuntimeError("there is no running event loop here, as in a notebook; use train() or sweep()") from None
+            raise RuntimeError(
+                "there is no running event loop here, as in a notebook; use train() or sweep()"
+            ) from None
         self._on_change = on_change
         self._waiting: deque[Run] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -129,5 +131,5 @@ class Session:
     def _tell(self, run: Run) -> None:
         try:
             self._on_change(run)
-        except Exception:  # a fault in the display must not end the training
+        except Exception:  # noqa: BLE001  # a fault in the display must not end the training
             _log.exception("the display of %s failed", run.name)

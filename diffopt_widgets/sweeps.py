@@ -33,7 +33,12 @@ def sweep(
     Args:
         settings: what the runs have in common.
         over: values to try by option name, such as `{"d_coef": [0.5, 1.0, 1.2]}`; several names give every combination.
-        task, steps, seed, device, batch_size, accumulation: as in `train`; they can be varied too.
+        task: what to train on; it and all that follow are as in `train`, and can be varied too.
+        steps: length of each run.
+        seed: of weights, batches and noise.
+        device: where to train.
+        batch_size: examples per batch; the task's own when None.
+        accumulation: batches per step.
         executor: where to train; None trains in turn, a `ProcessPoolExecutor` side by side.
         progress: whether to show a progress bar for each run.
 

@@ -31,7 +31,9 @@ def test_run_compares_writes_a_figure_and_a_table(tmp_path, capsys):
 
 
 def test_run_reports_every_wrong_value_and_trains_nothing(tmp_path, capsys):
-    status = main(["run", "--optimizer", "PRODIGY", "--set", "d_coef=-1", "--set", "betas=3", "--out", str(tmp_path / "o")])
+    status = main(
+        ["run", "--optimizer", "PRODIGY", "--set", "d_coef=-1", "--set", "betas=3", "--out", str(tmp_path / "o")]
+    )
     assert status == 2
     err = capsys.readouterr().err
     assert "d_coef = -1" in err
@@ -55,7 +57,19 @@ def test_wrong_input_is_named(words, message, tmp_path, capsys):
 
 
 def test_a_run_that_diverges_is_reported_and_still_written(tmp_path, capsys):
-    words = ["run", "--optimizer", "SGD", "--lr", "1e20", "--task", "swiss_roll", "--steps", "50", "--out", str(tmp_path)]
+    words = [
+        "run",
+        "--optimizer",
+        "SGD",
+        "--lr",
+        "1e20",
+        "--task",
+        "swiss_roll",
+        "--steps",
+        "50",
+        "--out",
+        str(tmp_path),
+    ]
     assert main(words) == 1
     assert "stopped being a finite number" in capsys.readouterr().err
     assert (tmp_path / "sgd-swiss_roll.csv").exists()

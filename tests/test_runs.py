@@ -31,17 +31,11 @@ def in_session(script):
 
 
 async def until(condition):
-    async with asyncio.timeout(60) if hasattr(asyncio, "timeout") else _forever():
+    async def look():
         while not condition():
             await asyncio.sleep(0.005)
 
-
-class _forever:
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        return None
+    await asyncio.wait_for(look(), 60)
 
 
 def test_runs_are_carried_out_in_turn():

@@ -32,7 +32,9 @@ def test_the_seven_schedules_are_there():
     ],
 )
 def test_a_schedule_at_its_quarters(schedule, cycles, expected):
-    assert [schedule_factor(schedule, step, 400, cycles=cycles) for step in range(0, 401, 100)] == pytest.approx(expected)
+    assert [schedule_factor(schedule, step, 400, cycles=cycles) for step in range(0, 401, 100)] == pytest.approx(
+        expected
+    )
 
 
 @given(EVERY, st.integers(1, 500), st.floats(0, 600), st.floats(0.1, 9), st.floats(0, 1), st.integers(0, 1200))

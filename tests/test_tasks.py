@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from diffopt_widgets.tasks import Samples, get_task, list_tasks
-from diffopt_widgets.tasks.diffusion import TIMES, signal
+from diffopt_widgets.tasks.diffusion import _SAMPLES, SAMPLING_STEPS, TIMES, signal
 from diffopt_widgets.tasks.digits import _read
 from diffopt_widgets.tasks.picture import COLOURS, EXTENT, samples_png
-from diffopt_widgets.tasks.points import _roll
-from diffopt_widgets.tasks.seeds import mix
+from diffopt_widgets.tasks.points import DRAWN, _roll
+from diffopt_widgets.tasks.seeds import generator, mix
 
 CPU = torch.device("cpu")
 TASKS = pytest.mark.parametrize("key", list_tasks())
@@ -221,6 +221,18 @@ def test_signal_falls_from_all_to_nothing():
     assert left[0] > 0.999
     assert 0 < left[-1] < 0.01
     assert left[TIMES // 2].item() == pytest.approx(0.5**0.5, abs=0.02)
+
+
+def test_sampler_turns_by_the_angles_of_the_schedule():
+    """For data of unit variance the best prediction is √(1-ᾱ)·x; DDIM then only shrinks x, by the cosine of each turn."""
+    problem = build("swiss_roll")
+    left = signal()
+    problem.model = lambda x, t, _: (1 - left[(t * TIMES).round().long()] ** 2).sqrt().unsqueeze(1) * x
+    start = torch.randn(DRAWN, 2, generator=generator(_SAMPLES))
+    inside = start.abs() < 1  # so that no estimate is cut off at the edge of the data
+    turns = torch.acos(left[torch.linspace(TIMES - 1, 0, SAMPLING_STEPS).round().long()]).diff()
+    expected = start * turns.cos().prod() * left[0]
+    assert torch.allclose(torch.from_numpy(problem.samples().values)[inside], expected[inside], atol=1e-3)
 
 
 def test_samples():

@@ -154,7 +154,8 @@ class _DAdaptAdan(_Averaged):
         scale = torch._foreach_sqrt([state["exp_avg_sq"] for state in states])
         torch._foreach_add_(scale, eps)
         weighted = _total([part.sum() for part in torch._foreach_div(torch._foreach_mul(s, s), scale)])
-        return (weighted / (1.0 - beta3) - float(first["gsq_weighted"])) / _total(torch._foreach_norm(s, 1))
+        d_hat: torch.Tensor = weighted / (1.0 - beta3) - float(first["gsq_weighted"])
+        return d_hat / _total(torch._foreach_norm(s, 1))
 
 
 class _DAdaptLion(_Estimating):

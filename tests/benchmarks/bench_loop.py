@@ -53,7 +53,9 @@ def recorded(plan: RunPlan) -> float:
 def main() -> None:
     """Print the tables."""
     console = Console()
-    table = Table("optimizer", "task", "bare ms/step", "recorded ms/step", "ratio of medians", "median of paired ratios")
+    table = Table(
+        "optimizer", "task", "bare ms/step", "recorded ms/step", "ratio of medians", "median of paired ratios"
+    )
     for task in ("digits", "swiss_roll"):
         for key in ("ADAMW", "PRODIGY", "DADAPT_ADAM", "ADAFACTOR", "LAMB"):
             lr = {"PRODIGY": 1.0, "DADAPT_ADAM": 1.0}.get(key, 1e-3)
@@ -63,14 +65,23 @@ def main() -> None:
             paired = statistics.median(b / a for a, b in pairs)
             ms = 1000 / STEPS
             table.add_row(
-                key, task, f"{plain * ms:.2f}", f"{with_records * ms:.2f}", f"{with_records / plain:.3f}", f"{paired:.3f}"
+                key,
+                task,
+                f"{plain * ms:.2f}",
+                f"{with_records * ms:.2f}",
+                f"{with_records / plain:.3f}",
+                f"{paired:.3f}",
             )
     console.print(table)
 
     code = "import time; t = time.perf_counter(); import diffopt_widgets; print(time.perf_counter() - t)"
     code += "; import sys; print(*(name for name in ('torch', 'plotly') if name in sys.modules))"
-    seconds, *loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    console.print(f"import diffopt_widgets: {float(seconds):.3f} s, loaded with it: {', '.join(loaded) or 'neither torch nor plotly'}")
+    seconds, *loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    console.print(
+        f"import diffopt_widgets: {float(seconds):.3f} s, loaded with it: {', '.join(loaded) or 'neither torch nor plotly'}"
+    )
 
 
 if __name__ == "__main__":

@@ -41,8 +41,14 @@ test("thinning keeps the first, the last, and the extremes of every part", () =>
       const from = lo + Math.floor((bucket * (hi - lo)) / buckets);
       const part = values.subarray(from, lo + Math.floor(((bucket + 1) * (hi - lo)) / buckets));
       const kept = rows.filter((row) => row >= from && row < from + part.length).map((row) => values[row]);
-      assert.equal(Math.min(...kept), part.reduce((a, b) => Math.min(a, b)));
-      assert.equal(Math.max(...kept), part.reduce((a, b) => Math.max(a, b)));
+      assert.equal(
+        Math.min(...kept),
+        part.reduce((a, b) => Math.min(a, b)),
+      );
+      assert.equal(
+        Math.max(...kept),
+        part.reduce((a, b) => Math.max(a, b)),
+      );
     }
   }
 });
@@ -114,7 +120,10 @@ test("lost rows are missing until they come, in any order and any number of time
   put(store, truth, 40, 50);
   assert.deepEqual(store.missing, [[10, 40]]);
   assert.ok(Number.isNaN(store.columns.get("loss").values[20]));
-  assert.deepEqual([...store.steps.slice(8, 42)], Array.from({ length: 34 }, (_, i) => i + 9));
+  assert.deepEqual(
+    [...store.steps.slice(8, 42)],
+    Array.from({ length: 34 }, (_, i) => i + 9),
+  );
   put(store, truth, 20, 30);
   assert.deepEqual(store.missing, [
     [10, 20],
