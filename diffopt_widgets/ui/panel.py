@@ -13,8 +13,10 @@ from diffopt_widgets.ui.draft import TRAINING, Draft, text_of
 
 Json: TypeAlias = dict[str, Any]  # Any: whatever JSON can hold
 
-FEW = 3
+FEW = 4
 """Up to so many options stay in view; a fold that hides fewer is not worth its click."""
+ORIGINS = {"library", "onetrainer"}
+"""Presets that say where values come from; the others are advice, and what they name stays in view."""
 STANDINGS = {
     Standing.LIVE: "changing it changes the run",
     Standing.INERT: "accepted here, changes nothing",
@@ -78,7 +80,7 @@ def _sections(found: OptimizerSpec) -> list[Json]:
     Which options stay in view depends on the optimizer alone, so nothing moves while one types.
     """
     usable = [use for use in found.uses if use.standing is not Standing.UNAVAILABLE]
-    named = {name for preset in found.presets for name in preset.values}
+    named = {name for preset in found.presets if preset.key not in ORIGINS for name in preset.values}
     main = [use.name for use in usable if use.advice or use.name in named]
     live = [use.name for use in usable if use.standing is Standing.LIVE and use.name not in main]
     main += live[: max(0, FEW - len(main))]

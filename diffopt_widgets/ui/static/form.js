@@ -166,8 +166,7 @@ class View {
     );
     this.folds = [];
     this.body.replaceChildren(...panel.sections.map((section, i) => this.drawSection(section, i)));
-    this.fit();
-    this.drawState();
+    this.fit(); // the rows are filled by drawState: a panel never comes without its state
   }
 
   /** @param {Panel} panel */

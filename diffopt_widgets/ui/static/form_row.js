@@ -83,7 +83,8 @@ export class Row {
       label,
       field,
       h("div", { class: "dwf-tools" }, this.resetButton, this.helpButton),
-      h("div", { class: "dwf-under" }, this.line, this.mend, this.makeAdvice(), this.help),
+      h("div", { class: "dwf-under" }, this.line, this.mend, this.makeAdvice()),
+      this.help,
     );
   }
 
