@@ -86,12 +86,7 @@ class RunPlan:
         if faults:
             raise SettingsError(tuple(faults))
 
-    def differences(self, other: RunPlan) -> dict[str, object]:
-        """Give the values that are not those of `other`, by name, options among them."""
-        mine, theirs = self.flat(), other.flat()
-        return {name: value for name, value in mine.items() if name not in theirs or theirs[name] != value}
-
     def flat(self) -> dict[str, object]:
-        """Every value by name: optimizer, learning rate, options, task, steps, …"""
+        """Every value by name: the optimizer, its options, the schedule, the task and so on."""
         own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "settings"}
         return {"optimizer": self.settings.optimizer, **self.settings.values(), **own}
