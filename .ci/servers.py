@@ -7,6 +7,7 @@ servers.py binder             run binder/start as Binder does
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -36,17 +37,20 @@ def readme(command):
 
 
 def binder():
-    """Binder gives the port and the token; the first page must be the quickstart."""
-    with tempfile.TemporaryDirectory() as name:
-        token = "0123456789abcdef"
-        command = ["binder/start", "jupyter", "notebook", "--ip=127.0.0.1", "--port=8899", "--no-browser"]
-        with running([*command, f"--IdentityProvider.token={token}"], Path(name)) as process:
-            base = "http://127.0.0.1:8899"
-            until(lambda: status(f"{base}/api/status?token={token}") == 200, process, START_SECONDS)
-            look(base, token)
-            landed = urllib.request.urlopen(f"{base}/?token={token}", timeout=30).url
-            assert landed.split("?")[0] == f"{base}/lab/tree/{NOTEBOOK}", landed
-            print("Binder starts on", landed.split("?")[0])
+    """Binder gives the port and the token; whichever server it starts, the first page must be the quickstart."""
+    token = "0123456789abcdef"
+    for server in ("notebook", "lab", "server"):
+        with tempfile.TemporaryDirectory() as name, socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+            free.close()
+            base = f"http://127.0.0.1:{port}"
+            command = ["binder/start", "jupyter", server, "--ip=127.0.0.1", f"--port={port}", "--no-browser"]
+            with running([*command, f"--IdentityProvider.token={token}"], Path(name)) as process:
+                until(lambda: status(f"{base}/api/status?token={token}") == 200, process, START_SECONDS)  # noqa: B023
+                look(base, token)
+                landed = urllib.request.urlopen(f"{base}/?token={token}", timeout=30).url
+                assert landed.split("?")[0] == f"{base}/lab/tree/{NOTEBOOK}", landed
+                print("Binder's jupyter", server, "starts on", landed.split("?")[0])
 
 
 def look(base, token):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -11,6 +12,9 @@ BROWSER = Path(__file__).parent / "browser"
 def pytest_configure() -> None:
     # Several times faster for models of this size, and the same numbers on every machine.
     torch.set_num_threads(1)
+    # A slow machine is not a wrong answer.
+    hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=None)
+    hypothesis.settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
