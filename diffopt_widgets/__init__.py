@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from diffopt_widgets.bench import lab as lab
     from diffopt_widgets.catalogue import list_optimizers as list_optimizers
     from diffopt_widgets.catalogue import spec as spec
+    from diffopt_widgets.driver import train as train
     from diffopt_widgets.interop import export as export
     from diffopt_widgets.plan import RunPlan as RunPlan
     from diffopt_widgets.plot.live import LivePlot as LivePlot
     from diffopt_widgets.records import History as History
     from diffopt_widgets.records import StepRecord as StepRecord
     from diffopt_widgets.runs import Run as Run
-    from diffopt_widgets.runs import train as train
     from diffopt_widgets.settings import Settings as Settings
     from diffopt_widgets.settings import SettingsError as SettingsError
     from diffopt_widgets.settings import preset as preset
@@ -58,7 +58,7 @@ _HOMES = {
     "spec": "catalogue",
     "stream": "training.loop",
     "sweep": "sweeps",
-    "train": "runs",
+    "train": "driver",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  # the names are strings

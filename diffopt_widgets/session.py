@@ -8,7 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from diffopt_widgets.runs import Run, carry_out
+from diffopt_widgets.driver import carry_out
+from diffopt_widgets.runs import Run
 
 SLICE_SECONDS = 0.05
 """How long training may hold the event loop at a time."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from diffopt_widgets.driver import finish
 from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.runs import Run, finish, name_by_difference, vary
+from diffopt_widgets.runs import Run, name_by_difference, vary
 from diffopt_widgets.tasks import get_task
 
 if TYPE_CHECKING:

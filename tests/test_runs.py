@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import diffopt_widgets as dw
+from diffopt_widgets.driver import carry_out
 from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.runs import Run, carry_out, name_by_difference
+from diffopt_widgets.runs import Run, name_by_difference
 from diffopt_widgets.session import Session
 
 
