@@ -1,0 +1,82 @@
+"""What one update of the live plot costs: bytes on the wire and milliseconds in Python, at any length of history.
+
+Each update sends ten new rows of one run. Bytes are those of the whole message, as the kernel's session packs and signs
+it. Run: python tests/benchmarks/bench_plot.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any, ClassVar
+
+import comm
+import numpy as np
+from comm.base_comm import BaseComm
+from jupyter_client.session import Session
+from rich.console import Console
+from rich.table import Table
+
+from diffopt_widgets.plot.live import LivePlot
+from diffopt_widgets.records import History, StepRecord
+
+ROUNDS = 200
+NEW_ROWS = 10
+
+
+class WireComm(BaseComm):
+    """Packs messages as a kernel does and counts their bytes."""
+
+    session = Session(key=b"key")
+    parent = session.msg("execute_request", {})
+    sizes: ClassVar[list[int]] = []
+
+    def publish_msg(self, msg_type: str, data: Any = None, metadata: Any = None, buffers: Any = None, **_: Any) -> None:  # noqa: ARG002
+        message = self.session.msg(msg_type, {"comm_id": self.comm_id, "data": data or {}}, parent=self.parent)
+        frames = self.session.serialize(message, ident=b"comm")
+        self.sizes.append(sum(map(len, frames)) + sum(memoryview(buffer).nbytes for buffer in buffers or ()))
+
+
+def records(start: int, count: int) -> list[StepRecord]:
+    """Rows with all that the plot draws: two groups, loss, rates, d and d_hat."""
+    return [
+        StepRecord(s, 0.1 * s, 1 / s, (1.0, 1.0), (1e-3, 1e-3), d=1e-3, d_hat=9e-4) for s in range(start, start + count)
+    ]
+
+
+def measure(rows: int, runs: int) -> tuple[float, float, float]:
+    """Bytes per update, and its median and 99th percentile in milliseconds, with `runs` runs of `rows` rows."""
+    plot = LivePlot()
+    histories = [History(("text_encoder", "unet")) for _ in range(runs)]
+    for i, history in enumerate(histories):
+        for start in range(1, rows + 1, 10_000):
+            history.extend(records(start, min(10_000, rows + 1 - start)))
+        plot.add_run(str(i), f"d_coef {i}", history, schedule=True)
+    plot.refresh(final=True)
+    seconds, sizes = [], []
+    for update in range(ROUNDS):
+        history = histories[update % runs]
+        history.extend(records(len(history) + 1, NEW_ROWS))
+        WireComm.sizes.clear()
+        began = time.perf_counter()
+        plot.refresh(final=True)
+        seconds.append(time.perf_counter() - began)
+        sizes.append(sum(WireComm.sizes))
+    return statistics.mean(sizes), 1e3 * statistics.median(seconds), 1e3 * float(np.quantile(seconds, 0.99))
+
+
+def main() -> None:
+    """Print the table."""
+    comm.create_comm = WireComm
+    table = Table(title=f"LivePlot: one update of {NEW_ROWS} rows (reach: under 2,000 bytes and 1 ms)")
+    for title in ("runs", "rows per run", "bytes", "ms, median", "ms, 99%"):
+        table.add_column(title, justify="right")
+    for runs in (1, 8):
+        for rows in (1_000, 100_000, 1_000_000):
+            size, median, slow = measure(rows, runs)
+            table.add_row(f"{runs}", f"{rows:,}", f"{size:,.0f}", f"{median:.2f}", f"{slow:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
