@@ -110,7 +110,7 @@ def test_settings_survive_json_pickle_and_replace(made):
     assert again == made
     assert hash(again) == hash(made)
     assert repr(again) == repr(made)
-    assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301
+    assert pickle.loads(pickle.dumps(made)) == made
     assert made.replace() == made
     assert made.replace(**made.values()) == made
     assert Settings(made.optimizer, **made.values()) == made

@@ -70,7 +70,7 @@ def build_optimizer(
     """
     entry = settings.spec
     groups = list(params)
-    _check_device(settings, groups)
+    _check_needs(settings, groups)
     lr = settings.lr * lr_scale(settings.lr_scaler, batch_size, accumulation)
     arguments = {name: _value(value) for name, value in entry.arguments(lr, settings.options).items()}
     cls = load_class(entry)
@@ -79,7 +79,11 @@ def build_optimizer(
             return cls(groups, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
     except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
         raise SettingsError(
-            (Fault(entry.key, None, f"{entry.package} refuses these settings: {error}", "", "Change the option named."),)
+            (
+                Fault(
+                    entry.key, None, f"{entry.package} refuses these settings: {error}", "", "Change the option named."
+                ),
+            )
         ) from error
 
 
@@ -107,16 +111,22 @@ def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: 
     return LambdaLR(optimizer, factor)
 
 
-def _check_device(settings: Settings, groups: list[Any]) -> None:  # Any: parameters or groups of them
+def _check_needs(settings: Settings, groups: list[Any]) -> None:  # Any: parameters or groups of them
+    """Refuse an option whose device or process group is not there; the back ends would raise in the middle of a step."""
     flat = [p for g in groups for p in (g["params"] if isinstance(g, dict) else [g])]
-    if all(p.is_cuda for p in flat):
-        return
+    missing = {
+        "cuda": "" if all(p.is_cuda for p in flat) else "an NVIDIA GPU, and these parameters are not on one",
+        "distributed": "" if _in_process_group() else "a torch.distributed process group, and there is none",
+    }
     for use in settings.spec.uses:
-        if use.requires == "cuda" and settings.options[use.name] != use.default:
+        if (why := missing.get(use.requires)) and settings.options[use.name] != use.default:
             raise MissingBackend(
-                f"{settings.optimizer}'s {use.name} needs an NVIDIA GPU, and these parameters are not on one. "
-                f"To mend it: set {use.name} back to its default, or train on a GPU"
+                f"{settings.optimizer}'s {use.name} needs {why}. To mend it: set {use.name} back to its default"
             )
+
+
+def _in_process_group() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def _value(value: object) -> object:
