@@ -14,7 +14,9 @@ from diffopt_widgets.ui.draft import TRAINING, Draft, text_of
 Json: TypeAlias = dict[str, Any]  # Any: whatever JSON can hold
 
 FEW = 4
-"""Up to so many options stay in view; a fold that hides fewer is not worth its click."""
+"""So many options are in view at least."""
+SHORT_FOLD = 2
+"""A fold that hides no more than this is not worth its click."""
 ORIGINS = {"library", "onetrainer"}
 """Presets that say where values come from; the others are advice, and what they name stays in view."""
 STANDINGS = {
@@ -86,7 +88,7 @@ def _sections(found: OptimizerSpec) -> list[Json]:
     main += live[: max(0, FEW - len(main))]
     main.sort(key=[use.name for use in found.uses].index)
     rest = [use.name for use in sorted(found.uses, key=_order) if use.name not in main]
-    if len(rest) <= FEW:
+    if len(rest) <= SHORT_FOLD:
         main, rest = [*main, *rest], []
     sections: list[Json] = [
         {"title": "Training", "controls": ["lr", *TRAINING], "picture": True},
