@@ -129,6 +129,7 @@ def test_library_defaults_put_everything_back():
     draft = Draft.begin("PRODIGY").type("schedule", "REX").type("d_coef", "3").type("lr", "x").load("library")
     assert draft.changed == frozenset()
     assert "library" in draft.presets
+    assert draft.type("d_coef", "x").presets == []
 
 
 def test_showing_settings_leaves_texts_that_already_say_them():

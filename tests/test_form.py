@@ -96,6 +96,11 @@ def test_an_observer_sees_settings_and_errors_that_belong_together(form):
     form.type("d_coef", "x")
     form.type("d_coef", "2")
     assert seen == [(2.0, {})]
+    right = []
+    form.observe(lambda _: right.append((form.settings.options["d_coef"], dict(form.errors))), "errors")
+    form.type("d_coef", "x")
+    form.type("d_coef", "5")
+    assert right[-1] == (5.0, {})
 
 
 def test_settings_set_from_code_update_the_page_once(form, sent):
