@@ -198,26 +198,38 @@ class _DAdaptAdaGrad(_Estimating):
         return float((first["sksq_weighted"] - first["gsq_weighted"]) / first["skl1"])
 
 
-class _Adafactor(_Reader):
+class _PerTensor(_Reader):
+    """A rate for each tensor; what is told is their mean over a group's weights."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        super().__init__(optimizer)
+        # Made once: a copy from the host at each step would wait for the device.
+        self._sizes = [_sizes(group["params"]) for group in self.groups]
+
+    def _mean(self, per_tensor: torch.Tensor, group: int) -> torch.Tensor:
+        sizes = self._sizes[group]
+        return (per_tensor * sizes).sum() / sizes.sum()
+
+
+class _Adafactor(_PerTensor):
     """The group's rate or the relative step, times the RMS of each tensor with `scale_parameter`."""
 
     def before(self) -> Rates:
-        self.rates = tuple(self._rate(group) for group in self.groups)
+        self.rates = tuple(self._rate(index, group) for index, group in enumerate(self.groups))
         return self.rates
 
-    def _rate(self, group: Group) -> Scalar:
+    def _rate(self, index: int, group: Group) -> Scalar:
         rate = _number(group["lr"])
         if group["relative_step"]:
             step = group.get("step", 0) + 1
             rate = min(1e-6 * step if group["warmup_init"] else 1e-2, 1.0 / math.sqrt(step))
         if not group["scale_parameter"]:
             return rate
-        params = [p.detach() for p in group["params"]]
-        roots = torch.stack(torch._foreach_norm(params)) / _on_device([math.sqrt(p.numel()) for p in params], params[0])
-        return _weighted(roots.clamp_min(group["eps2"]), params) * rate
+        norms = torch.stack(torch._foreach_norm([p.detach() for p in group["params"]]))
+        return self._mean((norms / self._sizes[index].sqrt()).clamp_min(group["eps2"]), index) * rate
 
 
-class _Trust(_Reader):
+class _Trust(_PerTensor):
     """bitsandbytes' LAMB and LARS: the rate is scaled down where an update is large beside its tensor.
 
     Tensors with 8-bit states are never scaled.
@@ -232,7 +244,9 @@ class _Trust(_Reader):
         return super().before()
 
     def after(self) -> Rates:
-        return tuple(_weighted(self._scales(group), group["params"]) * _number(group["lr"]) for group in self.groups)
+        return tuple(
+            self._mean(self._scales(group), index) * _number(group["lr"]) for index, group in enumerate(self.groups)
+        )
 
     def _scales(self, group: Group) -> torch.Tensor:
         most = float(self.optimizer.args.max_unorm)  # type: ignore[attr-defined]  # bitsandbytes keeps it there
@@ -303,11 +317,6 @@ def _d_hat_from_l1(optimizer: Optimizer) -> Scalar | None:
     return float(first["numerator_weighted"]) / ((1.0 - root) * l1)
 
 
-def _on_device(values: list[float], like: torch.Tensor) -> torch.Tensor:
-    return torch.tensor(values, device=like.device)
-
-
-def _weighted(per_tensor: torch.Tensor, params: Any) -> torch.Tensor:  # Any: a sequence of parameters
-    """The mean of one value per tensor, weighted by how many elements each tensor has."""
-    sizes = _on_device([float(p.numel()) for p in params], per_tensor)
-    return (per_tensor * sizes).sum() / sizes.sum()
+def _sizes(params: list[torch.Tensor]) -> torch.Tensor:
+    """How many elements each tensor has, on the tensors' device."""
+    return torch.tensor([float(p.numel()) for p in params], device=params[0].device)
