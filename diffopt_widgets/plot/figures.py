@@ -57,7 +57,9 @@ def figure(
                 hovertemplate=None if faint else f"%{{y:.4~g}}<extra>{label}</extra>",
             )
             result.add_trace(trace, row=1, col=column)
-        result.update_yaxes(type=panel.scale, exponentformat="e", row=1, col=column)
+        result.update_yaxes(
+            type=panel.scale, exponentformat="e", nticks=4 if panel.scale == "log" else 6, row=1, col=column
+        )
         result.update_xaxes(title_text="step", row=1, col=column)
     result.update_layout(
         height=height,

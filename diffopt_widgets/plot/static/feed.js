@@ -53,6 +53,8 @@ export class Feed {
     this.stores = new Map();
     /** Called when something to draw has changed. @type {Set<() => void>} */
     this.listeners = new Set();
+    /** Runs shown or hidden here, until the kernel agrees. @type {Map<number, boolean>} */
+    this.wished = new Map();
     this.silence = new Patience(SILENCE);
     this.gap = new Patience(LOOK_EVERY);
     this.strangers = new Patience(0);
@@ -71,7 +73,8 @@ export class Feed {
 
   /** @returns {Run[]} */
   get runs() {
-    return this.model.get("runs") ?? [];
+    const runs = /** @type {Run[]} */ (this.model.get("runs") ?? []);
+    return runs.map((run) => ({ ...run, visible: this.wished.get(run.id) ?? run.visible }));
   }
 
   /** @param {object} message @param {ArrayBuffer[]} [buffers] */
@@ -104,6 +107,8 @@ export class Feed {
   runsChanged() {
     const known = new Set(this.runs.map((run) => run.id));
     for (const id of this.stores.keys()) if (!known.has(id)) this.stores.delete(id);
+    for (const { id, visible } of this.model.get("runs") ?? [])
+      if (this.wished.get(id) === visible) this.wished.delete(id);
     for (const run of this.runs) if (run.total !== null) this.store(run.id).expect(run.total);
     this.changed();
   }
@@ -138,9 +143,10 @@ export class Feed {
 
   /** Show or hide a run: here at once, in the kernel when it listens. @param {number} id */
   toggle(id) {
-    const runs = this.runs.map((run) => (run.id === id ? { ...run, visible: !run.visible } : run));
-    this.model.set("runs", runs);
-    this.send({ k: "visible", id, visible: runs.find((run) => run.id === id)?.visible });
+    const visible = !this.runs.find((run) => run.id === id)?.visible;
+    this.wished.set(id, visible);
+    this.send({ k: "visible", id, visible });
+    this.changed();
   }
 
   /** What to draw. @param {{range: [number, number] | null, width: number, smoothing: number}} view */

@@ -101,9 +101,6 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
     zeroline: false,
     showline: true,
     showticklabels: points > 0,
-    spikecolor: theme.text,
-    spikethickness: 1,
-    spikedash: "dot",
   };
   /** @type {Record<string, any>} */
   const axes = {};
@@ -118,6 +115,9 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
       title: { text: "step", standoff: 6, font },
       hoverformat: ",.0f",
       nticks: 7,
+      spikecolor: theme.text,
+      spikethickness: 1,
+      spikedash: "dot",
       unifiedhovertitle: { text: "step %{x}" },
     };
     // A zoom cannot outlive a change of scale: another uirevision forgets it.
@@ -128,7 +128,7 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
       type,
       exponentformat: "e",
       minorloglabels: "complete",
-      nticks: type === "log" ? 5 : 6,
+      nticks: type === "log" ? 4 : 6,
       uirevision: type,
     };
   }
