@@ -19,6 +19,7 @@ from diffopt_widgets.plot.saved import SavedPicture
 from diffopt_widgets.runs import Run, name_by_difference
 from diffopt_widgets.session import Session
 from diffopt_widgets.settings import Settings
+from diffopt_widgets.tasks import get_task
 from diffopt_widgets.ui.form import Form
 from diffopt_widgets.ui.html import paragraph
 from diffopt_widgets.ui.run_bar import RunBar
@@ -125,8 +126,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _plan_edited(self) -> None:
         """The picture of the schedule is drawn over the run that the bar describes."""
-        with contextlib.suppress(ValueProblem):  # the bar marks the field; the last right value stays
-            self.form.steps = self.bar.plan_values()["steps"]
+        with contextlib.suppress(ValueProblem):  # the bar marks the field; the last right values stay
+            plan = self.bar.plan_values()
+            self.form.steps, self.form.accumulation = plan["steps"], plan["accumulation"]
+            self.form.batch_size = plan["batch_size"] or get_task(plan["task"]).batch_size
 
     def _check(self) -> None:
         errors = self.form.errors

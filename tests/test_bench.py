@@ -95,6 +95,18 @@ def test_wrong_text_in_the_form_disables_run_and_says_why():
     in_kernel(script)
 
 
+def test_the_code_to_copy_knows_the_run():
+    async def script(bench):
+        bench.form.settings = dw.Settings("ADAMW", lr=0.001, schedule="LINEAR", lr_scaler="BOTH")
+        bench.bar.fields["steps"].value = "77"
+        bench.bar.fields["batch_size"].value = "16"
+        bench.bar.fields["accumulation"].value = "4"
+        assert "/ 77" in bench.form.code
+        assert "lr=0.008," in bench.form.code
+
+    in_kernel(script)
+
+
 @pytest.mark.parametrize(("field", "text"), [("steps", "many"), ("seed", "-1"), ("batch_size", "1e999"), ("steps", "")])
 def test_wrong_text_in_the_run_bar_disables_run_and_stays(field, text):
     async def script(bench):

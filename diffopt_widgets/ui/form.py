@@ -69,7 +69,9 @@ class Form(anywidget.AnyWidget):
 
     settings = traitlets.Instance(Settings, help="What the form says; the last right values while something is wrong.")
     errors = traitlets.Dict(read_only=True, help="What is wrong, by the name of the control; empty when all is right.")
-    steps = traitlets.Int(300, min=1, help="Length of the run, for the picture of the schedule.")
+    steps = traitlets.Int(300, min=1, help="Length of the run, for the picture of the schedule and the code.")
+    batch_size = traitlets.Int(1, min=1, help="Examples per batch, for the learning-rate scaler in the code.")
+    accumulation = traitlets.Int(1, min=1, help="Batches per step, for the learning-rate scaler in the code.")
     notice = traitlets.Unicode(help="Something that went wrong elsewhere, shown above the form.").tag(sync=True)
 
     menu: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
@@ -147,8 +149,7 @@ class Form(anywidget.AnyWidget):
         with self.hold_sync():
             self.set_trait("panel", page.panel(draft.optimizer))
             self.set_trait("state", self._state())
-            self.set_trait("code", to_python(draft.last_good, steps=self.steps))
-            self.set_trait("preview", schedule_svg(draft.last_good, self.steps))
+            self._write_run()
         with self.hold_trait_notifications():
             self.set_trait("errors", draft.errors)
             self.settings = draft.last_good
@@ -162,10 +163,15 @@ class Form(anywidget.AnyWidget):
         if change["new"] != self._draft.last_good:
             self._change(self._draft.show(change["new"]), "set from code", "settings")
 
-    @traitlets.observe("steps")
+    @traitlets.observe("steps", "batch_size", "accumulation")
     def _redraw(self, _: object) -> None:
-        self.set_trait("code", to_python(self._draft.last_good, steps=self.steps))
-        self.set_trait("preview", schedule_svg(self._draft.last_good, self.steps))
+        self._write_run()
+
+    def _write_run(self) -> None:
+        """Bring up to date what depends on the run beside the settings."""
+        good, run = self._draft.last_good, {"batch_size": self.batch_size, "accumulation": self.accumulation}
+        self.set_trait("code", to_python(good, steps=self.steps, **run))
+        self.set_trait("preview", schedule_svg(good, self.steps))
 
     def _receive(self, _: object, content: object, __: object) -> None:
         """Do what the page asks. Nothing raised here would be seen by anyone, so it is shown in the form."""
