@@ -209,7 +209,9 @@ def test_a_gap_is_answered_with_its_rows(plot, wire, history):
     assert sorted(rows(wire.take())[number(plot, "a")]) == list(range(20, 30))
     wire.say({"k": "resync", "id": number(plot, "a"), "from": 95, "to": 10_000})
     assert sorted(rows(wire.take())[number(plot, "a")]) == list(range(95, 100))
-    for odd in ({"from": 100, "to": None}, {"from": -5, "to": 0}, {"id": 99, "from": 0, "to": None}):
+    wire.say({"k": "resync", "id": number(plot, "a"), "from": -5, "to": 3})
+    assert sorted(rows(wire.take())[number(plot, "a")]) == [0, 1, 2]
+    for odd in ({"from": 100, "to": None}, {"id": 99, "from": 0, "to": None}):
         wire.say({"k": "resync", "id": number(plot, "a"), **odd})
         assert wire.take() == []
 
@@ -224,6 +226,17 @@ def test_a_long_snapshot_comes_in_pieces_without_overlap(plot, wire):
         (0, CHUNK_ROWS),
         (CHUNK_ROWS, CHUNK_ROWS),
         (2 * CHUNK_ROWS, 7),
+    ]
+
+
+def test_the_rows_of_many_runs_share_a_message_only_as_far_as_they_fit(plot, wire):
+    for key in "abc":
+        plot.add_run(key, key, long_history(CHUNK_ROWS // 2 + 10))
+    wire.take()
+    wire.say({"k": "hello"})
+    assert [sum(part["n"] for part in content["parts"]) for content, _ in wire.take()] == [
+        CHUNK_ROWS,
+        CHUNK_ROWS // 2 + 30,
     ]
 
 
