@@ -58,7 +58,7 @@ def figure(
             )
             result.add_trace(trace, row=1, col=column)
         result.update_yaxes(
-            type=panel.scale, exponentformat="e", nticks=4 if panel.scale == "log" else 6, row=1, col=column
+            type=panel.scale, exponentformat="e", nticks=5 if panel.scale == "log" else 6, row=1, col=column
         )
         result.update_xaxes(title_text="step", row=1, col=column)
     result.update_layout(

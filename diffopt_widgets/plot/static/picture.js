@@ -128,7 +128,7 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
       type,
       exponentformat: "e",
       minorloglabels: "complete",
-      nticks: type === "log" ? 4 : 6,
+      nticks: type === "log" ? 5 : 6,
       uirevision: type,
     };
   }
