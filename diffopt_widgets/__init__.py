@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.driver import train as train
     from diffopt_widgets.interop import export as export
     from diffopt_widgets.plan import RunPlan as RunPlan
+    from diffopt_widgets.plot.figures import compare as compare
     from diffopt_widgets.plot.live import LivePlot as LivePlot
     from diffopt_widgets.records import History as History
     from diffopt_widgets.records import StepRecord as StepRecord
@@ -50,6 +51,7 @@ _HOMES = {
     "applied_lr": "training.effective_lr",
     "build_optimizer": "training.factory",
     "build_schedule": "training.factory",
+    "compare": "plot.figures",
     "export": "interop",
     "lab": "bench",
     "list_optimizers": "catalogue",

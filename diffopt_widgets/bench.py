@@ -72,6 +72,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         super().__init__([widgets.HTML(f"<style>{style}</style>"), columns])
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors"])
+        self.plot.observe(lambda _: self._mirror_legend(), ["runs"])
         self.bar.on_edit(self._plan_edited)
         self._plan_edited()
         self._check()
@@ -176,6 +177,12 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _show_ended(self) -> None:
         self.samples.show(self.runs, [self._colors[run.key] for run in self.runs])
         self._saved.update(self.plot)
+
+    def _mirror_legend(self) -> None:
+        """A click in the legend hides a run too; the table says so."""
+        for run in self.plot.runs:
+            if run["key"] in self.table.rows:
+                self.table.rows[run["key"]].shown.value = run["visible"]
 
     def _rename(self, key: str, name: str) -> None:
         run = self._find(key)

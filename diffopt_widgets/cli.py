@@ -108,7 +108,7 @@ def _doctor(_: argparse.Namespace) -> int:
 def _run(given: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from diffopt_widgets.plot.figures import Curve, figure, write_html
+    from diffopt_widgets.plot.figures import compare, write_html
     from diffopt_widgets.sweeps import sweep
     from diffopt_widgets.terminal import runs_table
 
@@ -126,8 +126,7 @@ def _run(given: argparse.Namespace) -> int:
     Console().print(runs_table(runs))
     given.out.mkdir(parents=True, exist_ok=True)
     stem = given.out / f"{base.settings.optimizer.lower()}-{base.task}"
-    curves = [Curve(run.name, run.history, schedule=run.settings.spec.estimates_rate) for run in runs]
-    write_html(figure(curves), stem.with_suffix(".html"))
+    write_html(compare(runs), stem.with_suffix(".html"))
     _write_csv(runs, stem.with_suffix(".csv"))
     print(f"wrote {stem.with_suffix('.html')} and {stem.with_suffix('.csv')}")
     for run in runs:
@@ -173,4 +172,6 @@ def _write_csv(runs: Sequence[Run], path: Path) -> None:
         writer.writerow(["run", *names])
         for run, table in zip(runs, tables, strict=True):
             blank = [""] * len(run.history)
-            writer.writerows(zip([run.name] * len(run.history), *(table.get(name, blank) for name in names), strict=True))
+            writer.writerows(
+                zip([run.name] * len(run.history), *(table.get(name, blank) for name in names), strict=True)
+            )

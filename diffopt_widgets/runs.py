@@ -79,9 +79,9 @@ class Run:
 
     def figure(self) -> go.Figure:
         """Its loss and rates as an ordinary plotly figure."""
-        from diffopt_widgets.plot.figures import Curve, figure
+        from diffopt_widgets.plot.figures import compare
 
-        return figure([Curve(self.name, self.history, schedule=self.settings.spec.estimates_rate)])
+        return compare([self])
 
     def to_frame(self) -> pd.DataFrame:
         """Its history as a pandas DataFrame, one row per step.

@@ -33,7 +33,9 @@ def optimizers_page(families: Mapping[str, Sequence[OptimizerSpec]]) -> Renderab
 
 def optimizer_page(entry: OptimizerSpec) -> RenderableType:
     """One optimizer with the help of every option."""
-    head = Text.assemble((f"{entry.key}", "bold"), f"  {entry.title} · {entry.family} · {entry.package}\n", entry.summary)
+    head = Text.assemble(
+        (f"{entry.key}", "bold"), f"  {entry.title} · {entry.family} · {entry.package}\n", entry.summary
+    )
     presets = "presets: " + ", ".join(f"{preset.key} ({preset.title})" for preset in entry.presets)
     links = "\n".join(f"{link.title}: {link.url}" for link in entry.links)
     return Group(head, presets, Text(links, style="dim"), "", *(_use(use) for use in (entry.lr, *entry.uses)))
@@ -51,7 +53,9 @@ def _use(use: Use) -> RenderableType:
     if use.enabled_if is not None:
         lines.append(Text(f"Works {use.enabled_if.words()}."))
     if use.advice is not None:
-        lines.append(Text(f"Recommended: {use.advice.text()}. {use.advice.reason} ({use.advice.source})", style="green"))
+        lines.append(
+            Text(f"Recommended: {use.advice.text()}. {use.advice.reason} ({use.advice.source})", style="green")
+        )
     return Group(head, Padding(Group(*lines), (0, 0, 1, 4)))
 
 

@@ -172,3 +172,10 @@ def test_curves_and_svg_load_neither_plotly_nor_a_widget():
     code = "import sys, diffopt_widgets.plot.curves, diffopt_widgets.plot.svg; print({'plotly', 'ipywidgets', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_run_whose_name_begins_like_anothers_keeps_its_own_legend_group(history):
+    append(history, 3)
+    drawn = figure([Curve("d_coef 1", history), Curve("d_coef 1.2", history)])
+    groups = {trace.legendgroup for trace in drawn.data}
+    assert len(groups) == 2

@@ -61,9 +61,7 @@ def _arguments(settings: Settings, batch_size: int, accumulation: int) -> list[t
     plain = entry.arguments(entry.lr.default if isinstance(entry.lr.default, float) else lr, {})
     always = {"lr", *(hidden.argument.split("[")[0] for hidden in entry.hidden if hidden.value is not None)}
     noted = {use.argument.split("[")[0] for use in entry.uses if use.argument and use.mended}
-    return [
-        (key, _literal(value)) for key, value in wanted.items() if key in always | noted or plain.get(key) != value
-    ]
+    return [(key, _literal(value)) for key, value in wanted.items() if key in always | noted or plain.get(key) != value]
 
 
 def _schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:

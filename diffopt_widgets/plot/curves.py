@@ -38,6 +38,8 @@ class CurveLine(Line):
 
     label: str = ""
     """The run's name, with what tells this line from the run's others."""
+    run: int = 0
+    """Which of the curves it belongs to, from 0."""
     main: bool = True
     """Whether this is the line that stands for the run in a legend."""
 
@@ -63,7 +65,7 @@ def shown_panels(curves: Sequence[Curve], panels: Sequence[Panel]) -> list[Panel
 def panel_lines(curves: Sequence[Curve], panel: Panel, *, smoothing: float, points: int) -> list[CurveLine]:
     """The lines of one panel, each of at most `points` points."""
     lines: list[CurveLine] = []
-    for curve in colored(curves):
+    for number, curve in enumerate(colored(curves)):
         step = curve.history.step.astype(np.float64)
         for column in panel.columns:
             if column not in curve.history.names() or (panel.schedule(column) and not curve.schedule):
@@ -79,14 +81,34 @@ def panel_lines(curves: Sequence[Curve], panel: Panel, *, smoothing: float, poin
                     rows = thin(values, points)
                     lines.append(
                         CurveLine(
-                            "", step[rows], values[rows], curve.color, 1.0, dash, 0.35 * opacity, label, main=False
+                            "",
+                            step[rows],
+                            values[rows],
+                            curve.color,
+                            1.0,
+                            dash,
+                            0.35 * opacity,
+                            label,
+                            number,
+                            main=False,
                         )
                     )
                     values = smooth(values, smoothing)  # noqa: PLW2901
                 rows = thin(values, points)
                 name = curve.name if main and i == 0 else ""
                 lines.append(
-                    CurveLine(name, step[rows], values[rows], curve.color, width, dash, opacity, label, main=bool(name))
+                    CurveLine(
+                        name,
+                        step[rows],
+                        values[rows],
+                        curve.color,
+                        width,
+                        dash,
+                        opacity,
+                        label,
+                        number,
+                        main=bool(name),
+                    )
                 )
     return lines
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,9 @@ from diffopt_widgets.plot.panels import DEFAULT_PANELS, Panel
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["Curve", "figure", "write_html"]
+    from diffopt_widgets.runs import Run
+
+__all__ = ["Curve", "compare", "figure", "write_html"]
 
 POINTS = 2000
 """Most points that a line of a figure holds."""
@@ -49,7 +51,7 @@ def figure(
                 y=line.y,
                 mode="lines" if len(line.x) > 1 else "markers",  # type: ignore[arg-type]
                 name=html.escape(line.name or line.label, quote=False),
-                legendgroup=next(str(i) for i, curve in enumerate(curves) if line.label.startswith(curve.name)),
+                legendgroup=str(line.run),
                 showlegend=line.main and column == 1,
                 line={"color": line.color, "width": line.width, "dash": line.dash},
                 opacity=line.opacity,
@@ -69,6 +71,17 @@ def figure(
         legend={"orientation": "h", "y": -0.2},
     )
     return result
+
+
+def compare(runs: Iterable[Run]) -> Figure:
+    """Loss and rates of some runs in one plotly figure.
+
+    >>> import diffopt_widgets as dw
+    >>> runs = dw.sweep(dw.Settings("PRODIGY"), {"d_coef": [0.5, 1.0]}, task="swiss_roll", steps=3, progress=False)
+    >>> [trace.name for trace in dw.compare(runs).data if trace.showlegend]
+    ['PRODIGY · d_coef 0.5', 'PRODIGY · d_coef 1']
+    """
+    return figure([Curve(run.name, run.history, schedule=run.settings.spec.estimates_rate) for run in runs])
 
 
 def write_html(figure: Figure, path: str | Path, *, title: str = "diffopt") -> Path:

@@ -1,7 +1,9 @@
 """The two small networks that learn to predict noise, each in two parts: `text_encoder` (the label) and `unet` (the rest).
 
 Every tensor starts at random, biases too, and no norm has weights of its own: LAMB and LARS scale a tensor's update by
-the tensor's own size, so one that starts at zero would never train.
+the tensor's own size, so one that starts at zero would never train. The last layer of a network and of a residual
+branch, which diffusion models usually start at zero, starts at a tenth of torch's default instead; without that,
+Prodigy's estimate of the learning rate goes on wandering all through a run.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from diffopt_widgets.tasks.task import ParameterGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+LAST = "last"
+"""Name of the layers that start small."""
 
 CONDITION = 64
 """Width of the vector that tells the network the time step and the label."""
@@ -34,16 +39,16 @@ def seeded(make: Callable[[], _Network], generator: torch.Generator) -> _Network
         network = make()
     network.to_empty(device="cpu")
     with torch.no_grad():
-        for module in network.modules():
-            _fill(module, generator)
+        for name, module in network.named_modules():
+            _fill(module, 0.1 if name.rpartition(".")[2] == LAST else 1.0, generator)
     return network
 
 
-def _fill(module: nn.Module, generator: torch.Generator) -> None:
+def _fill(module: nn.Module, gain: float, generator: torch.Generator) -> None:
     if isinstance(module, nn.Embedding):
         module.weight.normal_(generator=generator)
     elif isinstance(module, nn.Linear | nn.Conv2d):
-        bound = 1 / math.sqrt(module.weight[0].numel())
+        bound = gain / math.sqrt(module.weight[0].numel())
         for parameter in module.parameters(recurse=False):
             parameter.uniform_(-bound, bound, generator=generator)
     elif any(True for _ in module.parameters(recurse=False)):
@@ -58,7 +63,7 @@ def waves(x: Tensor, lowest: float, ratio: float, count: int) -> Tensor:
 
 
 class Conditioned(nn.Module):
-    """A network with its two parts: `text_encoder` turns labels into vectors, `unet` finds the noise with them."""
+    """A network with its two parts: `text_encoder` turns labels into vectors, `unet` predicts the noise with them."""
 
     def __init__(self, labels: int, unet: nn.Module) -> None:
         super().__init__()
@@ -68,11 +73,8 @@ class Conditioned(nn.Module):
         self.unet = unet
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """Predict the noise in `x` of shape (n, …) at times `t` in 0…1 of shape (n,) for labels of shape (n,).
-
-        Noise is most of what comes in, so the network has only the difference to learn; it trains better for it.
-        """
-        noise: Tensor = x + self.unet(x, t, self.text_encoder(label))
+        """Predict the noise in `x` of shape (n, …) at times `t` in 0…1 of shape (n,) for labels of shape (n,)."""
+        noise: Tensor = self.unet(x, t, self.text_encoder(label))
         return noise
 
     def groups(self) -> tuple[ParameterGroup, ...]:
@@ -102,16 +104,16 @@ class PointsNet(nn.Module):
         self.inner = nn.Linear(2 + 2 * 2 * 6, width)
         self.modulations = nn.ModuleList(nn.Linear(CONDITION, 2 * width) for _ in range(depth))
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-        self.outer = nn.Linear(width, 2)
+        self.last = nn.Linear(width, 2)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """Tell the noise in `x` from `x`, for label vectors of shape (n, CONDITION)."""
+        """Predict the noise in `x` for label vectors of shape (n, CONDITION)."""
         condition = self.time(t, label)
         h = self.inner(torch.cat([x, waves(x, 0.5, 1.6, 6)], dim=-1))
         for layer, modulation in zip(self.layers, self.modulations, strict=True):
             scale, shift = modulation(condition).chunk(2, dim=-1)
             h = h + layer(functional.silu(h * (1 + scale) + shift))
-        noise: Tensor = self.outer(h)
+        noise: Tensor = self.last(h)
         return noise
 
 
@@ -120,14 +122,14 @@ class _Residual(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.modulation = nn.Linear(CONDITION, 2 * outputs)
-        self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.last = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         h = self.first(functional.silu(functional.group_norm(x, 4)))
         scale, shift = self.modulation(condition)[..., None, None].chunk(2, dim=1)
         h = functional.group_norm(h, 4) * (1 + scale) + shift
-        out: Tensor = self.shortcut(x) + self.second(functional.silu(h))
+        out: Tensor = self.shortcut(x) + self.last(functional.silu(h))
         return out
 
 
@@ -143,10 +145,10 @@ class DigitsNet(nn.Module):
         self.middle = nn.ModuleList(_Residual(2 * width, 2 * width) for _ in range(2))
         self.up = nn.Conv2d(2 * width, width, 3, padding=1)
         self.after = _Residual(2 * width, width)
-        self.outer = nn.Conv2d(width, 1, 3, padding=1)
+        self.last = nn.Conv2d(width, 1, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """Tell the noise in `x` from `x`, for label vectors of shape (n, CONDITION)."""
+        """Predict the noise in `x` for label vectors of shape (n, CONDITION)."""
         condition = self.time(t, label)
         fine = self.before(self.inner(x.unsqueeze(1)), condition)
         h = self.down(fine)
@@ -154,5 +156,5 @@ class DigitsNet(nn.Module):
             h = block(h, condition)
         h = self.up(functional.interpolate(h, scale_factor=2.0))
         h = self.after(torch.cat([h, fine], dim=1), condition)
-        noise: Tensor = self.outer(functional.silu(functional.group_norm(h, 4)))
+        noise: Tensor = self.last(functional.silu(functional.group_norm(h, 4)))
         return noise.squeeze(1)

@@ -76,16 +76,18 @@ test("names are text: what Plotly would take for HTML is escaped", () => {
   assert.equal(escapeHtml("a < b"), "a &lt; b");
 });
 
-test("panels are side by side when wide and stacked when narrow, without overlap", () => {
+test("panels are side by side when wide and stacked when narrow, without overlap or a hole", () => {
   const apart = ([a, b], [c, d]) => b <= c || d <= a;
-  for (const width of [320, 480, 700, 899, 900, 1400]) {
+  const wanted = { 320: 1, 599: 1, 600: 2, 1099: 2, 1100: 3, 1400: 3 };
+  for (const [width, most] of Object.entries(wanted)) {
     for (const count of [1, 2, 3]) {
-      const { wide, domains, height } = arrange(count, width, 300);
-      assert.equal(wide, width >= 900);
-      assert.equal(height, wide ? 300 : 240 * count);
+      const { columns, domains, height } = arrange(count, Number(width), 300);
+      assert.equal(columns, Math.min(count, most));
+      assert.equal(height, (columns > 1 ? 300 : 240) * Math.ceil(count / columns));
       for (const { x, y } of domains) for (const edge of [...x, ...y]) assert.ok(edge >= 0 && edge <= 1);
+      assert.equal(domains.at(-1).x[1], 1);
       for (const [i, a] of domains.entries())
-        for (const b of domains.slice(i + 1)) assert.ok(wide ? apart(a.x, b.x) : apart(a.y, b.y));
+        for (const b of domains.slice(i + 1)) assert.ok(apart(a.x, b.x) || apart(a.y, b.y));
     }
   }
   assert.ok(arrange(2, 480, 300).domains[0].y[0] > arrange(2, 480, 300).domains[1].y[1]);

@@ -258,7 +258,7 @@ class View {
     if (!this.drawable) return; // what makes it drawable again schedules a drawing
     this.drawnAt = performance.now();
     const { gd, feed, width, range, smoothing } = this;
-    const drawn = feed.picture({ range, width: arrange(2, width, 1).panelWidth, smoothing });
+    const drawn = feed.picture({ range, width: arrange(this.panels.length, width, 1).panelWidth, smoothing });
     const colors = getComputedStyle(this.theme);
     const theme = { text: colors.color, back: colors.backgroundColor, line: colors.borderTopColor };
     const layout = feed.layout(drawn, width, theme);

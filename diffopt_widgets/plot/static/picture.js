@@ -161,25 +161,28 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
   };
 }
 
-/** Where the panels lie in a figure `width` pixels wide: side by side when that is wide, else one below the other.
+/** Where the panels lie in a figure `width` pixels wide: up to three side by side, in as many rows as that takes; the last
+ * one spreads over what its row has left.
  * @param {number} count @param {number} width @param {number} panelHeight */
 export function arrange(count, width, panelHeight) {
   const margin = { l: 58, r: 16, t: 30, b: 42 };
-  const wide = width >= 900;
-  const height = Math.round(wide ? panelHeight : 0.8 * panelHeight * Math.max(1, count));
+  const columns = Math.max(1, Math.min(count, width >= 1100 ? 3 : width >= 600 ? 2 : 1));
+  const rows = Math.max(1, Math.ceil(count / columns));
+  const height = Math.round((columns > 1 ? 1 : 0.8) * panelHeight * rows);
   const inner = { x: Math.max(1, width - margin.l - margin.r), y: Math.max(1, height - margin.t - margin.b) };
-  /** @param {number} i @param {number} length @param {number} gap @returns {[number, number]} */
-  const part = (i, length, gap) => {
-    const each = Math.max(0.02, (1 - (count - 1) * (gap / length)) / count);
-    const from = i * (each + gap / length);
+  /** @param {number} i @param {number} parts @param {number} gap as a share @returns {[number, number]} */
+  const part = (i, parts, gap) => {
+    const each = Math.max(0.02, (1 - (parts - 1) * gap) / parts);
+    const from = i * (each + gap);
     return [from, Math.min(1, from + each)];
   };
   const domains = Array.from({ length: count }, (_, i) => {
-    if (wide) return { x: part(i, inner.x, margin.l + margin.r), y: /** @type {[number, number]} */ ([0, 1]) };
-    const [a, b] = part(i, inner.y, margin.t + margin.b);
-    return { x: /** @type {[number, number]} */ ([0, 1]), y: /** @type {[number, number]} */ ([1 - b, 1 - a]) };
+    const x = part(i % columns, columns, (margin.l + margin.r) / inner.x);
+    const [a, b] = part(Math.floor(i / columns), rows, (margin.t + margin.b) / inner.y);
+    if (i === count - 1) x[1] = 1;
+    return { x, y: /** @type {[number, number]} */ ([1 - b, 1 - a]) };
   });
-  return { wide, height, margin, domains, panelWidth: wide ? inner.x / Math.max(1, count) : inner.x };
+  return { columns, height, margin, domains, panelWidth: inner.x / columns };
 }
 
 /** A number as one writes it: four digits, a power of ten where there would be many zeros. @param {number} value */
