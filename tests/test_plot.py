@@ -8,7 +8,7 @@ from typing import Any
 import comm
 import numpy as np
 import pytest
-from comm.base_comm import BaseComm
+from ipykernel.comm import Comm
 from jupyter_client.session import Session
 
 from diffopt_widgets.plot.live import CHUNK_ROWS, LivePlot
@@ -18,10 +18,14 @@ from diffopt_widgets.records import History, StepRecord
 NASTY = '<img src=x onerror="alert(1)"></script><b>&amp;'
 
 
-class KeptComm(BaseComm):
+class KeptComm(Comm):
     """Keeps what it is given, as (type, content, buffers)."""
 
     kept: list[tuple[str, dict[str, Any], list[Any]]]
+    kernel = object()  # ipywidgets 7 sends only where there is a kernel
+
+    def __init__(self, *args, **keys):
+        super().__init__(*args, show_warning=False, **keys)
 
     def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):  # noqa: ARG002
         self.__dict__.setdefault("kept", []).append((msg_type, data or {}, list(buffers or [])))
@@ -104,6 +108,7 @@ def long_history(count: int, groups=("text_encoder", "unet")) -> History:
 @pytest.fixture
 def kept_comms(monkeypatch):
     monkeypatch.setattr(comm, "create_comm", KeptComm)
+    monkeypatch.setattr("ipywidgets.widgets.widget.Comm", KeptComm, raising=False)
 
 
 @pytest.fixture

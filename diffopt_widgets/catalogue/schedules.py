@@ -179,6 +179,7 @@ def schedule_factor(
     """
     spec = SCHEDULES[schedule]
     rising = warmup_steps(warmup, steps)
+    step = min(step, steps)
     if step < rising:
         return step / rising
     falling = max(1, steps - rising)

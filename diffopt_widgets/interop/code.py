@@ -71,6 +71,8 @@ def _schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:
         why = "constant: the learning rate stays as it is" if settings.schedule == "CONSTANT" else "the optimizer's own"
         return [f"scheduler = None  # {why}"], []
     lines = ["", "", "def factor(step):"]
+    if rising >= steps:  # the run ends before its warm-up does
+        lines += [f"    step = min(step, {steps})"]
     if rising:
         lines += [f"    if step < {rising}:  # warm-up", f"        return step / {rising}"]
     if factor is None:
