@@ -41,7 +41,7 @@ def test_a_schedule_at_its_quarters(schedule, cycles, expected):
 def test_every_schedule_stays_between_nothing_and_the_full_rate(schedule, steps, warmup, cycles, low, step):
     factor = schedule_factor(schedule, step, steps, warmup=warmup, cycles=cycles, min_factor=low)
     assert 0.0 <= factor <= 1.0 + 1e-12
-    if SCHEDULES[schedule].uses_min_factor and step >= warmup_steps(warmup, steps):
+    if SCHEDULES[schedule].uses_min_factor and min(step, steps) >= warmup_steps(warmup, steps):
         assert factor >= low - 1e-12
 
 

@@ -2,8 +2,8 @@
 
 Every tensor starts at random, biases too, and no norm has weights of its own: LAMB and LARS scale a tensor's update by
 the tensor's own size, so one that starts at zero would never train. The last layer of a network and of a residual
-branch, which diffusion models usually start at zero, starts at a tenth of torch's default instead; without that,
-Prodigy's estimate of the learning rate goes on wandering all through a run.
+branch, which diffusion models usually start at zero, starts at a tenth of torch's default instead. Without that, and without the norms,
+Prodigy's estimate of the learning rate overshoots or goes on wandering all through a run.
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ class PointsNet(nn.Module):
         h = self.inner(torch.cat([x, waves(x, 0.5, 1.6, 6)], dim=-1))
         for layer, modulation in zip(self.layers, self.modulations, strict=True):
             scale, shift = modulation(condition).chunk(2, dim=-1)
-            h = h + layer(functional.silu(h * (1 + scale) + shift))
-        noise: Tensor = self.last(h)
+            normed = functional.layer_norm(h, h.shape[-1:])
+            h = h + layer(functional.silu(normed * (1 + scale) + shift))
+        noise: Tensor = x + self.last(h)  # most of what comes in is noise: only the difference has to be learned
         return noise
 
 
