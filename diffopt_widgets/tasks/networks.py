@@ -2,8 +2,8 @@
 
 Every tensor starts at random, biases too, and no norm has weights of its own: LAMB and LARS scale a tensor's update by
 the tensor's own size, so one that starts at zero would never train. The last layer of a network and of a residual
-branch, which diffusion models usually start at zero, starts at a tenth of torch's default instead. Without that, and without the norms,
-Prodigy's estimate of the learning rate overshoots or goes on wandering all through a run.
+branch, which diffusion models usually start at zero, starts at a tenth of torch's default instead. Without that, and
+without the norms, Prodigy's estimate of the learning rate overshoots or goes on wandering all through a run.
 """
 
 from __future__ import annotations

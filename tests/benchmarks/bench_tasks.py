@@ -73,7 +73,7 @@ def main() -> None:
     for key in arguments.tasks:
         for name, make in OPTIMIZERS.items():
             one = measure(key, make, arguments.seed, 1, MARKS[-1])
-            two = measure(key, make, arguments.seed, 2, 40)
+            two = measure(key, make, arguments.seed, 2, 10)
             losses = " | ".join(f"{loss:.3f}" for loss in one["losses"])
             d = "" if one["d"] is None else f"{one['d']:.1e}"
             print(
