@@ -21,6 +21,9 @@ import { Row } from "./form_row.js";
 
 const KERNEL_PATIENCE = 1500;
 
+/** Up to this width of the page, in pixels, the sections are closed at first. */
+const NARROW = 860;
+
 let views = 0;
 
 /** The whole form in one place of the page. */
@@ -165,7 +168,7 @@ class View {
       Object.values(panel.controls).map((control) => [control.name, new Row(control, this.outbox, this.prefix)]),
     );
     this.folds = [];
-    this.body.replaceChildren(...panel.sections.map((section, i) => this.drawSection(section, i)));
+    this.body.replaceChildren(...panel.sections.map((section) => this.drawSection(section)));
     this.fit(); // the rows are filled by drawState: a panel never comes without its state
   }
 
@@ -202,24 +205,16 @@ class View {
     say(this.why, this.preset.get(key)?.why ?? "");
   }
 
-  /** @param {Section} section @param {number} index */
-  drawSection(section, index) {
+  /** A section folds. On a page with little room only its title shows at first, so that Run is not far below.
+   * @param {Section} section */
+  drawSection(section) {
     const rows = section.controls.map((name) => /** @type {Row} */ (this.rows.get(name)).node);
-    if (section.fold) {
-      const count = h("span", { class: "dwf-count" });
-      this.folds.push({ section, count });
-      const toggle = (/** @type {any} */ event) => (this.open[section.title] = event.target.open);
-      const summary = h("summary", {}, section.title, " ", count);
-      return h("details", { class: "dwf-section", open: this.open[section.title], toggle }, summary, ...rows);
-    }
-    const id = `${this.prefix}-section${index}`;
-    return h(
-      "section",
-      { class: "dwf-section", "aria-labelledby": id },
-      h("h3", { id }, section.title),
-      section.picture && this.picture,
-      ...rows,
-    );
+    const count = h("span", { class: "dwf-count" });
+    this.folds.push({ section, count });
+    const toggle = (/** @type {any} */ event) => (this.open[section.title] = event.target.open);
+    const open = this.open[section.title] ?? (!section.fold && globalThis.innerWidth > NARROW);
+    const summary = h("summary", {}, section.title, " ", count);
+    return h("details", { class: "dwf-section", open, toggle }, summary, section.picture && this.picture, ...rows);
   }
 
   drawState() {
@@ -255,10 +250,10 @@ class View {
     for (const { section, count } of this.folds) {
       const inside = (/** @type {Row[]} */ rows) =>
         rows.filter((row) => section.controls.includes(row.control.name)).length;
-      const parts = [`${section.controls.length}`];
+      const parts = section.fold ? [`${section.controls.length}`] : [];
       if (inside(changed)) parts.push(`${inside(changed)} changed`);
       if (inside(wrong)) parts.push(`${inside(wrong)} wrong`);
-      say(count, `(${parts.join(", ")})`);
+      say(count, parts.length ? `(${parts.join(", ")})` : "");
     }
   }
 
