@@ -20,6 +20,8 @@ class Comparison:
     look_for: str
     plan: RunPlan
     over: Mapping[str, tuple[Any, ...]]  # Any: values of options, of whatever kind
+    log_rate: bool = True
+    """Whether the applied rates are best seen on a log axis."""
 
     def runs(self, *, seed: int = 0, device: str = "auto") -> list[Run]:
         """The runs, waiting to be carried out, named by what differs."""
@@ -35,9 +37,10 @@ def comparisons() -> tuple[Comparison, ...]:
         Comparison(
             "d_coef",
             "D coefficient under cosine",
-            "Prodigy finds its rate in the first tens of steps, then the cosine takes it down. A smaller d_coef settles "
-            "lower, but not by that very factor: the estimate answers to what it caused.",
+            "Prodigy finds its rate in the first tens of steps, then the cosine takes it down. A smaller d_coef mostly "
+            "settles lower, but not by that very factor: the estimate answers to what it caused.",
             RunPlan(Settings("PRODIGY", lr=1.0, schedule="COSINE"), "digits", 300),
             {"d_coef": (0.5, 1.0, 1.2)},
+            log_rate=False,  # three plateaus within a factor of two
         ),
     )

@@ -179,3 +179,11 @@ def test_a_run_whose_name_begins_like_anothers_keeps_its_own_legend_group(histor
     drawn = figure([Curve("d_coef 1", history), Curve("d_coef 1.2", history)])
     groups = {trace.legendgroup for trace in drawn.data}
     assert len(groups) == 2
+
+
+def test_the_schedules_own_value_has_an_axis_at_the_right_of_the_figure(history):
+    append(history, 3, d=1e-4)
+    for schedule in (True, False):
+        drawn = figure([Curve("a", history, schedule=schedule)])
+        right = [axis for axis in drawn.layout if axis.startswith("yaxis") and drawn.layout[axis].side == "right"]
+        assert bool(right) == schedule

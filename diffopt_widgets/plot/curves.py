@@ -40,6 +40,8 @@ class CurveLine(Line):
     """The run's name, with what tells this line from the run's others."""
     run: int = 0
     """Which of the curves it belongs to, from 0."""
+    schedule: bool = False
+    """Whether it is the schedule's own value."""
     main: bool = True
     """Whether this is the line that stands for the run in a legend."""
 
@@ -106,7 +108,8 @@ def panel_lines(curves: Sequence[Curve], panel: Panel, *, smoothing: float, poin
                         dash,
                         opacity,
                         label,
-                        number,
+                        run=number,
+                        schedule=panel.schedule(column),
                         main=bool(name),
                     )
                 )

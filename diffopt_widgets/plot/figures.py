@@ -41,7 +41,11 @@ def figure(
     titles = [
         html.escape(f"{panel.title} ({panel.unit})" if panel.unit else panel.title, quote=False) for panel in shown
     ]
-    result: Figure = make_subplots(rows=1, cols=max(1, len(shown)), subplot_titles=titles, shared_xaxes="all")
+    # The schedule's own value has an axis at the right: it is a factor near 1 where the rate may be a millionth.
+    right = [any(panel.schedule(c) for c in panel.columns) and any(c.schedule for c in curves) for panel in shown]
+    specs = [[{"secondary_y": second} for second in right]]
+    columns = max(1, len(shown))
+    result: Figure = make_subplots(rows=1, cols=columns, subplot_titles=titles, shared_xaxes="all", specs=specs)
     for column, panel in enumerate(shown, start=1):
         for line in panel_lines(curves, panel, smoothing=smoothing, points=POINTS):
             label = html.escape(line.label, quote=False)
@@ -58,10 +62,13 @@ def figure(
                 hoverinfo="skip" if faint else None,
                 hovertemplate=None if faint else f"%{{y:.4~g}}<extra>{label}</extra>",
             )
-            result.add_trace(trace, row=1, col=column)
+            result.add_trace(trace, row=1, col=column, secondary_y=line.schedule if right[column - 1] else None)
         result.update_yaxes(
             type=panel.scale, exponentformat="e", nticks=5 if panel.scale == "log" else 6, row=1, col=column
         )
+        if right[column - 1]:
+            look = {"type": "linear", "rangemode": "tozero", "showgrid": False, "title_text": "schedule (dashed)"}
+            result.update_yaxes(**look, row=1, col=column, secondary_y=True)
         result.update_xaxes(title_text="step", row=1, col=column)
     result.update_layout(
         height=height,

@@ -88,6 +88,8 @@ class LivePlot(anywidget.AnyWidget):
     """The runs as the page knows them: dicts with key, name, color, visible and more; observe it, do not set it."""
     smoothing = traitlets.Float(0.9, min=0.0, max=0.999).tag(sync=True)
     """Weight of the past in the moving average of the loss, 0 (off) to below 1; the page's slider sets it too."""
+    log_rate = traitlets.Bool(default_value=True).tag(sync=True)
+    """Whether rates and d are drawn on log axes."""
     log_loss = traitlets.Bool(default_value=False).tag(sync=True)
     """Whether smoothed panels are drawn on a log axis."""
     height = traitlets.Int(300, min=120).tag(sync=True)
@@ -195,7 +197,12 @@ class LivePlot(anywidget.AnyWidget):
 
     def shown_panels(self) -> list[Panel]:
         """The panels as they are drawn now, with the scale that the page's switch gave them."""
-        return [replace(p, scale="log" if self.log_loss else "linear") if p.smooth else p for p in self.panels]
+        log = {True: self.log_loss, False: self.log_rate}
+        own = [p.smooth or p.scale == "log" for p in self.panels]
+        return [
+            replace(p, scale="log" if log[p.smooth] else "linear") if switched else p
+            for p, switched in zip(self.panels, own, strict=True)
+        ]
 
     def figure(self) -> Figure:
         """The same picture as an ordinary plotly Figure."""

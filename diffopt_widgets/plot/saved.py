@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -22,7 +23,8 @@ WIDTH, HEIGHT = 460, 300
 
 def picture_svg(plot: LivePlot) -> str:
     """The plot's visible runs as SVG, the panels side by side."""
-    curves, panels = plot.curves(), plot.shown_panels()
+    # Without the schedule's own value: it would need an axis of its own.
+    curves, panels = [replace(curve, schedule=False) for curve in plot.curves()], plot.shown_panels()
     shown = shown_panels(curves, panels) or panels
     charts = []
     for panel in shown:

@@ -96,11 +96,23 @@ test("panels are side by side when wide and stacked when narrow, without overlap
 test("the switch makes smoothed panels logarithmic, and the axes share their steps", () => {
   const drawn = draw([RUN], new Map([[1, filled(50)]]));
   const theme = { text: "#000", back: "#fff", line: "#ccc" };
-  for (const log of [false, true]) {
-    const axes = layout(drawn, { width: 1000, height: 300, log, theme });
-    assert.equal(axes.yaxis.type, log ? "log" : "linear");
-    assert.equal(axes.yaxis2.type, "log");
+  for (const on of [false, true]) {
+    const axes = layout(drawn, { width: 1000, height: 300, logLoss: on, logRate: !on, theme });
+    assert.equal(axes.yaxis.type, on ? "log" : "linear");
+    assert.equal(axes.yaxis2.type, on ? "linear" : "log");
     assert.equal(axes.xaxis2.matches, "x");
+  }
+});
+
+test("the schedule's own value has its axis at the right, only where a run shows it", () => {
+  const theme = { text: "#000", back: "#fff", line: "#ccc" };
+  const view = { width: 1000, height: 300, logLoss: false, logRate: true, theme };
+  for (const schedule of [false, true]) {
+    const drawn = draw([{ ...RUN, schedule }], new Map([[1, filled(50)]]));
+    const axes = layout(drawn, view);
+    assert.equal("yaxis12" in axes, schedule);
+    if (schedule) assert.equal(axes.yaxis12.overlaying, "y2");
+    assert.equal(drawn.data.filter((trace) => trace.yaxis === "y12").length, schedule ? 1 : 0);
   }
 });
 

@@ -92,16 +92,18 @@ class View {
     this.label = make("label", "", ["Smoothing", this.slider, this.amount]);
     this.label.title = "Moving average of the loss: 0 shows the values as they are";
     this.log = make("button", "", ["log loss"]);
+    this.logRate = make("button", "", ["log rate"]);
     this.whole = make("button", "", ["Reset zoom"]);
-    this.log.type = this.whole.type = "button";
+    this.log.type = this.logRate.type = this.whole.type = "button";
     this.whole.style.visibility = "hidden";
     this.label.hidden = this.log.hidden = !this.panels.some((panel) => panel.smooth);
+    this.logRate.hidden = !this.panels.some((panel) => panel.scale === "log");
     this.gd = /** @type {any} */ (make("div", "dw-plot-graph"));
     this.hint = make("div", "dw-plot-hint");
     this.area = make("div", "dw-plot-area", [this.gd, this.hint]);
     // The saved picture of this plot is hidden exactly as long as this element is in the page.
     const style = make("style", "", [`.dw-for-${this.model.get("plot_id")} { display: none !important; }`]);
-    const controls = make("div", "dw-plot-controls", [this.whole, this.label, this.log]);
+    const controls = make("div", "dw-plot-controls", [this.whole, this.label, this.log, this.logRate]);
     this.root = make("div", "dw-plot", [
       style,
       this.theme,
@@ -130,6 +132,7 @@ class View {
     });
     this.slider.addEventListener("change", () => this.save("smoothing", Number(this.slider.value)));
     this.log.addEventListener("click", () => this.save("log_loss", !this.model.get("log_loss")));
+    this.logRate.addEventListener("click", () => this.save("log_rate", !this.model.get("log_rate")));
     this.whole.addEventListener("click", () => this.resetZoom());
     this.theme.addEventListener("transitionend", () => this.schedule());
     // A drawing amid a drag would end it.
@@ -147,7 +150,7 @@ class View {
       this.showControls();
       this.schedule();
     };
-    const names = "change:smoothing change:log_loss change:height change:hint";
+    const names = "change:smoothing change:log_loss change:log_rate change:height change:hint";
     this.model.on(names, changed);
     const rows = () => {
       this.showLegend();
@@ -198,6 +201,7 @@ class View {
     this.slider.value = String(this.smoothing);
     this.amount.value = this.smoothing.toFixed(2);
     this.log.setAttribute("aria-pressed", String(this.model.get("log_loss")));
+    this.logRate.setAttribute("aria-pressed", String(this.model.get("log_rate")));
   }
 
   showLegend() {

@@ -51,8 +51,14 @@ function frame(axis) {
   return { type: "scatter", mode: "lines", ...axesOf(axis), ...nothing };
 }
 
-/** @param {number} axis */
-const axesOf = (axis) => ({ xaxis: axis ? `x${axis + 1}` : "x", yaxis: axis ? `y${axis + 1}` : "y" });
+/** The schedule's own value has an axis of its own, at the right: it is a factor near 1 where the rate may be a millionth.
+ * @param {number} axis @param {boolean} [right] */
+const axesOf = (axis, right = false) => ({
+  xaxis: axis ? `x${axis + 1}` : "x",
+  yaxis: right ? `y${RIGHT + axis}` : axis ? `y${axis + 1}` : "y",
+});
+/** Number of the first panel's axis at the right. */
+const RIGHT = 11;
 
 /** @param {Wanted} wanted @param {RunStore} store @param {[number, number] | null} range @param {number} buckets
  * @param {number} smoothing @returns {Trace[]} */
@@ -70,7 +76,7 @@ function traces({ panel, axis, run, curve, name, group, i }, store, range, bucke
       mode: hi - lo < 2 ? "markers" : "lines",
       x: Float64Array.from(rows, (row) => store.steps[row]),
       y: Float32Array.from(rows, (row) => column.values[row]),
-      ...axesOf(axis),
+      ...axesOf(axis, curve.schedule),
       name: escapeHtml(label),
       legendgroup: run.id,
       showlegend: false,
@@ -90,10 +96,11 @@ function traces({ panel, axis, run, curve, name, group, i }, store, range, bucke
 }
 
 /** Plotly's layout of a picture. @param {Picture} picture
- * @param {{width: number, height: number, log: boolean, theme: Theme}} view height of one row of panels; whether smoothed
- * panels are logarithmic */
-export function layout({ shown, points }, { width, height: panelHeight, log, theme }) {
-  const { height, margin, domains } = arrange(shown.length, width, panelHeight);
+ * @param {{width: number, height: number, logLoss: boolean, logRate: boolean, theme: Theme}} view height of one row of
+ * panels; whether smoothed panels are logarithmic, and those that are so by their nature */
+export function layout({ shown, data, points }, { width, height: panelHeight, logLoss, logRate, theme }) {
+  const seconds = shown.map((_, i) => data.some((trace) => trace.yaxis === axesOf(i, true).yaxis));
+  const { height, margin, domains } = arrange(shown.length, width, panelHeight, seconds.includes(true));
   const font = { color: theme.text, size: 11, family: "system-ui, sans-serif" };
   const common = {
     gridcolor: theme.line.replace(/^rgb\((.*)\)$/, "rgba($1, 0.6)"),
@@ -106,7 +113,7 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
   const axes = {};
   for (const [i, panel] of shown.entries()) {
     const n = i ? String(i + 1) : "";
-    const type = (panel.smooth ? log : panel.scale === "log") ? "log" : "linear";
+    const type = (panel.smooth ? logLoss : panel.scale === "log" && logRate) ? "log" : "linear";
     axes[`xaxis${n}`] = {
       ...common,
       domain: domains[i].x,
@@ -130,6 +137,17 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
       minorloglabels: "complete",
       nticks: type === "log" ? 5 : 6,
       uirevision: type,
+    };
+    if (!seconds[i]) continue;
+    axes[`yaxis${RIGHT + i}`] = {
+      ...common,
+      overlaying: `y${n}`,
+      anchor: `x${n}`,
+      side: "right",
+      rangemode: "tozero",
+      showgrid: false,
+      nticks: 5,
+      title: { text: "schedule (dashed)", standoff: 4, font },
     };
   }
   return {
@@ -163,9 +181,10 @@ export function layout({ shown, points }, { width, height: panelHeight, log, the
 
 /** Where the panels lie in a figure `width` pixels wide: up to three side by side, in as many rows as that takes; the last
  * one spreads over what its row has left.
- * @param {number} count @param {number} width @param {number} panelHeight */
-export function arrange(count, width, panelHeight) {
-  const margin = { l: 58, r: 16, t: 30, b: 42 };
+ * @param {number} count @param {number} width @param {number} panelHeight @param {boolean} [right] whether there are axes
+ * at the right */
+export function arrange(count, width, panelHeight, right = false) {
+  const margin = { l: 58, r: right ? 54 : 16, t: 30, b: 42 };
   const columns = Math.max(1, Math.min(count, width >= 1100 ? 3 : width >= 600 ? 2 : 1));
   const rows = Math.max(1, Math.ceil(count / columns));
   const height = Math.round((columns > 1 ? 1 : 0.8) * panelHeight * rows);
