@@ -67,7 +67,13 @@ def figure(
             type=panel.scale, exponentformat="e", nticks=5 if panel.scale == "log" else 6, row=1, col=column
         )
         if right[column - 1]:
-            look = {"type": "linear", "rangemode": "tozero", "showgrid": False, "title_text": "schedule (dashed)"}
+            look = {
+                "type": "linear",
+                "rangemode": "tozero",
+                "tickmode": "auto",
+                "showgrid": False,
+                "title_text": "schedule (dashed)",
+            }
             result.update_yaxes(**look, row=1, col=column, secondary_y=True)
         result.update_xaxes(title_text="step", row=1, col=column)
     result.update_layout(

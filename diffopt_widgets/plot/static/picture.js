@@ -137,6 +137,7 @@ export function layout({ shown, data, points }, { width, height: panelHeight, lo
       minorloglabels: "complete",
       nticks: type === "log" ? 5 : 6,
       uirevision: type,
+      rangemode: seconds[i] ? "tozero" : "normal",
     };
     if (!seconds[i]) continue;
     axes[`yaxis${RIGHT + i}`] = {
@@ -146,6 +147,7 @@ export function layout({ shown, data, points }, { width, height: panelHeight, lo
       side: "right",
       rangemode: "tozero",
       showgrid: false,
+      tickmode: "auto", // its own ticks, not those of the axis at the left
       nticks: 5,
       title: { text: "schedule (dashed)", standoff: 4, font },
     };
