@@ -177,3 +177,14 @@ def test_nothing_is_wider_than_the_form(notebook, width):
            }).map(node => node.className || node.tagName)"""
     )
     assert inside == []
+
+
+@pytest.mark.parametrize("order", [("panel", "state"), ("state", "panel")])
+def test_panel_and_state_may_come_in_either_order(opened, order):
+    """ipywidgets sends what changed together as a set, whose order differs from kernel to kernel."""
+    parts = ", ".join(f"{name!r}: other.{name}" for name in order)
+    update = f"{{'method': 'update', 'state': {{{parts}}}, 'buffer_paths': []}}"
+    opened.eval_python(f"[form.comm.send({update}) for other in [type(form)('ADAGRAD')]] and 1")
+    expect(row(opened, "initial_accumulator_value")).to_be_attached()
+    expect(entry(opened, "lr")).to_have_value("0.01")
+    expect(entry(opened, "min_8bit_size")).to_have_value("4096")

@@ -43,6 +43,8 @@ class View {
     this.patience = undefined;
     this.waits = false;
     this.loaded = ""; // the preset that was asked for last; of two that are alike it is the one meant
+    /** The state that the rows show. @type {State | undefined} */
+    this.shown = undefined;
     /** @type {Map<string, Row>} */
     this.rows = new Map();
     /** @type {{section: Section, count: HTMLElement}[]} */
@@ -60,7 +62,7 @@ class View {
     this.listeners = [
       ["change:menu", () => this.drawMenu()],
       ["change:panel", () => this.drawPanel()],
-      ["change:state", () => this.drawState()],
+      ["change:state", () => this.shown === model.get("state") || this.drawState()],
       ["change:preview", () => this.drawPicture()],
       ["change:notice", () => this.drawNotice()],
       ["change:code", () => this.drawCode()],
@@ -169,7 +171,8 @@ class View {
     );
     this.folds = [];
     this.body.replaceChildren(...panel.sections.map((section) => this.drawSection(section)));
-    this.fit(); // the rows are filled by drawState: a panel never comes without its state
+    this.drawState(); // panel and state come together, in either order
+    this.fit();
   }
 
   /** @param {Panel} panel */
@@ -220,6 +223,7 @@ class View {
   drawState() {
     /** @type {State} */
     const state = this.model.get("state");
+    this.shown = state;
     if (state.seen[0] === this.page && state.seen[1] !== undefined) this.outbox.seen(state.seen[1]);
     if (!this.outbox.waiting) {
       clearTimeout(this.patience);
