@@ -76,3 +76,12 @@ def test_infinity_and_nothing_are_python():
 def test_export_names_what_it_can_write():
     with pytest.raises(ValueError, match="python"):
         dw.export(dw.Settings("PRODIGY"), to="fortran")
+
+
+def test_export_writes_for_the_run_that_it_is_told_of():
+    settings = dw.Settings("ADAMW", lr=0.001, schedule="COSINE", warmup=0.1, lr_scaler="BOTH")
+    code = dw.export(settings, steps=1000, batch_size=16, accumulation=4)
+    assert code == to_python(settings, steps=1000, batch_size=16, accumulation=4)
+    assert "lr=0.008," in code  # sqrt(16 * 4) = 8
+    assert "if step < 100:" in code
+    assert "(step - 100) / 900)" in code

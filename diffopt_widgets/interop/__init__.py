@@ -8,12 +8,17 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
 
 
-def export(settings: Settings, to: str = "python") -> str:
+def export(
+    settings: Settings, to: str = "python", *, steps: int = 300, batch_size: int = 1, accumulation: int = 1
+) -> str:
     """Write settings for another program.
 
     Args:
         settings: what to write.
         to: `"python"`, plain torch code.
+        steps: optimizer steps of the run there, which the schedule is spread over. Warm-up up to 1 is a fraction of them.
+        batch_size: examples per batch there. It changes the learning rate where the learning-rate scaler counts it.
+        accumulation: batches per optimizer step there; likewise.
 
     Raises:
         ValueError: there is no such form.
@@ -23,4 +28,4 @@ def export(settings: Settings, to: str = "python") -> str:
     writers = {"python": to_python}
     if to not in writers:
         raise ValueError(f"cannot export to {to!r}; there is {', '.join(writers)}")
-    return writers[to](settings)
+    return writers[to](settings, steps=steps, batch_size=batch_size, accumulation=accumulation)
