@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,9 +101,12 @@ def _doctor(_: argparse.Namespace) -> int:
     console = Console()
     console.print(findings_table("Installed", doctor.packages()))
     console.print(findings_table("Devices", doctor.devices()))
-    found = list(doctor.optimizers())
-    console.print(findings_table("Optimizers on the CPU", found))
-    return 0 if all(finding.works for finding in found) else 1
+    well = True
+    for device in ("cpu", *doctor.accelerators()):
+        found = list(doctor.optimizers(device))
+        console.print(findings_table(f"Optimizers on the {doctor.device_words(device)}", found))
+        well = well and all(finding.works for finding in found)
+    return 0 if well else 1
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -125,14 +129,24 @@ def _run(given: argparse.Namespace) -> int:
     )
     Console().print(runs_table(runs))
     given.out.mkdir(parents=True, exist_ok=True)
-    stem = given.out / f"{base.settings.optimizer.lower()}-{base.task}"
-    write_html(compare(runs), stem.with_suffix(".html"))
-    _write_csv(runs, stem.with_suffix(".csv"))
-    print(f"wrote {stem.with_suffix('.html')} and {stem.with_suffix('.csv')}")
+    page, table = _free_paths(given.out, f"{base.settings.optimizer.lower()}-{base.task}")
+    write_html(compare(runs), page)
+    _write_csv(runs, table)
+    print(f"wrote {page} and {table}")
     for run in runs:
         if run.status == "failed":
             print(f"diffopt: {run.name}: {run.message}", file=sys.stderr)
     return 1 if any(run.status == "failed" for run in runs) else 0
+
+
+def _free_paths(folder: Path, stem: str) -> tuple[Path, Path]:
+    """Where the figure and the table go: under one name, numbered when former runs have it."""
+    for number in itertools.count(1):
+        name = stem if number == 1 else f"{stem}-{number}"
+        page, table = folder / f"{name}.html", folder / f"{name}.csv"
+        if not page.exists() and not table.exists():
+            break
+    return page, table
 
 
 def _plan(given: argparse.Namespace) -> tuple[RunPlan, dict[str, list[Value]]]:
@@ -149,9 +163,9 @@ def _plan(given: argparse.Namespace) -> tuple[RunPlan, dict[str, list[Value]]]:
         texts[name.strip()] = text
     values = {name: _parse(known, name, text) for name, text in texts.items() if text is not None}
     over = {name: found for name, found in values.items() if len(found) > 1}
-    single = {name: found[0] for name, found in values.items() if len(found) == 1}
-    plan = {name: single.pop(name) for name in PLAN_OPTIONS if name in single}
-    return RunPlan(start.replace(**single), given.task, **plan), over  # type: ignore[arg-type]  # RunPlan checks them
+    first = {name: found[0] for name, found in values.items()}  # the first combination: one that is trained anyway
+    plan = {name: first.pop(name) for name in PLAN_OPTIONS if name in first}
+    return RunPlan(start.replace(**first), given.task, **plan), over  # type: ignore[arg-type]  # RunPlan checks them
 
 
 def _parse(known: dict[str, Option], name: str, text: str) -> list[Value]:

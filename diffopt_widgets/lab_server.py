@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +18,7 @@ def open_lab(folder: Path | None = None, *, port: int | None = None, browser: bo
     server listens on the loopback interface only and asks for the token that it prints.
 
     Raises:
-        FileNotFoundError: JupyterLab is not installed, or the folder does not exist.
+        FileNotFoundError: JupyterLab is not installed, the folder does not exist, or there is no quickstart to copy.
     """
     if find_spec("jupyterlab") is None:
         raise FileNotFoundError("JupyterLab is not installed. To mend it: pip install 'diffopt-widgets[lab]'")
@@ -40,7 +39,13 @@ def _quickstart(root: Path) -> Path:
     for candidate in (root / "notebooks" / QUICKSTART, root / QUICKSTART):
         if candidate.exists():
             return candidate
-    source = resources.files("diffopt_widgets") / "notebooks" / QUICKSTART
-    with resources.as_file(source) as path:
-        shutil.copy(path, root / QUICKSTART)
-    return root / QUICKSTART
+    package = Path(__file__).parent
+    # A wheel has it inside the package; a clone that is installed editable has it beside.
+    for source in (package / "notebooks" / QUICKSTART, package.parent / "notebooks" / QUICKSTART):
+        if source.is_file():
+            shutil.copyfile(source, root / QUICKSTART)
+            return root / QUICKSTART
+    raise FileNotFoundError(
+        f"the package has no {QUICKSTART} to copy. To mend it: reinstall diffopt-widgets, or put a notebook of that "
+        f"name into {root}"
+    )

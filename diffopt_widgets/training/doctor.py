@@ -53,7 +53,10 @@ def devices() -> Iterator[Finding]:
 
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
-        yield Finding(f"cuda:{index}", True, f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB")
+        words = f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB"
+        words += f", compute capability {properties.major}.{properties.minor}"
+        words += f", CUDA {torch.version.cuda}" if torch.version.cuda else ""  # none in a build for AMD's ROCm
+        yield Finding(f"cuda:{index}", True, words)
     if torch.backends.mps.is_available():
         yield Finding("mps", True, "Apple GPU; bitsandbytes' 8-bit optimizers may not run on it")
     if not torch.cuda.is_available():
@@ -62,6 +65,19 @@ def devices() -> Iterator[Finding]:
         mend = "check nvidia-smi and the driver" if built else "on a machine with a GPU, install torch's CUDA build"
         yield Finding("cuda", False, why, mend)
     yield Finding("cpu", True, f"{torch.get_num_threads()} threads; every optimizer of the bench runs here too")
+
+
+def accelerators() -> tuple[str, ...]:
+    """The devices beside the CPU that a run can be trained on: `"cuda"` (torch's current GPU) and `"mps"`."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return tuple(name for name, found in there.items() if found)
+
+
+def device_words(device: str) -> str:
+    """A device as the report names it: "CPU", "GPU (cuda)"."""
+    return "CPU" if device == "cpu" else f"GPU ({device})"
 
 
 def optimizers(device: str = "cpu") -> Iterator[Finding]:
@@ -77,21 +93,24 @@ def try_optimizer(key: str, device: str = "cpu") -> Finding:
     from diffopt_widgets.training.factory import MissingBackend, build_optimizer
 
     entry = spec(key)
-    weight = torch.nn.Parameter(torch.linspace(-1, 1, 64 * 128, device=device).reshape(64, 128))
-    before = weight.detach().clone()
+    mend = f"pip install --upgrade {entry.package}"
     try:
+        weight = torch.nn.Parameter(torch.linspace(-1, 1, 64 * 128, device=device).reshape(64, 128))
+        before = weight.detach().clone()
         optimizer = build_optimizer(Settings(key), [weight])
         for _ in range(2):
             (weight**2).sum().backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
             optimizer.step()
             optimizer.zero_grad()
+        moved = not torch.equal(before, weight.detach())
     except MissingBackend as error:
-        return Finding(key, False, str(error), f"pip install --upgrade {entry.package}")
+        return Finding(key, False, str(error), mend)
     except SettingsError as error:
         return Finding(key, False, str(error), "report it: the defaults should build")
     except Exception as error:  # noqa: BLE001  # the report must go on whatever a back end raises
-        return Finding(key, False, f"{type(error).__name__}: {error}", f"pip install --upgrade {entry.package}")
-    if torch.equal(before, weight.detach()):
+        mend += "" if device == "cpu" else ", or train it with device cpu"
+        return Finding(key, False, f"{type(error).__name__}: {error}", mend)
+    if not moved:
         return Finding(key, False, "two steps moved nothing", "try a larger learning rate")
     version = metadata.version(entry.package)
     return Finding(key, True, f"{entry.package} {version}, {entry.state_bits}-bit state")
