@@ -16,7 +16,10 @@ _LR = Use(o.LR, 1.0, "lr", advice=shared.ESTIMATED_LR_ADVICE)
 _D0 = Use(o.D0, 1e-6, "d0")
 _GROWTH_RATE = Use(o.GROWTH_RATE, float("inf"), "growth_rate")
 _LOG_EVERY = Use(
-    o.LOG_EVERY, 0, "log_every", note="It goes to Python's logging at level INFO, which is silent unless set up."
+    o.LOG_EVERY,
+    0,
+    "log_every",
+    note="In copied code it goes to Python's logging at level INFO, which is silent unless set up.",
 )
 _EPS = Use(o.EPS, 1e-8, "eps", note="0 raises.", domain=shared.POSITIVE)
 _WITH_DECAY = When("weight_decay", ">", 0)
@@ -93,7 +96,7 @@ ADAN = OptimizerSpec(
         Use(o.NO_PROX, False, "no_prox", enabled_if=_WITH_DECAY),
         _D0,
         _GROWTH_RATE,
-        Use(o.LOG_EVERY, 0, "log_every", note="It is printed."),
+        Use(o.LOG_EVERY, 0, "log_every", note="In copied code it is printed."),
     ),
     presets=(
         shared.LIBRARY,

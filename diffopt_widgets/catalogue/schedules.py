@@ -85,8 +85,9 @@ _SCHEDULES = (
     ScheduleSpec(
         "ADAFACTOR",
         "Adafactor (relative step)",
-        "Leaves the rate to Adafactor itself: with relative_step it sets a rate that falls with the square root of the "
-        "step. It does nothing for any other optimizer.",
+        "Leaves the rate to Adafactor itself: with relative_step it is the smaller of 0.01 and one over the square root of "
+        "the step, so it stays at 0.01 for the first 10,000 steps and falls only then. With warmup_init it first climbs by "
+        "1e-6 per step. It does nothing for any other optimizer.",
         r"f(p) = 1",
         _constant,
         uses_min_factor=False,

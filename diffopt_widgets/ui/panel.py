@@ -158,9 +158,10 @@ def _choices(option: Option) -> list[Json]:
 
 def _slider(use: Use) -> Json | None:
     option = use.option
-    if option.soft is None or option.kind not in {"int", "float"} or use.standing is Standing.UNAVAILABLE:
+    soft = use.soft or option.soft
+    if soft is None or option.kind not in {"int", "float"} or use.standing is Standing.UNAVAILABLE:
         return None
-    low, high = (float(end) for end in option.soft)
+    low, high = (float(end) for end in soft)
     return {"low": low, "high": high, "log": option.log and low > 0, "integer": option.kind == "int"}
 
 

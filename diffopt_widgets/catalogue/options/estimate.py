@@ -80,8 +80,9 @@ LOG_EVERY = Option(
     "log_every",
     "Log every",
     "int",
-    "Writes the estimate to the log every so many steps; 0 writes nothing. Smaller numbers write more lines. The plots here "
-    "show the same at each step, so it can stay 0.",
+    "Writes the estimate every so many steps; 0 writes nothing. Smaller numbers write more lines. The lines are collected "
+    "with the run: in run.output, and on the bench under the run bar (Output of the back end). The plots show the same at "
+    "each step, so it can stay 0.",
     domain=Interval(0),
     soft=(0, 100),
     unit="steps",
@@ -135,8 +136,9 @@ RELATIVE_STEP = Option(
     "relative_step",
     "Relative step",
     "bool",
-    "Lets the optimizer set its own rate: 0.01 at first, then falling as one over the square root of the step. On ignores "
-    "the learning rate and the schedule. Off uses both, as other optimizers do.",
+    "Lets the optimizer set its own rate: 0.01 for the first 10,000 steps, then falling as one over the square root of the "
+    "step; with warm-up initialisation it climbs to that by 1e-6 per step. On ignores the learning rate and the schedule. "
+    "Off uses both, as other optimizers do.",
 )
 WARMUP_INIT = Option(
     "warmup_init",
