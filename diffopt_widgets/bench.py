@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import ipywidgets as widgets
 from IPython.display import display
@@ -29,12 +31,16 @@ from diffopt_widgets.ui.samples import SamplesView
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+P = ParamSpec("P")
+
+_log = logging.getLogger(__name__)
+
 
 def lab(settings: Settings | None = None, *, task: str = "digits", steps: int | None = None) -> Bench:
     """Open the bench: choose an optimizer, train, watch loss and applied learning rate.
 
     Args:
-        settings: what the form shows at first; ADAMW with its recommended values when not given.
+        settings: what the form shows at first; PRODIGY with its library defaults when not given.
         task: what to train on at first, one of `list_tasks()`.
         steps: length of a run at first; the task's own when not given.
     """
@@ -54,7 +60,12 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_stop=self._guarded(self._stop),
         )
         self.plot = LivePlot()
-        self.table = RunsTable(on_rename=self._rename, on_visible=self._set_visible, on_remove=self._remove)
+        self.applied = widgets.HTML()
+        self.table = RunsTable(
+            on_rename=self._guarded(self._rename),
+            on_visible=self._guarded(self._set_visible),
+            on_remove=self._guarded(self._remove),
+        )
         self.samples = SamplesView()
         self.runs: list[Run] = []
         """The runs so far, in the order in which they were started."""
@@ -62,10 +73,12 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._colors: dict[str, str] = {}
         self._saved = SavedPicture()
         self._session: Session | None = None
+        # The loop of the cell that opens the bench: a button's callback may run in another thread.
+        self._loop = _running_loop()
         style = (resources.files("diffopt_widgets.ui") / "static" / "bench.css").read_text(encoding="utf-8")
         left = widgets.VBox([self.form])
         left.add_class("dw-left")
-        right = widgets.VBox([self.bar, self._comparisons(), self.plot, self.table, self.samples])
+        right = widgets.VBox([self.bar, self._comparisons(), self.plot, self.applied, self.table, self.samples])
         right.add_class("dw-right")
         columns = widgets.Box([left, right])
         columns.add_class("dw-columns")
@@ -84,7 +97,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             RuntimeError: there is no running event loop, as in a plain script.
         """
         if self._session is None:
-            self._session = Session(self._changed)
+            self._session = Session(self._changed, self._loop)
+        self.bar.forget_failure()
         for run in runs:
             self._add(run)
         self._session.start(runs)
@@ -156,7 +170,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _set_name(self, run: Run, name: str) -> None:
         run.name = name
         self.table.rows[run.key].name.value = name
-        if run.history.groups:
+        if self.plot.has_run(run.key):
             self.plot.rename_run(run.key, name)
 
     def _changed(self, run: Run) -> None:
@@ -164,16 +178,30 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if run not in self.runs:
             return
         if run.history.groups and not self.plot.has_run(run.key):
-            estimates = run.settings.spec.estimates_rate
-            self.plot.add_run(run.key, run.name, run.history, color=self._colors[run.key], schedule=estimates)
+            self.plot.add_run(
+                run.key,
+                run.name,
+                run.history,
+                color=self._colors[run.key],
+                schedule=run.settings.spec.estimates_rate,
+                visible=self.table.rows[run.key].shown.value,
+            )
+            self._say_what_is_applied()
         if session := self._session:
             self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
         self.table.show(run)
-        if run.ended and self.plot.has_run(run.key):
+        over = run.ended and (self._session is None or self._session.current is not run)
+        if over and self.plot.has_run(run.key):
             self.plot.end_run(run.key)
             self._show_ended()
         else:
             self.plot.refresh()
+
+    def _say_what_is_applied(self) -> None:
+        """What the second plot shows, for each optimizer among the runs."""
+        specs = {run.settings.optimizer: run.settings.spec for run in self.runs}
+        words = " · ".join(f"{spec.title}: {spec.rate_words}" for spec in specs.values())
+        self.applied.value = paragraph(f"Applied learning rate. {words}.", "dw-about")
 
     def _show_ended(self) -> None:
         self.samples.show(self.runs, [self._colors[run.key] for run in self.runs])
@@ -222,13 +250,21 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         box.add_class("dw-comparisons")
         return box
 
-    def _guarded(self, action: Callable[[], None]) -> Callable[[], None]:
+    def _guarded(self, action: Callable[P, None]) -> Callable[P, None]:
         """An action whose errors are shown in the run bar: an exception in a callback would be seen by nobody."""
 
-        def act() -> None:
+        def act(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
-                action()
-            except (ValueProblem, RuntimeError, ValueError, OSError) as error:
-                self.bar.say(str(error), error=True)
+                action(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001  # nobody else would see it
+                _log.exception("a callback failed")
+                self.bar.say(str(error) or type(error).__name__, error=True)
 
         return act
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

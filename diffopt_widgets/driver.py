@@ -17,6 +17,7 @@ from diffopt_widgets.runs import Run
 from diffopt_widgets.tasks import get_task
 
 if TYPE_CHECKING:
+    from diffopt_widgets.catalogue.values import Value
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.training.loop import Training
 
@@ -32,7 +33,6 @@ def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -
     """
     pending: list[StepRecord] = []
     training: Training | None = None
-    failure: Exception | None = None
     run.status = "running"
     try:
         with _captured(run):
@@ -47,18 +47,19 @@ def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -
                 break
             pending.append(record)
             if time.perf_counter() - published >= PUBLISH_SECONDS:
-                _publish(run, pending, on_publish)
+                _publish(run, training, pending, on_publish)
                 published = time.perf_counter()
             yield
-        _publish(run, pending, on_publish)
+        _publish(run, training, pending, on_publish)
         run.status = "done"
     except (GeneratorExit, KeyboardInterrupt):
         run.status = "stopped"
         raise
     except Exception as error:  # noqa: BLE001  # whatever a back end raises is shown in the run bar
-        run.status, run.trace, failure = "failed", traceback.format_exc(), error
+        _keep(run, pending)
+        _fail(run, error)
     finally:
-        _finish(run, training, pending, failure)
+        _finish(run, training, pending)
         on_publish(run)
 
 
@@ -77,10 +78,12 @@ def _prepare(run: Run) -> Training:
     return training
 
 
-def _publish(run: Run, pending: list[StepRecord], on_publish: Callable[[Run], None]) -> None:
+def _publish(run: Run, training: Training, pending: list[StepRecord], on_publish: Callable[[Run], None]) -> None:
     from diffopt_widgets.training.loop import fetch
 
+    began = time.perf_counter()
     records = fetch(pending)
+    training.seconds += time.perf_counter() - began  # the device worked meanwhile: it is training time too
     pending.clear()
     run.history.extend(records)
     on_publish(run)
@@ -89,19 +92,30 @@ def _publish(run: Run, pending: list[StepRecord], on_publish: Callable[[Run], No
             raise Diverged(record.step)
 
 
-def _finish(run: Run, training: Training | None, pending: list[StepRecord], failure: Exception | None) -> None:
-    """Keep what was recorded, and say in words how the run ended."""
+def _keep(run: Run, pending: list[StepRecord]) -> None:
     from diffopt_widgets.training.loop import fetch
 
     with contextlib.suppress(Exception):  # a device that has failed cannot be read any more
         run.history.extend(fetch(pending))
-    if failure is not None:
-        run.message = _explain(run, failure)
+    pending.clear()
+
+
+def _fail(run: Run, error: Exception) -> None:
+    run.status, run.trace, run.message = "failed", traceback.format_exc(), _explain(run, error)
+
+
+def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> None:
+    """Keep what was recorded, evaluate, and say in words how the run ended."""
+    _keep(run, pending)
+    if run.status == "failed":
         return
-    if training is not None:
-        run.eval_after = training.evaluate()
-        run.samples_after = training.problem.samples()
-    run.message = _summary(run)
+    try:
+        if training is not None:
+            run.eval_after = training.evaluate()
+            run.samples_after = training.problem.samples()
+        run.message = _summary(run)
+    except Exception as error:  # noqa: BLE001  # as above; an evaluation needs memory of its own
+        _fail(run, error)
 
 
 def _summary(run: Run) -> str:
@@ -118,12 +132,26 @@ def _summary(run: Run) -> str:
 
 def _explain(run: Run, error: Exception) -> str:
     if isinstance(error, Diverged):
-        return (
-            f"The loss stopped being a finite number at step {error.args[0]}. "
-            f"The rate is probably too high: try a tenth of it (learning rate {run.settings.lr / 10:.2g})."
-        )
+        return f"The loss stopped being a finite number at step {error.args[0]}. {_gentler(run.settings)}"
     text = " ".join(str(error).split()) or "no message"
     return f"{type(error).__name__} after {len(run.history)} steps: {text}"
+
+
+def _gentler(settings: Settings) -> str:
+    """What to change so that the same run would not diverge, by the kind of optimizer."""
+    options = settings.options
+    if options.get("relative_step"):
+        return "Adafactor set its own rate too high: turn relative_step off and give a learning rate, such as 1e-3."
+    if "d_coef" in options:
+        return f"The estimated rate is too high: try half of d_coef ({_half(options['d_coef'])}), or a growth_rate of 1.02."
+    if settings.spec.estimates_rate:
+        growth = ", or a growth_rate of 1.02" if "growth_rate" in options else ""
+        return f"The estimated rate is too high: try a third of the learning rate ({settings.lr / 3:.2g}){growth}."
+    return f"The rate is probably too high: try a tenth of it (learning rate {settings.lr / 10:.2g})."
+
+
+def _half(value: Value) -> str:
+    return f"{float(value) / 2:.2g}" if isinstance(value, int | float) else "0.5"
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -21,15 +22,17 @@ class Session:
     """Runs in turn: `start`, `pause`, `resume`, `stop` only set flags, so any callback or thread may call them.
 
     Args:
-        on_change: called on the event loop with a run when it has new records or another status.
+        on_change: called on the event loop with a run when it has new records or another status; when a run has ended,
+            once more as soon as it is no longer `current`.
+        loop: the event loop to train on; the running one when not given.
 
     Raises:
         RuntimeError: there is no running event loop (a plain script: use `train()` there).
     """
 
-    def __init__(self, on_change: Callable[[Run], None]) -> None:
+    def __init__(self, on_change: Callable[[Run], None], loop: asyncio.AbstractEventLoop | None = None) -> None:
         try:
-            self._loop = asyncio.get_running_loop()
+            self._loop = loop or asyncio.get_running_loop()
         except RuntimeError:
             raise RuntimeError(
                 "there is no running event loop here, as in a notebook; use train() or sweep()"
@@ -38,7 +41,7 @@ class Session:
         self._waiting: deque[Run] = deque()
         self._task: asyncio.Task[None] | None = None
         self._paused = False
-        self._stopping = False
+        self._to_stop: Run | None = None
         self.current: Run | None = None
         """The run in progress."""
 
@@ -63,17 +66,21 @@ class Session:
         self._loop.call_soon_threadsafe(self._begin)
 
     def pause(self) -> None:
-        """Let the run in progress wait after its current step."""
-        self._paused = True
+        """Let the run in progress wait after its current step; does nothing when there is none."""
+        self._paused = self.busy
 
     def resume(self) -> None:
         """Let a paused run go on."""
         self._paused = False
 
     def stop(self) -> None:
-        """End the run in progress after its current step, and drop those that wait."""
-        self._stopping = True
+        """End the run in progress after its current step, and drop those that wait now; later ones are not meant."""
+        self._to_stop = self.current
         self._paused = False
+        while self._waiting:
+            run = self._waiting.popleft()
+            run.status, run.message = "stopped", "Not started: stopped before its turn"
+            self._loop.call_soon_threadsafe(self._tell, run)
 
     async def wait(self) -> None:
         """Return when nothing is in progress or waiting any more."""
@@ -85,19 +92,19 @@ class Session:
             self._task = self._loop.create_task(self._work())
 
     async def _work(self) -> None:
-        self._stopping = False
         while self._waiting:
             run = self.current = self._waiting.popleft()
             try:
                 await self._carry_out(run)
             except KeyboardInterrupt:  # "Interrupt kernel" means Stop; it must not end the event loop
-                self._stopping = True
+                self.stop()
+            except Exception:  # noqa: BLE001  # the runs that wait must have their turn
+                _log.exception("%s failed", run.name)
+                run.status, run.message, run.trace = "failed", "The bench itself failed", traceback.format_exc()
             finally:
                 self.current = None
                 self._tell(run)
-            if self._stopping:
-                self._drop_waiting()
-        self._paused = self._stopping = False
+        self._paused = False
 
     async def _carry_out(self, run: Run) -> None:
         steps = carry_out(run, on_publish=self._tell)
@@ -105,9 +112,9 @@ class Session:
         slice_began = time.perf_counter()
         try:
             for _ in steps:
-                if self._paused and not self._stopping:
+                if self._paused:
                     await self._sit_out(run)
-                if self._stopping:
+                if self._to_stop is run:
                     return
                 if time.perf_counter() - slice_began >= SLICE_SECONDS:
                     await asyncio.sleep(0)
@@ -118,16 +125,10 @@ class Session:
     async def _sit_out(self, run: Run) -> None:
         run.status = "paused"
         self._tell(run)
-        while self._paused and not self._stopping:
+        while self._paused:
             await asyncio.sleep(0.02)
         run.status = "running"
         self._tell(run)
-
-    def _drop_waiting(self) -> None:
-        while self._waiting:
-            run = self._waiting.popleft()
-            run.status, run.message = "stopped", "Not started: stopped before its turn"
-            self._tell(run)
 
     def _tell(self, run: Run) -> None:
         try:

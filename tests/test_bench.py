@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 import diffopt_widgets as dw
+from diffopt_widgets.runs import Run
 
 
 def in_kernel(script, **options):
@@ -146,11 +147,53 @@ def test_a_failing_run_is_told_in_the_run_bar():
     async def script(bench):
         bench.form.settings = dw.Settings("SGD", lr=1e20)
         await click_run(bench)
-        assert "stopped being a finite number" in bench.bar.words.value
-        assert "dw-error" in bench.bar.words.value
+        assert "stopped being a finite number" in bench.bar.failure.value
+        assert "Traceback" in bench.bar.failure.value
         assert len(bench.runs[0].history) > 0
+        bench.bar.fields["steps"].value = "x"  # a fault elsewhere, mended, takes nothing away
+        bench.bar.fields["steps"].value = "50"
+        assert "stopped being a finite number" in bench.bar.failure.value
+        bench.form.settings = dw.Settings("SGD", lr=0.1)
+        await click_run(bench)
+        assert bench.bar.failure.value == ""
 
     in_kernel(script, task="swiss_roll", steps=100)
+
+
+def test_a_run_can_be_started_named_and_hidden_while_another_prepares():
+    async def script(bench):
+        first, second = (Run(bench.bar.plan(dw.Settings("SGD", lr=rate))) for rate in (0.1, 0.2))
+        bench.start([first])
+        while not first.history.groups:
+            await asyncio.sleep(0)
+        assert not bench.plot.has_run(first.key)  # it is prepared, and the plot has not heard of it
+        bench.start([second])
+        bench.table.rows[second.key].shown.value = False
+        await bench.wait()
+        assert [run.status for run in bench.runs] == ["done", "done"]
+        assert [trace.name for trace in bench.figure().data if trace.showlegend] == ["SGD · lr 0.1"]
+        assert not bench.table.rows[second.key].shown.value
+
+    in_kernel(script, task="swiss_roll", steps=300)
+
+
+def test_what_the_back_end_printed_is_shown():
+    async def script(bench):
+        bench.form.settings = dw.Settings("DADAPT_ADAN", log_every=1)
+        await click_run(bench)
+        assert "Output of the back end" in bench.bar.output.value
+        assert "d_hat" in bench.bar.output.value
+
+    in_kernel(script, task="swiss_roll", steps=3)
+
+
+def test_what_the_second_plot_shows_is_said():
+    async def script(bench):
+        bench.form.settings = dw.Settings("PRODIGY")
+        await click_run(bench)
+        assert dw.spec("PRODIGY").rate_words in bench.applied.value
+
+    in_kernel(script, task="swiss_roll", steps=3)
 
 
 def test_the_wikis_figure_is_one_button(monkeypatch):

@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import multiprocessing
 import pickle
+import time
 
 import pytest
 import torch
@@ -118,6 +119,99 @@ def test_a_new_run_can_start_after_a_stop():
 
     in_session(script)
     assert second.status == "done"
+
+
+def test_stop_means_the_runs_that_were_there_and_no_later_one():
+    first, second, third = Run(plan(100_000)), Run(plan()), Run(plan())
+
+    async def script(session, seen):
+        session.start([first])
+        session.stop()  # before it has begun
+        session.start([second])
+        await session.wait()
+        session.pause()  # nothing to pause
+        session.start([third])
+        await session.wait()
+
+    in_session(script)
+    assert [run.status for run in (first, second, third)] == ["stopped", "done", "done"]
+
+
+def test_a_run_asked_for_right_after_stop_is_carried_out():
+    first, second = Run(plan(100_000)), Run(plan())
+
+    async def script(session, seen):
+        session.start([first])
+        await until(lambda: len(first.history) > 0)
+        session.stop()
+        session.start([second])
+        await session.wait()
+
+    in_session(script)
+    assert (first.status, second.status) == ("stopped", "done")
+
+
+def test_an_evaluation_that_fails_is_told_and_the_next_run_has_its_turn(monkeypatch):
+    from diffopt_widgets.training.loop import Training
+
+    original = Training.evaluate
+    calls = []
+
+    def evaluate(self):
+        calls.append(1)
+        if len(calls) == 2:  # at the end of the first run
+            raise RuntimeError("out of memory")
+        return original(self)
+
+    monkeypatch.setattr(Training, "evaluate", evaluate)
+    first, second = Run(plan()), Run(plan())
+
+    async def script(session, seen):
+        session.start([first, second])
+        await session.wait()
+
+    in_session(script)
+    assert (first.status, second.status) == ("failed", "done")
+    assert "out of memory" in first.message
+    assert len(first.history) == 40
+
+
+def test_waiting_for_the_device_counts_as_training_time(monkeypatch):
+    from diffopt_widgets.training import loop
+
+    original = loop.fetch
+
+    def slow(records):
+        end = time.perf_counter() + 0.2
+        while time.perf_counter() < end:
+            pass
+        return original(records)
+
+    monkeypatch.setattr(loop, "fetch", slow)
+    run = dw.train(plan().settings, task="swiss_roll", steps=400, progress=False)
+    publishes = run.seconds / 0.3  # each takes 0.1 s of steps and 0.2 s of waiting
+    assert run.seconds > 0.2 * (publishes - 2)
+    straight = 400 / (400 * 0.1)  # seconds that the waiting alone would give a run published at every tenth of a second
+    assert run.seconds > min(0.4, straight)
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        (dw.Settings("SGD", lr=0.5), "learning rate 0.05"),
+        (dw.Settings("PRODIGY", d_coef=2.0), "half of d_coef (1)"),
+        (dw.Settings("DADAPT_SGD", lr=0.9), "third of the learning rate (0.3)"),
+        (dw.preset("ADAFACTOR", "adaptive"), "turn relative_step off"),
+    ],
+)
+def test_the_advice_after_a_divergence_fits_the_optimizer(settings, advice, monkeypatch):
+    from diffopt_widgets.tasks.diffusion import Denoising
+
+    original = Denoising.loss
+    monkeypatch.setattr(Denoising, "loss", lambda self, *args: original(self, *args) * float("nan"))
+    run = dw.train(settings, task="swiss_roll", steps=3, progress=False)
+    assert run.status == "failed"
+    assert advice in run.message
 
 
 def test_the_event_loop_answers_while_it_trains():

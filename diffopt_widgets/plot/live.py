@@ -132,7 +132,14 @@ class LivePlot(anywidget.AnyWidget):
         return (STATIC / "live.css").read_text(encoding="utf-8")
 
     def add_run(
-        self, key: str, name: str, history: History, *, color: str | None = None, schedule: bool = False
+        self,
+        key: str,
+        name: str,
+        history: History,
+        *,
+        color: str | None = None,
+        schedule: bool = False,
+        visible: bool = True,
     ) -> None:
         """Add a curve; the history may already hold rows.
 
@@ -142,6 +149,7 @@ class LivePlot(anywidget.AnyWidget):
             history: shared with the caller, who goes on appending to it.
             color: any CSS colour; by default the one of the palette that is used least.
             schedule: draw the schedule's own value beside the applied rate.
+            visible: whether it is shown at first.
 
         Raises:
             ValueError: there is a run of this key already.
@@ -149,7 +157,7 @@ class LivePlot(anywidget.AnyWidget):
         if key in self._by_key:
             raise ValueError(f"there is already a run with the key {key!r}: choose another or call remove_run({key!r})")
         color = color or next_color(run.color for run in self._by_key.values())
-        self._by_key[key] = _Run(next(self._numbers), key, name, history, color, schedule)
+        self._by_key[key] = _Run(next(self._numbers), key, name, history, color, schedule, visible)
         self._sent[key] = 0
         self._publish()
         self.refresh()

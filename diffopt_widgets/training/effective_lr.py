@@ -29,9 +29,11 @@ Rates: TypeAlias = "tuple[Scalar, ...]"
 def applied_lr(optimizer: Optimizer) -> list[float]:
     """What the next step of `optimizer` will apply: one learning rate per parameter group.
 
-    Where a step scales each tensor by itself (Adafactor with `scale_parameter`) it is the mean over the group's weights;
-    where it also depends on the update that is still to come (LAMB, LARS) it is the most that can be applied; where it
-    cannot be known yet (DAdaptSGD before its first step) it is NaN. Reading it may wait for the device.
+    Where a step scales each tensor by itself (Adafactor with `scale_parameter`) it is the mean over the group's weights,
+    and acts on the update after clipping; where it also depends on the update that is still to come (LAMB, LARS) it is
+    the most that can be applied. DAdaptAdam and DAdaptAdan average the rates of past steps along with the gradients: this
+    is the rate that the coming gradient enters with, while `RateMeter`, kept from the first step on, gives the average.
+    Where nothing can be known yet (DAdaptSGD before its first step) it is NaN. Reading it may wait for the device.
 
     >>> parameter = torch.nn.Parameter(torch.ones(3))
     >>> applied_lr(torch.optim.SGD([parameter], lr=0.1))
@@ -212,7 +214,10 @@ class _PerTensor(_Reader):
 
 
 class _Adafactor(_PerTensor):
-    """The group's rate or the relative step, times the RMS of each tensor with `scale_parameter`."""
+    """The group's rate or the relative step, times the RMS of each tensor with `scale_parameter`.
+
+    This is the paper's step size alpha (Shazeer & Stern 2018, algorithm 4), which multiplies the clipped update.
+    """
 
     def before(self) -> Rates:
         self.rates = tuple(self._rate(index, group) for index, group in enumerate(self.groups))

@@ -54,18 +54,19 @@ class Training:
         )
         self.schedule = build_schedule(plan.settings, self.optimizer, plan.steps)
         self.group_names = tuple(group.name for group in self.problem.groups)
+        self.seconds = 0.0
+        """Training time so far. Who waits for the device elsewhere adds that time here."""
         self._few_threads = self.device.type == "cpu" and sum(p.numel() for p in self._params) < SMALL_MODEL
 
     def steps(self) -> Iterator[StepRecord]:
         """Train, yielding a record after each step. Losses and norms may still be tensors on the device."""
         meter = RateMeter(self.optimizer)
-        seconds = 0.0
         for step in range(self.plan.steps):
             began = time.perf_counter()
             with self.compute():
                 record = self._step(step, meter)
-            seconds += time.perf_counter() - began
-            yield replace(record, seconds=seconds)
+            self.seconds += time.perf_counter() - began
+            yield replace(record, seconds=self.seconds)
 
     def _step(self, step: int, meter: RateMeter) -> StepRecord:
         loss = self._backward(step)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs import Run
     from diffopt_widgets.settings import Settings
 
+LONGEST_OUTPUT = 20_000
+"""Most characters of a back end's output that are shown, the last ones."""
+
 _NUMBERS = ("steps", "batch_size", "accumulation", "seed")
 
 
@@ -61,9 +64,10 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.words = widgets.HTML(paragraph("Ready.", "dw-status"))
         self.words.add_class("dw-words")
         self.about = widgets.HTML()
-        super().__init__(
-            [self._row("dw-fields", self.task, *self.fields.values(), self.device), self.about, self._buttons()]
-        )
+        self.failure = widgets.HTML()
+        self.output = widgets.HTML()
+        fields = self._row("dw-fields", self.task, *self.fields.values(), self.device)
+        super().__init__([fields, self.about, self._buttons(), self.failure, self.output])
         self.add_class("dw-run-bar")
         for control in (*self.fields.values(), self.device):
             control.observe(lambda _: self._edited(), "value")
@@ -105,7 +109,15 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.progress.value = done / run.plan.steps
         self.progress.bar_style = {"failed": "danger", "done": "success"}.get(run.status, "")
         self.words.value = _status(run, waiting)
+        if run.status == "failed":
+            self.failure.value = _failure(run)
+        if (output := _output(run)) != self.output.value:
+            self.output.value = output
         self._paint_buttons(busy=busy, paused=paused)
+
+    def forget_failure(self) -> None:
+        """Take away what was said of an earlier run that failed."""
+        self.failure.value = ""
 
     def say(self, message: str, *, error: bool = False) -> None:
         """Show a message that belongs to no run."""
@@ -119,7 +131,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.pause.description = "Resume" if paused else "Pause"
         if problem and not busy:
             self.say(problem, error=True)
-        elif "dw-error" in self.words.value and "dw-failed" not in self.words.value and not busy:
+        elif "dw-error" in self.words.value and not busy:
             self.say("Ready.")
 
     def _problem(self) -> str:
@@ -177,10 +189,9 @@ def _button(text: str, style: str, tooltip: str, on_click: Callable[[], None]) -
 
 def _status(run: Run, waiting: int) -> str:
     """One line on a run: how far, how fast, how long still; or how it ended."""
-    if run.status == "failed":
-        trace = f"<details><summary>Traceback</summary><pre>{escape(run.trace)}</pre></details>"
-        return paragraph(run.message, "dw-status dw-error dw-failed") + trace
     after = f" · {waiting} more to come" if waiting else ""
+    if run.status == "failed":
+        return paragraph(f"{run.name}: failed after {len(run.history)} of {run.plan.steps} steps{after}", "dw-status")
     if run.ended:
         return paragraph(f"{run.name}: {run.message}{after}", "dw-status")
     done, steps = len(run.history), run.plan.steps
@@ -192,6 +203,21 @@ def _status(run: Run, waiting: int) -> str:
     return paragraph(
         f"{run.name}: {state}step {done} of {steps} · {speed:.3g} steps/s · {left} left{after}", "dw-status"
     )
+
+
+def _failure(run: Run) -> str:
+    """What went wrong in a run; stays until the next is started."""
+    trace = f"<details><summary>Traceback</summary><pre>{escape(run.trace)}</pre></details>"
+    return f'<div class="dw-failure">{paragraph(f"{run.name}: {run.message}", "dw-error")}{trace}</div>'
+
+
+def _output(run: Run) -> str:
+    """What the back end printed or logged, such as DAdaptation with log_every."""
+    text = run.output.strip()
+    if not text:
+        return ""
+    kept = text if len(text) <= LONGEST_OUTPUT else f"…{text[-LONGEST_OUTPUT:]}"
+    return f"<details><summary>Output of the back end</summary><pre>{escape(kept)}</pre></details>"
 
 
 def clock(seconds: float) -> str:
