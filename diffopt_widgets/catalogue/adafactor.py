@@ -80,11 +80,10 @@ ADAFACTOR = OptimizerSpec(
         Use(o.CLIP_THRESHOLD, 1.0, "clip_threshold"),
         Use(o.DECAY_RATE, -0.8, "decay_rate"),
         Use(
-            o.EPS,
+            replace(o.EPS, soft=(1e-30, 1e-6)),
             1e-30,
             "eps1",
             note="Here it is added to the squared gradient, hence so small.",
-            soft=(1e-30, 1e-6),
         ),
         Use(o.EPS2, 1e-3, "eps2", enabled_if=When("scale_parameter", "==", True)),
         shared.STOCHASTIC_ROUNDING,

@@ -164,8 +164,6 @@ class Use:
     advice: Advice | None = None
     domain: Interval | None = None
     """A narrower domain than the option's own, for this optimizer."""
-    soft: tuple[float, float] | None = None
-    """Another range of the slider than the option's own, for this optimizer."""
     mended: bool = False
     """Whether `default` is ours, because the back end has none or raises at its own; `note` says so."""
 

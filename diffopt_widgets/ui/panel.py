@@ -158,7 +158,7 @@ def _choices(option: Option) -> list[Json]:
 
 def _slider(use: Use) -> Json | None:
     option = use.option
-    soft = use.soft or option.soft
+    soft = option.soft
     if soft is None or option.kind not in {"int", "float"} or use.standing is Standing.UNAVAILABLE:
         return None
     low, high = (float(end) for end in soft)
