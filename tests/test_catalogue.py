@@ -262,7 +262,8 @@ def test_no_help_is_given_twice():
 @pytest.mark.parametrize(("key", "use"), USES)
 def test_an_option_is_stated_once(key, use):
     (stated,) = [option for option in OPTIONS if option.name == use.name]
-    assert use.option == replace(stated, nullable=use.option.nullable, null_words=use.option.null_words)
+    may_differ = {name: getattr(use.option, name) for name in ("nullable", "null_words", "soft")}
+    assert use.option == replace(stated, **may_differ)
     assert bool(use.option.nullable) == bool(use.option.null_words)
 
 
