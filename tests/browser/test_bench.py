@@ -119,3 +119,13 @@ def test_a_diverging_run_is_told_in_the_run_bar(notebook):
     expect(nb.page.locator(".dw-failure")).to_contain_text("stopped being a finite number")
     nb.screenshot("bench-diverged")
     assert nb.eval_python("len(bench.runs[0].history)") > 0
+
+
+def test_on_a_narrow_page_run_is_in_sight_and_the_options_are_one_click_away(notebook):
+    nb = notebook([OPEN], width=700, height=1200)
+    nb.run_cell(0)
+    rate = nb.page.get_by_label("Learning rate", exact=False).first
+    expect(button(nb.page, "Run")).to_be_in_viewport()
+    expect(rate).to_be_hidden()
+    nb.page.locator(".dwf summary").first.click()
+    expect(rate).to_be_visible()
