@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schema import Standing, split_argument
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
-from diffopt_widgets.training.effective_lr import READERS
 from diffopt_widgets.training.factory import build_optimizer, build_schedule, load_class
+from diffopt_widgets.training.rate_readers import READERS
 
 KEYS = list_optimizers()
 
