@@ -182,6 +182,7 @@ def train(
     accumulation: int = 1,
     seed: int = 0,
     device: str = "auto",
+    grad_norm: bool = False,
     progress: bool = True,
 ) -> Run:
     """Train to the end and return the run. KeyboardInterrupt stops it and keeps what was recorded.
@@ -197,7 +198,7 @@ def train(
     >>> run.status, len(run.history)
     ('done', 5)
     """
-    plan = RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device)
+    plan = RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device, grad_norm)
     return finish(Run(plan), progress=progress)
 
 

@@ -74,6 +74,8 @@ class RunPlan:
     accumulation: int = 1
     seed: int = 0
     device: str = "auto"
+    grad_norm: bool = False
+    """Record the norm of the whole gradient too; on the tasks of the bench it costs one step in a hundred or two."""
 
     def __post_init__(self) -> None:
         faults = []

@@ -69,6 +69,15 @@ def test_the_scaler_multiplies_the_rate_by_the_root_of_what_it_counts():
     assert dw.applied_lr(training.optimizer)[0] == pytest.approx(8e-4)
 
 
+def test_the_gradient_norm_is_recorded_when_asked_for():
+    assert "grad_norm" not in history_of(dw.Settings("SGD", lr=0.1)).names()
+    history = history_of(dw.Settings("SGD", lr=0.1), grad_norm=True)
+    training = Training(RunPlan(dw.Settings("SGD", lr=0.1), task="swiss_roll", steps=1))
+    training.problem.loss(0).backward()
+    whole = torch.cat([p.grad.flatten() for group in training.problem.groups for p in group.params])
+    assert history.column("grad_norm")[0] == pytest.approx(float(whole.norm()), rel=1e-5)
+
+
 def test_stream_yields_numbers_step_by_step():
     records = list(dw.stream(dw.Settings("PRODIGY"), task="swiss_roll", steps=3))
     assert [record.step for record in records] == [1, 2, 3]
@@ -84,7 +93,7 @@ def test_fetch_turns_every_tensor_into_its_number():
 @pytest.mark.parametrize("key", dw.list_optimizers())
 def test_recording_never_waits_for_the_device(key, monkeypatch):
     """Whatever reads a tensor's value waits for the device; what is recorded around a step must not."""
-    training = Training(RunPlan(dw.Settings(key), task="swiss_roll", steps=2))
+    training = Training(RunPlan(dw.Settings(key), task="swiss_roll", steps=2, grad_norm=True))
     recording = [0]
     reads = []
 

@@ -30,7 +30,6 @@ class Training:
 
     Args:
         plan: what to train.
-        measure: whether to record the gradient norm beside loss and rates.
 
     Raises:
         KeyError: there is no such task.
@@ -38,12 +37,11 @@ class Training:
         SettingsError: the back end refuses the settings.
     """
 
-    def __init__(self, plan: RunPlan, *, measure: bool = True) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         task = get_task(plan.task)
         self.plan = plan
         self.device = find_device(plan.device)
         self.batch_size = plan.batch_size or task.batch_size
-        self._measure = measure
         self.problem = task.build(plan.seed, self.device, self.batch_size)
         self._params = [p for group in self.problem.groups for p in group.params]
         self.optimizer = build_optimizer(
@@ -70,7 +68,7 @@ class Training:
 
     def _step(self, step: int, meter: RateMeter) -> StepRecord:
         loss = self._backward(step)
-        grad_norm = self._grad_norm() if self._measure else None
+        grad_norm = self._grad_norm() if self.plan.grad_norm else None
         lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
         meter.before()
         self.optimizer.step()
@@ -81,7 +79,9 @@ class Training:
 
     def _backward(self, step: int) -> torch.Tensor:
         parts = self.plan.accumulation
-        total = self.problem.loss(step) / parts
+        total = self.problem.loss(step)
+        if parts > 1:
+            total = total / parts
         total.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         total = total.detach()
         for micro in range(1, parts):
@@ -123,6 +123,7 @@ def stream(
     accumulation: int = 1,
     seed: int = 0,
     device: str = "auto",
+    grad_norm: bool = False,
 ) -> Iterator[StepRecord]:
     """Train and yield a `StepRecord` after each step; its values are numbers, so reading waits for the device.
 
@@ -135,7 +136,7 @@ def stream(
     >>> len(losses)
     3
     """
-    training = Training(RunPlan(settings, task, steps, batch_size, accumulation, seed, device))
+    training = Training(RunPlan(settings, task, steps, batch_size, accumulation, seed, device, grad_norm))
     for record in training.steps():
         yield from fetch([record])
 

@@ -185,32 +185,33 @@ class _Trust(_PerTensor):
     Tensors with 8-bit states are never scaled.
     """
 
+    def __init__(self, optimizer: Optimizer) -> None:
+        super().__init__(optimizer)
+        self._nothing = [sizes.new_zeros(1) for sizes in self._sizes]
+        self._norms: list[torch.Tensor] = []
+
     def before(self) -> Rates:
-        self._norms = {
-            id(p): norm
-            for group in self.groups
-            for p, norm in zip(group["params"], torch._foreach_norm([p.detach() for p in group["params"]]), strict=True)
-        }
+        self._norms = [torch.stack(torch._foreach_norm([p.detach() for p in group["params"]])) for group in self.groups]
         return super().before()
 
     def after(self) -> Rates:
         return tuple(
-            self._mean(self._scales(group), index) * _number(group["lr"]) for index, group in enumerate(self.groups)
+            self._mean(self._scales(index, group), index) * _number(group["lr"])
+            for index, group in enumerate(self.groups)
         )
 
-    def _scales(self, group: Group) -> torch.Tensor:
+    def _scales(self, index: int, group: Group) -> torch.Tensor:
         most = float(self.optimizer.args.max_unorm)  # type: ignore[attr-defined]  # bitsandbytes keeps it there
-        scales = []
-        for p in group["params"]:
-            state = self.optimizer.state.get(p, {})
-            norm = self._norms[id(p)]
-            if "unorm_vec" not in state or state["state1"].dtype == torch.uint8:
-                scales.append(torch.ones_like(norm))
-                continue
-            update = state["unorm_vec"][0]
-            update = update.sqrt() if p.is_cuda else update  # the CUDA kernel keeps the square
-            scales.append((most * norm / update).clamp(max=1.0).nan_to_num(nan=1.0))
-        return torch.stack(scales)
+        updates = torch.cat([self._update(p, self._nothing[index]) for p in group["params"]])
+        if updates.is_cuda:
+            updates = updates.sqrt()  # the CUDA kernel keeps the square
+        # An update that is not limited counts as nothing: the quotient is infinite, or not a number, and the scale 1.
+        return (most * self._norms[index] / updates).nan_to_num(nan=1.0).clamp(max=1.0)
+
+    def _update(self, p: torch.Tensor, nothing: torch.Tensor) -> torch.Tensor:
+        state = self.optimizer.state.get(p, {})
+        limited = "unorm_vec" in state and state["state1"].dtype != torch.uint8
+        return state["unorm_vec"] if limited else nothing
 
 
 READERS: Mapping[str, Callable[[Any], Reader]] = {
