@@ -37,8 +37,8 @@ def comparisons() -> tuple[Comparison, ...]:
         Comparison(
             "d_coef",
             "D coefficient under cosine",
-            "Prodigy finds its rate in the first tens of steps, then the cosine takes it down. A smaller d_coef mostly "
-            "settles lower, but not by that very factor: the estimate answers to what it caused.",
+            "Prodigy finds its rate in the first tens of steps, then the cosine takes it down. On this task a smaller "
+            "d_coef mostly settles lower, but not by that very factor: the estimate answers to what it caused.",
             RunPlan(Settings("PRODIGY", lr=1.0, schedule="COSINE"), "digits", 300),
             {"d_coef": (0.5, 1.0, 1.2)},
             log_rate=False,  # three plateaus within a factor of two

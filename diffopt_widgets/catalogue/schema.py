@@ -336,4 +336,3 @@ class ScheduleSpec:
     factor: Callable[[float, float], float]
     uses_cycles: bool = False
     uses_min_factor: bool = True
-    links: tuple[Link, ...] = field(default=())
