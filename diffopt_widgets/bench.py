@@ -125,7 +125,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _run_comparison(self, comparison: Comparison) -> None:
         values = self.bar.plan_values()
         self.form.settings = comparison.plan.settings
-        self.plot.log_rate = comparison.log_rate
+        self.plot.log = {**self.plot.log, "rate": comparison.log_rate}
         self.start(comparison.runs(seed=values["seed"], device=values["device"]))
 
     def _pause(self) -> None:

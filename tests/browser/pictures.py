@@ -25,10 +25,14 @@ def keep():
     return lambda nb, name: nb.page.locator(".dw-bench").screenshot(path=folder / f"{name}.png")
 
 
+HEIGHTS = {480: 3600, 700: 2800, 1400: 2000}
+"""By width: so tall that the notebook shows the whole bench without scrolling."""
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [480, 700, 1400])
+@pytest.mark.parametrize("width", HEIGHTS)
 def test_pictures(notebook, keep, width, theme):
-    nb = notebook([OPEN], width=width, height=1200, theme=theme)
+    nb = notebook([OPEN], width=width, height=HEIGHTS[width], theme=theme)
     name = f"bench-{width}-{theme}"
     page = nb.page
     nb.run_cell(0)
