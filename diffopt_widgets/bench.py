@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import ipywidgets as widgets
 from IPython.display import display
 
-from diffopt_widgets.catalogue.values import ValueProblem
 from diffopt_widgets.comparisons import Comparison, comparisons
 from diffopt_widgets.plot.live import LivePlot
 from diffopt_widgets.plot.panels import color_of
@@ -58,6 +56,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_run=self._guarded(self._run_settings),
             on_pause=self._guarded(self._pause),
             on_stop=self._guarded(self._stop),
+            on_mend=self._guarded(self._mend),
         )
         self.plot = LivePlot()
         self.applied = widgets.HTML()
@@ -86,7 +85,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors"])
         self.plot.observe(lambda _: self._mirror_legend(), ["runs"])
-        self.bar.on_edit(self._plan_edited)
+        self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
         self._check()
 
@@ -123,10 +122,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.start([Run(self.bar.plan(self.form.settings))])
 
     def _run_comparison(self, comparison: Comparison) -> None:
-        values = self.bar.plan_values()
+        plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
         self.form.settings = comparison.plan.settings
         self.plot.log = {**self.plot.log, "rate": comparison.log_rate}
-        self.start(comparison.runs(seed=values["seed"], device=values["device"]))
+        self.start(comparison.runs(seed=plan.seed, device=plan.device))
 
     def _pause(self) -> None:
         if self._session is None:
@@ -140,12 +139,16 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if self._session is not None:
             self._session.stop()
 
+    def _mend(self, run: Run) -> None:
+        """Show a failed run's settings with its mend, one click on Run away."""
+        mend: dict[str, Any] = dict(run.mend)  # Any: values of options, of whatever kind
+        self.form.settings = run.settings.replace(**mend)
+
     def _plan_edited(self) -> None:
         """The picture of the schedule is drawn over the run that the bar describes."""
-        with contextlib.suppress(ValueProblem):  # the bar marks the field; the last right values stay
-            plan = self.bar.plan_values()
-            self.form.steps, self.form.accumulation = plan["steps"], plan["accumulation"]
-            self.form.batch_size = plan["batch_size"] or get_task(plan["task"]).batch_size
+        plan = self.bar.values
+        self.form.steps, self.form.accumulation = plan["steps"], plan["accumulation"]
+        self.form.batch_size = plan["batch_size"] or get_task(plan["task"]).batch_size
 
     def _check(self) -> None:
         errors = self.form.errors
@@ -190,10 +193,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if session := self._session:
             self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
         self.table.show(run)
+        self._show_samples(run)
         over = run.ended and (self._session is None or self._session.current is not run)
         if over and self.plot.has_run(run.key):
             self.plot.end_run(run.key)
-            self._show_ended()
+            self._saved.update(self.plot)
         else:
             self.plot.refresh()
 
@@ -203,9 +207,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         words = " · ".join(f"{spec.title}: {spec.rate_words}" for spec in specs.values())
         self.applied.value = paragraph(f"Applied learning rate. {words}.", "dw-about")
 
-    def _show_ended(self) -> None:
-        self.samples.show(self.runs, [self._colors[run.key] for run in self.runs])
-        self._saved.update(self.plot)
+    def _show_samples(self, run: Run) -> None:
+        self.samples.show(run, self._colors[run.key], visible=self.table.rows[run.key].shown.value)
 
     def _mirror_legend(self) -> None:
         """A click in the legend hides a run too; the table says so."""
@@ -219,19 +222,22 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             return
         self._auto_named.discard(key)
         self._set_name(run, name)
-        self._show_ended()
+        self._show_samples(run)
+        self._saved.update(self.plot)
 
     def _set_visible(self, key: str, visible: bool) -> None:
         if self.plot.has_run(key):
             self.plot.set_visible(key, visible)
+        self._show_samples(self._find(key))
 
     def _remove(self, key: str) -> None:
         run = self._find(key)
         self.runs.remove(run)
         self.table.remove(key)
+        self.samples.remove(key)
         if self.plot.has_run(key):
             self.plot.remove_run(key)
-        self._show_ended()
+        self._saved.update(self.plot)
 
     def _find(self, key: str) -> Run:
         return next(run for run in self.runs if run.key == key)
