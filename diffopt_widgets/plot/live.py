@@ -8,11 +8,9 @@ page reload it asks for everything. Asking and answering is the same in every ca
 from __future__ import annotations
 
 import base64
-import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -22,6 +20,7 @@ import ipywidgets
 import numpy as np
 import traitlets
 
+from diffopt_widgets.pages import page_code
 from diffopt_widgets.plot.bundle import STATIC, PlotlyBundle, plotly_bytes, shared_bundle
 from diffopt_widgets.plot.curves import Curve
 from diffopt_widgets.plot.panels import DEFAULT_PANELS, Panel, next_color
@@ -124,7 +123,7 @@ class LivePlot(anywidget.AnyWidget):
 
     @traitlets.default("_esm")
     def _read_esm(self) -> str:
-        return _module()
+        return page_code(STATIC, MODULES)
 
     @traitlets.default("_css")
     def _read_css(self) -> str:
@@ -286,11 +285,3 @@ class LivePlot(anywidget.AnyWidget):
         elif kind == "png" and buffers:
             self.png = bytes(buffers[0])
             self._display.picture_arrived()
-
-
-@cache
-def _module() -> str:
-    """The page's code: its files joined into the one module that anywidget loads."""
-    texts = [(STATIC / name).read_text(encoding="utf-8") for name in MODULES]
-    pure = [re.sub(r"^export (?!default)", "", text, flags=re.MULTILINE) for text in texts]
-    return "\n".join(re.sub(r"^import [^;]*;\n", "", text, flags=re.MULTILINE) for text in pure)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import pathlib
-import re
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import anywidget
 import traitlets
 
 from diffopt_widgets.interop.code import to_python
+from diffopt_widgets.pages import page_code, page_style
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.ui import panel as page
 from diffopt_widgets.ui.draft import Draft
@@ -22,6 +21,7 @@ from diffopt_widgets.ui.slider import linked_slider
 STATIC = pathlib.Path(__file__).parent / "static"
 SCRIPTS = ("form_text.js", "form_outbox.js", "form_dom.js", "form_row.js", "form.js")
 """The page's code, each file after those that it imports."""
+STYLES = ("theme.css", "form.css")
 START = "PRODIGY"
 UNDO_STEPS = 100
 LONGEST_TEXT = 20_000
@@ -65,7 +65,7 @@ class Form(anywidget.AnyWidget):
     """
 
     _esm = traitlets.Unicode().tag(sync=True)
-    _css = STATIC / "form.css"
+    _css = traitlets.Unicode().tag(sync=True)
 
     settings = traitlets.Instance(Settings, help="What the form says; the last right values while something is wrong.")
     errors = traitlets.Dict(read_only=True, help="What is wrong, by the name of the control; empty when all is right.")
@@ -92,7 +92,11 @@ class Form(anywidget.AnyWidget):
 
     @traitlets.default("_esm")
     def _read_esm(self) -> str:
-        return page_code()
+        return page_code(STATIC, SCRIPTS)
+
+    @traitlets.default("_css")
+    def _read_css(self) -> str:
+        return page_style(STATIC, STYLES)
 
     @property
     def draft(self) -> Draft:
@@ -213,13 +217,6 @@ class Form(anywidget.AnyWidget):
                 self.notice = ""
             case kind:
                 raise BadMessageError(f"there is no message {str(kind)[:40]!r}")
-
-
-@cache
-def page_code() -> str:
-    """The page's code as one module: the files one after the other, without the lines that import them."""
-    texts = ((STATIC / name).read_text("utf-8") for name in SCRIPTS)
-    return "\n".join(re.sub(r"^import [^;]*;\n", "", text, flags=re.MULTILINE) for text in texts)
 
 
 def _text(message: dict[str, Any], field: str) -> str:

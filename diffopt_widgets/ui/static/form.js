@@ -1,7 +1,7 @@
 // @ts-check
 // The form in the page. It knows kinds of controls, never optimizers or options: the kernel describes them in `panel`,
 // says how they stand in `state`, and is told what was typed.
-import { drawing, h, say } from "./form_dom.js";
+import { contain, drawing, h, say } from "./form_dom.js";
 import { Outbox } from "./form_outbox.js";
 import { Row } from "./form_row.js";
 
@@ -53,7 +53,7 @@ class View {
     this.preset = new Map();
     /** @type {Record<string, boolean>} */
     this.open = {};
-    this.root = h("div", { class: "dwf", "data-lm-suppress-shortcuts": "true", keydown: contain });
+    this.root = h("div", { class: "dwf dw-themed", "data-lm-suppress-shortcuts": "true", keydown: contain });
     this.build();
     el.append(this.root);
     this.fitter = new ResizeObserver(() => this.fit());
@@ -335,15 +335,6 @@ function shown({ kind, choices, placeholder }, text) {
   if (kind === "bool") return text === "true" ? "on" : "off";
   const brief = text.length > 40 ? `${text.slice(0, 40)}…` : text;
   return choices?.find((choice) => choice.value === text)?.label ?? (brief || placeholder || "empty");
-}
-
-/**
- * Keep plain keys inside the form: the notebook would take arrows on a menu, or a letter on a button, for a command.
- * @param {KeyboardEvent} event
- */
-function contain(event) {
-  const command = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
-  if (!command) event.stopPropagation();
 }
 
 /** @param {{model: Model, el: HTMLElement}} place */
