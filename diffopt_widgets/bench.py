@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -20,6 +19,7 @@ from diffopt_widgets.runs import Run, name_by_difference
 from diffopt_widgets.session import Session
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.tasks import get_task
+from diffopt_widgets.ui.comparison_menu import ComparisonMenu
 from diffopt_widgets.ui.form import Form
 from diffopt_widgets.ui.html import paragraph
 from diffopt_widgets.ui.run_bar import RunBar
@@ -46,7 +46,7 @@ def lab(settings: Settings | None = None, *, task: str = "digits", steps: int | 
 
 
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """The whole bench as one widget; its parts are `form`, `bar`, `plot`, `table` and `samples`."""
+    """The whole bench as one widget; its parts are `form`, `bar`, `menu`, `plot`, `table` and `samples`."""
 
     def __init__(self, settings: Settings | None = None, *, task: str = "digits", steps: int | None = None) -> None:
         self.form = Form(settings)
@@ -58,6 +58,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_stop=self._guarded(self._stop),
             on_mend=self._guarded(self._mend),
         )
+        self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
         self.plot = LivePlot()
         self.applied = widgets.HTML()
         self.table = RunsTable(
@@ -77,7 +78,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         style = (resources.files("diffopt_widgets.ui") / "static" / "bench.css").read_text(encoding="utf-8")
         left = widgets.VBox([self.form])
         left.add_class("dw-left")
-        right = widgets.VBox([self.bar, self._comparisons(), self.plot, self.applied, self.table, self.samples])
+        right = widgets.VBox([self.bar, self.menu, self.plot, self.applied, self.table, self.samples])
         right.add_class("dw-right")
         columns = widgets.Box([left, right])
         columns.add_class("dw-columns")
@@ -241,20 +242,6 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _find(self, key: str) -> Run:
         return next(run for run in self.runs if run.key == key)
-
-    def _comparisons(self) -> widgets.Widget:
-        rows = []
-        for comparison in comparisons():
-            button = widgets.Button(description=comparison.title, icon="line-chart", tooltip=comparison.look_for)
-            button.add_class("dw-comparison")
-            action = self._guarded(partial(self._run_comparison, comparison))
-            button.on_click(lambda _, action=action: action())
-            row = widgets.Box([button, widgets.HTML(paragraph(comparison.look_for, "dw-about"))])
-            row.add_class("dw-comparison-row")
-            rows.append(row)
-        box = widgets.VBox(rows)
-        box.add_class("dw-comparisons")
-        return box
 
     def _guarded(self, action: Callable[P, None]) -> Callable[P, None]:
         """An action whose errors are shown in the run bar: an exception in a callback would be seen by nobody."""
