@@ -74,18 +74,21 @@ def _prepare(run: Run) -> Training:
     run.device = str(training.device)
     run.history = History(training.group_names)
     run.eval_before = training.evaluate()
-    run.samples_before = training.problem.samples()
+    run.samples[0] = training.problem.samples()
     return training
 
 
 def _publish(run: Run, training: Training, pending: list[StepRecord], on_publish: Callable[[Run], None]) -> None:
     from diffopt_widgets.training.loop import fetch
+    from diffopt_widgets.training.memory import state_bytes
 
     began = time.perf_counter()
     records = fetch(pending)
     training.seconds += time.perf_counter() - began  # the device worked meanwhile: it is training time too
     pending.clear()
     run.history.extend(records)
+    if run.state_bytes is None:
+        run.state_bytes = state_bytes(training.optimizer)
     on_publish(run)
     for record in records:
         if not math.isfinite(float(record.loss)):
@@ -112,7 +115,7 @@ def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> N
     try:
         if training is not None:
             run.eval_after = training.evaluate()
-            run.samples_after = training.problem.samples()
+            run.samples[len(run.history)] = training.problem.samples()
         run.message = _summary(run)
     except Exception as error:  # noqa: BLE001  # as above; an evaluation needs memory of its own
         _fail(run, error)

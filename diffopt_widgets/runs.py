@@ -8,16 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from diffopt_widgets.catalogue.values import format_value
+import numpy as np
+
+from diffopt_widgets.catalogue.values import Value, format_value
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.records import History
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+    from numpy.typing import NDArray
 
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.tasks import Samples
+    from diffopt_widgets.training.loop import Training
 
 Status: TypeAlias = Literal["waiting", "running", "paused", "done", "stopped", "failed"]
 
@@ -40,8 +44,13 @@ class Run:
     device: str = ""
     eval_before: float | None = None
     eval_after: float | None = None
-    samples_before: Samples | None = None
-    samples_after: Samples | None = None
+    samples: dict[int, Samples] = field(default_factory=dict)
+    """What its model made from the same noise, by the number of steps taken; 0 is before training."""
+    state_bytes: int | None = None
+    """Bytes of all tensors in the optimizer's state, each storage once, as they are after the first published steps."""
+    mend: Mapping[str, Value] = field(default_factory=dict)
+    """Values to set so that a failed run would go better; empty when none are known."""
+    _training: Training | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.name = self.name or short_name(self.plan.settings)
@@ -56,8 +65,38 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether it will not go on."""
+        """Whether it will not go on by itself."""
         return self.status in {"done", "stopped", "failed"}
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether it was stopped and can go on to its planned end; one that was stopped before its first step can begin.
+
+        A stopped run that was pickled, or interrupted in the middle of a step, cannot.
+        """
+        return self.status == "stopped" and (self._training is not None or not len(self.history))
+
+    @property
+    def kept(self) -> Training | None:
+        """The model, optimizer and schedule with which a stopped run goes on; None when it has not begun or is over."""
+        return self._training
+
+    def keep(self, training: Training | None) -> None:
+        """Keep what a stopped run needs to go on, or let it go with None. It is not pickled."""
+        self._training = training
+
+    def __getstate__(self) -> dict[str, Any]:  # Any: its fields
+        return self.__dict__ | {"_training": None}
+
+    @property
+    def samples_before(self) -> Samples | None:
+        """What the model made before training."""
+        return self.samples.get(0)
+
+    @property
+    def samples_after(self) -> Samples | None:
+        """What the model made at the end of a run that is done or stopped; None while it goes on."""
+        return self.samples.get(len(self.history)) if self.ended else None
 
     @property
     def seconds(self) -> float:
@@ -74,8 +113,39 @@ class Run:
         """Mean training loss of the last twentieth of the steps taken; None before the first step."""
         if not len(self.history):
             return None
-        tail = max(1, len(self.history) // 20)
-        return float(self.history.column("loss")[-tail:].mean())
+        return float(self.history.column("loss")[-self._tail :].mean())
+
+    @property
+    def best_loss(self) -> float | None:
+        """Lowest mean training loss over any stretch as long as that of `final_loss`; None before the first step.
+
+        Stretches with a loss that is not finite do not count. It is never above a finite `final_loss`.
+        """
+        final = self.final_loss
+        if final is None:
+            return None
+        means = _window_means(self.history.column("loss"), self._tail)
+        finite = means[np.isfinite(means)]
+        best = float(finite.min()) if len(finite) else final
+        return min(best, final)  # the same window summed in another order may differ in its last bit
+
+    @property
+    def applied_plateau(self) -> float | None:
+        """The level that the applied rate reached and held; None where no rate is known.
+
+        It is the 95th percentile over the steps taken of the largest group's applied rate, steps without a known rate
+        left out: a twentieth of the steps may lie higher, so that a spike does not count, and what a schedule takes away
+        later does not matter.
+        """
+        if not len(self.history):
+            return None
+        applied = self.history.column("applied_lr")
+        known = applied[np.isfinite(applied).any(axis=1)]
+        return float(np.percentile(np.nanmax(known, axis=1), 95)) if len(known) else None
+
+    @property
+    def _tail(self) -> int:
+        return max(1, len(self.history) // 20)
 
     def figure(self) -> go.Figure:
         """Its loss and rates as an ordinary plotly figure."""
@@ -94,6 +164,25 @@ class Run:
         except ImportError as error:
             raise ImportError("to_frame() needs pandas. To mend it: pip install pandas") from error
         return pd.DataFrame(dict(self.history.to_columns())).set_index("step")
+
+
+def _window_means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Mean of each `width` consecutive values, in time that does not depend on `width`.
+
+    Every window is the end of one block and the beginning of the next, so nothing is subtracted: a huge or undefined
+    value spoils only the windows that hold it.
+
+    >>> _window_means(np.array([4.0, 2.0, np.inf, 0.0, 6.0]), 2)
+    array([ 3., inf, inf,  3.])
+    """
+    count = len(values) - width + 1
+    padded = np.zeros(-(-len(values) // width) * width)
+    padded[: len(values)] = values
+    blocks = padded.reshape(-1, width)
+    ends = np.cumsum(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
+    beginnings = np.cumsum(blocks, axis=1).ravel()
+    starts = np.arange(count)
+    return np.where(starts % width == 0, ends[starts], ends[starts] + beginnings[starts + width - 1]) / width
 
 
 def short_name(settings: Settings) -> str:
