@@ -65,6 +65,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_rename=self._guarded(self._rename),
             on_visible=self._guarded(self._set_visible),
             on_remove=self._guarded(self._remove),
+            on_restore=self._guarded(self._restore),
         )
         self.samples = SamplesView()
         self.runs: list[Run] = []
@@ -169,7 +170,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _set_name(self, run: Run, name: str) -> None:
         run.name = name
-        self.table.rows[run.key].name.value = name
+        self.table.show(run)
         if self.plot.has_run(run.key):
             self.plot.rename_run(run.key, name)
 
@@ -177,16 +178,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """Show a run that has new records or another status."""
         if run not in self.runs:
             return
-        if run.history.groups and not self.plot.has_run(run.key):
-            self.plot.add_run(
-                run.key,
-                run.name,
-                run.history,
-                color=self._colors[run.key],
-                schedule=run.settings.spec.estimates_rate,
-                visible=self.table.rows[run.key].shown.value,
-            )
-            self._say_what_is_applied()
+        self._plot(run)
         if session := self._session:
             self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
         self.table.show(run)
@@ -196,6 +188,20 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._show_ended()
         else:
             self.plot.refresh()
+
+    def _plot(self, run: Run) -> None:
+        """Give a run its curves as soon as it has any."""
+        if not run.history.groups or self.plot.has_run(run.key):
+            return
+        self.plot.add_run(
+            run.key,
+            run.name,
+            run.history,
+            color=self._colors[run.key],
+            schedule=run.settings.spec.estimates_rate,
+            visible=self.table.visible[run.key],
+        )
+        self._say_what_is_applied()
 
     def _say_what_is_applied(self) -> None:
         """What the second plot shows, for each optimizer among the runs."""
@@ -210,15 +216,12 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _mirror_legend(self) -> None:
         """A click in the legend hides a run too; the table says so."""
         for run in self.plot.runs:
-            if run["key"] in self.table.rows:
-                self.table.rows[run["key"]].shown.value = run["visible"]
+            if run["key"] in self.table.visible:
+                self.table.set_visible(run["key"], run["visible"])
 
     def _rename(self, key: str, name: str) -> None:
-        run = self._find(key)
-        if name == run.name:
-            return
         self._auto_named.discard(key)
-        self._set_name(run, name)
+        self._set_name(self._find(key), name)
         self._show_ended()
 
     def _set_visible(self, key: str, visible: bool) -> None:
@@ -228,9 +231,15 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _remove(self, key: str) -> None:
         run = self._find(key)
         self.runs.remove(run)
-        self.table.remove(key)
         if self.plot.has_run(key):
             self.plot.remove_run(key)
+        self._show_ended()
+
+    def _restore(self, key: str) -> None:
+        self.runs[:] = self.table.runs
+        self._plot(self._find(key))
+        if self.plot.has_run(key):
+            self.plot.end_run(key)
         self._show_ended()
 
     def _find(self, key: str) -> Run:

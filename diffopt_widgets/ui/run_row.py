@@ -55,7 +55,7 @@ def cannot_continue(run: Run) -> str:
         return ""
     if run.status == "done":
         return "a finished run's schedule has ended"
-    return "there is no state of it to go on from"
+    return "what failed would fail again" if run.status == "failed" else "what it needs to go on was not kept"
 
 
 def clean_name(text: str) -> str:
@@ -64,7 +64,7 @@ def clean_name(text: str) -> str:
     Raises:
         ValueError: nothing is left, or it is too long.
 
-    >>> clean_name("  base \\n line ")
+    >>> clean_name("  base   line ")
     'base line'
     """
     name = " ".join(text.encode("utf-8", "replace").decode().split())  # half a surrogate pair could not be sent

@@ -33,7 +33,7 @@ SCRIPTS = (
 )
 """The page's code, each file after those that it imports."""
 STYLES = ("theme.css", "runs_table.css")
-UNDO_STEPS = 50
+UNDO_STEPS = 20
 
 log = logging.getLogger(__name__)
 

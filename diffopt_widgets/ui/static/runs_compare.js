@@ -84,7 +84,7 @@ export class Compare {
           "td",
           { role: "cell", class: unusual[i] && "dwr-unusual", title: this.runs[i].name },
           swatch(this.runs[i]),
-          h("span", value === null && { title: "its optimizer has no such option" }, value ?? "–"),
+          h("span", { title: value === null && "its optimizer has no such option" }, value ?? "–"),
         ),
       ),
     );

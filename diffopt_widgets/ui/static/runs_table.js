@@ -25,6 +25,7 @@ class RunsView {
     this.rows = new Map();
     /** A button that will vanish was used: where the focus goes then. @type {"" | "removed" | "restored"} */
     this.moving = "";
+    this.compare = new Compare(`${this.prefix}-compare`);
     this.root = h("div", { class: "dwr dw-themed", "data-lm-suppress-shortcuts": "true", keydown: contain });
     this.build();
     el.append(this.root);
@@ -74,7 +75,6 @@ class RunsView {
     this.undo = h("button", { type: "button", click: () => this.restore() }, "Undo");
     this.removed = h("div", { class: "dwr-removed" }, this.gone, " ", this.undo);
     this.why = h("span", { class: "dwr-why", role: "status" });
-    this.compare = new Compare(`${prefix}-compare`);
     this.toggle = h(
       "button",
       {

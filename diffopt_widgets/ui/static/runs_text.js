@@ -50,7 +50,7 @@ export const COLUMNS = [
   {
     name: "best",
     title: "Best",
-    about: "The lowest training loss on the way",
+    about: "The lowest that this loss was along the run, as a mean over as many steps",
     show: (run) => short(run.best_loss),
   },
   {
