@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.training.loop import stream as stream
     from diffopt_widgets.ui.form import Form as Form
     from diffopt_widgets.ui.run_bar import RunBar as RunBar
+    from diffopt_widgets.ui.runs_table import RunsTable as RunsTable
     from diffopt_widgets.ui.schedule import SchedulePreview as SchedulePreview
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ _HOMES = {
     "Run": "runs",
     "RunBar": "ui.run_bar",
     "RunPlan": "plan",
+    "RunsTable": "ui.runs_table",
     "SchedulePreview": "ui.schedule",
     "Settings": "settings",
     "SettingsError": "settings",

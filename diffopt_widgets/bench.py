@@ -65,6 +65,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_rename=self._guarded(self._rename),
             on_visible=self._guarded(self._set_visible),
             on_remove=self._guarded(self._remove),
+            on_restore=self._guarded(self._restore),
+            on_repeat=self._guarded(self._repeat),
+            on_continue=self._guarded(self._continue),
         )
         self.samples = SamplesView()
         self.runs: list[Run] = []
@@ -96,12 +99,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         Raises:
             RuntimeError: there is no running event loop, as in a plain script.
         """
-        if self._session is None:
-            self._session = Session(self._changed, self._loop)
-        self.bar.forget_failure()
+        self._need_session()
         for run in runs:
             self._add(run)
-        self._session.start(runs)
+        self._carry_out(runs)
 
     async def wait(self) -> None:
         """Return when every run that was started has ended; for notebooks that run without anyone to watch."""
@@ -118,6 +119,17 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         else:
             display(self._repr_mimebundle_(), raw=True)
         self._saved.show()
+
+    def _need_session(self) -> Session:
+        if self._session is None:
+            self._session = Session(self._changed, self._loop)
+        return self._session
+
+    def _carry_out(self, runs: Sequence[Run]) -> None:
+        self.bar.forget_failure()
+        self._need_session().start(runs)
+        for run in runs:
+            self.table.show(run)
 
     def _run_settings(self) -> None:
         self.start([Run(self.bar.plan(self.form.settings))])
@@ -170,10 +182,12 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             if run.key in self._auto_named:
                 again = names[:position].count(name)
                 self._set_name(run, f"{name} ({again + 1})" if again else name)
+            self.table.set_differs(run.key, name)
 
     def _set_name(self, run: Run, name: str) -> None:
         run.name = name
-        self.table.rows[run.key].name.value = name
+        self.table.show(run)
+        self._show_samples(run)
         if self.plot.has_run(run.key):
             self.plot.rename_run(run.key, name)
 
@@ -181,16 +195,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """Show a run that has new records or another status."""
         if run not in self.runs:
             return
-        if run.history.groups and not self.plot.has_run(run.key):
-            self.plot.add_run(
-                run.key,
-                run.name,
-                run.history,
-                color=self._colors[run.key],
-                schedule=run.settings.spec.estimates_rate,
-                visible=self.table.rows[run.key].shown.value,
-            )
-            self._say_what_is_applied()
+        self._plot(run)
         if session := self._session:
             self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
         self.table.show(run)
@@ -202,6 +207,20 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         else:
             self.plot.refresh()
 
+    def _plot(self, run: Run) -> None:
+        """Give a run its curves as soon as it has any."""
+        if not run.history.groups or self.plot.has_run(run.key):
+            return
+        self.plot.add_run(
+            run.key,
+            run.name,
+            run.history,
+            color=self._colors[run.key],
+            schedule=run.settings.spec.estimates_rate,
+            visible=self.table.visible[run.key],
+        )
+        self._say_what_is_applied()
+
     def _say_what_is_applied(self) -> None:
         """What the second plot shows, for each optimizer among the runs."""
         specs = {run.settings.optimizer: run.settings.spec for run in self.runs}
@@ -209,21 +228,19 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.applied.value = paragraph(f"Applied learning rate. {words}.", "dw-about")
 
     def _show_samples(self, run: Run) -> None:
-        self.samples.show(run, self._colors[run.key], visible=self.table.rows[run.key].shown.value)
+        self.samples.show(run, self._colors[run.key], visible=self.table.visible[run.key])
 
     def _mirror_legend(self) -> None:
-        """A click in the legend hides a run too; the table says so."""
-        for run in self.plot.runs:
-            if run["key"] in self.table.rows:
-                self.table.rows[run["key"]].shown.value = run["visible"]
+        """A click in the legend hides a run too; table and samples follow."""
+        for shown in self.plot.runs:
+            key, visible = shown["key"], shown["visible"]
+            if self.table.visible.get(key, visible) != visible:
+                self.table.set_visible(key, visible)
+                self._show_samples(self._find(key))
 
     def _rename(self, key: str, name: str) -> None:
-        run = self._find(key)
-        if name == run.name:
-            return
         self._auto_named.discard(key)
-        self._set_name(run, name)
-        self._show_samples(run)
+        self._set_name(self._find(key), name)
         self._saved.update(self.plot)
 
     def _set_visible(self, key: str, visible: bool) -> None:
@@ -232,13 +249,24 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._show_samples(self._find(key))
 
     def _remove(self, key: str) -> None:
-        run = self._find(key)
-        self.runs.remove(run)
-        self.table.remove(key)
+        self.runs.remove(self._find(key))
         self.samples.remove(key)
         if self.plot.has_run(key):
             self.plot.remove_run(key)
         self._saved.update(self.plot)
+
+    def _restore(self, key: str) -> None:
+        self.runs[:] = self.table.runs
+        self._name_runs()  # others may have come meanwhile
+        self._changed(self._find(key))
+
+    def _repeat(self, key: str) -> None:
+        self.start([Run(self._find(key).plan)])
+
+    def _continue(self, key: str) -> None:
+        if self.plot.has_run(key):
+            self.plot.resume_run(key)
+        self._carry_out([self._find(key)])
 
     def _find(self, key: str) -> Run:
         return next(run for run in self.runs if run.key == key)

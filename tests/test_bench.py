@@ -19,6 +19,11 @@ def in_kernel(script, **options):
     return asyncio.run(main())
 
 
+def on_row(bench, run, kind, **content):
+    """Do in the table what a person would do in the page."""
+    bench.table._handle_custom_msg({"k": kind, "key": run.key, **content}, [])
+
+
 async def click_run(bench):
     bench.bar.run.click()
     await bench.wait()
@@ -59,12 +64,17 @@ def test_a_run_can_be_renamed_hidden_and_removed():
         for _ in range(2):
             await click_run(bench)
         first, second = bench.runs
-        bench.table.rows[first.key].name.value = "mine"
+        on_row(bench, first, "rename", name="mine")
         assert first.name == "mine"
-        bench.table.rows[second.key].shown.value = False
-        bench.table.rows[first.key].drop.click()
+        on_row(bench, second, "visible", visible=False)
+        on_row(bench, first, "remove")
         assert bench.runs == [second]
         assert not bench.plot.has_run(first.key)
+        assert bench.figure().data == ()
+        bench.table._handle_custom_msg({"k": "restore"}, [])
+        assert bench.runs == [first, second]
+        assert {trace.name for trace in bench.figure().data if trace.showlegend} == {"mine"}
+        on_row(bench, first, "remove")
         bench.form.settings = dw.Settings("SGD", lr=0.1)
         await click_run(bench)
 
@@ -75,7 +85,7 @@ def test_a_run_can_be_renamed_hidden_and_removed():
 def test_a_given_name_stays_when_more_runs_come():
     async def script(bench):
         await click_run(bench)
-        bench.table.rows[bench.runs[0].key].name.value = "<b>baseline</b>"
+        on_row(bench, bench.runs[0], "rename", name="<b>baseline</b>")
         bench.form.settings = dw.Settings("SGD", lr=0.1)
         await click_run(bench)
 
@@ -170,11 +180,11 @@ def test_a_run_can_be_started_named_and_hidden_while_another_prepares():
             await asyncio.sleep(0)
         assert not bench.plot.has_run(first.key)  # it is prepared, and the plot has not heard of it
         bench.start([second])
-        bench.table.rows[second.key].shown.value = False
+        on_row(bench, second, "visible", visible=False)
         await bench.wait()
         assert [run.status for run in bench.runs] == ["done", "done"]
         assert [trace.name for trace in bench.figure().data if trace.showlegend] == ["SGD · lr 0.1"]
-        assert not bench.table.rows[second.key].shown.value
+        assert not bench.table.visible[second.key]
 
     in_kernel(script, task="swiss_roll", steps=300)
 

@@ -183,6 +183,10 @@ class LivePlot(anywidget.AnyWidget):
         self.refresh(final=True)
         self._change(key, total=len(self._run(key).history))
 
+    def resume_run(self, key: str) -> None:
+        """Take rows again of a run that had ended."""
+        self._change(key, total=None)
+
     def rename_run(self, key: str, name: str) -> None:
         """Give a run another name."""
         self._change(key, name=name)

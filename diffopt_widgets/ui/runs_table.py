@@ -2,111 +2,302 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import logging
+import pathlib
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-import ipywidgets as widgets
-import numpy as np
+import anywidget
+import traitlets
 
-from diffopt_widgets.ui.html import escape
+from diffopt_widgets.pages import page_code, page_style
+from diffopt_widgets.plot.panels import next_color
+from diffopt_widgets.runs import name_by_difference
+from diffopt_widgets.ui.differences import compare_settings
+from diffopt_widgets.ui.run_row import Entry, cannot_continue, cannot_remove, clean_name, row_of
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs import Run
 
-_COLUMNS = ("Status", "Loss", "Evaluation", "Peak lr", "Steps/s")
+STATIC = pathlib.Path(__file__).parent / "static"
+SCRIPTS = (
+    "form_dom.js",
+    "form_text.js",
+    "runs_text.js",
+    "runs_icons.js",
+    "runs_name.js",
+    "runs_row.js",
+    "runs_compare.js",
+    "runs_table.js",
+)
+"""The page's code, each file after those that it imports."""
+STYLES = ("theme.css", "runs_table.css")
+UNDO_STEPS = 20
+
+log = logging.getLogger(__name__)
 
 
-class RunsTable(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """One row for each run; rename, hide and remove call what they are given.
+@dataclass(frozen=True, slots=True)
+class _Removed:
+    entry: Entry
+    place: int
+    """Where it stood."""
+
+
+class RunsTable(anywidget.AnyWidget):
+    """One row for each run: its numbers, and what can be done with it.
+
+    Used alone it needs no wiring: a name typed there becomes `run.name`, and runs are hidden, removed and brought back in
+    the table itself. What a person does in the page is done first and then told to the callbacks; what code does with the
+    methods is not told.
 
     Args:
+        runs: the runs to begin with, such as `sweep` returns.
         on_rename: called with a run's key and its new name.
-        on_visible: called with a run's key and whether its curves are shown.
+        on_visible: called with a run's key and whether it is shown.
         on_remove: called with a run's key.
+        on_restore: called with the key of a run whose removal was undone.
+        on_repeat: called with a run's key; without it there is no such button.
+        on_continue: called with the key of a run that can go on; without it there is no such button.
+        layout: an ipywidgets Layout.
+
+    >>> from diffopt_widgets import Settings, sweep
+    >>> runs = sweep(Settings("PRODIGY"), {"d_coef": [0.5, 1.0]}, task="swiss_roll", steps=2, progress=False)
+    >>> table = RunsTable(runs)
+    >>> table.rename(runs[0].key, "half")
+    >>> table.remove(runs[1].key)
+    >>> [(row["name"], row["status"]) for row in table.rows], runs[0].name
+    ([('half', 'done')], 'half')
+    >>> table.restore() == runs[1].key
+    True
     """
 
+    _esm = traitlets.Unicode().tag(sync=True)
+    _css = traitlets.Unicode().tag(sync=True)
+
+    rows: traitlets.List[Any] = traitlets.List(
+        read_only=True, help="A dict for each run: key, name, color, differs, visible, status, progress, its numbers."
+    ).tag(sync=True)
+    comparison = traitlets.Dict(read_only=True, help="The settings of the shown runs, line by line.").tag(sync=True)
+    removed = traitlets.Unicode(read_only=True, help="The run that Undo brings back; empty when none.").tag(sync=True)
+    offers = traitlets.Dict(read_only=True, help="Whether a run can be repeated and continued here.").tag(sync=True)
+    notice = traitlets.Unicode(help="Something that went wrong elsewhere, shown above the table.").tag(sync=True)
+
     def __init__(
         self,
+        runs: Iterable[Run] = (),
         *,
-        on_rename: Callable[[str, str], None] = lambda key, name: None,
-        on_visible: Callable[[str, bool], None] = lambda key, shown: None,
-        on_remove: Callable[[str], None] = lambda key: None,
+        on_rename: Callable[[str, str], None] | None = None,
+        on_visible: Callable[[str, bool], None] | None = None,
+        on_remove: Callable[[str], None] | None = None,
+        on_restore: Callable[[str], None] | None = None,
+        on_repeat: Callable[[str], None] | None = None,
+        on_continue: Callable[[str], None] | None = None,
+        layout: Any = None,  # an ipywidgets Layout, or a dict for one
     ) -> None:
-        self._on_rename, self._on_visible, self._on_remove = on_rename, on_visible, on_remove
-        self.rows: dict[str, _Row] = {}
-        head = widgets.HTML(
-            '<div class="dw-cells">' + "".join(f"<span>{escape(name)}</span>" for name in _COLUMNS) + "</div>"
-        )
-        label = widgets.HTML('<span class="dw-runs-title">Runs</span>')
-        self._head = _line(label, head)
-        self._head.add_class("dw-head")
-        super().__init__([])
-        self.add_class("dw-runs")
+        self._tell_renamed, self._tell_visible = on_rename or _nobody, on_visible or _nobody
+        self._tell_removed, self._tell_restored = on_remove or _nobody, on_restore or _nobody
+        self._repeat, self._continue = on_repeat or _nobody, on_continue or _nobody
+        self._entries: dict[str, Entry] = {}
+        self._removed: list[_Removed] = []
+        self._changed_row: dict[str, Any] | None = None
+        self.set_trait("offers", {"repeat": on_repeat is not None, "continue": on_continue is not None})
+        given = list(runs)
+        names = name_by_difference([run.plan for run in given]) if given else []
+        for run, name in zip(given, names, strict=True):
+            self._insert(Entry(run, self._next_color(), name, visible=True), len(self._entries))
+        self._publish()  # before the widget opens, so that its first message holds everything
+        super().__init__(**({} if layout is None else {"layout": layout}))
+        self.on_msg(self._receive)
 
-    def add(self, run: Run, color: str) -> None:
-        """Add a row for a run, at the end."""
-        self.rows[run.key] = _Row(run, color, self._on_rename, self._on_visible, self._on_remove)
-        self._arrange()
+    @traitlets.default("_esm")
+    def _read_esm(self) -> str:
+        return page_code(STATIC, SCRIPTS)
+
+    @traitlets.default("_css")
+    def _read_css(self) -> str:
+        return page_style(STATIC, STYLES)
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs in the table, from the top."""
+        return tuple(entry.run for entry in self._entries.values())
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The name of each run by its key."""
+        return {row["key"]: row["name"] for row in self.rows}
+
+    @property
+    def visible(self) -> dict[str, bool]:
+        """Whether each run is shown, by its key."""
+        return {row["key"]: row["visible"] for row in self.rows}
+
+    def add(self, run: Run, color: str | None = None, *, differs: str = "", visible: bool = True) -> None:
+        """Add a row at the end.
+
+        Args:
+            run: the run; call `show` when it has new records or another status.
+            color: any CSS colour; by default the one of the palette that is used least.
+            differs: what sets it apart, in a few words, shown below its name where the name does not say it.
+            visible: whether it is shown at first.
+
+        Raises:
+            ValueError: it is in the table already.
+        """
+        if run.key in self._entries:
+            raise ValueError(f"the run {run.name!r} is in the table already")
+        self._removed = [one for one in self._removed if one.entry.run.key != run.key]
+        self._insert(Entry(run, color or self._next_color(), differs, visible), len(self._entries))
+        self._publish()
 
     def show(self, run: Run) -> None:
-        """Paint the numbers of a run; one that is not in the table is passed over."""
-        if run.key in self.rows:
-            self.rows[run.key].show(run)
+        """Bring a run's numbers up to date; one that is not in the table is passed over.
+
+        While nothing changes nothing is sent, and while its status stays the same only its own row.
+        """
+        if run.key in self._entries:
+            self._refresh(run.key)
 
     def remove(self, key: str) -> None:
-        """Take a run's row away."""
-        row = self.rows.pop(key)
-        self._arrange()
-        row.close()
+        """Take a run's row away; `restore` brings it back.
 
-    def _arrange(self) -> None:
-        self.children = (self._head, *(row.box for row in self.rows.values())) if self.rows else ()
+        Raises:
+            KeyError: the table has no such run.
+        """
+        entry = self._entry(key)
+        place = list(self._entries).index(key)
+        del self._entries[key]
+        self._removed = [*self._removed[1 - UNDO_STEPS :], _Removed(entry, place)]
+        self._publish()
+
+    def restore(self) -> str | None:
+        """Bring the run that was removed last back to its place; returns its key, or None when there is none."""
+        if not self._removed:
+            return None
+        last = self._removed.pop()
+        self._insert(last.entry, last.place)
+        self._publish()
+        return last.entry.run.key
+
+    def rename(self, key: str, name: str) -> None:
+        """Give a run another name, in the table and as `run.name`.
+
+        Raises:
+            KeyError: the table has no such run.
+            ValueError: the name is empty or too long.
+        """
+        self._entry(key).run.name = clean_name(name)
+        self._refresh(key)
+
+    def set_visible(self, key: str, visible: bool) -> None:
+        """Mark a run as shown or hidden.
+
+        Raises:
+            KeyError: the table has no such run.
+        """
+        self._entry(key).visible = visible
+        self._publish()
+
+    def set_differs(self, key: str, text: str) -> None:
+        """Say in a few words what sets a run apart.
+
+        Raises:
+            KeyError: the table has no such run.
+        """
+        self._entry(key).differs = text
+        self._refresh(key)
+
+    def send_state(self, key: Any = None) -> None:  # as ipywidgets has it: a name, a set of names or None for all
+        """Send traits to the page; of the rows only the one that changed, where no other did."""
+        if key == "rows" and self._changed_row is not None:
+            self.send({"k": "row", "row": self._changed_row})
+        else:
+            super().send_state(key)
+
+    def _entry(self, key: str) -> Entry:
+        if key not in self._entries:
+            raise KeyError(f"the table has no run with the key {key!r}")
+        return self._entries[key]
+
+    def _next_color(self) -> str:
+        gone = (one.entry.color for one in self._removed)  # they may come back
+        return next_color([*(entry.color for entry in self._entries.values()), *gone])
+
+    def _insert(self, entry: Entry, place: int) -> None:
+        items = list(self._entries.items())
+        self._entries = dict([*items[:place], (entry.run.key, entry), *items[place:]])
+
+    def _publish(self) -> None:
+        """Bring every trait up to date, in one message to the page."""
+        shown = [entry.run for entry in self._entries.values() if entry.visible]
+        lines = compare_settings([run.plan for run in shown]) if len(shown) > 1 else ()
+        comparison = {"keys": [run.key for run in shown], "lines": [asdict(line) for line in lines]}
+        with self.hold_sync():
+            self.set_trait("rows", [row_of(entry) for entry in self._entries.values()])
+            self.set_trait("comparison", comparison)
+            self.set_trait("removed", self._removed[-1].entry.run.name if self._removed else "")
+
+    def _refresh(self, key: str) -> None:
+        """Bring one row up to date."""
+        rows = list(self.rows)
+        place = next(i for i, row in enumerate(rows) if row["key"] == key)
+        before, rows[place] = rows[place], row_of(self._entries[key])
+        if rows[place] == before:
+            return
+        # A message of one row may get lost; a change of status is sent with all rows, and so mends that.
+        self._changed_row = rows[place] if rows[place]["status"] == before["status"] else None
+        try:
+            self.set_trait("rows", rows)
+        finally:
+            self._changed_row = None
+
+    def _receive(self, _: object, content: object, __: object) -> None:
+        """Do what the page asks. Nothing raised here would be seen by anyone, so it is shown above the table."""
+        message = content if isinstance(content, dict) else {}
+        kind, key = message.get("k"), message.get("key")
+        try:
+            if isinstance(key, str) and key in self._entries:
+                self._obey(key, message)
+            elif kind == "restore":
+                if restored := self.restore():
+                    self._tell_restored(restored)
+            elif kind == "dismiss":
+                self.notice = ""
+            # else it is about a run that has meanwhile been removed
+        except Exception as error:  # somebody else's callback or observer
+            log.exception("what follows a change in the table of runs failed")
+            self.notice = f"The change is made, but something that follows it failed: {type(error).__name__}: {error}"
+
+    def _obey(self, key: str, message: dict[str, Any]) -> None:
+        run = self._entries[key].run
+        match message.get("k"):
+            case "rename":
+                self._rename_from_page(key, str(message.get("name", "")))
+            case "visible":
+                visible = bool(message.get("visible"))
+                self.set_visible(key, visible)
+                self._tell_visible(key, visible)
+            case "remove" if not cannot_remove(run):
+                self.remove(key)
+                self._tell_removed(key)
+            case "repeat":
+                self._repeat(key)
+            case "continue" if not cannot_continue(run):
+                self._continue(key)
+
+    def _rename_from_page(self, key: str, text: str) -> None:
+        """Rename, and tell the page how it went, so that it lets go of what was typed or marks it."""
+        try:
+            name = clean_name(text)
+        except ValueError as error:
+            self.send({"k": "named", "key": key, "wrong": str(error)})
+            return
+        self.rename(key, name)
+        self.send({"k": "named", "key": key, "wrong": ""})
+        self._tell_renamed(key, name)
 
 
-class _Row:
-    """One run's line: colour and eye, name, numbers, remove."""
-
-    def __init__(
-        self,
-        run: Run,
-        color: str,
-        on_rename: Callable[[str, str], None],
-        on_visible: Callable[[str, bool], None],
-        on_remove: Callable[[str], None],
-    ) -> None:
-        self.shown = widgets.ToggleButton(value=True, icon="eye", tooltip="Show or hide its curves")
-        self.shown.add_class("dw-icon")
-        self.name = widgets.Text(value=run.name, continuous_update=False)
-        self.name.add_class("dw-name")
-        swatch = widgets.HTML(f'<span class="dw-swatch" style="background:{escape(color)}"></span>')
-        self.numbers = widgets.HTML()
-        self.drop = widgets.Button(icon="times", tooltip="Remove this run")
-        self.drop.add_class("dw-icon")
-        self.box = _line(swatch, self.shown, self.name, self.numbers, self.drop)
-        self.shown.observe(lambda change: on_visible(run.key, change["new"]), "value")
-        self.name.observe(lambda change: on_rename(run.key, change["new"]), "value")
-        self.drop.on_click(lambda _: on_remove(run.key))
-        self.show(run)
-
-    def show(self, run: Run) -> None:
-        names = run.history.names()
-        rate = float(np.nanmax(run.history.column("applied_lr"))) if "applied_lr" in names else None
-        cells = (run.status, *(_number(v) for v in (run.final_loss, run.eval_after, rate, run.steps_per_second)))
-        tip = escape(run.message or repr(run.settings))
-        spans = "".join(f"<span>{escape(cell)}</span>" for cell in cells)
-        self.numbers.value = f'<div class="dw-cells dw-{escape(run.status)}" title="{tip}">{spans}</div>'
-        self.drop.disabled = not run.ended
-
-    def close(self) -> None:
-        for widget in (*self.box.children, self.box):
-            widget.close()
-
-
-def _line(*children: widgets.Widget) -> widgets.Box:
-    box = widgets.Box(children, layout=widgets.Layout(flex_flow="row nowrap", align_items="center"))
-    box.add_class("dw-run")
-    return box
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+def _nobody(*_: object) -> None:
+    """Stands where there is no callback."""

@@ -1,0 +1,86 @@
+// @ts-check
+// How the table of runs writes what it knows of a run. Pure.
+import { textOf } from "./form_text.js";
+
+/**
+ * @typedef {{key: string, name: string, color: string, differs: string, visible: boolean, status: string,
+ *   message: string, progress: number, final_loss: number | null, eval_after: number | null, best_loss: number | null,
+ *   applied_plateau: number | null, steps_per_second: number | null, state_bytes: number | null, cannot_remove: string,
+ *   cannot_continue: string}} Run
+ */
+/** @typedef {{name: string, title: string, about: string, show(run: Run): string}} Column */
+
+/** @param {number | null} value */
+export const short = (value) => (value === null ? "–" : textOf(Number(value.toPrecision(3))));
+
+/** Bytes in the largest unit that leaves one or more. @param {number | null} bytes */
+export function memory(bytes) {
+  if (bytes === null) return "–";
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const shown = (/** @type {number} */ power) => Number((bytes / 1000 ** power).toPrecision(2));
+  let power = 0;
+  while (power < units.length - 1 && shown(power) >= 1000) power += 1;
+  const value = bytes / 1000 ** power;
+  return `${power && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
+}
+
+/** How far a run is or came, in words. @param {Run} run */
+export function status({ status, progress }) {
+  const underway = status === "running" || status === "paused";
+  return underway || (status !== "waiting" && progress < 1) ? `${status} ${Math.floor(100 * progress)} %` : status;
+}
+
+/** Whether a run's name already says what sets it apart. @param {Run} run */
+export const saysIt = ({ name, differs }) => name.toLowerCase().includes(differs.toLowerCase());
+
+/** The numbers of a run, the most important first: the last ones give way where there is little room. @type {Column[]} */
+export const COLUMNS = [
+  {
+    name: "loss",
+    title: "Loss",
+    about: "Training loss, the mean of the last twentieth of the steps",
+    show: (run) => short(run.final_loss),
+  },
+  {
+    name: "eval",
+    title: "Evaluation",
+    about: "Loss on the fixed evaluation set after the run",
+    show: (run) => short(run.eval_after),
+  },
+  {
+    name: "best",
+    title: "Best",
+    about: "The lowest that this loss was along the run, as a mean over as many steps",
+    show: (run) => short(run.best_loss),
+  },
+  {
+    name: "rate",
+    title: "Applied lr",
+    about: "Plateau of the learning rate that the steps really applied",
+    show: (run) => short(run.applied_plateau),
+  },
+  {
+    name: "speed",
+    title: "Steps/s",
+    about: "Mean speed, pauses left out",
+    show: (run) => short(run.steps_per_second),
+  },
+  {
+    name: "state",
+    title: "State",
+    about: "Memory of the optimizer's own state",
+    show: (run) => memory(run.state_bytes),
+  },
+];
+
+/** Everything about a run in one line, for where its columns gave way. @param {Run} run */
+export function summary(run) {
+  const numbers = COLUMNS.map((column) => `${column.title} ${column.show(run)}`);
+  return [status(run), ...numbers].join(" · ");
+}
+
+/**
+ * The rows with one of them brought up to date.
+ * @param {Run[]} rows @param {Run} row
+ */
+export const withRow = (rows, row) => rows.map((old) => (old.key === row.key ? row : old));
