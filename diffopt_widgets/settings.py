@@ -87,6 +87,7 @@ class Settings:
 
     def __init__(
         self,
+        /,  # an option may have any name, `self` too: it is refused as unknown like all others
         optimizer: str,
         lr: float | None = None,
         schedule: str = "CONSTANT",
@@ -108,7 +109,7 @@ class Settings:
         if lr is not None:
             given["lr"] = lr
         values, faults = check_values(found, given)
-        if any(fault for fault in faults):
+        if faults:
             raise SettingsError(faults)
         own = {use.name: values[use.name] for use in found.uses}
         object.__setattr__(self, "optimizer", found.key)
@@ -142,7 +143,7 @@ class Settings:
         defaults = default_values(self.spec)
         return {name: value for name, value in self.values().items() if value != defaults[name]}
 
-    def replace(self, optimizer: str | None = None, **changes: Value) -> Settings:
+    def replace(self, /, optimizer: str | None = None, **changes: Value) -> Settings:
         """A copy with some values changed.
 
         With another `optimizer`, learning rate and options start from that optimizer's defaults; the schedule is kept.
@@ -184,10 +185,9 @@ class Settings:
         if not isinstance(options, dict):
             raise _unreadable("options is not an object of names and values", "paste what to_json() wrote")
         optimizer = data.pop("optimizer")
-        merged = {**data, **options}
-        if clash := {"optimizer", "self", "options"} & merged.keys():
-            raise _unreadable(f"{', '.join(sorted(clash))} stands where an option is expected", "remove it")
-        return cls(optimizer, **{name: _from_plain(value) for name, value in merged.items()})
+        if "optimizer" in options:
+            raise _unreadable("optimizer stands among the options", "remove it there")
+        return cls(optimizer, **{name: _from_plain(value) for name, value in {**data, **options}.items()})
 
 
 def preset(optimizer: str, key: str) -> Settings:
