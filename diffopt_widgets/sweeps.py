@@ -44,7 +44,8 @@ def sweep(
         progress: whether to show a progress bar for each run.
 
     Returns:
-        The runs in the order of the combinations, each named by what differs.
+        The runs in the order of the combinations, each named by what differs. KeyboardInterrupt stops the run that is
+        training and those that wait for their turn.
 
     Raises:
         SettingsError: a value cannot be used; nothing is trained then.
@@ -59,9 +60,10 @@ def sweep(
 
 def _in_turn(runs: list[Run], *, progress: bool) -> list[Run]:
     for run in runs:
-        finish(run, progress=progress)
-        if run.status == "stopped":
-            break
+        if any(earlier.status == "stopped" for earlier in runs):
+            run.status, run.message = "stopped", "Not started: the sweep was stopped before its turn"
+        else:
+            finish(run, progress=progress)
     return runs
 
 

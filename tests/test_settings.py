@@ -38,8 +38,10 @@ ANYTHING = st.one_of(
     st.just(np.ones(3)),
 )
 SEVERAL = st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=5)
-OTHER_NAMES = st.text(st.sampled_from(string.ascii_letters + "_ <é\n"), max_size=20).filter(
-    lambda name: name not in {"self", "optimizer"}
+# `optimizer` is Settings' own first argument; every other name can be given as an option.
+OTHER_NAMES = st.one_of(
+    st.sampled_from(["self", "options", "cls", "key", "spec"]),
+    st.text(st.sampled_from(string.ascii_letters + "_ <é\n"), max_size=20).filter(lambda name: name != "optimizer"),
 )
 
 
@@ -99,8 +101,9 @@ def test_anything_gives_settings_or_a_settings_error(optimizer, values):
 def test_unknown_options_are_refused_by_name(key, values):
     known = set(default_values(spec(key)))
     unknown = values.keys() - known
-    _, error = attempt(lambda: Settings(key, **values))
-    assert unknown <= {fault.option for fault in error.faults} if error else not unknown
+    for make in (lambda: Settings(key, **values), lambda: Settings(key).replace(**values)):
+        _, error = attempt(make)
+        assert unknown <= {fault.option for fault in error.faults} if error else not unknown
 
 
 @given(legal())
@@ -124,6 +127,7 @@ def test_settings_survive_json_pickle_and_replace(made):
 @example('{"optimizer": "PRODIGY"}')
 @example('{"optimizer": "PRODIGY", "options": 3}')
 @example('{"optimizer": "PRODIGY", "options": {"optimizer": 3}}')
+@example('{"optimizer": "PRODIGY", "options": {"self": 3}, "cls": 1}')
 @example('{"optimizer": ["PRODIGY"]}')
 @example('{"format": 99, "optimizer": "PRODIGY"}')
 @example('{"optimizer": "PRODIGY", "lr": NaN}')
@@ -174,6 +178,21 @@ def test_an_unknown_option_names_those_that_there_are():
         Settings("SGD", weightdecay=0.1)
     assert "Did you mean weight_decay?" in str(caught.value)
     assert all(use.name in str(caught.value) for use in spec("SGD").uses)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("cosine", "COSINE"), ("LINAER", "LINEAR"), ("rex", "REX"), ("Cosine_With_Restart", "COSINE_WITH_RESTARTS")],
+)
+def test_a_choice_that_is_nearly_right_names_the_one_that_is_meant(written, meant):
+    with pytest.raises(SettingsError) as caught:
+        Settings("SGD", schedule=written)
+    assert f"(did you mean {meant}?)." in str(caught.value)
+
+
+def test_a_choice_that_is_far_from_all_gets_no_guess():
+    with pytest.raises(SettingsError, match=r"'zzz' is not one of the choices\. Allowed: one of NONE"):
+        Settings("SGD", lr_scaler="zzz")
 
 
 def test_an_unknown_preset_names_those_that_there_are():

@@ -5,6 +5,7 @@ Plain frozen data. Every other part of the package (panel, command line, exports
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -82,9 +83,15 @@ class Option:
             case "choice":
                 if isinstance(value, str) and value in self.choices:
                     return value
-                raise ValueProblem(f"{show(value)} is not one of the choices")
+                raise ValueProblem(f"{show(value)} is not one of the choices{self._hint(value)}")
             case "int" | "float":
                 return self._check_number(value)
+
+    def _hint(self, value: object) -> str:
+        """The choice that was probably meant, in brackets: choices differ in case, too."""
+        by_word = {choice.casefold(): choice for choice in self.choices}
+        close = difflib.get_close_matches(value.casefold(), by_word, n=1) if isinstance(value, str) else []
+        return f" (did you mean {by_word[close[0]]}?)" if close else ""
 
     def _check_number(self, value: object) -> Value:
         if isinstance(value, bool) or not isinstance(value, Real):  # Real: numpy's numbers too
