@@ -284,7 +284,7 @@ SGD = OptimizerSpec(
         shared.FSDP_RULE,
     ),
     rate="dadapt_sgd",
-    rate_words="d · learning rate / norm of the first gradient",
+    rate_words="momentum-average of d · learning rate / norm of the first gradient",
     estimates_rate=True,
     state_names=("z", "s", "x0"),
 )
