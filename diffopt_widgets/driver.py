@@ -213,11 +213,17 @@ def finish(run: Run, *, progress: bool = True) -> Run:
     Raises:
         ValueError: the run is over or in progress, or what it needs to go on is gone.
     """
-    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+    with contextlib.suppress(KeyboardInterrupt):
+        carry_through(run, progress=progress)
+    return run
+
+
+def carry_through(run: Run, *, progress: bool = True) -> None:
+    """As `finish`, but KeyboardInterrupt goes on to the caller once the run is stopped."""
+    with contextlib.ExitStack() as stack:
         show = stack.enter_context(_progress_bar(run)) if progress else lambda _: None
         for _ in carry_out(run, on_publish=show):
             pass
-    return run
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.driver import finish
+from diffopt_widgets.driver import carry_through, finish
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.runs import Run, name_by_difference, vary
 from diffopt_widgets.tasks import get_task
@@ -59,11 +59,15 @@ def sweep(
 
 
 def _in_turn(runs: list[Run], *, progress: bool) -> list[Run]:
+    stopped = False
     for run in runs:
-        if any(earlier.status == "stopped" for earlier in runs):
+        if stopped:
             run.status, run.message = "stopped", "Not started: the sweep was stopped before its turn"
-        else:
-            finish(run, progress=progress)
+            continue
+        try:
+            carry_through(run, progress=progress)
+        except KeyboardInterrupt:
+            stopped = True
     return runs
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.cli import main
 from diffopt_widgets.plan import PLAN_OPTIONS
-from diffopt_widgets.records import History
 from diffopt_widgets.tasks import list_tasks
+from diffopt_widgets.training.loop import Training
 
 SMALL = ("--task", "swiss_roll", "--steps", "2")
 
@@ -189,17 +190,16 @@ def test_a_folder_without_leave_to_write(tmp_path, capsys):
 
 def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    extend = History.extend
-    calls = []
+    backward, calls = Training._backward, count(1)
 
-    def interrupted(self, records):
-        extend(self, records)
-        calls.extend(records)
-        if len(calls) == 4 and records:  # the second of three runs is training
+    def interrupted(self, step):
+        if next(calls) == 7:  # the second of three runs is training
             signal.raise_signal(signal.SIGINT)
+        return backward(self, step)
 
-    monkeypatch.setattr(History, "extend", interrupted)
-    words = ["run", "--optimizer", "PRODIGY", "--set", "d_coef=0.5,1,2", *SMALL, "--out", str(tmp_path)]
+    monkeypatch.setattr(Training, "_backward", interrupted)
+    words = ["run", "--optimizer", "PRODIGY", "--set", "d_coef=0.5,1,2", "--task", "swiss_roll", "--steps", "4"]
+    words += ["--out", str(tmp_path)]
     assert main(words) == 130
     said = capsys.readouterr()
     assert re.findall(r"d_coef (\S+) +(done|stopped|failed|waiting) ", said.out) == [
