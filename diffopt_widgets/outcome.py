@@ -67,7 +67,7 @@ def _what_d_did(run: Run) -> str:
     if (d == d[0]).all():
         return f"d never left d0 ({last}){_with_what(run)}"
     first = settled_at(d)
-    if first < len(d) - max(1, len(d) // 20):
+    if first < len(d) - math.ceil(len(d) / 20):
         return f"d settled at {last} by step {steps[first]}"
     return f"d still moving, at {last}"
 
