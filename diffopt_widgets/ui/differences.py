@@ -23,7 +23,7 @@ class Line:
     values: tuple[str | None, ...]
     """In words, one for each run; None where the run's optimizer has no such option."""
     unusual: tuple[bool, ...]
-    """For each run, whether its value is another than most have; where no value is had by most, all are."""
+    """For each run, whether its value is another than most have; where no single value is had by most, all are."""
 
     @property
     def differs(self) -> bool:
@@ -32,32 +32,38 @@ class Line:
 
 
 def compare_settings(plans: Sequence[RunPlan]) -> tuple[Line, ...]:
-    """Every setting that one of the runs has: the task first, then optimizer, schedule and the optimizers' own options.
+    """Every setting that one of the runs has: optimizer, learning rate, schedule, the optimizers' own options, the task.
 
     >>> from diffopt_widgets import Settings
     >>> plans = [RunPlan(Settings("PRODIGY", d_coef=0.5)), RunPlan(Settings("PRODIGY"), steps=100)]
     >>> [(line.title, line.values) for line in compare_settings(plans) if line.differs]
-    [('Steps', ('300', '100')), ('D coefficient', ('0.5', '1'))]
+    [('D coefficient', ('0.5', '1')), ('Steps', ('300', '100'))]
     """
-    flats = [plan.flat() for plan in plans]
+    columns = [_Column(plan) for plan in plans]
     own = [field.name for field in fields(RunPlan) if field.name != "settings"]
-    rest = [name for flat in flats for name in flat if name not in own]
-    return tuple(_line(name, plans, flats) for name in dict.fromkeys([*own, *rest]))
+    rest = [name for column in columns for name in column.values if name not in own]
+    return tuple(_line(name, columns) for name in dict.fromkeys([*rest, *own]))
 
 
-def _line(name: str, plans: Sequence[RunPlan], flats: Sequence[dict[str, object]]) -> Line:
-    options = [_option(name, plan) for plan in plans]
-    title = next((option.title for option in options if option), _OTHER_TITLES.get(name, name))
-    values = tuple(
-        _words(flat[name], option) if name in flat else None for flat, option in zip(flats, options, strict=True)
-    )
-    return Line(name, title, values, _unusual(values))
+class _Column:
+    """One run's settings, and what is known of each."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        found = plan.settings.spec
+        self.values = plan.flat()
+        self.changed = plan.settings.changed().keys()
+        self.options = {option.name: option for option in (*PLAN_OPTIONS.values(), *TRAINING_OPTIONS)}
+        self.options |= {use.name: use.option for use in (found.lr, *found.uses)}
+
+    def words(self, name: str) -> str | None:
+        return _words(self.values[name], self.options.get(name)) if name in self.values else None
 
 
-def _option(name: str, plan: RunPlan) -> Option | None:
-    uses = (plan.settings.spec.lr, *plan.settings.spec.uses)
-    options = (*PLAN_OPTIONS.values(), *TRAINING_OPTIONS, *(use.option for use in uses))
-    return next((option for option in options if option.name == name), None)
+def _line(name: str, columns: Sequence[_Column]) -> Line:
+    titles = (column.options[name].title for column in columns if name in column.options)
+    values = tuple(column.words(name) for column in columns)
+    changed = tuple(name in column.changed for column in columns)
+    return Line(name, next(titles, _OTHER_TITLES.get(name, name)), values, _unusual(values, changed))
 
 
 def _words(value: object, option: Option | None) -> str:
@@ -68,10 +74,10 @@ def _words(value: object, option: Option | None) -> str:
     return format_value(value) if isinstance(value, float | int | str) else str(value)
 
 
-def _unusual(values: tuple[str | None, ...]) -> tuple[bool, ...]:
-    counts = Counter(values)
-    (usual, most), *others = counts.most_common()
-    if not others:
-        return (False,) * len(values)
-    tied = most == others[0][1]
-    return tuple(tied or value != usual for value in values)
+def _unusual(values: tuple[str | None, ...], changed: tuple[bool, ...]) -> tuple[bool, ...]:
+    """What to mark. That another optimizer lacks an option counts only where the option is not at its default."""
+    (usual, most), *others = Counter(value for value in values if value is not None).most_common()
+    if others:
+        tied = most == others[0][1]
+        return tuple(value is not None and (tied or value != usual) for value in values)
+    return changed if None in values else (False,) * len(values)

@@ -3,7 +3,7 @@
 import { h, say } from "./form_dom.js";
 import { icon } from "./runs_icons.js";
 import { NameField } from "./runs_name.js";
-import { COLUMNS, saysIt, status, summary } from "./runs_text.js";
+import { COLUMNS, status, summary, unsaid } from "./runs_text.js";
 
 /** @typedef {import("./runs_text.js").Run} Run */
 /** @typedef {{repeat: boolean, continue: boolean}} Offers */
@@ -65,7 +65,7 @@ export class RunRow {
     this.node.classList.toggle("dwr-failed", run.status === "failed");
     this.swatch.style.setProperty("--dwr-color", run.color);
     this.name.show(name);
-    say(this.differs, saysIt(run) ? "" : run.differs);
+    say(this.differs, unsaid(run));
     this.differs.title = run.differs;
     say(this.brief, `${status(run)} · loss ${COLUMNS[0].show(run)}`);
     this.brief.title = summary(run);

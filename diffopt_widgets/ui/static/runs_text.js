@@ -17,21 +17,30 @@ export const short = (value) => (value === null ? "–" : textOf(Number(value.to
 export function memory(bytes) {
   if (bytes === null) return "–";
   const units = ["B", "kB", "MB", "GB", "TB"];
-  const shown = (/** @type {number} */ power) => Number((bytes / 1000 ** power).toPrecision(2));
-  let power = 0;
-  while (power < units.length - 1 && shown(power) >= 1000) power += 1;
-  const value = bytes / 1000 ** power;
+  let [value, power] = [bytes, 0];
+  while (power < units.length - 1 && Math.round(value) >= 1000) {
+    value /= 1000;
+    power += 1;
+  }
   return `${power && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
 }
 
 /** How far a run is or came, in words. @param {Run} run */
 export function status({ status, progress }) {
   const underway = status === "running" || status === "paused";
-  return underway || (status !== "waiting" && progress < 1) ? `${status} ${Math.floor(100 * progress)} %` : status;
+  return underway || (status !== "waiting" && progress < 1) ? `${status} ${Math.floor(100 * progress)}\u00a0%` : status;
 }
 
-/** Whether a run's name already says what sets it apart. @param {Run} run */
-export const saysIt = ({ name, differs }) => name.toLowerCase().includes(differs.toLowerCase());
+/** The parts of a name such as `PRODIGY · d_coef 0.5, steps 60`. @param {string} words */
+const parts = (words) => words.replace(/ \(\d+\)$/, "").split(/ · |, /);
+
+/** What sets a run apart and its name does not say. @param {Run} run */
+export function unsaid({ name, differs }) {
+  const said = new Set(parts(name));
+  return parts(differs)
+    .filter((part) => !said.has(part))
+    .join(", ");
+}
 
 /** The numbers of a run, the most important first: the last ones give way where there is little room. @type {Column[]} */
 export const COLUMNS = [
