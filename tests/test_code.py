@@ -14,6 +14,8 @@ SCHEDULES = [
     {"schedule": "COSINE", "warmup": 0.25},
     {"schedule": "COSINE_WITH_RESTARTS", "cycles": 1.5},
     {"schedule": "COSINE_WITH_HARD_RESTARTS", "cycles": 3.0, "min_factor": 0.1},
+    {"schedule": "COSINE_WITH_HARD_RESTARTS", "cycles": 1.5},
+    {"schedule": "COSINE_WITH_HARD_RESTARTS", "cycles": 2.25, "min_factor": 0.1},
     {"schedule": "REX", "warmup": 2},
     {"schedule": "COSINE", "warmup": 1.0},
     {"schedule": "LINEAR", "warmup": 30},

@@ -14,7 +14,7 @@ _FACTORS = {
     "LINEAR": "1 - p",
     "COSINE": "0.5 * (1 + math.cos(math.pi * p))",
     "COSINE_WITH_RESTARTS": "0.5 * (1 + math.cos(2 * math.pi * {cycles} * p))",
-    "COSINE_WITH_HARD_RESTARTS": "0.5 * (1 + math.cos(math.pi * ({cycles} * p % 1))) if p < 1 else 0.0",
+    "COSINE_WITH_HARD_RESTARTS": "0.5 * (1 + math.cos(math.pi * ({cycles} * p % 1)))",
     "REX": "(1 - p) / (1 - 0.9 * p)",
 }
 
@@ -83,6 +83,8 @@ def _schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:
         start = f"(step - {rising})" if rising else "step"
         lines += [f"    p = min(1.0, {start} / {falling})"]
         text = factor.format(cycles=_literal(settings.cycles))
+        if settings.schedule == "COSINE_WITH_HARD_RESTARTS" and settings.cycles.is_integer():
+            text += " if p < 1 else 0.0"
         low = settings.min_factor if SCHEDULES[settings.schedule].uses_min_factor else 0.0
         if low:
             lines += [f"    f = {text}", f"    return {_literal(low)} + {_literal(1.0 - low)} * f"]
