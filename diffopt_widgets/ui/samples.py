@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs import Run
     from diffopt_widgets.tasks import Samples
 
+COLUMNS = 5
+"""Images side by side, so that the pictures of all kinds of samples are about square."""
+
 
 class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     """One strip for each run: what was made from the same noise, from before training to its end.
@@ -63,5 +66,5 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
 
 def _figure(samples: Samples, step: int) -> str:
     words = "before training" if step == 0 else f"step {step}"
-    image = picture(samples_png(samples), f"samples, {words}", "dw-sample")
+    image = picture(samples_png(samples, columns=COLUMNS), f"samples, {words}", "dw-sample")
     return f"<figure>{image}<figcaption>{escape(words)}</figcaption></figure>"
