@@ -260,6 +260,12 @@ def test_typed_text_is_read_or_refused_and_reads_back(kind, text, nullable):
     assert type(again) is type(value)
 
 
+@pytest.mark.parametrize(("kind", "example"), [("int", "write 300 or 1e3"), ("float", "write 0.9, 1e-4 or inf")])
+def test_text_that_is_no_number_is_answered_with_one_that_fits(kind, example):
+    with pytest.raises(ValueProblem, match=example):
+        parse_value(kind, "many")
+
+
 @given(st.one_of(st.floats(allow_nan=False), st.integers(-(10**300), 10**300), st.booleans(), st.none()))
 @example(1e22)
 @example(-0.0)
