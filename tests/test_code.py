@@ -72,7 +72,8 @@ def test_code_that_raises_past_its_end_says_so():
     with pytest.raises(UnboundLocalError):
         walk(scope["optimizer"], scope["scheduler"], scope["params"], 1)
     assert "Take no more than 7 steps" in code
-    for going_on in (ending.replace(min_factor=0.01), dw.Settings("DADAPT_ADAM", schedule="COSINE")):
+    recommended = dw.preset("DADAPT_SGD", "recommended")
+    for going_on in (recommended, ending.replace(min_factor=0.01), dw.Settings("DADAPT_ADAM", schedule="COSINE")):
         compare(going_on, steps=7, past=3)
         assert "Take no more than" not in to_python(going_on, steps=7)
 
