@@ -63,6 +63,21 @@ def test_every_schedule(schedule):
     compare(dw.Settings("ADAMW", lr=0.01, **schedule), past=5)
 
 
+def test_code_that_raises_past_its_end_says_so():
+    ending = dw.Settings("DADAPT_SGD", lr=0.3, schedule="COSINE")
+    code = to_python(ending, steps=7)
+    scope = {"params": parameters()}
+    exec(code, scope)  # noqa: S102  # running it is the point
+    walk(scope["optimizer"], scope["scheduler"], scope["params"], 7)
+    with pytest.raises(UnboundLocalError):
+        walk(scope["optimizer"], scope["scheduler"], scope["params"], 1)
+    assert "Take no more than 7 steps" in code
+    recommended = dw.preset("DADAPT_SGD", "recommended")
+    for going_on in (recommended, ending.replace(min_factor=0.01), dw.Settings("DADAPT_ADAM", schedule="COSINE")):
+        compare(going_on, steps=7, past=3)
+        assert "Take no more than" not in to_python(going_on, steps=7)
+
+
 def test_the_scaler_is_written_into_the_rate():
     code = to_python(dw.Settings("ADAMW", lr=0.001, lr_scaler="BATCH"), batch_size=16)
     assert "lr=0.004," in code

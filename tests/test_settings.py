@@ -64,6 +64,8 @@ def legal(draw):
             continue
         if option.kind == "bool":
             drawn = st.booleans()
+        elif option.choices:
+            drawn = st.sampled_from([int(choice) for choice in option.choices])
         elif option.kind == "int":
             drawn = st.integers(int(max(domain.low, -1e9)), int(min(domain.high, 1e9)))
         else:

@@ -91,11 +91,9 @@ ADAFACTOR = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset(
-            "onetrainer",
-            "OneTrainer",
+        shared.onetrainer(
             {"scale_parameter": False, "relative_step": False},
-            "The values that OneTrainer's window starts with. Stochastic rounding is left out: the package has none.",
+            "Stochastic rounding is left out: the package has none.",
         ),
         Preset(
             "recommended",

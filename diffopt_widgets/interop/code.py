@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.catalogue.schedules import SCHEDULES, warmup_steps
+from diffopt_widgets.catalogue.schedules import SCHEDULES, schedule_factor, warmup_steps
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
@@ -92,7 +92,14 @@ def _schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:
             lines += [f"    return max(0.0, {text})" if " if " not in text else f"    return {text}"]
         needs = ["import math"] if "math." in text else []
     call = ["", "", "scheduler = LambdaLR(optimizer, factor)  # scheduler.step() after each optimizer.step()"]
+    if settings.spec.raises_at_zero and _end(settings, steps) == 0.0:
+        call += [f"# Take no more than {steps} steps: the rate is 0 from there on, and at 0 this optimizer raises."]
     return lines + call, [*needs, "from torch.optim.lr_scheduler import LambdaLR"]
+
+
+def _end(settings: Settings, steps: int) -> float:
+    s = settings
+    return schedule_factor(s.schedule, steps, steps, warmup=s.warmup, cycles=s.cycles, min_factor=s.min_factor)
 
 
 def _literal(value: object) -> str:

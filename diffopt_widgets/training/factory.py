@@ -96,7 +96,8 @@ def build_optimizer(
 def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
     """Build the schedule of the settings for a run of `steps` optimizer steps.
 
-    Call its `step()` after each `optimizer.step()`. Past the end it stays at its last value.
+    Call its `step()` after each `optimizer.step()`. Past the end it stays at its last value; where that is 0, an optimizer
+    that raises at a rate of 0 (DADAPT_SGD) cannot take another step.
 
     Raises:
         ValueError: `steps` is not at least 1.
