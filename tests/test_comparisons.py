@@ -2,11 +2,8 @@
 
 from dataclasses import replace
 
-import pytest
-
 from diffopt_widgets.comparisons import comparisons
 from diffopt_widgets.driver import finish
-from diffopt_widgets.plan import RunPlan
 
 COMPARISONS = {comparison.key: comparison for comparison in comparisons()}
 
