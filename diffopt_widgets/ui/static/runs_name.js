@@ -14,7 +14,8 @@ export class NameField {
   constructor(id, send) {
     this.send = send;
     this.name = "";
-    this.asked = ""; // what was sent last, until the answer comes; and what was refused
+    /** What was sent, until the answer comes; and what was refused. @type {string | null} */
+    this.asked = null;
     this.text = h("span", { class: "dwr-name-text", "aria-hidden": "true" });
     this.input = h("textarea", {
       class: "dwr-name-input",
@@ -68,7 +69,7 @@ export class NameField {
   }
 
   giveUp() {
-    this.asked = "";
+    this.asked = null;
     this.mark("");
     this.put(this.name);
   }
@@ -83,7 +84,7 @@ export class NameField {
   /** @param {string} wrong */
   mark(wrong) {
     if (!wrong && this.wrong.hidden) return;
-    this.asked = wrong ? this.asked : "";
+    if (!wrong) this.asked = null;
     say(this.wrong, wrong && `Not renamed: ${wrong}. Escape brings the old name back.`);
     this.wrong.hidden = !wrong;
     this.node.classList.toggle("dwr-refused", Boolean(wrong));
