@@ -15,14 +15,14 @@ import traitlets
 from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.ui import panel as page
-from diffopt_widgets.ui.draft import Draft
+from diffopt_widgets.ui.draft import START, Draft
+from diffopt_widgets.ui.memory import Memory
 from diffopt_widgets.ui.schedule import schedule_svg
 from diffopt_widgets.ui.slider import linked_slider
 
 STATIC = pathlib.Path(__file__).parent / "static"
 SCRIPTS = ("form_text.js", "form_outbox.js", "form_dom.js", "form_row.js", "form.js")
 """The page's code, each file after those that it imports."""
-START = "PRODIGY"
 UNDO_STEPS = 100
 LONGEST_TEXT = 20_000
 
@@ -52,6 +52,8 @@ class Form(anywidget.AnyWidget):
     Args:
         settings: what to show at first; the name of an optimizer shows its defaults.
         steps: length of the run, for the picture of the schedule.
+        memory: where to keep what is typed. Without settings the form opens as it was last; with settings these are
+            shown, and the rest is remembered. Without a memory nothing is read or written.
         layout: an ipywidgets Layout.
 
     Raises:
@@ -80,8 +82,16 @@ class Form(anywidget.AnyWidget):
     preview = traitlets.Unicode(read_only=True).tag(sync=True)
     code = traitlets.Unicode(read_only=True).tag(sync=True)
 
-    def __init__(self, settings: Settings | str | None = None, *, steps: int = 300, layout: Any = None) -> None:
-        self._draft = Draft.begin(START if settings is None else settings)
+    def __init__(
+        self,
+        settings: Settings | str | None = None,
+        *,
+        steps: int = 300,
+        memory: Memory | None = None,
+        layout: Any = None,
+    ) -> None:
+        self._memory = memory
+        self._draft = _opening(settings, memory)
         self._past: list[_Past] = []
         self._seen: list[Any] = []
         self.set_trait("menu", page.menu())
@@ -126,8 +136,7 @@ class Form(anywidget.AnyWidget):
     def undo(self) -> None:
         """Take the last change back; nothing happens when there is none."""
         if self._past:
-            self._draft = self._past.pop().draft
-            self._publish()
+            self._show(self._past.pop().draft)
 
     def slider(self, name: str) -> Any:  # an ipywidgets widget; which one depends on the option
         """A plain ipywidgets control for one option, linked both ways.
@@ -140,7 +149,12 @@ class Form(anywidget.AnyWidget):
     def _change(self, draft: Draft, done: str, place: str) -> None:
         if not self._past or self._past[-1].place != place:
             self._past = [*self._past[1 - UNDO_STEPS :], _Past(self._draft, done, place)]
-        self._draft = draft
+        self._show(draft)
+
+    def _show(self, draft: Draft) -> None:
+        before, self._draft = self._draft, draft
+        if self._memory:
+            self._memory.keep(before, draft)
         self._publish()
 
     def _publish(self) -> None:
@@ -213,6 +227,15 @@ class Form(anywidget.AnyWidget):
                 self.notice = ""
             case kind:
                 raise BadMessageError(f"there is no message {str(kind)[:40]!r}")
+
+
+def _opening(settings: Settings | str | None, memory: Memory | None) -> Draft:
+    """What the form shows at first."""
+    remembered = memory.recall() if memory else None
+    if settings is None:
+        return remembered or Draft.begin(START)
+    begun = Draft.begin(settings)
+    return remembered.show(begun.last_good) if remembered else begun
 
 
 @cache
