@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import pathlib
-import re
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import anywidget
@@ -15,22 +12,17 @@ import traitlets
 from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.ui import panel as page
+from diffopt_widgets.ui.assets import page_code, page_style
 from diffopt_widgets.ui.draft import START, Draft
+from diffopt_widgets.ui.exchange import read_settings, write_settings
 from diffopt_widgets.ui.memory import Memory
+from diffopt_widgets.ui.messages import BadMessageError, Message, message_of, sender_of, text_in, typed_in
 from diffopt_widgets.ui.schedule import schedule_svg
 from diffopt_widgets.ui.slider import linked_slider
 
-STATIC = pathlib.Path(__file__).parent / "static"
-SCRIPTS = ("form_text.js", "form_outbox.js", "form_dom.js", "form_row.js", "form.js")
-"""The page's code, each file after those that it imports."""
 UNDO_STEPS = 100
-LONGEST_TEXT = 20_000
 
 log = logging.getLogger(__name__)
-
-
-class BadMessageError(ValueError):
-    """The page sent something that the form does not understand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +59,7 @@ class Form(anywidget.AnyWidget):
     """
 
     _esm = traitlets.Unicode().tag(sync=True)
-    _css = STATIC / "form.css"
+    _css = traitlets.Unicode().tag(sync=True)
 
     settings = traitlets.Instance(Settings, help="What the form says; the last right values while something is wrong.")
     errors = traitlets.Dict(read_only=True, help="What is wrong, by the name of the control; empty when all is right.")
@@ -81,6 +73,7 @@ class Form(anywidget.AnyWidget):
     state = traitlets.Dict(read_only=True).tag(sync=True)
     preview = traitlets.Unicode(read_only=True).tag(sync=True)
     code = traitlets.Unicode(read_only=True).tag(sync=True)
+    json = traitlets.Unicode(read_only=True).tag(sync=True)
 
     def __init__(
         self,
@@ -94,6 +87,7 @@ class Form(anywidget.AnyWidget):
         self._draft = _opening(settings, memory)
         self._past: list[_Past] = []
         self._seen: list[Any] = []
+        self._pasted: list[Any] = []
         self.set_trait("menu", page.menu())
         self.steps = steps
         self._publish()  # before the widget opens, so that its first message holds everything
@@ -103,6 +97,10 @@ class Form(anywidget.AnyWidget):
     @traitlets.default("_esm")
     def _read_esm(self) -> str:
         return page_code()
+
+    @traitlets.default("_css")
+    def _read_css(self) -> str:
+        return page_style()
 
     @property
     def draft(self) -> Draft:
@@ -138,6 +136,14 @@ class Form(anywidget.AnyWidget):
         if self._past:
             self._show(self._past.pop().draft)
 
+    def paste(self, text: str) -> None:
+        """Show the settings that a text holds: JSON as in `json`, or the repr of Settings.
+
+        Raises:
+            SettingsError: with everything that is wrong with the text; nothing is changed then.
+        """
+        self._show_pasted(read_settings(text))
+
     def slider(self, name: str) -> Any:  # an ipywidgets widget; which one depends on the option
         """A plain ipywidgets control for one option, linked both ways.
 
@@ -170,7 +176,7 @@ class Form(anywidget.AnyWidget):
 
     def _state(self) -> dict[str, Any]:
         undo = self._past[-1].done if self._past else ""
-        return {**page.state(self._draft), "undo": undo, "seen": self._seen}
+        return {**page.state(self._draft), "undo": undo, "seen": self._seen, "pasted": self._pasted}
 
     @traitlets.observe("settings")
     def _set_from_outside(self, change: Any) -> None:
@@ -185,6 +191,7 @@ class Form(anywidget.AnyWidget):
         """Bring up to date what depends on the run beside the settings."""
         good, run = self._draft.last_good, {"batch_size": self.batch_size, "accumulation": self.accumulation}
         self.set_trait("code", to_python(good, steps=self.steps, **run))
+        self.set_trait("json", write_settings(good))
         self.set_trait("preview", schedule_svg(good, self.steps))
 
     def _receive(self, _: object, content: object, __: object) -> None:
@@ -203,30 +210,47 @@ class Form(anywidget.AnyWidget):
         self.set_trait("state", self._state())
 
     def _obey(self, content: object) -> None:
-        message = content if isinstance(content, dict) else {}
-        self._seen = [_text(message, "page"), message.get("n")] if isinstance(message.get("n"), int) else []
+        message = message_of(content)
+        self._seen = sender_of(message)
         match message.get("k"):
             case "type":
-                self.type(_text(message, "name"), _text(message, "text"))
+                self.type(text_in(message, "name"), typed_in(message))
             case "choose":
-                self.choose(_text(message, "optimizer"))
+                self.choose(text_in(message, "optimizer"))
             case "load":
-                self.load(_text(message, "preset"))
+                self.load(text_in(message, "preset"))
             case "reset":
-                name = _text(message, "name")
+                name = text_in(message, "name")
                 self._change(self._draft.reset(name), f"reset {name}", f"reset:{name}")
             case "advise":
-                name = _text(message, "name")
+                name = text_in(message, "name")
                 self._change(self._draft.advise(name), f"recommended {name}", f"advise:{name}")
             case "mend":
-                name = _text(message, "name")
+                name = text_in(message, "name")
                 self._change(self._draft.mend(name), f"mend {name}", f"mend:{name}")
+            case "paste":
+                self._paste_from_page(message)
             case "undo":
                 self.undo()
             case "dismiss":
                 self.notice = ""
             case kind:
                 raise BadMessageError(f"there is no message {str(kind)[:40]!r}")
+
+    def _paste_from_page(self, message: Message) -> None:
+        """What is wrong with the text is shown where it stands, so the answer says whose it is."""
+        text = text_in(message, "text")
+        try:
+            settings = read_settings(text)
+        except SettingsError as error:
+            self._pasted = [*self._seen, [str(fault) for fault in error.faults]]
+            self.set_trait("state", self._state())
+        else:
+            self._pasted = [*self._seen, []]
+            self._show_pasted(settings)
+
+    def _show_pasted(self, settings: Settings) -> None:
+        self._change(self._draft.show(settings), "paste settings", f"paste:{settings!r}")
 
 
 def _opening(settings: Settings | str | None, memory: Memory | None) -> Draft:
@@ -236,19 +260,3 @@ def _opening(settings: Settings | str | None, memory: Memory | None) -> Draft:
         return remembered or Draft.begin(START)
     begun = Draft.begin(settings)
     return remembered.show(begun.last_good) if remembered else begun
-
-
-@cache
-def page_code() -> str:
-    """The page's code as one module: the files one after the other, without the lines that import them."""
-    texts = ((STATIC / name).read_text("utf-8") for name in SCRIPTS)
-    return "\n".join(re.sub(r"^import [^;]*;\n", "", text, flags=re.MULTILINE) for text in texts)
-
-
-def _text(message: dict[str, Any], field: str) -> str:
-    text = message.get(field)
-    if not isinstance(text, str):
-        raise BadMessageError(f"{field} is missing in a message {str(message.get('k'))[:40]!r}")
-    if len(text) > LONGEST_TEXT:
-        raise BadMessageError(f"a text of {len(text)} characters is too long for {field}")
-    return text.encode("utf-8", "replace").decode()  # half a surrogate pair could not be sent back

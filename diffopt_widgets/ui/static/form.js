@@ -2,7 +2,9 @@
 // The form in the page. It knows kinds of controls, never optimizers or options: the kernel describes them in `panel`,
 // says how they stand in `state`, and is told what was typed.
 import { drawing, h, say } from "./form_dom.js";
+import { Exchange } from "./form_exchange.js";
 import { Outbox } from "./form_outbox.js";
+import { Presets } from "./form_presets.js";
 import { Row } from "./form_row.js";
 
 /** @typedef {import("./form_row.js").Control} Control */
@@ -13,7 +15,10 @@ import { Row } from "./form_row.js";
  *   links: {title: string, url: string}[], presets: {key: string, title: string, why: string}[],
  *   sections: Section[], controls: Record<string, Control>}} Panel
  */
-/** @typedef {{presets: string[], undo: string, seen: [string, number] | [], controls: Record<string, Marks>}} State */
+/**
+ * @typedef {{presets: string[], undo: string, seen: [string, number] | [],
+ *   pasted: import("./form_exchange.js").Pasted, controls: Record<string, Marks>}} State
+ */
 /**
  * @typedef {{get(name: string): any, on(event: string, callback: (...args: any[]) => void): void,
  *   off(event: string, callback: (...args: any[]) => void): void, send(content: object): void}} Model
@@ -39,18 +44,17 @@ class View {
       clearTimeout(this.patience);
       this.patience = setTimeout(() => this.wait(), KERNEL_PATIENCE);
     });
+    this.presets = new Presets(this.outbox);
+    this.exchange = new Exchange(model, this.outbox, this.prefix);
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.patience = undefined;
     this.waits = false;
-    this.loaded = ""; // the preset that was asked for last; of two that are alike it is the one meant
     /** The state that the rows show. @type {State | undefined} */
     this.shown = undefined;
     /** @type {Map<string, Row>} */
     this.rows = new Map();
     /** @type {{section: Section, count: HTMLElement}[]} */
     this.folds = [];
-    /** @type {Map<string, {button: any, why: string}>} */
-    this.preset = new Map();
     /** @type {Record<string, boolean>} */
     this.open = {};
     this.root = h("div", { class: "dwf", "data-lm-suppress-shortcuts": "true", keydown: contain });
@@ -65,7 +69,8 @@ class View {
       ["change:state", () => this.shown === model.get("state") || this.drawState()],
       ["change:preview", () => this.drawPicture()],
       ["change:notice", () => this.drawNotice()],
-      ["change:code", () => this.drawCode()],
+      ["change:code", () => this.exchange.draw()],
+      ["change:json", () => this.exchange.draw()],
     ];
     for (const [event, listener] of this.listeners) {
       model.on(event, listener);
@@ -97,22 +102,10 @@ class View {
     this.summary = h("p", { class: "dwf-summary" });
     this.formula = h("div", { class: "dwf-formula" });
     this.links = h("p", { class: "dwf-links" });
-    this.presets = h("div", { class: "dwf-buttons", role: "group", "aria-label": "Load defaults" });
-    this.why = h("p", { class: "dwf-why" });
-    this.undo = h("button", { type: "button", class: "dwf-undo", click: () => outbox.command({ k: "undo" }) }, "Undo");
     this.body = h("div", { class: "dwf-body" });
     this.picture = h("div", { class: "dwf-picture" });
     this.wrong = h("div", { class: "dwf-sum dwf-error", "aria-live": "polite" });
     this.differs = h("div", { class: "dwf-sum" });
-    this.status = h("span", { class: "dwf-status", role: "status" });
-    this.codeBox = h("textarea", {
-      class: "dwf-code",
-      readonly: true,
-      "aria-label": "The settings as code",
-      hidden: true,
-    });
-    this.show = h("button", { type: "button", "aria-expanded": "false", click: () => this.showCode() }, "Show code");
-    const copy = h("button", { type: "button", class: "dwf-copy", click: () => this.copy() }, "Copy as code");
     this.root.append(
       this.noticeBox,
       h(
@@ -129,16 +122,9 @@ class View {
         this.formula,
         this.links,
       ),
-      h("div", { class: "dwf-presets" }, h("span", {}, "Load defaults"), this.presets, this.undo, this.why),
+      this.presets.node,
       this.body,
-      h(
-        "div",
-        { class: "dwf-foot" },
-        this.wrong,
-        this.differs,
-        h("div", { class: "dwf-buttons" }, copy, this.show, this.status),
-        this.codeBox,
-      ),
+      h("div", { class: "dwf-foot" }, this.wrong, this.differs, this.exchange.node),
     );
   }
 
@@ -164,7 +150,7 @@ class View {
       h("a", { href: /^https?:/.test(url) ? url : "#", target: "_blank", rel: "noopener noreferrer" }, title),
     ]);
     this.links.replaceChildren(...links);
-    this.drawPresets(panel);
+    this.presets.draw(panel.presets);
     for (const row of this.rows.values()) row.dispose();
     this.rows = new Map(
       Object.values(panel.controls).map((control) => [control.name, new Row(control, this.outbox, this.prefix)]),
@@ -173,39 +159,6 @@ class View {
     this.body.replaceChildren(...panel.sections.map((section) => this.drawSection(section)));
     this.drawState(); // panel and state come together, in either order
     this.fit();
-  }
-
-  /** @param {Panel} panel */
-  drawPresets({ presets }) {
-    this.preset = new Map();
-    for (const { key, title, why } of presets) {
-      const look = () => say(this.why, why);
-      const back = () => this.drawWhy();
-      const button = h(
-        "button",
-        {
-          type: "button",
-          click: () => {
-            this.loaded = key;
-            this.outbox.command({ k: "load", preset: key });
-          },
-          mouseenter: look,
-          focus: look,
-          mouseleave: back,
-          blur: back,
-        },
-        title,
-      );
-      this.preset.set(key, { button, why });
-    }
-    this.presets.replaceChildren(...[...this.preset.values()].map(({ button }) => button));
-  }
-
-  drawWhy() {
-    /** @type {State} */
-    const { presets } = this.model.get("state");
-    const key = presets.includes(this.loaded) ? this.loaded : presets[0];
-    say(this.why, this.preset.get(key)?.why ?? "");
   }
 
   /** A section folds. On a page with little room only its title shows at first, so that Run is not far below.
@@ -227,16 +180,13 @@ class View {
     if (state.seen[0] === this.page && state.seen[1] !== undefined) this.outbox.seen(state.seen[1]);
     if (!this.outbox.waiting) {
       clearTimeout(this.patience);
-      if (this.waits) this.tell("");
+      if (this.waits) this.exchange.tell("");
       this.waits = false;
     }
     for (const [name, row] of this.rows) if (state.controls[name]) row.update(state.controls[name]);
-    for (const [key, { button }] of this.preset)
-      button.setAttribute("aria-pressed", String(state.presets.includes(key)));
-    this.drawWhy();
-    this.undo.disabled = !state.undo;
-    this.undo.title = state.undo ? `Undo: ${state.undo}` : "Nothing to undo";
+    this.presets.update(state);
     this.drawSums(state);
+    this.exchange.answer(state.pasted, this.page);
   }
 
   /** @param {State} state */
@@ -245,6 +195,7 @@ class View {
       [...this.rows.values()].filter((row) => controls[row.control.name] && test(controls[row.control.name]));
     const wrong = marked((marks) => marks.error);
     const changed = marked((marks) => marks.changed);
+    this.exchange.wrong = wrong.length > 0;
     const list = (/** @type {string} */ start, /** @type {Row[]} */ rows, /** @type {(row: Row) => string} */ words) =>
       rows.length ? [start, ...rows.flatMap((row, i) => [i ? ", " : "", jump(row, words(row))])] : [];
     this.wrong.replaceChildren(...list("To put right: ", wrong, (row) => row.control.title));
@@ -272,41 +223,10 @@ class View {
     this.noticeBox.hidden = !notice;
   }
 
-  drawCode() {
-    const code = this.model.get("code");
-    this.codeBox.value = code;
-    this.codeBox.rows = code.split("\n").length;
-    this.tell("");
-  }
-
-  showCode(open = this.codeBox.hidden) {
-    this.codeBox.hidden = !open;
-    this.show.setAttribute("aria-expanded", String(open));
-    say(this.show, open ? "Hide code" : "Show code");
-  }
-
-  async copy() {
-    const wrong = this.wrong.firstChild ? " with the last right values" : "";
-    try {
-      await navigator.clipboard.writeText(this.model.get("code")); // absent on plain http
-      this.tell(`Copied${wrong}`);
-    } catch {
-      this.showCode(true);
-      this.codeBox.focus();
-      this.codeBox.select();
-      this.tell(`Selected${wrong}: press Ctrl+C (⌘C) to copy`);
-    }
-  }
-
-  /** @param {string} words */
-  tell(words) {
-    say(this.status, words);
-  }
-
   wait() {
     if (!this.outbox.waiting) return;
     this.waits = true;
-    this.tell("Waiting for the kernel, which is busy…");
+    this.exchange.tell("Waiting for the kernel, which is busy…");
   }
 
   /** A formula that is too wide is drawn smaller, rather than in a box that scrolls. */
