@@ -11,9 +11,14 @@ SCRIPTS = (
     "form_text.js",
     "form_outbox.js",
     "form_dom.js",
+    "form_search.js",
     "form_exchange.js",
+    "form_finder.js",
     "form_presets.js",
+    "form_tip.js",
+    "form_help.js",
     "form_row.js",
+    "form_sums.js",
     "form.js",
 )
 """The page's code, each file after those that it imports."""

@@ -18,9 +18,12 @@ from diffopt_widgets.ui.exchange import read_settings, write_settings
 from diffopt_widgets.ui.memory import Memory
 from diffopt_widgets.ui.messages import BadMessageError, Message, message_of, sender_of, text_in, typed_in
 from diffopt_widgets.ui.schedule import schedule_svg
+from diffopt_widgets.ui.search import option_index
 from diffopt_widgets.ui.slider import linked_slider
 
 UNDO_STEPS = 100
+BESIDE = {"reset": (Draft.reset, "reset"), "advise": (Draft.advise, "recommended"), "mend": (Draft.mend, "mend")}
+"""What can be done with one control, with the word that Undo says for it."""
 
 log = logging.getLogger(__name__)
 
@@ -219,23 +222,23 @@ class Form(anywidget.AnyWidget):
                 self.choose(text_in(message, "optimizer"))
             case "load":
                 self.load(text_in(message, "preset"))
-            case "reset":
-                name = text_in(message, "name")
-                self._change(self._draft.reset(name), f"reset {name}", f"reset:{name}")
-            case "advise":
-                name = text_in(message, "name")
-                self._change(self._draft.advise(name), f"recommended {name}", f"advise:{name}")
-            case "mend":
-                name = text_in(message, "name")
-                self._change(self._draft.mend(name), f"mend {name}", f"mend:{name}")
+            case ("reset" | "advise" | "mend") as kind:
+                self._change_one(kind, text_in(message, "name"))
             case "paste":
                 self._paste_from_page(message)
+            case "index":
+                self.send({"k": "index", "options": option_index()})
             case "undo":
                 self.undo()
             case "dismiss":
                 self.notice = ""
             case kind:
                 raise BadMessageError(f"there is no message {str(kind)[:40]!r}")
+
+    def _change_one(self, kind: str, name: str) -> None:
+        """Change a control in one of the ways that stand beside it."""
+        change, words = BESIDE[kind]
+        self._change(change(self._draft, name), f"{words} {name}", f"{kind}:{name}")
 
     def _paste_from_page(self, message: Message) -> None:
         """What is wrong with the text is shown where it stands, so the answer says whose it is."""

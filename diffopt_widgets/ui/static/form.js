@@ -3,13 +3,17 @@
 // says how they stand in `state`, and is told what was typed.
 import { drawing, h, say } from "./form_dom.js";
 import { Exchange } from "./form_exchange.js";
+import { Finder } from "./form_finder.js";
 import { Outbox } from "./form_outbox.js";
 import { Presets } from "./form_presets.js";
 import { Row } from "./form_row.js";
+import { Sums } from "./form_sums.js";
+import { Tip } from "./form_tip.js";
 
 /** @typedef {import("./form_row.js").Control} Control */
 /** @typedef {import("./form_row.js").Marks} Marks */
 /** @typedef {{title: string, controls: string[], picture?: boolean, fold?: boolean}} Section */
+/** @typedef {{section: Section, count: HTMLElement}} Fold */
 /**
  * @typedef {{optimizer: string, title: string, summary: string, latex: string, mathml: string,
  *   links: {title: string, url: string}[], presets: {key: string, title: string, why: string}[],
@@ -46,6 +50,17 @@ class View {
     });
     this.presets = new Presets(this.outbox);
     this.exchange = new Exchange(model, this.outbox, this.prefix);
+    this.sums = new Sums();
+    this.tip = new Tip(this.prefix);
+    this.finder = new Finder(this.prefix, {
+      ask: () => model.send({ k: "index" }), // without a number: the state does not answer it
+      place: () => ({ optimizer: model.get("panel").optimizer, titles: this.titles }),
+      go: (optimizer, name) => this.goTo(optimizer, name),
+    });
+    /** What the optimizers are called. @type {Map<string, string>} */
+    this.titles = new Map();
+    /** The option to show when its optimizer has come. @type {{optimizer: string, name: string} | undefined} */
+    this.target = undefined;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.patience = undefined;
     this.waits = false;
@@ -53,7 +68,7 @@ class View {
     this.shown = undefined;
     /** @type {Map<string, Row>} */
     this.rows = new Map();
-    /** @type {{section: Section, count: HTMLElement}[]} */
+    /** @type {Fold[]} */
     this.folds = [];
     /** @type {Record<string, boolean>} */
     this.open = {};
@@ -62,6 +77,8 @@ class View {
     el.append(this.root);
     this.fitter = new ResizeObserver(() => this.fit());
     this.fitter.observe(this.formula);
+    this.receive = (/** @type {any} */ content) => content?.k === "index" && this.finder.fill(content.options);
+    model.on("msg:custom", this.receive);
     /** @type {[string, () => void][]} */
     this.listeners = [
       ["change:menu", () => this.drawMenu()],
@@ -96,7 +113,7 @@ class View {
     this.select = h("select", {
       id: `${prefix}-optimizer`,
       class: "dwf-optimizer",
-      change: () => outbox.command({ k: "choose", optimizer: this.select.value }),
+      change: () => this.choose(this.select.value),
     });
     this.key = h("code", { class: "dwf-name" });
     this.summary = h("p", { class: "dwf-summary" });
@@ -104,8 +121,6 @@ class View {
     this.links = h("p", { class: "dwf-links" });
     this.body = h("div", { class: "dwf-body" });
     this.picture = h("div", { class: "dwf-picture" });
-    this.wrong = h("div", { class: "dwf-sum dwf-error", "aria-live": "polite" });
-    this.differs = h("div", { class: "dwf-sum" });
     this.root.append(
       this.noticeBox,
       h(
@@ -117,6 +132,7 @@ class View {
           h("label", { for: `${prefix}-optimizer` }, "Optimizer"),
           this.select,
           this.key,
+          this.finder.node,
         ),
         this.summary,
         this.formula,
@@ -124,8 +140,23 @@ class View {
       ),
       this.presets.node,
       this.body,
-      h("div", { class: "dwf-foot" }, this.wrong, this.differs, this.exchange.node),
+      h("div", { class: "dwf-foot" }, this.sums.node, this.exchange.node),
+      this.finder.popup,
+      this.tip.node,
     );
+  }
+
+  /** @param {string} optimizer */
+  choose(optimizer) {
+    this.target = undefined;
+    this.outbox.command({ k: "choose", optimizer });
+  }
+
+  /** Show an option, of another optimizer if need be. @param {string} optimizer @param {string} name */
+  goTo(optimizer, name) {
+    if (this.model.get("panel").optimizer === optimizer) return this.rows.get(name)?.show();
+    this.choose(optimizer);
+    this.target = { optimizer, name };
   }
 
   drawMenu() {
@@ -134,6 +165,7 @@ class View {
     const groups = menu.map(({ family, optimizers }) =>
       h("optgroup", { label: family }, ...optimizers.map(({ key, title }) => h("option", { value: key }, title))),
     );
+    this.titles = new Map(menu.flatMap(({ optimizers }) => optimizers.map(({ key, title }) => [key, title])));
     this.select.replaceChildren(...groups);
     this.select.value = this.model.get("panel").optimizer;
   }
@@ -152,13 +184,21 @@ class View {
     this.links.replaceChildren(...links);
     this.presets.draw(panel.presets);
     for (const row of this.rows.values()) row.dispose();
+    this.tip.hide();
     this.rows = new Map(
-      Object.values(panel.controls).map((control) => [control.name, new Row(control, this.outbox, this.prefix)]),
+      Object.values(panel.controls).map((control) => [
+        control.name,
+        new Row(control, this.outbox, this.prefix, this.tip),
+      ]),
     );
     this.folds = [];
     this.body.replaceChildren(...panel.sections.map((section) => this.drawSection(section)));
     this.drawState(); // panel and state come together, in either order
     this.fit();
+    const { target } = this;
+    if (target?.optimizer !== panel.optimizer) return;
+    this.target = undefined;
+    queueMicrotask(() => this.rows.get(target.name)?.show()); // after the state: it may grey the control
   }
 
   /** A section folds. On a page with little room only its title shows at first, so that Run is not far below.
@@ -185,31 +225,8 @@ class View {
     }
     for (const [name, row] of this.rows) if (state.controls[name]) row.update(state.controls[name]);
     this.presets.update(state);
-    this.drawSums(state);
+    this.exchange.wrong = this.sums.draw(state.controls, this.rows, this.folds);
     this.exchange.answer(state.pasted, this.page);
-  }
-
-  /** @param {State} state */
-  drawSums({ controls }) {
-    const marked = (/** @type {(marks: Marks) => unknown} */ test) =>
-      [...this.rows.values()].filter((row) => controls[row.control.name] && test(controls[row.control.name]));
-    const wrong = marked((marks) => marks.error);
-    const changed = marked((marks) => marks.changed);
-    this.exchange.wrong = wrong.length > 0;
-    const list = (/** @type {string} */ start, /** @type {Row[]} */ rows, /** @type {(row: Row) => string} */ words) =>
-      rows.length ? [start, ...rows.flatMap((row, i) => [i ? ", " : "", jump(row, words(row))])] : [];
-    this.wrong.replaceChildren(...list("To put right: ", wrong, (row) => row.control.title));
-    const value = (/** @type {Row} */ row) => shown(row.control, controls[row.control.name].text);
-    const difference = list("Differs from the defaults: ", changed, (row) => `${row.control.name} ${value(row)}`);
-    this.differs.replaceChildren(...(difference.length ? difference : ["Everything is at its default."]));
-    for (const { section, count } of this.folds) {
-      const inside = (/** @type {Row[]} */ rows) =>
-        rows.filter((row) => section.controls.includes(row.control.name)).length;
-      const parts = section.fold ? [`${section.controls.length}`] : [];
-      if (inside(changed)) parts.push(`${inside(changed)} changed`);
-      if (inside(wrong)) parts.push(`${inside(wrong)} wrong`);
-      say(count, parts.length ? `(${parts.join(", ")})` : "");
-    }
   }
 
   drawPicture() {
@@ -241,20 +258,12 @@ class View {
   dispose() {
     for (const [event, listener] of this.listeners) this.model.off(event, listener);
     for (const row of this.rows.values()) row.dispose();
+    this.model.off("msg:custom", this.receive);
+    this.tip.hide();
     this.outbox.flush();
     clearTimeout(this.patience);
     this.fitter.disconnect();
   }
-}
-
-/** @param {Row} row @param {string} words */
-const jump = (row, words) => h("button", { type: "button", class: "dwf-jump", click: () => row.focus() }, words);
-
-/** A text in the words of its control. @param {Control} control @param {string} text */
-function shown({ kind, choices, placeholder }, text) {
-  if (kind === "bool") return text === "true" ? "on" : "off";
-  const brief = text.length > 40 ? `${text.slice(0, 40)}…` : text;
-  return choices?.find((choice) => choice.value === text)?.label ?? (brief || placeholder || "empty");
 }
 
 /**
