@@ -1,5 +1,6 @@
 """What all tests share: torch on one thread, and the browser's tests last."""
 
+import uuid
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +16,13 @@ def pytest_configure() -> None:
     # A slow machine is not a wrong answer.
     hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=None)
     hypothesis.settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True)
+def _own_configuration(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the person's own is read or written, and nothing is remembered from test to test."""
+    folder = tmp_path_factory.getbasetemp() / "configuration" / uuid.uuid4().hex  # made when something is written there
+    monkeypatch.setenv("DIFFOPT_CONFIG_DIR", str(folder))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -63,7 +63,7 @@ def test_a_keystroke_is_answered_by_one_small_message(form, sent):
     page_sends(form, k="type", name="d_coef", text="0.5", page="p", n=1)
     (message,) = sent
     assert message["method"] == "update"
-    assert set(message["state"]) == {"state", "code"}
+    assert set(message["state"]) == {"state", "code", "json"}
     assert message["state"]["state"]["seen"] == ["p", 1]
     assert message["state"]["state"]["controls"]["d_coef"] == {"text": "0.5", "changed": True}
     assert len(str(message)) < 3000
@@ -159,7 +159,8 @@ def test_mend_reset_and_recommended_values_on_the_page_s_word(form):
         {"k": "type", "name": "d_cof", "text": "1"},
         {"k": "type", "name": ["lr"], "text": "1"},
         {"k": "type", "name": "lr", "text": 1},
-        {"k": "type", "name": "lr", "text": "9" * 100_000},
+        {"k": "paste"},
+        {"k": "paste", "text": ["{}"]},
         {"k": "choose", "optimizer": "NONE"},
         {"k": "load", "preset": "none"},
         {"k": "mend", "name": "nothing"},
@@ -174,6 +175,51 @@ def test_nonsense_from_the_page_is_answered_by_a_notice(form, content):
     assert (form.settings, form.errors) == (before, {})
     page_sends(form, k="dismiss")
     assert form.notice == ""
+
+
+def test_a_text_that_is_far_too_long_is_marked_where_it_stands(form):
+    page_sends(form, k="type", name="lr", text="9" * 1_000_000)
+    assert form.notice == ""
+    assert list(form.errors) == ["lr"]
+    marks = form.state["controls"]["lr"]
+    assert marks["text"].endswith("… (1,000,000 characters)")
+    assert "is not a number" in marks["error"]
+    assert len(str(form.state)) < 30_000
+
+
+def test_pasted_settings_are_one_change_that_can_be_undone(form, sent):
+    form.type("beta1", "0.8")
+    before, wanted = form.settings, Settings("LION", lr=1e-5, schedule="REX", beta1=0.5)
+    sent.clear()
+    page_sends(form, k="paste", text=wanted.to_json(), page="p", n=3)
+    (message,) = sent
+    assert message["state"]["state"]["pasted"] == ["p", 3, []]
+    assert form.settings == wanted
+    assert form.state["undo"] == "paste settings"
+    page_sends(form, k="paste", text=repr(wanted.replace(beta1=0.4)), page="p", n=4)
+    page_sends(form, k="undo")
+    assert form.settings == wanted
+    page_sends(form, k="undo")
+    assert form.settings == before
+    assert form.draft.texts["beta1"] == "0.8"
+
+
+def test_a_wrong_text_that_is_pasted_changes_nothing_and_comes_back_with_every_fault(form, sent):
+    before = form.settings
+    text = '{"optimizer": "LION", "lr": "<img src=x>", "options": {"beta1": 7}}'
+    page_sends(form, k="paste", text=text, page="p", n=3)
+    (message,) = sent
+    assert set(message["state"]) == {"state"}
+    page, number, faults = message["state"]["state"]["pasted"]
+    assert (page, number) == ("p", 3)
+    assert [fault.split(" = ")[0] for fault in faults] == ["beta1", "lr"]
+    assert (form.settings, form.errors, form.notice) == (before, {}, "")
+    page_sends(form, k="paste", text="x" * 1_000_000, page="p", n=4)
+    assert "1,000,000 characters" in form.state["pasted"][2][0]
+    with pytest.raises(SettingsError):
+        form.paste("{}")
+    form.paste(form.json)
+    assert form.settings == before
 
 
 def test_half_a_character_does_not_break_the_wire(form):

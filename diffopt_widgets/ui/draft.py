@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Advice, OptimizerSpec, Option, Rule, Standing, Use, Values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, parse_value
-from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, default_values
+from diffopt_widgets.settings import Fault, Settings, check_values, default_values
+from diffopt_widgets.ui.starts import first_valid, valid_settings
 
 Texts = Mapping[str, str]
 TRAINING = {option.name: option for option in TRAINING_OPTIONS}
+START = "PRODIGY"
+"""The optimizer that is shown when none is named."""
 
 
 def text_of(value: Value) -> str:
@@ -63,8 +65,17 @@ class Draft:
         if isinstance(settings, str):
             if settings not in list_optimizers():
                 Settings(settings)
-            settings = _first_valid(spec(settings)) or Settings(settings)
+            settings = first_valid(spec(settings)) or Settings(settings)
         return cls(settings, settings.optimizer, {}, {}, {}).show(settings)
+
+    @classmethod
+    def recall(cls, optimizer: str, own: Mapping[str, Texts], shared: Texts) -> Draft:
+        """A draft in which these texts are typed, whatever they say.
+
+        Raises:
+            KeyError: there is no such optimizer.
+        """
+        return replace(cls.begin(START), own=own, shared=shared).choose(optimizer)
 
     @property
     def spec(self) -> OptimizerSpec:
@@ -208,7 +219,7 @@ class Draft:
         found = spec(optimizer)
         draft = replace(self, optimizer=optimizer)
         if optimizer not in self.own:
-            start = _first_valid(found)
+            start = first_valid(found)
             changed = start.changed() if start else {}
             texts = {name: text_of(value) for name, value in changed.items() if name not in TRAINING}
             draft = replace(draft, own={**self.own, optimizer: texts})
@@ -266,27 +277,10 @@ def _settled(draft: Draft) -> Draft:
 
 def _best(draft: Draft) -> Settings | None:
     """What the controls say if that is valid, or else the nearest that was: remembered, or a start of this optimizer."""
-    if settings := _valid(draft.optimizer, draft.values):
+    if settings := valid_settings(draft.optimizer, draft.values):
         return settings
-    near = draft.good.get(draft.optimizer) or _first_valid(draft.spec)
+    near = draft.good.get(draft.optimizer) or first_valid(draft.spec)
     if near is None:
         return None
     training = {name: draft.values[name] for name in TRAINING_DEFAULTS}
-    return _valid(draft.optimizer, {**near.values(), **training}) or near
-
-
-def _valid(optimizer: str, values: Mapping[str, Any]) -> Settings | None:
-    try:
-        return Settings(optimizer, **values)
-    except SettingsError:
-        return None
-
-
-def _first_valid(found: OptimizerSpec) -> Settings | None:
-    """The defaults, mended where a rule offers it, or else the first preset that can be used."""
-    values: dict[str, Any] = default_values(found)
-    for _ in found.rules:
-        mend = {name: value for fault in check_values(found, values)[1] for name, value in fault.mend.items()}
-        values |= {name: value for name, value in mend.items() if name in values}
-    starts = (values, *(dict(preset.values) for preset in found.presets))
-    return next((settings for start in starts if (settings := _valid(found.key, start))), None)
+    return valid_settings(draft.optimizer, {**near.values(), **training}) or near

@@ -14,23 +14,36 @@ from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.pages import page_code, page_style
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.ui import panel as page
-from diffopt_widgets.ui.draft import Draft
+from diffopt_widgets.ui.draft import START, Draft
+from diffopt_widgets.ui.exchange import read_settings, write_settings
+from diffopt_widgets.ui.memory import Memory
+from diffopt_widgets.ui.messages import BadMessageError, Message, message_of, sender_of, text_in, typed_in
 from diffopt_widgets.ui.schedule import schedule_svg
+from diffopt_widgets.ui.search import option_index
 from diffopt_widgets.ui.slider import linked_slider
 
 STATIC = pathlib.Path(__file__).parent / "static"
-SCRIPTS = ("form_text.js", "form_outbox.js", "form_dom.js", "form_row.js", "form.js")
+SCRIPTS = (
+    "form_text.js",
+    "form_outbox.js",
+    "form_dom.js",
+    "form_search.js",
+    "form_exchange.js",
+    "form_finder.js",
+    "form_presets.js",
+    "form_tip.js",
+    "form_help.js",
+    "form_row.js",
+    "form_sums.js",
+    "form.js",
+)
 """The page's code, each file after those that it imports."""
-STYLES = ("theme.css", "form.css")
-START = "PRODIGY"
+STYLES = ("theme.css", "form.css", "form_aids.css")
 UNDO_STEPS = 100
-LONGEST_TEXT = 20_000
+BESIDE = {"reset": (Draft.reset, "reset"), "advise": (Draft.advise, "recommended"), "mend": (Draft.mend, "mend")}
+"""What can be done with one control, with the word that Undo says for it."""
 
 log = logging.getLogger(__name__)
-
-
-class BadMessageError(ValueError):
-    """The page sent something that the form does not understand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +65,8 @@ class Form(anywidget.AnyWidget):
     Args:
         settings: what to show at first; the name of an optimizer shows its defaults.
         steps: length of the run, for the picture of the schedule.
+        memory: where to keep what is typed. Without settings the form opens as it was last; with settings these are
+            shown, and the rest is remembered. Without a memory nothing is read or written.
         layout: an ipywidgets Layout.
 
     Raises:
@@ -79,11 +94,21 @@ class Form(anywidget.AnyWidget):
     state = traitlets.Dict(read_only=True).tag(sync=True)
     preview = traitlets.Unicode(read_only=True).tag(sync=True)
     code = traitlets.Unicode(read_only=True).tag(sync=True)
+    json = traitlets.Unicode(read_only=True).tag(sync=True)
 
-    def __init__(self, settings: Settings | str | None = None, *, steps: int = 300, layout: Any = None) -> None:
-        self._draft = Draft.begin(START if settings is None else settings)
+    def __init__(
+        self,
+        settings: Settings | str | None = None,
+        *,
+        steps: int = 300,
+        memory: Memory | None = None,
+        layout: Any = None,
+    ) -> None:
+        self._memory = memory
+        self._draft = _opening(settings, memory)
         self._past: list[_Past] = []
         self._seen: list[Any] = []
+        self._pasted: list[Any] = []
         self.set_trait("menu", page.menu())
         self.steps = steps
         self._publish()  # before the widget opens, so that its first message holds everything
@@ -130,8 +155,15 @@ class Form(anywidget.AnyWidget):
     def undo(self) -> None:
         """Take the last change back; nothing happens when there is none."""
         if self._past:
-            self._draft = self._past.pop().draft
-            self._publish()
+            self._show(self._past.pop().draft)
+
+    def paste(self, text: str) -> None:
+        """Show the settings that a text holds: JSON as in `json`, or the repr of Settings.
+
+        Raises:
+            SettingsError: with everything that is wrong with the text; nothing is changed then.
+        """
+        self._show_pasted(read_settings(text))
 
     def slider(self, name: str) -> Any:  # an ipywidgets widget; which one depends on the option
         """A plain ipywidgets control for one option, linked both ways.
@@ -144,7 +176,12 @@ class Form(anywidget.AnyWidget):
     def _change(self, draft: Draft, done: str, place: str) -> None:
         if not self._past or self._past[-1].place != place:
             self._past = [*self._past[1 - UNDO_STEPS :], _Past(self._draft, done, place)]
-        self._draft = draft
+        self._show(draft)
+
+    def _show(self, draft: Draft) -> None:
+        before, self._draft = self._draft, draft
+        if self._memory:
+            self._memory.keep(before, draft)
         self._publish()
 
     def _publish(self) -> None:
@@ -160,7 +197,7 @@ class Form(anywidget.AnyWidget):
 
     def _state(self) -> dict[str, Any]:
         undo = self._past[-1].done if self._past else ""
-        return {**page.state(self._draft), "undo": undo, "seen": self._seen}
+        return {**page.state(self._draft), "undo": undo, "seen": self._seen, "pasted": self._pasted}
 
     @traitlets.observe("settings")
     def _set_from_outside(self, change: Any) -> None:
@@ -175,6 +212,7 @@ class Form(anywidget.AnyWidget):
         """Bring up to date what depends on the run beside the settings."""
         good, run = self._draft.last_good, {"batch_size": self.batch_size, "accumulation": self.accumulation}
         self.set_trait("code", to_python(good, steps=self.steps, **run))
+        self.set_trait("json", write_settings(good))
         self.set_trait("preview", schedule_svg(good, self.steps))
 
     def _receive(self, _: object, content: object, __: object) -> None:
@@ -193,24 +231,21 @@ class Form(anywidget.AnyWidget):
         self.set_trait("state", self._state())
 
     def _obey(self, content: object) -> None:
-        message = content if isinstance(content, dict) else {}
-        self._seen = [_text(message, "page"), message.get("n")] if isinstance(message.get("n"), int) else []
+        message = message_of(content)
+        self._seen = sender_of(message)
         match message.get("k"):
             case "type":
-                self.type(_text(message, "name"), _text(message, "text"))
+                self.type(text_in(message, "name"), typed_in(message))
             case "choose":
-                self.choose(_text(message, "optimizer"))
+                self.choose(text_in(message, "optimizer"))
             case "load":
-                self.load(_text(message, "preset"))
-            case "reset":
-                name = _text(message, "name")
-                self._change(self._draft.reset(name), f"reset {name}", f"reset:{name}")
-            case "advise":
-                name = _text(message, "name")
-                self._change(self._draft.advise(name), f"recommended {name}", f"advise:{name}")
-            case "mend":
-                name = _text(message, "name")
-                self._change(self._draft.mend(name), f"mend {name}", f"mend:{name}")
+                self.load(text_in(message, "preset"))
+            case ("reset" | "advise" | "mend") as kind:
+                self._change_one(kind, text_in(message, "name"))
+            case "paste":
+                self._paste_from_page(message)
+            case "index":
+                self.send({"k": "index", "options": option_index()})
             case "undo":
                 self.undo()
             case "dismiss":
@@ -218,11 +253,31 @@ class Form(anywidget.AnyWidget):
             case kind:
                 raise BadMessageError(f"there is no message {str(kind)[:40]!r}")
 
+    def _change_one(self, kind: str, name: str) -> None:
+        """Change a control in one of the ways that stand beside it."""
+        change, words = BESIDE[kind]
+        self._change(change(self._draft, name), f"{words} {name}", f"{kind}:{name}")
 
-def _text(message: dict[str, Any], field: str) -> str:
-    text = message.get(field)
-    if not isinstance(text, str):
-        raise BadMessageError(f"{field} is missing in a message {str(message.get('k'))[:40]!r}")
-    if len(text) > LONGEST_TEXT:
-        raise BadMessageError(f"a text of {len(text)} characters is too long for {field}")
-    return text.encode("utf-8", "replace").decode()  # half a surrogate pair could not be sent back
+    def _paste_from_page(self, message: Message) -> None:
+        """What is wrong with the text is shown where it stands, so the answer says whose it is."""
+        text = text_in(message, "text")
+        try:
+            settings = read_settings(text)
+        except SettingsError as error:
+            self._pasted = [*self._seen, [str(fault) for fault in error.faults]]
+            self.set_trait("state", self._state())
+        else:
+            self._pasted = [*self._seen, []]
+            self._show_pasted(settings)
+
+    def _show_pasted(self, settings: Settings) -> None:
+        self._change(self._draft.show(settings), "paste settings", f"paste:{settings!r}")
+
+
+def _opening(settings: Settings | str | None, memory: Memory | None) -> Draft:
+    """What the form shows at first."""
+    remembered = memory.recall() if memory else None
+    if settings is None:
+        return remembered or Draft.begin(START)
+    begun = Draft.begin(settings)
+    return remembered.show(begun.last_good) if remembered else begun

@@ -172,11 +172,18 @@ def _advice(option: Option, advice: Advice | None) -> Json | None:
     return {"value": _shown(option, advice.value), "words": words, "reason": advice.reason, "source": advice.source}
 
 
+def _advised(option: Option, advice: Advice | None) -> str:
+    if advice is None:
+        return ""
+    return f"{advice.words or _shown(option, advice.value)} – {advice.reason.rstrip('.')} ({advice.source})"
+
+
 def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
     standing = "" if use.name in TRAINING else STANDINGS[use.standing]
     facts = [
         ("Allowed", use.allowed()),
         ("Default", _shown(use.option, use.default)),
+        ("Recommended", _advised(use.option, use.advice)),
         ("Depends on", use.enabled_if.words() if use.enabled_if else ""),
         ("Needs", REQUIREMENTS.get(use.requires, "")),
         ("Here", ": ".join(text for text in (standing, use.reason) if text)),

@@ -104,6 +104,7 @@ def _environment(home: Path) -> dict[str, str]:
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "IPYTHONDIR": str(home / "ipython"),
+        "DIFFOPT_CONFIG_DIR": str(home / "diffopt"),
         "OMP_NUM_THREADS": "1",
     }
 

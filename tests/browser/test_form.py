@@ -83,9 +83,30 @@ def test_presets_and_undo(opened):
     expect(opened.output(0).get_by_role("button", name="Recommended", exact=True)).to_have_attribute(
         "aria-pressed", "true"
     )
-    opened.output(0).get_by_role("button", name="Undo").click()
+    opened.output(0).get_by_role("button", name="Undo: load Recommended").click()
     expect(entry(opened, "lr")).to_have_value("3")
     opened.until_python("form.settings.lr == 3")
+
+
+def test_undo_is_within_reach_of_the_keyboard_and_says_what_it_takes_back(opened):
+    presets = opened.output(0).locator(".dwf-presets")
+    entry(opened, "lr").fill("3")
+    opened.until_python("form.settings.lr == 3")
+    presets.get_by_role("button").nth(-2).focus()
+    opened.page.keyboard.press("Enter")
+    opened.until_python("form.settings.lr != 3")
+    undo = presets.get_by_role("button", name="Undo: load")
+    expect(undo).to_be_visible()
+    opened.page.keyboard.press("Tab")
+    expect(undo).to_be_focused()
+    expect(presets.locator(".dwf-why")).to_contain_text("Undo: load")
+    opened.page.keyboard.press("Enter")
+    opened.until_python("form.settings.lr == 3")
+    opened.page.keyboard.press("Enter")
+    opened.until_python("form.settings.lr == 1")
+    last = presets.get_by_role("button", name="Undo: nothing to take back")
+    expect(last).to_be_focused()
+    expect(last).to_have_attribute("aria-disabled", "true")
 
 
 def test_a_mend_is_one_click(opened):
@@ -127,6 +148,56 @@ def test_without_a_clipboard_the_code_is_selected(opened):
     opened.output(0).get_by_role("button", name="Copy as code").click()
     expect(opened.output(0).get_by_label("The settings as code")).to_be_focused()
     assert opened.page.evaluate("document.activeElement.selectionEnd") == len(opened.eval_python("form.code"))
+
+
+def test_settings_are_copied_and_pasted_back_by_the_keyboard(opened):
+    opened.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    output = opened.output(0)
+    entry(opened, "d_coef").fill("0.5")
+    opened.until_python(f"{OPTION.format('d_coef')} == 0.5")
+    expect(row(opened, "d_coef")).to_contain_text("(changed)")
+    output.get_by_role("button", name="Copy settings").click()
+    expect(output.get_by_text("Copied", exact=True)).to_be_visible()
+    assert opened.page.evaluate("navigator.clipboard.readText()") == opened.eval_python("form.json")
+    row(opened, "d_coef").get_by_role("button", name="Reset").click()
+    opened.until_python(f"{OPTION.format('d_coef')} == 1")
+    output.get_by_role("button", name="Paste settings").focus()
+    opened.page.keyboard.press("Enter")
+    area = output.get_by_label("Settings as JSON, or as Settings(…)")
+    expect(area).to_be_focused()
+    opened.page.keyboard.press("ControlOrMeta+v")
+    opened.page.keyboard.press("Tab")
+    opened.page.keyboard.press("Enter")
+    expect(area).to_be_hidden()
+    expect(output.get_by_role("button", name="Paste settings", exact=True)).to_be_focused()
+    expect(output.get_by_text("Pasted; Undo takes it back")).to_be_visible()
+    expect(entry(opened, "d_coef")).to_have_value("0.5")
+    output.get_by_role("button", name="Undo: paste settings").click()
+    expect(entry(opened, "d_coef")).to_have_value("1")
+
+
+def test_a_wrong_text_that_is_pasted_stays_and_is_explained_below_it(opened):
+    output = opened.output(0)
+    output.get_by_role("button", name="Paste settings").click()
+    area = output.get_by_label("Settings as JSON, or as Settings(…)")
+    text = '{"optimizer": "LION", "lr": "<img src=x onerror=hacked=1>", "options": {"beta1": 7, "<b>x</b>": 1}}'
+    area.fill(text)
+    output.get_by_role("button", name="Apply").click()
+    alert = output.locator(".dwf-paste").get_by_role("alert")
+    expect(alert.locator("li")).to_have_count(3)
+    expect(alert).to_contain_text("beta1 = 7: 7 is outside the allowed range. Allowed: 0 ≤ value < 1.")
+    expect(area).to_have_value(text)
+    expect(area).to_have_attribute("aria-invalid", "true")
+    assert output.locator(".dwf-paste :is(img, b)").count() == 0
+    opened.page.keyboard.press("Escape")
+    expect(area).to_be_hidden()
+    assert opened.eval_python("form.settings.optimizer") == "PRODIGY"
+    output.get_by_role("button", name="Paste settings").click()
+    expect(area).to_have_value(text)
+    area.fill("dw.Settings('LION', lr=1e-5)")
+    output.get_by_role("button", name="Apply").click()
+    opened.until_python("form.settings == type(form.settings)('LION', lr=1e-5)")
+    expect(area).to_be_hidden()
 
 
 def test_text_from_elsewhere_is_never_html(opened):

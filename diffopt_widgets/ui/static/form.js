@@ -2,18 +2,27 @@
 // The form in the page. It knows kinds of controls, never optimizers or options: the kernel describes them in `panel`,
 // says how they stand in `state`, and is told what was typed.
 import { contain, drawing, h, say } from "./form_dom.js";
+import { Exchange } from "./form_exchange.js";
+import { Finder } from "./form_finder.js";
 import { Outbox } from "./form_outbox.js";
+import { Presets } from "./form_presets.js";
 import { Row } from "./form_row.js";
+import { Sums } from "./form_sums.js";
+import { Tip } from "./form_tip.js";
 
 /** @typedef {import("./form_row.js").Control} Control */
 /** @typedef {import("./form_row.js").Marks} Marks */
 /** @typedef {{title: string, controls: string[], picture?: boolean, fold?: boolean}} Section */
+/** @typedef {{section: Section, count: HTMLElement}} Fold */
 /**
  * @typedef {{optimizer: string, title: string, summary: string, latex: string, mathml: string,
  *   links: {title: string, url: string}[], presets: {key: string, title: string, why: string}[],
  *   sections: Section[], controls: Record<string, Control>}} Panel
  */
-/** @typedef {{presets: string[], undo: string, seen: [string, number] | [], controls: Record<string, Marks>}} State */
+/**
+ * @typedef {{presets: string[], undo: string, seen: [string, number] | [],
+ *   pasted: import("./form_exchange.js").Pasted, controls: Record<string, Marks>}} State
+ */
 /**
  * @typedef {{get(name: string): any, on(event: string, callback: (...args: any[]) => void): void,
  *   off(event: string, callback: (...args: any[]) => void): void, send(content: object): void}} Model
@@ -39,18 +48,28 @@ class View {
       clearTimeout(this.patience);
       this.patience = setTimeout(() => this.wait(), KERNEL_PATIENCE);
     });
+    this.presets = new Presets(this.outbox);
+    this.exchange = new Exchange(model, this.outbox, this.prefix);
+    this.sums = new Sums();
+    this.tip = new Tip(this.prefix);
+    this.finder = new Finder(this.prefix, {
+      ask: () => model.send({ k: "index" }), // without a number: the state does not answer it
+      place: () => ({ optimizer: model.get("panel").optimizer, titles: this.titles }),
+      go: (optimizer, name) => this.goTo(optimizer, name),
+    });
+    /** What the optimizers are called. @type {Map<string, string>} */
+    this.titles = new Map();
+    /** The option to show when its optimizer has come. @type {{optimizer: string, name: string} | undefined} */
+    this.target = undefined;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.patience = undefined;
     this.waits = false;
-    this.loaded = ""; // the preset that was asked for last; of two that are alike it is the one meant
     /** The state that the rows show. @type {State | undefined} */
     this.shown = undefined;
     /** @type {Map<string, Row>} */
     this.rows = new Map();
-    /** @type {{section: Section, count: HTMLElement}[]} */
+    /** @type {Fold[]} */
     this.folds = [];
-    /** @type {Map<string, {button: any, why: string}>} */
-    this.preset = new Map();
     /** @type {Record<string, boolean>} */
     this.open = {};
     this.root = h("div", { class: "dwf dw-themed", "data-lm-suppress-shortcuts": "true", keydown: contain });
@@ -58,6 +77,8 @@ class View {
     el.append(this.root);
     this.fitter = new ResizeObserver(() => this.fit());
     this.fitter.observe(this.formula);
+    this.receive = (/** @type {any} */ content) => content?.k === "index" && this.finder.fill(content.options);
+    model.on("msg:custom", this.receive);
     /** @type {[string, () => void][]} */
     this.listeners = [
       ["change:menu", () => this.drawMenu()],
@@ -65,7 +86,8 @@ class View {
       ["change:state", () => this.shown === model.get("state") || this.drawState()],
       ["change:preview", () => this.drawPicture()],
       ["change:notice", () => this.drawNotice()],
-      ["change:code", () => this.drawCode()],
+      ["change:code", () => this.exchange.draw()],
+      ["change:json", () => this.exchange.draw()],
     ];
     for (const [event, listener] of this.listeners) {
       model.on(event, listener);
@@ -91,28 +113,14 @@ class View {
     this.select = h("select", {
       id: `${prefix}-optimizer`,
       class: "dwf-optimizer",
-      change: () => outbox.command({ k: "choose", optimizer: this.select.value }),
+      change: () => this.choose(this.select.value),
     });
     this.key = h("code", { class: "dwf-name" });
     this.summary = h("p", { class: "dwf-summary" });
     this.formula = h("div", { class: "dwf-formula" });
     this.links = h("p", { class: "dwf-links" });
-    this.presets = h("div", { class: "dwf-buttons", role: "group", "aria-label": "Load defaults" });
-    this.why = h("p", { class: "dwf-why" });
-    this.undo = h("button", { type: "button", class: "dwf-undo", click: () => outbox.command({ k: "undo" }) }, "Undo");
     this.body = h("div", { class: "dwf-body" });
     this.picture = h("div", { class: "dwf-picture" });
-    this.wrong = h("div", { class: "dwf-sum dwf-error", "aria-live": "polite" });
-    this.differs = h("div", { class: "dwf-sum" });
-    this.status = h("span", { class: "dwf-status", role: "status" });
-    this.codeBox = h("textarea", {
-      class: "dwf-code",
-      readonly: true,
-      "aria-label": "The settings as code",
-      hidden: true,
-    });
-    this.show = h("button", { type: "button", "aria-expanded": "false", click: () => this.showCode() }, "Show code");
-    const copy = h("button", { type: "button", class: "dwf-copy", click: () => this.copy() }, "Copy as code");
     this.root.append(
       this.noticeBox,
       h(
@@ -124,22 +132,31 @@ class View {
           h("label", { for: `${prefix}-optimizer` }, "Optimizer"),
           this.select,
           this.key,
+          this.finder.node,
         ),
         this.summary,
         this.formula,
         this.links,
       ),
-      h("div", { class: "dwf-presets" }, h("span", {}, "Load defaults"), this.presets, this.undo, this.why),
+      this.presets.node,
       this.body,
-      h(
-        "div",
-        { class: "dwf-foot" },
-        this.wrong,
-        this.differs,
-        h("div", { class: "dwf-buttons" }, copy, this.show, this.status),
-        this.codeBox,
-      ),
+      h("div", { class: "dwf-foot" }, this.sums.node, this.exchange.node),
+      this.finder.popup,
+      this.tip.node,
     );
+  }
+
+  /** @param {string} optimizer */
+  choose(optimizer) {
+    this.target = undefined;
+    this.outbox.command({ k: "choose", optimizer });
+  }
+
+  /** Show an option, of another optimizer if need be. @param {string} optimizer @param {string} name */
+  goTo(optimizer, name) {
+    if (this.model.get("panel").optimizer === optimizer) return this.rows.get(name)?.show();
+    this.choose(optimizer);
+    this.target = { optimizer, name };
   }
 
   drawMenu() {
@@ -148,6 +165,7 @@ class View {
     const groups = menu.map(({ family, optimizers }) =>
       h("optgroup", { label: family }, ...optimizers.map(({ key, title }) => h("option", { value: key }, title))),
     );
+    this.titles = new Map(menu.flatMap(({ optimizers }) => optimizers.map(({ key, title }) => [key, title])));
     this.select.replaceChildren(...groups);
     this.select.value = this.model.get("panel").optimizer;
   }
@@ -164,48 +182,23 @@ class View {
       h("a", { href: /^https?:/.test(url) ? url : "#", target: "_blank", rel: "noopener noreferrer" }, title),
     ]);
     this.links.replaceChildren(...links);
-    this.drawPresets(panel);
+    this.presets.draw(panel.presets);
     for (const row of this.rows.values()) row.dispose();
+    this.tip.hide();
     this.rows = new Map(
-      Object.values(panel.controls).map((control) => [control.name, new Row(control, this.outbox, this.prefix)]),
+      Object.values(panel.controls).map((control) => [
+        control.name,
+        new Row(control, this.outbox, this.prefix, this.tip),
+      ]),
     );
     this.folds = [];
     this.body.replaceChildren(...panel.sections.map((section) => this.drawSection(section)));
     this.drawState(); // panel and state come together, in either order
     this.fit();
-  }
-
-  /** @param {Panel} panel */
-  drawPresets({ presets }) {
-    this.preset = new Map();
-    for (const { key, title, why } of presets) {
-      const look = () => say(this.why, why);
-      const back = () => this.drawWhy();
-      const button = h(
-        "button",
-        {
-          type: "button",
-          click: () => {
-            this.loaded = key;
-            this.outbox.command({ k: "load", preset: key });
-          },
-          mouseenter: look,
-          focus: look,
-          mouseleave: back,
-          blur: back,
-        },
-        title,
-      );
-      this.preset.set(key, { button, why });
-    }
-    this.presets.replaceChildren(...[...this.preset.values()].map(({ button }) => button));
-  }
-
-  drawWhy() {
-    /** @type {State} */
-    const { presets } = this.model.get("state");
-    const key = presets.includes(this.loaded) ? this.loaded : presets[0];
-    say(this.why, this.preset.get(key)?.why ?? "");
+    const { target } = this;
+    if (target?.optimizer !== panel.optimizer) return;
+    this.target = undefined;
+    queueMicrotask(() => this.rows.get(target.name)?.show()); // after the state: it may grey the control
   }
 
   /** A section folds. On a page with little room only its title shows at first, so that Run is not far below.
@@ -227,38 +220,13 @@ class View {
     if (state.seen[0] === this.page && state.seen[1] !== undefined) this.outbox.seen(state.seen[1]);
     if (!this.outbox.waiting) {
       clearTimeout(this.patience);
-      if (this.waits) this.tell("");
+      if (this.waits) this.exchange.tell("");
       this.waits = false;
     }
     for (const [name, row] of this.rows) if (state.controls[name]) row.update(state.controls[name]);
-    for (const [key, { button }] of this.preset)
-      button.setAttribute("aria-pressed", String(state.presets.includes(key)));
-    this.drawWhy();
-    this.undo.disabled = !state.undo;
-    this.undo.title = state.undo ? `Undo: ${state.undo}` : "Nothing to undo";
-    this.drawSums(state);
-  }
-
-  /** @param {State} state */
-  drawSums({ controls }) {
-    const marked = (/** @type {(marks: Marks) => unknown} */ test) =>
-      [...this.rows.values()].filter((row) => controls[row.control.name] && test(controls[row.control.name]));
-    const wrong = marked((marks) => marks.error);
-    const changed = marked((marks) => marks.changed);
-    const list = (/** @type {string} */ start, /** @type {Row[]} */ rows, /** @type {(row: Row) => string} */ words) =>
-      rows.length ? [start, ...rows.flatMap((row, i) => [i ? ", " : "", jump(row, words(row))])] : [];
-    this.wrong.replaceChildren(...list("To put right: ", wrong, (row) => row.control.title));
-    const value = (/** @type {Row} */ row) => shown(row.control, controls[row.control.name].text);
-    const difference = list("Differs from the defaults: ", changed, (row) => `${row.control.name} ${value(row)}`);
-    this.differs.replaceChildren(...(difference.length ? difference : ["Everything is at its default."]));
-    for (const { section, count } of this.folds) {
-      const inside = (/** @type {Row[]} */ rows) =>
-        rows.filter((row) => section.controls.includes(row.control.name)).length;
-      const parts = section.fold ? [`${section.controls.length}`] : [];
-      if (inside(changed)) parts.push(`${inside(changed)} changed`);
-      if (inside(wrong)) parts.push(`${inside(wrong)} wrong`);
-      say(count, parts.length ? `(${parts.join(", ")})` : "");
-    }
+    this.presets.update(state);
+    this.exchange.wrong = this.sums.draw(state.controls, this.rows, this.folds);
+    this.exchange.answer(state.pasted, this.page);
   }
 
   drawPicture() {
@@ -272,41 +240,10 @@ class View {
     this.noticeBox.hidden = !notice;
   }
 
-  drawCode() {
-    const code = this.model.get("code");
-    this.codeBox.value = code;
-    this.codeBox.rows = code.split("\n").length;
-    this.tell("");
-  }
-
-  showCode(open = this.codeBox.hidden) {
-    this.codeBox.hidden = !open;
-    this.show.setAttribute("aria-expanded", String(open));
-    say(this.show, open ? "Hide code" : "Show code");
-  }
-
-  async copy() {
-    const wrong = this.wrong.firstChild ? " with the last right values" : "";
-    try {
-      await navigator.clipboard.writeText(this.model.get("code")); // absent on plain http
-      this.tell(`Copied${wrong}`);
-    } catch {
-      this.showCode(true);
-      this.codeBox.focus();
-      this.codeBox.select();
-      this.tell(`Selected${wrong}: press Ctrl+C (⌘C) to copy`);
-    }
-  }
-
-  /** @param {string} words */
-  tell(words) {
-    say(this.status, words);
-  }
-
   wait() {
     if (!this.outbox.waiting) return;
     this.waits = true;
-    this.tell("Waiting for the kernel, which is busy…");
+    this.exchange.tell("Waiting for the kernel, which is busy…");
   }
 
   /** A formula that is too wide is drawn smaller, rather than in a box that scrolls. */
@@ -321,20 +258,12 @@ class View {
   dispose() {
     for (const [event, listener] of this.listeners) this.model.off(event, listener);
     for (const row of this.rows.values()) row.dispose();
+    this.model.off("msg:custom", this.receive);
+    this.tip.hide();
     this.outbox.flush();
     clearTimeout(this.patience);
     this.fitter.disconnect();
   }
-}
-
-/** @param {Row} row @param {string} words */
-const jump = (row, words) => h("button", { type: "button", class: "dwf-jump", click: () => row.focus() }, words);
-
-/** A text in the words of its control. @param {Control} control @param {string} text */
-function shown({ kind, choices, placeholder }, text) {
-  if (kind === "bool") return text === "true" ? "on" : "off";
-  const brief = text.length > 40 ? `${text.slice(0, 40)}…` : text;
-  return choices?.find((choice) => choice.value === text)?.label ?? (brief || placeholder || "empty");
 }
 
 /** @param {{model: Model, el: HTMLElement}} place */

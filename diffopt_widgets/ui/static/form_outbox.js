@@ -2,6 +2,11 @@
 // What travels to the kernel, and when.
 
 const LOST = 5000; // an answer that is later than this got lost
+const LONGEST = 1_000_000; // a longer message would break the connection
+
+/** A text that can be sent. @param {string} text */
+export const sendable = (text) =>
+  text.length > LONGEST ? `${text.slice(0, LONGEST)}… (${text.length} characters)` : text;
 
 /**
  * What was typed and the kernel does not know yet. One message is under way at a time, so that a slider which moves
@@ -44,13 +49,13 @@ export class Outbox {
     clearTimeout(this.timer);
     const texts = [...this.unsent];
     this.unsent.clear();
-    for (const [name, text] of texts) this.asked.set(name, this.post({ k: "type", name, text }));
+    for (const [name, text] of texts) this.asked.set(name, this.post({ k: "type", name, text: sendable(text) }));
   }
 
-  /** Send a command after what was typed before it. @param {object} content */
+  /** Send a command after what was typed before it; gives its number. @param {object} content */
   command(content) {
     this.flush();
-    this.post(content);
+    return this.post(content);
   }
 
   /** @param {object} content */

@@ -1,10 +1,12 @@
 // @ts-check
 // One option in the page.
 import { h, say } from "./form_dom.js";
-import { TRACK, nudge, placeOf, textAt } from "./form_text.js";
+import { longHelp, shortHelp } from "./form_help.js";
+import { TRACK, nudge, placeOf, sentence, textAt } from "./form_text.js";
 
 /** @typedef {import("./form_text.js").Slider} Slider */
 /** @typedef {import("./form_outbox.js").Outbox} Outbox */
+/** @typedef {import("./form_tip.js").Tip} Tip */
 /** @typedef {{value: string, label: string, help?: string}} Choice */
 /** @typedef {{value: string, words: string, reason: string, source: string}} Advice */
 /**
@@ -22,8 +24,8 @@ const ERROR_PAUSE = 600; // "1e-" is on its way to "1e-4": say what is wrong onl
 
 /** One option: label, control, marks and help. */
 export class Row {
-  /** @param {Control} control @param {Outbox} outbox @param {string} prefix */
-  constructor(control, outbox, prefix) {
+  /** @param {Control} control @param {Outbox} outbox @param {string} prefix @param {Tip} tip */
+  constructor(control, outbox, prefix, tip) {
     this.control = control;
     this.outbox = outbox;
     this.id = `${prefix}-${control.name}`;
@@ -33,6 +35,8 @@ export class Row {
     this.timer = undefined;
     this.complains = false;
     this.build();
+    for (const anchor of [this.label, this.helpButton])
+      tip.attach(anchor, () => (this.help.hidden ? shortHelp(control, this.marks) : []));
   }
 
   build() {
@@ -62,13 +66,12 @@ export class Row {
         "aria-expanded": "false",
         "aria-controls": `${id}-help`,
         "aria-label": `Explain ${control.title}`,
-        title: "What is this?",
         click: () => this.toggleHelp(),
       },
       "?",
     );
     this.changed = h("span", { class: "dwf-sr" });
-    const label = h(
+    this.label = h(
       "label",
       { class: "dwf-label", for: id },
       h("span", { class: "dwf-title" }, control.title),
@@ -80,7 +83,7 @@ export class Row {
     this.node = h(
       "div",
       { class: `dwf-row dwf-is-${control.standing}`, "data-name": control.name },
-      label,
+      this.label,
       field,
       h("div", { class: "dwf-tools" }, this.resetButton, this.helpButton),
       h("div", { class: "dwf-under" }, this.line, this.mend, this.makeAdvice()),
@@ -209,22 +212,10 @@ export class Row {
   }
 
   toggleHelp(open = this.help.hidden) {
-    if (open && !this.help.firstChild) this.fillHelp();
+    if (open && !this.help.firstChild) this.help.append(...longHelp(this.control));
     this.help.hidden = !open;
     this.helpButton.setAttribute("aria-expanded", String(open));
     this.input.setAttribute("aria-describedby", open ? `${this.id}-line ${this.id}-help` : `${this.id}-line`);
-  }
-
-  fillHelp() {
-    const { control } = this;
-    const terms = [...control.facts];
-    if (control.unit) terms.splice(1, 0, { term: "Unit", text: control.unit });
-    const choices = (control.choices ?? []).filter((choice) => choice.help);
-    const list = (/** @type {{term: string, text: string}[]} */ pairs) =>
-      h("dl", {}, ...pairs.flatMap(({ term, text }) => [h("dt", {}, term), h("dd", {}, text)]));
-    this.help.append(h("p", {}, control.help));
-    if (choices.length) this.help.append(list(choices.map(({ label, help }) => ({ term: label, text: help ?? "" }))));
-    this.help.append(list(terms));
   }
 
   /** @param {Marks} marks */
@@ -259,7 +250,7 @@ export class Row {
     this.complains = Boolean(marks.error);
     const inert = control.standing === "inert" ? `No effect here${control.reason ? `: ${control.reason}` : ""}. ` : "";
     const plain = `${inert}Default ${control.shown_default}.`;
-    say(this.line, marks.error ?? marks.warning ?? (marks.greyed ? `${sentence(marks.greyed)}.` : plain));
+    say(this.line, marks.error ?? marks.warning ?? (marks.greyed ? sentence(marks.greyed) : plain));
     this.line.classList.toggle("dwf-error", this.complains);
     this.line.classList.toggle("dwf-warning", !marks.error && Boolean(marks.warning));
     this.node.classList.toggle("dwf-wrong", this.complains);
@@ -274,17 +265,17 @@ export class Row {
     say(this.mend, marks.mend ?? "");
   }
 
-  focus() {
+  /** Bring it into view and to the keyboard. */
+  show() {
     const fold = this.node.closest("details");
     if (fold) fold.open = true;
     this.node.scrollIntoView({ block: "nearest" });
     (this.input.disabled ? this.helpButton : this.input).focus();
+    this.node.classList.add("dwf-found");
+    this.node.addEventListener("animationend", () => this.node.classList.remove("dwf-found"), { once: true });
   }
 
   dispose() {
     clearTimeout(this.timer);
   }
 }
-
-/** @param {string} words */
-const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);

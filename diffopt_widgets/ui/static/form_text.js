@@ -1,5 +1,5 @@
 // @ts-check
-// Numbers as people write them, and where they stand on a slider. Pure.
+// Texts as people write them: numbers, where they stand on a slider, sentences. Pure.
 
 /** @typedef {{low: number, high: number, log: boolean, integer: boolean}} Slider */
 
@@ -15,7 +15,7 @@ export function numberOf(text) {
     .toLowerCase()
     .replace(/(\d)_(?=\d)/g, "$1");
   if (/^[+-]?inf(inity)?$/.test(word)) return word.startsWith("-") ? -Infinity : Infinity;
-  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/.test(word) ? Number(word) : NaN;
+  return /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/.test(word) ? Number(word) : NaN;
 }
 
 /**
@@ -87,3 +87,12 @@ export function nudge(text, direction, { slider, integer }) {
   const inside = slider && value >= slider.low && value <= slider.high;
   return textOf(inside ? clamp(moved, slider.low, slider.high) : moved);
 }
+
+/**
+ * The first sentence of a text. A point inside a number or a name ends none.
+ * @param {string} text
+ */
+export const firstSentence = (text) => /^.*?[.!?](?=\s+[^\sa-z]|\s*$)/su.exec(text)?.[0] ?? text;
+
+/** A clause as a sentence of its own. @param {string} words */
+export const sentence = (words) => `${words.charAt(0).toUpperCase()}${words.slice(1)}.`;

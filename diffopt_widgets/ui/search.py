@@ -1,0 +1,38 @@
+"""What the search box of the form looks through: every option of every optimizer, once. No widgets here."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from diffopt_widgets.catalogue import families
+from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schema import Option
+
+
+@cache
+def option_index() -> list[dict[str, Any]]:  # Any: whatever JSON can hold
+    """One entry for each option: its words, the optimizers that have it in the order of the menu, and their notes.
+
+    Options of one name whose help differs are entries of their own. Not to be changed.
+
+    >>> entry = next(entry for entry in option_index() if entry["name"] == "d_coef")
+    >>> entry["title"], entry["optimizers"]
+    ('D coefficient', ['PRODIGY'])
+    """
+    found: dict[Option, dict[str, str]] = {}
+    optimizers = [entry for family in families().values() for entry in family]
+    for entry in optimizers:
+        for use in (entry.lr, *entry.uses):
+            found.setdefault(use.option, {})[entry.key] = use.note
+    found |= {option: {entry.key: "" for entry in optimizers} for option in TRAINING_OPTIONS}
+    return [
+        {
+            "name": option.name,
+            "title": option.title,
+            "help": option.help,
+            "optimizers": list(notes),
+            "notes": {key: note for key, note in notes.items() if note},
+        }
+        for option, notes in found.items()
+    ]

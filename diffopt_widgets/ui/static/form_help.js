@@ -1,0 +1,34 @@
+// @ts-check
+// What is said about one option: the long help below it, and the short one in its tip.
+import { h } from "./form_dom.js";
+import { firstSentence, sentence } from "./form_text.js";
+
+/** @typedef {import("./form_row.js").Control} Control */
+/** @typedef {import("./form_row.js").Marks} Marks */
+
+/**
+ * Everything there is to know: what larger and smaller do, the choices, and the facts.
+ * @param {Control} control
+ * @returns {HTMLElement[]}
+ */
+export function longHelp(control) {
+  const facts = [...control.facts];
+  if (control.unit) facts.splice(1, 0, { term: "Unit", text: control.unit });
+  const choices = (control.choices ?? [])
+    .filter((choice) => choice.help)
+    .map(({ label, help }) => ({ term: label, text: help ?? "" }));
+  const list = (/** @type {{term: string, text: string}[]} */ pairs) =>
+    h("dl", {}, ...pairs.flatMap(({ term, text }) => [h("dt", {}, term), h("dd", {}, text)]));
+  return [h("p", {}, control.help), ...(choices.length ? [list(choices)] : []), list(facts)];
+}
+
+/**
+ * In short: what it is, what is recommended, and why it has no say now.
+ * @param {Control} control @param {Marks} marks
+ */
+export function shortHelp({ help, advice }, { greyed }) {
+  const lines = [firstSentence(help)];
+  if (advice) lines.push(`Recommended: ${advice.words} (${advice.source}).`);
+  if (greyed) lines.push(sentence(greyed));
+  return lines;
+}

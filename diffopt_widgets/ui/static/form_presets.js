@@ -1,0 +1,71 @@
+// @ts-check
+// Where to start from, and the way back.
+import { h, say } from "./form_dom.js";
+
+/** @typedef {import("./form_outbox.js").Outbox} Outbox */
+/** @typedef {{key: string, title: string, why: string}} Preset */
+
+export class Presets {
+  /** @param {Outbox} outbox */
+  constructor(outbox) {
+    this.outbox = outbox;
+    this.loaded = ""; // the preset that was asked for last; of two that are alike it is the one meant
+    /** The presets that the controls show. @type {string[]} */
+    this.shown = [];
+    this.undone = ""; // what Undo takes back
+    /** @type {Map<string, {button: any, why: string}>} */
+    this.found = new Map();
+    this.buttons = h("div", { class: "dwf-buttons", role: "group", "aria-label": "Load defaults" });
+    this.why = h("p", { class: "dwf-why" });
+    this.undo = this.explained(
+      "Undo",
+      "dwf-undo",
+      () => this.undone && outbox.command({ k: "undo" }),
+      () => this.words,
+    );
+    this.node = h("div", { class: "dwf-presets" }, h("span", {}, "Load defaults"), this.buttons, this.undo, this.why);
+  }
+
+  /** A button that is explained in the line below while one looks at it.
+   * @param {string} title @param {string} name @param {() => void} click @param {() => string} words */
+  explained(title, name, click, words) {
+    const look = () => say(this.why, words());
+    const back = () => this.drawWhy();
+    const looks = { mouseenter: look, focus: look, mouseleave: back, blur: back };
+    return h("button", { type: "button", class: name, click, ...looks }, title);
+  }
+
+  /** @param {Preset[]} presets */
+  draw(presets) {
+    this.found = new Map();
+    for (const { key, title, why } of presets) {
+      const load = () => {
+        this.loaded = key;
+        this.outbox.command({ k: "load", preset: key });
+      };
+      this.found.set(key, { why, button: this.explained(title, "dwf-preset", load, () => why) });
+    }
+    this.buttons.replaceChildren(...[...this.found.values()].map(({ button }) => button));
+  }
+
+  /** @param {{presets: string[], undo: string}} state */
+  update({ presets, undo }) {
+    this.shown = presets;
+    for (const [key, { button }] of this.found) button.setAttribute("aria-pressed", String(presets.includes(key)));
+    this.undone = undo;
+    // Not `disabled`: whoever undoes everything by the keyboard would lose the place.
+    this.undo.setAttribute("aria-disabled", String(!undo));
+    this.undo.setAttribute("aria-label", this.words);
+    this.drawWhy();
+  }
+
+  get words() {
+    return this.undone ? `Undo: ${this.undone}` : "Undo: nothing to take back";
+  }
+
+  drawWhy() {
+    if (document.activeElement === this.undo) return say(this.why, this.words);
+    const key = this.shown.includes(this.loaded) ? this.loaded : this.shown[0];
+    say(this.why, this.found.get(key)?.why ?? "");
+  }
+}

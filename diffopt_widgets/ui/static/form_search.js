@@ -1,0 +1,118 @@
+// @ts-check
+// Finding options by their words. Pure.
+
+/** @typedef {{name: string, title: string, help: string, optimizers: string[], notes: Record<string, string>}} Entry */
+/** @typedef {{text: string, hit: boolean}[]} Parts */
+/**
+ * An option that was found: whether the present optimizer has it, the optimizers that have it (those whose note holds
+ * the words, when nothing else does), and a text that shows why it was found.
+ * @typedef {{entry: Entry, here: boolean, optimizers: string[], snippet: string, rank: number}} Hit
+ */
+
+const LONGEST_QUERY = 100;
+const BEFORE = 50; // so many characters of a snippet stand before the hit
+const GAP = "[\\s_-]*"; // "warmup", "warm-up" and "warm up" are one word; "d coef" is d_coef
+
+/** @param {string} query */
+const wordsOf = (query) =>
+  query
+    .slice(0, LONGEST_QUERY)
+    .split(/[\s_-]+/)
+    .filter(Boolean);
+
+/** A pattern for letters in this order, whatever parts them. @param {string} text */
+const pattern = (text) =>
+  [...text.replace(/[\s_-]+/g, "")].map((letter) => letter.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join(GAP);
+
+/** @param {string} text where the beginning of a word is looked for */
+const begins = (text) => new RegExp(`(?<![\\p{L}\\p{N}])${pattern(text)}`, "iu");
+
+/** @param {string} text */
+const holds = (text) => new RegExp(pattern(text), "iu");
+
+/**
+ * The options that a query finds: names and titles that begin with it, then those with such a word, then their help,
+ * then the notes of single optimizers; among equals those of the present optimizer first.
+ * @param {Entry[]} entries @param {string} query @param {string} optimizer the present one
+ * @returns {Hit[]}
+ */
+export function search(entries, query, optimizer) {
+  const words = wordsOf(query);
+  if (!words.length) return [];
+  const look = looker(words);
+  return entries
+    .map((entry) => hitOf(entry, look, optimizer))
+    .filter((hit) => hit !== null)
+    .map((hit, i) => ({ hit, i }))
+    .sort((a, b) => a.hit.rank - b.hit.rank || Number(b.hit.here) - Number(a.hit.here) || a.i - b.i)
+    .map(({ hit }) => hit);
+}
+
+/** The questions that one query asks of each option. @param {string[]} words */
+function looker(words) {
+  const phrase = words.join("");
+  const first = new RegExp(`^${pattern(phrase)}`, "iu");
+  const whole = begins(phrase);
+  const inside = holds(phrase);
+  const starts = words.map(begins);
+  const anywhere = words.map(holds);
+  const brief = phrase.length < 2; // one letter is in every help
+  const every = (/** @type {RegExp[]} */ tests, /** @type {string} */ text) => tests.every((test) => test.test(text));
+  /** How well texts answer: names are what is looked for first. @param {string[]} names @param {string} help */
+  const rank = (names, help) => {
+    const all = [...names, help].join(" ");
+    if (names.some((name) => first.test(name))) return 0;
+    if (names.some((name) => whole.test(name))) return 1;
+    if (brief) return null;
+    if (names.some((name) => inside.test(name))) return 2;
+    if (every(starts, names.join(" "))) return 3;
+    if (whole.test(help)) return 4;
+    if (every(starts, all)) return 5;
+    return every(anywhere, all) ? 6 : null;
+  };
+  return {
+    rank,
+    note: (/** @type {string} */ text) => !brief && every(starts, text),
+    shown: [whole, inside, ...starts],
+  };
+}
+
+/**
+ * @param {Entry} entry @param {ReturnType<typeof looker>} look @param {string} optimizer
+ * @returns {Hit | null}
+ */
+function hitOf(entry, look, optimizer) {
+  const { name, title, help, optimizers, notes } = entry;
+  const rank = look.rank([name, title], help);
+  if (rank !== null)
+    return { entry, rank, here: optimizers.includes(optimizer), optimizers, snippet: snippetOf(help, look.shown) };
+  const noted = optimizers.filter((key) => look.note(notes[key] ?? ""));
+  if (!noted.length) return null;
+  const here = noted.includes(optimizer);
+  const note = notes[here ? optimizer : noted[0]];
+  return { entry, rank: 7, here, optimizers: noted, snippet: snippetOf(note, look.shown) };
+}
+
+/** A text from shortly before its first hit. @param {string} text @param {RegExp[]} tests */
+function snippetOf(text, tests) {
+  const at = tests.map((test) => text.search(test)).find((place) => place >= 0) ?? 0;
+  if (at <= BEFORE) return text;
+  const start = text.indexOf(" ", at - BEFORE);
+  return `…${text.slice(Math.min(start, at - 1))}`;
+}
+
+/**
+ * A text in parts, so that what was found can be marked.
+ * @param {string} text @param {string} query
+ * @returns {Parts}
+ */
+export function marked(text, query) {
+  const words = wordsOf(query);
+  if (!words.length) return [{ text, hit: false }];
+  const phrase = holds(words.join(""));
+  const test = phrase.test(text) ? phrase : new RegExp(words.map((word) => begins(word).source).join("|"), "iu");
+  return text
+    .split(new RegExp(`(${test.source})`, "iu"))
+    .map((part, i) => ({ text: part, hit: i % 2 === 1 }))
+    .filter((part) => part.text);
+}
