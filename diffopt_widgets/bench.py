@@ -22,6 +22,7 @@ from diffopt_widgets.tasks import get_task
 from diffopt_widgets.ui.comparison_menu import ComparisonMenu
 from diffopt_widgets.ui.form import Form
 from diffopt_widgets.ui.html import paragraph
+from diffopt_widgets.ui.memory import Memory
 from diffopt_widgets.ui.run_bar import RunBar
 from diffopt_widgets.ui.runs_table import RunsTable
 from diffopt_widgets.ui.samples import SamplesView
@@ -38,7 +39,7 @@ def lab(settings: Settings | None = None, *, task: str = "digits", steps: int | 
     """Open the bench: choose an optimizer, train, watch loss and applied learning rate.
 
     Args:
-        settings: what the form shows at first; PRODIGY with its library defaults when not given.
+        settings: what the form shows at first; when not given, what it showed last, in whichever kernel.
         task: what to train on at first, one of `list_tasks()`.
         steps: length of a run at first; the task's own when not given.
     """
@@ -49,7 +50,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     """The whole bench as one widget; its parts are `form`, `bar`, `menu`, `plot`, `table` and `samples`."""
 
     def __init__(self, settings: Settings | None = None, *, task: str = "digits", steps: int | None = None) -> None:
-        self.form = Form(settings)
+        self.form = Form(settings, memory=Memory.of_user())
         self.bar = RunBar(
             task,
             steps,

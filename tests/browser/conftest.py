@@ -49,12 +49,13 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Jupyter:
-    """A running server: its address, its token, its notebooks and the connection files of its kernels."""
+    """A running server: its address, its token, its notebooks, its kernels' connection files and their forms' memory."""
 
     url: str
     token: str
     root: Path
     runtime: Path
+    remembered: Path
 
     def get(self, path: str) -> Any:
         """Return what the server's REST interface answers."""
@@ -66,10 +67,12 @@ class Jupyter:
 @pytest.fixture(scope="session")
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     home = tmp_path_factory.mktemp("jupyter")
-    server = Jupyter(f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16), home / "root", home / "runtime")
+    server = Jupyter(
+        f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16), home / "root", home / "runtime", home / "diffopt"
+    )
     server.root.mkdir()
     with (home / "server.log").open("w") as log:
-        process = subprocess.Popen(_command(server), env=_environment(home), stdout=log, stderr=log)
+        process = subprocess.Popen(_command(server), env=_environment(home, server), stdout=log, stderr=log)
         try:
             _until_it_answers(server, process, Path(log.name))
             yield server
@@ -92,7 +95,7 @@ def _command(server: Jupyter) -> list[str]:
     return command + [f"--{name}={value}" for name, value in options.items()]
 
 
-def _environment(home: Path) -> dict[str, str]:
+def _environment(home: Path, server: Jupyter) -> dict[str, str]:
     """Nothing of the person's own Jupyter is read or written."""
     config = home / "config"
     (config / "labconfig").mkdir(parents=True)
@@ -104,7 +107,7 @@ def _environment(home: Path) -> dict[str, str]:
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "IPYTHONDIR": str(home / "ipython"),
-        "DIFFOPT_CONFIG_DIR": str(home / "diffopt"),
+        "DIFFOPT_CONFIG_DIR": str(server.remembered),
         "OMP_NUM_THREADS": "1",
     }
 
@@ -277,6 +280,7 @@ class Notebook:
 @pytest.fixture
 def notebook(jupyter: Jupyter, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
     """Return a function that opens a notebook of the given code cells; afterwards no page error may have been left."""
+    shutil.rmtree(jupyter.remembered, ignore_errors=True)  # what another test's form remembered
     opened: list[Notebook] = []
     numbers = count(1)
 
