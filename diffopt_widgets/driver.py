@@ -147,7 +147,6 @@ def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> N
         return
     try:
         _record(run, training, pending)
-        _check_finite(run)
         if training is not None:
             run.eval_after = training.evaluate()
             _check_finite(run)
