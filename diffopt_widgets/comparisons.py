@@ -45,8 +45,8 @@ def comparisons() -> tuple[Comparison, ...]:
         Comparison(
             "beta2",
             "What beta2 does",
-            "0.9 and 0.999 hardly differ here. 0.5 remembers squared gradients for about two steps, momentum its gradients "
-            "for about ten: the loss stays clearly higher, though all three apply the same learning rate.",
+            "0.9 and 0.999 end nearly alike here. 0.5 remembers squared gradients for about two steps, momentum its gradients "
+            "for about ten: the loss stays higher or climbs again, though all three apply the same learning rate.",
             RunPlan(Settings("ADAMW", lr=2e-2), "digits", 200),
             {"beta2": (0.5, 0.9, 0.999)},
             log_rate=False,
@@ -63,8 +63,8 @@ def comparisons() -> tuple[Comparison, ...]:
         Comparison(
             "warmup",
             "With and without warm-up",
-            "A high rate from the very first step throws the loss up to about twice its start, and the run ends far worse. "
-            "With a tenth of the steps as warm-up the same rate trains well.",
+            "A high rate from the very first step throws the loss above where it began, and mostly it does not recover. "
+            "Raised over the first tenth of the steps, the same rate trains well.",
             RunPlan(Settings("ADAMW", lr=4e-2, schedule="COSINE"), "digits", 200),
             {"warmup": (0.0, 0.1)},
             log_rate=False,

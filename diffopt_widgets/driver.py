@@ -95,7 +95,7 @@ def _prepare(run: Run) -> Training:
     run.device = str(training.device)
     run.history = History(training.group_names)
     run.eval_before = training.evaluate()
-    run.samples[0] = training.samples()
+    run.samples = {0: training.samples()}
     return training
 
 
@@ -123,7 +123,9 @@ def _record(run: Run, training: Training | None, pending: list[StepRecord]) -> N
     began = time.perf_counter()
     records = fetch(pending)
     training.seconds += time.perf_counter() - began  # the device worked meanwhile: it is training time too
-    run.history.extend(record for record in records if record.step > len(run.history))  # an interrupt may come twice
+    run.history.extend(
+        record for record in records if record.step > len(run.history)
+    )  # an interrupt may have left some twice
     pending.clear()
     if run.state_bytes is None:
         run.state_bytes = state_bytes(training.optimizer)
@@ -147,7 +149,6 @@ def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> N
         return
     try:
         _record(run, training, pending)
-        _check_finite(run)
         if training is not None:
             run.eval_after = training.evaluate()
             _check_finite(run)

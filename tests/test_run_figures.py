@@ -146,21 +146,14 @@ def test_samples_that_take_too_long_beside_the_run_are_left_out(sampling_seconds
     assert not driver._picture_due(training)
 
 
-def test_samples_are_no_training_time(monkeypatch):
-    from diffopt_widgets.tasks.diffusion import Denoising
+def test_samples_are_no_training_time():
+    from diffopt_widgets.training.loop import Training
 
-    original, made = Denoising.samples, []
-
-    def samples(self):
-        began = time.perf_counter()
-        while time.perf_counter() - began < 0.5:
-            pass
-        made.append(time.perf_counter() - began)
-        return original(self)
-
-    monkeypatch.setattr(Denoising, "samples", samples)
-    monkeypatch.setattr(driver, "PICTURE_COST", math.inf)
+    training = Training(RunPlan(dw.Settings("SGD", lr=1e-3), task="swiss_roll", steps=3))
+    steps = training.steps()
+    first = next(steps)
+    training.samples()
+    assert training.seconds == first.seconds > 0
+    assert training.sampling_seconds > 0
     began = time.perf_counter()
-    run = finish(Run(RunPlan(dw.Settings("SGD", lr=1e-3), "swiss_roll", 8)), progress=False)
-    assert len(made) == 5
-    assert run.seconds < time.perf_counter() - began - sum(made)
+    assert next(steps).seconds - first.seconds < time.perf_counter() - began
