@@ -16,6 +16,7 @@ from diffopt_widgets.catalogue import families, list_optimizers, options, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Option, Standing, split_argument
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
+from diffopt_widgets.ui.form import Form
 from diffopt_widgets.ui.panel import panel
 
 KEYS = list_optimizers()
@@ -505,6 +506,9 @@ def test_states_have_8_or_32_bits_and_nothing_between(key):
     assert control["kind"] == "choice"
     assert [choice["value"] for choice in control["choices"]] == ["8", "32"]
     assert "slider" not in control
+    form = Form(Settings(key))
+    form.slider("optim_bits").value = 8
+    assert form.settings.options["optim_bits"] == 8
 
 
 def test_only_adafactor_takes_its_schedule():
