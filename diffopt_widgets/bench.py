@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import ipywidgets as widgets
 from IPython.display import display
 
-from diffopt_widgets.catalogue.values import ValueProblem
 from diffopt_widgets.comparisons import Comparison, comparisons
 from diffopt_widgets.plot.live import LivePlot
 from diffopt_widgets.plot.panels import color_of
@@ -22,6 +19,7 @@ from diffopt_widgets.runs import Run, name_by_difference
 from diffopt_widgets.session import Session
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.tasks import get_task
+from diffopt_widgets.ui.comparison_menu import ComparisonMenu
 from diffopt_widgets.ui.form import Form
 from diffopt_widgets.ui.html import paragraph
 from diffopt_widgets.ui.run_bar import RunBar
@@ -48,7 +46,7 @@ def lab(settings: Settings | None = None, *, task: str = "digits", steps: int | 
 
 
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """The whole bench as one widget; its parts are `form`, `bar`, `plot`, `table` and `samples`."""
+    """The whole bench as one widget; its parts are `form`, `bar`, `menu`, `plot`, `table` and `samples`."""
 
     def __init__(self, settings: Settings | None = None, *, task: str = "digits", steps: int | None = None) -> None:
         self.form = Form(settings)
@@ -58,7 +56,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_run=self._guarded(self._run_settings),
             on_pause=self._guarded(self._pause),
             on_stop=self._guarded(self._stop),
+            on_mend=self._guarded(self._mend),
         )
+        self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
         self.plot = LivePlot()
         self.applied = widgets.HTML()
         self.table = RunsTable(
@@ -66,6 +66,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_visible=self._guarded(self._set_visible),
             on_remove=self._guarded(self._remove),
             on_restore=self._guarded(self._restore),
+            on_repeat=self._guarded(self._repeat),
+            on_continue=self._guarded(self._continue),
         )
         self.samples = SamplesView()
         self.runs: list[Run] = []
@@ -79,7 +81,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         style = (resources.files("diffopt_widgets.ui") / "static" / "bench.css").read_text(encoding="utf-8")
         left = widgets.VBox([self.form])
         left.add_class("dw-left")
-        right = widgets.VBox([self.bar, self._comparisons(), self.plot, self.applied, self.table, self.samples])
+        right = widgets.VBox([self.bar, self.menu, self.plot, self.applied, self.table, self.samples])
         right.add_class("dw-right")
         columns = widgets.Box([left, right])
         columns.add_class("dw-columns")
@@ -87,7 +89,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors"])
         self.plot.observe(lambda _: self._mirror_legend(), ["runs"])
-        self.bar.on_edit(self._plan_edited)
+        self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
         self._check()
 
@@ -97,12 +99,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         Raises:
             RuntimeError: there is no running event loop, as in a plain script.
         """
-        if self._session is None:
-            self._session = Session(self._changed, self._loop)
-        self.bar.forget_failure()
+        self._need_session()
         for run in runs:
             self._add(run)
-        self._session.start(runs)
+        self._carry_out(runs)
 
     async def wait(self) -> None:
         """Return when every run that was started has ended; for notebooks that run without anyone to watch."""
@@ -120,14 +120,25 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             display(self._repr_mimebundle_(), raw=True)
         self._saved.show()
 
+    def _need_session(self) -> Session:
+        if self._session is None:
+            self._session = Session(self._changed, self._loop)
+        return self._session
+
+    def _carry_out(self, runs: Sequence[Run]) -> None:
+        self.bar.forget_failure()
+        self._need_session().start(runs)
+        for run in runs:
+            self.table.show(run)
+
     def _run_settings(self) -> None:
         self.start([Run(self.bar.plan(self.form.settings))])
 
     def _run_comparison(self, comparison: Comparison) -> None:
-        values = self.bar.plan_values()
+        plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
         self.form.settings = comparison.plan.settings
-        self.plot.log_rate = comparison.log_rate
-        self.start(comparison.runs(seed=values["seed"], device=values["device"]))
+        self.plot.log = {**self.plot.log, "rate": comparison.log_rate}
+        self.start(comparison.runs(seed=plan.seed, device=plan.device))
 
     def _pause(self) -> None:
         if self._session is None:
@@ -141,12 +152,16 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if self._session is not None:
             self._session.stop()
 
+    def _mend(self, run: Run) -> None:
+        """Show a failed run's settings with its mend, one click on Run away."""
+        mend: dict[str, Any] = dict(run.mend)  # Any: values of options, of whatever kind
+        self.form.settings = run.settings.replace(**mend)
+
     def _plan_edited(self) -> None:
         """The picture of the schedule is drawn over the run that the bar describes."""
-        with contextlib.suppress(ValueProblem):  # the bar marks the field; the last right values stay
-            plan = self.bar.plan_values()
-            self.form.steps, self.form.accumulation = plan["steps"], plan["accumulation"]
-            self.form.batch_size = plan["batch_size"] or get_task(plan["task"]).batch_size
+        plan = self.bar.values
+        self.form.steps, self.form.accumulation = plan["steps"], plan["accumulation"]
+        self.form.batch_size = plan["batch_size"] or get_task(plan["task"]).batch_size
 
     def _check(self) -> None:
         errors = self.form.errors
@@ -167,10 +182,12 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             if run.key in self._auto_named:
                 again = names[:position].count(name)
                 self._set_name(run, f"{name} ({again + 1})" if again else name)
+            self.table.set_differs(run.key, name)
 
     def _set_name(self, run: Run, name: str) -> None:
         run.name = name
         self.table.show(run)
+        self._show_samples(run)
         if self.plot.has_run(run.key):
             self.plot.rename_run(run.key, name)
 
@@ -182,10 +199,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if session := self._session:
             self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
         self.table.show(run)
+        self._show_samples(run)
         over = run.ended and (self._session is None or self._session.current is not run)
         if over and self.plot.has_run(run.key):
             self.plot.end_run(run.key)
-            self._show_ended()
+            self._saved.update(self.plot)
         else:
             self.plot.refresh()
 
@@ -209,55 +227,49 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         words = " · ".join(f"{spec.title}: {spec.rate_words}" for spec in specs.values())
         self.applied.value = paragraph(f"Applied learning rate. {words}.", "dw-about")
 
-    def _show_ended(self) -> None:
-        self.samples.show(self.runs, [self._colors[run.key] for run in self.runs])
-        self._saved.update(self.plot)
+    def _show_samples(self, run: Run) -> None:
+        self.samples.show(run, self._colors[run.key], visible=self.table.visible[run.key])
 
     def _mirror_legend(self) -> None:
-        """A click in the legend hides a run too; the table says so."""
-        for run in self.plot.runs:
-            if run["key"] in self.table.visible:
-                self.table.set_visible(run["key"], run["visible"])
+        """A click in the legend hides a run too; table and samples follow."""
+        for shown in self.plot.runs:
+            key, visible = shown["key"], shown["visible"]
+            if self.table.visible.get(key, visible) != visible:
+                self.table.set_visible(key, visible)
+                self._show_samples(self._find(key))
 
     def _rename(self, key: str, name: str) -> None:
         self._auto_named.discard(key)
         self._set_name(self._find(key), name)
-        self._show_ended()
+        self._saved.update(self.plot)
 
     def _set_visible(self, key: str, visible: bool) -> None:
         if self.plot.has_run(key):
             self.plot.set_visible(key, visible)
+        self._show_samples(self._find(key))
 
     def _remove(self, key: str) -> None:
-        run = self._find(key)
-        self.runs.remove(run)
+        self.runs.remove(self._find(key))
+        self.samples.remove(key)
         if self.plot.has_run(key):
             self.plot.remove_run(key)
-        self._show_ended()
+        self._saved.update(self.plot)
 
     def _restore(self, key: str) -> None:
         self.runs[:] = self.table.runs
-        self._plot(self._find(key))
+        self._name_runs()  # others may have come meanwhile
+        self._changed(self._find(key))
+
+    def _repeat(self, key: str) -> None:
+        self.start([Run(self._find(key).plan)])
+
+    def _continue(self, key: str) -> None:
         if self.plot.has_run(key):
-            self.plot.end_run(key)
-        self._show_ended()
+            self.plot.resume_run(key)
+        self._carry_out([self._find(key)])
 
     def _find(self, key: str) -> Run:
         return next(run for run in self.runs if run.key == key)
-
-    def _comparisons(self) -> widgets.Widget:
-        rows = []
-        for comparison in comparisons():
-            button = widgets.Button(description=comparison.title, icon="line-chart", tooltip=comparison.look_for)
-            button.add_class("dw-comparison")
-            action = self._guarded(partial(self._run_comparison, comparison))
-            button.on_click(lambda _, action=action: action())
-            row = widgets.Box([button, widgets.HTML(paragraph(comparison.look_for, "dw-about"))])
-            row.add_class("dw-comparison-row")
-            rows.append(row)
-        box = widgets.VBox(rows)
-        box.add_class("dw-comparisons")
-        return box
 
     def _guarded(self, action: Callable[P, None]) -> Callable[P, None]:
         """An action whose errors are shown in the run bar: an exception in a callback would be seen by nobody."""

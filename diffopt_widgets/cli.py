@@ -6,70 +6,149 @@ import argparse
 import csv
 import itertools
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diffopt_widgets.arguments import FLAGGED, read_plan
 from diffopt_widgets.catalogue import families
-from diffopt_widgets.catalogue.schedules import LR_SCALERS, SCHEDULES, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Option
-from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, parse_value
-from diffopt_widgets.plan import PLAN_OPTIONS, RunPlan
-from diffopt_widgets.settings import Fault, Settings, SettingsError, preset
-from diffopt_widgets.tasks import list_tasks
+from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.settings import Fault, Settings, SettingsError
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs import Run
 
+STOPPED = 130
+"""The exit status after Ctrl-C, as shells have it."""
+
+_EXAMPLES = """\
+examples:
+  diffopt run --optimizer PRODIGY --task swiss_roll --steps 100
+  diffopt run --optimizer PRODIGY --set d_coef=0.5,1.0,1.2 --schedule COSINE
+  diffopt run --optimizer ADAFACTOR --preset adaptive --set clip_threshold=0.5
+  diffopt run --optimizer ADAMW --lr 1e-4,1e-3,1e-2 --seed 0,1
+
+Several values with commas between them are compared, one run for each
+combination; the same seed gives all of them the same weights and batches.
+`diffopt options` lists the optimizers, `diffopt options PRODIGY` the options
+and presets of one. Ctrl-C stops; what was trained until then is written.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status (0 well, 1 a run failed, 2 wrong input)."""
+    """Run the command; returns the exit status (0 well, 1 something failed, 2 wrong input, 130 stopped)."""
     parser = _parser()
     given = parser.parse_args(arguments)
+    if given.command is None:
+        parser.print_help()
+        return 2
     try:
         return int(given.command(given))
     except (SettingsError, OSError) as error:
         print(f"diffopt: {error}", file=sys.stderr)
         return 2
+    except ImportError as error:
+        print(
+            f"diffopt: a package cannot be loaded: {error}\nTo mend it, do what `diffopt doctor` says.", file=sys.stderr
+        )
+        return 1
     except KeyboardInterrupt:
         print("\ndiffopt: stopped", file=sys.stderr)
-        return 130
+        return STOPPED
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="diffopt", description="A bench for optimizers.")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser = argparse.ArgumentParser(
+        prog="diffopt",
+        description="A bench for optimizers: train with their options explained, and see the learning rate that is "
+        "really applied.",
+        epilog="`diffopt COMMAND --help` explains a command.",
+    )
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    lab = commands.add_parser("lab", help="open JupyterLab on the quickstart notebook")
-    lab.add_argument("--folder", type=Path, default=None, help="where notebooks are kept (default: here)")
-    lab.add_argument("--port", type=int, default=None, help="port on this machine (default: a free one)")
-    lab.add_argument("--no-browser", action="store_true", help="print the address and do not open a browser")
+    lab = commands.add_parser(
+        "lab",
+        help="open JupyterLab on the quickstart notebook",
+        description="Open JupyterLab on the quickstart notebook, which is copied into the folder where there is none yet. "
+        "The server can be reached from this machine only and asks for a token; the address that it prints has it. "
+        "Ctrl-C ends it.",
+    )
+    lab.add_argument("--folder", type=Path, metavar="FOLDER", help="Where your notebooks are. (default: this folder)")
+    lab.add_argument("--port", type=int, metavar="NUMBER", help="Port on this machine. (default: a free one)")
+    lab.add_argument("--no-browser", action="store_true", help="Print the address and do not open a browser.")
     lab.set_defaults(command=_lab)
 
-    run = commands.add_parser("run", help="train, and write a figure and a table")
-    run.add_argument("--optimizer", required=True, metavar="KEY", help="see `diffopt options`")
-    run.add_argument("--preset", default=None, help="start from this preset instead of the library's defaults")
-    run.add_argument("--lr", default=None, help="learning rate; several with commas are compared")
-    run.add_argument("--schedule", default=None, help=", ".join(SCHEDULES))
-    run.add_argument("--warmup", default=None, help="steps, or a fraction of the run when at most 1")
-    run.add_argument("--cycles", default=None)
-    run.add_argument("--min-factor", default=None)
-    run.add_argument("--lr-scaler", default=None, help=", ".join(LR_SCALERS))
-    run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE[,VALUE]", help="an option; repeatable")
-    run.add_argument("--task", default="digits", choices=list_tasks())
-    for option in PLAN_OPTIONS.values():
-        default = format_value(getattr(RunPlan, option.name))
-        run.add_argument(f"--{option.name.replace('_', '-')}", default=default, help=f"{option.help} ({default})")
-    run.add_argument("--out", type=Path, default=Path("diffopt-runs"), help="folder for the figure and the CSV")
-    run.set_defaults(command=_run)
+    _add_run(
+        commands.add_parser(
+            "run",
+            help="train, and write a figure and a table",
+            description="Train, print how each run ended, and write a figure (an HTML file that opens\noffline) and the "
+            "values of every step (a CSV file).",
+            epilog=_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
 
-    options = commands.add_parser("options", help="the optimizers, or the options of one with their help")
-    options.add_argument("optimizer", nargs="?", metavar="KEY")
+    options = commands.add_parser(
+        "options",
+        help="list the optimizers, or explain the options of one",
+        description="List the optimizers, or explain every option of one: what it does, its default and what it may be.",
+    )
+    options.add_argument(
+        "optimizer", nargs="?", metavar="KEY", help="An optimizer, such as PRODIGY. (default: list all)"
+    )
     options.set_defaults(command=_options)
 
-    doctor = commands.add_parser("doctor", help="what is installed, and which optimizers can run here")
+    doctor = commands.add_parser(
+        "doctor",
+        help="say what is installed and which optimizers can run here",
+        description="Say what is installed, which GPU there is and which optimizers can run here; for each that cannot, "
+        "why not and how to mend it. The exit status is 0 when all of them run.",
+    )
     doctor.set_defaults(command=_doctor)
     return parser
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.add_argument("--optimizer", required=True, metavar="KEY", help="Which optimizer; `diffopt options` lists them.")
+    run.add_argument(
+        "--preset",
+        metavar="KEY",
+        help="Start from a preset of the optimizer instead of the defaults; what else is given wins.",
+    )
+    run.add_argument("--lr", metavar="RATE", help="Learning rate. (default: the optimizer's own)")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="An option of the optimizer. Give it again for another option.",
+    )
+    for option in FLAGGED.values():
+        words = f" One of {', '.join(option.choices)}." if option.choices else ""
+        run.add_argument(
+            f"--{option.name.replace('_', '-')}",
+            metavar="NUMBER" if option.kind in {"int", "float"} else "NAME",
+            help=f"{option.help}{words} (default: {_default(option)})".replace("%", "%%"),
+        )
+    run.add_argument(
+        "--out",
+        type=Path,
+        default=Path("diffopt-runs"),
+        metavar="FOLDER",
+        help="Where the figure and the table go. It is made when it is not there. (default: %(default)s)",
+    )
+    run.set_defaults(command=_run)
+
+
+def _default(option: Option) -> str:
+    value = TRAINING_DEFAULTS[option.name] if option.name in TRAINING_DEFAULTS else getattr(RunPlan, option.name)
+    return option.null_words if value is None else format_value(value)
 
 
 def _lab(given: argparse.Namespace) -> int:
@@ -116,7 +195,10 @@ def _run(given: argparse.Namespace) -> int:
     from diffopt_widgets.sweeps import sweep
     from diffopt_widgets.terminal import runs_table
 
-    base, over = _plan(given)
+    base, over = read_plan(
+        given.optimizer, {name: getattr(given, name) for name in ("lr", *FLAGGED)}, given.set, given.preset
+    )
+    folder = _writable(given.out)  # before hours of training are lost on it
     runs = sweep(
         base.settings,
         over,
@@ -128,15 +210,34 @@ def _run(given: argparse.Namespace) -> int:
         accumulation=base.accumulation,
     )
     Console().print(runs_table(runs))
-    given.out.mkdir(parents=True, exist_ok=True)
-    page, table = _free_paths(given.out, f"{base.settings.optimizer.lower()}-{base.task}")
+    tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
+    page, table = _free_paths(folder, f"{base.settings.optimizer.lower()}-{tasks}")
     write_html(compare(runs), page)
     _write_csv(runs, table)
     print(f"wrote {page} and {table}")
     for run in runs:
-        if run.status == "failed":
+        if run.status != "done":
             print(f"diffopt: {run.name}: {run.message}", file=sys.stderr)
+    if any(run.status == "stopped" for run in runs):
+        return STOPPED
     return 1 if any(run.status == "failed" for run in runs) else 0
+
+
+def _writable(folder: Path) -> Path:
+    """The folder, made if need be.
+
+    Raises:
+        SettingsError: it cannot be made, or nothing can be written into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        no_folder = isinstance(error, FileExistsError | NotADirectoryError)
+        problem = "a file is in its place" if no_folder else error.strerror or str(error)
+        todo = "Name another; nothing was trained."
+        raise SettingsError((Fault("--out", str(folder), problem, "a folder that can be written to", todo),)) from None
 
 
 def _free_paths(folder: Path, stem: str) -> tuple[Path, Path]:
@@ -147,35 +248,6 @@ def _free_paths(folder: Path, stem: str) -> tuple[Path, Path]:
         if not page.exists() and not table.exists():
             break
     return page, table
-
-
-def _plan(given: argparse.Namespace) -> tuple[RunPlan, dict[str, list[Value]]]:
-    """The plan that the runs have in common, and the values to vary."""
-    key = given.optimizer.upper()
-    start = preset(key, given.preset) if given.preset else Settings(key)
-    known = {option.name: option for option in TRAINING_OPTIONS} | dict(PLAN_OPTIONS)
-    known |= {use.name: use.option for use in (start.spec.lr, *start.spec.uses)}
-    texts = {name: getattr(given, name) for name in ("lr", *(o.name for o in TRAINING_OPTIONS), *PLAN_OPTIONS)}
-    for item in given.set:
-        name, equals, text = item.partition("=")
-        if not equals:
-            raise SettingsError((Fault("--set", item, "has no =", "NAME=VALUE, such as d_coef=0.5,1.0"),))
-        texts[name.strip()] = text
-    values = {name: _parse(known, name, text) for name, text in texts.items() if text is not None}
-    over = {name: found for name, found in values.items() if len(found) > 1}
-    first = {name: found[0] for name, found in values.items()}  # the first combination: one that is trained anyway
-    plan = {name: first.pop(name) for name in PLAN_OPTIONS if name in first}
-    return RunPlan(start.replace(**first), given.task, **plan), over  # type: ignore[arg-type]  # RunPlan checks them
-
-
-def _parse(known: dict[str, Option], name: str, text: str) -> list[Value]:
-    option = known.get(name)
-    if option is None:
-        return [text]  # Settings names the unknown option and what there is
-    try:
-        return [parse_value(option.kind, part, nullable=option.nullable) for part in text.split(",")]
-    except ValueProblem as problem:
-        raise SettingsError((Fault(name, text, str(problem), option.allowed()),)) from None
 
 
 def _write_csv(runs: Sequence[Run], path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diffopt_widgets.plan import RunPlan
@@ -18,6 +18,7 @@ class Comparison:
     key: str
     title: str
     look_for: str
+    """What there is to see, in a sentence or two; true for the runs as they are, whatever the seed."""
     plan: RunPlan
     over: Mapping[str, tuple[Any, ...]]  # Any: values of options, of whatever kind
     log_rate: bool = True
@@ -25,8 +26,6 @@ class Comparison:
 
     def runs(self, *, seed: int = 0, device: str = "auto") -> list[Run]:
         """The runs, waiting to be carried out, named by what differs."""
-        from dataclasses import replace
-
         plans = vary(replace(self.plan, seed=seed, device=device), self.over)
         return [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
 
@@ -42,5 +41,32 @@ def comparisons() -> tuple[Comparison, ...]:
             RunPlan(Settings("PRODIGY", lr=1.0, schedule="COSINE"), "digits", 300),
             {"d_coef": (0.5, 1.0, 1.2)},
             log_rate=False,  # three plateaus within a factor of two
+        ),
+        Comparison(
+            "beta2",
+            "What beta2 does",
+            "0.9 and 0.999 hardly differ here. 0.5 remembers squared gradients for about two steps, momentum its gradients "
+            "for about ten: the loss stays clearly higher, though all three apply the same learning rate.",
+            RunPlan(Settings("ADAMW", lr=2e-2), "digits", 200),
+            {"beta2": (0.5, 0.9, 0.999)},
+            log_rate=False,
+        ),
+        Comparison(
+            "bits",
+            "8 bits against 32",
+            "The two losses fall almost as one, while the 8-bit states take about two fifths of the memory: here tensors "
+            "of fewer than 4096 weights keep 32 bits. On a large model it is nearer a quarter.",
+            RunPlan(Settings("ADAMW", lr=4e-3, schedule="COSINE"), "digits", 200),
+            {"optimizer": ("ADAMW", "ADAMW_8BIT")},
+            log_rate=False,
+        ),
+        Comparison(
+            "warmup",
+            "With and without warm-up",
+            "A high rate from the very first step throws the loss up to about twice its start, and the run ends far worse. "
+            "With a tenth of the steps as warm-up the same rate trains well.",
+            RunPlan(Settings("ADAMW", lr=4e-2, schedule="COSINE"), "digits", 200),
+            {"warmup": (0.0, 0.1)},
+            log_rate=False,
         ),
     )

@@ -1,4 +1,4 @@
-"""Carries out a run step by step, and tells how it went: for `train`, for the session and for sweeps."""
+"""Carries out a run step by step: for `train`, for the session and for sweeps."""
 
 from __future__ import annotations
 
@@ -11,32 +11,52 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from diffopt_widgets.outcome import Diverged, explain, summary
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.runs import Run
 from diffopt_widgets.tasks import get_task
 
 if TYPE_CHECKING:
-    from diffopt_widgets.catalogue.values import Value
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.training.loop import Training
 
 PUBLISH_SECONDS = 0.1
 """How often values are fetched from the device and shown."""
 
+PICTURES = (0.25, 0.5, 0.75)
+"""How far the run is, as a part of its steps, when samples are made meanwhile."""
+
+PICTURE_COST = 1 / 40
+"""Most that making them once may take, as a part of the time that the whole run needs at its pace so far."""
+
 
 def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Generator[None, None, None]:
     """Carry out a run, one step per `next()`; about ten times a second its new records are published.
 
-    Closing the generator stops the run. An exception in it, or a loss that is no longer finite, ends the run as failed
-    with a message, and keeps what was recorded; only what asks for it to stop (KeyboardInterrupt) is raised again.
+    Closing the generator stops the run; carried out again, it goes on as if it had not been stopped. An exception in it,
+    or a loss that is no longer finite, ends the run as failed with a message, and keeps what was recorded; only what asks
+    for it to stop (KeyboardInterrupt) is raised again.
+
+    Raises:
+        ValueError: the run is over or in progress, or what it needs to go on is gone.
     """
+    if run.status != "waiting" and not run.can_continue:
+        raise ValueError(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
+    return _carry_out(run, on_publish)
+
+
+def _carry_out(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None, None]:
     pending: list[StepRecord] = []
-    training: Training | None = None
-    run.status = "running"
+    training = run.kept
+    run.keep(None)
+    run.status, run.message = "running", ""
     try:
-        with _captured(run):
-            training = _prepare(run)
+        if training is None:
+            with _captured(run):
+                training = _prepare(run)
         yield
         steps = training.steps()
         published = time.perf_counter()
@@ -46,25 +66,26 @@ def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -
             if record is None:
                 break
             pending.append(record)
-            if time.perf_counter() - published >= PUBLISH_SECONDS:
+            picture = _picture_due(training)
+            if picture or time.perf_counter() - published >= PUBLISH_SECONDS:
                 _publish(run, training, pending, on_publish)
+                if picture:
+                    run.samples[training.taken] = training.samples()
                 published = time.perf_counter()
             yield
         _publish(run, training, pending, on_publish)
         run.status = "done"
     except (GeneratorExit, KeyboardInterrupt):
-        run.status = "stopped"
+        over = training is not None and training.taken == run.plan.steps
+        run.status = "done" if over else "stopped"
         raise
     except Exception as error:  # noqa: BLE001  # whatever a back end raises is shown in the run bar
-        _keep(run, pending)
+        with contextlib.suppress(Exception):  # a device that has failed cannot be read any more
+            _record(run, training, pending)
         _fail(run, error)
     finally:
         _finish(run, training, pending)
         on_publish(run)
-
-
-class Diverged(ArithmeticError):
-    """The loss is no longer a finite number."""
 
 
 def _prepare(run: Run) -> Training:
@@ -74,87 +95,68 @@ def _prepare(run: Run) -> Training:
     run.device = str(training.device)
     run.history = History(training.group_names)
     run.eval_before = training.evaluate()
-    run.samples[0] = training.problem.samples()
+    run.samples[0] = training.samples()
     return training
 
 
+def _picture_due(training: Training) -> bool:
+    """Whether samples are to be made after the step just taken: it is time, and they cost little beside the run."""
+    steps, taken = training.plan.steps, training.taken
+    if not 0 < taken < steps or taken not in {round(part * steps) for part in PICTURES}:
+        return False
+    return training.sampling_seconds <= PICTURE_COST * training.seconds / taken * steps
+
+
 def _publish(run: Run, training: Training, pending: list[StepRecord], on_publish: Callable[[Run], None]) -> None:
+    _record(run, training, pending)
+    on_publish(run)
+    _check_finite(run)
+
+
+def _record(run: Run, training: Training | None, pending: list[StepRecord]) -> None:
+    """Fetch what is pending from the device into the run's history."""
+    if training is None or not pending:
+        return
     from diffopt_widgets.training.loop import fetch
     from diffopt_widgets.training.memory import state_bytes
 
     began = time.perf_counter()
     records = fetch(pending)
     training.seconds += time.perf_counter() - began  # the device worked meanwhile: it is training time too
+    run.history.extend(record for record in records if record.step > len(run.history))  # an interrupt may come twice
     pending.clear()
-    run.history.extend(records)
     if run.state_bytes is None:
         run.state_bytes = state_bytes(training.optimizer)
-    on_publish(run)
-    for record in records:
-        if not math.isfinite(float(record.loss)):
-            raise Diverged(record.step)
 
 
-def _keep(run: Run, pending: list[StepRecord]) -> None:
-    from diffopt_widgets.training.loop import fetch
-
-    with contextlib.suppress(Exception):  # a device that has failed cannot be read any more
-        run.history.extend(fetch(pending))
-    pending.clear()
+def _check_finite(run: Run) -> None:
+    if len(run.history) and not (finite := np.isfinite(run.history.column("loss"))).all():
+        raise Diverged(f"at step {run.history.step[finite.argmin()]}")
+    if run.eval_after is not None and not math.isfinite(run.eval_after):
+        raise Diverged(f"after step {len(run.history)}")
 
 
 def _fail(run: Run, error: Exception) -> None:
-    run.status, run.trace, run.message = "failed", traceback.format_exc(), _explain(run, error)
+    run.status, run.trace = "failed", traceback.format_exc()
+    run.message, run.mend = explain(run, error)
 
 
 def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> None:
-    """Keep what was recorded, evaluate, and say in words how the run ended."""
-    _keep(run, pending)
+    """Keep what was recorded and what a stopped run needs to go on, evaluate, and say in words how it ended."""
     if run.status == "failed":
         return
     try:
+        _record(run, training, pending)
+        _check_finite(run)
         if training is not None:
             run.eval_after = training.evaluate()
-            run.samples[len(run.history)] = training.problem.samples()
-        run.message = _summary(run)
+            _check_finite(run)
+            run.samples[training.taken] = training.samples()
+        run.message = summary(run)
     except Exception as error:  # noqa: BLE001  # as above; an evaluation needs memory of its own
         _fail(run, error)
-
-
-def _summary(run: Run) -> str:
-    parts = [] if run.status == "done" else [f"Stopped after {len(run.history)} of {run.plan.steps} steps"]
-    if run.eval_before is not None and run.eval_after is not None:
-        parts.append(f"evaluation loss {run.eval_before:.3g} → {run.eval_after:.3g}")
-    if "d" in run.history.names():
-        parts.append(f"d ended at {run.history.column('d')[-1]:.2g}")
-    if run.steps_per_second:
-        parts.append(f"{run.steps_per_second:.3g} steps/s on the {run.device.upper()}")
-    text = ", ".join(parts)
-    return text[:1].upper() + text[1:]
-
-
-def _explain(run: Run, error: Exception) -> str:
-    if isinstance(error, Diverged):
-        return f"The loss stopped being a finite number at step {error.args[0]}. {_gentler(run.settings)}"
-    text = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__} after {len(run.history)} steps: {text}"
-
-
-def _gentler(settings: Settings) -> str:
-    """What to change so that the same run would not diverge, by the kind of optimizer."""
-    options = settings.options
-    if options.get("relative_step"):
-        return "Adafactor set its own rate too high: turn relative_step off and give a learning rate, such as 1e-3."
-    if "d_coef" in options:
-        return f"The estimated rate is too high: try half of d_coef ({_half(options['d_coef'])}), or a growth_rate of 1.02."
-    if settings.spec.estimates_rate:
-        growth = ", or a growth_rate of 1.02" if "growth_rate" in options else ""
-        return f"The estimated rate is too high: try a third of the learning rate ({settings.lr / 3:.2g}){growth}."
-    return f"The rate is probably too high: try a tenth of it (learning rate {settings.lr / 10:.2g})."
-
-
-def _half(value: Value) -> str:
-    return f"{float(value) / 2:.2g}" if isinstance(value, int | float) else "0.5"
+    if run.status == "stopped" and training is not None and training.taken == len(run.history) and not training.torn:
+        run.keep(training)
 
 
 @contextlib.contextmanager
@@ -206,12 +208,22 @@ def train(
 
 
 def finish(run: Run, *, progress: bool = True) -> Run:
-    """Carry out a waiting run to its end, with a progress bar."""
-    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+    """Carry out a waiting or stopped run to its end, with a progress bar.
+
+    Raises:
+        ValueError: the run is over or in progress, or what it needs to go on is gone.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        carry_through(run, progress=progress)
+    return run
+
+
+def carry_through(run: Run, *, progress: bool = True) -> None:
+    """As `finish`, but KeyboardInterrupt goes on to the caller once the run is stopped."""
+    with contextlib.ExitStack() as stack:
         show = stack.enter_context(_progress_bar(run)) if progress else lambda _: None
         for _ in carry_out(run, on_publish=show):
             pass
-    return run
 
 
 @contextlib.contextmanager

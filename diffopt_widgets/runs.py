@@ -195,7 +195,7 @@ def short_name(settings: Settings) -> str:
 def name_by_difference(plans: Sequence[RunPlan]) -> list[str]:
     """Name runs of one comparison by what differs between them, such as `PRODIGY · d_coef 0.5`.
 
-    Where optimizers differ, an option is named only where it is not at its optimizer's default.
+    Where optimizers differ, an option is named only where it is not at its optimizer's default, nor the same in all.
     """
     flats = [plan.flat() for plan in plans]
     varying = [name for name in flats[0] if any(flat.get(name, flats[0][name]) != flats[0][name] for flat in flats)]
@@ -206,8 +206,11 @@ def name_by_difference(plans: Sequence[RunPlan]) -> list[str]:
     names = []
     for plan, flat in zip(plans, flats, strict=True):
         own = {field.name for field in fields(RunPlan)}
+        changed = [
+            name for name in plan.settings.changed() if any(name not in f or f[name] != flat[name] for f in flats)
+        ]
         told = [name for name in varying if name in own and name != "settings"]
-        words = _differences(flat, [*plan.settings.changed(), *told])
+        words = _differences(flat, [*changed, *told])
         names.append(f"{plan.settings.optimizer} · {words}" if words else plan.settings.optimizer)
     return names
 
@@ -220,17 +223,35 @@ def _differences(flat: Mapping[str, Any], names: Sequence[str]) -> str:  # Any: 
 def vary(plan: RunPlan, over: Mapping[str, Sequence[Any]]) -> list[RunPlan]:
     """Every combination of the values of `over`, as plans that differ from `plan` in nothing else.
 
+    `over` may name options, parts of the plan, and `optimizer`. Another optimizer keeps the schedule, and of the values
+    that are not at their defaults those that it has too; the learning rate only where both estimate their own or neither
+    does, since it means something else then.
+
     Raises:
         SettingsError: a value cannot be used.
 
     >>> from diffopt_widgets import Settings
     >>> [p.settings.options["d_coef"] for p in vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0]})]
     [0.5, 1.0]
+    >>> adamw = RunPlan(Settings("ADAMW", lr=4e-3, schedule="COSINE"))
+    >>> [p.settings for p in vary(adamw, {"optimizer": ["ADAMW_8BIT", "PRODIGY"]})]
+    [Settings('ADAMW_8BIT', lr=0.004, schedule='COSINE'), Settings('PRODIGY', lr=1.0, schedule='COSINE')]
     """
     own = {field.name for field in fields(RunPlan)} - {"settings"}
     plans = []
     for values in itertools.product(*over.values()):
         chosen = dict(zip(over, values, strict=True))
-        settings = plan.settings.replace(**{name: value for name, value in chosen.items() if name not in own})
+        settings = _changed(plan.settings, {name: value for name, value in chosen.items() if name not in own})
         plans.append(replace(plan, settings=settings, **{name: chosen[name] for name in chosen if name in own}))
     return plans
+
+
+def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:  # Any: Settings checks them
+    found = settings.replace(changes.get("optimizer")).spec
+    if found.key == settings.optimizer:
+        return settings.replace(**changes)
+    alike = {"lr"} if found.estimates_rate == settings.spec.estimates_rate else set()
+    kept = alike | {use.name for use in found.uses}
+    return settings.replace(
+        **{**{name: value for name, value in settings.changed().items() if name in kept}, **changes}
+    )

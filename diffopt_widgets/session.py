@@ -61,8 +61,20 @@ class Session:
         return self._paused
 
     def start(self, runs: Iterable[Run]) -> None:
-        """Carry out these runs after those that are waiting."""
-        self._waiting.extend(runs)
+        """Carry out these runs after those that are waiting; a stopped one goes on where it was.
+
+        Raises:
+            ValueError: one of them is over or in progress; none is started then.
+        """
+        found = list(runs)
+        for place, run in enumerate(found):
+            here = run is self.current or run in self._waiting or run in found[:place]
+            if here or not (run.status == "waiting" or run.can_continue):
+                state = "in progress or waiting already" if here else f"{run.status} and cannot go on"
+                raise ValueError(f"{run.name} is {state}; make a new Run of its plan to train it again")
+        for run in found:
+            run.status = "waiting"
+        self._waiting.extend(found)
         self._loop.call_soon_threadsafe(self._begin)
 
     def pause(self) -> None:
@@ -79,7 +91,9 @@ class Session:
         self._paused = False
         while self._waiting:
             run = self._waiting.popleft()
-            run.status, run.message = "stopped", "Not started: stopped before its turn"
+            run.status = "stopped"
+            if not len(run.history):  # else its message says how far it came
+                run.message = "Not started: stopped before its turn"
             self._loop.call_soon_threadsafe(self._tell, run)
 
     async def wait(self) -> None:
@@ -103,6 +117,8 @@ class Session:
                 run.status, run.message, run.trace = "failed", "The bench itself failed", traceback.format_exc()
             finally:
                 self.current = None
+                if self._to_stop is run:
+                    self._to_stop = None  # it may be started again
                 self._tell(run)
         self._paused = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -87,6 +87,7 @@ class Settings:
 
     def __init__(
         self,
+        /,  # an option may have any name, `self` too: it is refused as unknown like all others
         optimizer: str,
         lr: float | None = None,
         schedule: str = "CONSTANT",
@@ -108,7 +109,7 @@ class Settings:
         if lr is not None:
             given["lr"] = lr
         values, faults = check_values(found, given)
-        if any(fault for fault in faults):
+        if faults:
             raise SettingsError(faults)
         own = {use.name: values[use.name] for use in found.uses}
         object.__setattr__(self, "optimizer", found.key)
@@ -142,7 +143,7 @@ class Settings:
         defaults = default_values(self.spec)
         return {name: value for name, value in self.values().items() if value != defaults[name]}
 
-    def replace(self, optimizer: str | None = None, **changes: Value) -> Settings:
+    def replace(self, /, optimizer: str | None = None, **changes: Value) -> Settings:
         """A copy with some values changed.
 
         With another `optimizer`, learning rate and options start from that optimizer's defaults; the schedule is kept.
@@ -184,10 +185,9 @@ class Settings:
         if not isinstance(options, dict):
             raise _unreadable("options is not an object of names and values", "paste what to_json() wrote")
         optimizer = data.pop("optimizer")
-        merged = {**data, **options}
-        if clash := {"optimizer", "self", "options"} & merged.keys():
-            raise _unreadable(f"{', '.join(sorted(clash))} stands where an option is expected", "remove it")
-        return cls(optimizer, **{name: _from_plain(value) for name, value in merged.items()})
+        if "optimizer" in options:
+            raise _unreadable("optimizer stands among the options", "remove it there")
+        return cls(optimizer, **{name: _from_plain(value) for name, value in {**data, **options}.items()})
 
 
 def preset(optimizer: str, key: str) -> Settings:
@@ -200,8 +200,10 @@ def preset(optimizer: str, key: str) -> Settings:
     try:
         values: dict[str, Any] = dict(found.preset(key).values)
     except KeyError:
-        keys = ", ".join(preset.key for preset in found.presets)
-        raise SettingsError((Fault("preset", key, f"{found.key} has no such preset", f"one of {keys}"),)) from None
+        keys = [preset.key for preset in found.presets]
+        allowed = f"one of {', '.join(keys)}"
+        fault = Fault("preset", key, f"{found.key} has no such preset", allowed, _did_you_mean(key.lower(), keys))
+        raise SettingsError((fault,)) from None
     return Settings(found.key, **values)
 
 
@@ -241,16 +243,19 @@ def _find(optimizer: object) -> OptimizerSpec:
     keys = list_optimizers()
     if isinstance(optimizer, str) and optimizer in keys:
         return spec(optimizer)
-    close = difflib.get_close_matches(optimizer.upper(), keys, n=1) if isinstance(optimizer, str) else []
-    todo = f"Did you mean {close[0]}?" if close else ""
+    todo = _did_you_mean(optimizer.upper(), keys) if isinstance(optimizer, str) else ""
     raise SettingsError((Fault("optimizer", optimizer, "there is no such optimizer", ", ".join(keys), todo),))
 
 
 def _unknown(found: OptimizerSpec, name: str, value: object) -> Fault:
     names = ["lr", *TRAINING_DEFAULTS, *(use.name for use in found.uses)]
-    close = difflib.get_close_matches(name, names, n=1)
-    todo = f"Did you mean {close[0]}?" if close else "Remove it."
+    todo = _did_you_mean(name, names) or "Remove it."
     return Fault(shorten(name), value, f"{found.key} has no such option", ", ".join(names), todo)
+
+
+def _did_you_mean(word: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"Did you mean {close[0]}?" if close else ""
 
 
 def _unreadable(problem: str, todo: str) -> SettingsError:

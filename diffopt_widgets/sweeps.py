@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.driver import finish
+from diffopt_widgets.driver import carry_through, finish
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.runs import Run, name_by_difference, vary
 from diffopt_widgets.tasks import get_task
@@ -44,7 +44,8 @@ def sweep(
         progress: whether to show a progress bar for each run.
 
     Returns:
-        The runs in the order of the combinations, each named by what differs.
+        The runs in the order of the combinations, each named by what differs. KeyboardInterrupt stops the run that is
+        training and those that wait for their turn.
 
     Raises:
         SettingsError: a value cannot be used; nothing is trained then.
@@ -58,10 +59,15 @@ def sweep(
 
 
 def _in_turn(runs: list[Run], *, progress: bool) -> list[Run]:
+    stopped = False
     for run in runs:
-        finish(run, progress=progress)
-        if run.status == "stopped":
-            break
+        if stopped:
+            run.status, run.message = "stopped", "Not started: the sweep was stopped before its turn"
+            continue
+        try:
+            carry_through(run, progress=progress)
+        except KeyboardInterrupt:
+            stopped = True
     return runs
 
 

@@ -70,19 +70,30 @@ def findings_table(title: str, findings: Iterable[Finding]) -> RenderableType:
 
 def runs_table(runs: Sequence[Run]) -> RenderableType:
     """How the runs of a comparison ended."""
-    table = Table("run", "status", "loss", "evaluation loss", "applied lr (largest)", "d (last)", "steps/s", box=None)
-    for run in runs:
-        names = run.history.names()
+    title, names = _parted([run.name for run in runs])
+    # Headings in two lines leave the width to the names, so that 80 columns hold them in one.
+    heads = ("run", "status", "loss", "evaluation\nloss", "applied lr\n(largest)", "d\n(last)", "steps/s")
+    table = Table(*heads, title=escape(title), title_justify="left", box=None, pad_edge=False)
+    for run, name in zip(runs, names, strict=True):
+        columns = run.history.names()
         table.add_row(
-            escape(run.name),
+            escape(name),
             run.status,
             _number(run.final_loss),
             _number(run.eval_after),
-            _number(float(run.history.column("applied_lr").max()) if "applied_lr" in names else None),
-            _number(float(run.history.column("d")[-1]) if "d" in names else None),
+            _number(float(run.history.column("applied_lr").max()) if "applied_lr" in columns else None),
+            _number(float(run.history.column("d")[-1]) if "d" in columns else None),
             _number(run.steps_per_second),
         )
     return table
+
+
+def _parted(names: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """What all names begin with ("PRODIGY"), and the names without it."""
+    head, dot, _ = names[0].partition(" · ")
+    if len(names) == 1 or not dot or any(not name.startswith(head + dot) for name in names):
+        return "", names
+    return head, [name.removeprefix(head + dot) for name in names]
 
 
 def _number(value: float | None) -> str:

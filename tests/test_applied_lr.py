@@ -16,6 +16,16 @@ from diffopt_widgets.training.factory import build_optimizer, build_schedule
 
 STEPS = 6
 GRADIENTS = (torch.linspace(0.5, 1.5, 12, dtype=torch.float64), torch.linspace(-2.0, -0.25, 7, dtype=torch.float64))
+LARGE = 4096
+"""From so many elements on a tensor keeps 8-bit states."""
+
+COURSES = {
+    "falling": {"schedule": "LINEAR"},
+    "warming-up": {"warmup": 3},  # the first step has a rate of 0
+    "through-zero": {"schedule": "COSINE_WITH_RESTARTS"},  # the fourth step has a rate of 0
+    "adafactor": {"schedule": "ADAFACTOR"},
+}
+ORDINARY = ("falling", "warming-up", "through-zero")
 
 
 @dataclass
@@ -26,8 +36,12 @@ class Case:
     lr: float = 0.01
     options: dict = field(default_factory=dict)
     dtype: torch.dtype = torch.float32
-    schedule: str = "LINEAR"
+    courses: tuple = ORDINARY
     tolerance: float = 2e-4
+    sleeps: bool = False
+    """Whether a step at a rate of 0 changes nothing, states included: such steps are not counted in t."""
+    large: bool = False
+    """Whether the first tensor is large enough for 8-bit states."""
 
 
 def sign(g, t, opt):
@@ -42,9 +56,14 @@ def momentum(beta):
     return lambda g, t, opt: g * (1 - beta**t) / (1 - beta)
 
 
+def averaged(direction, beta):
+    """A running average that starts at zero."""
+    return lambda g, t, opt: (1 - beta**t) * direction(g, t, opt)
+
+
 def folded(beta1, beta2, eps):
     """Adam's step without bias correction."""
-    return lambda g, t, opt: (1 - beta1**t) * g / (math.sqrt(1 - beta2**t) * g.abs() + eps)
+    return averaged(lambda g, t, opt: g / (math.sqrt(1 - beta2**t) * g.abs() + eps), beta1)
 
 
 class ProdigyDirection:
@@ -62,6 +81,9 @@ class ProdigyDirection:
 
 
 F64 = torch.float64
+RELATIVE = {"relative_step": True, "scale_parameter": False}
+EXACT = {"lr": 1.0, "dtype": F64, "tolerance": 1e-6}
+PRODIGY = {"beta2": 0.999, "slice_p": 1}
 CASES = {
     "SGD": Case(plain),
     "SGD_8BIT": Case(momentum(0.9), options={"momentum": 0.9}),
@@ -76,19 +98,45 @@ CASES = {
     "ADAGRAD": Case(lambda g, t, opt: g.sign() / math.sqrt(t)),
     "ADAGRAD_8BIT": Case(lambda g, t, opt: g.sign() / math.sqrt(t)),
     "LAMB": Case(sign, lr=0.1, options={"max_unorm": 0.1}),
+    "LAMB without a limit": Case(sign, lr=0.1, options={"max_unorm": 0.0}),
     "LAMB_8BIT": Case(sign, lr=0.1),
+    "LAMB_8BIT large": Case(sign, lr=0.1, large=True),
     "LARS": Case(momentum(0.9), lr=0.1, options={"momentum": 0.9, "max_unorm": 0.02}),
     "LARS_8BIT": Case(momentum(0.9), lr=0.1, options={"momentum": 0.9}),
-    "PRODIGY": Case(ProdigyDirection(), lr=1.0, options={"beta2": 0.999, "slice_p": 1}, dtype=F64, tolerance=1e-6),
-    "DADAPT_ADAM": Case(folded(0.9, 0.999, 1e-8), lr=1.0, dtype=F64, tolerance=1e-6),
-    "DADAPT_ADAN": Case(folded(0.98, 0.99, 1e-8), lr=1.0, options={"weight_decay": 0.0}, dtype=F64, tolerance=1e-6),
-    "DADAPT_LION": Case(sign, lr=1.0, dtype=F64, tolerance=1e-6),
-    "DADAPT_SGD": Case(plain, lr=1.0, dtype=F64, tolerance=1e-6),
-    "ADAFACTOR": Case(
-        sign, schedule="ADAFACTOR", options={"relative_step": True, "scale_parameter": True}, tolerance=2e-3
+    "LARS_8BIT large": Case(momentum(0.9), lr=0.1, options={"momentum": 0.9}, large=True),
+    "PRODIGY": Case(ProdigyDirection(), options=PRODIGY, sleeps=True, **EXACT),
+    "PRODIGY corrected": Case(
+        ProdigyDirection(), options={**PRODIGY, "use_bias_correction": True}, sleeps=True, **EXACT
+    ),
+    "DADAPT_ADAM": Case(folded(0.9, 0.999, 1e-8), sleeps=True, **EXACT),
+    "DADAPT_ADAM corrected": Case(
+        folded(0.9, 0.999, 1e-8), options={"use_bias_correction": True}, sleeps=True, **EXACT
+    ),
+    "DADAPT_ADAN": Case(folded(0.98, 0.99, 1e-8), options={"weight_decay": 0.0}, **EXACT),
+    "DADAPT_LION": Case(sign, **EXACT),
+    "DADAPT_SGD": Case(plain, courses=("falling",), **EXACT),  # it raises at a rate of 0
+    "DADAPT_SGD momentum": Case(averaged(plain, 0.9), options={"momentum": 0.9}, courses=("falling",), **EXACT),
+    "ADAFACTOR": Case(sign, options={"relative_step": False, "scale_parameter": False}),
+    "ADAFACTOR momentum": Case(
+        averaged(sign, 0.9), options={"relative_step": False, "scale_parameter": False, "beta1": 0.9}
+    ),
+    "ADAFACTOR relative": Case(sign, options=RELATIVE, courses=("adafactor",)),
+    "ADAFACTOR warming": Case(sign, options={**RELATIVE, "warmup_init": True}, dtype=F64, courses=("adafactor",)),
+    "ADAFACTOR scaled": Case(
+        sign, options={**RELATIVE, "scale_parameter": True}, courses=("adafactor",), tolerance=2e-3
+    ),
+    "ADAFACTOR least": Case(  # both tensors are smaller than eps2
+        sign, options={"relative_step": False, "scale_parameter": True, "eps2": 3.0}, dtype=F64
+    ),
+    "ADAFACTOR scaled momentum": Case(
+        averaged(sign, 0.9), options={"relative_step": False, "scale_parameter": True, "beta1": 0.9}
     ),
 }
 NO_CLOSED_FORM = {"DADAPT_ADA_GRAD": "dual averaging has no rate of a single step; d · lr is shown and said to be that"}
+
+
+def key_of(name):
+    return name.split(" ")[0]
 
 
 def parameters(dtype):
@@ -96,36 +144,104 @@ def parameters(dtype):
     return [torch.nn.Parameter(start.to(dtype)) for start in starts]
 
 
+def made(name, course):
+    """The parameters of a case and their constant gradients, one more where a large one is wanted."""
+    case = CASES[name]
+    params, gradients = parameters(case.dtype), [g.to(case.dtype) for g in GRADIENTS]
+    if case.large:  # all its gradients are the same, so that 8 bits hold the states exactly
+        params.append(torch.nn.Parameter(torch.full((LARGE,), 0.5)))
+        gradients.append(torch.full((LARGE,), 0.7))
+    return dw.Settings(key_of(name), lr=case.lr, **COURSES[course], **case.options), params, gradients
+
+
 def test_every_optimizer_has_a_case():
-    assert set(CASES) | set(NO_CLOSED_FORM) == set(dw.list_optimizers())
+    assert {key_of(name) for name in CASES} | set(NO_CLOSED_FORM) == set(dw.list_optimizers())
 
 
-@pytest.mark.parametrize("key", sorted(CASES))
-def test_the_rate_times_the_direction_is_the_movement(key):
-    case = CASES[key]
-    settings = dw.Settings(key, lr=case.lr, schedule=case.schedule, **case.options)
-    params = parameters(case.dtype)
+@pytest.mark.parametrize(
+    ("name", "course"), [(name, course) for name, case in CASES.items() for course in case.courses]
+)
+def test_the_rate_times_the_direction_is_the_movement(name, course):
+    case = CASES[name]
+    settings, params, gradients = made(name, course)
     optimizer = build_optimizer(settings, [{"params": [p]} for p in params])
     schedule = build_schedule(settings, optimizer, STEPS)
     meter = RateMeter(optimizer)
+    counted = 0
     if isinstance(case.direction, ProdigyDirection):
         case.direction.past.clear()
     for step in range(1, STEPS + 1):
+        lr = optimizer.param_groups[0]["lr"]
         before = [p.detach().clone() for p in params]
-        gradients = [g.to(case.dtype) for g in GRADIENTS]
         for p, g in zip(params, gradients, strict=True):
             p.grad = g.clone()
-        if isinstance(case.direction, ProdigyDirection):
-            case.direction.past.append(optimizer.param_groups[0]["d"])
+        if not case.sleeps or lr > 0:
+            counted += 1
+            if isinstance(case.direction, ProdigyDirection):
+                case.direction.past.append(optimizer.param_groups[0]["d"])
         meter.before()
         optimizer.step()
         rates = [float(rate) for rate in meter.after()]
         schedule.step()
         for p, old, g, rate in zip(params, before, gradients, rates, strict=True):
-            expected = old.double() - rate * case.direction(g.double(), step, optimizer)
-            moved, should = (p.detach().double() - old.double()).norm(), (expected - old.double()).norm()
-            assert moved > 0
+            moved = (p.detach().double() - old.double()).norm()
+            should = (rate * case.direction(g.double(), counted, optimizer)).norm()
+            assert moved > 0 or lr == 0
             assert moved == pytest.approx(float(should), rel=case.tolerance), (step, rate)
+
+
+@pytest.mark.parametrize("name", ["LAMB_8BIT large", "LARS_8BIT large"])
+def test_the_large_tensor_has_8_bit_states_and_no_limit(name):
+    settings, params, gradients = made(name, "falling")
+    optimizer = build_optimizer(settings, [{"params": [p]} for p in params])
+    meter = RateMeter(optimizer)
+    for p, g in zip(params, gradients, strict=True):
+        p.grad = g.clone()
+    meter.before()
+    optimizer.step()
+    small, _, large = (float(rate) for rate in meter.after())
+    assert optimizer.state[params[2]]["state1"].dtype == torch.uint8
+    assert large == pytest.approx(settings.lr)
+    assert small < 0.5 * settings.lr
+
+
+@pytest.mark.parametrize("name", ["LAMB", "LARS", "ADAFACTOR scaled momentum"])
+def test_tensors_of_one_group_are_told_as_the_mean_over_its_weights(name):
+    settings, params, gradients = made(name, "falling")
+    optimizer = build_optimizer(settings, params)
+    meter = RateMeter(optimizer)
+    for step in range(1, STEPS + 1):
+        before = [p.detach().clone() for p in params]
+        for p, g in zip(params, gradients, strict=True):
+            p.grad = g.clone()
+        meter.before()
+        optimizer.step()
+        (told,) = (float(rate) for rate in meter.after())
+        total = 0.0
+        for p, old, g in zip(params, before, gradients, strict=True):
+            direction = CASES[name].direction(g.double(), step, optimizer)
+            total += p.numel() * float((p.detach().double() - old.double()).norm() / direction.norm())
+        assert told == pytest.approx(total / sum(p.numel() for p in params), rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("key", "options"),
+    [
+        ("DADAPT_ADAM", {"lr": 1.0}),
+        ("DADAPT_SGD", {"lr": 1.0, "momentum": 0.9}),
+        ("ADAFACTOR", {"lr": 0.5, "relative_step": False, "scale_parameter": False, "beta1": 0.9}),
+    ],
+)
+def test_asked_without_a_meter_it_is_the_rate_that_the_coming_gradient_enters_with(key, options):
+    params = parameters(F64)
+    optimizer = build_optimizer(dw.Settings(key, **options), params)
+    norm = math.sqrt(sum(float((g * g).sum()) for g in GRADIENTS)) if key == "DADAPT_SGD" else 1.0
+    for lr in (0.5, 0.25, 0.125):
+        optimizer.param_groups[0]["lr"] = lr
+        for p, g in zip(params, GRADIENTS, strict=True):
+            p.grad = g.clone()
+        optimizer.step()
+    assert dw.applied_lr(optimizer) == [pytest.approx(0.125 * optimizer.param_groups[0].get("d", 1.0) / norm)]
 
 
 def test_dadapt_adagrad_shows_d_times_lr():
@@ -145,7 +261,7 @@ def test_dadapt_adagrad_shows_d_times_lr():
         schedule.step()
 
 
-@pytest.mark.parametrize("key", [key for key in CASES if dw.spec(key).estimates_rate] + ["DADAPT_ADA_GRAD"])
+@pytest.mark.parametrize("key", [key for key in dw.list_optimizers() if dw.spec(key).estimates_rate])
 def test_d_is_the_estimate_before_and_d_hat_bounds_the_one_after(key):
     params = parameters(F64)
     optimizer = build_optimizer(dw.Settings(key, lr=1.0), params)

@@ -43,7 +43,7 @@ def test_a_click_on_run_trains_with_the_settings_of_the_form():
     assert "loss" in bench.bar.words.value
     assert not bench.bar.run.disabled
     assert bench.plot.has_run(run.key)
-    assert "img" in bench.samples.value
+    assert bench.samples.strips[run.key].value.count("<img") == len(run.samples)
 
 
 def test_runs_stack_and_their_names_say_what_differs():
@@ -91,7 +91,9 @@ def test_a_given_name_stays_when_more_runs_come():
 
     bench = in_kernel(script, task="swiss_roll", steps=3)
     assert bench.runs[0].name == "<b>baseline</b>"
-    assert "<b>baseline" not in bench.samples.value
+    strip = bench.samples.strips[bench.runs[0].key].value
+    assert "&lt;b&gt;baseline" in strip
+    assert "<b>baseline" not in strip
 
 
 def test_wrong_text_in_the_form_disables_run_and_says_why():
@@ -211,7 +213,8 @@ def test_the_wikis_figure_is_one_button(monkeypatch):
     from diffopt_widgets.comparisons import Comparison, comparisons
     from diffopt_widgets.plan import RunPlan
 
-    (original,) = comparisons()
+    original = comparisons()[0]
+    assert original.title == "D coefficient under cosine"
     assert original.plan == RunPlan(dw.Settings("PRODIGY", lr=1.0, schedule="COSINE"), "digits", 300)
     assert dict(original.over) == {"d_coef": (0.5, 1.0, 1.2)}
     plan = RunPlan(original.plan.settings, "swiss_roll", 5)  # the same on a task that takes a moment
@@ -219,8 +222,7 @@ def test_the_wikis_figure_is_one_button(monkeypatch):
     monkeypatch.setattr(module, "comparisons", lambda: (short,))
 
     async def script(bench):
-        buttons = [w for w in walk(bench) if getattr(w, "description", "") == "D coefficient under cosine"]
-        buttons[0].click()
+        bench.menu.choose("d_coef")
         await bench.wait()
 
     bench = in_kernel(script)
@@ -228,13 +230,78 @@ def test_the_wikis_figure_is_one_button(monkeypatch):
     assert all(run.status == "done" for run in bench.runs)
 
 
-def walk(widget):
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from walk(child)
-
-
 def test_without_an_event_loop_the_bench_says_what_to_do():
     bench = dw.lab(task="swiss_roll", steps=3)
     bench.bar.run.click()
     assert "use train()" in bench.bar.words.value
+
+
+def test_a_run_can_be_repeated_and_a_stopped_one_goes_on():
+    async def script(bench):
+        bench.bar.run.click()
+        while not bench.runs or len(bench.runs[0].history) < 5:
+            await asyncio.sleep(0)
+        bench.bar.stop.click()
+        await bench.wait()
+        (run,) = bench.runs
+        assert run.status == "stopped"
+        taken = len(run.history)
+        bench.table._receive(None, {"k": "continue", "key": run.key}, None)
+        await bench.wait()
+        assert run.status == "done"
+        assert taken < len(run.history) == 1000
+        assert bench.runs == [run]
+        assert bench.plot.curves()[0].history is run.history
+        assert bench.plot.runs[0]["total"] == 1000
+        bench.bar.fields["steps"].value = "7"
+        bench.table._receive(None, {"k": "repeat", "key": run.key}, None)
+        bench.bar.stop.click()
+        await bench.wait()
+        assert [run.plan.steps for run in bench.runs] == [1000, 1000]
+
+    in_kernel(script, task="swiss_roll", steps=1000)
+
+
+def test_a_removed_run_comes_back_to_its_place_with_its_colour():
+    async def script(bench):
+        for lr in (0.1, 0.2, 0.3):
+            bench.form.settings = dw.Settings("SGD", lr=lr)
+            await click_run(bench)
+
+    bench = in_kernel(script, task="swiss_roll", steps=3)
+    before = bench.table.rows
+    middle = bench.runs[1]
+    bench.table._receive(None, {"k": "remove", "key": middle.key}, None)
+    assert middle not in bench.runs
+    assert not bench.plot.has_run(middle.key)
+    assert middle.key not in bench.samples.strips
+    bench.table._receive(None, {"k": "restore"}, None)
+    assert bench.table.rows == before
+    assert bench.runs[1] is middle
+    assert bench.plot.has_run(middle.key)
+    assert middle.key in bench.samples.strips
+
+
+def test_a_failed_run_offers_its_mend_as_a_button():
+    async def script(bench):
+        bench.form.settings = dw.Settings("SGD", lr=1e20, schedule="COSINE")
+        await click_run(bench)
+        assert bench.runs[0].status == "failed"
+        assert bench.bar.mend.layout.display is None
+        assert bench.bar.mend.description == "Set Learning rate to 1e19"
+        bench.bar.mend.click()
+        assert bench.form.settings == dw.Settings("SGD", lr=1e19, schedule="COSINE")
+        bench.form.settings = dw.Settings("SGD", lr=0.1)
+        await click_run(bench)
+        assert bench.bar.mend.layout.display == "none"
+        assert not bench.bar.failure.value
+
+    in_kernel(script, task="swiss_roll", steps=50)
+
+
+def test_a_run_hidden_in_the_legend_is_hidden_in_table_and_samples():
+    bench = in_kernel(click_run, task="swiss_roll", steps=3)
+    key = bench.runs[0].key
+    bench.plot._answer(None, {"k": "visible", "id": bench.plot.runs[0]["id"], "visible": False}, [])
+    assert bench.table.visible == {key: False}
+    assert bench.samples.strips[key].layout.display == "none"

@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import metadata
 
 import pytest
 
@@ -15,6 +16,7 @@ from diffopt_widgets.catalogue import families, list_optimizers, options, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Option, Standing, split_argument
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
+from diffopt_widgets.ui.panel import panel
 
 KEYS = list_optimizers()
 USES = [pytest.param(key, use, id=f"{key}-{use.name}") for key in KEYS for use in (spec(key).lr, *spec(key).uses)]
@@ -316,7 +318,7 @@ def test_every_use_is_sound(key, use):
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_numbers_have_a_domain_and_a_slider(option):
-    numeric = option.kind in {"float", "int"}
+    numeric = option.kind in {"float", "int"} and not option.choices
     assert (option.domain is not None) == numeric
     assert (option.soft is not None) == numeric
     assert option.log == (option.name in {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold"})
@@ -334,32 +336,40 @@ def test_advice_is_legal_and_has_a_reason(key, use):
     assert use.advice.source
 
 
-def test_every_recommendation_of_the_wiki_page_is_there():
+WIKI_ADVICE = {
+    ("PRODIGY", "lr"): (1.0, "1"),
+    ("PRODIGY", "beta2"): (0.99, "0.99 to 0.999"),
+    ("PRODIGY", "weight_decay"): (0.01, "0.001 to 0.01"),
+    ("PRODIGY", "use_bias_correction"): (True, "true, but try both"),
+    ("PRODIGY", "safeguard_warmup"): (True, "true for short runs"),
+    ("PRODIGY", "d_coef"): (1.0, "0.5 to 2"),
+    ("ADAFACTOR", "lr"): (1e-4, "as for AdamW"),
+    ("ADAFACTOR", "beta1"): (None, "empty"),
+    ("ADAFACTOR", "weight_decay"): (0.01, "0.0 to 0.01"),
+    ("ADAFACTOR", "scale_parameter"): (False, "true in adaptive mode, false in constant mode"),
+    ("ADAFACTOR", "relative_step"): (False, "true in adaptive mode, false in constant mode"),
+}
+"""All that the page recommends: the value that a click sets, and the words."""
+
+
+def test_the_wiki_page_is_named_for_what_it_recommends_and_for_nothing_else():
     advised = {
-        (key, use.name): use.advice.text()
-        for key in ("PRODIGY", "ADAFACTOR")
+        (key, use.name): (use.advice.value, use.advice.text())
+        for key in KEYS
         for use in (spec(key).lr, *spec(key).uses)
-        if use.advice and use.advice.source == "OneTrainer wiki"
+        if use.advice and "wiki" in use.advice.source.lower()
     }
-    assert advised["PRODIGY", "beta2"] == "0.99 to 0.999"
-    assert advised["PRODIGY", "weight_decay"] == "0.001 to 0.01"
-    assert advised["PRODIGY", "lr"] == "1"
-    assert advised["ADAFACTOR", "weight_decay"] == "0.0 to 0.01"
-    assert {name for key, name in advised if key == "PRODIGY"} == {
-        "lr",
-        "beta2",
-        "weight_decay",
-        "use_bias_correction",
-        "safeguard_warmup",
-        "d_coef",
-    }
-    assert {name for key, name in advised if key == "ADAFACTOR"} == {
-        "lr",
-        "beta1",
-        "weight_decay",
-        "scale_parameter",
-        "relative_step",
-    }
+    assert advised == WIKI_ADVICE
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key.startswith("DADAPT")])
+def test_the_advice_on_d_adaptations_rate_is_its_packages(key):
+    advice = spec(key).lr.advice
+    if key == "DADAPT_SGD":
+        assert advice.source == "measured on the bench"
+        return
+    assert (advice.value, advice.source) == (1.0, "dadaptation's README")
+    assert "**Set the LR parameter to 1.0**" in metadata("dadaptation").get_payload()
 
 
 @pytest.mark.parametrize(("key", "name"), PRESETS)
@@ -392,6 +402,13 @@ def test_the_onetrainer_preset_is_onetrainers_table(key):
                 Settings(key, **{name: value})
         elif spec(key).use(name).standing is not Standing.UNAVAILABLE:
             assert made.options[name] == value, name
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_onetrainer_preset_says_which_learning_rate_it_has(key):
+    entry = spec(key).preset("onetrainer")
+    assert "lr" not in entry.values
+    assert "Its learning rate, 3e-6 for every optimizer, is left out" in entry.why
 
 
 def test_adafactors_two_modes():
@@ -443,7 +460,6 @@ BREAKING = {
     "fused-foreach": {"fused": True, "foreach": True},
     "nesterov-momentum": {"nesterov": True, "momentum": 0.0},
     "nesterov-dampening": {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
-    "optim_bits": {"optim_bits": 16},
     "log-at-zero": {"log_every": 10, "schedule": "COSINE_WITH_RESTARTS"},
     "schedule-at-zero": {"schedule": "COSINE_WITH_RESTARTS"},
     "adafactor-schedule": {"schedule": "ADAFACTOR"},
@@ -476,6 +492,19 @@ def test_every_rule_has_an_id_of_its_own():
     for key in KEYS:
         ids = [rule.id for rule in spec(key).rules]
         assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("key", ["ADAGRAD", "LAMB", "LARS", "RMSPROP"])
+def test_states_have_8_or_32_bits_and_nothing_between(key):
+    assert Settings(key, optim_bits=8).options["optim_bits"] == 8
+    assert spec(key).use("optim_bits").allowed() == "8 or 32"
+    for bits in (7, 16, 31, 33):
+        with pytest.raises(SettingsError, match="Allowed: 8 or 32"):
+            Settings(key, optim_bits=bits)
+    control = panel(key)["controls"]["optim_bits"]
+    assert control["kind"] == "choice"
+    assert [choice["value"] for choice in control["choices"]] == ["8", "32"]
+    assert "slider" not in control
 
 
 def test_only_adafactor_takes_its_schedule():

@@ -1,8 +1,10 @@
 """What the catalogue's sliders and texts promise, held against what runs."""
 
 import math
+from itertools import pairwise
 
 import pytest
+import torch
 from pytorch_optimizer import AdaFactor
 
 import diffopt_widgets as dw
@@ -41,6 +43,30 @@ def test_the_relative_step_is_described_as_it_runs():
     for text in (spec("ADAFACTOR").use("relative_step").option.help, SCHEDULES["ADAFACTOR"].summary):
         assert "0.01 for the first 10,000 steps" in text
         assert "1e-6 per step" in text
+
+
+GROWING = [key for key in list_optimizers() if "growth_rate" in {use.name for use in spec(key).uses}]
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+@pytest.mark.parametrize("key", GROWING)
+def test_the_growth_rate_limits_every_step_but_prodigys_first_leap(key, corrected):
+    options = {"growth_rate": 1.02}
+    if "use_bias_correction" in {use.name for use in spec(key).uses}:
+        options["use_bias_correction"] = corrected
+    start = torch.linspace(-1.0, 1.0, 40, dtype=torch.float64)
+    p = torch.nn.Parameter(start.clone())
+    optimizer = dw.build_optimizer(dw.Settings(key, **options), [p])
+    estimates = []
+    for step in range(60):
+        p.grad = torch.cos(start * (1 + step % 3)) + start
+        estimates.append(optimizer.param_groups[0]["d"])
+        optimizer.step()
+    growth = [after / before for before, after in pairwise(estimates) if after > before]
+    assert len(growth) > 5
+    assert max(growth[1:]) <= 1.02 * (1 + 1e-12)
+    assert (growth[0] > 1.03) == (key == "PRODIGY")
+    assert ("first leap" in spec(key).use("growth_rate").note) == (key == "PRODIGY")
 
 
 @pytest.mark.parametrize("key", [key for key in list_optimizers() if key.startswith("DADAPT")])

@@ -2,12 +2,24 @@
 
 import csv
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
 
 import pytest
 
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.cli import main
+from diffopt_widgets.plan import PLAN_OPTIONS
+from diffopt_widgets.tasks import list_tasks
+from diffopt_widgets.training.loop import Training
+
+SMALL = ("--task", "swiss_roll", "--steps", "2")
 
 
 def test_run_compares_writes_a_figure_and_a_table(tmp_path, capsys):
@@ -82,6 +94,37 @@ def test_run_reports_every_wrong_value_and_trains_nothing(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("words", "faulty"),
+    [
+        # Texts that cannot be read, values of the plan and a task, all beside each other.
+        (
+            "--seed=-1 --set d_coef=x --set slice_p=y --steps 0 --task swiss_rol",
+            ["d_coef = x", "seed = -1", "slice_p = y", "steps = 0", "task = swiss_rol"],
+        ),
+        ("--seed=-1 --warmup=-1 --set beta1=2", ["beta1 = 2", "seed = -1", "warmup = -1"]),
+        # Each of the values to compare is looked at.
+        ("--set d_coef=0.5,x,-1 --lr 1,2,-3", ["d_coef = -1", "d_coef = x", "lr = -3"]),
+        # What cannot be understood hides nothing else.
+        (
+            "--preset mine --set d_coef --set beta1=2 --seed x",
+            ["--set = d_coef", "beta1 = 2", "preset = mine", "seed = x"],
+        ),
+    ],
+)
+def test_every_fault_is_told_at_once_wherever_it_stands(words, faulty, tmp_path, capsys):
+    assert main(["run", "--optimizer", "PRODIGY", *words.split(), "--out", str(tmp_path / "o")]) == 2
+    lines = capsys.readouterr().err.removeprefix("diffopt: ").splitlines()
+    assert sorted(line.partition(":")[0] for line in lines) == faulty
+    assert not (tmp_path / "o").exists()
+
+
+def test_without_an_optimizer_the_rest_is_still_checked(capsys):
+    assert main(["run", "--optimizer", "PRODIGI", "--seed=-1", "--schedule", "cosine", "--set", "d_coef=1"]) == 2
+    lines = capsys.readouterr().err.removeprefix("diffopt: ").splitlines()
+    assert [line.partition(" = ")[0] for line in lines] == ["optimizer", "schedule", "seed"]
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--optimizer", "PRODIGI"], "Did you mean PRODIGY?"),
@@ -89,6 +132,16 @@ def test_run_reports_every_wrong_value_and_trains_nothing(tmp_path, capsys):
         (["--optimizer", "PRODIGY", "--lr", "fast"], "'fast' is not a number"),
         (["--optimizer", "PRODIGY", "--steps", "0"], "steps = 0"),
         (["--optimizer", "PRODIGY", "--preset", "mine"], "no such preset"),
+        (["--optimizer", "PRODIGY", "--preset", "recomended"], "Did you mean recommended?"),
+        (["--optimizer", "PRODIGY", "--schedule", "cosine"], "(did you mean COSINE?)"),
+        (["--optimizer", "PRODIGY", "--task", "swissroll"], "(did you mean swiss_roll?)"),
+        (["--optimizer", "PRODIGY", "--set", "self=1"], "self = 1: PRODIGY has no such option"),
+        (["--optimizer", "PRODIGY", "--set", "settings=1"], "settings = 1: PRODIGY has no such option"),
+        (["--optimizer", "PRODIGY", "--set", "optimizer=ADAM"], "Write --optimizer ADAM."),
+        (["--optimizer", "PRODIGY", "--lr", "1", "--set", "lr=2"], "it is also given as 1"),
+        (["--optimizer", "PRODIGY", "--set", "d_coef=1", "--set", "d_coef=2"], "several values: 1,2."),
+        (["--optimizer", "PRODIGY", "--set", "d_coef=1, 1.0"], "1.0 stands there twice"),
+        (["--optimizer", "PRODIGY", "--set", "beta3=0.9,none,"], "stands there twice"),
     ],
 )
 def test_wrong_input_is_named(words, message, tmp_path, capsys):
@@ -113,6 +166,65 @@ def test_a_run_that_diverges_is_reported_and_still_written(tmp_path, capsys):
     assert main(words) == 1
     assert "stopped being a finite number" in capsys.readouterr().err
     assert (tmp_path / "sgd-swiss_roll.csv").exists()
+
+
+def test_where_nothing_can_be_written_nothing_is_trained(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    for out in (tmp_path / "file", tmp_path / "file" / "in"):
+        assert main(["run", "--optimizer", "PRODIGY", *SMALL, "--out", str(out)]) == 2
+        said = capsys.readouterr()
+        assert f"--out = {str(out)[:40]}" in said.err
+        assert "a file is in its place" in said.err
+        assert said.out == "", "a run was trained"
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_leave_to_write(tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    assert main(["run", "--optimizer", "PRODIGY", *SMALL, "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "Permission denied" in said.err
+    assert said.out == ""
+
+
+def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    backward, calls = Training._backward, count(1)
+
+    def interrupted(self, step):
+        if next(calls) == 7:  # the second of three runs is training
+            signal.raise_signal(signal.SIGINT)
+        return backward(self, step)
+
+    monkeypatch.setattr(Training, "_backward", interrupted)
+    words = ["run", "--optimizer", "PRODIGY", "--set", "d_coef=0.5,1,2", "--task", "swiss_roll", "--steps", "4"]
+    words += ["--out", str(tmp_path)]
+    assert main(words) == 130
+    said = capsys.readouterr()
+    assert re.findall(r"d_coef (\S+) +(done|stopped|failed|waiting) ", said.out) == [
+        ("0.5", "done"),
+        ("1", "stopped"),
+        ("2", "stopped"),
+    ]
+    assert "PRODIGY · d_coef 2: Not started: the sweep was stopped before its turn" in said.err
+    with (tmp_path / "prodigy-swiss_roll.csv").open(encoding="utf-8") as file:
+        assert {row["run"] for row in csv.DictReader(file)} == {"PRODIGY · d_coef 0.5", "PRODIGY · d_coef 1"}
+
+
+def test_names_of_runs_stay_on_one_line_in_80_columns(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    words = ["run", "--optimizer", "PRODIGY", "--set", "d_coef=0.5,1.2", "--set", "beta2=0.99,0.999", *SMALL]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    table = capsys.readouterr().out.partition("run  ")[2]
+    for name in ("d_coef 0.5, beta2 0.999", "d_coef 1.2, beta2 0.99"):
+        assert re.search(rf"^{name} +done ", table, re.MULTILINE)
+
+
+def test_runs_of_several_tasks_are_named_after_all(tmp_path, capsys):
+    words = ["run", "--optimizer", "ADAM", "--task", "swiss_roll,digits", "--steps", "1", "--out", str(tmp_path)]
+    assert main(words) == 0
+    assert (tmp_path / "adam-swiss_roll-digits.csv").exists()
 
 
 @pytest.mark.parametrize("key", list_optimizers())
@@ -171,6 +283,64 @@ def test_doctor_says_how_to_mend_a_missing_package(monkeypatch):
     assert finding.works is False
     assert finding.mend == "pip install --upgrade prodigyopt"
     assert "needs prodigyopt" in finding.words
+
+
+def test_torch_that_cannot_be_loaded_is_a_finding_and_no_traceback(tmp_path):
+    reason = "libcudart.so.12: cannot open shared object file"
+    (tmp_path / "torch.py").write_text(f"raise ImportError({reason!r})", encoding="utf-8")
+    here = str(Path(__file__).parent.parent)
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{here}", "COLUMNS": "200"}
+
+    def diffopt(*words):
+        call = f"import sys; from diffopt_widgets.cli import main; sys.exit(main({[*words]!r}))"
+        return subprocess.run(
+            [sys.executable, "-c", call], cwd=tmp_path, env=env, check=False, capture_output=True, text=True
+        )
+
+    doctor = diffopt("doctor")
+    assert (doctor.returncode, doctor.stderr) == (1, "")
+    assert re.search(rf"no +torch +cannot be imported: {reason} +→ pip install --force-reinstall torch", doctor.stdout)
+    assert "they need torch, which cannot be imported" in doctor.stdout
+    run = diffopt("run", "--optimizer", "ADAM", *SMALL)
+    assert run.returncode == 1
+    assert reason in run.stderr
+    assert "Traceback" not in run.stderr
+    assert diffopt("options", "ADAM").returncode == 0, "explaining needs no torch"
+
+
+def test_torch_that_is_not_there_is_to_be_installed(monkeypatch):
+    from diffopt_widgets.training import doctor
+
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if nothing of that name were installed
+    (finding,) = doctor.devices()
+    assert (finding.name, finding.works, finding.mend) == ("torch", False, "pip install torch")
+    assert doctor.accelerators() == ()
+
+
+def test_help_explains_every_flag_and_choice(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    for option in (*TRAINING_OPTIONS, *PLAN_OPTIONS.values()):
+        assert option.help in out
+        assert all(choice in out for choice in option.choices)
+    assert ", ".join(list_tasks()) in out
+
+
+def test_examples_of_the_help_can_be_run(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    examples = re.findall(r"^  diffopt (run .+)$", capsys.readouterr().out, re.MULTILINE)
+    assert len(examples) > 2
+    for example in examples:
+        assert main([*example.split(), *SMALL, "--out", str(tmp_path)]) == 0, example
+
+
+def test_the_command_alone_shows_what_there_is(capsys):
+    assert main([]) == 2
+    out = capsys.readouterr().out
+    assert all(f"\n    {name} " in out for name in ("lab", "run", "options", "doctor"))
 
 
 def test_lab_without_jupyterlab_says_how_to_get_it(monkeypatch, capsys):

@@ -14,6 +14,8 @@ SCHEDULES = [
     {"schedule": "COSINE", "warmup": 0.25},
     {"schedule": "COSINE_WITH_RESTARTS", "cycles": 1.5},
     {"schedule": "COSINE_WITH_HARD_RESTARTS", "cycles": 3.0, "min_factor": 0.1},
+    {"schedule": "COSINE_WITH_HARD_RESTARTS", "cycles": 1.5},
+    {"schedule": "COSINE_WITH_HARD_RESTARTS", "cycles": 2.25, "min_factor": 0.1},
     {"schedule": "REX", "warmup": 2},
     {"schedule": "COSINE", "warmup": 1.0},
     {"schedule": "LINEAR", "warmup": 30},
@@ -59,6 +61,21 @@ def test_every_preset_of_every_optimizer(key):
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: "-".join(map(str, s.values())))
 def test_every_schedule(schedule):
     compare(dw.Settings("ADAMW", lr=0.01, **schedule), past=5)
+
+
+def test_code_that_raises_past_its_end_says_so():
+    ending = dw.Settings("DADAPT_SGD", lr=0.3, schedule="COSINE")
+    code = to_python(ending, steps=7)
+    scope = {"params": parameters()}
+    exec(code, scope)  # noqa: S102  # running it is the point
+    walk(scope["optimizer"], scope["scheduler"], scope["params"], 7)
+    with pytest.raises(UnboundLocalError):
+        walk(scope["optimizer"], scope["scheduler"], scope["params"], 1)
+    assert "Take no more than 7 steps" in code
+    recommended = dw.preset("DADAPT_SGD", "recommended")
+    for going_on in (recommended, ending.replace(min_factor=0.01), dw.Settings("DADAPT_ADAM", schedule="COSINE")):
+        compare(going_on, steps=7, past=3)
+        assert "Take no more than" not in to_python(going_on, steps=7)
 
 
 def test_the_scaler_is_written_into_the_rate():

@@ -244,6 +244,8 @@ def test_presets_run(key, name):
 
 
 def numbers_on_sliders(use):
+    if use.option.choices:
+        return st.sampled_from([int(choice) for choice in use.option.choices])
     low, high = use.option.soft
     domain = use.domain or use.option.domain
     if use.option.kind == "int":

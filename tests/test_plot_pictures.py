@@ -86,7 +86,7 @@ def plot():
 def test_the_figure_shows_what_the_plot_shows(plot, history):
     plot.add_run("a", NASTY, history, schedule=True)
     append(history, 5000, d=1e-3)
-    plot.log_loss = True
+    plot.log = {**plot.log, "loss": True}
     made = plot.figure()
     assert [note.text for note in made.layout.annotations] == [LOSS.title, RATE.title, D.title]
     assert made.layout.yaxis.type == made.layout.yaxis2.type == "log"

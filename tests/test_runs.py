@@ -12,7 +12,7 @@ import torch
 import diffopt_widgets as dw
 from diffopt_widgets.driver import carry_out
 from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.runs import Run, name_by_difference
+from diffopt_widgets.runs import Run, name_by_difference, vary
 from diffopt_widgets.session import Session
 
 
@@ -354,3 +354,46 @@ def test_names_say_what_differs():
     plans = [plan(), plan(weight_decay=0.5), RunPlan(dw.Settings("SGD"), task="swiss_roll", steps=40)]
     assert name_by_difference(plans[:2]) == ["ADAMW · weight_decay 0.01", "ADAMW · weight_decay 0.5"]
     assert name_by_difference(plans) == ["ADAMW", "ADAMW · weight_decay 0.5", "SGD"]
+
+
+def test_the_optimizer_itself_can_be_varied_and_keeps_what_means_the_same():
+    base = RunPlan(dw.Settings("ADAMW", lr=4e-3, schedule="COSINE", weight_decay=0.5, foreach=True), task="swiss_roll")
+    adamw, adamw_8bit, prodigy, sgd = (
+        p.settings for p in vary(base, {"optimizer": ("ADAMW", "ADAMW_8BIT", "PRODIGY", "SGD")})
+    )
+    assert adamw == base.settings
+    assert adamw_8bit == dw.Settings("ADAMW_8BIT", lr=4e-3, schedule="COSINE", weight_decay=0.5)
+    assert prodigy == dw.Settings("PRODIGY", schedule="COSINE", weight_decay=0.5)  # its rate is a factor on d
+    assert sgd == dw.Settings("SGD", lr=4e-3, schedule="COSINE", weight_decay=0.5, foreach=True)
+    back = RunPlan(dw.Settings("PRODIGY", lr=0.7))
+    assert [p.settings.lr for p in vary(back, {"optimizer": ("DADAPT_ADAM", "ADAMW")})] == [0.7, 1e-3]
+
+
+def test_what_is_varied_beside_the_optimizer_wins_and_must_exist():
+    base = RunPlan(dw.Settings("ADAMW", lr=4e-3))
+    both = vary(base, {"optimizer": ("SGD", "ADAMW"), "lr": (0.1, 0.2), "seed": (3,)})
+    assert [(p.settings.optimizer, p.settings.lr, p.seed) for p in both] == [
+        ("SGD", 0.1, 3),
+        ("SGD", 0.2, 3),
+        ("ADAMW", 0.1, 3),
+        ("ADAMW", 0.2, 3),
+    ]
+    with pytest.raises(dw.SettingsError, match="d_coef"):
+        vary(base, {"optimizer": ("PRODIGY", "ADAMW"), "d_coef": (0.5,)})
+    with pytest.raises(dw.SettingsError, match="no such optimizer"):
+        vary(base, {"optimizer": ("ADAMX",)})
+
+
+def test_runs_of_several_optimizers_are_named_by_what_is_not_the_same_in_all():
+    base = RunPlan(dw.Settings("ADAMW", lr=4e-3, schedule="COSINE"))
+    over = {"optimizer": ("ADAMW", "ADAMW_8BIT")}
+    assert name_by_difference(vary(base, over)) == ["ADAMW", "ADAMW_8BIT"]
+    over = {"optimizer": ("ADAMW", "PRODIGY")}
+    assert name_by_difference(vary(base, over)) == ["ADAMW · lr 0.004", "PRODIGY"]
+    over = {"optimizer": ("ADAMW", "SGD"), "lr": (0.1, 0.2)}
+    assert name_by_difference(vary(base, over)) == [
+        "ADAMW · lr 0.1",
+        "ADAMW · lr 0.2",
+        "SGD · lr 0.1",
+        "SGD · lr 0.2",
+    ]

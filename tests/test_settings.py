@@ -38,8 +38,10 @@ ANYTHING = st.one_of(
     st.just(np.ones(3)),
 )
 SEVERAL = st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=5)
-OTHER_NAMES = st.text(st.sampled_from(string.ascii_letters + "_ <é\n"), max_size=20).filter(
-    lambda name: name not in {"self", "optimizer"}
+# `optimizer` is Settings' own first argument; every other name can be given as an option.
+OTHER_NAMES = st.one_of(
+    st.sampled_from(["self", "options", "cls", "key", "spec"]),
+    st.text(st.sampled_from(string.ascii_letters + "_ <é\n"), max_size=20).filter(lambda name: name != "optimizer"),
 )
 
 
@@ -62,6 +64,8 @@ def legal(draw):
             continue
         if option.kind == "bool":
             drawn = st.booleans()
+        elif option.choices:
+            drawn = st.sampled_from([int(choice) for choice in option.choices])
         elif option.kind == "int":
             drawn = st.integers(int(max(domain.low, -1e9)), int(min(domain.high, 1e9)))
         else:
@@ -99,8 +103,9 @@ def test_anything_gives_settings_or_a_settings_error(optimizer, values):
 def test_unknown_options_are_refused_by_name(key, values):
     known = set(default_values(spec(key)))
     unknown = values.keys() - known
-    _, error = attempt(lambda: Settings(key, **values))
-    assert unknown <= {fault.option for fault in error.faults} if error else not unknown
+    for make in (lambda: Settings(key, **values), lambda: Settings(key).replace(**values)):
+        _, error = attempt(make)
+        assert unknown <= {fault.option for fault in error.faults} if error else not unknown
 
 
 @given(legal())
@@ -124,6 +129,7 @@ def test_settings_survive_json_pickle_and_replace(made):
 @example('{"optimizer": "PRODIGY"}')
 @example('{"optimizer": "PRODIGY", "options": 3}')
 @example('{"optimizer": "PRODIGY", "options": {"optimizer": 3}}')
+@example('{"optimizer": "PRODIGY", "options": {"self": 3}, "cls": 1}')
 @example('{"optimizer": ["PRODIGY"]}')
 @example('{"format": 99, "optimizer": "PRODIGY"}')
 @example('{"optimizer": "PRODIGY", "lr": NaN}')
@@ -174,6 +180,21 @@ def test_an_unknown_option_names_those_that_there_are():
         Settings("SGD", weightdecay=0.1)
     assert "Did you mean weight_decay?" in str(caught.value)
     assert all(use.name in str(caught.value) for use in spec("SGD").uses)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("cosine", "COSINE"), ("LINAER", "LINEAR"), ("rex", "REX"), ("Cosine_With_Restart", "COSINE_WITH_RESTARTS")],
+)
+def test_a_choice_that_is_nearly_right_names_the_one_that_is_meant(written, meant):
+    with pytest.raises(SettingsError) as caught:
+        Settings("SGD", schedule=written)
+    assert f"(did you mean {meant}?)." in str(caught.value)
+
+
+def test_a_choice_that_is_far_from_all_gets_no_guess():
+    with pytest.raises(SettingsError, match=r"'zzz' is not one of the choices\. Allowed: one of NONE"):
+        Settings("SGD", lr_scaler="zzz")
 
 
 def test_an_unknown_preset_names_those_that_there_are():
@@ -239,6 +260,12 @@ def test_typed_text_is_read_or_refused_and_reads_back(kind, text, nullable):
     again = parse_value(kind, format_value(value), nullable=nullable)
     assert repr(again) == repr(value) or again == value  # nan is not equal to itself
     assert type(again) is type(value)
+
+
+@pytest.mark.parametrize(("kind", "example"), [("int", "write 300 or 1e3"), ("float", "write 0.9, 1e-4 or inf")])
+def test_text_that_is_no_number_is_answered_with_one_that_fits(kind, example):
+    with pytest.raises(ValueProblem, match=example):
+        parse_value(kind, "many")
 
 
 @given(st.one_of(st.floats(allow_nan=False), st.integers(-(10**300), 10**300), st.booleans(), st.none()))

@@ -91,11 +91,9 @@ ADAFACTOR = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset(
-            "onetrainer",
-            "OneTrainer",
+        shared.onetrainer(
             {"scale_parameter": False, "relative_step": False},
-            "The values that OneTrainer's window starts with. Stochastic rounding is left out: the package has none.",
+            "Stochastic rounding is left out: the package has none.",
         ),
         Preset(
             "recommended",
@@ -173,7 +171,8 @@ ADAFACTOR = OptimizerSpec(
         Hidden("kwargs", "further entries of the parameter groups, of which the package reads none that is documented"),
     ),
     rate="adafactor",
-    rate_words="(relative step or learning rate) · size of each tensor when scaled by it, as a mean over the weights",
+    rate_words="(relative step or learning rate) · size of each tensor when scaled by it, as a mean over the weights; "
+    "with beta1 its beta1-average",
     state_names=("exp_avg_sq_row", "exp_avg_sq_col"),
     steps_each_tensor=True,
 )

@@ -42,19 +42,8 @@ _BNB_USES = (
     shared.BLOCK_WISE,
     shared.IS_PAGED,
 )
-_ONETRAINER_TORCH = Preset(
-    "onetrainer",
-    "OneTrainer",
-    {"foreach": False, "fused": True},
-    "The values that OneTrainer's window starts with.",
-)
-_ONETRAINER_8BIT = Preset(
-    "onetrainer",
-    "OneTrainer",
-    {},
-    "The values that OneTrainer's window starts with: the package's own. Percentile clipping and block-wise are left out, "
-    "since bitsandbytes no longer has them.",
-)
+_ONETRAINER_TORCH = shared.onetrainer({"foreach": False, "fused": True})
+_ONETRAINER_8BIT = shared.onetrainer({}, shared.NO_BLOCKS)
 
 ADAMW = OptimizerSpec(
     key="ADAMW",

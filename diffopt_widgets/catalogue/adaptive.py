@@ -20,7 +20,15 @@ PRODIGY = OptimizerSpec(
     ),
     target="prodigyopt:Prodigy",
     package="prodigyopt",
-    lr=Use(o.LR, 1.0, "lr", advice=shared.ESTIMATED_LR_ADVICE),
+    lr=Use(
+        o.LR,
+        1.0,
+        "lr",
+        advice=Advice(
+            1.0,
+            "Prodigy finds the rate by itself; this only scales what it found, and it must be the same for all parts of a model.",
+        ),
+    ),
     uses=(
         Use(
             o.D_COEF,
@@ -72,7 +80,12 @@ PRODIGY = OptimizerSpec(
             ),
         ),
         Use(o.D0, 1e-6, "d0"),
-        Use(o.GROWTH_RATE, float("inf"), "growth_rate"),
+        Use(
+            o.GROWTH_RATE,
+            float("inf"),
+            "growth_rate",
+            note="Prodigy's first leap, away from the initial D, is not limited.",
+        ),
         Use(
             o.SLICE_P,
             1,
@@ -83,12 +96,7 @@ PRODIGY = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset(
-            "onetrainer",
-            "OneTrainer",
-            {"slice_p": 11},
-            "The values that OneTrainer's window starts with. Its learning rate, 3e-6, is left out: Prodigy then stands still.",
-        ),
+        shared.onetrainer({"slice_p": 11}, lr="Prodigy would stand still"),
         Preset(
             "recommended",
             "Recommended",

@@ -12,7 +12,12 @@ _FAMILY = "Finds its own rate"
 _PAPER = Link("Defazio & Mishchenko 2023", "https://arxiv.org/abs/2301.07733")
 _CODE = Link("code", "https://github.com/facebookresearch/dadaptation")
 
-_LR = Use(o.LR, 1.0, "lr", advice=shared.ESTIMATED_LR_ADVICE)
+_LR_ADVICE = Advice(
+    1.0,
+    "The optimizer finds the rate by itself; this is not ignored, but multiplies what it found.",
+    source="dadaptation's README",
+)
+_LR = Use(o.LR, 1.0, "lr", advice=_LR_ADVICE)
 _D0 = Use(o.D0, 1e-6, "d0")
 _GROWTH_RATE = Use(o.GROWTH_RATE, float("inf"), "growth_rate")
 _LOG_EVERY = Use(
@@ -49,7 +54,7 @@ ADAM = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset("onetrainer", "OneTrainer", {}, "The values that OneTrainer's window starts with: the package's own."),
+        shared.onetrainer({}),
         Preset(
             "recommended",
             "Recommended",
@@ -100,7 +105,7 @@ ADAN = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset("onetrainer", "OneTrainer", {}, "The values that OneTrainer's window starts with: the package's own."),
+        shared.onetrainer({}),
         Preset(
             "recommended",
             "Recommended",
@@ -147,12 +152,7 @@ ADA_GRAD = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset(
-            "onetrainer",
-            "OneTrainer",
-            {},
-            "The values that OneTrainer's window starts with, except epsilon 0, which raises.",
-        ),
+        shared.onetrainer({}, "Epsilon 0 is left out, since it raises."),
         Preset(
             "recommended",
             "Recommended",
@@ -181,7 +181,7 @@ LION = OptimizerSpec(
         1.0,
         "lr",
         note="Its estimate can be too bold for steps by sign: where the loss jumps, go down to 0.3 or 0.1.",
-        advice=shared.ESTIMATED_LR_ADVICE,
+        advice=_LR_ADVICE,
     ),
     uses=(
         Use(o.BETA1, 0.9, "betas[0]", note="The weight of the memory in the direction of this step."),
@@ -195,7 +195,7 @@ LION = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset("onetrainer", "OneTrainer", {"beta2": 0.999}, "The values that OneTrainer's window starts with."),
+        shared.onetrainer({"beta2": 0.999}),
         Preset(
             "recommended",
             "Recommended",
@@ -248,13 +248,13 @@ SGD = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset("onetrainer", "OneTrainer", {}, "The values that OneTrainer's window starts with: the package's own."),
+        shared.onetrainer({}),
         Preset(
             "recommended",
             "Recommended",
-            {"lr": _SGD_LR, "momentum": 0.9, "schedule": "COSINE"},
-            "A rate below 1, at which it tends to run away; momentum smooths the path, a cosine lets it settle. No warm-up, "
-            "which would raise at the first step.",
+            {"lr": _SGD_LR, "momentum": 0.9, "schedule": "COSINE", "min_factor": 0.01},
+            "A rate below 1, at which it tends to run away; momentum smooths the path, a cosine lets it settle. No warm-up and "
+            "a minimum factor of 0.01, since a step at a rate of 0 raises.",
         ),
     ),
     rules=(
@@ -284,8 +284,9 @@ SGD = OptimizerSpec(
         shared.FSDP_RULE,
     ),
     rate="dadapt_sgd",
-    rate_words="d · learning rate / norm of the first gradient",
+    rate_words="momentum-average of d · learning rate / norm of the first gradient",
     estimates_rate=True,
+    raises_at_zero=True,
     state_names=("z", "s", "x0"),
 )
 

@@ -15,13 +15,7 @@ _DECAY = Use(
     "weight_decay",
     note="Added to the gradient, so weights with large gradients hardly feel it.",
 )
-_ONETRAINER = Preset(
-    "onetrainer",
-    "OneTrainer",
-    {},
-    "The values that OneTrainer's window starts with: the package's own. Percentile clipping and block-wise are left out, "
-    "since bitsandbytes no longer has them.",
-)
+_ONETRAINER = shared.onetrainer({}, shared.NO_BLOCKS)
 
 # Adagrad
 _ADAGRAD_FORMULA = r"s \leftarrow s + g^2,\quad \theta \leftarrow \theta - \gamma\, \frac{g}{\sqrt{s} + \epsilon}"
@@ -71,7 +65,6 @@ ADAGRAD = OptimizerSpec(
         shared.BLOCK_WISE,
     ),
     presets=(shared.LIBRARY, _ONETRAINER, _ADAGRAD_RECOMMENDED),
-    rules=(shared.BITS_RULE,),
     hidden=(shared.BNB_ARGS,),
     state_names=("state1",),
     steps_each_tensor=True,
@@ -166,7 +159,6 @@ RMSPROP = OptimizerSpec(
         shared.BLOCK_WISE,
     ),
     presets=(shared.LIBRARY, _ONETRAINER, _RMSPROP_RECOMMENDED),
-    rules=(shared.BITS_RULE,),
     hidden=(shared.BNB_ARGS,),
     state_names=("state1",),
     steps_each_tensor=True,

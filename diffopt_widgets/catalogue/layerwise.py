@@ -77,13 +77,7 @@ LAMB = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset(
-            "onetrainer",
-            "OneTrainer",
-            {},
-            "The values that OneTrainer's window starts with: the package's own. Percentile clipping and block-wise are left "
-            "out, since bitsandbytes no longer has them.",
-        ),
+        shared.onetrainer({}, shared.NO_BLOCKS),
         Preset(
             "recommended",
             "Recommended",
@@ -92,7 +86,6 @@ LAMB = OptimizerSpec(
             "do not move under the limit: for a LoRA set it to 0 and take AdamW's rate.",
         ),
     ),
-    rules=(shared.BITS_RULE,),
     hidden=(shared.BNB_ARGS,),
     rate="trust",
     rate_words=_RATE_WORDS,
@@ -136,13 +129,7 @@ LAMB_8BIT = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset(
-            "onetrainer",
-            "OneTrainer",
-            {},
-            "The values that OneTrainer's window starts with: the package's own. Percentile clipping and block-wise are left "
-            "out, since bitsandbytes no longer has them.",
-        ),
+        shared.onetrainer({}, shared.NO_BLOCKS),
         Preset(
             "recommended",
             "Recommended",
@@ -179,13 +166,7 @@ _LARS_MOMENTUM = Use(
 _DAMPENING = shared.inert(o.DAMPENING, 0.0, "dampening", f"{_IGNORED}; SGD honours it", shared.BELOW_ONE)
 _NESTEROV = shared.inert(o.NESTEROV, False, "nesterov", f"{_IGNORED}; SGD honours it")
 _DECAY_LARS = Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note="Added to the gradient before the momentum.")
-_LARS_ONETRAINER = Preset(
-    "onetrainer",
-    "OneTrainer",
-    {},
-    "The values that OneTrainer's window starts with, except momentum 0, which raises. Percentile clipping is left out, since "
-    "bitsandbytes no longer has it.",
-)
+_LARS_ONETRAINER = shared.onetrainer({}, f"Momentum 0 is left out, since it raises. {shared.NO_CLIPPING}")
 
 LARS = OptimizerSpec(
     key="LARS",
@@ -224,7 +205,6 @@ LARS = OptimizerSpec(
             "do not move under the limit.",
         ),
     ),
-    rules=(shared.BITS_RULE,),
     hidden=(shared.BNB_ARGS,),
     rate="trust",
     rate_words=_RATE_WORDS,

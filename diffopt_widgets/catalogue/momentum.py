@@ -40,7 +40,7 @@ SGD = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset("onetrainer", "OneTrainer", {"foreach": False}, "The values that OneTrainer's window starts with."),
+        shared.onetrainer({"foreach": False}),
         Preset(
             "recommended",
             "Recommended",
@@ -114,13 +114,7 @@ SGD_8BIT = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset(
-            "onetrainer",
-            "OneTrainer",
-            {},
-            "The values that OneTrainer's window starts with, except momentum 0, which raises. Percentile clipping and "
-            "block-wise are left out, since bitsandbytes no longer has them.",
-        ),
+        shared.onetrainer({}, f"Momentum 0 is left out, since it raises. {shared.NO_BLOCKS}"),
         Preset(
             "recommended",
             "Recommended",

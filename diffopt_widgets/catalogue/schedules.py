@@ -25,8 +25,8 @@ def _cosine_with_restarts(progress: float, cycles: float) -> float:
 
 
 def _cosine_with_hard_restarts(progress: float, cycles: float) -> float:
-    if progress >= 1.0:
-        return 0.0
+    if progress >= 1.0 and float(cycles).is_integer():
+        return 0.0  # the end of a whole cycle, not the start of one more
     return 0.5 * (1.0 + math.cos(math.pi * ((cycles * progress) % 1.0)))
 
 
@@ -70,7 +70,7 @@ _SCHEDULES = (
         "COSINE_WITH_HARD_RESTARTS",
         "Cosine with hard restarts",
         "Falls along a cosine and jumps back to the full rate at the start of each cycle; the jumps help to leave a poor "
-        "solution, and the last cycle ends at the minimum.",
+        "solution. With a whole number of cycles it ends at the minimum; a fraction breaks the last one off on its way down.",
         r"f(p) = \tfrac12 (1 + \cos \pi (c p \bmod 1))",
         _cosine_with_hard_restarts,
         uses_cycles=True,
@@ -156,12 +156,14 @@ TRAINING_DEFAULTS: dict[str, float | str] = {
 
 
 def warmup_steps(warmup: float, steps: int) -> int:
-    """Warm-up in steps: a value up to 1 is a fraction of the run, a larger one is a number of steps.
+    """Warm-up in steps, rounded down: a value up to 1 is a fraction of the run, a larger one is a number of steps.
 
     >>> warmup_steps(0.1, 300), warmup_steps(20, 300), warmup_steps(1, 300), warmup_steps(0, 300)
     (30, 20, 300, 0)
     """
-    return int(warmup * steps) if warmup <= 1 else int(warmup)
+    if warmup > 1:
+        return int(warmup)
+    return int(round(warmup * steps, 6))  # 0.29 * 100 is a little less than 29
 
 
 def schedule_factor(

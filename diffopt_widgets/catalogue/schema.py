@@ -5,6 +5,7 @@ Plain frozen data. Every other part of the package (panel, command line, exports
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class Option:
     soft: tuple[float, float] | None = None
     log: bool = False
     choices: tuple[str, ...] = ()
+    """What may be chosen, as it is written; numbers too, where only a few are possible."""
     nullable: bool = False
     null_words: str = ""
     """What leaving it empty means, for a nullable option: "√beta2", "no momentum"."""
@@ -59,6 +61,8 @@ class Option:
                 words = "true or false"
             case "choice":
                 words = "one of " + ", ".join(self.choices)
+            case "int" | "float" if self.choices:
+                words = " or ".join(self.choices)
             case "int" | "float":
                 words = self.domain.words() if self.domain else "any number"
                 words = f"a whole number, {words}" if self.kind == "int" else words
@@ -82,9 +86,15 @@ class Option:
             case "choice":
                 if isinstance(value, str) and value in self.choices:
                     return value
-                raise ValueProblem(f"{show(value)} is not one of the choices")
+                raise ValueProblem(f"{show(value)} is not one of the choices{self._hint(value)}")
             case "int" | "float":
                 return self._check_number(value)
+
+    def _hint(self, value: object) -> str:
+        """The choice that was probably meant, in brackets: choices differ in case, too."""
+        by_word = {choice.casefold(): choice for choice in self.choices}
+        close = difflib.get_close_matches(value.casefold(), by_word, n=1) if isinstance(value, str) else []
+        return f" (did you mean {by_word[close[0]]}?)" if close else ""
 
     def _check_number(self, value: object) -> Value:
         if isinstance(value, bool) or not isinstance(value, Real):  # Real: numpy's numbers too
@@ -95,6 +105,8 @@ class Option:
             raise ValueProblem("the number is too large") from None
         if self.domain is not None and number not in self.domain:
             raise ValueProblem(f"{shorten(format_value(number))} is outside the allowed range")
+        if self.choices and format_value(number) not in self.choices:
+            raise ValueProblem(f"{shorten(format_value(number))} is not one of the choices")
         if self.kind == "float":
             return number
         if not number.is_integer():
@@ -260,6 +272,8 @@ class OptimizerSpec:
     """What the applied rate is, in words, for the axis and the docs."""
     estimates_rate: bool = False
     """Whether it keeps an estimate d of the rate, which the schedule only scales."""
+    raises_at_zero: bool = False
+    """Whether a step at a learning rate of exactly 0 raises, whatever the options."""
     state_bits: int = 32
     state_names: tuple[str, ...] = ()
     """The per-parameter state tensors that are kept in `state_bits`, by the back end's names."""

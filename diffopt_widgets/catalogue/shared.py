@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue.schema import (
-    Advice,
     Hidden,
     OptimizerSpec,
     Option,
@@ -20,6 +19,21 @@ from diffopt_widgets.catalogue.schema import (
 from diffopt_widgets.catalogue.values import Interval, Value
 
 LIBRARY = Preset("library", "Library defaults", {}, "What the package itself starts with.")
+
+
+def onetrainer(values: Values, but: str = "", lr: str = "the library's default stands") -> Preset:
+    """What OneTrainer's window starts with: `but` says what else is left out, `lr` why its learning rate is."""
+    own = "" if values else ": the package's own"
+    parts = (
+        f"The values that OneTrainer's window starts with{own}.",
+        but,
+        f"Its learning rate, 3e-6 for every optimizer, is left out: {lr}.",
+    )
+    return Preset("onetrainer", "OneTrainer", values, " ".join(part for part in parts if part))
+
+
+NO_BLOCKS = "Percentile clipping and block-wise are left out, since bitsandbytes no longer has them."
+NO_CLIPPING = "Percentile clipping is left out, since bitsandbytes no longer has it."
 
 POSITIVE = Interval(0, low_open=True)
 OPEN_FRACTION = Interval(0, 1, low_open=True, high_open=True)
@@ -89,7 +103,6 @@ OPTIM_BITS = Use(
     32,
     "optim_bits",
     note="8 makes it the same optimizer as its 8-bit form.",
-    domain=Interval(8, 32),
 )
 IS_PAGED = Use(
     o.IS_PAGED,
@@ -98,14 +111,6 @@ IS_PAGED = Use(
     requires="cuda",
     note="On a CPU bitsandbytes warns and goes on without it.",
 )
-BITS_RULE = Rule(
-    "optim_bits",
-    ("optim_bits",),
-    lambda values: values["optim_bits"] not in {8, 32},
-    "There are only 8-bit and 32-bit states. Set optim_bits to 32, or to 8 to save memory.",
-    mend={"optim_bits": 32},
-)
-
 MAXIMIZE_RULE = Rule(
     "maximize",
     ("maximize",),
@@ -123,10 +128,6 @@ FUSED_FOREACH_RULE = Rule(
 )
 
 # Optimizers that estimate their own rate
-ESTIMATED_LR_ADVICE = Advice(
-    1.0,
-    "The optimizer finds the rate by itself; this only scales what it found, and it must be the same for all parts of a model.",
-)
 SCALER_RULE = Rule(
     "lr_scaler",
     ("lr_scaler",),

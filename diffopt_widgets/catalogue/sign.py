@@ -56,7 +56,7 @@ LION = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset("onetrainer", "OneTrainer", {}, "The values that OneTrainer's window starts with: the package's own."),
+        shared.onetrainer({}),
         _RECOMMENDED,
     ),
     hidden=(
@@ -94,13 +94,7 @@ LION_8BIT = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        Preset(
-            "onetrainer",
-            "OneTrainer",
-            {"beta2": 0.999},
-            "The values that OneTrainer's window starts with. Percentile clipping and block-wise are left out, since "
-            "bitsandbytes no longer has them.",
-        ),
+        shared.onetrainer({"beta2": 0.999}, shared.NO_BLOCKS),
         _RECOMMENDED,
     ),
     hidden=(shared.BNB_ARGS,),

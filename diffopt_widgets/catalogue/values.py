@@ -116,7 +116,8 @@ def _parse_number(kind: Kind, word: str) -> float | int:
     number = _float_or_none(word)
     if number is None:
         comma = " (write a point, not a comma)" if "," in word else ""
-        raise ValueProblem(f"{shorten(word)!r} is not a number{comma}; write 0.9, 1e-4 or inf")
+        example = "300 or 1e3" if kind == "int" else "0.9, 1e-4 or inf"
+        raise ValueProblem(f"{shorten(word)!r} is not a number{comma}; write {example}")
     if math.isinf(number) and "inf" not in word.lower():
         raise ValueProblem(f"{shorten(word)} is too large for a number; write inf if no limit is meant")
     if kind == "float":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.catalogue.schedules import SCHEDULES, warmup_steps
+from diffopt_widgets.catalogue.schedules import SCHEDULES, schedule_factor, warmup_steps
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
@@ -14,7 +14,7 @@ _FACTORS = {
     "LINEAR": "1 - p",
     "COSINE": "0.5 * (1 + math.cos(math.pi * p))",
     "COSINE_WITH_RESTARTS": "0.5 * (1 + math.cos(2 * math.pi * {cycles} * p))",
-    "COSINE_WITH_HARD_RESTARTS": "0.5 * (1 + math.cos(math.pi * ({cycles} * p % 1))) if p < 1 else 0.0",
+    "COSINE_WITH_HARD_RESTARTS": "0.5 * (1 + math.cos(math.pi * ({cycles} * p % 1)))",
     "REX": "(1 - p) / (1 - 0.9 * p)",
 }
 
@@ -83,6 +83,8 @@ def _schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:
         start = f"(step - {rising})" if rising else "step"
         lines += [f"    p = min(1.0, {start} / {falling})"]
         text = factor.format(cycles=_literal(settings.cycles))
+        if settings.schedule == "COSINE_WITH_HARD_RESTARTS" and settings.cycles.is_integer():
+            text += " if p < 1 else 0.0"
         low = settings.min_factor if SCHEDULES[settings.schedule].uses_min_factor else 0.0
         if low:
             lines += [f"    f = {text}", f"    return {_literal(low)} + {_literal(1.0 - low)} * f"]
@@ -90,7 +92,14 @@ def _schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:
             lines += [f"    return max(0.0, {text})" if " if " not in text else f"    return {text}"]
         needs = ["import math"] if "math." in text else []
     call = ["", "", "scheduler = LambdaLR(optimizer, factor)  # scheduler.step() after each optimizer.step()"]
+    if settings.spec.raises_at_zero and _end(settings, steps) == 0.0:
+        call += [f"# Take no more than {steps} steps: the rate is 0 from there on, and at 0 this optimizer raises."]
     return lines + call, [*needs, "from torch.optim.lr_scheduler import LambdaLR"]
+
+
+def _end(settings: Settings, steps: int) -> float:
+    s = settings
+    return schedule_factor(s.schedule, steps, steps, warmup=s.warmup, cycles=s.cycles, min_factor=s.min_factor)
 
 
 def _literal(value: object) -> str:

@@ -87,10 +87,8 @@ class LivePlot(anywidget.AnyWidget):
     """The runs as the page knows them: dicts with key, name, color, visible and more; observe it, do not set it."""
     smoothing = traitlets.Float(0.9, min=0.0, max=0.999).tag(sync=True)
     """Weight of the past in the moving average of the loss, 0 (off) to below 1; the page's slider sets it too."""
-    log_rate = traitlets.Bool(default_value=True).tag(sync=True)
-    """Whether rates and d are drawn on log axes."""
-    log_loss = traitlets.Bool(default_value=False).tag(sync=True)
-    """Whether smoothed panels are drawn on a log axis."""
+    log = traitlets.Dict().tag(sync=True)
+    """By the key of a panel (`"loss"`, `"rate"`, `"d"`), whether its axis is logarithmic."""
     height = traitlets.Int(300, min=120).tag(sync=True)
     """Of one row of panels, in pixels."""
     hint = traitlets.Unicode("Press Run: loss and applied learning rate appear here").tag(sync=True)
@@ -111,6 +109,7 @@ class LivePlot(anywidget.AnyWidget):
             _bundle=shared_bundle(),
             plot_id=uuid4().hex[:12],
             _panels=[panel.to_json() for panel in panels],
+            log={panel.key: panel.scale == "log" for panel in panels},
             smoothing=smoothing,
             height=height,
             **traits,
@@ -184,6 +183,10 @@ class LivePlot(anywidget.AnyWidget):
         self.refresh(final=True)
         self._change(key, total=len(self._run(key).history))
 
+    def resume_run(self, key: str) -> None:
+        """Take rows again of a run that had ended."""
+        self._change(key, total=None)
+
     def rename_run(self, key: str, name: str) -> None:
         """Give a run another name."""
         self._change(key, name=name)
@@ -203,13 +206,8 @@ class LivePlot(anywidget.AnyWidget):
         return [Curve(r.name, r.history, r.color, r.schedule) for r in self._by_key.values() if r.visible]
 
     def shown_panels(self) -> list[Panel]:
-        """The panels as they are drawn now, with the scale that the page's switch gave them."""
-        log = {True: self.log_loss, False: self.log_rate}
-        own = [p.smooth or p.scale == "log" for p in self.panels]
-        return [
-            replace(p, scale="log" if log[p.smooth] else "linear") if switched else p
-            for p, switched in zip(self.panels, own, strict=True)
-        ]
+        """The panels as they are drawn now, with the scale that the page's switches gave them."""
+        return [replace(panel, scale="log" if self.log.get(panel.key) else "linear") for panel in self.panels]
 
     def figure(self) -> Figure:
         """The same picture as an ordinary plotly Figure."""

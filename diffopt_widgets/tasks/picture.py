@@ -27,12 +27,13 @@ _SIDE = 40
 """Width of a scatter in units of `scale`."""
 
 
-def samples_png(samples: Samples, *, scale: int = 6) -> bytes:
+def samples_png(samples: Samples, *, scale: int = 6, columns: int = COLUMNS) -> bytes:
     """Draw samples as the bytes of a PNG file, see-through where nothing is drawn.
 
     Args:
-        samples: images, tiled in rows of ten with 1 as white, or points, as discs coloured by their label.
+        samples: images, tiled with 1 as white, or points, as discs coloured by their label.
         scale: pixels per pixel of an image, at least 1; a scatter is 40 times as wide.
+        columns: most images side by side.
 
     Raises:
         ValueError: `scale` is below 1, or the values have another shape than their kind says.
@@ -47,7 +48,7 @@ def samples_png(samples: Samples, *, scale: int = 6) -> bytes:
         raise ValueError(f"scale = {scale}: it is the number of pixels per image pixel, use a whole number from 1 up")
     values = np.asarray(samples.values, dtype=np.float32)
     if samples.kind == "images" and values.ndim == 3:  # (n, height, width)
-        return _png(_tiles(values, scale))
+        return _png(_tiles(values, scale, columns))
     if samples.kind == "points" and values.shape[1:] == (2,):
         labels = np.zeros(len(values), np.int64) if samples.labels is None else samples.labels
         return _png(_scatter(values, labels, scale))
@@ -56,9 +57,9 @@ def samples_png(samples: Samples, *, scale: int = 6) -> bytes:
     )
 
 
-def _tiles(images: NDArray[np.float32], scale: int) -> NDArray[np.uint8]:
+def _tiles(images: NDArray[np.float32], scale: int, most: int) -> NDArray[np.uint8]:
     count, height, width = images.shape
-    columns = max(1, min(COLUMNS, count))
+    columns = max(1, min(most, count))
     rows = max(1, math.ceil(count / columns))
     gap = max(1, scale // 2)
     tall, wide = height * scale + gap, width * scale + gap

@@ -47,8 +47,24 @@ def packages() -> Iterator[Finding]:
             yield Finding(name, False, "not installed", f"pip install {name}")
 
 
+def torch_trouble() -> Finding | None:
+    """Why torch cannot be imported and how to mend it; None when it can."""
+    try:
+        import torch  # noqa: F401  # it is the import that is tried
+    except Exception as error:  # noqa: BLE001  # a broken installation raises anything
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            return Finding("torch", False, "not installed", "pip install torch")
+        words = " ".join(f"cannot be imported: {error}".split())
+        mend = "pip install --force-reinstall torch, in the build for this machine (pytorch.org says which)"
+        return Finding("torch", False, words, mend)
+    return None
+
+
 def devices() -> Iterator[Finding]:
     """The GPUs that torch can use, or why there is none."""
+    if trouble := torch_trouble():
+        yield trouble
+        return
     import torch
 
     for index in range(torch.cuda.device_count()):
@@ -69,6 +85,8 @@ def devices() -> Iterator[Finding]:
 
 def accelerators() -> tuple[str, ...]:
     """The devices beside the CPU that a run can be trained on: `"cuda"` (torch's current GPU) and `"mps"`."""
+    if torch_trouble():
+        return ()
     import torch
 
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -82,6 +100,9 @@ def device_words(device: str) -> str:
 
 def optimizers(device: str = "cpu") -> Iterator[Finding]:
     """Try each optimizer on `device`: build it with its defaults and take two steps on a small model."""
+    if torch_trouble():
+        yield Finding("all", False, "they need torch, which cannot be imported", "mend torch first")
+        return
     for key in list_optimizers():
         yield try_optimizer(key, device)
 

@@ -2,7 +2,8 @@
 
 Most optimizers apply the rate of their parameter group. Those that estimate it (Prodigy, D-Adaptation) multiply it by an
 estimate `d` that has already moved on once `step()` returns, so it is read before. Others (LAMB, LARS, Adafactor) scale it
-tensor by tensor; the value here is then the mean over the group's weights.
+tensor by tensor; the value here is then the mean over the group's weights. And some fold the rate into their momentum, so
+that a step applies the average of the rates so far, weighted as the momentum weighs the gradients.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.training.rate_readers import READERS, Rates
+from diffopt_widgets.training.rate_readers import READERS
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from diffopt_widgets.records import Scalar
+    from diffopt_widgets.training.reader import Rates
 
 
 def applied_lr(optimizer: Optimizer) -> list[float]:
@@ -23,8 +25,9 @@ def applied_lr(optimizer: Optimizer) -> list[float]:
 
     Where a step scales each tensor by itself (Adafactor with `scale_parameter`) it is the mean over the group's weights,
     and acts on the update after clipping; where it also depends on the update that is still to come (LAMB, LARS) it is
-    the most that can be applied. DAdaptAdam and DAdaptAdan average the rates of past steps along with the gradients: this
-    is the rate that the coming gradient enters with, while `RateMeter`, kept from the first step on, gives the average.
+    the most that can be applied. Some average the rates of past steps along with the gradients (DAdaptAdam, DAdaptAdan,
+    DAdaptSGD with momentum, Adafactor with beta1): this is the rate that the coming gradient enters with, while
+    `RateMeter`, kept from the first step on, gives the average.
     Where nothing can be known yet (DAdaptSGD before its first step) it is NaN. Reading it may wait for the device.
 
     >>> import torch
@@ -46,7 +49,7 @@ class RateMeter:
         self._reader = READERS[rate_kind(optimizer)](optimizer)
 
     def before(self) -> Rates:
-        """Read what the coming step will apply, one value per parameter group."""
+        """Read the rate that the coming step's gradient enters with, one value per parameter group."""
         return self._reader.before()
 
     def after(self) -> Rates:

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import io
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,12 +19,18 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
     from diffopt_widgets.catalogue.schema import OptimizerSpec
+    from diffopt_widgets.catalogue.values import Value
 
 _log = logging.getLogger(__name__)
 
 
 class MissingBackend(ImportError):
     """The package or the device that an optimizer needs is not there; the message says how to get it."""
+
+    def __init__(self, message: str, *, mend: Mapping[str, Value] | None = None) -> None:
+        super().__init__(message)
+        self.mend: Mapping[str, Value] = mend or {}
+        """Values with which it is not needed, where there are such."""
 
 
 def load_class(entry: OptimizerSpec) -> type[torch.optim.Optimizer]:
@@ -90,7 +96,8 @@ def build_optimizer(
 def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
     """Build the schedule of the settings for a run of `steps` optimizer steps.
 
-    Call its `step()` after each `optimizer.step()`. Past the end it stays at its last value.
+    Call its `step()` after each `optimizer.step()`. Past the end it stays at its last value; where that is 0, an optimizer
+    that raises at a rate of 0 (DADAPT_SGD) cannot take another step.
 
     Raises:
         ValueError: `steps` is not at least 1.
@@ -121,7 +128,8 @@ def _check_needs(settings: Settings, groups: list[Any]) -> None:  # Any: paramet
     for use in settings.spec.uses:
         if (why := missing.get(use.requires)) and settings.options[use.name] != use.default:
             raise MissingBackend(
-                f"{settings.optimizer}'s {use.name} needs {why}. To mend it: set {use.name} back to its default"
+                f"{settings.optimizer}'s {use.name} needs {why}. To mend it: set {use.name} back to its default",
+                mend={use.name: use.default},
             )
 
 

@@ -18,6 +18,7 @@ from diffopt_widgets.training.factory import MissingBackend, build_optimizer, bu
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
+    from diffopt_widgets.tasks import Samples
 
 SMALL_MODEL = 2_000_000
 """Parameters below which one CPU thread is faster than several (measured: 4 to 9 times on two contended cores)."""
@@ -52,21 +53,38 @@ class Training:
         )
         self.schedule = build_schedule(plan.settings, self.optimizer, plan.steps)
         self.group_names = tuple(group.name for group in self.problem.groups)
+        self.taken = 0
+        """How many steps have been taken."""
+        self.torn = False
+        """Whether an exception broke a step off in the middle: it cannot go on then."""
         self.seconds = 0.0
         """Training time so far. Who waits for the device elsewhere adds that time here."""
+        self.sampling_seconds = 0.0
+        """How long `samples` took the last time."""
+        self._meter = RateMeter(self.optimizer)
         self._few_threads = self.device.type == "cpu" and sum(p.numel() for p in self._params) < SMALL_MODEL
 
     def steps(self) -> Iterator[StepRecord]:
-        """Train, yielding a record after each step. Losses and norms may still be tensors on the device."""
-        meter = RateMeter(self.optimizer)
-        for step in range(self.plan.steps):
+        """Take the steps that are left, yielding a record after each; losses and norms may still be on the device.
+
+        Closed and called again, it goes on where it was, as if nothing had been.
+
+        Raises:
+            RuntimeError: a step was broken off before.
+        """
+        while self.taken < self.plan.steps:
+            if self.torn:
+                raise RuntimeError(f"step {self.taken + 1} was broken off in the middle; train again from the start")
             began = time.perf_counter()
+            self.torn = True
             with self.compute():
-                record = self._step(step, meter)
+                record = self._step(self.taken)
+            self.taken, self.torn = self.taken + 1, False
             self.seconds += time.perf_counter() - began
             yield replace(record, seconds=self.seconds)
 
-    def _step(self, step: int, meter: RateMeter) -> StepRecord:
+    def _step(self, step: int) -> StepRecord:
+        meter = self._meter
         loss = self._backward(step)
         grad_norm = self._grad_norm() if self.plan.grad_norm else None
         lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
@@ -99,6 +117,14 @@ class Training:
         """Loss on the fixed evaluation set; waits for the device."""
         with self.compute():
             return float(self.problem.evaluate())
+
+    def samples(self) -> Samples:
+        """What the model makes now, from the same noise at any time; changes nothing, and waits for the device."""
+        began = time.perf_counter()
+        with self.compute():
+            samples = self.problem.samples()
+        self.sampling_seconds = time.perf_counter() - began
+        return samples
 
     @contextlib.contextmanager
     def compute(self) -> Iterator[None]:

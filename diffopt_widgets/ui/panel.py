@@ -127,9 +127,9 @@ def _control(found: OptimizerSpec, use: Use) -> Json:
 
 
 def _kind(option: Option) -> str:
-    if option.kind in {"int", "float"}:
+    if option.kind in {"int", "float"} and not option.choices:
         return "number"
-    return "choice" if option.kind == "choice" or option.nullable else "bool"
+    return "choice" if option.choices or option.nullable else "bool"
 
 
 def _shown(option: Option, value: object) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
+import traitlets
 
+from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.catalogue.values import ValueProblem, format_value, parse_value
 from diffopt_widgets.plan import PLAN_OPTIONS, RunPlan
 from diffopt_widgets.tasks import get_task, list_tasks
@@ -29,16 +31,25 @@ def _nothing() -> None:
 class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     """What to train on, with Run, Pause and Stop, and the progress of a run.
 
-    It decides nothing: the buttons call what they are given, and `show` paints a run.
+    It decides nothing: the buttons call what they are given, and `show` paints a run. `values` and `problem` are ordinary
+    traits to observe.
 
     Args:
         task, steps: what the fields say at first; `steps=None` takes the task's own.
         on_run, on_pause, on_stop: called without arguments when a button is clicked.
+        on_mend: called with a failed run when the button beside its message, which offers its `mend`, is clicked.
 
     >>> bar = RunBar(task="swiss_roll", steps=50)
-    >>> bar.plan_values()["steps"]
-    50
+    >>> bar.observe(lambda change: print(change["new"]["seed"]), "values")
+    >>> bar.fields["seed"].value = "7"
+    7
+    >>> bar.fields["seed"].value = "-7"
+    >>> bar.problem, bar.values["seed"]
+    ('Seed: -7 is outside the allowed range; allowed is a whole number, 0 ≤ value ≤ 2147483647', 7)
     """
+
+    values = traitlets.Dict(read_only=True, help="The fields by name, as RunPlan takes them; each the last right one.")
+    problem = traitlets.Unicode(read_only=True, help="What is wrong with a field; empty when all is right.")
 
     def __init__(
         self,
@@ -48,9 +59,10 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_run: Callable[[], None] = _nothing,
         on_pause: Callable[[], None] = _nothing,
         on_stop: Callable[[], None] = _nothing,
+        on_mend: Callable[[Run], None] = lambda run: None,
     ) -> None:
-        self._on_edit: Callable[[], None] = _nothing
         self._blocked = ""
+        self._failed: Run | None = None
         titles = [(get_task(key).title, key) for key in list_tasks()]
         self.task = widgets.Dropdown(options=titles, value=get_task(task).key, description="Task")
         self.fields = {name: self._number(name) for name in _NUMBERS}
@@ -65,43 +77,34 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.words.add_class("dw-words")
         self.about = widgets.HTML()
         self.failure = widgets.HTML()
+        self.mend = _button("", "", "Put this into the form; Undo there takes it back", lambda: self._mend(on_mend))
+        self.mend.layout.display = "none"
+        self.mend.add_class("dw-mend")
         self.output = widgets.HTML()
         fields = self._row("dw-fields", self.task, *self.fields.values(), self.device)
-        super().__init__([fields, self.about, self._buttons(), self.failure, self.output])
+        super().__init__([fields, self.about, self._buttons(), self.failure, self.mend, self.output])
         self.add_class("dw-run-bar")
+        self._describe_task()
+        self._read()
+        self._paint_buttons(busy=False, paused=False)
         for control in (*self.fields.values(), self.device):
             control.observe(lambda _: self._edited(), "value")
         self.task.observe(lambda _: self._task_chosen(), "value")
-        self._describe_task()
-        self._paint_buttons(busy=False, paused=False)
 
-    def plan_values(self) -> dict[str, Any]:
-        """The fields by name, as `RunPlan` takes them.
+    def plan(self, settings: Settings) -> RunPlan:
+        """The plan of a run with these settings.
 
         Raises:
             ValueProblem: a field holds something that cannot be used; the message names it.
         """
-        values: dict[str, Any] = {"task": self.task.value, "device": self.device.value}
-        for name, field in self.fields.items():
-            option = PLAN_OPTIONS[name]
-            try:
-                values[name] = option.check(parse_value(option.kind, field.value, nullable=option.nullable))
-            except ValueProblem as problem:
-                raise ValueProblem(f"{option.title}: {problem}; allowed is {option.allowed()}") from None
-        return values
-
-    def plan(self, settings: Settings) -> RunPlan:
-        """The plan of a run with these settings. Raises ValueProblem as `plan_values`."""
-        return RunPlan(settings, **self.plan_values())
-
-    def on_edit(self, callback: Callable[[], None]) -> None:
-        """Call `callback()` after each change of a field."""
-        self._on_edit = callback
+        if self.problem:
+            raise ValueProblem(self.problem)
+        return RunPlan(settings, **self.values)
 
     def block(self, reason: str) -> None:
         """Disable Run with a reason, or enable it again with an empty one."""
         self._blocked = reason
-        self._paint_buttons(busy=not self.stop.disabled, paused=self.pause.description == "Resume")
+        self._repaint_buttons()
 
     def show(self, run: Run, *, busy: bool, paused: bool, waiting: int = 0) -> None:
         """Paint the progress or the end of a run."""
@@ -110,21 +113,23 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.progress.bar_style = {"failed": "danger", "done": "success"}.get(run.status, "")
         self.words.value = _status(run, waiting)
         if run.status == "failed":
-            self.failure.value = _failure(run)
+            self._failed, self.failure.value = run, _failure(run)
+            self.mend.description = _mend_words(run)
+            self.mend.layout.display = None if run.mend else "none"
         if (output := _output(run)) != self.output.value:
             self.output.value = output
         self._paint_buttons(busy=busy, paused=paused)
 
     def forget_failure(self) -> None:
         """Take away what was said of an earlier run that failed."""
-        self.failure.value = ""
+        self._failed, self.failure.value, self.mend.layout.display = None, "", "none"
 
     def say(self, message: str, *, error: bool = False) -> None:
         """Show a message that belongs to no run."""
         self.words.value = paragraph(message, "dw-status dw-error" if error else "dw-status")
 
     def _paint_buttons(self, *, busy: bool, paused: bool) -> None:
-        problem = self._blocked or self._problem()
+        problem = self._blocked or self.problem
         self.run.disabled = bool(problem) or busy
         self.run.tooltip = problem or "Train with these settings"
         self.pause.disabled = self.stop.disabled = not busy
@@ -134,28 +139,37 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         elif "dw-error" in self.words.value and not busy:
             self.say("Ready.")
 
-    def _problem(self) -> str:
-        try:
-            self.plan_values()
-        except ValueProblem as problem:
-            return str(problem)
-        return ""
+    def _repaint_buttons(self) -> None:
+        self._paint_buttons(busy=not self.stop.disabled, paused=self.pause.description == "Resume")
 
     def _edited(self) -> None:
-        self._paint_buttons(busy=not self.stop.disabled, paused=self.pause.description == "Resume")
+        self._read()
+        self._repaint_buttons()
+
+    def _read(self) -> None:
+        """Bring the traits up to date with the fields, and mark those that are wrong."""
+        values: dict[str, Any] = {**self.values, "task": self.task.value, "device": self.device.value}
+        problems = []
         for name, field in self.fields.items():
             option = PLAN_OPTIONS[name]
             try:
-                option.check(parse_value(option.kind, field.value, nullable=option.nullable))
+                values[name] = option.check(parse_value(option.kind, field.value, nullable=option.nullable))
                 field.remove_class("dw-wrong")
-            except ValueProblem:
+            except ValueProblem as problem:
+                problems.append(f"{option.title}: {problem}; allowed is {option.allowed()}")
                 field.add_class("dw-wrong")
-        self._on_edit()
+        with self.hold_trait_notifications():
+            self.set_trait("problem", "\n".join(problems))
+            self.set_trait("values", values)
 
     def _task_chosen(self) -> None:
         self.fields["steps"].value = format_value(get_task(self.task.value).steps)
         self._describe_task()
-        self._on_edit()
+        self._edited()
+
+    def _mend(self, on_mend: Callable[[Run], None]) -> None:
+        if self._failed is not None:
+            on_mend(self._failed)
 
     def _describe_task(self) -> None:
         task = get_task(self.task.value)
@@ -209,6 +223,15 @@ def _failure(run: Run) -> str:
     """What went wrong in a run; stays until the next is started."""
     trace = f"<details><summary>Traceback</summary><pre>{escape(run.trace)}</pre></details>"
     return f'<div class="dw-failure">{paragraph(f"{run.name}: {run.message}", "dw-error")}{trace}</div>'
+
+
+def _mend_words(run: Run) -> str:
+    """What the mend of a failed run does: "Set Learning rate to 0.001"."""
+    options = {option.name: option for option in TRAINING_OPTIONS}
+    titles = {
+        name: options[name].title if name in options else run.settings.spec.use(name).option.title for name in run.mend
+    }
+    return "Set " + ", ".join(f"{titles[name]} to {format_value(value)}" for name, value in run.mend.items())
 
 
 def _output(run: Run) -> str:

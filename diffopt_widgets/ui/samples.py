@@ -1,8 +1,7 @@
-"""SamplesView: pictures of what the models of some runs make from noise, before and after training."""
+"""SamplesView: small pictures of what each run's model makes from the same noise, before, during and after training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
@@ -14,32 +13,58 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs import Run
     from diffopt_widgets.tasks import Samples
 
+COLUMNS = 5
+"""Images side by side, so that the pictures of all kinds of samples are about square."""
 
-class SamplesView(widgets.HTML):  # type: ignore[misc]  # ipywidgets is not typed
-    """What was made from the same noise before training, and by each run after it."""
+
+class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
+    """One strip for each run: what was made from the same noise, from before training to its end.
+
+    >>> import diffopt_widgets as dw
+    >>> view, run = SamplesView(), dw.train(dw.Settings("PRODIGY"), task="swiss_roll", steps=4, progress=False)
+    >>> view.show(run, "#1B80C4")
+    >>> "before training" in view.strips[run.key].value, "step 4" in view.strips[run.key].value
+    (True, True)
+    """
 
     def __init__(self) -> None:
-        super().__init__()
+        self.strips: dict[str, widgets.HTML] = {}
+        self._pictures: dict[str, dict[int, str]] = {}
+        self._title = widgets.HTML('<span class="dw-runs-title">Samples, from the same noise</span>')
+        super().__init__([])
         self.add_class("dw-samples")
 
-    def show(self, runs: Sequence[Run], colors: Sequence[str]) -> None:
-        """Paint the samples of the runs that have ended, those of the latest run's task only."""
-        ended = [(run, color) for run, color in zip(runs, colors, strict=True) if run.samples_after is not None]
-        if not ended:
-            self.value = ""
-            return
-        latest = ended[-1][0]
-        figures = [_figure(latest.samples_before, "before training", "transparent")]
-        figures += [
-            _figure(run.samples_after, run.name, color) for run, color in ended if run.plan.task == latest.plan.task
-        ]
-        title = '<span class="dw-runs-title">Samples, from the same noise</span>'
-        self.value = f'{title}<div class="dw-strip">{"".join(figures)}</div>'
+    def show(self, run: Run, color: str, *, visible: bool = True) -> None:
+        """Paint the samples of a run as far as they are there; nothing is sent when they have not changed."""
+        if run.key not in self.strips:
+            if not run.samples:
+                return
+            self.strips[run.key], self._pictures[run.key] = widgets.HTML(), {}
+            self._arrange()
+        drawn = self._pictures[run.key]
+        for step, samples in run.samples.items():
+            if step not in drawn:
+                drawn[step] = _figure(samples, step)
+        swatch = f'<span class="dw-swatch" style="background:{escape(color)}"></span>'
+        figures = "".join(drawn[step] for step in sorted(drawn))
+        strip = self.strips[run.key]
+        strip.value = (
+            f'<div class="dw-strip-name">{swatch} {escape(run.name)}</div><div class="dw-strip">{figures}</div>'
+        )
+        strip.layout.display = None if visible else "none"
+
+    def remove(self, key: str) -> None:
+        """Take a run's strip away, if it has one."""
+        if strip := self.strips.pop(key, None):
+            del self._pictures[key]
+            self._arrange()
+            strip.close()
+
+    def _arrange(self) -> None:
+        self.children = (self._title, *self.strips.values()) if self.strips else ()
 
 
-def _figure(samples: Samples | None, caption: str, color: str) -> str:
-    if samples is None:
-        return ""
-    image = picture(samples_png(samples), f"samples: {caption}", "dw-sample")
-    swatch = f'<span class="dw-swatch" style="background:{escape(color)}"></span>'
-    return f"<figure>{image}<figcaption>{swatch}{escape(caption)}</figcaption></figure>"
+def _figure(samples: Samples, step: int) -> str:
+    words = "before training" if step == 0 else f"step {step}"
+    image = picture(samples_png(samples, columns=COLUMNS), f"samples, {words}", "dw-sample")
+    return f"<figure>{image}<figcaption>{escape(words)}</figcaption></figure>"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from diffopt_widgets.catalogue.schema import Option, Use
+from diffopt_widgets.catalogue.values import parse_value
 from diffopt_widgets.ui.draft import text_of
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def linked_slider(form: Form, name: str) -> Any:
 
 def _control(option: Option, value: Value) -> Any:
     words = {"description": option.title, "style": {"description_width": "initial"}}
-    if option.kind == "choice" or (option.kind == "bool" and option.nullable):
-        listed: list[Value] = list(option.choices) if option.kind == "choice" else [True, False]
+    if option.choices or (option.kind == "bool" and option.nullable):
+        listed: list[Value] = [parse_value(option.kind, choice) for choice in option.choices] or [True, False]
         pairs = [(text_of(choice), choice) for choice in listed]
         empty: list[tuple[str, Value]] = [(option.null_words or "empty", None)] if option.nullable else []
         return ipywidgets.Dropdown(options=[*empty, *pairs], value=value, **words)

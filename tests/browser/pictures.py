@@ -25,10 +25,14 @@ def keep():
     return lambda nb, name: nb.page.locator(".dw-bench").screenshot(path=folder / f"{name}.png")
 
 
+HEIGHTS = {480: 3600, 700: 2800, 1400: 2000}
+"""By width: so tall that the notebook shows the whole bench without scrolling."""
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [480, 700, 1400])
+@pytest.mark.parametrize("width", HEIGHTS)
 def test_pictures(notebook, keep, width, theme):
-    nb = notebook([OPEN], width=width, height=1200, theme=theme)
+    nb = notebook([OPEN], width=width, height=HEIGHTS[width], theme=theme)
     name = f"bench-{width}-{theme}"
     page = nb.page
     nb.run_cell(0)
@@ -41,7 +45,7 @@ def test_pictures(notebook, keep, width, theme):
     nb.until_python("bench.runs and len(bench.runs[0].history) > 60", seconds=120)
     keep(nb, f"{name}-running")
     nb.until_python("len(bench.runs) == 3 and bench.runs[2].ended", seconds=300)
-    expect(page.locator(".dw-samples img")).to_have_count(4)
+    expect(page.locator(".dw-samples img")).to_have_count(15)
     keep(nb, f"{name}-compared")
 
     nb.eval_python("bench.form.type('lr', 'fast')")

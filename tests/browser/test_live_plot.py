@@ -183,7 +183,7 @@ def test_controls_reach_python_and_panels_follow_the_width(notebook):
         nb.run_cell(cell)
     until_rows(page, "rows === 50")
     page.get_by_role("button", name="log loss").click()
-    nb.until_python("plot.log_loss")
+    nb.until_python("plot.log['loss']")
     page.wait_for_function(f"{GRAPH}.layout.yaxis.type === 'log'")
     page.get_by_label("Smoothing").fill("0")
     nb.until_python("plot.smoothing == 0")

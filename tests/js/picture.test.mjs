@@ -97,7 +97,7 @@ test("the switch makes smoothed panels logarithmic, and the axes share their ste
   const drawn = draw([RUN], new Map([[1, filled(50)]]));
   const theme = { text: "#000", back: "#fff", line: "#ccc" };
   for (const on of [false, true]) {
-    const axes = layout(drawn, { width: 1000, height: 300, logLoss: on, logRate: !on, theme });
+    const axes = layout(drawn, { width: 1000, height: 300, log: { loss: on, rate: !on }, theme });
     assert.equal(axes.yaxis.type, on ? "log" : "linear");
     assert.equal(axes.yaxis2.type, on ? "linear" : "log");
     assert.equal(axes.xaxis2.matches, "x");
@@ -106,7 +106,7 @@ test("the switch makes smoothed panels logarithmic, and the axes share their ste
 
 test("the schedule's own value has its axis at the right, only where a run shows it", () => {
   const theme = { text: "#000", back: "#fff", line: "#ccc" };
-  const view = { width: 1000, height: 300, logLoss: false, logRate: true, theme };
+  const view = { width: 1000, height: 300, log: { rate: true }, theme };
   for (const schedule of [false, true]) {
     const drawn = draw([{ ...RUN, schedule }], new Map([[1, filled(50)]]));
     const axes = layout(drawn, view);

@@ -50,8 +50,7 @@ OPTIM_BITS = Option(
     "int",
     "How many bits each state value takes: 32 for full precision, 8 for a quarter of the memory at some loss of precision. "
     "Choose 8 when the state does not fit on the GPU. Small tensors keep 32 bits either way.",
-    domain=Interval(8, 32),
-    soft=(8, 32),
+    choices=("8", "32"),
     unit="bits",
 )
 MIN_8BIT_SIZE = Option(

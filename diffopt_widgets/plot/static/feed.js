@@ -157,8 +157,8 @@ export class Feed {
   /** How to draw it. @param {import("./picture.js").Picture} drawn @param {number} width
    * @param {import("./picture.js").Theme} theme */
   layout(drawn, width, theme) {
-    const [logLoss, logRate] = [this.model.get("log_loss"), this.model.get("log_rate")];
-    return layout(drawn, { width, height: this.model.get("height"), logLoss, logRate, theme });
+    const [height, log] = [this.model.get("height"), this.model.get("log")];
+    return layout(drawn, { width, height, log, theme });
   }
 
   /** The whole plot with a legend, on white. @param {any} Plotly @returns {Promise<string>} data URL of a PNG */

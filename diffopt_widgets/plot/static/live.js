@@ -91,19 +91,17 @@ class View {
     this.amount = make("output", "");
     this.label = make("label", "", ["Smoothing", this.slider, this.amount]);
     this.label.title = "Moving average of the loss: 0 shows the values as they are";
-    this.log = make("button", "", ["log loss"]);
-    this.logRate = make("button", "", ["log rate"]);
+    this.logs = new Map(this.panels.map(({ key }) => [key, make("button", "", [`log ${key}`])]));
     this.whole = make("button", "", ["Reset zoom"]);
-    this.log.type = this.logRate.type = this.whole.type = "button";
+    for (const button of [this.whole, ...this.logs.values()]) button.type = "button";
     this.whole.style.visibility = "hidden";
-    this.label.hidden = this.log.hidden = !this.panels.some((panel) => panel.smooth);
-    this.logRate.hidden = !this.panels.some((panel) => panel.scale === "log");
+    this.label.hidden = !this.panels.some((panel) => panel.smooth);
     this.gd = /** @type {any} */ (make("div", "dw-plot-graph"));
     this.hint = make("div", "dw-plot-hint");
     this.area = make("div", "dw-plot-area", [this.gd, this.hint]);
     // The saved picture of this plot is hidden exactly as long as this element is in the page.
     const style = make("style", "", [`.dw-for-${this.model.get("plot_id")} { display: none !important; }`]);
-    const controls = make("div", "dw-plot-controls", [this.whole, this.label, this.log, this.logRate]);
+    const controls = make("div", "dw-plot-controls", [this.whole, this.label, ...this.logs.values()]);
     this.root = make("div", "dw-plot", [
       style,
       this.theme,
@@ -131,8 +129,15 @@ class View {
       this.schedule();
     });
     this.slider.addEventListener("change", () => this.save("smoothing", Number(this.slider.value)));
-    this.log.addEventListener("click", () => this.save("log_loss", !this.model.get("log_loss")));
-    this.logRate.addEventListener("click", () => this.save("log_rate", !this.model.get("log_rate")));
+    for (const { key, optional } of this.panels) {
+      const button = /** @type {HTMLButtonElement} */ (this.logs.get(key));
+      button.hidden = optional;
+      button.title = "Logarithmic axis: what is not above 0 is not drawn";
+      button.addEventListener("click", () => {
+        const log = this.model.get("log");
+        this.save("log", { ...log, [key]: !log[key] });
+      });
+    }
     this.whole.addEventListener("click", () => this.resetZoom());
     this.theme.addEventListener("transitionend", () => this.schedule());
     // A drawing amid a drag would end it.
@@ -150,7 +155,7 @@ class View {
       this.showControls();
       this.schedule();
     };
-    const names = "change:smoothing change:log_loss change:log_rate change:height change:hint";
+    const names = "change:smoothing change:log change:height change:hint";
     this.model.on(names, changed);
     const rows = () => {
       this.showLegend();
@@ -200,8 +205,8 @@ class View {
   showControls() {
     this.slider.value = String(this.smoothing);
     this.amount.value = this.smoothing.toFixed(2);
-    this.log.setAttribute("aria-pressed", String(this.model.get("log_loss")));
-    this.logRate.setAttribute("aria-pressed", String(this.model.get("log_rate")));
+    const log = this.model.get("log");
+    for (const [key, button] of this.logs) button.setAttribute("aria-pressed", String(Boolean(log[key])));
   }
 
   showLegend() {
@@ -268,6 +273,8 @@ class View {
     const layout = feed.layout(drawn, width, theme);
     this.area.style.height = `${layout.height}px`;
     this.hint.hidden = drawn.points > 0;
+    const keys = new Set(drawn.shown.map(({ key }) => key));
+    for (const [key, button] of this.logs) button.hidden = !keys.has(key);
     const first = !gd.data;
     await this.Plotly.react(gd, drawn.data, layout, this.config());
     if (first) gd.on("plotly_relayout", () => this.zoomed());

@@ -96,9 +96,9 @@ function traces({ panel, axis, run, curve, name, group, i }, store, range, bucke
 }
 
 /** Plotly's layout of a picture. @param {Picture} picture
- * @param {{width: number, height: number, logLoss: boolean, logRate: boolean, theme: Theme}} view height of one row of
- * panels; whether smoothed panels are logarithmic, and those that are so by their nature */
-export function layout({ shown, data, points }, { width, height: panelHeight, logLoss, logRate, theme }) {
+ * @param {{width: number, height: number, log: Record<string, boolean>, theme: Theme}} view height of one row of panels;
+ * by panel, whether its axis is logarithmic */
+export function layout({ shown, data, points }, { width, height: panelHeight, log, theme }) {
   const seconds = shown.map((_, i) => data.some((trace) => trace.yaxis === axesOf(i, true).yaxis));
   const { height, margin, domains } = arrange(shown.length, width, panelHeight, seconds.includes(true));
   const font = { color: theme.text, size: 11, family: "system-ui, sans-serif" };
@@ -113,7 +113,7 @@ export function layout({ shown, data, points }, { width, height: panelHeight, lo
   const axes = {};
   for (const [i, panel] of shown.entries()) {
     const n = i ? String(i + 1) : "";
-    const type = (panel.smooth ? logLoss : panel.scale === "log" && logRate) ? "log" : "linear";
+    const type = log[panel.key] ? "log" : "linear";
     axes[`xaxis${n}`] = {
       ...common,
       domain: domains[i].x,

@@ -1,0 +1,65 @@
+"""What a reader of applied rates is: asked before and after each step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import torch
+    from torch.optim import Optimizer
+
+    from diffopt_widgets.records import Scalar
+
+Rate: TypeAlias = "float | torch.Tensor"
+Rates: TypeAlias = "tuple[Rate, ...]"
+
+
+class Reader:
+    """The rate of the parameter group as it stands."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.d: float | None = None
+        """The estimate that the step is made with."""
+        self.rates: Rates = ()
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """The optimizer's parameter groups."""
+        return self.optimizer.param_groups
+
+    def before(self) -> Rates:
+        """Read the rate that the coming gradient enters with."""
+        self.rates = tuple(number(group["lr"]) for group in self.groups)
+        return self.rates
+
+    def after(self) -> Rates:
+        """Tell what the step just taken applied."""
+        return self.rates
+
+    def d_hat(self) -> Scalar | None:
+        """Tell the raw estimate that the step came to."""
+        return None
+
+
+class Average:
+    """The running average of what was put in so far, whose weights sum to 1.
+
+    With a rate folded into the momentum, past gradients go on moving the weights at the rates that they came in with: a
+    step applies this average.
+    """
+
+    def __init__(self) -> None:
+        self._sum: Rate = 0.0
+        self._weight = 0.0
+
+    def put(self, rate: Rate, beta: float) -> Rate:
+        """Put in the rate of one step, of which `beta` is kept at the next; give the average."""
+        self._sum = beta * self._sum + (1.0 - beta) * rate
+        self._weight = beta * self._weight + (1.0 - beta)
+        return self._sum / self._weight
+
+
+def number(value: Any) -> float:  # Any: torch takes floats and tensors as a learning rate
+    """A learning rate or an estimate as a number."""
+    return float(value)

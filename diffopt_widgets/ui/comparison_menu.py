@@ -1,0 +1,70 @@
+"""ComparisonMenu: a button for each ready comparison, with what to look for in it."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from diffopt_widgets.pages import page_code, page_style
+
+if TYPE_CHECKING:
+    from diffopt_widgets.comparisons import Comparison
+
+STATIC = pathlib.Path(__file__).parent / "static"
+SCRIPTS = ("form_dom.js", "comparison_menu.js")
+STYLES = ("theme.css", "comparison_menu.css")
+ABOUT = "Each button trains a few runs that differ in one thing, from the same weights and on the same batches."
+
+
+class ComparisonMenu(anywidget.AnyWidget):
+    """Buttons in a row; below them, what to look for in the one that is pointed at, or that was pressed last.
+
+    It starts nothing by itself: `on_choose` is called with the comparison of the button that was pressed.
+
+    >>> from diffopt_widgets.comparisons import comparisons
+    >>> ComparisonMenu(comparisons()).items[0]["title"]
+    'D coefficient under cosine'
+    """
+
+    _esm = traitlets.Unicode().tag(sync=True)
+    _css = traitlets.Unicode().tag(sync=True)
+    items: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
+    about = traitlets.Unicode(ABOUT, read_only=True).tag(sync=True)
+    pressed = traitlets.Unicode(help="Key of the comparison that was pressed last.").tag(sync=True)
+
+    def __init__(
+        self, comparisons: Sequence[Comparison], *, on_choose: Callable[[Comparison], None] = lambda _: None
+    ) -> None:
+        self._by_key = {comparison.key: comparison for comparison in comparisons}
+        self._on_choose = on_choose
+        listed = [{"key": c.key, "title": c.title, "look_for": c.look_for} for c in comparisons]
+        self.set_trait("items", listed)
+        super().__init__()
+        self.on_msg(self._receive)
+
+    @traitlets.default("_esm")
+    def _read_esm(self) -> str:
+        return page_code(STATIC, SCRIPTS)
+
+    @traitlets.default("_css")
+    def _read_css(self) -> str:
+        return page_style(STATIC, STYLES)
+
+    def choose(self, key: str) -> None:
+        """Press a button, as a person would.
+
+        Raises:
+            KeyError: there is no such comparison.
+        """
+        comparison = self._by_key[key]
+        self.pressed = key
+        self._on_choose(comparison)
+
+    def _receive(self, _: object, content: object, __: object) -> None:
+        key = content.get("choose") if isinstance(content, dict) else None
+        if key in self._by_key:
+            self.choose(str(key))

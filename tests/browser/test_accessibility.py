@@ -1,0 +1,63 @@
+"""axe-core finds no serious fault in the bench, in light and dark, at rest, with runs and with something wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+expect.set_options(timeout=60_000)
+
+AXE = Path(__file__).parents[1] / "js" / "node_modules" / "axe-core" / "axe.min.js"
+OPEN = "import diffopt_widgets as dw\nbench = dw.lab('PRODIGY', task='swiss_roll', steps=20)\nbench"
+FAULTS = """async () => {
+  const { violations } = await axe.run('.dw-bench', { resultTypes: ['violations'] });
+  return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .flatMap(({ id, help, nodes }) => nodes.map(({ html, any }) =>
+      `${id}: ${help}\\n    ${html.slice(0, 200)}\\n    ${any.map(({ message }) => message).join('; ')}`));
+}"""
+
+
+@pytest.fixture
+def look(notebook):
+    """Return a function that opens the bench and gives it with a function that lists its faults."""
+    if not AXE.exists():
+        missing = "axe-core is not installed. To mend it: cd tests/js && npm ci"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+
+    def open_bench(**options):
+        nb = notebook([OPEN], **options)
+        nb.run_cell(0)
+        expect(nb.page.locator(".dw-bench .dw-plot")).to_be_attached()
+        nb.page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
+        return nb, lambda: "\n".join(nb.page.evaluate(FAULTS))
+
+    return open_bench
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_bench_at_rest_with_runs_and_with_something_wrong(look, theme):
+    nb, faults = look(theme=theme, width=1400)
+    page = nb.page
+    for fold in page.locator(".dwf summary").all()[2:]:
+        fold.click()
+    page.locator(".dwf-ask").nth(1).click()
+    assert not faults()
+    page.locator(".dw-bench").get_by_role("button", name="Run", exact=True).click()
+    nb.until_python("bench.runs and bench.runs[0].ended")
+    expect(page.locator(".dw-bench .js-plotly-plot")).to_be_visible()
+    assert not faults()
+    rate = page.get_by_label("Learning rate", exact=False).first
+    rate.fill("fast")
+    rate.press("Tab")
+    expect(rate).to_have_attribute("aria-invalid", "true")
+    assert not faults()
+
+
+def test_the_narrow_bench(look):
+    nb, faults = look(width=480)
+    assert not faults()
+    nb.page.evaluate("document.querySelector('.dw-bench').append(document.createElement('input'))")
+    assert "label" in faults()  # an input without a name would be found
