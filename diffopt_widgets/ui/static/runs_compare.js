@@ -7,7 +7,7 @@ import { h } from "./form_dom.js";
 /** @typedef {{keys: string[], lines: Line[]}} Comparison */
 
 /** Room that a column needs, and the names of the settings, in pixels. */
-const COLUMN = 84;
+const COLUMN = 92;
 const TITLES = 150;
 
 /** The table, which opens below the runs. Where its columns have no room, each setting has its values below it. */

@@ -28,6 +28,8 @@ class RunsView {
     this.compare = new Compare(`${this.prefix}-compare`);
     this.root = h("div", { class: "dwr dw-themed", "data-lm-suppress-shortcuts": "true", keydown: contain });
     this.build();
+    const offers = model.get("offers");
+    this.root.style.setProperty("--dwr-buttons", String(2 + Number(offers.repeat) + Number(offers.continue)));
     el.append(this.root);
     /** @type {[string, (...args: any[]) => void][]} */
     this.listeners = [
