@@ -75,6 +75,74 @@ def test_a_text_is_right_exactly_when_settings_take_it(optimizer, data):
         assert Settings(optimizer, **draft.values) == draft.settings
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("lr", "1e-4", 1e-4),
+        ("lr", "0.0001", 1e-4),
+        ("lr", "1E-4", 1e-4),
+        ("lr", ".9", 0.9),
+        ("lr", " 0.9 ", 0.9),
+        ("lr", "\t0.9\n", 0.9),
+        ("lr", "+1", 1.0),
+        ("lr", "1_000", 1000.0),
+        ("slice_p", "1e3", 1000),
+        ("slice_p", "5.", 5),
+        ("growth_rate", "inf", float("inf")),
+        ("growth_rate", "+Infinity", float("inf")),
+        ("beta3", "None", None),
+        ("beta3", "none", None),
+        ("beta3", "", None),
+        ("beta3", "  ", None),
+        ("decouple", "False", False),
+        ("schedule", " COSINE ", "COSINE"),
+    ],
+)
+def test_values_are_read_as_people_write_them(name, text, value):
+    draft = Draft.begin("PRODIGY").type(name, text)
+    assert draft.errors == {}
+    assert draft.settings.values()[name] == value
+    assert draft.texts[name] == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("lr", "", "a number is needed here, such as 1e-4"),
+        ("lr", "None", "a number is needed here"),
+        ("lr", "1e999", "1e999 is too large for a number"),
+        ("lr", "-1e999", "-1e999 is too large for a number"),
+        ("lr", "-1", "-1 is outside the allowed range. Allowed: 0 < value."),
+        ("lr", "inf", "inf is outside the allowed range"),
+        ("lr", "nan", "nan is outside the allowed range"),
+        ("lr", "0,5", "write a point, not a comma"),
+        ("lr", "９", "'９' is not a number"),
+        ("lr", "٣", "'٣' is not a number"),
+        ("lr", "−1", "'−1' is not a number"),
+        ("lr", "1\0", "'1\\x00' is not a number"),
+        ("lr", "\0", "'\\x00' is not a number"),
+        ("lr", "<b>1</b>", "'<b>1</b>' is not a number"),
+        ("lr", "9" * 10_000, "… (10000 characters) is too large"),
+        ("lr", "x" * 10_000, "… (10000 characters)' is not a number"),
+        ("slice_p", "1.5", "'1.5' is not a whole number. Allowed: a whole number, 1 ≤ value."),
+        ("slice_p", "9" * 10_000, "is too large"),
+        ("slice_p", "inf", "'inf' is not a whole number"),
+        ("beta3", "1", "Allowed: 0 ≤ value < 1, or empty (√beta2)."),
+        ("decouple", "maybe", "'maybe' is neither true nor false"),
+        ("schedule", "cosine", "'cosine' is not one of the choices"),
+    ],
+    ids=range(22),
+)
+def test_what_cannot_be_used_is_marked_where_it_stands_in_a_short_sentence(name, text, words):
+    draft = Draft.begin("PRODIGY").type(name, text)
+    assert list(draft.errors) == [name]
+    assert words in draft.errors[name]
+    assert "Allowed: " in draft.errors[name]
+    assert len(draft.errors[name]) < 250
+    assert draft.texts[name] == text
+    assert draft.last_good == Draft.begin("PRODIGY").last_good
+
+
 def test_a_wrong_text_keeps_the_last_right_value_and_lets_the_others_change():
     draft = Draft.begin("PRODIGY").type("d_coef", "0.5").type("d_coef", "0.5x").type("lr", "2")
     assert list(draft.errors) == ["d_coef"]

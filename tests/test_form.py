@@ -1,13 +1,19 @@
 """The form without a browser: its traits, its messages, and what it does with nonsense from the page."""
 
+import json
+import re
 from xml.dom.minidom import parseString
 
 import ipywidgets
 import pytest
 import traitlets
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diffopt_widgets.catalogue import list_optimizers
 from diffopt_widgets.settings import Settings, SettingsError
+from diffopt_widgets.ui.assets import SCRIPTS, STATIC, STYLES, page_code
+from diffopt_widgets.ui.exchange import LONGEST_TEXT
 from diffopt_widgets.ui.form import Form
 from diffopt_widgets.ui.panel import mathml
 from diffopt_widgets.ui.schedule import SchedulePreview, restarts, schedule_points, schedule_svg
@@ -220,6 +226,59 @@ def test_a_wrong_text_that_is_pasted_changes_nothing_and_comes_back_with_every_f
         form.paste("{}")
     form.paste(form.json)
     assert form.settings == before
+
+
+@given(
+    st.sampled_from(sorted(Form("PRODIGY").panel["controls"])), st.text() | st.text(max_size=3).map(lambda s: s * 9999)
+)
+def test_any_text_is_kept_and_understood_or_marked(name, text):
+    form = Form("PRODIGY")
+    page_sends(form, k="type", name=name, text=text, page="p", n=1)
+    marks = form.state["controls"][name]
+    assert form.notice == ""
+    assert marks["text"] == text or (len(text) > LONGEST_TEXT and marks["text"].startswith(text[:LONGEST_TEXT]))
+    assert set(form.errors) <= {name}
+    assert (marks.get("error", "") != "") == (name in form.errors)
+    json.dumps(form.get_state(["panel", "state", "code", "json"]), ensure_ascii=False).encode()
+
+
+def test_the_list_of_options_travels_only_when_it_is_asked_for(form, sent):
+    assert "nesterov" not in str(form.get_state())  # an option of other optimizers
+    form._handle_custom_msg({"k": "index"}, [])
+    (message,) = sent
+    assert message["method"] == "custom"
+    assert message["content"]["k"] == "index"
+    options = message["content"]["options"]
+    assert len(json.dumps(options)) < 50_000
+    found = {(entry["name"], key) for entry in options for key in entry["optimizers"]}
+    assert found == {(name, key) for key in list_optimizers() for name in Form(key).panel["controls"]}
+
+
+def test_the_long_help_tells_the_recommended_value_and_whose_advice_it_is(form):
+    facts = {fact["term"]: fact["text"] for fact in form.panel["controls"]["slice_p"]["facts"]}
+    assert facts["Recommended"] == "11 – Saves nearly half of Prodigy's memory (OneTrainer's defaults)"
+    assert (facts["Allowed"], facts["Default"]) == ("a whole number, 1 ≤ value", "1")
+    for key in list_optimizers():
+        for control in Form(key).panel["controls"].values():
+            terms = [fact["term"] for fact in control["facts"]]
+            assert ("Recommended" in terms) == ("advice" in control)
+            assert {"Allowed", "Default"} <= set(terms)
+
+
+def test_the_scripts_can_stand_in_one_module():
+    names = re.findall(r"^(?:export )?(?:async )?(?:const|let|class|function) (\w+)", page_code(), re.MULTILINE)
+    assert len(names) == len(set(names)) > 20
+    assert not re.search(r"^import ", page_code(), re.MULTILINE)
+    present = {path.name for path in STATIC.glob("form*")}
+    assert present == {*SCRIPTS, *STYLES}
+
+
+def test_a_form_is_two_widgets():
+    made = []
+    ipywidgets.Widget.on_widget_constructed(made.append)
+    form = Form("PRODIGY")
+    ipywidgets.Widget.on_widget_constructed(None)
+    assert set(made) == {form, form.layout}
 
 
 def test_half_a_character_does_not_break_the_wire(form):

@@ -285,14 +285,20 @@ def notebook(jupyter: Jupyter, browser: Browser, request: pytest.FixtureRequest)
     numbers = count(1)
 
     def open_notebook(
-        cells: Sequence[str], *, app: str = "lab", theme: str = "light", width: int = 1400, height: int = 1000
+        cells: Sequence[str],
+        *,
+        app: str = "lab",
+        theme: str = "light",
+        width: int = 1400,
+        height: int = 1000,
+        touch: bool = False,
     ) -> Notebook:
         name = f"{request.node.name.replace('[', '-').replace(']', '')}-{next(numbers)}"
         path = jupyter.root / f"{name}.ipynb"
         code = [nbformat.v4.new_code_cell(cell) for cell in cells]
         nbformat.write(nbformat.v4.new_notebook(cells=code, metadata=KERNEL), path)
         place = {"lab": f"lab/workspaces/{name}/tree/{path.name}", "notebook": f"notebooks/{path.name}"}[app]
-        page = browser.new_context(viewport={"width": width, "height": height}).new_page()
+        page = browser.new_context(viewport={"width": width, "height": height}, has_touch=touch).new_page()
         page.set_default_timeout(1000 * PATIENCE)
         found = Notebook(jupyter, page, path, f"{jupyter.url}/{place}?token={jupyter.token}", theme)
         page.on("pageerror", lambda error: _keep(error.stack or error.message, found.page_errors))

@@ -126,6 +126,100 @@ def test_help_opens_below_its_control(opened):
     expect(row(opened, "d_coef").get_by_text("Scales the estimate")).to_be_hidden()
 
 
+def finder(opened):
+    return opened.output(0).get_by_role("combobox", name="Find an option of any optimizer")
+
+
+def hits(opened):
+    return opened.output(0).locator(".dwf-results").get_by_role("option")
+
+
+def test_an_option_is_found_by_a_word_and_reached_by_the_keyboard(opened):
+    found = hits(opened)
+    finder(opened).focus()
+    opened.page.keyboard.type("weight decay")
+    expect(found.first).to_contain_text("weight_decay")
+    expect(found.first).to_contain_text("all optimizers")
+    expect(finder(opened)).to_have_attribute("aria-expanded", "true")
+    opened.page.keyboard.press("Escape")
+    expect(found.first).to_be_hidden()
+    expect(finder(opened)).to_have_value("weight decay")
+    for _ in range(2):
+        opened.page.keyboard.press("ArrowDown")
+    expect(found.nth(1)).to_contain_text("Decouple")
+    expect(found.nth(1)).to_have_attribute("aria-selected", "true")
+    expect(finder(opened)).to_have_attribute("aria-activedescendant", found.nth(1).get_attribute("id"))
+    expect(entry(opened, "decouple")).to_be_hidden()  # in a fold
+    opened.page.keyboard.press("Enter")
+    expect(row(opened, "decouple").get_by_role("button", name="Explain")).to_be_focused()  # greyed: no weight decay
+    expect(entry(opened, "decouple")).to_be_visible()
+    expect(finder(opened)).to_have_value("")
+    assert opened.page.locator(".jp-Notebook .jp-Cell").count() == 1
+
+
+def test_an_option_of_another_optimizer_is_reached_by_a_click(opened):
+    finder(opened).fill("momentum")
+    group = opened.output(0).get_by_role("group", name="Momentum, not in Prodigy")
+    group.get_by_role("option", name="Momentum in SGD", exact=True).click()
+    opened.until_python("form.settings.optimizer == 'SGD'")
+    expect(entry(opened, "momentum")).to_be_focused()
+    finder(opened).fill("no such thing <b>")
+    expect(opened.output(0).get_by_text("No option is called so or speaks of “no such thing <b>”.")).to_be_visible()
+
+
+def test_an_option_that_is_greyed_is_reached_at_its_question_mark(opened):
+    finder(opened).fill("min_factor")
+    expect(hits(opened)).to_have_count(1)
+    opened.page.keyboard.press("Enter")
+    expect(row(opened, "min_factor").get_by_role("button", name="Explain")).to_be_focused()
+    expect(opened.output(0).get_by_role("tooltip")).to_contain_text("The Constant schedule does not fall.")
+
+
+def test_short_help_floats_without_moving_anything(opened):
+    output, page = opened.output(0), opened.page
+    tip = output.get_by_role("tooltip")
+    boxes = "form => JSON.stringify([...form.querySelectorAll('.dwf-row')].map(row => row.getBoundingClientRect()))"
+    entry(opened, "slice_p").focus()
+    before = output.locator(".dwf").evaluate(boxes)
+    page.keyboard.press("Tab")
+    button = row(opened, "slice_p").get_by_role("button", name="Explain")
+    expect(button).to_be_focused()
+    expect(tip).to_contain_text("Uses only every n-th weight")
+    expect(tip).to_contain_text("Recommended: 11 (OneTrainer's defaults).")
+    expect(button).to_have_attribute("aria-describedby", tip.get_attribute("id"))
+    assert output.locator(".dwf").evaluate(boxes) == before
+    inside = """tip => { const [a, b] = [tip, tip.parentElement].map(node => node.getBoundingClientRect());
+                         return a.left >= b.left && a.right <= b.right + 1; }"""
+    assert tip.evaluate(inside)
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    row(opened, "cycles").locator("label").hover()
+    expect(tip).to_contain_text("The Constant schedule has no cycles.")
+    tip.hover()
+    expect(tip).to_be_visible()
+    output.locator(".dwf-formula").hover()
+    expect(tip).to_be_hidden()
+
+
+def test_a_tap_opens_the_long_help_and_no_short_one(notebook):
+    found = notebook([CELL], height=1600, touch=True)
+    found.run_all()
+    button = row(found, "slice_p").get_by_role("button", name="Explain")
+    button.tap()
+    expect(button).to_have_attribute("aria-expanded", "true")
+    expect(row(found, "slice_p").locator(".dwf-help")).to_contain_text("Recommended")
+    expect(found.output(0).get_by_role("tooltip")).to_be_hidden()
+
+
+@pytest.mark.parametrize("text", ["9" * 10_000, "x" * 10_000, "1e999", "٣", "−1"], ids=range(5))
+def test_a_text_that_cannot_be_used_stays_and_is_explained(opened, text):
+    entry(opened, "lr").fill(text)
+    expect(row(opened, "lr").locator(".dwf-error")).to_contain_text("Allowed: 0 < value.")
+    expect(entry(opened, "lr")).to_have_value(text)
+    opened.until_python("list(form.errors) == ['lr'] and form.settings.lr == 1")
+    expect(opened.output(0).get_by_text("To put right:")).to_be_visible()
+
+
 def test_a_slider_moves_the_settings_while_it_moves(opened):
     slider = row(opened, "d_coef").get_by_label("D coefficient, slider")
     slider.evaluate(

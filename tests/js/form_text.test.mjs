@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { TRACK, nudge, numberOf, placeOf, textAt, textOf } from "../../diffopt_widgets/ui/static/form_text.js";
+import {
+  TRACK,
+  firstSentence,
+  nudge,
+  numberOf,
+  placeOf,
+  sentence,
+  textAt,
+  textOf,
+} from "../../diffopt_widgets/ui/static/form_text.js";
 
 const RATE = { low: 1e-7, high: 10, log: true, integer: false };
 const BETA = { low: 0, high: 0.999, log: false, integer: false };
@@ -86,4 +95,19 @@ test("arrow keys move a plain value by a round step and stay inside the range", 
 
 test("arrow keys leave alone what says no number", () => {
   for (const text of ["", "none", "inf", "0,5"]) assert.equal(nudge(text, 1, { slider: RATE }), text);
+});
+
+test("a text of a million characters is read at once", () => {
+  const long = "9".repeat(1_000_000);
+  assert.ok(Number.isNaN(numberOf(`${long}x`)));
+  assert.equal(numberOf(long), Infinity);
+  assert.equal(numberOf(`${" ".repeat(1_000_000)}1`), 1);
+});
+
+test("the first sentence ends at its own point", () => {
+  assert.equal(firstSentence("Divides by 0.9. Larger is slower."), "Divides by 0.9.");
+  assert.equal(firstSentence("As in e.g. this one? Yes."), "As in e.g. this one?");
+  assert.equal(firstSentence("Over i.e. all steps: 1 − 0.5. √d"), "Over i.e. all steps: 1 − 0.5.");
+  for (const text of ["One sentence.", "no point", ""]) assert.equal(firstSentence(text), text);
+  assert.equal(sentence("only with momentum on"), "Only with momentum on.");
 });

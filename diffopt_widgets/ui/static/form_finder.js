@@ -151,6 +151,7 @@ export class Finder {
       if (this.popup.hidden) this.draw();
       else if (count) this.mark((this.active + step + count) % count);
     } else if (event.key === "Enter" && !this.popup.hidden) {
+      event.preventDefault(); // the rest of the key press would act on what is focused by then
       this.choices[this.active]?.go();
     } else if (event.key === "Escape") {
       if (this.popup.hidden) this.input.value = "";

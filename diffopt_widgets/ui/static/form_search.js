@@ -10,7 +10,7 @@
  */
 
 const LONGEST_QUERY = 100;
-const BEFORE = 50; // so many characters of a snippet stand before the hit
+const BEFORE = 24; // so many characters of a snippet stand before the hit, which must be seen on a narrow page too
 const GAP = "[\\s_-]*"; // "warmup", "warm-up" and "warm up" are one word; "d coef" is d_coef
 
 /** @param {string} query */
