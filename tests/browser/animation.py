@@ -39,7 +39,8 @@ def test_animation(notebook):
     durations = [HOLD, *[EVERY] * (len(frames) - 2), HOLD]
     first, *rest = frames
     first.save(TARGET, save_all=True, append_images=rest, duration=durations, loop=0, quality=70, method=6)
-    assert Image.open(TARGET).n_frames > 10
+    with Image.open(TARGET) as made:
+        assert made.n_frames > 10
     assert TARGET.stat().st_size < 2_000_000
 
 
