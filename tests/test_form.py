@@ -1,7 +1,6 @@
 """The form without a browser: its traits, its messages, and what it does with nonsense from the page."""
 
 import json
-import re
 from xml.dom.minidom import parseString
 
 import ipywidgets
@@ -11,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffopt_widgets.catalogue import list_optimizers
-from diffopt_widgets.pages import page_code
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.ui.exchange import LONGEST_TEXT
-from diffopt_widgets.ui.form import SCRIPTS, STATIC, STYLES, Form
+from diffopt_widgets.ui.form import Form
 from diffopt_widgets.ui.panel import mathml
 from diffopt_widgets.ui.schedule import SchedulePreview, restarts, schedule_points, schedule_svg
 
@@ -263,16 +261,6 @@ def test_the_long_help_tells_the_recommended_value_and_whose_advice_it_is(form):
             terms = [fact["term"] for fact in control["facts"]]
             assert ("Recommended" in terms) == ("advice" in control)
             assert {"Allowed", "Default"} <= set(terms)
-
-
-def test_the_scripts_can_stand_in_one_module():
-    names = re.findall(
-        r"^(?:export )?(?:async )?(?:const|let|class|function) (\w+)", page_code(STATIC, SCRIPTS), re.MULTILINE
-    )
-    assert len(names) == len(set(names)) > 20
-    assert not re.search(r"^import ", page_code(STATIC, SCRIPTS), re.MULTILINE)
-    present = {path.name for path in STATIC.glob("form*")}
-    assert present == {*SCRIPTS, *STYLES}
 
 
 def test_a_form_is_two_widgets():
