@@ -1,6 +1,7 @@
 """The bench without a browser: form, bar, session, plots and table meet as they should."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -291,6 +292,8 @@ def test_a_failed_run_offers_its_mend_as_a_button():
         assert bench.bar.mend.description == "Set Learning rate to 1e19"
         bench.bar.mend.click()
         assert bench.form.settings == dw.Settings("SGD", lr=1e19, schedule="COSINE")
+        bench.form.undo()
+        assert bench.form.settings.lr == 1e20
         bench.form.settings = dw.Settings("SGD", lr=0.1)
         await click_run(bench)
         assert bench.bar.mend.layout.display == "none"
@@ -305,3 +308,21 @@ def test_a_run_hidden_in_the_legend_is_hidden_in_table_and_samples():
     bench.plot._answer(None, {"k": "visible", "id": bench.plot.runs[0]["id"], "visible": False}, [])
     assert bench.table.visible == {key: False}
     assert bench.samples.strips[key].layout.display == "none"
+
+
+def test_a_back_end_that_cannot_be_imported_is_told_and_breaks_nothing(monkeypatch):
+    async def script(bench):
+        bench.form.choose("ADAM_8BIT")
+        await click_run(bench)
+        (run,) = bench.runs
+        assert run.status == "failed"
+        assert "ADAM_8BIT needs bitsandbytes" in run.message
+        assert "pip install --upgrade bitsandbytes" in bench.bar.failure.value
+        bench.form.choose("ADAMW")
+        await click_run(bench)
+        assert bench.runs[1].status == "done"
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "bitsandbytes"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # what import then raises for
+    in_kernel(script, task="swiss_roll", steps=3)

@@ -202,7 +202,7 @@ class Form(anywidget.AnyWidget):
     @traitlets.observe("settings")
     def _set_from_outside(self, change: Any) -> None:
         if change["new"] != self._draft.last_good:
-            self._change(self._draft.show(change["new"]), "set from code", "settings")
+            self._change(self._draft.show(change["new"]), "set from code", f"settings:{change['new']!r}")
 
     @traitlets.observe("steps", "batch_size", "accumulation")
     def _redraw(self, _: object) -> None:

@@ -1,7 +1,7 @@
 """Pictures of the bench at three widths and in two themes, to be looked at; not collected with the tests.
 
 Run: DIFFOPT_SCREENSHOTS=screenshots pytest tests/browser/pictures.py
-The README's (docs/bench.png) is the upper part of bench-1400-light-compared.
+The README's moving picture is made by animation.py.
 """
 
 from __future__ import annotations
