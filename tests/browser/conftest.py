@@ -38,6 +38,7 @@ CHROMIUM_FLAGS = [
     "--no-first-run",
 ]
 PATIENCE = 60  # seconds for what takes one or two; a busy machine is not a failure
+REMEMBERED = "diffopt"  # the folder in which forms remember what was typed
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 SETTINGS = {
@@ -104,7 +105,7 @@ def _environment(home: Path) -> dict[str, str]:
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "IPYTHONDIR": str(home / "ipython"),
-        "DIFFOPT_CONFIG_DIR": str(home / "diffopt"),
+        "DIFFOPT_CONFIG_DIR": str(home / REMEMBERED),
         "OMP_NUM_THREADS": "1",
     }
 
@@ -277,6 +278,7 @@ class Notebook:
 @pytest.fixture
 def notebook(jupyter: Jupyter, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
     """Return a function that opens a notebook of the given code cells; afterwards no page error may have been left."""
+    shutil.rmtree(jupyter.root.parent / REMEMBERED, ignore_errors=True)  # nothing is remembered from test to test
     opened: list[Notebook] = []
     numbers = count(1)
 
