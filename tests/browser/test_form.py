@@ -312,6 +312,25 @@ def test_after_a_reload_the_form_is_as_it_was(opened):
     opened.until_python(f"{OPTION.format('d_coef')} == 2.0")
 
 
+def test_another_kernel_opens_the_form_as_it_was_left(notebook):
+    cell = (
+        "from diffopt_widgets.ui.form import Form\nfrom diffopt_widgets.ui.memory import Memory\n"
+        "form = Form(memory=Memory.of_user())\nform"
+    )
+    first = notebook([cell], height=1600)
+    first.run_all()
+    entry(first, "d_coef").fill("5e-1")
+    first.output(0).get_by_label("Optimizer", exact=True).select_option("ADAM")
+    entry(first, "beta1").fill("0,8")
+    first.until_python("list(form.errors) == ['beta1']")
+    second = notebook([cell], height=1600)
+    second.run_all()
+    expect(entry(second, "beta1")).to_have_value("0,8")
+    expect(entry(second, "beta1")).to_have_attribute("aria-invalid", "true")
+    second.output(0).get_by_label("Optimizer", exact=True).select_option("PRODIGY")
+    expect(entry(second, "d_coef")).to_have_value("5e-1")
+
+
 def test_two_views_and_code_show_the_same(notebook):
     found = notebook([CELL, "form", "form.settings = form.settings.replace(d_coef=0.7)"], height=1600)
     found.run_cell(0)

@@ -30,6 +30,9 @@ import { Tip } from "./form_tip.js";
 
 const KERNEL_PATIENCE = 1500;
 
+/** Beside a formula at least, in pixels. */
+const MARGIN = 10;
+
 /** Up to this width of the page, in pixels, the sections are closed at first. */
 const NARROW = 860;
 
@@ -251,7 +254,8 @@ class View {
     const drawn = /** @type {HTMLElement | null} */ (this.formula.firstElementChild);
     if (!drawn) return;
     drawn.style.fontSize = "";
-    const room = this.formula.clientWidth / Math.max(1, drawn.scrollWidth, drawn.getBoundingClientRect().width);
+    const room =
+      (this.formula.clientWidth - 2 * MARGIN) / Math.max(1, drawn.scrollWidth, drawn.getBoundingClientRect().width);
     if (room < 1 && room > 0) drawn.style.fontSize = `${Math.max(60, Math.floor(room * 100))}%`;
   }
 

@@ -78,6 +78,7 @@ export class Finder {
     const hits = this.entries ? search(this.entries, query, place.optimizer) : [];
     this.choices = [];
     this.list.replaceChildren(...hits.slice(0, MOST).map((hit) => this.drawHit(hit, query, place)));
+    this.list.hidden = !hits.length;
     say(this.more, this.entries ? remark(query, hits.length) : "Waiting for the kernel…");
     this.more.hidden = !this.more.textContent;
     this.popup.hidden = false;
