@@ -5,20 +5,17 @@ import re
 import pytest
 
 from diffopt_widgets.pages import page_code
-from diffopt_widgets.plot import live
-from diffopt_widgets.ui import comparison_menu, form, runs_table
+from diffopt_widgets.plot.live import LivePlot
+from diffopt_widgets.ui.comparison_menu import ComparisonMenu
+from diffopt_widgets.ui.form import Form
+from diffopt_widgets.ui.runs_table import RunsTable
 
-WIDGETS = {
-    "form": (form.STATIC, form.SCRIPTS),
-    "runs table": (runs_table.STATIC, runs_table.SCRIPTS),
-    "comparison menu": (comparison_menu.STATIC, comparison_menu.SCRIPTS),
-    "live plot": (live.STATIC, live.MODULES),
-}
+WIDGETS = (Form, RunsTable, ComparisonMenu, LivePlot)
 
 
 @pytest.mark.parametrize("widget", WIDGETS)
 def test_the_files_can_stand_in_one_module(widget):
-    code = page_code(*WIDGETS[widget])
+    code = page_code(widget.FOLDER, widget.SCRIPTS)
     names = re.findall(r"^(?:async )?(?:const|let|class|function) (\w+)", code, re.MULTILINE)
     assert len(names) == len(set(names)) > 1
     assert not re.search(r"^import |^export (?!default)", code, re.MULTILINE)
@@ -26,7 +23,6 @@ def test_the_files_can_stand_in_one_module(widget):
 
 
 def test_every_file_is_in_a_page():
-    scripts = {name for _, names in WIDGETS.values() for name in names}
-    styles = {*form.STYLES, *runs_table.STYLES, *comparison_menu.STYLES, "live.css", "bench.css"}
-    present = {path.name for folder in (form.STATIC, live.STATIC) for path in folder.glob("*.*s")}
-    assert present == scripts | styles
+    named = {name for widget in WIDGETS for name in (*widget.SCRIPTS, *widget.STYLES)}
+    present = {path.name for widget in WIDGETS for path in widget.FOLDER.glob("*.*s")}
+    assert present == named | {"bench.css"}

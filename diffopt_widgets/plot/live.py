@@ -15,12 +15,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import anywidget
 import ipywidgets
 import numpy as np
 import traitlets
 
-from diffopt_widgets.pages import page_code
+from diffopt_widgets.pages import PageWidget
 from diffopt_widgets.plot.bundle import STATIC, PlotlyBundle, plotly_bytes, shared_bundle
 from diffopt_widgets.plot.curves import Curve
 from diffopt_widgets.plot.panels import DEFAULT_PANELS, Panel, next_color
@@ -35,8 +34,6 @@ FLUSH_SECONDS = 0.1
 """Shortest time between two messages; the Jupyter server drops messages when there are too many."""
 CHUNK_ROWS = 65_536
 """Most rows in one message."""
-MODULES = ("store.js", "picture.js", "feed.js", "live.js")
-"""The page's code, each file after those that it imports."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class _Run:
         }
 
 
-class LivePlot(anywidget.AnyWidget):
+class LivePlot(PageWidget):
     """Loss, applied learning rate and d of runs, drawn while they train.
 
     The plot shares each run's History and never copies it: append to the history, then call `refresh()`.
@@ -77,8 +74,9 @@ class LivePlot(anywidget.AnyWidget):
     >>> plot.end_run("a")
     """
 
-    _esm = traitlets.Unicode().tag(sync=True)
-    _css = traitlets.Unicode().tag(sync=True)
+    FOLDER = STATIC
+    SCRIPTS = ("store.js", "picture.js", "feed.js", "live.js")
+    STYLES = ("live.css",)
     _bundle = traitlets.Instance(PlotlyBundle).tag(sync=True, **ipywidgets.widget_serialization)
     _panels: Any = traitlets.List().tag(sync=True)
     plot_id = traitlets.Unicode().tag(sync=True)
@@ -120,14 +118,6 @@ class LivePlot(anywidget.AnyWidget):
     def __repr__(self) -> str:
         count = len(self._by_key)
         return f"LivePlot({count} run{'s' * (count != 1)})"
-
-    @traitlets.default("_esm")
-    def _read_esm(self) -> str:
-        return page_code(STATIC, MODULES)
-
-    @traitlets.default("_css")
-    def _read_css(self) -> str:
-        return (STATIC / "live.css").read_text(encoding="utf-8")
 
     def add_run(
         self,

@@ -6,21 +6,17 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
-from diffopt_widgets.pages import page_code, page_style
+from diffopt_widgets.pages import PageWidget
 
 if TYPE_CHECKING:
     from diffopt_widgets.comparisons import Comparison
 
-STATIC = pathlib.Path(__file__).parent / "static"
-SCRIPTS = ("form_dom.js", "comparison_menu.js")
-STYLES = ("theme.css", "comparison_menu.css")
 ABOUT = "Each button trains a few runs that differ in one thing, from the same weights and on the same batches."
 
 
-class ComparisonMenu(anywidget.AnyWidget):
+class ComparisonMenu(PageWidget):
     """Buttons in a row; below them, what to look for in the one that is pointed at, or that was pressed last.
 
     It starts nothing by itself: `on_choose` is called with the comparison of the button that was pressed.
@@ -30,8 +26,9 @@ class ComparisonMenu(anywidget.AnyWidget):
     'D coefficient under cosine'
     """
 
-    _esm = traitlets.Unicode().tag(sync=True)
-    _css = traitlets.Unicode().tag(sync=True)
+    FOLDER = pathlib.Path(__file__).parent / "static"
+    SCRIPTS = ("form_dom.js", "comparison_menu.js")
+    STYLES = ("theme.css", "comparison_menu.css")
     items: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     about = traitlets.Unicode(ABOUT, read_only=True).tag(sync=True)
     pressed = traitlets.Unicode(help="Key of the comparison that was pressed last.").tag(sync=True)
@@ -45,14 +42,6 @@ class ComparisonMenu(anywidget.AnyWidget):
         self.set_trait("items", listed)
         super().__init__()
         self.on_msg(self._receive)
-
-    @traitlets.default("_esm")
-    def _read_esm(self) -> str:
-        return page_code(STATIC, SCRIPTS)
-
-    @traitlets.default("_css")
-    def _read_css(self) -> str:
-        return page_style(STATIC, STYLES)
 
     def choose(self, key: str) -> None:
         """Press a button, as a person would.

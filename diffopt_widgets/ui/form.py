@@ -7,11 +7,10 @@ import pathlib
 from dataclasses import dataclass
 from typing import Any
 
-import anywidget
 import traitlets
 
 from diffopt_widgets.interop.code import to_python
-from diffopt_widgets.pages import page_code, page_style
+from diffopt_widgets.pages import PageWidget
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.ui import panel as page
 from diffopt_widgets.ui.draft import START, Draft
@@ -22,23 +21,6 @@ from diffopt_widgets.ui.schedule import schedule_svg
 from diffopt_widgets.ui.search import option_index
 from diffopt_widgets.ui.slider import linked_slider
 
-STATIC = pathlib.Path(__file__).parent / "static"
-SCRIPTS = (
-    "form_text.js",
-    "form_outbox.js",
-    "form_dom.js",
-    "form_search.js",
-    "form_exchange.js",
-    "form_finder.js",
-    "form_presets.js",
-    "form_tip.js",
-    "form_help.js",
-    "form_row.js",
-    "form_sums.js",
-    "form.js",
-)
-"""The page's code, each file after those that it imports."""
-STYLES = ("theme.css", "form.css", "form_aids.css")
 UNDO_STEPS = 100
 BESIDE = {"reset": (Draft.reset, "reset"), "advise": (Draft.advise, "recommended"), "mend": (Draft.mend, "mend")}
 """What can be done with one control, with the word that Undo says for it."""
@@ -56,7 +38,7 @@ class _Past:
     """What was changed; changes in the same place are undone together."""
 
 
-class Form(anywidget.AnyWidget):
+class Form(PageWidget):
     """The options of an optimizer as a panel to look at, change and learn from.
 
     `settings` is an ordinary trait: observe it, link it, set it. It always holds valid settings: while a text is wrong it
@@ -79,8 +61,22 @@ class Form(anywidget.AnyWidget):
     (Settings('PRODIGY', lr=1.0, schedule='COSINE', d_coef=0.5), ['beta1'])
     """
 
-    _esm = traitlets.Unicode().tag(sync=True)
-    _css = traitlets.Unicode().tag(sync=True)
+    FOLDER = pathlib.Path(__file__).parent / "static"
+    SCRIPTS = (
+        "form_text.js",
+        "form_outbox.js",
+        "form_dom.js",
+        "form_search.js",
+        "form_exchange.js",
+        "form_finder.js",
+        "form_presets.js",
+        "form_tip.js",
+        "form_help.js",
+        "form_row.js",
+        "form_sums.js",
+        "form.js",
+    )
+    STYLES = ("theme.css", "form.css", "form_aids.css")
 
     settings = traitlets.Instance(Settings, help="What the form says; the last right values while something is wrong.")
     errors = traitlets.Dict(read_only=True, help="What is wrong, by the name of the control; empty when all is right.")
@@ -114,14 +110,6 @@ class Form(anywidget.AnyWidget):
         self._publish()  # before the widget opens, so that its first message holds everything
         super().__init__(**({} if layout is None else {"layout": layout}))
         self.on_msg(self._receive)
-
-    @traitlets.default("_esm")
-    def _read_esm(self) -> str:
-        return page_code(STATIC, SCRIPTS)
-
-    @traitlets.default("_css")
-    def _read_css(self) -> str:
-        return page_style(STATIC, STYLES)
 
     @property
     def draft(self) -> Draft:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
-from diffopt_widgets.pages import page_code, page_style
+from diffopt_widgets.pages import PageWidget
 from diffopt_widgets.plot.panels import next_color
 from diffopt_widgets.runs import name_by_difference
 from diffopt_widgets.ui.differences import compare_settings
@@ -20,19 +19,6 @@ from diffopt_widgets.ui.run_row import Entry, cannot_continue, cannot_remove, cl
 if TYPE_CHECKING:
     from diffopt_widgets.runs import Run
 
-STATIC = pathlib.Path(__file__).parent / "static"
-SCRIPTS = (
-    "form_dom.js",
-    "form_text.js",
-    "runs_text.js",
-    "runs_icons.js",
-    "runs_name.js",
-    "runs_row.js",
-    "runs_compare.js",
-    "runs_table.js",
-)
-"""The page's code, each file after those that it imports."""
-STYLES = ("theme.css", "runs_table.css")
 UNDO_STEPS = 20
 
 log = logging.getLogger(__name__)
@@ -45,7 +31,7 @@ class _Removed:
     """Where it stood."""
 
 
-class RunsTable(anywidget.AnyWidget):
+class RunsTable(PageWidget):
     """One row for each run: its numbers, and what can be done with it.
 
     Used alone it needs no wiring: a name typed there becomes `run.name`, and runs are hidden, removed and brought back in
@@ -73,8 +59,18 @@ class RunsTable(anywidget.AnyWidget):
     True
     """
 
-    _esm = traitlets.Unicode().tag(sync=True)
-    _css = traitlets.Unicode().tag(sync=True)
+    FOLDER = pathlib.Path(__file__).parent / "static"
+    SCRIPTS = (
+        "form_dom.js",
+        "form_text.js",
+        "runs_text.js",
+        "runs_icons.js",
+        "runs_name.js",
+        "runs_row.js",
+        "runs_compare.js",
+        "runs_table.js",
+    )
+    STYLES = ("theme.css", "runs_table.css")
 
     rows: traitlets.List[Any] = traitlets.List(
         read_only=True, help="A dict for each run: key, name, color, differs, visible, status, progress, its numbers."
@@ -110,14 +106,6 @@ class RunsTable(anywidget.AnyWidget):
         self._publish()  # before the widget opens, so that its first message holds everything
         super().__init__(**({} if layout is None else {"layout": layout}))
         self.on_msg(self._receive)
-
-    @traitlets.default("_esm")
-    def _read_esm(self) -> str:
-        return page_code(STATIC, SCRIPTS)
-
-    @traitlets.default("_css")
-    def _read_css(self) -> str:
-        return page_style(STATIC, STYLES)
 
     @property
     def runs(self) -> tuple[Run, ...]:
