@@ -137,8 +137,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _run_comparison(self, comparison: Comparison) -> None:
         plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
-        self.form.settings = comparison.plan.settings
-        self.plot.log = {**self.plot.log, "rate": comparison.log_rate}
+        self._log_rate(on=comparison.log_rate)
         self.start(comparison.runs(seed=plan.seed, device=plan.device))
 
     def _pause(self) -> None:
@@ -157,6 +156,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """Show a failed run's settings with its mend, one click on Run away."""
         mend: dict[str, Any] = dict(run.mend)  # Any: values of options, of whatever kind
         self.form.settings = run.settings.replace(**mend)
+        self.bar.forget_failure()
+        self.bar.say("It is in the form now. Press Run to try again.")
 
     def _plan_edited(self) -> None:
         """The picture of the schedule is drawn over the run that the bar describes."""
@@ -166,8 +167,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _check(self) -> None:
         errors = self.form.errors
-        names = ", ".join(errors)
-        self.bar.block(f"Run waits: {names} cannot be used as it is." if errors else "")
+        titles = " and ".join(self.form.panel["controls"][name]["title"] for name in errors)
+        self.bar.block(f"To run, put {titles} right in the form." if errors else "")
 
     def _add(self, run: Run) -> None:
         self.runs.append(run)
@@ -199,6 +200,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._plot(run)
         if session := self._session:
             self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
+        if run.status == "failed":
+            self._log_rate(on=True)  # the rate that made it diverge would flatten the others
         self.table.show(run)
         self._show_samples(run)
         over = run.ended and (self._session is None or self._session.current is not run)
@@ -225,8 +228,13 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _say_what_is_applied(self) -> None:
         """What the second plot shows, for each optimizer among the runs."""
         specs = {run.settings.optimizer: run.settings.spec for run in self.runs}
-        words = " · ".join(f"{spec.title}: {spec.rate_words}" for spec in specs.values())
-        self.applied.value = paragraph(f"Applied learning rate. {words}.", "dw-about")
+        words = ". ".join(dict.fromkeys(f"{spec.title} applies {spec.rate_words}" for spec in specs.values()))
+        mixed = len({run.plan.task for run in self.runs}) > 1
+        warning = " Losses of different tasks cannot be compared." if mixed else ""
+        self.applied.value = paragraph(f"{words}.{warning}", "dw-about")
+
+    def _log_rate(self, *, on: bool) -> None:
+        self.plot.log = {**self.plot.log, "rate": on}
 
     def _show_samples(self, run: Run) -> None:
         self.samples.show(run, self._colors[run.key], visible=self.table.visible[run.key])

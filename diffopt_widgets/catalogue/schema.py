@@ -268,7 +268,7 @@ class OptimizerSpec:
     hidden: tuple[Hidden, ...] = ()
     rate: str = "group"
     """Which reader of `training.effective_lr` knows the rate that a step applies."""
-    rate_words: str = "the group's learning rate"
+    rate_words: str = "the learning rate as scheduled"
     """What the applied rate is, in words, for the axis and the docs."""
     estimates_rate: bool = False
     """Whether it keeps an estimate d of the rate, which the schedule only scales."""

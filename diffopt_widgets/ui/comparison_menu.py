@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from diffopt_widgets.pages import PageWidget
+from diffopt_widgets.tasks import get_task
 
 if TYPE_CHECKING:
     from diffopt_widgets.comparisons import Comparison
 
-ABOUT = "Each button trains a few runs that differ in one thing, from the same weights and on the same batches."
+ABOUT = (
+    "Ready comparisons: each trains a few runs that differ in one thing, from the same weights and on the same batches, "
+    "after what is in progress. The form stays as it is."
+)
 
 
 class ComparisonMenu(PageWidget):
@@ -38,7 +43,7 @@ class ComparisonMenu(PageWidget):
     ) -> None:
         self._by_key = {comparison.key: comparison for comparison in comparisons}
         self._on_choose = on_choose
-        listed = [{"key": c.key, "title": c.title, "look_for": c.look_for} for c in comparisons]
+        listed = [{"key": c.key, "title": c.title, "look_for": f"{_size(c)} {c.look_for}"} for c in comparisons]
         self.set_trait("items", listed)
         super().__init__()
         self.on_msg(self._receive)
@@ -57,3 +62,9 @@ class ComparisonMenu(PageWidget):
         key = content.get("choose") if isinstance(content, dict) else None
         if key in self._by_key:
             self.choose(str(key))
+
+
+def _size(comparison: Comparison) -> str:
+    """How much training a comparison is: "3 runs of 300 steps on Handwritten digits"."""
+    runs = math.prod(len(values) for values in comparison.over.values())
+    return f"{runs} runs of {comparison.plan.steps} steps on {get_task(comparison.plan.task).title}."

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LONGEST_OUTPUT = 20_000
 """Most characters of a back end's output that are shown, the last ones."""
 
+IDLE = "Nothing is running"
+"""Why Pause and Stop cannot be pressed."""
+
 _NUMBERS = ("steps", "batch_size", "accumulation", "seed")
 
 
@@ -131,8 +134,10 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _paint_buttons(self, *, busy: bool, paused: bool) -> None:
         problem = self._blocked or self.problem
         self.run.disabled = bool(problem) or busy
-        self.run.tooltip = problem or "Train with these settings"
+        self.run.tooltip = problem or ("A run is in progress; Stop ends it" if busy else "Train with these settings")
         self.pause.disabled = self.stop.disabled = not busy
+        self.pause.tooltip = ("Go on" if paused else "Wait after the current step") if busy else IDLE
+        self.stop.tooltip = "End this run and drop those that wait; what was recorded stays" if busy else IDLE
         self.pause.description = "Resume" if paused else "Pause"
         if problem and not busy:
             self.say(problem, error=True)
@@ -174,7 +179,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _describe_task(self) -> None:
         task = get_task(self.task.value)
         self.fields["batch_size"].placeholder = format_value(task.batch_size)
-        self.about.value = paragraph(task.summary, "dw-about")
+        self.about.value = paragraph(task.summary, "dw-about") + _explanation()
 
     def _number(self, name: str) -> widgets.Text:
         option = PLAN_OPTIONS[name]
@@ -199,6 +204,12 @@ def _button(text: str, style: str, tooltip: str, on_click: Callable[[], None]) -
     button.add_class("dw-button")
     button.on_click(lambda _: on_click())
     return button
+
+
+def _explanation() -> str:
+    """What each field means, folded."""
+    pairs = "".join(f"<dt>{escape(o.title)}</dt><dd>{escape(o.help)}</dd>" for o in PLAN_OPTIONS.values())
+    return f'<details class="dw-explain"><summary>What these fields mean</summary><dl>{pairs}</dl></details>'
 
 
 def _status(run: Run, waiting: int) -> str:

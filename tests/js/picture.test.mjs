@@ -95,7 +95,7 @@ test("panels are side by side when wide and stacked when narrow, without overlap
 
 test("the switch makes smoothed panels logarithmic, and the axes share their steps", () => {
   const drawn = draw([RUN], new Map([[1, filled(50)]]));
-  const theme = { text: "#000", back: "#fff", line: "#ccc" };
+  const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };
   for (const on of [false, true]) {
     const axes = layout(drawn, { width: 1000, height: 300, log: { loss: on, rate: !on }, theme });
     assert.equal(axes.yaxis.type, on ? "log" : "linear");
@@ -105,7 +105,7 @@ test("the switch makes smoothed panels logarithmic, and the axes share their ste
 });
 
 test("the schedule's own value has its axis at the right, only where a run shows it", () => {
-  const theme = { text: "#000", back: "#fff", line: "#ccc" };
+  const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };
   const view = { width: 1000, height: 300, log: { rate: true }, theme };
   for (const schedule of [false, true]) {
     const drawn = draw([{ ...RUN, schedule }], new Map([[1, filled(50)]]));

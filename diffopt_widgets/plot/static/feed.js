@@ -165,7 +165,7 @@ export class Feed {
   image(Plotly) {
     const width = 1200;
     const drawn = this.picture({ range: null, width, smoothing: this.model.get("smoothing") });
-    const plain = this.layout(drawn, width, { text: "#222", back: "#fff", line: "#ddd" });
+    const plain = this.layout(drawn, width, { text: "#222", back: "#fff", line: "#ddd", size: 11 });
     const legend = 24 * Math.ceil(this.runs.length / 3);
     const height = plain.height + legend;
     const full = {

@@ -269,7 +269,8 @@ class View {
     const { gd, feed, width, range, smoothing } = this;
     const drawn = feed.picture({ range, width: arrange(this.panels.length, width, 1).panelWidth, smoothing });
     const colors = getComputedStyle(this.theme);
-    const theme = { text: colors.color, back: colors.backgroundColor, line: colors.borderTopColor };
+    const size = Math.max(11, Math.round(0.92 * parseFloat(colors.fontSize)));
+    const theme = { text: colors.color, back: colors.backgroundColor, line: colors.borderTopColor, size };
     const layout = feed.layout(drawn, width, theme);
     this.area.style.height = `${layout.height}px`;
     this.hint.hidden = drawn.points > 0;

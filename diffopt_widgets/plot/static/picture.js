@@ -8,10 +8,10 @@ import { thin } from "./store.js";
  * @typedef {{id: number, key: string, name: string, color: string, schedule: boolean, visible: boolean, total: number | null}} Run
  * @typedef {{name: string, dash: string, schedule: boolean}} Curve
  * @typedef {{key: string, title: string, scale: string, smooth: boolean, optional: boolean, columns: Curve[]}} Panel
- * @typedef {{text: string, back: string, line: string}} Theme
+ * @typedef {{text: string, back: string, line: string, size: number}} Theme
  * @typedef {{panel: Panel, axis: number, run: Run, curve: Curve, name: string, group: string, i: number}} Wanted
  * @typedef {Record<string, any> & {x: Float64Array, y: Float32Array}} Trace
- * @typedef {{shown: Panel[], data: Trace[], points: number}} Picture
+ * @typedef {{shown: Panel[], data: Trace[], points: number, smoothed: boolean}} Picture
  * @typedef {{panels: Panel[], runs: Run[], store: (id: number) => RunStore, range: [number, number] | null, width: number,
  *   smoothing: number}} Request
  */
@@ -42,7 +42,7 @@ export function picture({ panels, runs, store, range, width, smoothing }) {
   const data = wanted.flatMap((line) => traces(line, store(line.run.id), range, buckets, smoothing));
   const points = data.reduce((sum, trace) => sum + trace.x.length, 0);
   const empty = shown.map((_, axis) => axis).filter((axis) => !wanted.some((line) => line.axis === axis));
-  return { shown, data: [...data, ...empty.map(frame)], points };
+  return { shown, data: [...data, ...empty.map(frame)], points, smoothed: smoothing > 0 };
 }
 
 /** What makes Plotly draw the axes of a panel that has no line. @param {number} axis @returns {Trace} */
@@ -98,10 +98,10 @@ function traces({ panel, axis, run, curve, name, group, i }, store, range, bucke
 /** Plotly's layout of a picture. @param {Picture} picture
  * @param {{width: number, height: number, log: Record<string, boolean>, theme: Theme}} view height of one row of panels;
  * by panel, whether its axis is logarithmic */
-export function layout({ shown, data, points }, { width, height: panelHeight, log, theme }) {
+export function layout({ shown, data, points, smoothed }, { width, height: panelHeight, log, theme }) {
   const seconds = shown.map((_, i) => data.some((trace) => trace.yaxis === axesOf(i, true).yaxis));
   const { height, margin, domains } = arrange(shown.length, width, panelHeight, seconds.includes(true));
-  const font = { color: theme.text, size: 11, family: "system-ui, sans-serif" };
+  const font = { color: theme.text, size: theme.size, family: "system-ui, sans-serif" };
   const common = {
     gridcolor: theme.line.replace(/^rgb\((.*)\)$/, "rgba($1, 0.6)"),
     linecolor: theme.line,
@@ -159,8 +159,8 @@ export function layout({ shown, data, points }, { width, height: panelHeight, lo
     font,
     ...axes,
     annotations: shown.map((panel, i) => ({
-      text: `<b>${escapeHtml(panel.title)}</b>`,
-      font: { ...font, size: 12 },
+      text: `<b>${escapeHtml(panel.title)}</b>${panel.smooth && smoothed ? " (faint: each step)" : ""}`,
+      font: { ...font, size: theme.size + 1 },
       xref: "paper",
       yref: "paper",
       x: domains[i].x[0],
