@@ -6,12 +6,13 @@ import pytest
 
 from diffopt_widgets.pages import page_code
 from diffopt_widgets.plot import live
-from diffopt_widgets.ui import comparison_menu, form, runs_table
+from diffopt_widgets.ui import comparison_menu, form, key_guard, runs_table
 
 WIDGETS = {
     "form": (form.STATIC, form.SCRIPTS),
     "runs table": (runs_table.STATIC, runs_table.SCRIPTS),
     "comparison menu": (comparison_menu.STATIC, comparison_menu.SCRIPTS),
+    "key guard": (key_guard.STATIC, key_guard.SCRIPTS),
     "live plot": (live.STATIC, live.MODULES),
 }
 
