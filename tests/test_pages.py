@@ -8,9 +8,10 @@ from diffopt_widgets.pages import page_code
 from diffopt_widgets.plot.live import LivePlot
 from diffopt_widgets.ui.comparison_menu import ComparisonMenu
 from diffopt_widgets.ui.form import Form
+from diffopt_widgets.ui.key_guard import KeyGuard
 from diffopt_widgets.ui.runs_table import RunsTable
 
-WIDGETS = (Form, RunsTable, ComparisonMenu, LivePlot)
+WIDGETS = (Form, RunsTable, ComparisonMenu, KeyGuard, LivePlot)
 
 
 @pytest.mark.parametrize("widget", WIDGETS)

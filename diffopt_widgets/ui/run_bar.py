@@ -13,6 +13,7 @@ from diffopt_widgets.catalogue.values import ValueProblem, format_value, parse_v
 from diffopt_widgets.plan import PLAN_OPTIONS, RunPlan
 from diffopt_widgets.tasks import get_task, list_tasks
 from diffopt_widgets.ui.html import escape, paragraph
+from diffopt_widgets.ui.key_guard import KeyGuard
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs import Run
@@ -85,7 +86,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.mend.add_class("dw-mend")
         self.output = widgets.HTML()
         fields = self._row("dw-fields", self.task, *self.fields.values(), self.device)
-        super().__init__([fields, self.about, self._buttons(), self.failure, self.mend, self.output])
+        shown = [fields, self.about, self._buttons(), self.failure, self.mend, self.output]
+        super().__init__([*shown, KeyGuard()])
         self.add_class("dw-run-bar")
         self._describe_task()
         self._read()

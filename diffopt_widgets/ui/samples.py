@@ -30,7 +30,9 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
     def __init__(self) -> None:
         self.strips: dict[str, widgets.HTML] = {}
         self._pictures: dict[str, dict[int, str]] = {}
-        self._title = widgets.HTML('<span class="dw-runs-title">Samples, from the same noise</span>')
+        self._title = widgets.HTML(
+            '<span class="dw-runs-title">Samples: what the model draws, each time from the same noise</span>'
+        )
         super().__init__([])
         self.add_class("dw-samples")
 

@@ -61,6 +61,13 @@ function make(tag, name, children = []) {
   return node;
 }
 
+/** Keep plain keys inside the plot: the notebook would take a letter on one of its buttons for a command.
+ * @param {KeyboardEvent} event */
+function contain(event) {
+  const command = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
+  if (!command) event.stopPropagation();
+}
+
 /** One view of the plot. */
 class View {
   /** @param {Feed} feed @param {HTMLElement} el */
@@ -123,6 +130,7 @@ class View {
 
   listen() {
     const { signal } = this.controller;
+    this.root.addEventListener("keydown", contain);
     this.slider.addEventListener("input", () => {
       this.smoothing = Number(this.slider.value);
       this.amount.value = this.smoothing.toFixed(2);
@@ -277,7 +285,8 @@ class View {
     const keys = new Set(drawn.shown.map(({ key }) => key));
     for (const [key, button] of this.logs) button.hidden = !keys.has(key);
     const first = !gd.data;
-    await this.Plotly.react(gd, drawn.data, layout, this.config());
+    // A configuration that is given again makes Plotly build everything anew: slower, and a button would lose the focus.
+    await this.Plotly.react(gd, drawn.data, layout, first ? this.config() : undefined);
     if (first) gd.on("plotly_relayout", () => this.zoomed());
     this.cost = performance.now() - this.drawnAt;
     gd.dataset.points = String(drawn.points);
