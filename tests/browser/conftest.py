@@ -262,7 +262,10 @@ class Notebook:
             self.page.screenshot(path=Path(folder) / f"{name}.png")
 
     def _kernel_id(self) -> str:
-        return str(self.page.evaluate("window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.id"))
+        """Of this notebook, whichever tab is in front."""
+        kernel_of = """name => [...window.jupyterapp.shell.widgets('main')]
+          .find(({ context }) => context?.path === name).context.sessionContext.session.kernel.id"""
+        return str(self.page.evaluate(kernel_of, self.path.name))
 
     def _cells(self, function: str) -> list[Any]:
         return list(self.page.evaluate(f"window.jupyterapp.shell.currentWidget.content.widgets.map({function})"))

@@ -129,3 +129,28 @@ def test_on_a_narrow_page_run_is_in_sight_and_the_options_are_one_click_away(not
     expect(rate).to_be_hidden()
     nb.page.locator(".dwf summary").first.click()
     expect(rate).to_be_visible()
+
+
+def test_a_ready_comparison_is_one_button(notebook):
+    nb = notebook([OPEN])
+    nb.run_cell(0)
+    page = nb.page
+    menu = page.locator(".dw-menu")
+    expect(menu.locator(".dw-look-for")).to_contain_text("Each button trains a few runs that differ in one thing")
+    button(page, "With and without warm-up").click()
+    expect(button(page, "With and without warm-up")).to_have_attribute("aria-pressed", "true")
+    expect(menu.locator("[aria-pressed=true]")).to_have_count(1)
+    rows = page.locator(".dwr-runs tr[data-key]")
+    expect(rows).to_have_count(2)
+    for row, name in zip(rows.all(), ("ADAMW · warmup 0", "ADAMW · warmup 0.1"), strict=True):
+        expect(row.get_by_role("textbox")).to_have_value(name)
+    expect(page.get_by_label("Optimizer", exact=True)).to_have_value("ADAMW")
+    page.mouse.move(0, 0)
+    expect(menu.locator(".dw-look-for")).to_contain_text("A high rate from the very first step")
+    nb.until_python("len(bench.runs[0].history) > 1")
+    expect(page.locator(".dw-words")).to_contain_text("1 more to come")
+    button(page, "Stop").click()
+    nb.until_python("[run.status for run in bench.runs] == ['stopped', 'stopped']")
+    expect(rows.nth(1)).to_contain_text("stopped")
+    expect(menu.locator("[aria-pressed=true]")).to_have_count(1)
+    expect(menu.locator(".dw-look-for")).to_contain_text("A high rate from the very first step")

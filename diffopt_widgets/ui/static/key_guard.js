@@ -10,18 +10,20 @@ const neighbour = (button) =>
 function guard(box, signal) {
   box.dataset.lmSuppressShortcuts = "true";
   box.addEventListener("keydown", contain, { signal });
-  /** A button that was switched off while it had the focus, and has no neighbour yet. @type {Element | undefined} */
-  let left;
-  const watch = new MutationObserver((changes) => {
+  /** What had the focus last, unless it was left on purpose. @type {Element | undefined} */
+  let last;
+  box.addEventListener("focusin", ({ target }) => (last = /** @type {Element} */ (target)), { signal });
+  const leave = (/** @type {FocusEvent} */ { target }) => {
+    if (!(/** @type {Element} */ (target).matches(":disabled"))) last = undefined;
+  };
+  box.addEventListener("focusout", leave, { signal });
+  const move = () => {
+    if (!last?.matches(":disabled")) return;
     const { activeElement: here } = document;
-    const off = changes.map(({ target }) => /** @type {Element} */ (target)).find((target) => target === here);
-    if (off?.matches(":disabled")) left = off;
-    else if (here !== document.body) left = undefined; // somebody has gone elsewhere
-    const next = left && neighbour(left);
-    if (!next) return;
-    left = undefined;
-    next.focus();
-  });
+    if (here !== last && here !== document.body) last = undefined;
+    else neighbour(last)?.focus(); // where there is none yet, one is switched on in a moment
+  };
+  const watch = new MutationObserver(move);
   watch.observe(box, { subtree: true, attributeFilter: ["disabled"] });
   signal.addEventListener("abort", () => watch.disconnect());
 }
