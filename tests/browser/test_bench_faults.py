@@ -134,6 +134,7 @@ def test_a_name_is_text_wherever_the_bench_shows_it(notebook):
     expect(legend.get_by_role("button", name=NASTY, exact=True)).to_be_visible()
     expect(strips.first).to_have_text(NASTY)
     expect(page.locator(".dw-words")).to_contain_text(f"{NASTY} too: step")
+    expect(page.locator(".dwr-differs")).to_have_text(["PRODIGY, steps 30", "PRODIGY, steps 100000"])
     button(nb, "Compare settings").click()
     expect(page.get_by_role("columnheader", name=NASTY, exact=True)).to_be_visible()
     button(nb, "Stop").click()

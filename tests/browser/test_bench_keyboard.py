@@ -168,24 +168,31 @@ def remove_and_undo(nb, keys):
 
 
 CELLS = "window.jupyterapp.shell.currentWidget.content.widgets.length"
+RECORDS = "Number(document.querySelector('.dw-plot-graph').dataset.rows)"
 
 
 def test_keys_that_are_commands_of_the_notebook_stay_in_the_bench(notebook):
     nb, keys = opened(notebook, "lab")
-    keys.to("Run")
-    keys.press("Enter")
-    nb.until_python("bench.runs and len(bench.runs[0].history) > 5")
-    for name in ("Task", "Stop", "ADAM.*|PRODIGY.*", "log loss", "Save as PNG"):
-        nb.page.evaluate("document.querySelector('.dw-bench .dwf-optimizer').focus()")
-        keys.to(name)
-        keys.press("b", "a", "j", "k", "d", "d", "x")
-        keys.is_at(name)
-        assert nb.page.evaluate(CELLS) == 1
-    nb.page.evaluate("document.querySelector('.dw-bench .dwf-optimizer').focus()")
-    keys.to("Task")
+    page, bench = nb.page, nb.page.locator(".dw-bench")
+    task, run = bench.get_by_label("Task", exact=True), bench.get_by_role("button", name="Run", exact=True)
+    task.focus()
     keys.press("ArrowDown")
     nb.until_python("bench.bar.values['task'] == 'digits'")
-    keys.is_at("Task")
-    keys.to("Stop")
-    keys.press("Space")
-    nb.until_python("bench.runs[0].status == 'stopped'")
+    keys.press("ArrowUp")
+    nb.until_python("bench.bar.values['task'] == 'swiss_roll'")
+    bench.get_by_label("Steps", exact=True).fill("100000")
+    nb.until_python("bench.bar.values['steps'] == 100000")
+    run.focus()
+    keys.press("Enter")
+    page.wait_for_function(f"{RECORDS} > 5")
+    names = ("Stop", "PRODIGY", "log loss", "With and without warm-up", "Remove PRODIGY")
+    buttons = [bench.get_by_role("button", name=name, exact=True).first for name in names]
+    for control in (task, *buttons, bench.locator(".modebar-btn").first):
+        control.focus()
+        keys.press("b", "a", "j", "d", "d", "x")
+        expect(control).to_be_focused()
+        assert page.evaluate(CELLS) == 1
+    # the plot goes on under the focus
+    drawn = page.evaluate(RECORDS)
+    page.wait_for_function(f"{RECORDS} > {drawn} + 20")
+    expect(bench.locator(".modebar-btn").first).to_be_focused()

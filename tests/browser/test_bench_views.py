@@ -63,7 +63,7 @@ def second_cell(nb):
 def new_view_for_output(nb):
     """What the menu of an output does: a second view in a tab beside the notebook."""
     nb.page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0")
-    nb.page.evaluate("window.jupyterapp.commands.execute('notebook:create-output-view')")
+    nb.page.evaluate("void window.jupyterapp.commands.execute('notebook:create-output-view')")
 
 
 @pytest.mark.parametrize("show_again", [second_cell, new_view_for_output])
@@ -153,7 +153,7 @@ def test_restart_and_run_all_opens_one_bench_as_it_was_left(notebook):
 
     page.evaluate("window.stale = document.querySelector('.dw-bench')")
     page.evaluate("void window.jupyterapp.commands.execute('runmenu:restart-and-run-all')")
-    page.get_by_role("dialog").get_by_role("button", name="Restart").click()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
     page.wait_for_function("() => !window.stale.isConnected && document.querySelector('.dw-bench .dwf-optimizer')")
     nb.until_python("'restarted' in globals()")
     expect(page.locator(".dw-bench")).to_have_count(1)
@@ -177,7 +177,7 @@ def test_training_goes_on_in_another_tab_and_its_curve_is_whole_on_return(notebo
     bench = Seen(page)
     bench.button("Run").click()
     before = bench.until_drawn("rows > 10")
-    page.evaluate("window.jupyterapp.commands.execute('launcher:create')")
+    page.evaluate("void window.jupyterapp.commands.execute('launcher:create')")
     expect(bench.root).to_be_hidden()
     meanwhile = nb.until_python(f"(taken := len(bench.runs[0].history)) > {before + 200} and taken")
     page.get_by_role("tab", name=nb.path.name).click()
