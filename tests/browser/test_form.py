@@ -321,6 +321,7 @@ def test_another_kernel_opens_the_form_as_it_was_left(notebook):
     first.run_all()
     entry(first, "d_coef").fill("5e-1")
     first.output(0).get_by_label("Optimizer", exact=True).select_option("ADAM")
+    expect(row(first, "d_coef")).to_have_count(0)  # the new panel has come: the old one's beta1 would go with it
     entry(first, "beta1").fill("0,8")
     first.until_python("list(form.errors) == ['beta1']")
     second = notebook([cell], height=1600)
