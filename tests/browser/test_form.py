@@ -167,6 +167,22 @@ def test_an_option_of_another_optimizer_is_reached_by_a_click(opened):
     expect(opened.output(0).get_by_text("No option is called so or speaks of “no such thing <b>”.")).to_be_visible()
 
 
+def test_enter_alone_never_switches_to_another_optimizer(opened):
+    finder(opened).fill("decay")
+    expect(hits(opened).first).to_contain_text("weight_decay")
+    expect(hits(opened).first).to_have_attribute("aria-selected", "true")
+    finder(opened).fill("momentum")
+    expect(opened.output(0).get_by_text("↓ chooses the optimizer to switch to.")).to_be_visible()
+    expect(hits(opened).and_(opened.page.locator("[aria-selected=true]"))).to_have_count(0)
+    opened.page.keyboard.press("Enter")
+    expect(finder(opened)).to_have_value("momentum")
+    assert opened.eval_python("form.settings.optimizer") == "PRODIGY"
+    opened.page.keyboard.press("ArrowDown")
+    owner = hits(opened).first.text_content()
+    opened.page.keyboard.press("Enter")
+    expect(opened.output(0).get_by_label("Optimizer", exact=True).locator("option:checked")).to_have_text(owner)
+
+
 def test_an_option_that_is_greyed_is_reached_at_its_question_mark(opened):
     finder(opened).fill("min_factor")
     expect(hits(opened)).to_have_count(1)
