@@ -212,7 +212,8 @@ def test_recommended_and_default_values_are_one_call_away():
         draft = Draft.begin(optimizer)
         for use in (draft.spec.lr, *draft.spec.uses):
             if use.advice:
-                assert draft.advise(use.name).texts[use.name] == text_of(use.advice.value)
+                advised = draft.texts[use.name] if use.advice.by_mode else text_of(use.advice.value)
+                assert draft.advise(use.name).texts[use.name] == advised
             assert draft.type(use.name, "?").reset(use.name).texts[use.name] == text_of(use.default)
 
 

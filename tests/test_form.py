@@ -63,13 +63,50 @@ def test_the_first_message_holds_everything(form):
     assert "settings" not in state
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "name", "text", "words"),
+    [
+        ("PRODIGY", "beta2", "0.99", "✓ in use"),
+        ("PRODIGY", "beta2", "0.999", "✓ within the advice"),
+        ("PRODIGY", "beta2", "0.9", None),
+        ("PRODIGY", "beta2", "0.999x", None),
+        ("PRODIGY", "use_bias_correction", "true", "✓ in use"),
+        ("PRODIGY", "use_bias_correction", "false", None),
+        ("ADAMW", "lr", "1e-3", "✓ within the advice"),
+        ("ADAMW", "lr", "2e-3", None),
+        ("ADAFACTOR", "relative_step", "false", None),
+    ],
+)
+def test_advice_that_is_followed_says_so_and_a_range_is_followed_anywhere_in_it(optimizer, name, text, words):
+    form = Form(optimizer)
+    form.type(name, text)
+    assert form.state["controls"][name].get("advised") == words
+
+
+def test_a_button_offers_what_is_recommended_unless_that_depends_on_the_mode():
+    offers = {
+        (key, name): Form(key).panel["controls"][name]["advice"]
+        for key, name in (("PRODIGY", "beta2"), ("PRODIGY", "use_bias_correction"), ("ADAFACTOR", "relative_step"))
+    }
+    assert [offer["use"] for offer in offers.values()] == ["Use 0.99", "Turn on", ""]
+    assert [offer["words"] for offer in offers.values()] == [
+        "0.99 to 0.999",
+        "on, but try both",
+        "on in adaptive mode, off in constant mode",
+    ]
+
+
 def test_a_keystroke_is_answered_by_one_small_message(form, sent):
     page_sends(form, k="type", name="d_coef", text="0.5", page="p", n=1)
     (message,) = sent
     assert message["method"] == "update"
     assert set(message["state"]) == {"state", "code", "json"}
     assert message["state"]["state"]["seen"] == ["p", 1]
-    assert message["state"]["state"]["controls"]["d_coef"] == {"text": "0.5", "changed": True}
+    assert message["state"]["state"]["controls"]["d_coef"] == {
+        "text": "0.5",
+        "changed": True,
+        "advised": "✓ within the advice",
+    }
     assert len(str(message)) < 3000
 
 

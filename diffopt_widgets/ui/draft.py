@@ -191,9 +191,9 @@ class Draft:
         return self.put({name: text_of(default_values(self.spec)[name])})
 
     def advise(self, name: str) -> Draft:
-        """One control at its recommended value; unchanged when none is recommended."""
+        """One control at its recommended value; unchanged when there is no such value."""
         advice = self.advice(name)
-        return self.put({name: text_of(advice.value)}) if advice else self
+        return self.put({name: text_of(advice.value)}) if advice and not advice.by_mode else self
 
     def mend(self, name: str) -> Draft:
         """The mend that is offered for one control, done; unchanged when none is."""
