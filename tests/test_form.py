@@ -292,7 +292,7 @@ def test_the_list_of_options_travels_only_when_it_is_asked_for(form, sent):
 def test_the_long_help_tells_the_recommended_value_and_whose_advice_it_is(form):
     facts = {fact["term"]: fact["text"] for fact in form.panel["controls"]["slice_p"]["facts"]}
     assert facts["Recommended"] == "11 – Saves nearly half of Prodigy's memory (OneTrainer's defaults)"
-    assert (facts["Allowed"], facts["Default"]) == ("a whole number, 1 ≤ value", "1")
+    assert (facts["Allowed"], facts["Default"]) == ("a whole number, at least 1", "1")
     for key in list_optimizers():
         for control in Form(key).panel["controls"].values():
             terms = [fact["term"] for fact in control["facts"]]
