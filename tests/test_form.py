@@ -83,6 +83,20 @@ def test_advice_that_is_followed_says_so_and_a_range_is_followed_anywhere_in_it(
     assert form.state["controls"][name].get("advised") == words
 
 
+def test_a_mend_that_does_as_is_recommended_says_that_it_does():
+    form = Form("DADAPT_SGD")
+    form.type("lr", "1")
+    assert form.state["controls"]["lr"]["mend"] == "Set Learning rate to 0.3"
+    assert form.state["controls"]["lr"]["mended"]
+    form.type("min_factor", "0.01")
+    form.type("lr", "0.3")
+    assert "mended" not in form.state["controls"]["lr"]
+    other = Form("PRODIGY")
+    other.type("warmup", "0.1")
+    assert other.state["controls"]["warmup"]["mend"] == "Set Warm-up to 0"
+    assert "mended" not in other.state["controls"]["warmup"]
+
+
 def test_a_button_offers_what_is_recommended_unless_that_depends_on_the_mode():
     offers = {
         (key, name): Form(key).panel["controls"][name]["advice"]

@@ -208,6 +208,7 @@ def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
 
 
 def _marks(draft: Draft, name: str) -> Json:
+    advice = draft.advice(name)
     marks: Json = {
         "text": draft.texts[name],
         "error": draft.errors.get(name),
@@ -217,6 +218,7 @@ def _marks(draft: Draft, name: str) -> Json:
         "changed": name in draft.changed,
         "related": name in draft.related,
         "advised": _followed(draft, name),
+        "mended": advice is not None and draft.mends.get(name) == {name: advice.value},
     }
     return {key: value for key, value in marks.items() if value or key == "text"}
 

@@ -17,7 +17,7 @@ import { TRACK, nudge, placeOf, sentence, textAt } from "./form_text.js";
  */
 /**
  * @typedef {{text: string, error?: string, warning?: string, mend?: string, greyed?: string, changed?: boolean,
- *   related?: boolean, advised?: string}} Marks
+ *   related?: boolean, advised?: string, mended?: boolean}} Marks
  */
 
 const TYPING_PAUSE = 150;
@@ -234,6 +234,7 @@ export class Row {
     if (this.use) {
       this.use.disabled = off || Boolean(marks.advised);
       this.use.classList.toggle("dwf-used", Boolean(marks.advised));
+      this.use.classList.toggle("dwf-gone", Boolean(marks.mended)); // the mend does the same
       say(this.use, marks.advised ?? this.control.advice?.use ?? "");
     }
     clearTimeout(this.timer);
