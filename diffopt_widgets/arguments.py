@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Option, Use
-from diffopt_widgets.catalogue.values import Value, ValueProblem, parse_value
+from diffopt_widgets.catalogue.values import Value, ValueProblem
 from diffopt_widgets.plan import PLAN_OPTIONS, RunPlan
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, preset
 from diffopt_widgets.tasks import list_tasks
@@ -93,9 +93,9 @@ def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> 
     values: list[Value] = []
     for part in text.split(","):
         try:
-            value = taker.check(parse_value(option.kind, part, nullable=option.nullable))
+            value = taker.check(option.parse(part))
         except ValueProblem as problem:
-            faults.append(Fault(name, part.strip(), str(problem), taker.allowed()))
+            faults.append(Fault.of(name, part.strip(), problem, taker.allowed()))
             continue
         if value in values:
             twice = f"{part.strip()} stands there twice, and both would be the same run"

@@ -64,7 +64,7 @@ class RunPlan:
     >>> RunPlan(Settings("PRODIGY"), steps=0)
     Traceback (most recent call last):
     ...
-    diffopt_widgets.settings.SettingsError: steps = 0: 0 is outside the allowed range. Allowed: a whole number, 1 ≤ value ≤ 10000000.
+    diffopt_widgets.settings.SettingsError: steps = 0: must be a whole number, from 1 to 10,000,000.
     """
 
     settings: Settings
@@ -84,7 +84,7 @@ class RunPlan:
             try:
                 object.__setattr__(self, name, option.check(value))
             except ValueProblem as problem:
-                faults.append(Fault(name, value, str(problem), option.allowed()))
+                faults.append(Fault.of(name, value, problem, option.allowed()))
         if faults:
             raise SettingsError(tuple(faults))
 

@@ -13,7 +13,7 @@ from typing import Any
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values, no_values
-from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, shorten, show
+from diffopt_widgets.catalogue.values import OutOfRange, Value, ValueProblem, format_value, shorten, show
 
 FORMAT = 1
 """Version of the JSON that `Settings.to_json` writes."""
@@ -24,6 +24,7 @@ class Fault:
     """One thing that is wrong with some settings."""
 
     option: str
+    """Where it is wrong; empty when it is the whole text."""
     value: object
     problem: str
     allowed: str
@@ -31,11 +32,24 @@ class Fault:
     mend: Values = field(default_factory=no_values)
     """Values that would put it right, where there is a single way."""
 
+    @classmethod
+    def of(cls, option: str, value: object, problem: ValueProblem, allowed: str) -> Fault:
+        """The fault of a value that an option refused; `allowed` is what that option takes."""
+        if isinstance(problem, OutOfRange):
+            return cls(option, value, f"must be {allowed}", "")
+        return cls(option, value, str(problem), allowed)
+
     def __str__(self) -> str:
         value = "" if self.value is None else f" = {shorten(_words(self.value))}"
         allowed = f" Allowed: {self.allowed}." if self.allowed else ""
         todo = f" {self.todo}" if self.todo else ""
-        return f"{self.option}{value}: {self.problem.rstrip('.')}.{allowed}{todo}"
+        head = f"{self.option}{value}: " if self.option else ""
+        return f"{head}{ended(self.problem)}{allowed}{todo}"
+
+
+def ended(problem: str) -> str:
+    """A problem with a full stop, unless it ends as a sentence does."""
+    return problem if problem.endswith((".", "?", "!")) else f"{problem}."
 
 
 class SettingsError(ValueError):
@@ -73,7 +87,7 @@ class Settings:
     >>> Settings("PRODIGY", d_coef=-1)
     Traceback (most recent call last):
     ...
-    diffopt_widgets.settings.SettingsError: d_coef = -1: -1 is outside the allowed range. Allowed: 0 < value.
+    diffopt_widgets.settings.SettingsError: d_coef = -1: must be above 0.
     """
 
     optimizer: str
@@ -173,20 +187,20 @@ class Settings:
         """
         try:
             data = json.loads(text)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise _unreadable(f"this is not JSON ({error})", "paste what to_json() wrote") from None
+        except (TypeError, ValueError, RecursionError):
+            raise _unreadable("this is not JSON") from None
         if not isinstance(data, dict) or not isinstance(data.get("optimizer"), str):
-            raise _unreadable("there is no optimizer in it", "paste what to_json() wrote")
+            raise _unreadable("there is no optimizer in it")
         version = data.pop("format", FORMAT)
         if version != FORMAT:
-            todo = "update diffopt_widgets, or write it again with this version"
+            todo = "Update diffopt_widgets, or write it again with this version."
             raise _unreadable(f"it has format {shorten(repr(version))}, this version reads format {FORMAT}", todo)
         options = data.pop("options", {})
         if not isinstance(options, dict):
-            raise _unreadable("options is not an object of names and values", "paste what to_json() wrote")
+            raise _unreadable("options is not an object of names and values")
         optimizer = data.pop("optimizer")
         if "optimizer" in options:
-            raise _unreadable("optimizer stands among the options", "remove it there")
+            raise _unreadable("optimizer stands among the options", "Remove it there.")
         return cls(optimizer, **{name: _from_plain(value) for name, value in {**data, **options}.items()})
 
 
@@ -201,8 +215,7 @@ def preset(optimizer: str, key: str) -> Settings:
         values: dict[str, Any] = dict(found.preset(key).values)
     except KeyError:
         keys = [preset.key for preset in found.presets]
-        allowed = f"one of {', '.join(keys)}"
-        fault = Fault("preset", key, f"{found.key} has no such preset", allowed, _did_you_mean(key.lower(), keys))
+        fault = _missing("preset", key, f"{found.key} has no such preset", key.lower(), keys)
         raise SettingsError((fault,)) from None
     return Settings(found.key, **values)
 
@@ -229,7 +242,7 @@ def check_values(found: OptimizerSpec, given: Mapping[str, object]) -> tuple[dic
         try:
             values[name] = taker.check(value)
         except ValueProblem as problem:
-            faults.append(Fault(name, value, str(problem), taker.allowed()))
+            faults.append(Fault.of(name, value, problem, taker.allowed()))
     if not faults:
         faults = [
             Fault(rule.options[0], values[rule.options[0]], rule.message, "", mend=rule.mend)
@@ -243,14 +256,19 @@ def _find(optimizer: object) -> OptimizerSpec:
     keys = list_optimizers()
     if isinstance(optimizer, str) and optimizer in keys:
         return spec(optimizer)
-    todo = _did_you_mean(optimizer.upper(), keys) if isinstance(optimizer, str) else ""
-    raise SettingsError((Fault("optimizer", optimizer, "there is no such optimizer", ", ".join(keys), todo),))
+    word = optimizer.upper() if isinstance(optimizer, str) else ""
+    raise SettingsError((_missing("optimizer", optimizer, "there is no such optimizer", word, keys),))
 
 
 def _unknown(found: OptimizerSpec, name: str, value: object) -> Fault:
     names = ["lr", *TRAINING_DEFAULTS, *(use.name for use in found.uses)]
-    todo = _did_you_mean(name, names) or "Remove it."
-    return Fault(shorten(name), value, f"{found.key} has no such option", ", ".join(names), todo)
+    return _missing(shorten(name), value, f"{found.key} has no such option", name, names, "Remove it.")
+
+
+def _missing(option: str, value: object, problem: str, word: str, names: Sequence[str], todo: str = "") -> Fault:
+    """A name that does not exist: the one that was probably meant, or else all that there are."""
+    guess = _did_you_mean(word, names)
+    return Fault(option, value, problem, "", guess) if guess else Fault(option, value, problem, ", ".join(names), todo)
 
 
 def _did_you_mean(word: str, names: Sequence[str]) -> str:
@@ -258,8 +276,8 @@ def _did_you_mean(word: str, names: Sequence[str]) -> str:
     return f"Did you mean {close[0]}?" if close else ""
 
 
-def _unreadable(problem: str, todo: str) -> SettingsError:
-    return SettingsError((Fault("settings", None, f"cannot be read: {problem}", "", f"To mend it, {todo}."),))
+def _unreadable(problem: str, todo: str = "Give what to_json() wrote.") -> SettingsError:
+    return SettingsError((Fault("settings", None, f"cannot be read: {problem}", "", todo),))
 
 
 def _literal(value: Value) -> str:

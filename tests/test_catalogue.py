@@ -335,22 +335,24 @@ def test_advice_is_legal_and_has_a_reason(key, use):
     assert len(use.advice.reason) > 30
     assert use.advice.reason.endswith(".")
     assert use.advice.source
+    assert use.advice.allows(use.advice.value)
+    assert use.advice.by_mode or isinstance(use.advice.value, bool) == (use.option.kind == "bool")
 
 
 WIKI_ADVICE = {
     ("PRODIGY", "lr"): (1.0, "1"),
     ("PRODIGY", "beta2"): (0.99, "0.99 to 0.999"),
     ("PRODIGY", "weight_decay"): (0.01, "0.001 to 0.01"),
-    ("PRODIGY", "use_bias_correction"): (True, "true, but try both"),
-    ("PRODIGY", "safeguard_warmup"): (True, "true for short runs"),
+    ("PRODIGY", "use_bias_correction"): (True, "on, but try both"),
+    ("PRODIGY", "safeguard_warmup"): (True, "on for short runs"),
     ("PRODIGY", "d_coef"): (1.0, "0.5 to 2"),
     ("ADAFACTOR", "lr"): (1e-4, "as for AdamW"),
     ("ADAFACTOR", "beta1"): (None, "empty"),
-    ("ADAFACTOR", "weight_decay"): (0.01, "0.0 to 0.01"),
-    ("ADAFACTOR", "scale_parameter"): (False, "true in adaptive mode, false in constant mode"),
-    ("ADAFACTOR", "relative_step"): (False, "true in adaptive mode, false in constant mode"),
+    ("ADAFACTOR", "weight_decay"): (0.01, "0 to 0.01"),
+    ("ADAFACTOR", "scale_parameter"): (False, "on in adaptive mode, off in constant mode"),
+    ("ADAFACTOR", "relative_step"): (False, "on in adaptive mode, off in constant mode"),
 }
-"""All that the page recommends: the value that a click sets, and the words."""
+"""All that the page recommends: the value that a click sets, and the words (true is on, as the form says it)."""
 
 
 def test_the_wiki_page_is_named_for_what_it_recommends_and_for_nothing_else():

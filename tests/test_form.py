@@ -63,13 +63,64 @@ def test_the_first_message_holds_everything(form):
     assert "settings" not in state
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "name", "text", "words"),
+    [
+        ("PRODIGY", "beta2", "0.99", "✓ in use"),
+        ("PRODIGY", "beta2", "0.999", "✓ within the advice"),
+        ("PRODIGY", "beta2", "0.9", None),
+        ("PRODIGY", "beta2", "0.999x", None),
+        ("PRODIGY", "use_bias_correction", "true", "✓ in use"),
+        ("PRODIGY", "use_bias_correction", "false", None),
+        ("ADAMW", "lr", "1e-3", "✓ within the advice"),
+        ("ADAMW", "lr", "2e-3", None),
+        ("ADAFACTOR", "relative_step", "false", None),
+    ],
+)
+def test_advice_that_is_followed_says_so_and_a_range_is_followed_anywhere_in_it(optimizer, name, text, words):
+    form = Form(optimizer)
+    form.type(name, text)
+    assert form.state["controls"][name].get("advised") == words
+
+
+def test_a_mend_that_does_as_is_recommended_says_that_it_does():
+    form = Form("DADAPT_SGD")
+    form.type("lr", "1")
+    assert form.state["controls"]["lr"]["mend"] == "Set Learning rate to 0.3"
+    assert form.state["controls"]["lr"]["mended"]
+    form.type("min_factor", "0.01")
+    form.type("lr", "0.3")
+    assert "mended" not in form.state["controls"]["lr"]
+    other = Form("PRODIGY")
+    other.type("warmup", "0.1")
+    assert other.state["controls"]["warmup"]["mend"] == "Set Warm-up to 0"
+    assert "mended" not in other.state["controls"]["warmup"]
+
+
+def test_a_button_offers_what_is_recommended_unless_that_depends_on_the_mode():
+    offers = {
+        (key, name): Form(key).panel["controls"][name]["advice"]
+        for key, name in (("PRODIGY", "beta2"), ("PRODIGY", "use_bias_correction"), ("ADAFACTOR", "relative_step"))
+    }
+    assert [offer["use"] for offer in offers.values()] == ["Use 0.99", "Turn on", ""]
+    assert [offer["words"] for offer in offers.values()] == [
+        "0.99 to 0.999",
+        "on, but try both",
+        "on in adaptive mode, off in constant mode",
+    ]
+
+
 def test_a_keystroke_is_answered_by_one_small_message(form, sent):
     page_sends(form, k="type", name="d_coef", text="0.5", page="p", n=1)
     (message,) = sent
     assert message["method"] == "update"
     assert set(message["state"]) == {"state", "code", "json"}
     assert message["state"]["state"]["seen"] == ["p", 1]
-    assert message["state"]["state"]["controls"]["d_coef"] == {"text": "0.5", "changed": True}
+    assert message["state"]["state"]["controls"]["d_coef"] == {
+        "text": "0.5",
+        "changed": True,
+        "advised": "✓ within the advice",
+    }
     assert len(str(message)) < 3000
 
 
@@ -255,7 +306,7 @@ def test_the_list_of_options_travels_only_when_it_is_asked_for(form, sent):
 def test_the_long_help_tells_the_recommended_value_and_whose_advice_it_is(form):
     facts = {fact["term"]: fact["text"] for fact in form.panel["controls"]["slice_p"]["facts"]}
     assert facts["Recommended"] == "11 – Saves nearly half of Prodigy's memory (OneTrainer's defaults)"
-    assert (facts["Allowed"], facts["Default"]) == ("a whole number, 1 ≤ value", "1")
+    assert (facts["Allowed"], facts["Default"]) == ("a whole number, at least 1", "1")
     for key in list_optimizers():
         for control in Form(key).panel["controls"].values():
             terms = [fact["term"] for fact in control["facts"]]

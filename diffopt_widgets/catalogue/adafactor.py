@@ -37,6 +37,7 @@ ADAFACTOR = OptimizerSpec(
             1e-4,
             "In constant mode use a learning rate like AdamW's, or the default for your training task.",
             words="as for AdamW",
+            between=(1e-5, 1e-3),
         ),
     ),
     uses=(
@@ -47,7 +48,8 @@ ADAFACTOR = OptimizerSpec(
             advice=Advice(
                 False,
                 "On for the adaptive mode, together with the schedule ADAFACTOR; it must be off for use as a low-memory AdamW.",
-                words="true in adaptive mode, false in constant mode",
+                words="on in adaptive mode, off in constant mode",
+                by_mode=True,
             ),
         ),
         Use(
@@ -58,7 +60,8 @@ ADAFACTOR = OptimizerSpec(
                 False,
                 "On for the adaptive mode, though with a relative step the rate is too high for a full fine-tune; it must be "
                 "off for use as a low-memory AdamW.",
-                words="true in adaptive mode, false in constant mode",
+                words="on in adaptive mode, off in constant mode",
+                by_mode=True,
             ),
         ),
         Use(o.WARMUP_INIT, False, "warmup_init", enabled_if=_RELATIVE),
@@ -75,7 +78,7 @@ ADAFACTOR = OptimizerSpec(
             0.0,
             "weight_decay",
             note="Applied to the weights themselves, multiplied by the rate of the step.",
-            advice=Advice(0.01, "In constant mode a little of it is of use.", words="0.0 to 0.01"),
+            advice=Advice(0.01, "In constant mode a little of it is of use.", between=(0, 0.01)),
         ),
         Use(o.CLIP_THRESHOLD, 1.0, "clip_threshold"),
         Use(o.DECAY_RATE, -0.8, "decay_rate"),

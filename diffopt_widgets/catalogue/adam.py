@@ -19,7 +19,7 @@ _LR_ADVICE = Advice(
     1e-4,
     "A usual start for a LoRA; models as small as those of the bench take 1e-3, a full fine-tune 1e-5.",
     source="common practice",
-    words="1e-5 to 1e-3",
+    between=(1e-5, 1e-3),
 )
 
 _TORCH_USES = (

@@ -38,7 +38,7 @@ PRODIGY = OptimizerSpec(
             advice=Advice(
                 1.0,
                 "The option to adjust Prodigy with, instead of the learning rate: 0.5 slows it down, 2 speeds it up.",
-                words="0.5 to 2",
+                between=(0.5, 2),
             ),
         ),
         Use(o.BETA1, 0.9, "betas[0]"),
@@ -46,7 +46,7 @@ PRODIGY = OptimizerSpec(
             o.BETA2,
             0.999,
             "betas[1]",
-            advice=Advice(0.99, "0.99 has been seen to help Prodigy converge.", words="0.99 to 0.999"),
+            advice=Advice(0.99, "0.99 has been seen to help Prodigy converge.", between=(0.99, 0.999)),
         ),
         Use(o.BETA3, None, "beta3", note="Here it is how long the sums behind the estimate d remember."),
         Use(o.EPS, 1e-8, "eps", note="Multiplied by d in the denominator; 0 raises.", domain=shared.POSITIVE),
@@ -54,7 +54,7 @@ PRODIGY = OptimizerSpec(
             o.WEIGHT_DECAY,
             0.0,
             "weight_decay",
-            advice=Advice(0.01, "It helps Prodigy not to overtrain.", words="0.001 to 0.01"),
+            advice=Advice(0.01, "It helps Prodigy not to overtrain.", between=(0.001, 0.01)),
         ),
         Use(o.DECOUPLE, True, "decouple", enabled_if=When("weight_decay", ">", 0)),
         Use(
@@ -65,7 +65,7 @@ PRODIGY = OptimizerSpec(
                 True,
                 "It makes Prodigy act more like Adam. It depends on the model, so try both; perhaps not with a constant "
                 "schedule or SDXL.",
-                words="true, but try both",
+                words="on, but try both",
             ),
         ),
         Use(
@@ -76,7 +76,7 @@ PRODIGY = OptimizerSpec(
             advice=Advice(
                 True,
                 "Perhaps better on for short runs; for long ones (100 epochs) either will do.",
-                words="true for short runs",
+                words="on for short runs",
             ),
         ),
         Use(o.D0, 1e-6, "d0"),

@@ -25,7 +25,9 @@ _ADAGRAD_LR = Use(
     0.01,
     "lr",
     note="Steps shrink as the sum of squared gradients grows, so the rate only sets where that begins.",
-    advice=Advice(0.01, "Steps only get smaller, so start higher than with Adam.", "common practice", "0.005 to 0.05"),
+    advice=Advice(
+        0.01, "Steps only get smaller, so start higher than with Adam.", "common practice", between=(0.005, 0.05)
+    ),
 )
 _RAISES = "bitsandbytes keeps the argument and raises for any value other than 0"
 _LR_DECAY = shared.unavailable(o.LR_DECAY, 0.0, f"{_RAISES}; choose a schedule instead", "lr_decay")
@@ -116,7 +118,7 @@ _RMSPROP_LR = Use(
         1e-3,
         "Like Adam without momentum: its rates carry over, and the package's 0.01 is too large for most networks.",
         "common practice",
-        "1e-4 to 1e-3",
+        between=(1e-4, 1e-3),
     ),
 )
 _ALPHA = Use(

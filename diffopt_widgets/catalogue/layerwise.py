@@ -35,11 +35,14 @@ _LAMB_LR = Use(
     "lr",
     note=_ONLY_SHRINKS,
     advice=Advice(
-        1e-2, "The limit holds steps back, so go about ten times above AdamW.", "measured on the bench", "1e-3 to 1e-2"
+        1e-2,
+        "The limit holds steps back, so go about ten times above AdamW.",
+        "measured on the bench",
+        between=(1e-3, 1e-2),
     ),
 )
 _LAMB_8BIT_ADVICE = Advice(
-    1e-3, "Large tensors are not limited, so take AdamW's rate.", "common practice", "1e-5 to 1e-3"
+    1e-3, "Large tensors are not limited, so take AdamW's rate.", "common practice", between=(1e-5, 1e-3)
 )
 _BIAS_CORRECTION = shared.inert(
     o.BIAS_CORRECTION, True, "bias_correction", f"{_IGNORED}; the correction is always made"
@@ -151,10 +154,14 @@ _LARS_LR = Use(
     0.01,
     "lr",
     note="The package has no default of its own; 0.01 is ours.",
-    advice=Advice(1.0, "The limit makes steps small, so the rate is large: about 1.", "the LARS paper", "0.1 to 10"),
+    advice=Advice(
+        1.0, "The limit makes steps small, so the rate is large: about 1.", "the LARS paper", between=(0.1, 10)
+    ),
     mended=True,
 )
-_LARS_8BIT_ADVICE = Advice(0.03, "Large tensors are not limited, so take SGD's rate.", "common practice", "0.01 to 1")
+_LARS_8BIT_ADVICE = Advice(
+    0.03, "Large tensors are not limited, so take SGD's rate.", "common practice", between=(0.01, 1)
+)
 _LARS_MOMENTUM = Use(
     o.MOMENTUM,
     0.9,

@@ -15,7 +15,7 @@ _LR_ADVICE = Advice(
     0.03,
     "Steps are as large as the gradients, so the rate must be far larger than Adam's; try factors of 3 around it.",
     source="common practice",
-    words="0.01 to 1",
+    between=(0.01, 1),
 )
 
 SGD = OptimizerSpec(

@@ -6,6 +6,7 @@ Plain frozen data. Every other part of the package (panel, command line, exports
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,17 @@ from numbers import Real
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from diffopt_widgets.catalogue.values import Interval, Kind, Value, ValueProblem, format_value, shorten, show
+from diffopt_widgets.catalogue.values import (
+    Interval,
+    Kind,
+    OutOfRange,
+    Value,
+    ValueProblem,
+    format_value,
+    parse_value,
+    shorten,
+    show,
+)
 
 Values: TypeAlias = Mapping[str, Value]
 """Every value of one Settings by name: `lr`, `schedule`, `warmup`, …, and the optimizer's own options."""
@@ -68,6 +79,15 @@ class Option:
                 words = f"a whole number, {words}" if self.kind == "int" else words
         return f"{words}, or empty ({self.null_words})" if self.nullable else words
 
+    def parse(self, text: str) -> Value:
+        """Read what a person typed; `check` says whether it is allowed.
+
+        Raises:
+            ValueProblem: the text is no value of this kind.
+        """
+        infinite = self.domain is not None and self.domain.infinite
+        return parse_value(self.kind, text, nullable=self.nullable, infinite=infinite)
+
     def check(self, value: object) -> Value:
         """Return `value` as this option's own type.
 
@@ -103,8 +123,10 @@ class Option:
             number = float(value) + 0.0  # -0.0 becomes 0.0
         except OverflowError:
             raise ValueProblem("the number is too large") from None
+        if not math.isfinite(number) and not (self.domain and number in self.domain):
+            raise ValueProblem(f"{format_value(number)} is not a finite number")
         if self.domain is not None and number not in self.domain:
-            raise ValueProblem(f"{shorten(format_value(number))} is outside the allowed range")
+            raise OutOfRange(f"{shorten(format_value(number))} is outside the allowed range")
         if self.choices and format_value(number) not in self.choices:
             raise ValueProblem(f"{shorten(format_value(number))} is not one of the choices")
         if self.kind == "float":
@@ -148,11 +170,30 @@ class Advice:
     reason: str
     source: str = "OneTrainer wiki"
     words: str = ""
-    """The advice as given, where it is more than one value: "0.99 to 0.999"."""
+    """The advice as given, where it is more than a value or a range."""
+    between: tuple[float, float] | None = None
+    """The range that is recommended, ends included; `value` lies in it."""
+    by_mode: bool = False
+    """Whether it depends on how the optimizer is used, so that `value` cannot be offered by itself."""
 
     def text(self) -> str:
-        """The recommended value as shown."""
-        return self.words or format_value(self.value)
+        """The recommended value as shown.
+
+        >>> Advice(0.99, "It helps.", between=(0.99, 0.999)).text(), Advice(True, "It helps.").text()
+        ('0.99 to 0.999', 'on')
+        """
+        if self.words:
+            return self.words
+        if self.between:
+            return " to ".join(format_value(end) for end in self.between)
+        return {True: "on", False: "off"}[self.value] if isinstance(self.value, bool) else format_value(self.value)
+
+    def allows(self, value: Value) -> bool:
+        """Whether a value does as is recommended: it is the recommended one, or lies in the recommended range."""
+        if self.between is None or isinstance(value, bool) or not isinstance(value, int | float):
+            return value == self.value
+        low, high = self.between
+        return low <= value <= high
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +233,7 @@ class Use:
         """
         checked = self.option.check(value)
         if self.domain is not None and isinstance(checked, int | float) and checked not in self.domain:
-            raise ValueProblem(f"{format_value(checked)} is outside the allowed range")
+            raise OutOfRange(f"{format_value(checked)} is outside the allowed range")
         if self.standing is Standing.UNAVAILABLE and checked != self.default:
             raise ValueProblem(f"not available: {self.reason}")
         return checked
@@ -200,7 +241,7 @@ class Use:
     def allowed(self) -> str:
         """What may be written, in words."""
         if self.standing is Standing.UNAVAILABLE:
-            return f"only {format_value(self.default)}"
+            return f"{format_value(self.default)} only"
         return self.domain.words() if self.domain is not None else self.option.allowed()
 
 

@@ -17,6 +17,7 @@ _LR_ADVICE = Advice(
     "Every weight moves by the full rate at every step, so Lion wants a rate 3 to 10 times smaller than AdamW.",
     source="the Lion paper",
     words="a third to a tenth of AdamW's rate",
+    between=(1e-6, 3e-4),
 )
 _DECAY_NOTE = "Multiplied by the learning rate, so with Lion's small rates take 3 to 10 times AdamW's value."
 _BETA1 = Use(o.BETA1, 0.9, "betas[0]", note="The weight of the memory in the direction of this step.")

@@ -14,7 +14,11 @@ MAX_TEXT = 40
 
 
 class ValueProblem(ValueError):
-    """A value that an option cannot take; the message says what is allowed."""
+    """A value that an option cannot take; the message says why."""
+
+
+class OutOfRange(ValueProblem):
+    """A number that lies outside the domain, so that all there is to say is what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Interval:
     """A range of numbers.
 
     >>> Interval(0, 1, high_open=True).words()
-    '0 ≤ value < 1'
+    'from 0 to below 1'
     >>> 1.0 in Interval(0, 1, high_open=True)
     False
     """
@@ -42,11 +46,27 @@ class Interval:
         return above and below
 
     def words(self) -> str:
-        """The range as a person would write it."""
-        left = "" if math.isinf(self.low) else f"{format_value(self.low)} {'<' if self.low_open else '≤'} "
-        right = "" if math.isinf(self.high) else f" {'<' if self.high_open else '≤'} {format_value(self.high)}"
-        words = f"{left}value{right}" if left or right else "any number"
+        """The range as a person would say it, to go on from "must be".
+
+        >>> Interval(0, low_open=True).words(), Interval(1, 10_000_000).words(), Interval(1, infinite=True).words()
+        ('above 0', 'from 1 to 10,000,000', 'at least 1, or inf')
+        """
+        low, high = _count(self.low), _count(self.high)
+        if math.isinf(self.low) and math.isinf(self.high):
+            words = "any number"
+        elif math.isinf(self.high):
+            words = f"above {low}" if self.low_open else f"at least {low}"
+        elif math.isinf(self.low):
+            words = f"below {high}" if self.high_open else f"at most {high}"
+        else:
+            start = f"above {low} and" if self.low_open else f"from {low} to"
+            words = f"{start} {'below ' if self.high_open else 'at most ' if self.low_open else ''}{high}"
         return f"{words}, or inf" if self.infinite else words
+
+
+def _count(end: float) -> str:
+    """An end of a range; whole numbers of many digits in groups of three."""
+    return f"{end:,}" if isinstance(end, int) else format_value(end)
 
 
 def format_value(value: Value) -> str:
@@ -81,11 +101,11 @@ def show(value: object) -> str:
         return f"a value of type {type(value).__name__}"
 
 
-def parse_value(kind: Kind, text: str, *, nullable: bool = False) -> Value:
+def parse_value(kind: Kind, text: str, *, nullable: bool = False, infinite: bool = False) -> Value:
     """Read what a person typed into a control.
 
     Numbers may be written `1e-4`, `.0001`, `1E-4`, `1_000` or `inf`; an empty text or `none` means "not set" where the
-    option allows it.
+    option allows it. Messages speak of `inf` only where it is a value that the option can take.
 
     Raises:
         ValueProblem: the text is not such a value; the message says what can be written.
@@ -109,17 +129,18 @@ def parse_value(kind: Kind, text: str, *, nullable: bool = False) -> Value:
         if lowered in {"false", "no", "off", "0"}:
             return False
         raise ValueProblem(f"{shorten(word)!r} is neither true nor false")
-    return _parse_number(kind, word)
+    return _parse_number(kind, word, infinite=infinite)
 
 
-def _parse_number(kind: Kind, word: str) -> float | int:
+def _parse_number(kind: Kind, word: str, *, infinite: bool) -> float | int:
     number = _float_or_none(word)
     if number is None:
         comma = " (write a point, not a comma)" if "," in word else ""
-        example = "300 or 1e3" if kind == "int" else "0.9, 1e-4 or inf"
+        example = "300 or 1e3" if kind == "int" else "0.9, 1e-4 or inf" if infinite else "0.9 or 1e-4"
         raise ValueProblem(f"{shorten(word)!r} is not a number{comma}; write {example}")
     if math.isinf(number) and "inf" not in word.lower():
-        raise ValueProblem(f"{shorten(word)} is too large for a number; write inf if no limit is meant")
+        hint = "; write inf if no limit is meant" if infinite else ""
+        raise ValueProblem(f"{shorten(word)} is too large for a number{hint}")
     if kind == "float":
         return number
     try:

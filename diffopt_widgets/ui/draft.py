@@ -9,8 +9,8 @@ from functools import cached_property
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Advice, OptimizerSpec, Option, Rule, Standing, Use, Values
-from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, parse_value
-from diffopt_widgets.settings import Fault, Settings, check_values, default_values
+from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value
+from diffopt_widgets.settings import Fault, Settings, check_values, default_values, ended
 from diffopt_widgets.ui.starts import first_valid, valid_settings
 
 Texts = Mapping[str, str]
@@ -40,7 +40,7 @@ class Draft:
 
     >>> draft = Draft.begin("PRODIGY").type("d_coef", "0.5").type("beta1", "1,0")
     >>> draft.errors
-    {'beta1': "'1,0' is not a number (write a point, not a comma); write 0.9, 1e-4 or inf. Allowed: 0 ≤ value < 1."}
+    {'beta1': "'1,0' is not a number (write a point, not a comma); write 0.9 or 1e-4. Allowed: from 0 to below 1."}
     >>> draft.last_good
     Settings('PRODIGY', lr=1.0, d_coef=0.5)
     """
@@ -191,9 +191,9 @@ class Draft:
         return self.put({name: text_of(default_values(self.spec)[name])})
 
     def advise(self, name: str) -> Draft:
-        """One control at its recommended value; unchanged when none is recommended."""
+        """One control at its recommended value; unchanged when there is no such value."""
         advice = self.advice(name)
-        return self.put({name: text_of(advice.value)}) if advice else self
+        return self.put({name: text_of(advice.value)}) if advice and not advice.by_mode else self
 
     def mend(self, name: str) -> Draft:
         """The mend that is offered for one control, done; unchanged when none is."""
@@ -244,9 +244,9 @@ class Draft:
             taker = self.taker(name)
             option = taker.option if isinstance(taker, Use) else taker
             try:
-                values[name] = taker.check(parse_value(option.kind, text, nullable=option.nullable))
+                values[name] = taker.check(option.parse(text))
             except ValueProblem as problem:
-                faults[name] = Fault(name, text, str(problem), taker.allowed())
+                faults[name] = Fault.of(name, text, problem, taker.allowed())
         for fault in check_values(self.spec, values)[1]:
             faults.setdefault(fault.option, fault)
         return values, faults
@@ -263,7 +263,9 @@ class Draft:
 
 
 def _message(fault: Fault) -> str:
-    problem = fault.problem if fault.problem.endswith((".", "?", "!")) else f"{fault.problem}."
+    problem = ended(
+        fault.problem.replace("must be", "Must be", 1) if fault.problem.startswith("must be") else fault.problem
+    )
     allowed = f" Allowed: {fault.allowed}." if fault.allowed else ""
     todo = f" {fault.todo}" if fault.todo else ""
     return f"{problem}{allowed}{todo}"

@@ -37,13 +37,22 @@ def read_settings(text: str) -> Settings:
     True
     """
     if len(text) > LONGEST_TEXT:
-        problem = f"the text has {len(text):,} characters, and settings never more than {LONGEST_TEXT:,}"
-        raise _unreadable(problem, "To mend it, paste what Copy settings gave.")
+        raise _unreadable(f"The text has {len(text):,} characters, and settings never more than {LONGEST_TEXT:,}")
     word = text.strip().removeprefix("\ufeff").strip()
     if not word:
-        raise _unreadable("there is no text", "To mend it, paste what Copy settings gave.")
+        raise _unreadable("There is no text")
     call = _CALL.fullmatch(word)
+    if call is None and not _names_optimizer(word):
+        raise _unreadable("These are no settings")
     return Settings.from_json(_json_of(call[1]) if call else word)
+
+
+def _names_optimizer(text: str) -> bool:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and isinstance(data.get("optimizer"), str)
 
 
 def _json_of(arguments: str) -> str:
@@ -64,5 +73,5 @@ def _json_of(arguments: str) -> str:
     return json.dumps(values)
 
 
-def _unreadable(problem: str, todo: str) -> SettingsError:
-    return SettingsError((Fault("settings", None, f"cannot be read: {problem}", "", todo),))
+def _unreadable(problem: str, todo: str = "Paste what Copy settings copied, or Settings(…).") -> SettingsError:
+    return SettingsError((Fault("", None, problem, "", todo),))

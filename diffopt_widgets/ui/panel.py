@@ -24,6 +24,7 @@ STANDINGS = {
     Standing.INERT: "accepted here, changes nothing",
     Standing.UNAVAILABLE: "not available here",
 }
+IN_USE, WITHIN = "✓ in use", "✓ within the advice"
 REQUIREMENTS = {"cuda": "an NVIDIA GPU", "distributed": "training in several processes"}
 
 
@@ -168,14 +169,28 @@ def _slider(use: Use) -> Json | None:
 def _advice(option: Option, advice: Advice | None) -> Json | None:
     if advice is None:
         return None
-    words = advice.words or _shown(option, advice.value)
-    return {"value": _shown(option, advice.value), "words": words, "reason": advice.reason, "source": advice.source}
+    return {"use": _offer(option, advice), "words": advice.text(), "reason": advice.reason, "source": advice.source}
+
+
+def _offer(option: Option, advice: Advice) -> str:
+    """The words of the button that does as is recommended; none where the one value to set is not known."""
+    if advice.by_mode:
+        return ""
+    shown = _shown(option, advice.value)
+    return f"Turn {shown}" if isinstance(advice.value, bool) else f"Use {shown}"
+
+
+def _followed(draft: Draft, name: str) -> str:
+    """That the value does as is recommended, in words; none where it does not."""
+    advice, value = draft.advice(name), draft.values[name]
+    if advice is None or advice.by_mode or name in draft.faults or not advice.allows(value):
+        return ""
+    return IN_USE if value == advice.value else WITHIN
 
 
 def _advised(option: Option, advice: Advice | None) -> str:
-    if advice is None:
-        return ""
-    return f"{advice.words or _shown(option, advice.value)} – {advice.reason.rstrip('.')} ({advice.source})"
+    given = _advice(option, advice)
+    return f"{given['words']} – {given['reason'].rstrip('.')} ({given['source']})" if given else ""
 
 
 def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
@@ -194,7 +209,6 @@ def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
 
 def _marks(draft: Draft, name: str) -> Json:
     advice = draft.advice(name)
-    faulty = name in draft.faults
     marks: Json = {
         "text": draft.texts[name],
         "error": draft.errors.get(name),
@@ -203,7 +217,8 @@ def _marks(draft: Draft, name: str) -> Json:
         "greyed": draft.greyed.get(name),
         "changed": name in draft.changed,
         "related": name in draft.related,
-        "advised": bool(advice) and not faulty and advice is not None and draft.values[name] == advice.value,
+        "advised": _followed(draft, name),
+        "mended": advice is not None and draft.mends.get(name) == {name: advice.value},
     }
     return {key: value for key, value in marks.items() if value or key == "text"}
 

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 import traitlets
 
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
-from diffopt_widgets.catalogue.values import ValueProblem, format_value, parse_value
+from diffopt_widgets.catalogue.values import OutOfRange, ValueProblem, format_value
 from diffopt_widgets.plan import PLAN_OPTIONS, RunPlan
 from diffopt_widgets.tasks import get_task, list_tasks
 from diffopt_widgets.ui.html import escape, paragraph
@@ -49,7 +49,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     7
     >>> bar.fields["seed"].value = "-7"
     >>> bar.problem, bar.values["seed"]
-    ('Seed: -7 is outside the allowed range; allowed is a whole number, 0 ≤ value ≤ 2147483647', 7)
+    ('Seed: must be a whole number, from 0 to 2,147,483,647', 7)
     """
 
     values = traitlets.Dict(read_only=True, help="The fields by name, as RunPlan takes them; each the last right one.")
@@ -160,10 +160,11 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         for name, field in self.fields.items():
             option = PLAN_OPTIONS[name]
             try:
-                values[name] = option.check(parse_value(option.kind, field.value, nullable=option.nullable))
+                values[name] = option.check(option.parse(field.value))
                 field.remove_class("dw-wrong")
             except ValueProblem as problem:
-                problems.append(f"{option.title}: {problem}; allowed is {option.allowed()}")
+                words = "must be" if isinstance(problem, OutOfRange) else f"{problem}; allowed is"
+                problems.append(f"{option.title}: {words} {option.allowed()}")
                 field.add_class("dw-wrong")
         with self.hold_trait_notifications():
             self.set_trait("problem", "\n".join(problems))

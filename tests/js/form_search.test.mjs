@@ -41,6 +41,17 @@ test("among equals the options of the present optimizer come first", () => {
   assert.deepEqual(found("ADAM"), ["beta9", "beta8"]);
 });
 
+test("an option of the present optimizer comes before a closer hit elsewhere, but not before a name for its help", () => {
+  const decays = [
+    entry("decay_rate", "Decay rate", "", ["ADAFACTOR"]),
+    entry("weight_decay", "Weight decay", "", ["ADAFACTOR", "PRODIGY"]),
+    entry("decouple", "Decouple", "Where the decay goes.", ["PRODIGY"]),
+  ];
+  const found = (/** @type {string} */ optimizer) => search(decays, "decay", optimizer).map((hit) => hit.entry.name);
+  assert.deepEqual(found("PRODIGY"), ["weight_decay", "decay_rate", "decouple"]);
+  assert.deepEqual(found("ADAFACTOR"), ["decay_rate", "weight_decay", "decouple"]);
+});
+
 test("each hit says which optimizers have it", () => {
   const [momentum] = search(ENTRIES, "momentum", "PRODIGY");
   assert.equal(momentum.here, false);

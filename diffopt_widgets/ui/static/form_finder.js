@@ -22,9 +22,9 @@ export class Finder {
     /** @type {Entry[] | undefined} */
     this.entries = undefined;
     this.askedAt = -ASK_AGAIN;
-    /** What can be chosen, in the order of the list. @type {{node: HTMLElement, go: () => void}[]} */
+    /** What can be chosen, in the order of the list. @type {{node: HTMLElement, go: () => void, here: boolean}[]} */
     this.choices = [];
-    this.active = 0;
+    this.active = -1;
     this.build();
   }
 
@@ -79,11 +79,13 @@ export class Finder {
     this.choices = [];
     this.list.replaceChildren(...hits.slice(0, MOST).map((hit) => this.drawHit(hit, query, place)));
     this.list.hidden = !hits.length;
-    say(this.more, this.entries ? remark(query, hits.length) : "Waiting for the kernel…");
+    const first = this.choices[0];
+    const elsewhere = first && !first.here ? "↓ chooses the optimizer to switch to." : "";
+    say(this.more, this.entries ? [elsewhere, remark(query, hits.length)].join(" ").trim() : "Waiting for the kernel…");
     this.more.hidden = !this.more.textContent;
     this.popup.hidden = false;
     this.input.setAttribute("aria-expanded", String(hits.length > 0));
-    this.mark(0);
+    this.mark(first?.here ? 0 : -1); // Enter alone never switches to another optimizer
     this.makeRoom();
   }
 
@@ -103,11 +105,11 @@ export class Finder {
       const owners = all ? "all optimizers" : others ? `${title(optimizer)} and ${others} more` : title(optimizer);
       const names = optimizers.map(title).join(", ");
       const found = h("span", { class: "dwf-owners", title: names }, owners);
-      return this.choice(h("div", { class: "dwf-hit" }, ...line, found), optimizer, entry);
+      return this.choice(h("div", { class: "dwf-hit" }, ...line, found), optimizer, entry, true);
     }
     const owners = optimizers.map((key) => {
       const words = { class: "dwf-owner", "aria-label": `${entry.title} in ${title(key)}` };
-      return this.choice(h("span", words, title(key)), key, entry);
+      return this.choice(h("span", words, title(key)), key, entry, false);
     });
     const where = h("div", { class: "dwf-owners" }, "Switch to ", ...owners);
     return h(
@@ -118,8 +120,8 @@ export class Finder {
     );
   }
 
-  /** @param {HTMLElement} node @param {string} optimizer @param {Entry} entry */
-  choice(node, optimizer, entry) {
+  /** @param {HTMLElement} node @param {string} optimizer @param {Entry} entry @param {boolean} here */
+  choice(node, optimizer, entry, here) {
     const go = () => {
       this.input.value = "";
       this.close();
@@ -129,12 +131,13 @@ export class Finder {
     node.setAttribute("role", "option");
     node.id = `${this.id}-${place}`;
     node.addEventListener("click", go);
-    node.addEventListener("pointermove", () => this.mark(place));
-    this.choices.push({ node, go });
+    // A mouse that happens to lie over another optimizer must not make it what Enter takes.
+    if (here) node.addEventListener("pointermove", () => this.mark(place));
+    this.choices.push({ node, go, here });
     return node;
   }
 
-  /** Make one choice the active one. @param {number} place */
+  /** Make one choice the active one; -1 makes it none. @param {number} place */
   mark(place) {
     this.active = place;
     this.choices.forEach(({ node }, i) => node.setAttribute("aria-selected", String(i === place)));
@@ -150,7 +153,7 @@ export class Finder {
     if (step) {
       event.preventDefault();
       if (this.popup.hidden) this.draw();
-      else if (count) this.mark((this.active + step + count) % count);
+      else if (count) this.mark((Math.max(this.active, step > 0 ? -1 : 0) + step + count) % count);
     } else if (event.key === "Enter" && !this.popup.hidden) {
       event.preventDefault(); // the rest of the key press would act on what is focused by then
       this.choices[this.active]?.go();

@@ -13,7 +13,7 @@ export class Presets {
     /** The presets that the controls show. @type {string[]} */
     this.shown = [];
     this.undone = ""; // what Undo takes back
-    /** @type {Map<string, {button: any, why: string}>} */
+    /** @type {Map<string, {button: any, title: string, why: string}>} */
     this.found = new Map();
     this.buttons = h("div", { class: "dwf-buttons", role: "group", "aria-label": "Load defaults" });
     this.why = h("p", { class: "dwf-why" });
@@ -43,7 +43,7 @@ export class Presets {
         this.loaded = key;
         this.outbox.command({ k: "load", preset: key });
       };
-      this.found.set(key, { why, button: this.explained(title, "dwf-preset", load, () => why) });
+      this.found.set(key, { title, why, button: this.explained(title, "dwf-preset", load, () => why) });
     }
     this.buttons.replaceChildren(...[...this.found.values()].map(({ button }) => button));
   }
@@ -66,6 +66,8 @@ export class Presets {
   drawWhy() {
     if (document.activeElement === this.undo) return say(this.why, this.words);
     const key = this.shown.includes(this.loaded) ? this.loaded : this.shown[0];
-    say(this.why, this.found.get(key)?.why ?? "");
+    const same = this.shown.filter((other) => other !== key).map((other) => this.found.get(other)?.title);
+    const more = same.length ? ` Here the same as ${same.join(" and ")}.` : "";
+    say(this.why, `${this.found.get(key)?.why ?? "Your own values."}${more}`);
   }
 }

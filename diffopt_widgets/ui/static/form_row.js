@@ -8,7 +8,8 @@ import { TRACK, nudge, placeOf, sentence, textAt } from "./form_text.js";
 /** @typedef {import("./form_outbox.js").Outbox} Outbox */
 /** @typedef {import("./form_tip.js").Tip} Tip */
 /** @typedef {{value: string, label: string, help?: string}} Choice */
-/** @typedef {{value: string, words: string, reason: string, source: string}} Advice */
+/** What is recommended; `use` is what the button says, empty where there is none.
+ * @typedef {{use: string, words: string, reason: string, source: string}} Advice */
 /**
  * @typedef {{name: string, title: string, kind: "number" | "bool" | "choice", help: string, default: string,
  *   facts: {term: string, text: string}[], shown_default: string, placeholder?: string, unit?: string,
@@ -16,7 +17,7 @@ import { TRACK, nudge, placeOf, sentence, textAt } from "./form_text.js";
  */
 /**
  * @typedef {{text: string, error?: string, warning?: string, mend?: string, greyed?: string, changed?: boolean,
- *   related?: boolean, advised?: boolean}} Marks
+ *   related?: boolean, advised?: string, mended?: boolean}} Marks
  */
 
 const TYPING_PAUSE = 150;
@@ -131,11 +132,9 @@ export class Row {
   makeAdvice() {
     const { advice } = this.control;
     if (!advice) return null;
-    this.use = h(
-      "button",
-      { type: "button", class: "dwf-use", click: () => this.ask("advise") },
-      `Use ${advice.value}`,
-    );
+    this.use = advice.use
+      ? h("button", { type: "button", class: "dwf-use", click: () => this.ask("advise") }, advice.use)
+      : null;
     return h(
       "span",
       { class: "dwf-advice" },
@@ -146,7 +145,7 @@ export class Row {
         h("b", {}, advice.words),
         ` – ${advice.reason.replace(/\.$/, "")} (${advice.source}). `,
       ),
-      this.use,
+      this.use && h("span", { class: "dwf-place" }, this.use),
     );
   }
 
@@ -235,7 +234,8 @@ export class Row {
     if (this.use) {
       this.use.disabled = off || Boolean(marks.advised);
       this.use.classList.toggle("dwf-used", Boolean(marks.advised));
-      say(this.use, marks.advised ? "✓ in use" : `Use ${this.control.advice?.value}`);
+      this.use.classList.toggle("dwf-gone", Boolean(marks.mended)); // the mend does the same
+      say(this.use, marks.advised ?? this.control.advice?.use ?? "");
     }
     clearTimeout(this.timer);
     const typing = document.activeElement === this.input && this.control.kind === "number";

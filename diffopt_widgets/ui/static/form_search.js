@@ -10,6 +10,8 @@
  */
 
 const LONGEST_QUERY = 100;
+const LAST_NAMED = 3; // the ranks up to here are hits in a name or a title
+const NOTED = 7;
 const BEFORE = 24; // so many characters of a snippet stand before the hit, which must be seen on a narrow page too
 const GAP = "[\\s_-]*"; // "warmup", "warm-up" and "warm up" are one word; "d coef" is d_coef
 
@@ -30,9 +32,12 @@ const begins = (text) => new RegExp(`(?<![\\p{L}\\p{N}])${pattern(text)}`, "iu")
 /** @param {string} text */
 const holds = (text) => new RegExp(pattern(text), "iu");
 
+/** Whether the words are in the name, in the help, or only in the note of one optimizer. @param {Hit} hit */
+const where = ({ rank }) => (rank <= LAST_NAMED ? 0 : rank < NOTED ? 1 : 2);
+
 /**
- * The options that a query finds: names and titles that begin with it, then those with such a word, then their help,
- * then the notes of single optimizers; among equals those of the present optimizer first.
+ * The options that a query finds: by name or title, then by their help, then by the notes of single optimizers. Among
+ * these the options of the present optimizer come first, then the closer hits.
  * @param {Entry[]} entries @param {string} query @param {string} optimizer the present one
  * @returns {Hit[]}
  */
@@ -44,9 +49,12 @@ export function search(entries, query, optimizer) {
     .map((entry) => hitOf(entry, look, optimizer))
     .filter((hit) => hit !== null)
     .map((hit, i) => ({ hit, i }))
-    .sort((a, b) => a.hit.rank - b.hit.rank || Number(b.hit.here) - Number(a.hit.here) || a.i - b.i)
+    .sort((a, b) => order(a.hit, b.hit) || a.i - b.i)
     .map(({ hit }) => hit);
 }
+
+/** @param {Hit} a @param {Hit} b */
+const order = (a, b) => where(a) - where(b) || Number(b.here) - Number(a.here) || a.rank - b.rank;
 
 /** The questions that one query asks of each option. @param {string[]} words */
 function looker(words) {
@@ -90,7 +98,7 @@ function hitOf(entry, look, optimizer) {
   if (!noted.length) return null;
   const here = noted.includes(optimizer);
   const note = notes[here ? optimizer : noted[0]];
-  return { entry, rank: 7, here, optimizers: noted, snippet: snippetOf(note, look.shown) };
+  return { entry, rank: NOTED, here, optimizers: noted, snippet: snippetOf(note, look.shown) };
 }
 
 /** A text from shortly before its first hit. @param {string} text @param {RegExp[]} tests */
