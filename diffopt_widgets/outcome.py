@@ -88,7 +88,7 @@ def explain(run: Run, error: Exception) -> tuple[str, Mapping[str, Value]]:
     """Why a run failed, in words, and values to set so that it would go better; none where they are not known."""
     if isinstance(error, Diverged):
         advice, mend = _gentler(run.settings)
-        return f"The loss stopped being a finite number {error}. {advice}", mend
+        return f"Failed {error} of {run.plan.steps}: the loss was no longer a number. {advice}", mend
     text = " ".join(str(error).split()) or "no message"
     mend = getattr(error, "mend", {})  # MissingBackend has one; importing it here would load torch
     return f"{type(error).__name__} after {len(run.history)} steps: {text}", mend

@@ -102,7 +102,7 @@ MENDED = [
 @pytest.mark.parametrize(("settings", "mend"), MENDED)
 def test_the_mend_after_a_divergence_is_what_the_sentence_says(settings, mend):
     words, found = explain(Run(RunPlan(settings)), Diverged("at step 7"))
-    assert words.startswith("The loss stopped being a finite number at step 7. ")
+    assert words.startswith("Failed at step 7 of 300: the loss was no longer a number. ")
     assert found == mend
     number = next(value for name, value in found.items() if name in {"lr", "d_coef"})
     assert format_value(number) in words
@@ -149,7 +149,7 @@ def test_weights_that_the_last_step_spoilt_are_a_failure():
     run = dw.train(dw.Settings("SGD", lr=1e30), task="swiss_roll", steps=1, progress=False)
     assert math.isfinite(run.history.column("loss")[0])
     assert (run.status, len(run.history)) == ("failed", 1)
-    assert run.message.startswith("The loss stopped being a finite number after step 1. ")
+    assert run.message.startswith("Failed after step 1 of 1: the loss was no longer a number. ")
     assert run.mend
 
 

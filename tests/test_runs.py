@@ -6,10 +6,12 @@ import multiprocessing
 import pickle
 import time
 
+import numpy as np
 import pytest
 import torch
 
 import diffopt_widgets as dw
+from diffopt_widgets import driver
 from diffopt_widgets.driver import carry_out
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.runs import Run, name_by_difference, vary
@@ -233,8 +235,37 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_keeps_its_histor
     run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=200, progress=False)
     assert run.status == "failed"
     assert "rate is probably too high" in run.message
-    assert "stopped being a finite number at step" in run.message
+    assert "the loss was no longer a number" in run.message
     assert 0 < len(run.history) <= 200
+
+
+@pytest.mark.parametrize("looks", [0.0, 1e9], ids=["at every step", "once at the end"])
+def test_a_history_ends_with_the_loss_that_broke_it_however_late_it_was_noticed(looks, monkeypatch):
+    monkeypatch.setattr(driver, "PUBLISH_SECONDS", looks)
+    run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=40, progress=False)
+    finite = np.isfinite(run.history.column("loss"))
+    assert finite[:-1].all()
+    assert not finite[-1]
+    assert run.message.startswith(f"Failed at step {len(run.history)} of 40: the loss was no longer a number. ")
+    assert run.best_loss == run.history.column("loss")[:-1].min()
+
+
+def test_what_an_optimizer_raises_after_a_broken_loss_is_not_taken_for_the_cause(monkeypatch):
+    monkeypatch.setattr(driver, "PUBLISH_SECONDS", 1e9)
+    original, calls = torch.optim.SGD.step, []
+
+    def step(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) > 20:
+            raise RuntimeError("the weights are no numbers")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=23, progress=False)
+    assert run.status == "failed"
+    assert len(run.history) < 20
+    assert run.message.startswith(f"Failed at step {len(run.history)} of 23: ")
+    assert "RuntimeError" in run.trace
 
 
 def test_an_exception_inside_the_optimizer_ends_the_run_and_keeps_its_history(monkeypatch):
