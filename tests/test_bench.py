@@ -289,9 +289,9 @@ def test_a_failed_run_offers_its_mend_as_a_button():
         await click_run(bench)
         assert bench.runs[0].status == "failed"
         assert bench.bar.mend.layout.display is None
-        assert bench.bar.mend.description == "Set Learning rate to 1e19"
+        assert bench.bar.mend.description == "Set Learning rate to 0.03"
         bench.bar.mend.click()
-        assert bench.form.settings == dw.Settings("SGD", lr=1e19, schedule="COSINE")
+        assert bench.form.settings == dw.Settings("SGD", lr=0.03, schedule="COSINE")
         bench.form.undo()
         assert bench.form.settings.lr == 1e20
         bench.form.settings = dw.Settings("SGD", lr=0.1)

@@ -85,8 +85,13 @@ def test_a_stopped_run_says_how_far_it_came():
 
 
 MENDED = [
-    (dw.Settings("SGD", lr=0.5), {"lr": 0.05}),
-    (dw.Settings("ADAMW", lr=0.07), {"lr": 0.007}),
+    (dw.Settings("SGD", lr=0.2), {"lr": 0.02}),
+    (dw.Settings("SGD", lr=1e20), {"lr": 0.03}),
+    (dw.Settings("ADAMW", lr=7e-4), {"lr": 7e-5}),
+    (dw.Settings("ADAMW", lr=0.07), {"lr": 1e-4}),
+    (dw.Settings("PRODIGY", lr=1e20), {"lr": 1.0}),
+    (dw.Settings("PRODIGY", d_coef=1e9), {"d_coef": 1.0}),
+    (dw.Settings("DADAPT_SGD", lr=1e20), {"lr": 0.3}),
     (dw.Settings("PRODIGY", d_coef=2.0), {"d_coef": 1.0}),
     (dw.Settings("DADAPT_SGD", lr=0.9), {"lr": 0.3}),
     (dw.Settings("DADAPT_ADAM"), {"lr": 0.33}),

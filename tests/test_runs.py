@@ -201,7 +201,7 @@ def test_waiting_for_the_device_counts_as_training_time(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "advice"),
     [
-        (dw.Settings("SGD", lr=0.5), "learning rate 0.05"),
+        (dw.Settings("SGD", lr=0.2), "learning rate 0.02"),
         (dw.Settings("PRODIGY", d_coef=2.0), "half of d_coef (1)"),
         (dw.Settings("DADAPT_SGD", lr=0.9), "third of the learning rate (0.3)"),
         (dw.preset("ADAFACTOR", "adaptive"), "turn relative_step off"),
@@ -234,7 +234,7 @@ def test_the_event_loop_answers_while_it_trains():
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_keeps_its_history():
     run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=200, progress=False)
     assert run.status == "failed"
-    assert "rate is probably too high" in run.message
+    assert "rate is far too high: try a learning rate of 0.03" in run.message
     assert "the loss was no longer a number" in run.message
     assert 0 < len(run.history) <= 200
 
