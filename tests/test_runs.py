@@ -384,7 +384,7 @@ def test_a_run_can_be_pickled_and_made_into_a_frame():
 def test_names_say_what_differs():
     plans = [plan(), plan(weight_decay=0.5), RunPlan(dw.Settings("SGD"), task="swiss_roll", steps=40)]
     assert name_by_difference(plans[:2]) == ["ADAMW · weight_decay 0.01", "ADAMW · weight_decay 0.5"]
-    assert name_by_difference(plans) == ["ADAMW", "ADAMW · weight_decay 0.5", "SGD"]
+    assert name_by_difference(plans) == ["ADAMW · weight_decay 0.01", "ADAMW · weight_decay 0.5", "SGD"]
 
 
 def test_the_optimizer_itself_can_be_varied_and_keeps_what_means_the_same():
@@ -427,4 +427,19 @@ def test_runs_of_several_optimizers_are_named_by_what_is_not_the_same_in_all():
         "ADAMW · lr 0.2",
         "SGD · lr 0.1",
         "SGD · lr 0.2",
+    ]
+
+
+def test_a_run_of_another_optimizer_takes_nothing_from_a_name():
+    pair = vary(RunPlan(dw.Settings("PRODIGY"), task="swiss_roll"), {"d_coef": (1.0, 0.5)})
+    assert name_by_difference(pair) == ["PRODIGY · d_coef 1", "PRODIGY · d_coef 0.5"]
+    assert name_by_difference([*pair, RunPlan(dw.Settings("SGD"), task="swiss_roll")]) == [
+        "PRODIGY · d_coef 1",
+        "PRODIGY · d_coef 0.5",
+        "SGD",
+    ]
+    assert name_by_difference([*pair, RunPlan(dw.Settings("SGD"), steps=20)]) == [
+        "PRODIGY · d_coef 1, swiss_roll, steps 300",
+        "PRODIGY · d_coef 0.5, swiss_roll, steps 300",
+        "SGD · digits, steps 20",
     ]
