@@ -8,7 +8,7 @@ import logging
 import math
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,8 +37,8 @@ def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -
     """Carry out a run, one step per `next()`; about ten times a second its new records are published.
 
     Closing the generator stops the run; carried out again, it goes on as if it had not been stopped. An exception in it,
-    or a loss that is no longer finite, ends the run as failed with a message, and keeps what was recorded; only what asks
-    for it to stop (KeyboardInterrupt) is raised again.
+    or a loss that is no longer finite, ends the run as failed with a message, and keeps what was recorded, up to the step
+    with that loss; only what asks for it to stop (KeyboardInterrupt) is raised again.
 
     Raises:
         ValueError: the run is over or in progress, or what it needs to go on is gone.
@@ -121,7 +121,7 @@ def _record(run: Run, training: Training | None, pending: list[StepRecord]) -> N
     from diffopt_widgets.training.memory import state_bytes
 
     began = time.perf_counter()
-    records = fetch(pending)
+    records = _while_finite(fetch(pending))
     training.seconds += time.perf_counter() - began  # the device worked meanwhile: it is training time too
     run.history.extend(
         record for record in records if record.step > len(run.history)
@@ -131,16 +131,31 @@ def _record(run: Run, training: Training | None, pending: list[StepRecord]) -> N
         run.state_bytes = state_bytes(training.optimizer)
 
 
+def _while_finite(records: Sequence[StepRecord]) -> Sequence[StepRecord]:
+    """The records up to the first whose loss is no number, that one kept.
+
+    How many steps more were taken before anyone looked depends on the machine, and they say nothing.
+    """
+    ends = (place for place, record in enumerate(records, 1) if not math.isfinite(float(record.loss)))
+    return records[: next(ends, len(records))]
+
+
 def _check_finite(run: Run) -> None:
+    if diverged := _divergence(run):
+        raise diverged
+
+
+def _divergence(run: Run) -> Diverged | None:
     if len(run.history) and not (finite := np.isfinite(run.history.column("loss"))).all():
-        raise Diverged(f"at step {run.history.step[finite.argmin()]}")
+        return Diverged(f"at step {run.history.step[finite.argmin()]}")
     if run.eval_after is not None and not math.isfinite(run.eval_after):
-        raise Diverged(f"after step {len(run.history)}")
+        return Diverged(f"after step {len(run.history)}")
+    return None
 
 
 def _fail(run: Run, error: Exception) -> None:
     run.status, run.trace = "failed", traceback.format_exc()
-    run.message, run.mend = explain(run, error)
+    run.message, run.mend = explain(run, _divergence(run) or error)  # what a broken loss led to is not the cause
 
 
 def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> None:

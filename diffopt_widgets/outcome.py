@@ -14,6 +14,7 @@ from diffopt_widgets.catalogue.values import Value, format_value
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from diffopt_widgets.catalogue.schema import OptimizerSpec
     from diffopt_widgets.runs import Run
     from diffopt_widgets.settings import Settings
 
@@ -88,7 +89,7 @@ def explain(run: Run, error: Exception) -> tuple[str, Mapping[str, Value]]:
     """Why a run failed, in words, and values to set so that it would go better; none where they are not known."""
     if isinstance(error, Diverged):
         advice, mend = _gentler(run.settings)
-        return f"The loss stopped being a finite number {error}. {advice}", mend
+        return f"Failed {error} of {run.plan.steps}: the loss was no longer a number. {advice}", mend
     text = " ".join(str(error).split()) or "no message"
     mend = getattr(error, "mend", {})  # MissingBackend has one; importing it here would load torch
     return f"{type(error).__name__} after {len(run.history)} steps: {text}", mend
@@ -105,17 +106,30 @@ def _gentler(settings: Settings) -> tuple[str, dict[str, Value]]:
             mend["schedule"] = "CONSTANT"  # leaves the rate to relative_step
         advice = f"turn relative_step off and give a learning rate, such as {format_value(_USUAL_RATE)}"
         return f"Adafactor set its own rate too high: {advice}.", mend
+    usual, estimates = _usual_rate(settings.spec), settings.spec.estimates_rate
+    gentler = _rounded(settings.lr / (3 if estimates else 10))
+    if usual < gentler:
+        advice = f"try a learning rate of {format_value(usual)}, the one to begin with"
+        return f"The rate is far too high: {advice}.", {"lr": usual}
     if "d_coef" in options:
-        half = _rounded(float(options["d_coef"] or 1.0) / 2)
-        advice = f"try half of d_coef ({format_value(half)}), or a growth_rate of 1.02"
+        coefficient = float(options["d_coef"] or 1.0)
+        half = min(_rounded(coefficient / 2), 1.0)
+        words = "half of d_coef" if coefficient <= 2 else "the default d_coef"
+        advice = f"try {words} ({format_value(half)}), or a growth_rate of 1.02"
         return f"The estimated rate is too high: {advice}.", {"d_coef": half}
-    if settings.spec.estimates_rate:
-        third = _rounded(settings.lr / 3)
+    if estimates:
         growth = ", or a growth_rate of 1.02" if "growth_rate" in options else ""
-        advice = f"try a third of the learning rate ({format_value(third)}){growth}"
-        return f"The estimated rate is too high: {advice}.", {"lr": third}
-    tenth = _rounded(settings.lr / 10)
-    return f"The rate is probably too high: try a tenth of it (learning rate {format_value(tenth)}).", {"lr": tenth}
+        advice = f"try a third of the learning rate ({format_value(gentler)}){growth}"
+        return f"The estimated rate is too high: {advice}.", {"lr": gentler}
+    advice = f"try a tenth of it (learning rate {format_value(gentler)})"
+    return f"The rate is probably too high: {advice}.", {"lr": gentler}
+
+
+def _usual_rate(spec: OptimizerSpec) -> float:
+    """The learning rate to begin with: the recommended one, else the default."""
+    advised = spec.lr.advice.value if spec.lr.advice else None
+    usual = spec.lr.default if advised is None else advised
+    return float(usual) if isinstance(usual, float | int) else _USUAL_RATE
 
 
 def _rounded(value: float) -> float:

@@ -195,22 +195,23 @@ def short_name(settings: Settings) -> str:
 def name_by_difference(plans: Sequence[RunPlan]) -> list[str]:
     """Name runs of one comparison by what differs between them, such as `PRODIGY · d_coef 0.5`.
 
-    Where optimizers differ, an option is named only where it is not at its optimizer's default, nor the same in all.
+    Named is what differs between the runs of the same optimizer, whatever else there is to compare with. Where optimizers
+    differ, also what is not at its optimizer's default, if it is not the same in all, and what differs of the plan.
     """
     flats = [plan.flat() for plan in plans]
     varying = [name for name in flats[0] if any(flat.get(name, flats[0][name]) != flats[0][name] for flat in flats)]
     if not varying:
         return [short_name(plan.settings) for plan in plans]
-    if "optimizer" not in varying:
-        return [f"{plan.settings.optimizer} · {_differences(plan.flat(), varying)}" for plan in plans]
+    several = "optimizer" in varying
+    own = {field.name for field in fields(RunPlan)} - {"settings"}
     names = []
     for plan, flat in zip(plans, flats, strict=True):
-        own = {field.name for field in fields(RunPlan)}
-        changed = [
-            name for name in plan.settings.changed() if any(name not in f or f[name] != flat[name] for f in flats)
-        ]
-        told = [name for name in varying if name in own and name != "settings"]
-        words = _differences(flat, [*changed, *told])
+        alike = [other for other in flats if other["optimizer"] == flat["optimizer"]]
+        told = {name for name in flat if any(other[name] != flat[name] for other in alike)}
+        if several:
+            told |= own.intersection(varying)
+            told |= {name for name in plan.settings.changed() if any(flat[name] != other.get(name, ...) for other in flats)}
+        words = _differences(flat, [name for name in flat if name in told])
         names.append(f"{plan.settings.optimizer} · {words}" if words else plan.settings.optimizer)
     return names
 

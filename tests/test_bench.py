@@ -160,12 +160,12 @@ def test_a_failing_run_is_told_in_the_run_bar():
     async def script(bench):
         bench.form.settings = dw.Settings("SGD", lr=1e20)
         await click_run(bench)
-        assert "stopped being a finite number" in bench.bar.failure.value
+        assert "the loss was no longer a number" in bench.bar.failure.value
         assert "Traceback" in bench.bar.failure.value
         assert len(bench.runs[0].history) > 0
         bench.bar.fields["steps"].value = "x"  # a fault elsewhere, mended, takes nothing away
         bench.bar.fields["steps"].value = "50"
-        assert "stopped being a finite number" in bench.bar.failure.value
+        assert "the loss was no longer a number" in bench.bar.failure.value
         bench.form.settings = dw.Settings("SGD", lr=0.1)
         await click_run(bench)
         assert bench.bar.failure.value == ""
@@ -289,9 +289,9 @@ def test_a_failed_run_offers_its_mend_as_a_button():
         await click_run(bench)
         assert bench.runs[0].status == "failed"
         assert bench.bar.mend.layout.display is None
-        assert bench.bar.mend.description == "Set Learning rate to 1e19"
+        assert bench.bar.mend.description == "Set Learning rate to 0.03"
         bench.bar.mend.click()
-        assert bench.form.settings == dw.Settings("SGD", lr=1e19, schedule="COSINE")
+        assert bench.form.settings == dw.Settings("SGD", lr=0.03, schedule="COSINE")
         bench.form.undo()
         assert bench.form.settings.lr == 1e20
         bench.form.settings = dw.Settings("SGD", lr=0.1)

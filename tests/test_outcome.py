@@ -85,8 +85,13 @@ def test_a_stopped_run_says_how_far_it_came():
 
 
 MENDED = [
-    (dw.Settings("SGD", lr=0.5), {"lr": 0.05}),
-    (dw.Settings("ADAMW", lr=0.07), {"lr": 0.007}),
+    (dw.Settings("SGD", lr=0.2), {"lr": 0.02}),
+    (dw.Settings("SGD", lr=1e20), {"lr": 0.03}),
+    (dw.Settings("ADAMW", lr=7e-4), {"lr": 7e-5}),
+    (dw.Settings("ADAMW", lr=0.07), {"lr": 1e-4}),
+    (dw.Settings("PRODIGY", lr=1e20), {"lr": 1.0}),
+    (dw.Settings("PRODIGY", d_coef=1e9), {"d_coef": 1.0}),
+    (dw.Settings("DADAPT_SGD", lr=1e20), {"lr": 0.3}),
     (dw.Settings("PRODIGY", d_coef=2.0), {"d_coef": 1.0}),
     (dw.Settings("DADAPT_SGD", lr=0.9), {"lr": 0.3}),
     (dw.Settings("DADAPT_ADAM"), {"lr": 0.33}),
@@ -102,7 +107,7 @@ MENDED = [
 @pytest.mark.parametrize(("settings", "mend"), MENDED)
 def test_the_mend_after_a_divergence_is_what_the_sentence_says(settings, mend):
     words, found = explain(Run(RunPlan(settings)), Diverged("at step 7"))
-    assert words.startswith("The loss stopped being a finite number at step 7. ")
+    assert words.startswith("Failed at step 7 of 300: the loss was no longer a number. ")
     assert found == mend
     number = next(value for name, value in found.items() if name in {"lr", "d_coef"})
     assert format_value(number) in words
@@ -149,7 +154,7 @@ def test_weights_that_the_last_step_spoilt_are_a_failure():
     run = dw.train(dw.Settings("SGD", lr=1e30), task="swiss_roll", steps=1, progress=False)
     assert math.isfinite(run.history.column("loss")[0])
     assert (run.status, len(run.history)) == ("failed", 1)
-    assert run.message.startswith("The loss stopped being a finite number after step 1. ")
+    assert run.message.startswith("Failed after step 1 of 1: the loss was no longer a number. ")
     assert run.mend
 
 

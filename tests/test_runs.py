@@ -6,10 +6,12 @@ import multiprocessing
 import pickle
 import time
 
+import numpy as np
 import pytest
 import torch
 
 import diffopt_widgets as dw
+from diffopt_widgets import driver
 from diffopt_widgets.driver import carry_out
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.runs import Run, name_by_difference, vary
@@ -199,7 +201,7 @@ def test_waiting_for_the_device_counts_as_training_time(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "advice"),
     [
-        (dw.Settings("SGD", lr=0.5), "learning rate 0.05"),
+        (dw.Settings("SGD", lr=0.2), "learning rate 0.02"),
         (dw.Settings("PRODIGY", d_coef=2.0), "half of d_coef (1)"),
         (dw.Settings("DADAPT_SGD", lr=0.9), "third of the learning rate (0.3)"),
         (dw.preset("ADAFACTOR", "adaptive"), "turn relative_step off"),
@@ -232,9 +234,38 @@ def test_the_event_loop_answers_while_it_trains():
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_keeps_its_history():
     run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=200, progress=False)
     assert run.status == "failed"
-    assert "rate is probably too high" in run.message
-    assert "stopped being a finite number at step" in run.message
+    assert "rate is far too high: try a learning rate of 0.03" in run.message
+    assert "the loss was no longer a number" in run.message
     assert 0 < len(run.history) <= 200
+
+
+@pytest.mark.parametrize("looks", [0.0, 1e9], ids=["at every step", "once at the end"])
+def test_a_history_ends_with_the_loss_that_broke_it_however_late_it_was_noticed(looks, monkeypatch):
+    monkeypatch.setattr(driver, "PUBLISH_SECONDS", looks)
+    run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=40, progress=False)
+    finite = np.isfinite(run.history.column("loss"))
+    assert finite[:-1].all()
+    assert not finite[-1]
+    assert run.message.startswith(f"Failed at step {len(run.history)} of 40: the loss was no longer a number. ")
+    assert run.best_loss == run.history.column("loss")[:-1].min()
+
+
+def test_what_an_optimizer_raises_after_a_broken_loss_is_not_taken_for_the_cause(monkeypatch):
+    monkeypatch.setattr(driver, "PUBLISH_SECONDS", 1e9)
+    original, calls = torch.optim.SGD.step, []
+
+    def step(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) > 20:
+            raise RuntimeError("the weights are no numbers")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=23, progress=False)
+    assert run.status == "failed"
+    assert len(run.history) < 20
+    assert run.message.startswith(f"Failed at step {len(run.history)} of 23: ")
+    assert "RuntimeError" in run.trace
 
 
 def test_an_exception_inside_the_optimizer_ends_the_run_and_keeps_its_history(monkeypatch):
@@ -353,7 +384,7 @@ def test_a_run_can_be_pickled_and_made_into_a_frame():
 def test_names_say_what_differs():
     plans = [plan(), plan(weight_decay=0.5), RunPlan(dw.Settings("SGD"), task="swiss_roll", steps=40)]
     assert name_by_difference(plans[:2]) == ["ADAMW · weight_decay 0.01", "ADAMW · weight_decay 0.5"]
-    assert name_by_difference(plans) == ["ADAMW", "ADAMW · weight_decay 0.5", "SGD"]
+    assert name_by_difference(plans) == ["ADAMW · weight_decay 0.01", "ADAMW · weight_decay 0.5", "SGD"]
 
 
 def test_the_optimizer_itself_can_be_varied_and_keeps_what_means_the_same():
@@ -396,4 +427,19 @@ def test_runs_of_several_optimizers_are_named_by_what_is_not_the_same_in_all():
         "ADAMW · lr 0.2",
         "SGD · lr 0.1",
         "SGD · lr 0.2",
+    ]
+
+
+def test_a_run_of_another_optimizer_takes_nothing_from_a_name():
+    pair = vary(RunPlan(dw.Settings("PRODIGY"), task="swiss_roll"), {"d_coef": (1.0, 0.5)})
+    assert name_by_difference(pair) == ["PRODIGY · d_coef 1", "PRODIGY · d_coef 0.5"]
+    assert name_by_difference([*pair, RunPlan(dw.Settings("SGD"), task="swiss_roll")]) == [
+        "PRODIGY · d_coef 1",
+        "PRODIGY · d_coef 0.5",
+        "SGD",
+    ]
+    assert name_by_difference([*pair, RunPlan(dw.Settings("SGD"), steps=20)]) == [
+        "PRODIGY · d_coef 1, swiss_roll, steps 300",
+        "PRODIGY · d_coef 0.5, swiss_roll, steps 300",
+        "SGD · digits, steps 20",
     ]
