@@ -234,7 +234,7 @@ class Notebook:
         """Return the value of an expression in the notebook's own kernel; it must have a JSON form."""
         client = BlockingKernelClient(connection_file=str(self.jupyter.runtime / f"kernel-{self._kernel_id()}.json"))
         client.load_connection_file()
-        client.start_channels()
+        client.start_channels(iopub=False, stdin=False, hb=False, control=False)  # a thread that starts late would fail
         try:
             wanted = {"value": f"__import__('json').dumps({expression})"}
             reply = client.execute(

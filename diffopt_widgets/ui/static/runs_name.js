@@ -23,7 +23,8 @@ export class NameField {
       spellcheck: "false",
       autocomplete: "off",
       input: () => this.typed(),
-      blur: () => this.commit(),
+      focus: () => this.node.classList.add("dwr-open"),
+      blur: () => this.leave(),
       keydown: (/** @type {KeyboardEvent} */ event) => this.key(event),
     });
     this.wrong = h("div", { class: "dwr-wrong", id: `${id}-wrong`, role: "alert" });
@@ -59,6 +60,21 @@ export class NameField {
       this.commit();
     }
     if (event.key === "Escape") this.giveUp();
+  }
+
+  /** Only when the mouse or the key that led away is let go: what moved under a pressed mouse would miss its click. */
+  leave() {
+    const waiting = new AbortController();
+    const done = () => {
+      waiting.abort();
+      setTimeout(() => {
+        if (document.activeElement === this.input) return;
+        this.node.classList.remove("dwr-open");
+        this.commit();
+      });
+    };
+    const options = { signal: waiting.signal, capture: true };
+    for (const end of ["pointerup", "pointercancel", "keyup"]) addEventListener(end, done, options);
   }
 
   commit() {
