@@ -196,7 +196,7 @@ def _advised(option: Option, advice: Advice | None) -> str:
 def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
     standing = "" if use.name in TRAINING else STANDINGS[use.standing]
     facts = [
-        ("Allowed", use.allowed()),
+        ("Allowed", use.allowed() if _kind(use.option) == "number" else ""),
         ("Default", _shown(use.option, use.default)),
         ("Recommended", _advised(use.option, use.advice)),
         ("Depends on", use.enabled_if.words() if use.enabled_if else ""),

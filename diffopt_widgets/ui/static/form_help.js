@@ -17,9 +17,8 @@ export function longHelp(control) {
   const choices = (control.choices ?? [])
     .filter((choice) => choice.help)
     .map(({ label, help }) => ({ term: label, text: help ?? "" }));
-  const list = (/** @type {{term: string, text: string}[]} */ pairs) =>
-    h("dl", {}, ...pairs.flatMap(({ term, text }) => [h("dt", {}, term), h("dd", {}, text)]));
-  return [h("p", {}, control.help), ...(choices.length ? [list(choices)] : []), list(facts)];
+  const pairs = [...choices, ...facts].flatMap(({ term, text }) => [h("dt", {}, term), h("dd", {}, text)]);
+  return [h("p", {}, control.help), h("dl", {}, ...pairs)];
 }
 
 /**
