@@ -22,11 +22,11 @@ export function longHelp(control) {
 }
 
 /**
- * In short: what it is, what is recommended, and why it has no say now.
+ * In short: what it is, its default, what is recommended, and why it has no say now.
  * @param {Control} control @param {Marks} marks
  */
-export function shortHelp({ help, advice }, { greyed }) {
-  const lines = [firstSentence(help)];
+export function shortHelp({ help, advice, shown_default }, { greyed }) {
+  const lines = [firstSentence(help), `Default: ${shown_default}.`];
   if (advice) lines.push(`Recommended: ${advice.words} (${advice.source}).`);
   if (greyed) lines.push(sentence(greyed));
   return lines;
