@@ -25,6 +25,8 @@ STANDINGS = {
     Standing.UNAVAILABLE: "not available here",
 }
 IN_USE, WITHIN = "✓ in use", "✓ within the advice"
+BY_SCHEDULE = {"cycles", "min_factor"}
+"""What has a say under some schedules only."""
 REQUIREMENTS = {"cuda": "an NVIDIA GPU", "distributed": "training in several processes"}
 
 
@@ -121,6 +123,7 @@ def _control(found: OptimizerSpec, use: Use) -> Json:
         "advice": _advice(option, use.advice),
         "standing": use.standing.value,
         "reason": use.reason,
+        "depends": use.enabled_if is not None or use.name in BY_SCHEDULE,
     }
     return {key: value for key, value in control.items() if value not in ("", None, [], False)} | {
         "default": control["default"]
@@ -169,7 +172,13 @@ def _slider(use: Use) -> Json | None:
 def _advice(option: Option, advice: Advice | None) -> Json | None:
     if advice is None:
         return None
-    return {"use": _offer(option, advice), "words": advice.text(), "reason": advice.reason, "source": advice.source}
+    return {
+        "use": _offer(option, advice),
+        "followed": WITHIN if advice.between else IN_USE,
+        "words": advice.text(),
+        "reason": advice.reason,
+        "source": advice.source,
+    }
 
 
 def _offer(option: Option, advice: Advice) -> str:
@@ -196,7 +205,7 @@ def _advised(option: Option, advice: Advice | None) -> str:
 def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
     standing = "" if use.name in TRAINING else STANDINGS[use.standing]
     facts = [
-        ("Allowed", use.allowed()),
+        ("Allowed", use.allowed() if _kind(use.option) == "number" else ""),
         ("Default", _shown(use.option, use.default)),
         ("Recommended", _advised(use.option, use.advice)),
         ("Depends on", use.enabled_if.words() if use.enabled_if else ""),

@@ -33,7 +33,7 @@ def test_an_option_is_changed_by_the_keyboard_alone(opened):
     opened.until_python(f"{OPTION.format('d_coef')} == 0.6")
     expect(entry(opened, "d_coef")).to_have_value("0.6")
     opened.page.keyboard.press("Tab")
-    expect(opened.output(0).get_by_role("button", name="Use 1").nth(0)).to_be_visible()
+    expect(row(opened, "d_coef").get_by_role("button", name="✓ within the advice")).to_be_disabled()
     expect(opened.output(0)).to_contain_text("Differs from the defaults: d_coef 0.6")
 
 

@@ -17,17 +17,16 @@ export function longHelp(control) {
   const choices = (control.choices ?? [])
     .filter((choice) => choice.help)
     .map(({ label, help }) => ({ term: label, text: help ?? "" }));
-  const list = (/** @type {{term: string, text: string}[]} */ pairs) =>
-    h("dl", {}, ...pairs.flatMap(({ term, text }) => [h("dt", {}, term), h("dd", {}, text)]));
-  return [h("p", {}, control.help), ...(choices.length ? [list(choices)] : []), list(facts)];
+  const pairs = [...choices, ...facts].flatMap(({ term, text }) => [h("dt", {}, term), h("dd", {}, text)]);
+  return [h("p", {}, control.help), h("dl", {}, ...pairs)];
 }
 
 /**
- * In short: what it is, what is recommended, and why it has no say now.
+ * In short: what it is, its default, what is recommended, and why it has no say now.
  * @param {Control} control @param {Marks} marks
  */
-export function shortHelp({ help, advice }, { greyed }) {
-  const lines = [firstSentence(help)];
+export function shortHelp({ help, advice, shown_default }, { greyed }) {
+  const lines = [firstSentence(help), `Default: ${shown_default}.`];
   if (advice) lines.push(`Recommended: ${advice.words} (${advice.source}).`);
   if (greyed) lines.push(sentence(greyed));
   return lines;

@@ -8,12 +8,13 @@ import { TRACK, nudge, placeOf, sentence, textAt } from "./form_text.js";
 /** @typedef {import("./form_outbox.js").Outbox} Outbox */
 /** @typedef {import("./form_tip.js").Tip} Tip */
 /** @typedef {{value: string, label: string, help?: string}} Choice */
-/** What is recommended; `use` is what the button says, empty where there is none.
- * @typedef {{use: string, words: string, reason: string, source: string}} Advice */
+/** What is recommended; `use` is what the button says, empty where there is none, and `followed` what it says then.
+ * @typedef {{use: string, followed: string, words: string, reason: string, source: string}} Advice */
 /**
  * @typedef {{name: string, title: string, kind: "number" | "bool" | "choice", help: string, default: string,
  *   facts: {term: string, text: string}[], shown_default: string, placeholder?: string, unit?: string,
- *   integer?: boolean, slider?: Slider, choices?: Choice[], advice?: Advice, standing: string, reason?: string}} Control
+ *   integer?: boolean, slider?: Slider, choices?: Choice[], advice?: Advice, standing: string, reason?: string,
+ *   depends?: boolean}} Control
  */
 /**
  * @typedef {{text: string, error?: string, warning?: string, mend?: string, greyed?: string, changed?: boolean,
@@ -83,7 +84,10 @@ export class Row {
     const field = h("div", { class: `dwf-field dwf-${control.kind}` }, this.input, this.word, this.slider);
     this.node = h(
       "div",
-      { class: `dwf-row dwf-is-${control.standing}`, "data-name": control.name },
+      {
+        class: `dwf-row dwf-is-${control.standing}${control.depends ? " dwf-depends" : ""}`,
+        "data-name": control.name,
+      },
       this.label,
       field,
       h("div", { class: "dwf-tools" }, this.resetButton, this.helpButton),
@@ -145,7 +149,7 @@ export class Row {
         h("b", {}, advice.words),
         ` – ${advice.reason.replace(/\.$/, "")} (${advice.source}). `,
       ),
-      this.use && h("span", { class: "dwf-place" }, this.use),
+      this.use && h("span", { class: "dwf-place", "data-followed": advice.followed }, this.use),
     );
   }
 
@@ -234,7 +238,7 @@ export class Row {
     if (this.use) {
       this.use.disabled = off || Boolean(marks.advised);
       this.use.classList.toggle("dwf-used", Boolean(marks.advised));
-      this.use.classList.toggle("dwf-gone", Boolean(marks.mended)); // the mend does the same
+      this.use.parentElement.hidden = Boolean(marks.mended); // the mend does the same
       say(this.use, marks.advised ?? this.control.advice?.use ?? "");
     }
     clearTimeout(this.timer);
@@ -248,8 +252,7 @@ export class Row {
     clearTimeout(this.timer);
     const { control, marks } = this;
     this.complains = Boolean(marks.error);
-    const inert = control.standing === "inert" ? `No effect here${control.reason ? `: ${control.reason}` : ""}. ` : "";
-    const plain = `${inert}Default ${control.shown_default}.`;
+    const plain = control.standing === "inert" ? `No effect here${control.reason ? `: ${control.reason}` : ""}.` : "";
     say(this.line, marks.error ?? marks.warning ?? (marks.greyed ? sentence(marks.greyed) : plain));
     this.line.classList.toggle("dwf-error", this.complains);
     this.line.classList.toggle("dwf-warning", !marks.error && Boolean(marks.warning));
