@@ -84,7 +84,8 @@ export class Compare {
           "td",
           { role: "cell", class: unusual[i] && "dwr-unusual", title: this.runs[i].name },
           swatch(this.runs[i]),
-          h("span", { title: value === null && "its optimizer has no such option" }, value ?? "–"),
+          h("span", { class: "dwr-value", title: value === null && "its optimizer has no such option" }, value ?? "–"),
+          h("span", { class: "dwr-whose", "aria-hidden": "true" }, this.runs[i].name), // where there are no columns
         ),
       ),
     );
