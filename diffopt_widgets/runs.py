@@ -210,7 +210,9 @@ def name_by_difference(plans: Sequence[RunPlan]) -> list[str]:
         told = {name for name in flat if any(other[name] != flat[name] for other in alike)}
         if several:
             told |= own.intersection(varying)
-            told |= {name for name in plan.settings.changed() if any(flat[name] != other.get(name, ...) for other in flats)}
+            told |= {
+                name for name in plan.settings.changed() if any(flat[name] != other.get(name, ...) for other in flats)
+            }
         words = _differences(flat, [name for name in flat if name in told])
         names.append(f"{plan.settings.optimizer} · {words}" if words else plan.settings.optimizer)
     return names

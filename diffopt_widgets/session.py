@@ -23,7 +23,8 @@ class Session:
 
     Args:
         on_change: called on the event loop with a run when it has new records or another status; when a run has ended,
-            once more as soon as it is no longer `current`.
+            once more as soon as it is no longer `current`. Runs that `stop` drops are told while the stopped one still is
+            `current`, so that its own end is told last.
         loop: the event loop to train on; the running one when not given.
 
     Raises:
@@ -39,6 +40,7 @@ class Session:
             ) from None
         self._on_change = on_change
         self._waiting: deque[Run] = deque()
+        self._dropped: deque[Run] = deque()
         self._task: asyncio.Task[None] | None = None
         self._paused = False
         self._to_stop: Run | None = None
@@ -94,7 +96,8 @@ class Session:
             run.status = "stopped"
             if not len(run.history):  # else its message says how far it came
                 run.message = "Not started: stopped before its turn"
-            self._loop.call_soon_threadsafe(self._tell, run)
+            self._dropped.append(run)
+        self._loop.call_soon_threadsafe(self._tell_dropped)
 
     async def wait(self) -> None:
         """Return when nothing is in progress or waiting any more."""
@@ -116,6 +119,7 @@ class Session:
                 _log.exception("%s failed", run.name)
                 run.status, run.message, run.trace = "failed", "The bench itself failed", traceback.format_exc()
             finally:
+                self._tell_dropped()  # before the end of the run that was stopped: that is what a person waits for
                 self.current = None
                 if self._to_stop is run:
                     self._to_stop = None  # it may be started again
@@ -145,6 +149,10 @@ class Session:
             await asyncio.sleep(0.02)
         run.status = "running"
         self._tell(run)
+
+    def _tell_dropped(self) -> None:
+        while self._dropped:
+            self._tell(self._dropped.popleft())
 
     def _tell(self, run: Run) -> None:
         try:

@@ -93,6 +93,40 @@ def test_stop_keeps_what_was_recorded_and_drops_what_waits():
     assert "Not started" in second.message
 
 
+@pytest.mark.parametrize("paused", [False, True])
+def test_the_end_of_the_stopped_run_is_told_after_those_that_were_dropped(paused):
+    first, *rest = runs = [Run(plan(100_000)), Run(plan()), Run(plan())]
+    told = []
+
+    async def main():
+        session = Session(lambda run: told.append((run, run.status, session.current)))
+        session.start(runs)
+        await until(lambda: len(first.history) > 5)
+        if paused:
+            session.pause()
+            await until(lambda: first.status == "paused")
+        told.clear()
+        session.stop()
+        await session.wait()
+
+    asyncio.run(main())
+    assert told[-1] == (first, "stopped", None)
+    assert [one for one in told if one[0] is not first] == [(run, "stopped", first) for run in rest]
+
+
+def test_runs_that_are_dropped_before_any_has_begun_are_told_too():
+    told = []
+
+    async def main():
+        session = Session(lambda run: told.append(run.message))
+        session.start([Run(plan()), Run(plan())])
+        session.stop()
+        await until(lambda: len(told) == 2)
+
+    asyncio.run(main())
+    assert told == ["Not started: stopped before its turn"] * 2
+
+
 def test_stop_ends_a_paused_run():
     run = Run(plan(100_000))
 

@@ -64,6 +64,8 @@ test("the status says how far a run is, or how far it came", () => {
   assert.equal(words("running", 1), "running 100 %");
   assert.equal(words("paused", 0.5), "paused 50 %");
   assert.equal(words("stopped", 0.999), "stopped 99 %");
+  assert.equal(words("stopped", 0), "not started");
+  assert.equal(words("failed", 0), "failed 0 %");
   assert.equal(words("failed", 1), "failed");
   assert.equal(words("done", 1), "done");
 });
@@ -81,7 +83,7 @@ test("the summary holds every column, for where they gave way", () => {
   const words = summary(run());
   assert.equal(
     words,
-    "done · Loss 0.183 · Evaluation – · Best 0.17 · Applied lr 5.12e-4 · Steps/s 38.2 · State 1.2 MB",
+    "done · Train loss 0.183 · Eval loss – · Best train 0.17 · Applied rate 5.12e-4 · Steps/s 38.2 · Optimizer memory 1.2 MB",
   );
   assert.equal(COLUMNS[0].name, "loss");
 });

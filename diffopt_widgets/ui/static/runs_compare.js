@@ -6,9 +6,9 @@ import { h } from "./form_dom.js";
 /** @typedef {{name: string, title: string, values: (string | null)[], unusual: boolean[]}} Line */
 /** @typedef {{keys: string[], lines: Line[]}} Comparison */
 
-/** Room that a column needs, and the names of the settings, in pixels. */
-const COLUMN = 92;
-const TITLES = 150;
+/** Room that a column needs, and the names of the settings, in em. */
+const COLUMN = 7.1;
+const TITLES = 11.5;
 
 /** The table, which opens below the runs. Where its columns have no room, each setting has its values below it. */
 export class Compare {
@@ -84,14 +84,15 @@ export class Compare {
           "td",
           { role: "cell", class: unusual[i] && "dwr-unusual", title: this.runs[i].name },
           swatch(this.runs[i]),
-          h("span", { title: value === null && "its optimizer has no such option" }, value ?? "–"),
+          h("span", { class: "dwr-value", title: value === null && "its optimizer has no such option" }, value ?? "–"),
+          h("span", { class: "dwr-whose", "aria-hidden": "true" }, this.runs[i].name), // where there are no columns
         ),
       ),
     );
   }
 
   fit() {
-    const room = this.node.clientWidth;
+    const room = this.node.clientWidth / parseFloat(getComputedStyle(this.node).fontSize);
     this.node.classList.toggle("dwr-stacked", room > 0 && room < TITLES + COLUMN * this.runs.length);
   }
 

@@ -67,7 +67,7 @@ export class RunRow {
     this.name.show(name);
     say(this.differs, unsaid(run));
     this.differs.title = run.differs;
-    say(this.brief, `${status(run)} · loss ${COLUMNS[0].show(run)}`);
+    say(this.brief, `${status(run)} · training loss ${COLUMNS[0].show(run)}`);
     this.brief.title = summary(run);
     say(this.words, status(run));
     this.status.title = message || summary(run);

@@ -27,6 +27,7 @@ export function memory(bytes) {
 
 /** How far a run is or came, in words. @param {Run} run */
 export function status({ status, progress }) {
+  if (status === "stopped" && !progress) return "not started";
   const underway = status === "running" || status === "paused";
   return underway || (status !== "waiting" && progress < 1) ? `${status} ${Math.floor(100 * progress)}\u00a0%` : status;
 }
@@ -46,25 +47,25 @@ export function unsaid({ name, differs }) {
 export const COLUMNS = [
   {
     name: "loss",
-    title: "Loss",
+    title: "Train loss",
     about: "Training loss, the mean of the last twentieth of the steps",
     show: (run) => short(run.final_loss),
   },
   {
     name: "eval",
-    title: "Evaluation",
+    title: "Eval loss",
     about: "Loss on the fixed evaluation set after the run",
     show: (run) => short(run.eval_after),
   },
   {
     name: "best",
-    title: "Best",
-    about: "The lowest that this loss was along the run, as a mean over as many steps",
+    title: "Best train",
+    about: "The lowest training loss along the run, as a mean over as many steps as the last one",
     show: (run) => short(run.best_loss),
   },
   {
     name: "rate",
-    title: "Applied lr",
+    title: "Applied rate",
     about: "Plateau of the learning rate that the steps really applied",
     show: (run) => short(run.applied_plateau),
   },
@@ -76,7 +77,7 @@ export const COLUMNS = [
   },
   {
     name: "state",
-    title: "State",
+    title: "Optimizer memory",
     about: "Memory of the optimizer's own state",
     show: (run) => memory(run.state_bytes),
   },
