@@ -54,6 +54,11 @@ def test_the_bench_at_rest_with_runs_and_with_something_wrong(look, theme):
     rate.press("Tab")
     expect(rate).to_have_attribute("aria-invalid", "true")
     assert not faults()
+    nb.eval_python("setattr(bench.form, 'settings', dw.Settings('SGD', lr=1e20))")
+    expect(page.locator(".dw-bench").get_by_role("button", name="Run", exact=True)).to_be_enabled()
+    page.locator(".dw-bench").get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator(".dw-failure")).to_contain_text("no longer a number")
+    assert not faults()
 
 
 def test_the_narrow_bench(look):
