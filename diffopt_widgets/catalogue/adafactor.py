@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.schema import Advice, Hidden, Link, OptimizerSpec, Preset, Rule, Use, When
+from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, When
 
 _RELATIVE = When("relative_step", "==", True)
 

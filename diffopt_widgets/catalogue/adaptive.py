@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.schema import Advice, Link, OptimizerSpec, Preset, Rule, Use, When
+from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Rule, Use, When
 
 PRODIGY = OptimizerSpec(
     key="PRODIGY",

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.schema import Advice, Link, OptimizerSpec, Preset, Rule, Use, When
+from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Rule, Use, When
 
 _FAMILY = "Finds its own rate"
 _PAPER = Link("Defazio & Mishchenko 2023", "https://arxiv.org/abs/2301.07733")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.schema import Advice, Link, OptimizerSpec, Preset, Use
+from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Use
 
 _FAMILY = "Adaptive by history"
 _8BIT_PAPER = Link("Dettmers et al. 2021", "https://arxiv.org/abs/2110.02861")

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.schema import Advice, Link, OptimizerSpec, Preset, Use
+from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Use
 
 _FAMILY = "Layer-wise"
 _LAMB_PAPER = Link("You et al. 2019 (LAMB)", "https://arxiv.org/abs/1904.00962")

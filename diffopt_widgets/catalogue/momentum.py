@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.schema import Advice, Hidden, Link, OptimizerSpec, Preset, Rule, Use, When
+from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, When
 
 _FAMILY = "SGD and momentum"
 _FORMULA = r"b \leftarrow \mu\, b + (1-\tau)(g + \lambda\theta),\quad \theta \leftarrow \theta - \gamma\, b"

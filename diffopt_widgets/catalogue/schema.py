@@ -15,6 +15,7 @@ from numbers import Real
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.values import (
     Interval,
     Kind,
@@ -85,8 +86,7 @@ class Option:
         Raises:
             ValueProblem: the text is no value of this kind.
         """
-        infinite = self.domain is not None and self.domain.infinite
-        return parse_value(self.kind, text, nullable=self.nullable, infinite=infinite)
+        return parse_value(self.kind, text, nullable=self.nullable, infinite=bool(self.domain and self.domain.infinite))
 
     def check(self, value: object) -> Value:
         """Return `value` as this option's own type.
@@ -160,40 +160,6 @@ class When:
             return f"only with {self.option} {'on' if on else 'off'}"
         relation = {"==": "at", "!=": "other than", ">": "above"}[self.test]
         return f"only with {self.option} {relation} {format_value(self.value)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """A recommended value, and whose advice it is."""
-
-    value: Value
-    reason: str
-    source: str = "OneTrainer wiki"
-    words: str = ""
-    """The advice as given, where it is more than a value or a range."""
-    between: tuple[float, float] | None = None
-    """The range that is recommended, ends included; `value` lies in it."""
-    by_mode: bool = False
-    """Whether it depends on how the optimizer is used, so that `value` cannot be offered by itself."""
-
-    def text(self) -> str:
-        """The recommended value as shown.
-
-        >>> Advice(0.99, "It helps.", between=(0.99, 0.999)).text(), Advice(True, "It helps.").text()
-        ('0.99 to 0.999', 'on')
-        """
-        if self.words:
-            return self.words
-        if self.between:
-            return " to ".join(format_value(end) for end in self.between)
-        return {True: "on", False: "off"}[self.value] if isinstance(self.value, bool) else format_value(self.value)
-
-    def allows(self, value: Value) -> bool:
-        """Whether a value does as is recommended: it is the recommended one, or lies in the recommended range."""
-        if self.between is None or isinstance(value, bool) or not isinstance(value, int | float):
-            return value == self.value
-        low, high = self.between
-        return low <= value <= high
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.schema import Advice, Hidden, Link, OptimizerSpec, Preset, Use
+from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use
 
 _FAMILY = "Sign of the gradient"
 _PAPER = Link("Chen et al. 2023", "https://arxiv.org/abs/2302.06675")
