@@ -219,7 +219,7 @@ def _status(run: Run, waiting: int) -> str:
     """One line on a run: how far, how fast, how long still; or how it ended."""
     after = f" · {waiting} more to come" if waiting else ""
     if run.status == "failed":
-        return paragraph(f"{run.name}: failed after {len(run.history)} of {run.plan.steps} steps{after}", "dw-status")
+        return paragraph(f"{run.name}: failed{after}", "dw-status")
     if run.ended:
         return paragraph(f"{run.name}: {run.message}{after}", "dw-status")
     done, steps = len(run.history), run.plan.steps
