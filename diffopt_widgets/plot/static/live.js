@@ -285,7 +285,7 @@ class View {
     const keys = new Set(drawn.shown.map(({ key }) => key));
     for (const [key, button] of this.logs) button.hidden = !keys.has(key);
     const first = !gd.data;
-    // A configuration that is given again makes Plotly build everything anew: slower, and a button would lose the focus.
+    // Given a configuration again, Plotly builds everything anew, and its buttons lose the focus.
     await this.Plotly.react(gd, drawn.data, layout, first ? this.config() : undefined);
     if (first) gd.on("plotly_relayout", () => this.zoomed());
     this.cost = performance.now() - this.drawnAt;
