@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from PIL import Image
 from playwright.sync_api import expect
 
 OPEN = """import torch, diffopt_widgets as dw
@@ -22,6 +21,8 @@ EVERY, HOLD = 300, 3000
 
 
 def test_animation(notebook):
+    from PIL import Image  # of the extra `dev`; pytest looks for doctests here with less
+
     nb = notebook([OPEN], width=1400, height=1500)
     nb.run_cell(0)
     page = nb.page
@@ -45,6 +46,8 @@ def test_animation(notebook):
 
 
 def picture(bench):
+    from PIL import Image
+
     whole = Image.open(io.BytesIO(bench.screenshot())).convert("RGB")
     scaled = whole.resize((WIDTH, round(whole.height * WIDTH / whole.width)), Image.Resampling.LANCZOS)
     return scaled.crop((0, 0, WIDTH, HEIGHT))
