@@ -92,7 +92,7 @@ def test_a_wrong_text_in_the_run_bar_is_marked_explained_and_kept(notebook):
             write(nb, field(nb, title), text)
             expect(nb.page.locator(".dw-wrong")).to_have_count(1)
             expect(words).to_contain_text(f"{title}: ")
-            expect(words).to_contain_text("allowed is a whole number")
+            expect(words).to_contain_text("a whole number, from ")
             expect(button(nb, "Run")).to_be_disabled()
             expect(field(nb, title)).to_have_value(text)
             assert len(words.inner_text()) < 400
