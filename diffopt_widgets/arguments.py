@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
+from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import Option, Use
+from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import Value, ValueProblem
 from diffopt_widgets.plan import PLAN_OPTIONS, RunPlan
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, preset

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from diffopt_widgets.arguments import FLAGGED, read_plan
 from diffopt_widgets.catalogue import families
+from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
-from diffopt_widgets.catalogue.schema import OptimizerSpec, Option
+from diffopt_widgets.catalogue.schema import OptimizerSpec
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.settings import Fault, Settings, SettingsError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from diffopt_widgets.catalogue.schema import Option
+from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.values import Interval, ValueProblem
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 

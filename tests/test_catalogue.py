@@ -13,8 +13,9 @@ import pytest
 
 from diffopt_widgets import catalogue
 from diffopt_widgets.catalogue import families, list_optimizers, options, spec
+from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import Option, Standing, split_argument
+from diffopt_widgets.catalogue.schema import Standing, split_argument
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
 from diffopt_widgets.ui.form import Form
 from diffopt_widgets.ui.panel import panel

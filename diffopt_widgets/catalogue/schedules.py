@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from diffopt_widgets.catalogue.schema import Option, ScheduleSpec
+from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.schema import ScheduleSpec
 from diffopt_widgets.catalogue.values import Interval
 
 

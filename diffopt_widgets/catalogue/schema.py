@@ -1,32 +1,20 @@
-"""What the catalogue is made of: options, how an optimizer uses them, rules between them, and optimizers.
+"""What the catalogue is made of: how an optimizer uses an option, rules between options, and optimizers.
 
 Plain frozen data. Every other part of the package (panel, command line, exports, docs, tests) reads it from here.
 """
 
 from __future__ import annotations
 
-import difflib
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from numbers import Real
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from diffopt_widgets.catalogue.advice import Advice
-from diffopt_widgets.catalogue.values import (
-    Interval,
-    Kind,
-    OutOfRange,
-    Value,
-    ValueProblem,
-    format_value,
-    parse_value,
-    shorten,
-    show,
-)
+from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.values import Interval, OutOfRange, Value, ValueProblem, format_value
 
 Values: TypeAlias = Mapping[str, Value]
 """Every value of one Settings by name: `lr`, `schedule`, `warmup`, …, and the optimizer's own options."""
@@ -43,97 +31,6 @@ class Standing(Enum):
     LIVE = "live"
     INERT = "inert"  # accepted, changes nothing
     UNAVAILABLE = "unavailable"  # the back end does not take it, or raises
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What an option is, whoever uses it.
-
-    `domain` is checked; `soft` is the range of the slider, on a logarithmic scale where `log` is set.
-    """
-
-    name: str
-    title: str
-    kind: Kind
-    help: str
-    domain: Interval | None = None
-    soft: tuple[float, float] | None = None
-    log: bool = False
-    choices: tuple[str, ...] = ()
-    """What may be chosen, as it is written; numbers too, where only a few are possible."""
-    nullable: bool = False
-    null_words: str = ""
-    """What leaving it empty means, for a nullable option: "√beta2", "no momentum"."""
-    unit: str = ""
-
-    def allowed(self) -> str:
-        """What may be written, in words."""
-        match self.kind:
-            case "bool":
-                words = "true or false"
-            case "choice":
-                words = "one of " + ", ".join(self.choices)
-            case "int" | "float" if self.choices:
-                words = " or ".join(self.choices)
-            case "int" | "float":
-                words = self.domain.words() if self.domain else "any number"
-                words = f"a whole number, {words}" if self.kind == "int" else words
-        return f"{words}, or empty ({self.null_words})" if self.nullable else words
-
-    def parse(self, text: str) -> Value:
-        """Read what a person typed; `check` says whether it is allowed.
-
-        Raises:
-            ValueProblem: the text is no value of this kind.
-        """
-        return parse_value(self.kind, text, nullable=self.nullable, infinite=bool(self.domain and self.domain.infinite))
-
-    def check(self, value: object) -> Value:
-        """Return `value` as this option's own type.
-
-        Raises:
-            ValueProblem: it has another type or lies outside the domain.
-        """
-        if value is None:
-            if self.nullable:
-                return None
-            raise ValueProblem("a value is needed")
-        match self.kind:
-            case "bool":
-                if isinstance(value, bool):
-                    return value
-                raise ValueProblem(f"{show(value)} is not true or false")
-            case "choice":
-                if isinstance(value, str) and value in self.choices:
-                    return value
-                raise ValueProblem(f"{show(value)} is not one of the choices{self._hint(value)}")
-            case "int" | "float":
-                return self._check_number(value)
-
-    def _hint(self, value: object) -> str:
-        """The choice that was probably meant, in brackets: choices differ in case, too."""
-        by_word = {choice.casefold(): choice for choice in self.choices}
-        close = difflib.get_close_matches(value.casefold(), by_word, n=1) if isinstance(value, str) else []
-        return f" (did you mean {by_word[close[0]]}?)" if close else ""
-
-    def _check_number(self, value: object) -> Value:
-        if isinstance(value, bool) or not isinstance(value, Real):  # Real: numpy's numbers too
-            raise ValueProblem(f"{show(value)} is not a number")
-        try:
-            number = float(value) + 0.0  # -0.0 becomes 0.0
-        except OverflowError:
-            raise ValueProblem("the number is too large") from None
-        if not math.isfinite(number) and not (self.domain and number in self.domain):
-            raise ValueProblem(f"{format_value(number)} is not a finite number")
-        if self.domain is not None and number not in self.domain:
-            raise OutOfRange(f"{shorten(format_value(number))} is outside the allowed range")
-        if self.choices and format_value(number) not in self.choices:
-            raise ValueProblem(f"{shorten(format_value(number))} is not one of the choices")
-        if self.kind == "float":
-            return number
-        if not number.is_integer():
-            raise ValueProblem(f"{format_value(number)} is not a whole number")
-        return int(value) if isinstance(value, int) else int(number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from diffopt_widgets.catalogue import options as o
-from diffopt_widgets.catalogue.schema import (
-    Hidden,
-    OptimizerSpec,
-    Option,
-    Preset,
-    Rule,
-    Standing,
-    Use,
-    Values,
-    When,
-)
+from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.schema import Hidden, OptimizerSpec, Preset, Rule, Standing, Use, Values, When
 from diffopt_widgets.catalogue.values import Interval, Value
 
 LIBRARY = Preset("library", "Library defaults", {}, "What the package itself starts with.")

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import Option
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.plan import PLAN_OPTIONS, RunPlan
 

@@ -8,8 +8,9 @@ from functools import cached_property
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import OptimizerSpec, Option, Rule, Standing, Use, Values
+from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Standing, Use, Values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value
 from diffopt_widgets.settings import Fault, Settings, check_values, default_values, ended
 from diffopt_widgets.ui.starts import first_valid, valid_settings

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 
 from diffopt_widgets.catalogue import families, spec
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import OptimizerSpec, Option, Standing, Use, Values
+from diffopt_widgets.catalogue.schema import OptimizerSpec, Standing, Use, Values
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.ui.draft import TRAINING, Draft, text_of
 

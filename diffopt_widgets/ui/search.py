@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any
 
 from diffopt_widgets.catalogue import families
+from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import Option
 
 
 @cache

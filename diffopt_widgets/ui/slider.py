@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from diffopt_widgets.catalogue.schema import Option, Use
+from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import parse_value
 from diffopt_widgets.ui.draft import text_of
 

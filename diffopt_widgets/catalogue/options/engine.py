@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffopt_widgets.catalogue.schema import Option
+from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.values import Interval
 
 FOREACH = Option(
