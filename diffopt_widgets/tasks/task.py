@@ -55,6 +55,10 @@ class Problem(Protocol):
         """Make examples with the model as it is now, from a fixed noise."""
         ...
 
+    def wanted(self) -> Samples:
+        """Real examples that the model has not learned from, with the labels of `samples` in the same order."""
+        ...
+
 
 @dataclass(frozen=True)
 class Task:
