@@ -13,7 +13,7 @@ from IPython.display import display
 
 from diffopt_widgets.comparisons import Comparison, comparisons
 from diffopt_widgets.plot.live import LivePlot
-from diffopt_widgets.plot.panels import color_of
+from diffopt_widgets.plot.panels import D, color_of
 from diffopt_widgets.plot.saved import SavedPicture
 from diffopt_widgets.runs import Run, name_by_difference
 from diffopt_widgets.session import Session
@@ -29,6 +29,8 @@ from diffopt_widgets.ui.samples import SamplesView
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from diffopt_widgets.catalogue.schema import OptimizerSpec
 
 P = ParamSpec("P")
 
@@ -89,10 +91,12 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         super().__init__([widgets.HTML(f"<style>{style}</style>"), columns])
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors"])
+        self.form.observe(lambda _: self._expect(self.form.settings), ["settings"])
         self.plot.observe(lambda _: self._mirror_legend(), ["runs"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
         self._check()
+        self._expect(self.form.settings)
 
     def start(self, runs: Sequence[Run]) -> None:
         """Carry out runs, after those that are in progress; their curves are added to the plots.
@@ -102,6 +106,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """
         self._need_session()
         for run in runs:
+            self._expect(run.settings)
             self._add(run)
         self._carry_out(runs)
 
@@ -211,6 +216,13 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         else:
             self.plot.refresh()
 
+    def _expect(self, settings: Settings) -> None:
+        """Keep a place for what the first run of these settings will show, so that it moves nothing then."""
+        if settings.spec.estimates_rate:
+            self.plot.expected = [D.key]
+        if not self.runs:
+            self._say_what_is_applied([settings.spec])
+
     def _plot(self, run: Run) -> None:
         """Give a run its curves as soon as it has any."""
         if not run.history.groups or self.plot.has_run(run.key):
@@ -223,12 +235,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             schedule=run.settings.spec.estimates_rate,
             visible=self.table.visible[run.key],
         )
-        self._say_what_is_applied()
+        self._say_what_is_applied([run.settings.spec for run in self.runs])
 
-    def _say_what_is_applied(self) -> None:
-        """What the second plot shows, for each optimizer among the runs."""
-        specs = {run.settings.optimizer: run.settings.spec for run in self.runs}
-        words = ". ".join(dict.fromkeys(f"{spec.title} applies {spec.rate_words}" for spec in specs.values()))
+    def _say_what_is_applied(self, specs: Sequence[OptimizerSpec]) -> None:
+        """What the second plot shows, for each of these optimizers."""
+        words = ". ".join(dict.fromkeys(f"{spec.title} applies {spec.rate_words}" for spec in specs))
         mixed = len({run.plan.task for run in self.runs}) > 1
         warning = " Losses of different tasks cannot be compared." if mixed else ""
         self.applied.value = paragraph(f"{words}.{warning}", "dw-about")

@@ -99,7 +99,7 @@ def test_undo_is_within_reach_of_the_keyboard_and_says_what_it_takes_back(opened
     expect(undo).to_be_visible()
     opened.page.keyboard.press("Tab")
     expect(undo).to_be_focused()
-    expect(presets.locator(".dwf-why")).to_contain_text("Undo: load")
+    expect(opened.output(0).get_by_role("tooltip")).to_contain_text("Undo: load")
     opened.page.keyboard.press("Enter")
     opened.until_python("form.settings.lr == 3")
     opened.page.keyboard.press("Enter")

@@ -112,7 +112,7 @@ class View {
     this.root = make("div", "dw-plot", [
       style,
       this.theme,
-      make("div", "dw-plot-bar", [this.legend, controls]),
+      make("div", "dw-plot-bar", [controls, this.legend]),
       this.area,
     ]);
     el.append(this.root);
@@ -126,6 +126,11 @@ class View {
   /** @returns {import("./picture.js").Panel[]} */
   get panels() {
     return this.model.get("_panels");
+  }
+
+  /** Optional panels that have their place before they have lines. @returns {string[]} */
+  get expected() {
+    return this.model.get("expected");
   }
 
   listen() {
@@ -163,7 +168,7 @@ class View {
       this.showControls();
       this.schedule();
     };
-    const names = "change:smoothing change:log change:height change:hint";
+    const names = "change:smoothing change:log change:height change:hint change:expected";
     this.model.on(names, changed);
     const rows = () => {
       this.showLegend();
@@ -252,7 +257,7 @@ class View {
 
   /** Keep the place of the figure, so that nothing jumps when it is drawn. */
   reserve() {
-    const panels = this.panels.filter((panel) => !panel.optional).length;
+    const panels = this.panels.filter(({ key, optional }) => !optional || this.expected.includes(key)).length;
     const width = this.root.clientWidth || 900;
     this.area.style.height = `${arrange(panels, width, this.model.get("height")).height}px`;
   }
@@ -274,8 +279,9 @@ class View {
     this.scheduled = false;
     if (!this.drawable) return; // what makes it drawable again schedules a drawing
     this.drawnAt = performance.now();
-    const { gd, feed, width, range, smoothing } = this;
-    const drawn = feed.picture({ range, width: arrange(this.panels.length, width, 1).panelWidth, smoothing });
+    const { gd, feed, width, range, smoothing, expected } = this;
+    const { panelWidth } = arrange(this.panels.length, width, 1);
+    const drawn = feed.picture({ range, width: panelWidth, smoothing, expected });
     const colors = getComputedStyle(this.theme);
     const size = Math.max(11, Math.round(0.92 * parseFloat(colors.fontSize)));
     const theme = { text: colors.color, back: colors.backgroundColor, line: colors.borderTopColor, size };

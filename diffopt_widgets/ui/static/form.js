@@ -51,10 +51,10 @@ class View {
       clearTimeout(this.patience);
       this.patience = setTimeout(() => this.wait(), KERNEL_PATIENCE);
     });
-    this.presets = new Presets(this.outbox);
+    this.tip = new Tip(this.prefix);
+    this.presets = new Presets(this.outbox, this.tip);
     this.exchange = new Exchange(model, this.outbox, this.prefix);
     this.sums = new Sums();
-    this.tip = new Tip(this.prefix);
     this.finder = new Finder(this.prefix, {
       ask: () => model.send({ k: "index" }), // without a number: the state does not answer it
       place: () => ({ optimizer: model.get("panel").optimizer, titles: this.titles }),
