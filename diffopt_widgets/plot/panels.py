@@ -51,7 +51,7 @@ class Panel:
 LOSS = Panel("loss", "Training loss", ("loss",), smooth=True)
 RATE = Panel("rate", "Applied learning rate", ("applied_lr", "lr"), scale="log", dashed=("lr",))
 D = Panel(
-    "d", "Estimate d (dotted: d_hat, each step's guess)", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True
+    "d", "Estimate d (dotted: raw d_hat)", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True
 )
 DEFAULT_PANELS = (LOSS, RATE, D)
 

@@ -81,7 +81,7 @@ def test_the_plots_stay_in_sight_beside_every_option(notebook):
     nb = opened(notebook, PRODIGY, 1400, 900)
     nb.page.locator(".dwf-section > summary", has_text="All other options").click()
     rows, run = nb.page.locator(".dwf-row"), nb.page.locator(".dw-bench").get_by_role("button", name="Run", exact=True)
-    rows.filter(has_text="slice_p").scroll_into_view_if_needed()
+    rows.filter(has_text="weight_decay").first.scroll_into_view_if_needed()
     expect(run).to_be_in_viewport()
     expect(nb.page.locator(".dw-plot-area")).to_be_in_viewport(ratio=0.6)
     nb.screenshot("bench-unfolded")
