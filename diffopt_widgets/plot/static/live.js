@@ -258,8 +258,15 @@ class View {
   /** Keep the place of the figure, so that nothing jumps when it is drawn. */
   reserve() {
     const panels = this.panels.filter(({ key, optional }) => !optional || this.expected.includes(key)).length;
-    const width = this.root.clientWidth || 900;
-    this.area.style.height = `${arrange(panels, width, this.model.get("height")).height}px`;
+    this.place(panels, this.root.clientWidth || 900);
+  }
+
+  /** As high as so many panels are; what the empty plot says stands in the first row of them.
+   * @param {number} panels @param {number} width */
+  place(panels, width) {
+    const { height, rows } = arrange(panels, width, this.model.get("height"));
+    this.area.style.height = `${height}px`;
+    this.hint.style.height = `${height / rows}px`;
   }
 
   /** Draw soon: at most ten times a second, for at most half of the page's time, and only where somebody sees it. */
@@ -286,7 +293,7 @@ class View {
     const size = Math.max(11, Math.round(0.92 * parseFloat(colors.fontSize)));
     const theme = { text: colors.color, back: colors.backgroundColor, line: colors.borderTopColor, size };
     const layout = feed.layout(drawn, width, theme);
-    this.area.style.height = `${layout.height}px`;
+    this.place(drawn.shown.length, width);
     this.hint.hidden = drawn.points > 0;
     const keys = new Set(drawn.shown.map(({ key }) => key));
     for (const [key, button] of this.logs) button.hidden = !keys.has(key);

@@ -204,7 +204,7 @@ export function arrange(count, width, panelHeight, right = false) {
     if (i === count - 1) x[1] = 1;
     return { x, y: /** @type {[number, number]} */ ([1 - b, 1 - a]) };
   });
-  return { columns, height, margin, domains, panelWidth: inner.x / columns };
+  return { columns, rows, height, margin, domains, panelWidth: inner.x / columns };
 }
 
 /** A number as one writes it: four digits, a power of ten where there would be many zeros. @param {number} value */

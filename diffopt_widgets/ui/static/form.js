@@ -78,7 +78,8 @@ class View {
     this.root = h("div", { class: "dwf dw-themed", "data-lm-suppress-shortcuts": "true", keydown: contain });
     this.build();
     el.append(this.root);
-    this.fitter = new ResizeObserver(() => this.fit());
+    this.fittedTo = 0; // the width that the formula was fitted to
+    this.fitter = new ResizeObserver(() => this.formula.clientWidth !== this.fittedTo && this.fit());
     this.fitter.observe(this.formula);
     this.receive = (/** @type {any} */ content) => content?.k === "index" && this.finder.fill(content.options);
     model.on("msg:custom", this.receive);
@@ -252,10 +253,10 @@ class View {
   /** A formula that is too wide is drawn smaller, rather than in a box that scrolls. */
   fit() {
     const drawn = /** @type {HTMLElement | null} */ (this.formula.firstElementChild);
+    this.fittedTo = this.formula.clientWidth;
     if (!drawn) return;
-    drawn.style.fontSize = "";
-    const room =
-      (this.formula.clientWidth - 2 * MARGIN) / Math.max(1, drawn.scrollWidth, drawn.getBoundingClientRect().width);
+    if (drawn.style.fontSize) drawn.style.fontSize = "";
+    const room = (this.fittedTo - 2 * MARGIN) / Math.max(1, drawn.scrollWidth, drawn.getBoundingClientRect().width);
     if (room < 1 && room > 0) drawn.style.fontSize = `${Math.max(60, Math.floor(room * 100))}%`;
   }
 
