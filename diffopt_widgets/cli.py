@@ -103,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument(
         "optimizer", nargs="?", metavar="KEY", help="An optimizer, such as PRODIGY. (default: list all)"
     )
+    options.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="FOLDER",
+        help="Write the reference into a folder instead, a page per optimizer.",
+    )
     options.set_defaults(command=_options)
 
     doctor = commands.add_parser(
@@ -163,8 +169,24 @@ def _options(given: argparse.Namespace) -> int:
 
     from diffopt_widgets.terminal import optimizer_page, optimizers_page
 
+    if given.markdown is not None:
+        return _write_reference(given)
     console = Console()
     console.print(optimizers_page(families()) if given.optimizer is None else optimizer_page(_spec(given.optimizer)))
+    return 0
+
+
+def _write_reference(given: argparse.Namespace) -> int:
+    from diffopt_widgets.reference import INDEX, reference_pages
+
+    pages = reference_pages()
+    if given.optimizer is not None:
+        name = f"{_spec(given.optimizer).key}.md"
+        pages = {name: pages[name]}
+    folder = _writable(given.markdown, "--markdown")
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    print(f"wrote {len(pages)} page{'s' * (len(pages) > 1)}; begin with {folder / (INDEX if INDEX in pages else name)}")
     return 0
 
 
@@ -199,7 +221,7 @@ def _run(given: argparse.Namespace) -> int:
     base, over = read_plan(
         given.optimizer, {name: getattr(given, name) for name in ("lr", *FLAGGED)}, given.set, given.preset
     )
-    folder = _writable(given.out)  # before hours of training are lost on it
+    folder = _writable(given.out, "--out")  # before hours of training are lost on it
     runs = sweep(
         base.settings,
         over,
@@ -224,7 +246,7 @@ def _run(given: argparse.Namespace) -> int:
     return 1 if any(run.status == "failed" for run in runs) else 0
 
 
-def _writable(folder: Path) -> Path:
+def _writable(folder: Path, flag: str) -> Path:
     """The folder, made if need be.
 
     Raises:
@@ -237,8 +259,8 @@ def _writable(folder: Path) -> Path:
     except OSError as error:
         no_folder = isinstance(error, FileExistsError | NotADirectoryError)
         problem = "a file is in its place" if no_folder else error.strerror or str(error)
-        todo = "Name another; nothing was trained."
-        raise SettingsError((Fault("--out", str(folder), problem, "a folder that can be written to", todo),)) from None
+        todo = "Name another; nothing was done."
+        raise SettingsError((Fault(flag, str(folder), problem, "a folder that can be written to", todo),)) from None
 
 
 def _free_paths(folder: Path, stem: str) -> tuple[Path, Path]:
