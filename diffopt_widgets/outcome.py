@@ -118,7 +118,7 @@ def _gentler(settings: Settings) -> tuple[str, dict[str, Value]]:
     if usual < gentler:
         advice = f"try a learning rate of {format_value(usual)}, the one to begin with"
         return f"The rate is far too high: {advice}.", {"lr": usual}
-    if "d_coef" in options:
+    if "d_coef" in options and not options.get("d_limiter"):  # with the limiter a small d_coef stops the estimate
         coefficient = float(options["d_coef"] or 1.0)
         half = min(_rounded(coefficient / 2), 1.0)
         words = "half of d_coef" if coefficient <= 2 else "the default d_coef"

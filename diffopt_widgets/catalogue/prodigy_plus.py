@@ -12,6 +12,10 @@ from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset
 _README = "prodigy-plus-schedule-free's README"
 _BFLOAT16 = "Only bfloat16 weights feel it"
 _SCHEDULE_FREE = When("use_schedulefree", "==", True)
+_NO_GROWTH = 2**-0.25
+"""A d_coef that undoes the most by which the limited estimate grows in a step, 2 to the quarter."""
+_NO_GROWTH_WITH_SPEED = 0.25
+"""The same with SPEED, which takes the eighth root of d_coef."""
 
 PRODIGY_PLUS = OptimizerSpec(
     key="PRODIGY_PLUS_SCHEDULE_FREE",
@@ -42,7 +46,8 @@ PRODIGY_PLUS = OptimizerSpec(
             o.D_COEF,
             1.0,
             "d_coef",
-            note="With use_speed its eighth root multiplies each growth instead.",
+            note="With d_limiter anything up to 0.84 holds the estimate where it starts, so turn that off to go lower. With "
+            "use_speed the eighth root of it multiplies each growth.",
         ),
         Use(
             o.BETA1,
@@ -190,6 +195,37 @@ PRODIGY_PLUS = OptimizerSpec(
             "With bias correction and a beta2 of 0.6 or less RAdam never lets a step through, and nothing is trained. Set "
             "beta2 to 0.99, or turn bias correction off.",
             mend={"beta2": 0.99},
+        ),
+        Rule(
+            "d-coef-limiter",
+            ("d_coef", "d_limiter"),
+            lambda values: (
+                values["d_limiter"] is True
+                and values["use_speed"] is False
+                and shared.number(values, "d_coef") <= _NO_GROWTH
+            ),
+            "The package multiplies the limited estimate by d_coef, so at 0.84 or less it can never rise above where it starts. "
+            "Turn d_limiter off, or set d_coef back to 1.",
+            mend={"d_limiter": False},
+        ),
+        Rule(
+            "d-coef-speed",
+            ("d_coef", "use_speed"),
+            lambda values: values["use_speed"] is True and shared.number(values, "d_coef") <= _NO_GROWTH_WITH_SPEED,
+            "With SPEED and a d_coef of 0.25 or less the estimate can never rise above where it starts. Set d_coef back to 1.",
+            mend={"d_coef": 1.0},
+        ),
+        Rule(
+            "prodigy-steps-few",
+            ("prodigy_steps",),
+            lambda values: (
+                0 < shared.number(values, "prodigy_steps") < 60
+                and (values["d_limiter"] is True or values["use_speed"] is True)
+            ),
+            "The estimate rises by no more than 19% per step, which takes about 50 steps from 1e-6 to a rate that trains. "
+            "Stopped sooner it stays too small to the end: set prodigy_steps to 0, or to a quarter of a long run.",
+            mend={"prodigy_steps": 0},
+            severity="warning",
         ),
         Rule(
             "cautious-grams",
