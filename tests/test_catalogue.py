@@ -531,6 +531,8 @@ BREAKING = {
     "prodigy-steps-few": {"prodigy_steps": 59},
     "d-coef-limiter": {"d_coef": 0.84},
     "d-coef-speed": {"use_speed": True, "d_coef": 0.25},
+    "cautious-momentum": {"use_cautious": True, "use_schedulefree": False},
+    "adopt-momentum": {"use_adopt": True, "use_schedulefree": False},
     "cautious-grams": {"use_cautious": True, "use_grams": True},
     "speed-decay": {"use_speed": True, "weight_decay": 0.01},
 }

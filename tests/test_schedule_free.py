@@ -253,6 +253,32 @@ def test_adopt_only_looks_at_the_first_step():
     assert not torch.equal(path(use_adopt=True, steps=2), start)
 
 
+def one_weight_after(steps, gradient, **arguments):
+    """How far a weight has gone under a constant gradient, at an estimate that stays at 0.01."""
+    p = torch.nn.Parameter(torch.ones(1))
+    with contextlib.redirect_stdout(io.StringIO()):
+        optimizer = load_class(spec(PLUS))([p], d0=0.01, prodigy_steps=1, use_stableadamw=False, **arguments)
+        for _ in range(steps):
+            p.grad = torch.full((1,), gradient)
+            optimizer.step()
+    return float(p.detach()) - 1
+
+
+def test_cautious_steps_lose_their_sign_without_the_average():
+    assert one_weight_after(5, -1.0, use_cautious=True) > 0 > one_weight_after(5, 1.0, use_cautious=True)
+    assert one_weight_after(5, -1.0, use_cautious=True, use_schedulefree=False) < 0, "uphill"
+
+
+def test_adopt_hardly_moves_without_the_average():
+    with_average, plain = (
+        one_weight_after(10, 1.0, use_schedulefree=free, use_adopt=adopt)
+        for free, adopt in ((True, True), (False, False))
+    )
+    assert with_average < -0.01
+    assert plain < -0.01
+    assert abs(one_weight_after(10, 1.0, use_schedulefree=False, use_adopt=True)) < 0.002
+
+
 def test_orthograd_raises_on_weights_that_are_not_contiguous():
     for layout, raises in ((torch.contiguous_format, False), (torch.channels_last, True)):
         p = torch.nn.Parameter(torch.linspace(-1, 1, 4 * 3 * 3 * 3).reshape(4, 3, 3, 3).to(memory_format=layout))

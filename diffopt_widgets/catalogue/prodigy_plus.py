@@ -125,9 +125,9 @@ PRODIGY_PLUS = OptimizerSpec(
             enabled_if=When("factored", "==", True),
         ),
         Use(o.USE_STABLEADAMW, True, "use_stableadamw", enabled_if=When("eps", "!=", None)),
-        Use(o.USE_CAUTIOUS, False, "use_cautious"),
+        Use(o.USE_CAUTIOUS, False, "use_cautious", note="It works only with use_schedulefree."),
         Use(o.USE_GRAMS, False, "use_grams", enabled_if=When("use_cautious", "==", False)),
-        Use(o.USE_ADOPT, False, "use_adopt"),
+        Use(o.USE_ADOPT, False, "use_adopt", note="It works only with use_schedulefree."),
         Use(
             o.USE_ORTHOGRAD,
             False,
@@ -226,6 +226,22 @@ PRODIGY_PLUS = OptimizerSpec(
             "Stopped sooner it stays too small to the end: set prodigy_steps to 0, or to a quarter of a long run.",
             mend={"prodigy_steps": 0},
             severity="warning",
+        ),
+        Rule(
+            "cautious-momentum",
+            ("use_cautious", "use_schedulefree"),
+            lambda values: values["use_cautious"] is True and values["use_schedulefree"] is False,
+            "Without use_schedulefree the package multiplies momentum by the gradient where it should mask it: steps lose their "
+            "sign, and nothing is learned. Turn use_cautious off.",
+            mend={"use_cautious": False},
+        ),
+        Rule(
+            "adopt-momentum",
+            ("use_adopt", "use_schedulefree"),
+            lambda values: values["use_adopt"] is True and values["use_schedulefree"] is False,
+            "Without use_schedulefree the package multiplies ADOPT's steps by the estimate d twice, and the weights hardly move. "
+            "Turn use_adopt off.",
+            mend={"use_adopt": False},
         ),
         Rule(
             "cautious-grams",

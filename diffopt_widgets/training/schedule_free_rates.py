@@ -51,13 +51,17 @@ class ProdigyPlus(Reader):
         return None if math.isnan(raw) else raw
 
     def _share(self, group: Group) -> float:
-        """How much of the rate the coming step takes, by its number alone."""
-        if group["use_adopt"] and group["k"] == 1:
-            return 0.0  # it only looks at the first gradient
-        if not group["use_bias_correction"]:
-            return 1.0
-        rectified, *_ = self.optimizer.get_bias_correction(1.0, group["betas"][1], group["k"])  # type: ignore[attr-defined]
-        return number(rectified)
+        """How much of d · learning rate the coming step takes."""
+        share = 1.0
+        if group["use_bias_correction"]:
+            rectified, *_ = self.optimizer.get_bias_correction(1.0, group["betas"][1], group["k"])  # type: ignore[attr-defined]
+            share = number(rectified)
+        if group["use_adopt"]:
+            if group["k"] == 1:
+                return 0.0  # it only looks at the first gradient
+            if not group["use_schedulefree"]:
+                share *= number(group["d"])  # the package multiplies by d once more
+        return share
 
     @property
     def _split(self) -> bool:

@@ -143,5 +143,5 @@ WEIGHT_DECAY_BY_LR = Option(
     "Weight decay by learning rate",
     "bool",
     "Multiplies weight decay by the rate of the step, as AdamW does. Off takes the whole of it off the weights at every "
-    "step, 1% for a decay of 0.01, which is far too much unless the decay is made about as small as the rate. Leave it on.",
+    "step, 1% for a decay of 0.01, even while the rate is small; it then has to be far smaller. Leave it on.",
 )
