@@ -93,7 +93,7 @@ class PlusDirection(ProdigyDirection):
         super().__init__()
         self.beta1, self.clipped = beta1, clipped
 
-    def __call__(self, g, t, opt):
+    def __call__(self, g, t, _opt):
         past = self.past[:t]
         m = past[-1] if self.beta1 is None else sum(0.1 * self.beta1 ** (t - 1 - i) * d for i, d in enumerate(past))
         v = sum(0.01 * 0.99 ** (t - 1 - i) * d * d for i, d in enumerate(past)) * g * g

@@ -1,6 +1,7 @@
 """The rate of schedule-free optimizers: z moves by it (tests/test_applied_lr.py), and the weights follow z as they say."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -168,7 +169,7 @@ def test_the_rate_with_bias_correction_is_rectified():
             assert distance == pytest.approx(rate * math.sqrt(g.numel()), rel=1e-3, abs=1e-9)
         told.append(rate)
     assert told[:4] == [0.0] * 4
-    assert all(early < late for early, late in zip(told[3:], told[4:], strict=False))
+    assert all(early < late for early, late in pairwise(told[3:]))
 
 
 def test_adopt_applies_nothing_in_its_first_step():
