@@ -137,6 +137,10 @@ def test_without_the_average_a_beta1_of_zero_is_plain():
 # ---------------------------------------------------------------------------------------------------- groups, precision
 
 
+def test_the_dependence_on_epsilon_is_said_in_words():
+    assert spec(PLUS).use("use_stableadamw").enabled_if.words() == "only with eps set"
+
+
 def test_groups_are_split_only_where_there_are_several():
     assert torch.equal(path(split_groups=True), path(split_groups=False))
     assert not torch.equal(path(groups=2, split_groups=True), path(groups=2, split_groups=False))
@@ -221,6 +225,13 @@ def test_the_estimate_rises_by_at_most_19_percent():
             growth = max(growth, optimizer.param_groups[0]["d"] / held)
         assert growth > 1.19 if most == float("inf") else growth == pytest.approx(most)
     assert round(2**0.25, 2) == 1.19
+
+
+def test_at_onetrainers_learning_rate_the_weights_stand_still():
+    run = dw.train(dw.Settings(PLUS, lr=3e-6), task="swiss_roll", steps=150, progress=False)
+    assert run.history.column("applied_lr").max() < 1e-9
+    assert run.eval_after == pytest.approx(run.eval_before, rel=1e-4)
+    assert "stand still" in spec(PLUS).preset("onetrainer").why
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Standing, Use, When
 
 _README = "prodigy-plus-schedule-free's README"
-_BFLOAT16 = "Only bfloat16 weights feel it"
 _SCHEDULE_FREE = When("use_schedulefree", "==", True)
 _NO_GROWTH = 2**-0.25
 """A d_coef that undoes the most by which the limited estimate grows in a step, 2 to the quarter."""
@@ -22,7 +21,7 @@ PRODIGY_PLUS = OptimizerSpec(
     title="Prodigy Plus (schedule-free)",
     family="Finds its own rate",
     summary="Prodigy with the schedule-free average in place of a falling rate, an estimate for each parameter group, and "
-    "about half of AdamW's memory. The average stands in the weights in eval mode; the bench switches to it and back.",
+    "little more than half of AdamW's memory. The average stands in the weights in eval mode; the bench switches to it and back.",
     formula=r"z \leftarrow z - \gamma d\, \frac{d\, g}{\sqrt{v} + d\,\epsilon},\quad x \leftarrow (1 - c)\, x + c\, z"
     r",\quad \theta \leftarrow (1-\beta_1)\, z + \beta_1\, x"
     r",\quad \hat d = c_d\, \frac{\sum d^2 \langle g,\, \theta_0 - z\rangle}{\lVert s\rVert_1}",
@@ -121,7 +120,7 @@ PRODIGY_PLUS = OptimizerSpec(
             o.FACTORED_FP32,
             True,
             "factored_fp32",
-            note=f"{_BFLOAT16}; the bench's tasks train in 32 bits.",
+            note="Only 16-bit gradients, such as those of bfloat16 weights, feel it; the bench's tasks train in 32 bits.",
             enabled_if=When("factored", "==", True),
         ),
         Use(o.USE_STABLEADAMW, True, "use_stableadamw", enabled_if=When("eps", "!=", None)),
@@ -138,7 +137,7 @@ PRODIGY_PLUS = OptimizerSpec(
             o.STOCHASTIC_ROUNDING,
             True,
             "stochastic_rounding",
-            note=f"{_BFLOAT16}; the bench's tasks train in 32 bits. It draws from torch's global random numbers.",
+            note="Only bfloat16 weights feel it; the bench's tasks train in 32 bits. It draws from torch's global random numbers.",
         ),
         Use(
             o.FUSED_BACK_PASS,
@@ -151,7 +150,7 @@ PRODIGY_PLUS = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        shared.onetrainer({}, lr="the estimate would never rise"),
+        shared.onetrainer({}, lr="the weights would stand still"),
         Preset(
             "recommended",
             "Recommended",

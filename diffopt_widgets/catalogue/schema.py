@@ -52,6 +52,8 @@ class When:
 
     def words(self) -> str:
         """Why the control is greyed: "only with weight_decay above 0"."""
+        if self.value is None:
+            return f"only with {self.option} {'left empty' if self.test == '==' else 'set'}"
         if isinstance(self.value, bool):
             on = self.value if self.test == "==" else not self.value
             return f"only with {self.option} {'on' if on else 'off'}"
