@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
@@ -82,7 +83,7 @@ def runs_table(runs: Sequence[Run]) -> RenderableType:
             _number(run.final_loss),
             _number(run.eval_after),
             _number(float(run.history.column("applied_lr").max()) if "applied_lr" in columns else None),
-            _number(float(run.history.column("d")[-1]) if "d" in columns else None),
+            " / ".join(map(_number, np.atleast_1d(run.history.column("d")[-1]).tolist())) if "d" in columns else "–",
             _number(run.steps_per_second),
         )
     return table

@@ -42,6 +42,12 @@ class Case:
     """Whether a step at a rate of 0 changes nothing, states included: such steps are not counted in t."""
     large: bool = False
     """Whether the first tensor is large enough for 8-bit states."""
+    at_z: bool = False
+    """Whether it is the point z that takes the step, and the weights only follow (see below)."""
+
+    def moving(self, optimizer, p):
+        """What moves by rate times direction: the weights, or z, which starts from them."""
+        return (optimizer.state[p].get("z", p) if self.at_z else p).detach()
 
 
 def sign(g, t, opt):
@@ -80,10 +86,26 @@ class ProdigyDirection:
         return m / (v.sqrt() + d_new * 1e-8)
 
 
+class PlusDirection(ProdigyDirection):
+    """d·g / (sqrt(v) + d·eps), or m in place of d·g; clipped by the square root of its size, group by group."""
+
+    def __init__(self, beta1=None, *, clipped=False):
+        super().__init__()
+        self.beta1, self.clipped = beta1, clipped
+
+    def __call__(self, g, t, _opt):
+        past = self.past[:t]
+        m = past[-1] if self.beta1 is None else sum(0.1 * self.beta1 ** (t - 1 - i) * d for i, d in enumerate(past))
+        v = sum(0.01 * 0.99 ** (t - 1 - i) * d * d for i, d in enumerate(past)) * g * g
+        u = m * g / (v.sqrt() + past[-1] * 1e-8)
+        return u / math.sqrt(max(1.0, float(u.square().mean().sqrt()))) if self.clipped else u
+
+
 F64 = torch.float64
 RELATIVE = {"relative_step": True, "scale_parameter": False}
 EXACT = {"lr": 1.0, "dtype": F64, "tolerance": 1e-6}
 PRODIGY = {"beta2": 0.999, "slice_p": 1}
+PLUS = {"d0": 0.01, "split_groups": False, "use_stableadamw": False}  # float32 inside: steps must be visible
 CASES = {
     "SGD": Case(plain),
     "SGD_8BIT": Case(momentum(0.9), options={"momentum": 0.9}),
@@ -131,6 +153,17 @@ CASES = {
     "ADAFACTOR scaled momentum": Case(
         averaged(sign, 0.9), options={"relative_step": False, "scale_parameter": True, "beta1": 0.9}
     ),
+    "SCHEDULE_FREE_ADAMW": Case(sign, dtype=F64, at_z=True),
+    "SCHEDULE_FREE_ADAMW one by one": Case(sign, options={"foreach": False, "r": 1.0}, dtype=F64, at_z=True),
+    "SCHEDULE_FREE_SGD": Case(plain, dtype=F64, at_z=True),
+    "PRODIGY_PLUS_SCHEDULE_FREE": Case(PlusDirection(), lr=1.0, options=PLUS, at_z=True),
+    "PRODIGY_PLUS_SCHEDULE_FREE clipped": Case(
+        PlusDirection(clipped=True), lr=1.0, options={**PLUS, "use_stableadamw": True}, at_z=True
+    ),
+    "PRODIGY_PLUS_SCHEDULE_FREE speed": Case(PlusDirection(), lr=1.0, options={**PLUS, "use_speed": True}, at_z=True),
+    "PRODIGY_PLUS_SCHEDULE_FREE momentum": Case(
+        PlusDirection(0.9), lr=1.0, options={**PLUS, "use_schedulefree": False}
+    ),
 }
 NO_CLOSED_FORM = {"DADAPT_ADA_GRAD": "dual averaging has no rate of a single step; d · lr is shown and said to be that"}
 
@@ -172,7 +205,7 @@ def test_the_rate_times_the_direction_is_the_movement(name, course):
         case.direction.past.clear()
     for step in range(1, STEPS + 1):
         lr = optimizer.param_groups[0]["lr"]
-        before = [p.detach().clone() for p in params]
+        before = [case.moving(optimizer, p).clone() for p in params]
         for p, g in zip(params, gradients, strict=True):
             p.grad = g.clone()
         if not case.sleeps or lr > 0:
@@ -184,7 +217,7 @@ def test_the_rate_times_the_direction_is_the_movement(name, course):
         rates = [float(rate) for rate in meter.after()]
         schedule.step()
         for p, old, g, rate in zip(params, before, gradients, rates, strict=True):
-            moved = (p.detach().double() - old.double()).norm()
+            moved = (case.moving(optimizer, p).double() - old.double()).norm()
             should = (rate * case.direction(g.double(), counted, optimizer)).norm()
             assert moved > 0 or lr == 0
             assert moved == pytest.approx(float(should), rel=case.tolerance), (step, rate)
@@ -275,8 +308,9 @@ def test_d_is_the_estimate_before_and_d_hat_bounds_the_one_after(key):
         optimizer.step()
         after, d_hat = optimizer.param_groups[0]["d"], float(meter.d_hat())
         assert meter.d == held
-        # no growth limit: the new estimate is the larger of the old one and the raw one
-        assert after == pytest.approx(max(held, d_hat), rel=1e-9)
+        # no growth limit but d_limiter: the new estimate is the larger of the old one and the raw one
+        most = 2**0.25 * held if key == "PRODIGY_PLUS_SCHEDULE_FREE" else math.inf
+        assert after == pytest.approx(max(held, min(most, d_hat)), rel=1e-9)
         grew = grew or after > held
     assert grew
 

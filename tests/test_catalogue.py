@@ -75,6 +75,27 @@ WIKI_OPTIONS = {
     "slice_p",
 }
 
+SCHEDULE_FREE = {"SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD", "PRODIGY_PLUS_SCHEDULE_FREE"}
+SCHEDULE_FREE_OPTIONS = {
+    "d_limiter",
+    "factored",
+    "factored_fp32",
+    "prodigy_steps",
+    "r",
+    "schedulefree_c",
+    "split_groups",
+    "split_groups_mean",
+    "use_adopt",
+    "use_cautious",
+    "use_grams",
+    "use_orthograd",
+    "use_schedulefree",
+    "use_speed",
+    "use_stableadamw",
+    "weight_decay_by_lr",
+    "weight_lr_power",
+}
+
 BITS = {"optim_bits": 32, "min_8bit_size": 4096, "percentile_clipping": 100, "block_wise": True}
 SMALL = {"min_8bit_size": 4096, "percentile_clipping": 100, "block_wise": True}
 TORCH = {
@@ -92,6 +113,7 @@ LAMB = {**ADAM, "bias_correction": True, "adam_w_mode": True, **SMALL, "block_wi
 LARS = {**SGD, "min_8bit_size": 4096, "percentile_clipping": 100, "max_unorm": 0.02}
 RMSPROP = {"alpha": 0.99, "eps": 1e-8, "weight_decay": 0, "momentum": 0, "centered": False, **SMALL}
 ADAGRAD = {"lr_decay": 0, "weight_decay": 0, "initial_accumulator_value": 0, "eps": 1e-10, **BITS}
+AVERAGE = {"r": 0.0, "weight_lr_power": 2.0, "foreach": False}
 INF = float("inf")
 ONETRAINER = {
     "ADAGRAD": ADAGRAD,
@@ -110,6 +132,35 @@ ONETRAINER = {
     "RMSPROP_8BIT": RMSPROP,
     "SGD": {**SGD, "foreach": False, "maximize": False, "differentiable": False},
     "SGD_8BIT": {**SGD, **SMALL},
+    "SCHEDULE_FREE_ADAMW": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01, **AVERAGE},
+    "SCHEDULE_FREE_SGD": {"momentum": 0, "weight_decay": 0.01, **AVERAGE},
+    "PRODIGY_PLUS_SCHEDULE_FREE": {
+        "beta1": 0.9,
+        "beta2": 0.99,
+        "beta3": None,
+        "weight_decay": 0.0,
+        "weight_decay_by_lr": True,
+        "use_bias_correction": False,
+        "d0": 1e-6,
+        "d_coef": 1.0,
+        "prodigy_steps": 0,
+        "use_speed": False,
+        "eps": 1e-8,
+        "split_groups": True,
+        "split_groups_mean": False,
+        "factored": True,
+        "factored_fp32": True,
+        "fused_back_pass": False,
+        "use_stableadamw": True,
+        "use_cautious": False,
+        "use_grams": False,
+        "use_adopt": False,
+        "d_limiter": True,
+        "stochastic_rounding": True,
+        "use_schedulefree": True,
+        "schedulefree_c": 0.0,
+        "use_orthograd": False,
+    },
     "DADAPT_ADA_GRAD": {
         "momentum": 0,
         "log_every": 0,
@@ -193,6 +244,7 @@ ILLEGAL = {
     ("LARS_8BIT", "momentum"): "raises",
     ("SGD_8BIT", "momentum"): "raises",
     ("DADAPT_ADA_GRAD", "eps"): "raises",
+    ("SCHEDULE_FREE_SGD", "momentum"): "raises",
 }
 """Defaults of OneTrainer's that cannot run."""
 
@@ -207,6 +259,7 @@ def words(text):
 def test_all_optimizers_of_the_wiki_page_are_there():
     expected = {*STANDARD, *(f"{key}_8BIT" for key in STANDARD), "PRODIGY", "ADAFACTOR"}
     expected |= {f"DADAPT_{name}" for name in ("ADA_GRAD", "ADAM", "ADAN", "LION", "SGD")}
+    expected |= SCHEDULE_FREE
     assert set(KEYS) == expected == set(ONETRAINER)
     assert list(KEYS) == sorted(KEYS)
 
@@ -217,7 +270,7 @@ def test_every_option_that_onetrainer_shows_is_there(key):
 
 
 def test_every_option_of_the_wiki_page_is_there():
-    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | {"lr"}
+    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | SCHEDULE_FREE_OPTIONS | {"lr"}
 
 
 def test_the_menu_has_every_optimizer_once_and_8_bit_beside_32():
@@ -471,6 +524,17 @@ BREAKING = {
     "relative-step-warmup": {"relative_step": True, "schedule": "ADAFACTOR", "warmup": 0.1},
     "schedule-relative-step": {"relative_step": False, "schedule": "ADAFACTOR"},
     "warmup-init": {"relative_step": False, "warmup_init": True},
+    "falling-schedule": {"schedule": "COSINE"},
+    "momentum-zero": {"momentum": 0.0},
+    "beta1-zero": {"beta1": 0.0},
+    "bias-correction-beta2": {"use_bias_correction": True, "beta2": 0.6},
+    "prodigy-steps-few": {"prodigy_steps": 59},
+    "d-coef-limiter": {"d_coef": 0.84},
+    "d-coef-speed": {"use_speed": True, "d_coef": 0.25},
+    "cautious-momentum": {"use_cautious": True, "use_schedulefree": False},
+    "adopt-momentum": {"use_adopt": True, "use_schedulefree": False},
+    "cautious-grams": {"use_cautious": True, "use_grams": True},
+    "speed-decay": {"use_speed": True, "weight_decay": 0.01},
 }
 
 
@@ -523,7 +587,7 @@ def test_only_adafactor_takes_its_schedule():
                 Settings(key, schedule="ADAFACTOR")
 
 
-@pytest.mark.parametrize("key", ["PRODIGY", *(key for key in KEYS if key.startswith("DADAPT"))])
+@pytest.mark.parametrize("key", [key for key in KEYS if spec(key).estimates_rate])
 def test_optimizers_that_estimate_warn_about_scalers(key):
     assert "lr_scaler" in [rule.id for rule in Settings(key, lr_scaler="BATCH").warnings()]
 

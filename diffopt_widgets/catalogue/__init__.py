@@ -14,6 +14,8 @@ from diffopt_widgets.catalogue.dadapt import DADAPT
 from diffopt_widgets.catalogue.history import HISTORY_FAMILY
 from diffopt_widgets.catalogue.layerwise import LAYERWISE_FAMILY
 from diffopt_widgets.catalogue.momentum import MOMENTUM_FAMILY
+from diffopt_widgets.catalogue.prodigy_plus import PRODIGY_PLUS
+from diffopt_widgets.catalogue.schedule_free import SCHEDULE_FREE
 from diffopt_widgets.catalogue.shared import with_common_rules
 from diffopt_widgets.catalogue.sign import SIGN_FAMILY
 
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 _IN_MENU_ORDER = (
     *ADAM_FAMILY,
     PRODIGY,
+    PRODIGY_PLUS,
     *DADAPT,
+    *SCHEDULE_FREE,
     *LOW_MEMORY,
     *SIGN_FAMILY,
     *MOMENTUM_FAMILY,

@@ -52,6 +52,8 @@ class When:
 
     def words(self) -> str:
         """Why the control is greyed: "only with weight_decay above 0"."""
+        if self.value is None:
+            return f"only with {self.option} {'left empty' if self.test == '==' else 'set'}"
         if isinstance(self.value, bool):
             on = self.value if self.test == "==" else not self.value
             return f"only with {self.option} {'on' if on else 'off'}"
@@ -183,6 +185,8 @@ class OptimizerSpec:
     """The per-parameter state tensors that are kept in `state_bits`, by the back end's names."""
     steps_each_tensor: bool = False
     """Whether each tensor can be stepped on its own (no quantity is shared between tensors)."""
+    has_modes: bool = False
+    """Whether it has `train()` and `eval()`: it steps in the one, and the other gives the weights to use."""
 
     def use(self, name: str) -> Use:
         """The use of one option by name (`lr` included). Raises KeyError when this optimizer has no such option."""

@@ -46,6 +46,10 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
     imports = [f"from {module} import {name}"]
     arguments = _arguments(settings, batch_size, accumulation)
     body = ["optimizer = " + name + "(", "    params,", *(f"    {key}={value}," for key, value in arguments), ")"]
+    if settings.spec.has_modes:
+        body += [
+            "optimizer.train()  # to step; optimizer.eval() before evaluating, sampling or saving, train() to go on"
+        ]
     schedule, needs = _schedule(settings, steps)
     if any("torch." in value for _, value in arguments):
         needs = ["import torch", *needs]

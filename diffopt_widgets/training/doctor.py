@@ -15,6 +15,8 @@ PACKAGES = (
     "bitsandbytes",
     "prodigyopt",
     "dadaptation",
+    "schedulefree",
+    "prodigy-plus-schedule-free",
     "pytorch_optimizer",
     "lion-pytorch",
     "numpy",

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from diffopt_widgets.catalogue.schedules import lr_scale, schedule_factor
 from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.training.modes import train_mode
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
@@ -58,7 +59,7 @@ def build_optimizer(
     batch_size: int = 1,
     accumulation: int = 1,
 ) -> torch.optim.Optimizer:
-    """Build the optimizer that the settings describe.
+    """Build the optimizer that the settings describe, ready to step: one that has a train mode is in it.
 
     Args:
         settings: what to build.
@@ -82,7 +83,7 @@ def build_optimizer(
     cls = load_class(entry)
     try:
         with _quiet():
-            return cls(groups, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
+            optimizer = cls(groups, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
     except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
         raise SettingsError(
             (
@@ -91,6 +92,8 @@ def build_optimizer(
                 ),
             )
         ) from error
+    train_mode(optimizer)
+    return optimizer
 
 
 def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.records import GROUPED, StepRecord
+from diffopt_widgets.records import StepRecord
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.training.effective_lr import RateMeter
 from diffopt_widgets.training.factory import MissingBackend, build_optimizer, build_schedule
+from diffopt_widgets.training.modes import eval_mode
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
@@ -114,14 +115,14 @@ class Training:
         return norm
 
     def evaluate(self) -> float:
-        """Loss on the fixed evaluation set; waits for the device."""
-        with self.compute():
+        """Loss on the fixed evaluation set; changes nothing, and waits for the device."""
+        with self.compute(), eval_mode(self.optimizer):
             return float(self.problem.evaluate())
 
     def samples(self) -> Samples:
         """What the model makes now, from the same noise at any time; changes nothing, and waits for the device."""
         began = time.perf_counter()
-        with self.compute():
+        with self.compute(), eval_mode(self.optimizer):
             samples = self.problem.samples()
         self.sampling_seconds = time.perf_counter() - began
         return samples
@@ -181,7 +182,7 @@ def fetch(records: Sequence[StepRecord]) -> list[StepRecord]:
     names = [field.name for field in fields(StepRecord)]
     rows = [
         {
-            name: tuple(number(part) for part in value) if name in GROUPED else number(value)
+            name: tuple(number(part) for part in value) if isinstance(value, tuple) else number(value)
             for name in names
             if (value := getattr(record, name)) is not None
         }

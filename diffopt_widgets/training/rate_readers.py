@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 
 from diffopt_widgets.training.reader import Average, Rates, Reader, number
+from diffopt_widgets.training.schedule_free_rates import ProdigyPlus, ScheduleFree
 from diffopt_widgets.training.tensor_rates import Adafactor, Trust
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class _Estimating(Reader):
 
     def before(self) -> Rates:
         first = self.groups[0]
-        self.d = number(first["d"])
-        self.rates = (self.d * self._lr() * _bias_correction(first),) * len(self.groups)
+        self.d = d = number(first["d"])
+        self.rates = (d * self._lr() * _bias_correction(first),) * len(self.groups)
         return self.rates
 
     def _lr(self) -> float:
@@ -136,6 +137,8 @@ READERS: Mapping[str, Callable[[Any], Reader]] = {
     "dadapt_sgd": _DAdaptSGD,
     "dadapt_adagrad": _DAdaptAdaGrad,
     "adafactor": Adafactor,
+    "prodigy_plus": ProdigyPlus,
+    "schedule_free": ScheduleFree,
     "trust": Trust,
 }
 """The readers by the name that the catalogue gives."""

@@ -10,7 +10,7 @@ FOREACH = Option(
     "For-each",
     "bool",
     "Steps many tensors with one call instead of one after the other. Faster on a GPU, at the price of a temporary copy as "
-    "large as the weights; the result is the same. Leave it empty and torch decides by device.",
+    "large as the weights; the result is the same. Where it may be left empty, torch decides by device.",
     nullable=True,
     null_words="torch decides",
 )
