@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 
 from diffopt_widgets.training.reader import Average, Rates, Reader, number
+from diffopt_widgets.training.starting_rates import Adopt, Rectified
 from diffopt_widgets.training.tensor_rates import Adafactor, Trust
 
 if TYPE_CHECKING:
@@ -137,6 +138,8 @@ READERS: Mapping[str, Callable[[Any], Reader]] = {
     "dadapt_adagrad": _DAdaptAdaGrad,
     "adafactor": Adafactor,
     "trust": Trust,
+    "rectified": Rectified,
+    "adopt": Adopt,
 }
 """The readers by the name that the catalogue gives."""
 
