@@ -43,7 +43,18 @@ def assert_same(run, straight):
 
 @pytest.mark.parametrize(
     ("key", "accumulation"),
-    [("PRODIGY", 1), ("PRODIGY", 3), ("ADAMW_8BIT", 1), ("ADAMW_8BIT", 2), ("DADAPT_ADAM", 1), ("ADAFACTOR", 1)],
+    [
+        ("PRODIGY", 1),
+        ("PRODIGY", 3),
+        ("ADAMW_8BIT", 1),
+        ("ADAMW_8BIT", 2),
+        ("DADAPT_ADAM", 1),
+        ("ADAFACTOR", 1),
+        ("AdEMAMix_8BIT", 1),
+        ("ADABELIEF", 1),
+        ("ADOPT", 1),
+        ("CAME_8BIT", 1),
+    ],
 )
 def test_it_goes_on_bit_for_bit(key, accumulation):
     asked = plan(key, accumulation=accumulation, grad_norm=True) if key != "ADAFACTOR" else plan(key, grad_norm=True)

@@ -75,8 +75,8 @@ _RULES = (
         lambda values: (
             values["t_beta3"] is not None and not 0 < shared.number(values, "beta1") <= shared.number(values, "beta3")
         ),
-        "A warm-up of beta3 starts from beta1, which must lie above 0 and not above beta3; otherwise the back end raises, at "
-        "once or in the middle of the run. Leave the warm-up of beta3 empty, or set beta1 to 0.9 and beta3 above it.",
+        "The warm-up of beta3 goes from beta1 up to beta3. With one of them at 0 the back end raises, and with beta1 above "
+        "beta3 the memory breaks down once the warm-up is over. Leave it empty, or set beta1 to 0.9 and beta3 above that.",
         mend={"t_beta3": None},
     ),
 )
@@ -124,8 +124,8 @@ ADEMAMIX_8BIT = OptimizerSpec(
         *_AVERAGES,
         replace(
             _BETA3,
-            note=f"{_BETA3_NOTE} In 8 bits a change of less than about one percent is rounded away: at 0.9999 the average of "
-            "a weight's steady gradient stops growing after some hundred steps unless noise carries it on.",
+            note=f"{_BETA3_NOTE} In 8 bits a change of less than about one percent is rounded away: at 0.9999 the slow average "
+            "of steady gradients is a quarter to a half too small after 1,000 steps. Noise carries it on.",
         ),
         _EPS,
         *_WEIGHTS,

@@ -177,7 +177,12 @@ AIDA = OptimizerSpec(
         _R,
         _ADANORM,
         _ADAM_DEBIAS,
-        po.above_zero(1e-8, "Added to the squared average at each step as well, so that it acts through its root."),
+        Use(
+            o.EPS,
+            1e-8,
+            "eps",
+            note="Added to the squared average at each step as well, so that it acts through its root.",
+        ),
     ),
     presets=(
         shared.LIBRARY,
@@ -220,7 +225,7 @@ YOGI = OptimizerSpec(
         advice=Advice(
             1e-2,
             "Ten times Adam's rate, as long as epsilon is at 1e-3; with Adam's epsilon take Adam's rate.",
-            source="TensorFlow's documentation of Yogi",
+            source="TensorFlow Federated's documentation",
             words="ten times Adam's rate",
             between=(1e-4, 1e-2),
         ),
@@ -239,7 +244,9 @@ YOGI = OptimizerSpec(
             note="The momentum starts from it as well, so that a large one pushes all weights down at first.",
         ),
         po.above_zero(
-            1e-3, "Far larger than Adam's, as the paper has it; it keeps weights with tiny gradients nearly still."
+            1e-3,
+            "Far larger than Adam's, as the paper has it; it keeps weights with tiny gradients nearly still.",
+            soft=(1e-10, 1e-1),
         ),
     ),
     presets=(

@@ -178,8 +178,8 @@ def _inverse_root(state: dict[str, Any], name: str, square: torch.Tensor, beta: 
 
 
 def _rms(tensor: torch.Tensor) -> torch.Tensor:
-    root: torch.Tensor = tensor.norm(2)
-    return root / tensor.numel() ** 0.5
+    size: torch.Tensor = tensor.norm(2) / tensor.numel() ** 0.5
+    return size
 
 
 def _check(fine: bool, message: str) -> None:

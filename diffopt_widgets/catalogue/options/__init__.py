@@ -63,15 +63,15 @@ from diffopt_widgets.catalogue.options.variants import (
     DEGENERATED_TO_SGD,
     FIXED_DECAY,
     INITIAL_ACCUMULATOR,
-    K,
     N_SMA_THRESHOLD,
     QUANT_BLOCK_SIZE,
-    R,
     RECTIFY,
     T_ALPHA,
     T_BETA3,
     USE_CAUTIOUS,
     XI,
+    K,
+    R,
 )
 
 __all__ = [
@@ -109,7 +109,6 @@ __all__ = [
     "INITIAL_ACCUMULATOR",
     "INITIAL_ACCUMULATOR_VALUE",
     "IS_PAGED",
-    "K",
     "LOG_EVERY",
     "LR",
     "LR_DECAY",
@@ -123,7 +122,6 @@ __all__ = [
     "OPTIM_BITS",
     "PERCENTILE_CLIPPING",
     "QUANT_BLOCK_SIZE",
-    "R",
     "RECTIFY",
     "RELATIVE_STEP",
     "SAFEGUARD_WARMUP",
@@ -138,4 +136,6 @@ __all__ = [
     "WARMUP_INIT",
     "WEIGHT_DECAY",
     "XI",
+    "K",
+    "R",
 ]
