@@ -125,7 +125,7 @@ ADEMAMIX_8BIT = OptimizerSpec(
         replace(
             _BETA3,
             note=f"{_BETA3_NOTE} In 8 bits a change of less than about one percent is rounded away: at 0.9999 the slow average "
-            "of steady gradients is a quarter to a half too small after 1,000 steps. Noise carries it on.",
+            "of steady gradients is a fifth to a half too small after 1,000 steps. Noise carries it on.",
         ),
         _EPS,
         *_WEIGHTS,

@@ -104,8 +104,8 @@ K = Option(
     "K",
     "int",
     "How often gradient and momentum are projected onto each other before their difference is measured. Each projection "
-    "leaves less of a difference to divide by, so that steps become more alike and larger: with noisy gradients several "
-    "times larger at 2 than at 0, which measures as AdaBelief does. When raising it, lower the rate.",
+    "leaves less of a difference to divide by, so that steps grow: with noisy gradients they are several times larger at 2 "
+    "than at 0, which measures as AdaBelief does. When raising it, lower the rate.",
     domain=Interval(0),
     soft=(0, 10),
 )
