@@ -20,7 +20,8 @@ _RATE_WORDS = (
 )
 _LR_NOTE = (
     "The average of the doubt starts at 0 and is not corrected for that: with the usual betas the first steps of a matrix "
-    "are about 11 times the rate, and still some 3 times after 300 steps. Biases and norms take ordinary steps."
+    "are about 11 times the rate. With noisy gradients they are still three to four times the rate after 300 steps, and with "
+    "steady ones they grow. Biases and norms take ordinary steps."
 )
 _LR_ADVICE = Advice(
     1e-4,
@@ -80,7 +81,7 @@ CAME = OptimizerSpec(
     title="CAME",
     family=_FAMILY,
     summary="Adafactor with a momentum and a second factored average, of how far updates stray from it: where they do, steps "
-    "become smaller. Half of AdamW's memory.",
+    "become smaller. Little more than half of AdamW's memory.",
     formula=_FORMULA,
     links=(_PAPER, Link("code", "https://github.com/yangluo7/CAME")),
     target="came_pytorch:CAME",
