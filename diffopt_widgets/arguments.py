@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
+from diffopt_widgets.catalogue import key_of
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Use
@@ -45,7 +46,7 @@ def read_plan(
     (20, 0.5, {'d_coef': [0.5, 1.0]})
     """
     faults: list[Fault] = []
-    start = _start(optimizer.upper(), preset_key, faults)
+    start = _start(key_of(optimizer), preset_key, faults)
     texts = _merged(flags, assignments, faults)
     values = {name: _read(start, name, text, faults) for name, text in texts.items()}
     if start is None or faults:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.arguments import FLAGGED, read_plan
-from diffopt_widgets.catalogue import families
+from diffopt_widgets.catalogue import families, key_of
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec
@@ -191,7 +191,7 @@ def _write_reference(given: argparse.Namespace) -> int:
 
 
 def _spec(key: str) -> OptimizerSpec:
-    return Settings(key.upper()).spec
+    return Settings(key_of(key)).spec
 
 
 def _doctor(_: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue import key_of, list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values, no_values
 from diffopt_widgets.catalogue.values import OutOfRange, Value, ValueProblem, format_value, shorten, show
@@ -256,7 +256,7 @@ def _find(optimizer: object) -> OptimizerSpec:
     keys = list_optimizers()
     if isinstance(optimizer, str) and optimizer in keys:
         return spec(optimizer)
-    word = optimizer.upper() if isinstance(optimizer, str) else ""
+    word = key_of(optimizer) if isinstance(optimizer, str) else ""
     raise SettingsError((_missing("optimizer", optimizer, "there is no such optimizer", word, keys),))
 
 

@@ -40,6 +40,8 @@ class Case:
     tolerance: float = 2e-4
     sleeps: bool = False
     """Whether a step at a rate of 0 changes nothing, states included: such steps are not counted in t."""
+    still: bool = False
+    """Whether there are steps that move nothing although the schedule has a rate; 0 must then be told for them."""
     large: bool = False
     """Whether the first tensor is large enough for 8-bit states."""
     at_z: bool = False
@@ -99,6 +101,47 @@ class PlusDirection(ProdigyDirection):
         v = sum(0.01 * 0.99 ** (t - 1 - i) * d * d for i, d in enumerate(past)) * g * g
         u = m * g / (v.sqrt() + past[-1] * 1e-8)
         return u / math.sqrt(max(1.0, float(u.square().mean().sqrt()))) if self.clipped else u
+
+
+def belief(beta1, beta2, eps, *, debias=False, threshold=None):
+    """AdaBelief's step: the momentum over the root of how far a constant gradient lies from its average.
+
+    With a `threshold` it is rectified: SGD's step until the squared average rests on so many gradients.
+    """
+
+    def direction(g, t, opt):
+        first = (1 - beta1**t) * g / (1 if debias else 1 - beta1**t)
+        most = 2 / (1 - beta2) - 1
+        if threshold is not None and most - 2 * t * beta2**t / (1 - beta2**t) < threshold:
+            return first
+        # s = sum of beta2^(t-i) · ((1 - beta2) · (beta1^i · g)² + eps)
+        s = sum(beta2 ** (t - i) * ((1 - beta2) * (beta1**i * g).square() + eps) for i in range(1, t + 1))
+        correction = math.sqrt(1 - beta2**t)
+        return first / (s.sqrt() / correction + eps)
+
+    return direction
+
+
+def yogi(start, beta1, beta2, eps):
+    def direction(g, t, opt):
+        m, v = torch.full_like(g, start), torch.full_like(g, start)
+        for _ in range(t):
+            m = beta1 * m + (1 - beta1) * g
+            v = v - (1 - beta2) * torch.sign(v - g * g) * g * g
+        return m / (1 - beta1**t) / (v.sqrt() / math.sqrt(1 - beta2**t) + eps)
+
+    return direction
+
+
+def adopt(beta1):
+    """From the second step on an average of signs that starts at zero; the clip at the fourth root of t never acts."""
+    return lambda g, t, opt: (1 - beta1 ** (t - 1)) * g.sign()
+
+
+def ademamix(alpha, beta3, *, t_alpha=None):
+    return lambda g, t, opt: (
+        g.sign() * (1 + (alpha if t_alpha is None else min(t / t_alpha, 1.0) * alpha) * (1 - beta3**t))
+    )
 
 
 F64 = torch.float64
@@ -164,6 +207,40 @@ CASES = {
     "PRODIGY_PLUS_SCHEDULE_FREE momentum": Case(
         PlusDirection(0.9), lr=1.0, options={**PLUS, "use_schedulefree": False}
     ),
+    "AdEMAMix": Case(ademamix(5, 0.99), options={"weight_decay": 0.0, "beta3": 0.99}),
+    "AdEMAMix warming": Case(ademamix(5, 0.99, t_alpha=4), options={"weight_decay": 0.0, "beta3": 0.99, "t_alpha": 4}),
+    "AdEMAMix_8BIT": Case(ademamix(5, 0.99), options={"weight_decay": 0.0, "beta3": 0.99}),
+    "AdEMAMix_8BIT large": Case(ademamix(5, 0.99), options={"weight_decay": 0.0, "beta3": 0.99}, large=True),
+    "ADOPT": Case(adopt(0.9), still=True),
+    "ADABELIEF": Case(belief(0.9, 0.999, 1e-16), dtype=F64, tolerance=1e-6),
+    "ADABELIEF rectified": Case(
+        belief(0.9, 0.99, 1e-16, threshold=5), options={"rectify": True, "beta2": 0.99}, dtype=F64, tolerance=1e-6
+    ),
+    "ADABELIEF rectified late": Case(
+        belief(0.9, 0.99, 1e-16, threshold=5),
+        options={"rectify": True, "beta2": 0.99, "degenerated_to_sgd": False},
+        dtype=F64,
+        tolerance=1e-6,
+        still=True,
+    ),
+    # Momentum and gradient are parallel here, and two projections of parallel vectors change neither.
+    "AIDA": Case(belief(0.9, 0.999, 1e-8), dtype=F64, tolerance=1e-5),
+    "AIDA rectified": Case(
+        belief(0.9, 0.99, 1e-8, threshold=5),
+        options={"k": 0, "rectify": True, "beta2": 0.99},
+        dtype=F64,
+        tolerance=1e-5,
+    ),
+    "AIDA debiased": Case(
+        belief(0.9, 0.99, 1e-8, debias=True),
+        options={"k": 0, "adam_debias": True, "beta2": 0.99},
+        dtype=F64,
+        tolerance=1e-5,
+    ),
+    "YOGI": Case(yogi(1e-6, 0.9, 0.999, 1e-3), dtype=F64, tolerance=1e-6),
+    "TIGER": Case(sign, options={"weight_decay": 0.0}),
+    "CAME": Case(averaged(sign, 0.9)),
+    "CAME_8BIT": Case(averaged(sign, 0.9)),
 }
 NO_CLOSED_FORM = {"DADAPT_ADA_GRAD": "dual averaging has no rate of a single step; d · lr is shown and said to be that"}
 
@@ -219,8 +296,56 @@ def test_the_rate_times_the_direction_is_the_movement(name, course):
         for p, old, g, rate in zip(params, before, gradients, rates, strict=True):
             moved = (case.moving(optimizer, p).double() - old.double()).norm()
             should = (rate * case.direction(g.double(), counted, optimizer)).norm()
-            assert moved > 0 or lr == 0
+            assert moved > 0 or lr == 0 or (case.still and rate == 0)
             assert moved == pytest.approx(float(should), rel=case.tolerance), (step, rate)
+
+
+@pytest.mark.parametrize("key", ["ADABELIEF", "AIDA"])
+@pytest.mark.parametrize(("sgd", "first"), [(True, 0.01), (False, 0.0)])
+def test_rectification_scales_the_rate_once_its_average_rests_on_enough_gradients(key, sgd, first):
+    params = parameters(F64)
+    optimizer = build_optimizer(dw.Settings(key, lr=0.01, rectify=True, degenerated_to_sgd=sgd), params)
+    meter = RateMeter(optimizer)
+    told = []
+    for _ in range(560):
+        for p, g in zip(params, GRADIENTS, strict=True):
+            p.grad = g.clone()
+        meter.before()
+        before = params[0].detach().clone()
+        optimizer.step()
+        told.append(float(meter.after()[0]))
+        assert torch.equal(before, params[0]) == (told[-1] == 0)
+    assert told[:5] == [first] * 5
+    # n is 5.9942 at step 6: the rectification of RAdam's paper, worked out by hand
+    assert told[5] == pytest.approx(0.01 * math.sqrt(1.99416 * 3.99416 * 1999 / (1995 * 1997 * 5.99416)), rel=1e-4)
+    assert told[-1] == pytest.approx(0.005, rel=0.01)
+    assert "half their size after some 550 steps" in dw.spec(key).use("rectify").option.help
+
+
+def test_adopt_applies_nothing_at_its_first_step():
+    params = parameters(torch.float32)
+    optimizer = build_optimizer(dw.Settings("ADOPT", lr=0.01), params)
+    assert dw.applied_lr(optimizer) == [0.0]
+    for p, g in zip(params, GRADIENTS, strict=True):
+        p.grad = g.float()
+    optimizer.step()
+    assert dw.applied_lr(optimizer) == [0.01]
+
+
+@pytest.mark.parametrize("key", ["CAME", "CAME_8BIT"])
+def test_the_first_steps_of_came_are_eleven_times_the_rate_in_a_matrix(key):
+    generator = torch.Generator().manual_seed(0)
+    p = torch.nn.Parameter(torch.randn(128, 128, generator=generator))
+    optimizer = build_optimizer(dw.Settings(key, lr=0.01), [p])
+    sizes = []
+    for _ in range(300):
+        p.grad = 0.5 + torch.randn(128, 128, generator=generator)
+        before = p.detach().clone()
+        optimizer.step()
+        sizes.append(float((p.detach() - before).square().mean().sqrt() / 0.01))
+    assert sizes[0] == pytest.approx(11.1, rel=0.01)
+    assert sizes[-1] == pytest.approx(3.5, rel=0.1)
+    assert "about 11 times the rate" in dw.spec(key).lr.note
 
 
 @pytest.mark.parametrize("name", ["LAMB_8BIT large", "LARS_8BIT large"])

@@ -73,6 +73,25 @@ WIKI_OPTIONS = {
     "warmup_init",
     "weight_decay",
     "slice_p",
+    # OneTrainer's, of the optimizers that the page does not name
+    "adam_debias",
+    "adanorm",
+    "ams_bound",
+    "cautious",
+    "decoupled_decay",
+    "degenerated_to_sgd",
+    "fixed_decay",
+    "initial_accumulator",
+    "k",
+    "n_sma_threshold",
+    "quant_block_size",
+    "r",
+    "rectify",
+    "use_cautious",
+    "xi",
+    # the back ends', which OneTrainer does not show
+    "t_alpha",
+    "t_beta3",
 }
 
 SCHEDULE_FREE = {"SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD", "PRODIGY_PLUS_SCHEDULE_FREE"}
@@ -114,6 +133,26 @@ LARS = {**SGD, "min_8bit_size": 4096, "percentile_clipping": 100, "max_unorm": 0
 RMSPROP = {"alpha": 0.99, "eps": 1e-8, "weight_decay": 0, "momentum": 0, "centered": False, **SMALL}
 ADAGRAD = {"lr_decay": 0, "weight_decay": 0, "initial_accumulator_value": 0, "eps": 1e-10, **BITS}
 AVERAGE = {"r": 0.0, "weight_lr_power": 2.0, "foreach": False}
+ADEMAMIX = {
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "beta3": 0.9999,
+    "eps": 1e-8,
+    "alpha": 5,
+    "weight_decay": 0.01,
+    "min_8bit_size": 4096,
+    "is_paged": False,
+}
+CAME = {
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "beta3": 0.9999,
+    "eps": 1e-30,
+    "eps2": 1e-16,
+    "weight_decay": 0.01,
+    "stochastic_rounding": False,
+    "fused_back_pass": False,
+}
 INF = float("inf")
 ONETRAINER = {
     "ADAGRAD": ADAGRAD,
@@ -236,6 +275,60 @@ ONETRAINER = {
         "stochastic_rounding": True,
         "fused_back_pass": False,
     },
+    "AdEMAMix": {**ADEMAMIX, "optim_bits": 32},
+    "AdEMAMix_8BIT": ADEMAMIX,
+    "ADOPT": {
+        "beta1": 0.9,
+        "beta2": 0.9999,
+        "weight_decay": 0.0,
+        "decoupled_decay": False,
+        "fixed_decay": False,
+        "cautious": False,
+        "eps": 1e-6,
+    },
+    "ADABELIEF": {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "eps": 1e-16,
+        "weight_decay": 0,
+        "amsgrad": False,
+        "decoupled_decay": True,
+        "fixed_decay": False,
+        "rectify": True,
+        "degenerated_to_sgd": True,
+    },
+    "TIGER": {"beta1": 0.965, "weight_decay": 0.01, "decoupled_decay": True, "fixed_decay": False},
+    "AIDA": {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "k": 2,
+        "xi": 1e-20,
+        "weight_decay": 0.0,
+        "decoupled_decay": False,
+        "fixed_decay": False,
+        "rectify": False,
+        "n_sma_threshold": 5,
+        "degenerated_to_sgd": True,
+        "ams_bound": False,
+        "r": 0.95,
+        "adanorm": False,
+        "adam_debias": False,
+        "eps": 1e-8,
+    },
+    "YOGI": {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "weight_decay": 0.0,
+        "decoupled_decay": True,
+        "fixed_decay": False,
+        "r": 0.95,
+        "adanorm": False,
+        "adam_debias": False,
+        "initial_accumulator": 1e-6,
+        "eps": 1e-3,
+    },
+    "CAME": {**CAME, "use_cautious": False},
+    "CAME_8BIT": {**CAME, "min_8bit_size": 16384, "quant_block_size": 2048},
 }
 """OneTrainer's own options and defaults, as of August 2026."""
 
@@ -247,6 +340,17 @@ ILLEGAL = {
     ("SCHEDULE_FREE_SGD", "momentum"): "raises",
 }
 """Defaults of OneTrainer's that cannot run."""
+
+MORE = {
+    ("AdEMAMix", "t_alpha"): "the paper never trains without it",
+    ("AdEMAMix", "t_beta3"): "the paper never trains without it",
+    ("AdEMAMix_8BIT", "t_alpha"): "the paper never trains without it",
+    ("AdEMAMix_8BIT", "t_beta3"): "the paper never trains without it",
+    ("ADABELIEF", "n_sma_threshold"): "it decides how long rectify waits",
+    ("CAME", "clip_threshold"): "every update of the first steps is clipped by it",
+    ("CAME_8BIT", "clip_threshold"): "every update of the first steps is clipped by it",
+}
+"""Options of a back end that OneTrainer does not show and we do, with the reason."""
 
 
 def words(text):
@@ -260,13 +364,15 @@ def test_all_optimizers_of_the_wiki_page_are_there():
     expected = {*STANDARD, *(f"{key}_8BIT" for key in STANDARD), "PRODIGY", "ADAFACTOR"}
     expected |= {f"DADAPT_{name}" for name in ("ADA_GRAD", "ADAM", "ADAN", "LION", "SGD")}
     expected |= SCHEDULE_FREE
+    expected |= {"AdEMAMix", "AdEMAMix_8BIT", "ADOPT", "ADABELIEF", "TIGER", "AIDA", "YOGI", "CAME", "CAME_8BIT"}
     assert set(KEYS) == expected == set(ONETRAINER)
     assert list(KEYS) == sorted(KEYS)
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_option_that_onetrainer_shows_is_there(key):
-    assert {use.name for use in spec(key).uses} == set(ONETRAINER[key])
+    more = {name for owner, name in MORE if owner == key}
+    assert {use.name for use in spec(key).uses} - more == set(ONETRAINER[key])
 
 
 def test_every_option_of_the_wiki_page_is_there():
@@ -376,7 +482,9 @@ def test_numbers_have_a_domain_and_a_slider(option):
     numeric = option.kind in {"float", "int"} and not option.choices
     assert (option.domain is not None) == numeric
     assert (option.soft is not None) == numeric
-    assert option.log == (option.name in {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold"})
+    assert option.log == (
+        option.name in {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold", "xi", "initial_accumulator"}
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- advice, presets
@@ -490,7 +598,8 @@ def names_read(rule):
         pending += [
             helper
             for name in code.co_names
-            if inspect.isfunction(helper := getattr(catalogue.shared, name, None)) and helper is not function
+            if inspect.isfunction(helper := function.__globals__.get(name) or getattr(catalogue.shared, name, None))
+            and helper is not function
         ]
     return found
 
@@ -535,6 +644,11 @@ BREAKING = {
     "adopt-momentum": {"use_adopt": True, "use_schedulefree": False},
     "cautious-grams": {"use_cautious": True, "use_grams": True},
     "speed-decay": {"use_speed": True, "weight_decay": 0.01},
+    "t_beta3-betas": {"t_beta3": 100, "beta1": 0.95, "beta3": 0.9},
+    "fixed-decay": {"fixed_decay": True, "decoupled_decay": False, "weight_decay": 0.1},
+    "fixed-decay-strong": {"fixed_decay": True, "decoupled_decay": True, "weight_decay": 0.01},
+    "rectify-still": {"rectify": True, "n_sma_threshold": 5, "beta2": 0.5, "degenerated_to_sgd": False},
+    "rectify-sgd": {"rectify": True, "n_sma_threshold": 5, "beta2": 0.5, "degenerated_to_sgd": True},
 }
 
 
@@ -562,7 +676,7 @@ def test_every_rule_has_an_id_of_its_own():
         assert len(set(ids)) == len(ids)
 
 
-@pytest.mark.parametrize("key", ["ADAGRAD", "LAMB", "LARS", "RMSPROP"])
+@pytest.mark.parametrize("key", ["ADAGRAD", "AdEMAMix", "LAMB", "LARS", "RMSPROP"])
 def test_states_have_8_or_32_bits_and_nothing_between(key):
     assert Settings(key, optim_bits=8).options["optim_bits"] == 8
     assert spec(key).use("optim_bits").allowed() == "8 or 32"

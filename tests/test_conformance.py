@@ -28,6 +28,7 @@ MENDED = {
     ("LARS", "momentum"): "0 raises NotImplementedError",
     ("LARS_8BIT", "momentum"): "0 raises NotImplementedError",
     ("SGD_8BIT", "momentum"): "0 raises NotImplementedError",
+    ("CAME", "lr"): "None raises in the constructor",
 }
 """Defaults that are ours, because the back end's own cannot run."""
 
@@ -47,6 +48,13 @@ SILENT = {
 
 SEEN_BELOW = {("LION", "use_triton"), ("PRODIGY_PLUS_SCHEDULE_FREE", "fused_back_pass")}
 """Options that are unavailable although the back end does not raise."""
+
+BY_KEYWORD = {
+    "ADOPT": {"cautious": False},
+    "AIDA": {"adanorm": False, "adanorm_r": 0.95, "adam_debias": False},
+    "YOGI": {"adanorm": False, "adanorm_r": 0.95, "adam_debias": False},
+}
+"""Arguments that a constructor takes by **kwargs into the parameter groups, with what stands where they are not given."""
 
 OTHER = {
     "lr": 0.05,
@@ -71,10 +79,17 @@ OTHER = {
     "min_8bit_size": 10**6,
     "percentile_clipping": 50,
     "max_unorm": 1e-3,
-    "r": 1.0,
     "weight_lr_power": 1.0,
     "schedulefree_c": 50.0,
     "prodigy_steps": 5,
+    "t_alpha": 100,
+    "t_beta3": 100,
+    "n_sma_threshold": 7,
+    "r": 0.5,
+    "k": 1,
+    "xi": 1.0,
+    "initial_accumulator": 0.1,
+    "quant_block_size": 64,
 }
 """A value other than any default, for each option that is not a switch."""
 
@@ -83,6 +98,9 @@ CONDITIONS = {
     "safeguard_warmup": {"lr": 0.5},  # at a rate of 1 it is the same by definition
     "warmup_init": {"relative_step": True},
     "weight_lr_power": {"warmup": 4},  # it tells the steps of a warm-up from the others
+    "ams_bound": {"beta2": 0.5},  # as amsgrad
+    "fixed_decay": {"decoupled_decay": True},
+    "quant_block_size": {"min_8bit_size": 4096},  # the tensors of this test are smaller than its default
 }
 """What an option needs beside its `enabled_if` before it can show an effect."""
 
@@ -101,6 +119,8 @@ def other(use):
         return not use.default
     if use.name == "optim_bits":
         return 40 - use.default
+    if use.name == "min_8bit_size" and use.default > 4096:
+        return 4096  # the large tensor of this test lies between the two
     assert OTHER[use.name] != use.default
     return OTHER[use.name]
 
@@ -170,7 +190,9 @@ def test_every_argument_of_the_back_end_is_shown_or_hidden_with_a_reason(key):
     entry = spec(key)
     mapped = {split_argument(use.argument)[0] for use in (entry.lr, *entry.uses) if use.argument}
     hidden = {split_argument(argument.argument)[0] for argument in entry.hidden}
-    assert mapped | hidden == set(signature(key))
+    assert mapped | hidden == set(signature(key)) | BY_KEYWORD.get(key, {}).keys()
+    assert not BY_KEYWORD.get(key, {}).keys() & set(signature(key))
+    assert key not in BY_KEYWORD or "kwargs" in signature(key)
     assert all(len(argument.reason) > 20 for argument in entry.hidden)
 
 
@@ -181,12 +203,25 @@ def test_defaults_are_the_back_ends_own(key):
         if use.argument is None or use.mended:
             continue
         name, index = split_argument(use.argument)
+        if name in BY_KEYWORD.get(key, {}):
+            assert use.default == BY_KEYWORD[key][name]
+            continue
         actual = arguments[name].default
         actual = actual if index is None else actual[index]
         if (key, use.name) == ("ADAFACTOR", "beta1"):
             assert (actual, use.default) == (0.9, None)
             continue
         assert actual == use.default, use.name
+
+
+@pytest.mark.parametrize(("key", "name"), [(key, name) for key, names in BY_KEYWORD.items() for name in names])
+def test_an_argument_by_keyword_stands_at_what_its_absence_means(key, name):
+    adanorm = {"adanorm": True} if name == "adanorm_r" else {}
+    paths = []
+    for arguments in (adanorm, {**adanorm, name: BY_KEYWORD[key][name]}):
+        params = parameters()
+        paths.append(walk([load_class(spec(key))(params, **arguments)], params))
+    assert torch.equal(*paths)
 
 
 def test_defaults_that_are_ours_are_listed_and_say_so():
@@ -198,7 +233,10 @@ def test_defaults_that_are_ours_are_listed_and_say_so():
 @pytest.mark.parametrize(("key", "name"), MENDED)
 def test_a_mended_default_cannot_run_as_the_back_end_has_it(key, name):
     if name == "lr":
-        assert signature(key)["lr"].default is inspect.Parameter.empty
+        default = signature(key)["lr"].default
+        if default is not inspect.Parameter.empty:
+            with pytest.raises(TypeError):
+                load_class(spec(key))(parameters(), lr=default)
         return
     arguments = spec(key).arguments(0.1, {**default_values(spec(key)), name: signature(key)[name].default})
     with pytest.raises(NotImplementedError):
@@ -212,7 +250,7 @@ def test_a_mended_default_cannot_run_as_the_back_end_has_it(key, name):
 def test_states_have_the_promised_precision(key):
     entry = spec(key)
     params = parameters()
-    values = {"momentum": 0.9} if key == "SGD" else {}
+    values = {"SGD": {"momentum": 0.9}, "CAME_8BIT": {"min_8bit_size": 4096}}.get(key, {})
     optimizer = build_optimizer(Settings(key, **values), params)
     walk([optimizer], params, steps=2)
     weight, bias = (optimizer.state[param] for param in params)
@@ -380,7 +418,7 @@ def test_log_every_writes_the_estimate(key, caplog, capsys):
     assert "d_hat" in caplog.text + capsys.readouterr().out
 
 
-@pytest.mark.parametrize("key", ["ADAM_8BIT", "ADAMW_8BIT", "LION_8BIT"])
+@pytest.mark.parametrize("key", ["ADAM_8BIT", "ADAMW_8BIT", "LION_8BIT", "AdEMAMix", "AdEMAMix_8BIT"])
 @pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")
 def test_paged_states_need_a_gpu(key):
     arguments = spec(key).arguments(1e-3, {**default_values(spec(key)), "is_paged": True})
@@ -438,6 +476,7 @@ def test_8_bits_of_a_32_bit_entry_are_its_8_bit_form():
     assert torch.equal(trajectory("RMSPROP", optim_bits=8), trajectory("RMSPROP_8BIT"))
     assert torch.equal(trajectory("LAMB", optim_bits=8), trajectory("LAMB_8BIT"))
     assert torch.equal(trajectory("LARS", optim_bits=8), trajectory("LARS_8BIT"))
+    assert torch.equal(trajectory("AdEMAMix", optim_bits=8), trajectory("AdEMAMix_8BIT"))
 
 
 def test_adam_8bit_decays_the_weights_themselves():
@@ -483,6 +522,10 @@ def run_directly(key, arguments, factors):
         ("LAMB", {"optim_bits": 16}, [1.0], NotImplementedError),
         ("SCHEDULE_FREE_SGD", {"momentum": 0.0}, [1.0], ValueError),
         ("PRODIGY_PLUS_SCHEDULE_FREE", {"eps": 0.0}, [1.0], ValueError),
+        ("AdEMAMix", {"optim_bits": 16}, [1.0], NotImplementedError),
+        ("AdEMAMix", {"t_beta3": 4, "beta1": 0.0}, [1.0], ValueError),
+        ("AdEMAMix", {"t_beta3": 4, "beta3": 0.0}, [1.0], ValueError),
+        ("AdEMAMix_8BIT", {"t_beta3": 4, "beta1": 0.0}, [1.0], ValueError),
     ],
 )
 def test_what_an_error_rule_refuses_does_raise_in_the_back_end(key, values, factors, error):

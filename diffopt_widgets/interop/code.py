@@ -22,7 +22,7 @@ _FACTORS = {
 def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accumulation: int = 1) -> str:
     """Write plain torch code that needs `params` and gives `optimizer` and `scheduler`.
 
-    It uses the back end's own class and torch's LambdaLR, nothing of this package. Arguments that stand at the back
+    It uses the back end's own class and torch's LambdaLR, nothing of this package unless the class is ours. Arguments that stand at the back
     end's default are left out.
 
     Args:
@@ -43,7 +43,8 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
     scheduler = None  # constant: the learning rate stays as it is
     """
     module, _, name = settings.spec.target.partition(":")
-    imports = [f"from {module} import {name}"]
+    ours = "  # no other package has it" if module.startswith("diffopt_widgets.") else ""
+    imports = [f"from {module} import {name}{ours}"]
     arguments = _arguments(settings, batch_size, accumulation)
     body = ["optimizer = " + name + "(", "    params,", *(f"    {key}={value}," for key, value in arguments), ")"]
     if settings.spec.has_modes:

@@ -13,6 +13,7 @@ import torch
 
 from diffopt_widgets.training.reader import Average, Rates, Reader, number
 from diffopt_widgets.training.schedule_free_rates import ProdigyPlus, ScheduleFree
+from diffopt_widgets.training.starting_rates import Adopt, Rectified
 from diffopt_widgets.training.tensor_rates import Adafactor, Trust
 
 if TYPE_CHECKING:
@@ -140,6 +141,8 @@ READERS: Mapping[str, Callable[[Any], Reader]] = {
     "prodigy_plus": ProdigyPlus,
     "schedule_free": ScheduleFree,
     "trust": Trust,
+    "rectified": Rectified,
+    "adopt": Adopt,
 }
 """The readers by the name that the catalogue gives."""
 

@@ -43,7 +43,7 @@ BETA3 = Option(
     "Beta 3",
     "float",
     "How long a third running average remembers; what it averages depends on the optimizer. Larger is steadier and slower "
-    "to react, smaller is quicker and noisier. Leave it alone unless the estimate of the rate jumps about.",
+    "to react, smaller is quicker and noisier. In a run shorter than 1 / (1 − beta3) steps it never fills.",
     domain=_FRACTION,
     soft=(0.8, 0.9999),
     nullable=True,
@@ -108,10 +108,10 @@ ALPHA = Option(
     "alpha",
     "Alpha",
     "float",
-    "How long the running average of squared gradients remembers, as beta2 does for Adam. Larger (0.99 and up) gives calmer "
-    "steps; smaller (0.9) adapts faster to changing gradients. Lower it when the gradients change their size during the "
-    "run.",
-    domain=_FRACTION,
+    "Two things have this name. For RMSprop it is how long the average of squared gradients remembers, as beta2 is for Adam: "
+    "0.99 is calm, 0.9 adapts faster. Where a second, slow momentum is added to the first (AdEMAMix) it is how much that "
+    "one counts: 0 leaves it out, and larger lets old gradients steer more.",
+    domain=_NOT_NEGATIVE,
     soft=(0.8, 0.9999),
 )
 CENTERED = Option(
