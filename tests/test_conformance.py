@@ -475,7 +475,10 @@ def run_directly(key, arguments, factors):
         ("ADAGRAD", {"optim_bits": 16}, [1.0], NotImplementedError),
         ("LAMB", {"optim_bits": 16}, [1.0], NotImplementedError),
         *((key, {"kourkoutas_beta": True, "beta2": 0.9}, [1.0], ValueError) for key in KOURKOUTAS),
-        *((key, {"Simplified_AdEMAMix": True, "beta1": 0.0}, [1.0], ValueError) for key in ("ADOPT_ADV", "PRODIGY_ADV")),
+        *(
+            (key, {"Simplified_AdEMAMix": True, "beta1": 0.0}, [1.0], ValueError)
+            for key in ("ADOPT_ADV", "PRODIGY_ADV")
+        ),
         ("SIGNSGD_ADV", {"momentum": 0.0}, [1.0], KeyError),
         ("LION_ADV", {"clip_threshold": None}, [1.0], TypeError),
     ],
