@@ -174,7 +174,9 @@ def test_two_roundings_at_once_disturb_each_other():
     take(build_optimizer(dw.Settings("ADAMW_ADV"), others), others, range(1))
     take(optimizer, params, range(2, 4))
     assert not torch.equal(alone, torch.cat([p.detach().flatten() for p in params]))
-    assert "no other such optimizer steps in between" in dw.spec("ADAMW_ADV").use("stochastic_rounding").note
+    assert (
+        "no other such optimizer is built or steps in between" in dw.spec("ADAMW_ADV").use("stochastic_rounding").note
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- compiling
@@ -200,7 +202,9 @@ def compiler():
 
 def graphs():
     """How many functions have been compiled in this process."""
-    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    from torch._dynamo.utils import counters
+
+    return counters["stats"]["unique_graphs"]
 
 
 def test_torch_gives_up_after_so_many_shapes_and_here_it_does_not(compiler):
@@ -215,6 +219,18 @@ def test_torch_gives_up_after_so_many_shapes_and_here_it_does_not(compiler):
         eager = quadratic(build_optimizer(dw.Settings("ADAMW_ADV"), plain), plain)
         assert config.recompile_limit == 1, "the limit is lifted for the step only"
     torch.testing.assert_close(compiled, eager, rtol=0, atol=1e-6)
+
+
+def test_copied_code_lifts_the_limit_too(compiler):
+    code = dw.export(dw.Settings("ADAMW_ADV", compile=True))
+    assert "compiled_optimizer=True" in code
+    config = torch._dynamo.config
+    with config.patch(recompile_limit=1):
+        params = shapes(2)
+        names = {"params": params}
+        exec(code, names)  # noqa: S102  # it is our own
+        quadratic(names["optimizer"], params, 1)
+    assert "recompile_limit" not in dw.export(dw.Settings("LION_ADV", compile=True))
 
 
 @pytest.mark.parametrize(
