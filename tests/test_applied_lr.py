@@ -410,7 +410,7 @@ def test_prodigy_adv_estimates_nothing_once_it_has_stopped():
 
 def test_d_hat_of_prodigy_adv_is_what_came_out_before_its_limits():
     params = parameters(F64)
-    optimizer = build_optimizer(dw.Settings("PRODIGY_ADV", d_limiter=True), params)
+    optimizer = build_optimizer(dw.Settings("PRODIGY_ADV", d_limiter=True, d_coef=2.0), params)
     meter, limited = RateMeter(optimizer), 0
     for _ in range(8):
         for p, g in zip(params, GRADIENTS, strict=True):
