@@ -27,6 +27,22 @@ PRESETS = [(key, entry.key) for key in KEYS for entry in spec(key).presets]
 OPTIONS = [getattr(options, name) for name in options.__all__]
 STANDARD = ("ADAGRAD", "ADAM", "ADAMW", "LAMB", "LARS", "LION", "RMSPROP", "SGD")
 
+ADV_OPTIONS = {
+    "Simplified_AdEMAMix",
+    "alpha_grad",
+    "auto_kappa_p",
+    "beta3_ema",
+    "cautious_wd",
+    "compile",
+    "d_limiter",
+    "kourkoutas_beta",
+    "nnmf_factor",
+    "orthogonal_gradient",
+    "prodigy_steps",
+    "use_AdEMAMix",
+    "use_atan2",
+}
+"""What adv_optm adds to them."""
 WIKI_OPTIONS = {
     "adam_w_mode",
     "alpha",
@@ -133,7 +149,7 @@ LARS = {**SGD, "min_8bit_size": 4096, "percentile_clipping": 100, "max_unorm": 0
 RMSPROP = {"alpha": 0.99, "eps": 1e-8, "weight_decay": 0, "momentum": 0, "centered": False, **SMALL}
 ADAGRAD = {"lr_decay": 0, "weight_decay": 0, "initial_accumulator_value": 0, "eps": 1e-10, **BITS}
 AVERAGE = {"r": 0.0, "weight_lr_power": 2.0, "foreach": False}
-ADEMAMIX = {
+BNB_ADEMAMIX = {
     "beta1": 0.9,
     "beta2": 0.999,
     "beta3": 0.9999,
@@ -154,7 +170,37 @@ CAME = {
     "fused_back_pass": False,
 }
 INF = float("inf")
+ADV = {
+    "cautious_wd": False,
+    "weight_decay": 0.0,
+    "nnmf_factor": False,
+    "stochastic_rounding": True,
+    "compile": False,
+    "fused_back_pass": False,
+    "orthogonal_gradient": False,
+}
+ADEMAMIX = {"use_AdEMAMix": False, "beta3_ema": 0.9999, "alpha": 5}
+ADV_ADAM = {**ADV, "use_atan2": False, **ADEMAMIX, "kourkoutas_beta": False}
+SIMPLIFIED = {"Simplified_AdEMAMix": False, "alpha_grad": 100.0}
 ONETRAINER = {
+    "ADAMW_ADV": {**ADV_ADAM, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8},
+    "ADOPT_ADV": {**ADV_ADAM, **SIMPLIFIED, "beta1": 0.9, "beta2": 0.9999, "eps": 1e-6, "use_atan2": True},
+    "LION_ADV": {**ADV, "beta1": 0.9, "beta2": 0.99, "clip_threshold": None, "auto_kappa_p": True},
+    "PRODIGY_ADV": {
+        **ADV_ADAM,
+        **SIMPLIFIED,
+        "beta1": 0.9,
+        "beta2": 0.99,
+        "beta3": None,
+        "eps": 1e-8,
+        "d0": 1e-6,
+        "d_coef": 1.0,
+        "growth_rate": INF,
+        "slice_p": 11,
+        "prodigy_steps": 0,
+        "d_limiter": False,
+    },
+    "SIGNSGD_ADV": {**ADV, **SIMPLIFIED, "momentum": 0.95},
     "ADAGRAD": ADAGRAD,
     "ADAGRAD_8BIT": {**ADAGRAD, "optim_bits": 8, "fused_back_pass": False},
     "ADAM": {**ADAM, **TORCH},
@@ -275,8 +321,8 @@ ONETRAINER = {
         "stochastic_rounding": True,
         "fused_back_pass": False,
     },
-    "AdEMAMix": {**ADEMAMIX, "optim_bits": 32},
-    "AdEMAMix_8BIT": ADEMAMIX,
+    "AdEMAMix": {**BNB_ADEMAMIX, "optim_bits": 32},
+    "AdEMAMix_8BIT": BNB_ADEMAMIX,
     "ADOPT": {
         "beta1": 0.9,
         "beta2": 0.9999,
@@ -338,6 +384,7 @@ ILLEGAL = {
     ("SGD_8BIT", "momentum"): "raises",
     ("DADAPT_ADA_GRAD", "eps"): "raises",
     ("SCHEDULE_FREE_SGD", "momentum"): "raises",
+    ("LION_ADV", "clip_threshold"): "raises; 0 is no clipping",
 }
 """Defaults of OneTrainer's that cannot run."""
 
@@ -353,6 +400,10 @@ MORE = {
 """Options of a back end that OneTrainer does not show and we do, with the reason."""
 
 
+NAMESAKES = {"alpha": 2, "clip_threshold": 2, "r": 2}
+"""How many options share a name with another meaning: each is an Option of its own, called NAME_OF_WHAT."""
+
+
 def words(text):
     return {word.strip(".,;:()").lower() for word in text.split()}
 
@@ -362,6 +413,7 @@ def words(text):
 
 def test_all_optimizers_of_the_wiki_page_are_there():
     expected = {*STANDARD, *(f"{key}_8BIT" for key in STANDARD), "PRODIGY", "ADAFACTOR"}
+    expected |= {f"{name}_ADV" for name in ("ADAMW", "ADOPT", "LION", "PRODIGY", "SIGNSGD")}
     expected |= {f"DADAPT_{name}" for name in ("ADA_GRAD", "ADAM", "ADAN", "LION", "SGD")}
     expected |= SCHEDULE_FREE
     expected |= {"AdEMAMix", "AdEMAMix_8BIT", "ADOPT", "ADABELIEF", "TIGER", "AIDA", "YOGI", "CAME", "CAME_8BIT"}
@@ -376,7 +428,7 @@ def test_every_option_that_onetrainer_shows_is_there(key):
 
 
 def test_every_option_of_the_wiki_page_is_there():
-    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | SCHEDULE_FREE_OPTIONS | {"lr"}
+    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | SCHEDULE_FREE_OPTIONS | ADV_OPTIONS | {"lr"}
 
 
 def test_the_menu_has_every_optimizer_once_and_8_bit_beside_32():
@@ -424,9 +476,10 @@ def test_no_help_is_given_twice():
 
 @pytest.mark.parametrize(("key", "use"), USES)
 def test_an_option_is_stated_once(key, use):
-    (stated,) = [option for option in OPTIONS if option.name == use.name]
+    stated = [option for option in OPTIONS if option.name == use.name]
     may_differ = {name: getattr(use.option, name) for name in ("nullable", "null_words", "soft")}
-    assert use.option == replace(stated, **may_differ)
+    assert len(stated) == NAMESAKES.get(use.name, 1)
+    assert use.option in [replace(option, **may_differ) for option in stated]
     assert bool(use.option.nullable) == bool(use.option.null_words)
 
 
@@ -482,9 +535,8 @@ def test_numbers_have_a_domain_and_a_slider(option):
     numeric = option.kind in {"float", "int"} and not option.choices
     assert (option.domain is not None) == numeric
     assert (option.soft is not None) == numeric
-    assert option.log == (
-        option.name in {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold", "xi", "initial_accumulator"}
-    )
+    rates = {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold", "xi", "initial_accumulator"}
+    assert option.log == (option.name in rates and option is not options.CLIP_THRESHOLD_OF_LION)
 
 
 # ---------------------------------------------------------------------------------------------------- advice, presets
@@ -594,7 +646,7 @@ def names_read(rule):
     while pending:
         function = pending.pop()
         code = function.__code__
-        found |= {constant for constant in code.co_consts if isinstance(constant, str) and constant.islower()}
+        found |= {constant for constant in code.co_consts if isinstance(constant, str) and constant.isidentifier()}
         pending += [
             helper
             for name in code.co_names
@@ -622,6 +674,10 @@ BREAKING = {
     "lr_scaler": {"lr_scaler": "BOTH"},
     "warmup": {"warmup": 10.0},
     "fsdp_in_use": {"fsdp_in_use": True},
+    "kourkoutas-beta2": {"kourkoutas_beta": True, "beta2": 0.9},
+    "two-ademamix": {"use_AdEMAMix": True, "Simplified_AdEMAMix": True},
+    "atan2-simplified": {"use_atan2": True, "Simplified_AdEMAMix": True},
+    "simplified-beta1": {"Simplified_AdEMAMix": True, "beta1": 0.0},
     "maximize": {"maximize": True},
     "fused-foreach": {"fused": True, "foreach": True},
     "nesterov-momentum": {"nesterov": True, "momentum": 0.0},
@@ -731,5 +787,5 @@ def test_catalogue_files_stay_small():
 
 
 def test_option_constants_are_named_after_their_options():
-    assert all(getattr(options, name).name == name.lower() for name in options.__all__)
+    assert all(getattr(options, name).name.upper() == name.split("_OF_")[0] for name in options.__all__)
     assert all(isinstance(option, Option) for option in OPTIONS)

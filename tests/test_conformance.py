@@ -43,6 +43,8 @@ SILENT = {
     "split_groups_mean": "needs several parameter groups",
     "factored_fp32": "needs weights in bfloat16",
     "stochastic_rounding": "needs weights in bfloat16",
+    "auto_kappa_p": "only tensors of four dimensions",
+    "compile": "only rounding changes",
 }
 """Live options that cannot show an effect on two 32-bit tensors in one group on a CPU."""
 
@@ -90,6 +92,8 @@ OTHER = {
     "xi": 1.0,
     "initial_accumulator": 0.1,
     "quant_block_size": 64,
+    "beta3_ema": 0.9,
+    "alpha_grad": 5.0,
 }
 """A value other than any default, for each option that is not a switch."""
 
@@ -103,6 +107,9 @@ CONDITIONS = {
     "quant_block_size": {"min_8bit_size": 4096},  # the tensors of this test are smaller than its default
 }
 """What an option needs beside its `enabled_if` before it can show an effect."""
+
+
+KOURKOUTAS = ("ADAMW_ADV", "ADOPT_ADV", "PRODIGY_ADV")
 
 
 def uses(*standings):
@@ -526,6 +533,13 @@ def run_directly(key, arguments, factors):
         ("AdEMAMix", {"t_beta3": 4, "beta1": 0.0}, [1.0], ValueError),
         ("AdEMAMix", {"t_beta3": 4, "beta3": 0.0}, [1.0], ValueError),
         ("AdEMAMix_8BIT", {"t_beta3": 4, "beta1": 0.0}, [1.0], ValueError),
+        *((key, {"kourkoutas_beta": True, "beta2": 0.9}, [1.0], ValueError) for key in KOURKOUTAS),
+        *(
+            (key, {"Simplified_AdEMAMix": True, "beta1": 0.0}, [1.0], ValueError)
+            for key in ("ADOPT_ADV", "PRODIGY_ADV")
+        ),
+        ("SIGNSGD_ADV", {"momentum": 0.0}, [1.0], KeyError),
+        ("LION_ADV", {"clip_threshold": None}, [1.0], TypeError),
     ],
 )
 def test_what_an_error_rule_refuses_does_raise_in_the_back_end(key, values, factors, error):

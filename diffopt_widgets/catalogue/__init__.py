@@ -11,6 +11,9 @@ from diffopt_widgets.catalogue.adafactor import LOW_MEMORY
 from diffopt_widgets.catalogue.adam import ADAM_FAMILY
 from diffopt_widgets.catalogue.adaptive import PRODIGY
 from diffopt_widgets.catalogue.ademamix import ADEMAMIX_FAMILY
+from diffopt_widgets.catalogue.adv_adam import ADV_ADAM
+from diffopt_widgets.catalogue.adv_prodigy import PRODIGY_ADV
+from diffopt_widgets.catalogue.adv_sign import ADV_SIGN
 from diffopt_widgets.catalogue.came import CAME_FAMILY
 from diffopt_widgets.catalogue.dadapt import DADAPT
 from diffopt_widgets.catalogue.history import HISTORY_FAMILY
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
 
 _IN_MENU_ORDER = (
     *ADAM_FAMILY,
+    *ADV_ADAM,
     PRODIGY,
     PRODIGY_PLUS,
+    PRODIGY_ADV,
     *DADAPT,
     *SCHEDULE_FREE,
     *ADEMAMIX_FAMILY,
@@ -38,6 +43,7 @@ _IN_MENU_ORDER = (
     *CAME_FAMILY,
     *SIGN_FAMILY,
     TIGER,
+    *ADV_SIGN,
     *MOMENTUM_FAMILY,
     *HISTORY_FAMILY,
     *LAYERWISE_FAMILY,

@@ -43,7 +43,7 @@ _BETA3 = Use(
 )
 _WEIGHTS = (
     Use(
-        replace(o.ALPHA, soft=(0.0, 10.0)),
+        o.ALPHA_OF_ADEMAMIX,
         5.0,
         "alpha",
         note="At 0 it is AdamW.",

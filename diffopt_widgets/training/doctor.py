@@ -19,6 +19,7 @@ PACKAGES = (
     "prodigy-plus-schedule-free",
     "pytorch_optimizer",
     "lion-pytorch",
+    "adv_optm",
     "numpy",
     "ipywidgets",
     "anywidget",

@@ -108,10 +108,10 @@ ALPHA = Option(
     "alpha",
     "Alpha",
     "float",
-    "Two things have this name. For RMSprop it is how long the average of squared gradients remembers, as beta2 is for Adam: "
-    "0.99 is calm, 0.9 adapts faster. Where a second, slow momentum is added to the first (AdEMAMix) it is how much that "
-    "one counts: 0 leaves it out, and larger lets old gradients steer more.",
-    domain=_NOT_NEGATIVE,
+    "How long the running average of squared gradients remembers, as beta2 does for Adam. Larger (0.99 and up) gives calmer "
+    "steps; smaller (0.9) adapts faster to changing gradients. Lower it when the gradients change their size during the "
+    "run.",
+    domain=_FRACTION,
     soft=(0.8, 0.9999),
 )
 CENTERED = Option(
