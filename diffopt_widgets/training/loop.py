@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,7 +18,7 @@ from diffopt_widgets.training.factory import MissingBackend, build_optimizer, bu
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
-    from diffopt_widgets.tasks import Samples
+    from diffopt_widgets.tasks import ParameterGroup, Samples
 
 SMALL_MODEL = 2_000_000
 """Parameters below which one CPU thread is faster than several (measured: 4 to 9 times on two contended cores)."""
@@ -47,12 +47,12 @@ class Training:
         self._params = [p for group in self.problem.groups for p in group.params]
         self.optimizer = build_optimizer(
             plan.settings,
-            [{"params": list(group.params)} for group in self.problem.groups],
+            [_with_names(group) for group in self.problem.groups],
             batch_size=self.batch_size,
             accumulation=plan.accumulation,
         )
         self.schedule = build_schedule(plan.settings, self.optimizer, plan.steps)
-        self.group_names = tuple(group.name for group in self.problem.groups)
+        self.group_names = tuple(str(group["name"]) for group in self.optimizer.param_groups)
         self.taken = 0
         """How many steps have been taken."""
         self.torn = False
@@ -195,6 +195,12 @@ def fetch(records: Sequence[StepRecord]) -> list[StepRecord]:
         return values[value] if isinstance(value, _Place) else value
 
     return [StepRecord(**{name: settled(value) for name, value in row.items()}) for row in rows]  # type: ignore[arg-type]
+
+
+def _with_names(group: ParameterGroup) -> dict[str, Any]:
+    """A part of a model as a named parameter group, its parameters with their names where they have any."""
+    params = list(zip(group.names, group.params, strict=True)) if group.names else list(group.params)
+    return {"params": params, "name": group.name}
 
 
 class _Place(int):
