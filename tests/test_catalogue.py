@@ -75,6 +75,15 @@ WIKI_OPTIONS = {
     "slice_p",
 }
 
+MUON_OPTIONS = {
+    "MuonWithAuxAdam": True,
+    "muon_hidden_layers": None,
+    "muon_adam_regex": False,
+    "muon_te1_adam_lr": None,
+    "muon_te2_adam_lr": None,
+}
+"""OneTrainer's options about who steps what in Muon's family. Its muon_adam_config is empty: the auxiliary Adam's defaults."""
+
 BITS = {"optim_bits": 32, "min_8bit_size": 4096, "percentile_clipping": 100, "block_wise": True}
 SMALL = {"min_8bit_size": 4096, "percentile_clipping": 100, "block_wise": True}
 TORCH = {
@@ -172,6 +181,13 @@ ONETRAINER = {
         "fsdp_in_use": False,
         "slice_p": 11,
     },
+    "MUON": {
+        "momentum": 0.95,
+        "weight_decay": 0.0,
+        **MUON_OPTIONS,
+        "muon_adam_lr": 3e-4,
+        **{"adam_beta1": 0.9, "adam_beta2": 0.95, "adam_eps": 1e-10, "adam_weight_decay": 0.0},
+    },
     "ADAFACTOR": {
         "eps": 1e-30,
         "eps2": 0.001,
@@ -211,6 +227,7 @@ def words(text):
 def test_all_optimizers_of_the_wiki_page_are_there():
     expected = {*STANDARD, *(f"{key}_8BIT" for key in STANDARD), "PRODIGY", "ADAFACTOR"}
     expected |= {f"DADAPT_{name}" for name in ("ADA_GRAD", "ADAM", "ADAN", "LION", "SGD")}
+    expected |= {"MUON"}
     assert set(KEYS) == expected == set(ONETRAINER)
     assert list(KEYS) == sorted(KEYS)
 
@@ -221,7 +238,8 @@ def test_every_option_that_onetrainer_shows_is_there(key):
 
 
 def test_every_option_of_the_wiki_page_is_there():
-    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | {"lr"}
+    muon = {name for key in ("MUON",) for name in ONETRAINER[key]}
+    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | {"lr"} | muon
 
 
 def test_the_menu_has_every_optimizer_once_and_8_bit_beside_32():
@@ -306,7 +324,7 @@ def test_every_use_is_sound(key, use):
     entry = spec(key)
     assert use.check(use.default) == use.default
     assert (use.standing is not Standing.LIVE) == bool(use.reason)
-    assert use.argument is not None or use.standing is Standing.UNAVAILABLE
+    assert use.argument is not None or use.standing is Standing.UNAVAILABLE or use.by_groups
     assert not use.note or use.note.endswith(".")
     assert not use.reason.endswith(".")
     if use.argument:
@@ -328,7 +346,8 @@ def test_numbers_have_a_domain_and_a_slider(option):
     numeric = option.kind in {"float", "int"} and not option.choices
     assert (option.domain is not None) == numeric
     assert (option.soft is not None) == numeric
-    assert option.log == (option.name in {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold"})
+    rates = {name for name in MUON_OPTIONS if name.endswith("_lr")} | {"muon_adam_lr", "adam_eps"}
+    assert option.log == (option.name in {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold"} | rates)
 
 
 # ---------------------------------------------------------------------------------------------------- advice, presets
@@ -476,6 +495,7 @@ BREAKING = {
     "relative-step-warmup": {"relative_step": True, "schedule": "ADAFACTOR", "warmup": 0.1},
     "schedule-relative-step": {"relative_step": False, "schedule": "ADAFACTOR"},
     "warmup-init": {"relative_step": False, "warmup_init": True},
+    "muon-expression": {"muon_hidden_layers": "(blocks", "muon_adam_regex": True},
 }
 
 

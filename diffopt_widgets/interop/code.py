@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.catalogue.schedules import SCHEDULES, schedule_factor, warmup_steps
+from diffopt_widgets.catalogue.schedules import SCHEDULES, lr_scale, schedule_factor, warmup_steps
+from diffopt_widgets.interop.muon_code import GROUPS, muon_groups_code
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
@@ -44,19 +45,21 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
     """
     module, _, name = settings.spec.target.partition(":")
     imports = [f"from {module} import {name}"]
-    arguments = _arguments(settings, batch_size, accumulation)
-    body = ["optimizer = " + name + "(", "    params,", *(f"    {key}={value}," for key, value in arguments), ")"]
+    scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
+    arguments = _arguments(settings, scale)
+    parted, regex = muon_groups_code(settings, scale) if settings.spec.auxiliary else ([], [])
+    first = GROUPS if parted else "params"
+    body = [*parted, f"optimizer = {name}(", f"    {first},", *(f"    {k}={value}," for k, value in arguments), ")"]
     schedule, needs = _schedule(settings, steps)
+    needs = [*regex, *needs]
     if any("torch." in value for _, value in arguments):
         needs = ["import torch", *needs]
     return "\n".join([*sorted(needs, key=lambda line: line.startswith("from")), *imports, "", *body, *schedule])
 
 
-def _arguments(settings: Settings, batch_size: int, accumulation: int) -> list[tuple[str, str]]:
-    from diffopt_widgets.catalogue.schedules import lr_scale
-
+def _arguments(settings: Settings, scale: float) -> list[tuple[str, str]]:
     entry = settings.spec
-    lr = settings.lr * lr_scale(settings.lr_scaler, batch_size, accumulation)
+    lr = settings.lr * scale
     wanted = entry.arguments(lr, settings.options)
     plain = entry.arguments(entry.lr.default if isinstance(entry.lr.default, float) else lr, {})
     always = {"lr", *(hidden.argument.split("[")[0] for hidden in entry.hidden if hidden.value is not None)}

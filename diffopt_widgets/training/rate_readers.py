@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
+from diffopt_widgets.training.matrix_rates import AdaMuonAdv, Muon, MuonAdv
 from diffopt_widgets.training.reader import Average, Rates, Reader, number
 from diffopt_widgets.training.tensor_rates import Adafactor, Trust
 
@@ -137,6 +138,9 @@ READERS: Mapping[str, Callable[[Any], Reader]] = {
     "dadapt_adagrad": _DAdaptAdaGrad,
     "adafactor": Adafactor,
     "trust": Trust,
+    "muon": Muon,
+    "muon_adv": MuonAdv,
+    "adamuon_adv": AdaMuonAdv,
 }
 """The readers by the name that the catalogue gives."""
 
