@@ -80,6 +80,30 @@ class ProdigyDirection:
         return m / (v.sqrt() + d_new * 1e-8)
 
 
+class ProdigyAdvDirection(ProdigyDirection):
+    """The same with the estimate of the step itself before eps; `combine` makes the step of the quotient's two parts."""
+
+    def __init__(self, combine):
+        super().__init__()
+        self.combine = combine
+
+    def __call__(self, g, t, _):
+        past = self.past[:t]
+        m = sum(0.1 * 0.9 ** (t - 1 - i) * d for i, d in enumerate(past)) * g
+        v = sum(0.001 * 0.999 ** (t - 1 - i) * d * d for i, d in enumerate(past)) * g * g
+        return self.combine(m, v.sqrt() + past[-1] * 1e-8, past[-1] * g, t)
+
+
+def full(beta, t):
+    """The weights of a sum that forgets, after t steps."""
+    return (1 - beta**t) / (1 - beta)
+
+
+def arctangent(m, scale):
+    """The bounded quotient: 1 where both are equal."""
+    return 4 / math.pi * torch.atan2(m, scale)
+
+
 F64 = torch.float64
 RELATIVE = {"relative_step": True, "scale_parameter": False}
 EXACT = {"lr": 1.0, "dtype": F64, "tolerance": 1e-6}
@@ -116,6 +140,34 @@ CASES = {
     "DADAPT_LION": Case(sign, **EXACT),
     "DADAPT_SGD": Case(plain, courses=("falling",), **EXACT),  # it raises at a rate of 0
     "DADAPT_SGD momentum": Case(averaged(plain, 0.9), options={"momentum": 0.9}, courses=("falling",), **EXACT),
+    "ADAMW_ADV": Case(sign),
+    "ADAMW_ADV arctangent": Case(
+        lambda g, t, opt: arctangent(g * (1 - 0.9**t), g.abs()) / (1 - 0.9**t), options={"use_atan2": True}
+    ),
+    "ADAMW_ADV mixed": Case(
+        lambda g, t, opt: g.sign() * (1 + 5 * (1 - 0.8**t) / (1 - 0.9**t)),
+        options={"use_AdEMAMix": True, "beta3_ema": 0.8},
+    ),
+    "ADOPT_ADV": Case(lambda g, t, opt: g.sign() * (1 - 0.9 ** (t - 1))),
+    "ADOPT_ADV arctangent": Case(averaged(sign, 0.9), options={"use_atan2": True}),
+    "ADOPT_ADV simplified": Case(  # it divides by the weights of one step more than it has summed
+        lambda g, t, opt: g.sign() * (full(0.9, t - 1) + 3) / (full(0.9, t) + 3),
+        options={"Simplified_AdEMAMix": True, "alpha_grad": 3.0},
+    ),
+    "PRODIGY_ADV": Case(ProdigyAdvDirection(lambda m, scale, g, t: m / scale), options=PRODIGY, **EXACT),
+    "PRODIGY_ADV arctangent": Case(
+        ProdigyAdvDirection(lambda m, scale, g, t: arctangent(m, scale)),
+        options={**PRODIGY, "use_atan2": True},
+        **EXACT,
+    ),
+    "PRODIGY_ADV simplified": Case(
+        ProdigyAdvDirection(lambda m, scale, g, t: (10 * m + 3 * g) / scale / (full(0.9, t) + 3)),
+        options={**PRODIGY, "Simplified_AdEMAMix": True, "alpha_grad": 3.0},
+        **EXACT,
+    ),
+    "LION_ADV": Case(sign),
+    "SIGNSGD_ADV": Case(sign),
+    "SIGNSGD_ADV simplified": Case(sign, options={"Simplified_AdEMAMix": True}),
     "ADAFACTOR": Case(sign, options={"relative_step": False, "scale_parameter": False}),
     "ADAFACTOR momentum": Case(
         averaged(sign, 0.9), options={"relative_step": False, "scale_parameter": False, "beta1": 0.9}
@@ -186,7 +238,7 @@ def test_the_rate_times_the_direction_is_the_movement(name, course):
         for p, old, g, rate in zip(params, before, gradients, rates, strict=True):
             moved = (p.detach().double() - old.double()).norm()
             should = (rate * case.direction(g.double(), counted, optimizer)).norm()
-            assert moved > 0 or lr == 0
+            assert moved > 0 or lr == 0 or rate == 0
             assert moved == pytest.approx(float(should), rel=case.tolerance), (step, rate)
 
 
@@ -276,7 +328,9 @@ def test_d_is_the_estimate_before_and_d_hat_bounds_the_one_after(key):
         after, d_hat = optimizer.param_groups[0]["d"], float(meter.d_hat())
         assert meter.d == held
         # no growth limit: the new estimate is the larger of the old one and the raw one
-        assert after == pytest.approx(max(held, d_hat), rel=1e-9)
+        assert after == pytest.approx(
+            max(held, d_hat), rel=1e-6 if key == "PRODIGY_ADV" else 1e-9
+        )  # it sums in 32 bits
         grew = grew or after > held
     assert grew
 
@@ -288,6 +342,105 @@ def test_the_rate_of_prodigy_with_bias_correction():
         p.grad = g.clone()
     # d0 · lr · sqrt(1 − β2) / (1 − β1) at the first step
     assert dw.applied_lr(optimizer) == [pytest.approx(1e-6 * math.sqrt(0.001) / 0.1)]
+
+
+@pytest.mark.parametrize("key", ["LION_ADV", "SIGNSGD_ADV"])
+def test_convolutions_on_the_sphere_move_as_far_as_signs_would(key):
+    options = {"auto_kappa_p": True} if key == "LION_ADV" else {}
+    weight = torch.nn.Parameter(torch.linspace(-1.0, 1.0, 90).reshape(5, 2, 3, 3))
+    optimizer = build_optimizer(dw.Settings(key, lr=0.01, **options), [weight])
+    meter = RateMeter(optimizer)
+    for step in range(STEPS):
+        before = weight.detach().clone()
+        weight.grad = torch.cos(before * (1 + step))
+        meter.before()
+        optimizer.step()
+        moved = before - weight.detach()
+        assert float(moved.norm()) == pytest.approx(float(meter.after()[0]) * math.sqrt(90), rel=1e-4)
+        assert moved.abs().max() > 1.2 * moved.abs().min(), "not the sign alone"
+
+
+@pytest.mark.parametrize("key", ["ADAMW_ADV", "LION_ADV", "SIGNSGD_ADV"])
+def test_an_orthogonal_gradient_turns_the_step_and_keeps_its_rate(key):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(30, dtype=F64, generator=generator))
+    weight.grad = torch.randn(30, dtype=F64, generator=generator)
+    before, plain = weight.detach().clone(), weight.grad.sign()
+    optimizer = build_optimizer(dw.Settings(key, lr=0.01, orthogonal_gradient=True), [weight])
+    optimizer.step()
+    moved = before - weight.detach()
+    torch.testing.assert_close(moved.abs(), torch.full_like(moved, 0.01), rtol=1e-6, atol=0.0)
+    assert dw.applied_lr(optimizer) == [0.01]
+    assert not torch.equal(moved.sign(), plain)
+
+
+def test_parts_with_rates_of_their_own_share_the_estimate_of_prodigy_adv():
+    params = parameters(F64)
+    groups = [{"params": [params[0]]}, {"params": [params[1]], "lr": 0.25}]
+    optimizer = build_optimizer(dw.Settings("PRODIGY_ADV"), groups)
+    meter, direction = RateMeter(optimizer), CASES["PRODIGY_ADV"].direction
+    direction.past.clear()
+    for step in range(1, STEPS + 1):
+        before = [p.detach().clone() for p in params]
+        for p, g in zip(params, GRADIENTS, strict=True):
+            p.grad = g.clone()
+        direction.past.append(optimizer.param_groups[0]["d"])
+        meter.before()
+        optimizer.step()
+        rates = meter.after()
+        assert rates == (direction.past[-1], 0.25 * direction.past[-1])
+        for p, old, g, rate in zip(params, before, GRADIENTS, rates, strict=True):
+            should = rate * direction(g, step, optimizer)
+            torch.testing.assert_close(old - p.detach(), should, rtol=1e-6, atol=1e-15)
+
+
+def test_prodigy_adv_estimates_nothing_once_it_has_stopped():
+    params = parameters(F64)
+    optimizer = build_optimizer(dw.Settings("PRODIGY_ADV", prodigy_steps=3), params)
+    meter, seen = RateMeter(optimizer), []
+    for _ in range(6):
+        for p, g in zip(params, GRADIENTS, strict=True):
+            p.grad = g.clone()
+        meter.before()
+        optimizer.step()
+        seen.append((meter.d, meter.d_hat() is None))
+    assert [stopped for _, stopped in seen] == [False, False, False, True, True, True]
+    assert seen[2][0] < seen[3][0] == seen[4][0] == seen[5][0]
+
+
+def test_d_hat_of_prodigy_adv_is_what_came_out_before_its_limits():
+    params = parameters(F64)
+    optimizer = build_optimizer(dw.Settings("PRODIGY_ADV", d_limiter=True), params)
+    meter, limited = RateMeter(optimizer), 0
+    for _ in range(8):
+        for p, g in zip(params, GRADIENTS, strict=True):
+            p.grad = g.clone()
+        meter.before()
+        optimizer.step()
+        after = optimizer.param_groups[0]["d"]
+        expected = max(meter.d, min(float(meter.d_hat()), meter.d * 2**0.25))
+        assert after == pytest.approx(expected, rel=1e-6)
+        limited += float(meter.d_hat()) > after * 1.01
+    assert limited > 2
+
+
+def test_adopt_adv_applies_nothing_while_it_measures():
+    a, b = parameters(F64)
+    optimizer = build_optimizer(dw.Settings("ADOPT_ADV", lr=0.01), [a, b])
+    meter, told = RateMeter(optimizer), []
+    assert dw.applied_lr(optimizer) == [0.0]
+    for step in range(4):
+        a.grad = torch.ones_like(a)
+        b.grad = torch.ones_like(b) if step else None  # the second tensor begins a step later
+        before = [a.detach().clone(), b.detach().clone()]
+        meter.before()
+        optimizer.step()
+        moved = [not torch.equal(old, p.detach()) for old, p in zip(before, (a, b), strict=True)]
+        told.append((moved, meter.after()[0]))
+    assert [moved for moved, _ in told] == [[False, False], [True, False], [True, True], [True, True]]
+    assert [rate for _, rate in told] == [0.0, pytest.approx(0.01 * 12 / 19), 0.01, 0.01]
+    with_arctangent = build_optimizer(dw.Settings("ADOPT_ADV", lr=0.01, use_atan2=True), [a])
+    assert dw.applied_lr(with_arctangent) == [0.01]
 
 
 def test_adafactor_without_relative_step_applies_its_learning_rate():

@@ -27,6 +27,22 @@ PRESETS = [(key, entry.key) for key in KEYS for entry in spec(key).presets]
 OPTIONS = [getattr(options, name) for name in options.__all__]
 STANDARD = ("ADAGRAD", "ADAM", "ADAMW", "LAMB", "LARS", "LION", "RMSPROP", "SGD")
 
+ADV_OPTIONS = {
+    "Simplified_AdEMAMix",
+    "alpha_grad",
+    "auto_kappa_p",
+    "beta3_ema",
+    "cautious_wd",
+    "compile",
+    "d_limiter",
+    "kourkoutas_beta",
+    "nnmf_factor",
+    "orthogonal_gradient",
+    "prodigy_steps",
+    "use_AdEMAMix",
+    "use_atan2",
+}
+"""What adv_optm adds to them."""
 WIKI_OPTIONS = {
     "adam_w_mode",
     "alpha",
@@ -102,7 +118,37 @@ LARS = {**SGD, "min_8bit_size": 4096, "percentile_clipping": 100, "max_unorm": 0
 RMSPROP = {"alpha": 0.99, "eps": 1e-8, "weight_decay": 0, "momentum": 0, "centered": False, **SMALL}
 ADAGRAD = {"lr_decay": 0, "weight_decay": 0, "initial_accumulator_value": 0, "eps": 1e-10, **BITS}
 INF = float("inf")
+ADV = {
+    "cautious_wd": False,
+    "weight_decay": 0.0,
+    "nnmf_factor": False,
+    "stochastic_rounding": True,
+    "compile": False,
+    "fused_back_pass": False,
+    "orthogonal_gradient": False,
+}
+ADEMAMIX = {"use_AdEMAMix": False, "beta3_ema": 0.9999, "alpha": 5}
+ADV_ADAM = {**ADV, "use_atan2": False, **ADEMAMIX, "kourkoutas_beta": False}
+SIMPLIFIED = {"Simplified_AdEMAMix": False, "alpha_grad": 100.0}
 ONETRAINER = {
+    "ADAMW_ADV": {**ADV_ADAM, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8},
+    "ADOPT_ADV": {**ADV_ADAM, **SIMPLIFIED, "beta1": 0.9, "beta2": 0.9999, "eps": 1e-6, "use_atan2": True},
+    "LION_ADV": {**ADV, "beta1": 0.9, "beta2": 0.99, "clip_threshold": None, "auto_kappa_p": True},
+    "PRODIGY_ADV": {
+        **ADV_ADAM,
+        **SIMPLIFIED,
+        "beta1": 0.9,
+        "beta2": 0.99,
+        "beta3": None,
+        "eps": 1e-8,
+        "d0": 1e-6,
+        "d_coef": 1.0,
+        "growth_rate": INF,
+        "slice_p": 11,
+        "prodigy_steps": 0,
+        "d_limiter": False,
+    },
+    "SIGNSGD_ADV": {**ADV, **SIMPLIFIED, "momentum": 0.95},
     "ADAGRAD": ADAGRAD,
     "ADAGRAD_8BIT": {**ADAGRAD, "optim_bits": 8, "fused_back_pass": False},
     "ADAM": {**ADAM, **TORCH},
@@ -209,6 +255,7 @@ ILLEGAL = {
     ("LARS_8BIT", "momentum"): "raises",
     ("SGD_8BIT", "momentum"): "raises",
     ("DADAPT_ADA_GRAD", "eps"): "raises",
+    ("LION_ADV", "clip_threshold"): "raises; 0 is no clipping",
 }
 """Defaults of OneTrainer's that cannot run."""
 
@@ -226,6 +273,7 @@ def words(text):
 
 def test_all_optimizers_of_the_wiki_page_are_there():
     expected = {*STANDARD, *(f"{key}_8BIT" for key in STANDARD), "PRODIGY", "ADAFACTOR"}
+    expected |= {f"{name}_ADV" for name in ("ADAMW", "ADOPT", "LION", "PRODIGY", "SIGNSGD")}
     expected |= {f"DADAPT_{name}" for name in ("ADA_GRAD", "ADAM", "ADAN", "LION", "SGD")}
     expected |= {"MUON"}
     assert set(KEYS) == expected == set(ONETRAINER)
@@ -239,7 +287,7 @@ def test_every_option_that_onetrainer_shows_is_there(key):
 
 def test_every_option_of_the_wiki_page_is_there():
     muon = {name for key in ("MUON",) for name in ONETRAINER[key]}
-    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | {"lr"} | muon
+    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | ADV_OPTIONS | muon | {"lr"}
 
 
 def test_the_menu_has_every_optimizer_once_and_8_bit_beside_32():
@@ -346,8 +394,9 @@ def test_numbers_have_a_domain_and_a_slider(option):
     numeric = option.kind in {"float", "int"} and not option.choices
     assert (option.domain is not None) == numeric
     assert (option.soft is not None) == numeric
-    rates = {name for name in MUON_OPTIONS if name.endswith("_lr")} | {"muon_adam_lr", "adam_eps"}
-    assert option.log == (option.name in {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold"} | rates)
+    rates = {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold", "muon_adam_lr", "adam_eps"}
+    rates |= {name for name in MUON_OPTIONS if name.endswith("_lr")}
+    assert option.log == (option.name in rates and option is not options.CLIP_THRESHOLD_OF_LION)
 
 
 # ---------------------------------------------------------------------------------------------------- advice, presets
@@ -484,6 +533,10 @@ BREAKING = {
     "lr_scaler": {"lr_scaler": "BOTH"},
     "warmup": {"warmup": 10.0},
     "fsdp_in_use": {"fsdp_in_use": True},
+    "kourkoutas-beta2": {"kourkoutas_beta": True, "beta2": 0.9},
+    "two-ademamix": {"use_AdEMAMix": True, "Simplified_AdEMAMix": True},
+    "atan2-simplified": {"use_atan2": True, "Simplified_AdEMAMix": True},
+    "simplified-beta1": {"Simplified_AdEMAMix": True, "beta1": 0.0},
     "maximize": {"maximize": True},
     "fused-foreach": {"fused": True, "foreach": True},
     "nesterov-momentum": {"nesterov": True, "momentum": 0.0},

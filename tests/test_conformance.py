@@ -38,8 +38,11 @@ SILENT = {
     "capturable": "needs CUDA",
     "is_paged": "needs CUDA",
     "fsdp_in_use": "needs a process group on GPUs",
+    "stochastic_rounding": "only bfloat16 weights are rounded",
+    "auto_kappa_p": "only tensors of four dimensions",
+    "compile": "only rounding changes",
 }
-"""Live options that cannot show an effect on the weights on a CPU."""
+"""Live options that cannot show an effect on these weights on a CPU."""
 
 OTHER = {
     "lr": 0.05,
@@ -72,6 +75,9 @@ OTHER = {
     "adam_beta2": 0.6,
     "adam_eps": 1e-2,
     "adam_weight_decay": 0.3,
+    "beta3_ema": 0.9,
+    "alpha_grad": 5.0,
+    "prodigy_steps": 10,
 }
 """A value other than any default, for each option that is not a switch."""
 
@@ -81,6 +87,9 @@ CONDITIONS = {
     "warmup_init": {"relative_step": True},
 }
 """What an option needs beside its `enabled_if` before it can show an effect."""
+
+
+KOURKOUTAS = ("ADAMW_ADV", "ADOPT_ADV", "PRODIGY_ADV")
 
 
 def uses(*standings):
@@ -473,6 +482,13 @@ def run_directly(key, arguments, factors):
         ("ADAMW", {"fused": True, "foreach": True}, [1.0], RuntimeError),
         ("ADAGRAD", {"optim_bits": 16}, [1.0], NotImplementedError),
         ("LAMB", {"optim_bits": 16}, [1.0], NotImplementedError),
+        *((key, {"kourkoutas_beta": True, "beta2": 0.9}, [1.0], ValueError) for key in KOURKOUTAS),
+        *(
+            (key, {"Simplified_AdEMAMix": True, "beta1": 0.0}, [1.0], ValueError)
+            for key in ("ADOPT_ADV", "PRODIGY_ADV")
+        ),
+        ("SIGNSGD_ADV", {"momentum": 0.0}, [1.0], KeyError),
+        ("LION_ADV", {"clip_threshold": None}, [1.0], TypeError),
     ],
 )
 def test_what_an_error_rule_refuses_does_raise_in_the_back_end(key, values, factors, error):

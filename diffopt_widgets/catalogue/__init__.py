@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from diffopt_widgets.catalogue.adafactor import LOW_MEMORY
 from diffopt_widgets.catalogue.adam import ADAM_FAMILY
 from diffopt_widgets.catalogue.adaptive import PRODIGY
+from diffopt_widgets.catalogue.adv_adam import ADV_ADAM
+from diffopt_widgets.catalogue.adv_prodigy import PRODIGY_ADV
+from diffopt_widgets.catalogue.adv_sign import ADV_SIGN
 from diffopt_widgets.catalogue.dadapt import DADAPT
 from diffopt_widgets.catalogue.history import HISTORY_FAMILY
 from diffopt_widgets.catalogue.layerwise import LAYERWISE_FAMILY
@@ -23,10 +26,13 @@ if TYPE_CHECKING:
 
 _IN_MENU_ORDER = (
     *ADAM_FAMILY,
+    *ADV_ADAM,
     PRODIGY,
+    PRODIGY_ADV,
     *DADAPT,
     *LOW_MEMORY,
     *SIGN_FAMILY,
+    *ADV_SIGN,
     *MOMENTUM_FAMILY,
     *HISTORY_FAMILY,
     *LAYERWISE_FAMILY,

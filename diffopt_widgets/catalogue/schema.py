@@ -75,7 +75,7 @@ class Use:
     standing: Standing = Standing.LIVE
     reason: str = ""
     """Why it is inert or unavailable, and what would change that."""
-    requires: Literal["", "cuda", "distributed"] = ""
+    requires: Literal["", "cuda", "distributed", "compiler"] = ""
     """What must be there before a value other than the default has an effect."""
     advice: Advice | None = None
     domain: Interval | None = None

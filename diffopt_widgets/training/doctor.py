@@ -17,6 +17,7 @@ PACKAGES = (
     "dadaptation",
     "pytorch_optimizer",
     "lion-pytorch",
+    "adv_optm",
     "numpy",
     "ipywidgets",
     "anywidget",

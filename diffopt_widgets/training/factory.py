@@ -14,12 +14,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from diffopt_widgets.catalogue.schedules import lr_scale, schedule_factor
 from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.training.compiled import compiler_trouble, give_room
 from diffopt_widgets.training.groups import Given, Group, as_given, muon_groups, read_groups
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
-    from diffopt_widgets.catalogue.schema import OptimizerSpec
+    from diffopt_widgets.catalogue.schema import OptimizerSpec, Use
     from diffopt_widgets.catalogue.values import Value
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def build_optimizer(
     cls = load_class(entry)
     try:
         with _quiet():
-            return cls(given, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
+            optimizer = cls(given, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
     except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
         raise SettingsError(
             (
@@ -96,6 +97,9 @@ def build_optimizer(
                 ),
             )
         ) from error
+    if any(use.requires == "compiler" for use in _asked_for(settings)):
+        give_room(optimizer)
+    return optimizer
 
 
 def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
@@ -126,16 +130,28 @@ def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: 
 def _check_needs(settings: Settings, groups: list[Group]) -> None:
     """Refuse an option whose device or process group is not there; the back ends would raise in the middle of a step."""
     flat = [p for group in groups for p in group.params]
-    missing = {
-        "cuda": "" if all(p.is_cuda for p in flat) else "an NVIDIA GPU, and these parameters are not on one",
-        "distributed": "" if _in_process_group() else "a torch.distributed process group, and there is none",
-    }
-    for use in settings.spec.uses:
-        if (why := missing.get(use.requires)) and settings.options[use.name] != use.default:
+    for use in _asked_for(settings):
+        if why := _missing(use.requires, flat):
             raise MissingBackend(
                 f"{settings.optimizer}'s {use.name} needs {why}. To mend it: set {use.name} back to its default",
                 mend={use.name: use.default},
             )
+
+
+def _asked_for(settings: Settings) -> Iterator[Use]:
+    """The options that need something and are not at their default."""
+    return (use for use in settings.spec.uses if use.requires and settings.options[use.name] != use.default)
+
+
+def _missing(need: str, params: list[torch.Tensor]) -> str:
+    """What is needed and not there, in words; empty where it is there."""
+    match need:
+        case "cuda":
+            return "" if all(p.is_cuda for p in params) else "an NVIDIA GPU, and these parameters are not on one"
+        case "compiler":
+            return compiler_trouble({p.device for p in params})
+        case _:
+            return "" if _in_process_group() else "a torch.distributed process group, and there is none"
 
 
 def _in_process_group() -> bool:

@@ -1,6 +1,6 @@
 """How to read the applied rate of each kind of optimizer, from its groups and its state.
 
-Sources: the installed back ends (prodigyopt 1.1, dadaptation 3.2, bitsandbytes 0.50, pytorch_optimizer 4.1).
+Sources: the installed back ends (prodigyopt 1.1, dadaptation 3.2, bitsandbytes 0.50, pytorch_optimizer 4.1, adv_optm 2.2).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
+from diffopt_widgets.training.adv_rates import AdoptAdv, ProdigyAdv
 from diffopt_widgets.training.matrix_rates import AdaMuonAdv, Muon, MuonAdv
 from diffopt_widgets.training.reader import Average, Rates, Reader, number
 from diffopt_widgets.training.tensor_rates import Adafactor, Trust
@@ -141,6 +142,8 @@ READERS: Mapping[str, Callable[[Any], Reader]] = {
     "muon": Muon,
     "muon_adv": MuonAdv,
     "adamuon_adv": AdaMuonAdv,
+    "adopt_adv": AdoptAdv,
+    "prodigy_adv": ProdigyAdv,
 }
 """The readers by the name that the catalogue gives."""
 
