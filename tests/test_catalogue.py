@@ -130,6 +130,33 @@ ADV = {
 ADEMAMIX = {"use_AdEMAMix": False, "beta3_ema": 0.9999, "alpha": 5}
 ADV_ADAM = {**ADV, "use_atan2": False, **ADEMAMIX, "kourkoutas_beta": False}
 SIMPLIFIED = {"Simplified_AdEMAMix": False, "alpha_grad": 100.0}
+MUON_ADV = {
+    **ADV,
+    **SIMPLIFIED,
+    **MUON_OPTIONS,
+    "muon_adam_lr": 1e-6,
+    "accelerated_ns": False,
+    "ns_steps": 5,
+    "low_rank_ortho": False,
+    "ortho_rank": 128,
+    "rms_rescaling": True,
+    "normuon_variant": True,
+    "approx_mars": False,
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.99,
+    "adam_eps": 1e-8,
+    "adam_weight_decay": 0.0,
+    "adam_use_bias_correction": True,
+    "adam_use_atan2": False,
+    "adam_cautious_mask": False,
+    "adam_grams_moment": False,
+    "adam_orthogonal_gradient": False,
+    "adam_use_AdEMAMix": False,
+    "adam_beta3_ema": 0.9999,
+    "adam_alpha": 5.0,
+    "adam_kourkoutas_beta": False,
+    "adam_nnmf_factor": False,
+}
 ONETRAINER = {
     "ADAMW_ADV": {**ADV_ADAM, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8},
     "ADOPT_ADV": {**ADV_ADAM, **SIMPLIFIED, "beta1": 0.9, "beta2": 0.9999, "eps": 1e-6, "use_atan2": True},
@@ -234,6 +261,18 @@ ONETRAINER = {
         "muon_adam_lr": 3e-4,
         **{"adam_beta1": 0.9, "adam_beta2": 0.95, "adam_eps": 1e-10, "adam_weight_decay": 0.0},
     },
+    "MUON_ADV": {
+        **MUON_ADV,
+        "beta1": 0.9,
+        "nesterov": True,
+        "beta2_normuon": 0.95,
+    },
+    "ADAMUON_ADV": {
+        **MUON_ADV,
+        **{"beta1": 0.95, "beta2": 0.95, "eps": 1e-8},
+        "nesterov": False,
+        "use_atan2": False,
+    },
     "ADAFACTOR": {
         "eps": 1e-30,
         "eps2": 0.001,
@@ -275,7 +314,7 @@ def test_all_optimizers_of_the_wiki_page_are_there():
     expected = {*STANDARD, *(f"{key}_8BIT" for key in STANDARD), "PRODIGY", "ADAFACTOR"}
     expected |= {f"{name}_ADV" for name in ("ADAMW", "ADOPT", "LION", "PRODIGY", "SIGNSGD")}
     expected |= {f"DADAPT_{name}" for name in ("ADA_GRAD", "ADAM", "ADAN", "LION", "SGD")}
-    expected |= {"MUON"}
+    expected |= {"MUON", "MUON_ADV", "ADAMUON_ADV"}
     assert set(KEYS) == expected == set(ONETRAINER)
     assert list(KEYS) == sorted(KEYS)
 
@@ -286,7 +325,7 @@ def test_every_option_that_onetrainer_shows_is_there(key):
 
 
 def test_every_option_of_the_wiki_page_is_there():
-    muon = {name for key in ("MUON",) for name in ONETRAINER[key]}
+    muon = {name for key in ("MUON", "MUON_ADV", "ADAMUON_ADV") for name in ONETRAINER[key]}
     assert {option.name for option in OPTIONS} == WIKI_OPTIONS | ADV_OPTIONS | muon | {"lr"}
 
 
@@ -548,6 +587,9 @@ BREAKING = {
     "relative-step-warmup": {"relative_step": True, "schedule": "ADAFACTOR", "warmup": 0.1},
     "schedule-relative-step": {"relative_step": False, "schedule": "ADAFACTOR"},
     "warmup-init": {"relative_step": False, "warmup_init": True},
+    "accelerated-steps": {"accelerated_ns": True, "ns_steps": 5},
+    "adam-kourkoutas-beta2": {"adam_kourkoutas_beta": True, "adam_beta2": 0.9},
+    "normuon-atan2": {"normuon_variant": True, "use_atan2": True},
     "muon-expression": {"muon_hidden_layers": "(blocks", "muon_adam_regex": True},
 }
 

@@ -18,6 +18,7 @@ from diffopt_widgets.catalogue.history import HISTORY_FAMILY
 from diffopt_widgets.catalogue.layerwise import LAYERWISE_FAMILY
 from diffopt_widgets.catalogue.momentum import MOMENTUM_FAMILY
 from diffopt_widgets.catalogue.muon import MUON_FAMILY
+from diffopt_widgets.catalogue.muon_adv import MUON_ADV_FAMILY
 from diffopt_widgets.catalogue.shared import with_common_rules
 from diffopt_widgets.catalogue.sign import SIGN_FAMILY
 
@@ -37,6 +38,7 @@ _IN_MENU_ORDER = (
     *HISTORY_FAMILY,
     *LAYERWISE_FAMILY,
     *MUON_FAMILY,
+    *MUON_ADV_FAMILY,
 )
 _SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(entry) for entry in _IN_MENU_ORDER}
 
