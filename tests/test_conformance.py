@@ -41,6 +41,9 @@ SILENT = {
     "stochastic_rounding": "only bfloat16 weights are rounded",
     "auto_kappa_p": "only tensors of four dimensions",
     "compile": "only rounding changes",
+    "adam_nnmf_factor": "only tensors of two dimensions: test_muon.py",
+    "low_rank_ortho": "it draws random numbers: test_muon.py",
+    "ortho_rank": "as low_rank_ortho",
 }
 """Live options that cannot show an effect on these weights on a CPU."""
 
@@ -90,6 +93,7 @@ CONDITIONS = {
     "amsgrad": {"beta2": 0.5},  # the average must fall for its maximum to differ from it
     "safeguard_warmup": {"lr": 0.5},  # at a rate of 1 it is the same by definition
     "warmup_init": {"relative_step": True},
+    "cautious_wd": {"weight_decay": 0.3},  # where no enabled_if asks for it
 }
 """What an option needs beside its `enabled_if` before it can show an effect."""
 

@@ -30,7 +30,7 @@ class Model(nn.Module):
 
     def gradients(self, step):
         for i, p in enumerate(self.parameters()):
-            p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(100 * step + i))
+            p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(100 * step + i)).to(p.dtype)
 
 
 HIDDEN = ["conv.weight", "blocks.0.weight", "blocks.1.weight"]
@@ -362,3 +362,157 @@ def test_torchs_own_muon_takes_no_convolutions_and_walks_the_same_path_on_matric
             one.step()
     for (_, p), (_, q) in zip(*matrices, strict=True):
         torch.testing.assert_close(p, q, rtol=0, atol=2e-3)
+
+
+# ---------------------------------------------------------------------------------------------------- what options do
+
+
+ADV = [key for key in KEYS if key != "MUON"]
+SKETCHED = {"low_rank_ortho": True, "ortho_rank": 2}
+
+
+@pytest.mark.parametrize("key", ADV)
+def test_the_auxiliary_adam_factors_its_matrices(key):
+    plain, factored = path(key), path(key, adam_nnmf_factor=True)
+    assert moved_apart(plain, factored) == ["embed.weight", "head.weight"]
+
+
+@pytest.mark.parametrize("key", ADV)
+def test_muon_factors_its_own_states_and_steps_another_matrix(key):
+    assert moved_apart(path(key), path(key, nnmf_factor=True)) == HIDDEN
+    moves = []
+    for factored in (False, True):
+        weight = nn.Parameter(torch.zeros(40, 10))
+        optimizer = dw.build_optimizer(Settings(key, nnmf_factor=factored, lr=1.0), [("w", weight)])
+        weight.grad = torch.randn(40, 10, generator=torch.Generator().manual_seed(0))
+        optimizer.step()
+        moves.append(torch.linalg.svdvals(weight.detach()))
+    plain, factored = (move.min() / move.max() for move in moves)
+    assert factored != pytest.approx(float(plain), rel=0.05), "as 20 × 20 it is another matrix"
+
+
+@pytest.mark.parametrize("key", ADV)
+def test_a_sketch_is_drawn_from_torchs_global_generator_and_limits_the_rank(key):
+    def seeded(seed, **values):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return path(key, steps=1, lr=0.1, **values)
+
+    start = {name: p.detach() for name, p in Model().named_parameters()}
+    low = seeded(0, **SKETCHED)
+    assert not moved_apart(low, seeded(0, **SKETCHED))
+    assert moved_apart(low, seeded(1, **SKETCHED)) == HIDDEN
+    assert moved_apart(low, seeded(0, **{**SKETCHED, "ortho_rank": 3})) == HIDDEN
+    assert not moved_apart(seeded(0), seeded(1))
+    if key == "MUON_ADV":  # AdaMuon's division afterwards fills the other directions again
+        for name in HIDDEN:
+            move = (low[name] - start[name]).flatten(1)
+            assert torch.linalg.matrix_rank(move, rtol=1e-3) == 2
+
+
+@pytest.mark.parametrize("key", ADV)
+def test_a_sketch_of_full_rank_differs_by_rounding_in_bfloat16_only(key):
+    plain = path(key, steps=1, lr=0.1, rms_rescaling=False)
+    full = path(key, steps=1, lr=0.1, rms_rescaling=False, low_rank_ortho=True, ortho_rank=128)
+    start = Model().blocks[0].weight.detach()
+    a, b = (found["blocks.0.weight"] - start for found in (plain, full))
+    assert torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.95
+
+
+@pytest.mark.parametrize("key", ADV)
+def test_the_bench_repeats_a_run_with_a_sketch_and_leaves_the_global_generator_alone(key):
+    def losses(seed):
+        torch.manual_seed(seed)
+        before = torch.random.get_rng_state()
+        run = dw.train(Settings(key, **SKETCHED, muon_adam_lr=1e-3), "swiss_roll", 5, progress=False)
+        assert torch.equal(before, torch.random.get_rng_state())
+        return run.history.column("loss").tolist()
+
+    with torch.random.fork_rng():
+        assert losses(0) == losses(1)
+
+
+@pytest.mark.parametrize("key", ADV)
+def test_weights_in_bfloat16_are_rounded_at_random(key):
+    def moved(**values):
+        model = Model().to(torch.bfloat16)
+        optimizer = built(key, model, lr=1e-4, **values)
+        for step in range(3):
+            model.gradients(step)
+            optimizer.step()
+        return {name: p.detach() for name, p in model.named_parameters()}
+
+    assert moved_apart(moved(), moved(stochastic_rounding=False))
+    assert not moved_apart(moved(), moved())
+    assert not moved_apart(path(key), path(key, stochastic_rounding=False))
+
+
+@pytest.mark.parametrize("key", ADV)
+def test_cautious_decay_acts_on_both_parts(key):
+    for name, parts in (("weight_decay", HIDDEN), ("adam_weight_decay", None)):
+        plain, cautious = path(key, **{name: 0.5}), path(key, **{name: 0.5}, cautious_wd=True)
+        assert moved_apart(plain, cautious) == (parts or [name for name in plain if name not in HIDDEN])
+
+
+@pytest.mark.parametrize("key", ADV)
+def test_adams_first_step_decays_ten_times_as_strongly_at_its_defaults(key):
+    def decayed(**values):
+        optimizer = dw.build_optimizer(Settings(key, lr=0.01, adam_weight_decay=0.1, **values), [p := nn.Parameter(torch.ones(3))])
+        p.grad = torch.zeros(3)
+        optimizer.step()
+        return 1 - float(p.detach()[0])
+
+    assert decayed() == pytest.approx(10 * 0.01 * 0.1, rel=1e-4)
+    assert decayed(adam_use_bias_correction=False) == pytest.approx(0.01 * 0.1, rel=1e-4)
+
+
+@pytest.mark.parametrize("key", ADV)
+def test_kourkoutas_beta_is_overwritten_while_bias_correction_is_on(key):
+    assert not moved_apart(path(key), path(key, adam_kourkoutas_beta=True))
+    off = {"adam_use_bias_correction": False}
+    assert moved_apart(path(key, **off), path(key, adam_kourkoutas_beta=True, **off))
+
+
+def singular_values(**values):
+    weight = nn.Parameter(torch.zeros(64, 64))
+    optimizer = dw.build_optimizer(Settings("MUON_ADV", lr=1.0, rms_rescaling=False, **values), [("w", weight)])
+    weight.grad = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    optimizer.step()
+    return torch.linalg.svdvals(weight.detach())
+
+
+def share(values, low, high):
+    return float(((values > low) & (values < high)).float().mean())
+
+
+def test_how_near_to_orthogonal_the_steps_come_is_told_rightly():
+    assert share(singular_values(), 0.65, 1.25) > 0.9
+    assert share(singular_values(ns_steps=2), 0.65, 1.25) < 0.8
+    assert share(singular_values(ns_steps=15), 0.99, 1.01) < 0.2, "the usual coefficients never settle at 1"
+    assert share(singular_values(accelerated_ns=True), 0.65, 1.25) < 0.5
+    assert singular_values(accelerated_ns=True).max() > 1.9
+    assert share(singular_values(accelerated_ns=True, ns_steps=10), 0.8, 1.25) > 0.95
+    assert share(singular_values(accelerated_ns=True, ns_steps=15), 0.995, 1.005) == 1.0
+
+
+@pytest.mark.parametrize("columns", [16, 64])
+def test_an_update_that_is_not_rescaled_moves_a_weight_by_about_the_rate_over_root_columns(columns):
+    for rows in (16, 64, 200):
+        weight = nn.Parameter(torch.zeros(rows, columns))
+        optimizer = dw.build_optimizer(Settings("MUON", lr=1.0), [("w", weight)])
+        weight.grad = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
+        optimizer.step()
+        assert float(weight.detach().square().mean().sqrt()) == pytest.approx(columns**-0.5, rel=0.25)
+
+
+def test_normuon_enlarges_an_update_that_is_not_rescaled():
+    weight = nn.Parameter(torch.zeros(64, 64))
+    optimizer = dw.build_optimizer(Settings("MUON_ADV", lr=1.0, rms_rescaling=False, normuon_variant=True), [("w", weight)])
+    sizes = []
+    for step in range(80):
+        before = weight.detach().clone()
+        weight.grad = torch.randn(64, 64, generator=torch.Generator().manual_seed(step))
+        optimizer.step()
+        sizes.append(float((weight.detach() - before).square().mean().sqrt()))
+    assert sizes[0] == pytest.approx(0.05**-0.5, rel=0.01)
+    assert sizes[-1] == pytest.approx(1.0, rel=0.05)

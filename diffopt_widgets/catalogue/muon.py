@@ -6,7 +6,7 @@ from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.hidden_layers import OUTER_WORDS, is_expression
-from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, When
+from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, Values, When
 
 FAMILY = "Orthogonal updates"
 AUXILIARY = "Auxiliary Adam"
@@ -57,9 +57,9 @@ EXPRESSION_RULE = Rule(
 )
 
 
-def recommended(lr: float, adam_lr: float, why: str, **more: float | bool) -> Preset:
+def recommended(lr: float, adam_lr: float, why: str) -> Preset:
     """The recommended preset: both rates, and a cosine."""
-    values = {"lr": lr, "muon_adam_lr": adam_lr, "schedule": "COSINE", "warmup": 0.05, **more}
+    values: Values = {"lr": lr, "muon_adam_lr": adam_lr, "schedule": "COSINE", "warmup": 0.05}
     return Preset("recommended", "Recommended", values, why)
 
 
@@ -129,8 +129,8 @@ MUON = OptimizerSpec(
         recommended(
             2e-2,
             3e-3,
-            "Muon's usual rate for the hidden matrices, and for the rest the rate that AdamW takes on the bench. Use 3e-4 for "
-            "the auxiliary Adam on large models.",
+            "Muon's usual rate for the hidden matrices, and for the rest one at which Adam trains well on the bench. Use 3e-4 "
+            "for the auxiliary Adam on large models.",
         ),
     ),
     rules=(EXPRESSION_RULE,),

@@ -13,6 +13,7 @@ import torch
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.records import GROUPED, StepRecord
 from diffopt_widgets.tasks import get_task
+from diffopt_widgets.tasks.seeds import mix
 from diffopt_widgets.training.effective_lr import RateMeter
 from diffopt_widgets.training.factory import MissingBackend, build_optimizer, build_schedule
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.tasks import ParameterGroup, Samples
 
+_SKETCH = 6
+"""What random numbers of an optimizer are drawn for: it keeps them apart from those of a task."""
 SMALL_MODEL = 2_000_000
 """Parameters below which one CPU thread is faster than several (measured: 4 to 9 times on two contended cores)."""
 
@@ -89,11 +92,22 @@ class Training:
         grad_norm = self._grad_norm() if self.plan.grad_norm else None
         lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
         meter.before()
-        self.optimizer.step()
+        with self._seeded(step):
+            self.optimizer.step()
         applied = meter.after()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         return StepRecord(step + 1, 0.0, loss, lr, applied, meter.d, meter.d_hat(), grad_norm)
+
+    @contextlib.contextmanager
+    def _seeded(self, step: int) -> Iterator[None]:
+        """A step that draws from torch's global generators draws the same at every run, and leaves them as they were."""
+        if not self.plan.settings.options.get("low_rank_ortho"):
+            yield
+            return
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(mix(_SKETCH, self.plan.seed, step))
+            yield
 
     def _backward(self, step: int) -> torch.Tensor:
         parts = self.plan.accumulation

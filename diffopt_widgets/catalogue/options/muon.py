@@ -95,8 +95,8 @@ LOW_RANK_ORTHO = Option(
     "Low-rank orthogonalisation",
     "bool",
     "Makes only a random sketch of the update orthogonal, of rank ortho_rank, and lets the rest go. Cheaper for wide matrices; "
-    "weak directions then wait for another step. The sketch is drawn from torch's global generator, so a run can be repeated "
-    "only with that seeded.",
+    "weak directions then wait for another step. The sketch is drawn from torch's global generator: the bench seeds it for "
+    "each step, your own loop must do so itself.",
 )
 ORTHO_RANK = Option(
     "ortho_rank",
