@@ -259,7 +259,10 @@ ONETRAINER = {
         "weight_decay": 0.0,
         **MUON_OPTIONS,
         "muon_adam_lr": 3e-4,
-        **{"adam_beta1": 0.9, "adam_beta2": 0.95, "adam_eps": 1e-10, "adam_weight_decay": 0.0},
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.95,
+        "adam_eps": 1e-10,
+        "adam_weight_decay": 0.0,
     },
     "MUON_ADV": {
         **MUON_ADV,
@@ -269,7 +272,9 @@ ONETRAINER = {
     },
     "ADAMUON_ADV": {
         **MUON_ADV,
-        **{"beta1": 0.95, "beta2": 0.95, "eps": 1e-8},
+        "beta1": 0.95,
+        "beta2": 0.95,
+        "eps": 1e-8,
         "nesterov": False,
         "use_atan2": False,
     },

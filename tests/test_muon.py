@@ -1,7 +1,5 @@
 """Muon and its auxiliary Adam: who steps which tensor, at which rate, under which names; and what is refused."""
 
-import logging
-
 import pytest
 import torch
 from torch import nn
@@ -108,7 +106,13 @@ def test_every_way_of_handing_over_names_gives_the_same_groups(key):
 def test_without_names_the_shape_decides_and_the_log_says_so(key, caplog):
     model = Model()
     optimizer = built(key, model, model.parameters())
-    assert taken(optimizer, model) == ["embed.weight", "conv.weight", "blocks.0.weight", "blocks.1.weight", "head.weight"]
+    assert taken(optimizer, model) == [
+        "embed.weight",
+        "conv.weight",
+        "blocks.0.weight",
+        "blocks.1.weight",
+        "head.weight",
+    ]
     assert "no names" in caplog.text
     assert all("param_names" not in group for group in optimizer.param_groups)
     caplog.clear()
@@ -311,7 +315,7 @@ def test_a_run_whose_hidden_layers_are_not_there_fails_with_the_words():
 def test_copied_code_makes_the_same_groups_from_named_parameters(key, values):
     settings = Settings(key, lr=0.01, schedule="COSINE", **values)
     mine, theirs = Model(), Model()
-    optimizer = built(key, mine, None, **{name: v for name, v in settings.values().items()})
+    optimizer = dw.build_optimizer(settings, mine.named_parameters())
     scope = {"params": list(theirs.named_parameters())}
     exec(to_python(settings, steps=5), scope)  # noqa: S102  # running it is the point
     other, schedulers = scope["optimizer"], [dw.build_schedule(settings, optimizer, 5), scope["scheduler"]]
@@ -457,7 +461,9 @@ def test_cautious_decay_acts_on_both_parts(key):
 @pytest.mark.parametrize("key", ADV)
 def test_adams_first_step_decays_ten_times_as_strongly_at_its_defaults(key):
     def decayed(**values):
-        optimizer = dw.build_optimizer(Settings(key, lr=0.01, adam_weight_decay=0.1, **values), [p := nn.Parameter(torch.ones(3))])
+        optimizer = dw.build_optimizer(
+            Settings(key, lr=0.01, adam_weight_decay=0.1, **values), [p := nn.Parameter(torch.ones(3))]
+        )
         p.grad = torch.zeros(3)
         optimizer.step()
         return 1 - float(p.detach()[0])
@@ -507,7 +513,9 @@ def test_an_update_that_is_not_rescaled_moves_a_weight_by_about_the_rate_over_ro
 
 def test_normuon_enlarges_an_update_that_is_not_rescaled():
     weight = nn.Parameter(torch.zeros(64, 64))
-    optimizer = dw.build_optimizer(Settings("MUON_ADV", lr=1.0, rms_rescaling=False, normuon_variant=True), [("w", weight)])
+    optimizer = dw.build_optimizer(
+        Settings("MUON_ADV", lr=1.0, rms_rescaling=False, normuon_variant=True), [("w", weight)]
+    )
     sizes = []
     for step in range(80):
         before = weight.detach().clone()

@@ -25,9 +25,9 @@ def pieces(text: object) -> tuple[str, ...]:
 
 
 def is_expression(text: object) -> bool:
-    """Whether every piece is a regular expression that can be searched for.
+    r"""Whether every piece is a regular expression that can be searched for.
 
-    >>> is_expression(r"blocks\\.\\d+, attn"), is_expression("(blocks")
+    >>> is_expression(r"blocks\.\d+, attn"), is_expression("(blocks")
     (True, False)
     """
     try:

@@ -75,9 +75,7 @@ MUON = OptimizerSpec(
     links=(
         PAPER,
         Link("Liu et al. 2025", "https://arxiv.org/abs/2502.16982"),
-        Link(
-            "code", "https://github.com/kozistr/pytorch_optimizer/blob/main/pytorch_optimizer/optimizer/muon/muon.py"
-        ),
+        Link("code", "https://github.com/kozistr/pytorch_optimizer/blob/main/pytorch_optimizer/optimizer/muon/muon.py"),
     ),
     target="pytorch_optimizer:Muon",
     package="pytorch_optimizer",
@@ -137,13 +135,18 @@ MUON = OptimizerSpec(
     hidden=(
         Hidden("weight_decouple", "decay mixed into the gradient would be made orthogonal with it and lose its size"),
         Hidden("nesterov", "its default, on, is what Muon is defined with"),
-        Hidden("ns_steps", "five, the number that the coefficients were chosen for; OneTrainer does not show it either"),
+        Hidden(
+            "ns_steps", "five, the number that the coefficients were chosen for; OneTrainer does not show it either"
+        ),
         Hidden("ns_coeffs", "the coefficients of the Newton-Schulz iteration; the original ones are Muon's definition"),
         Hidden("ns_method", "another way to the same iteration, in half precision; OneTrainer does not show it"),
         Hidden("ns_reset_steps", "belongs to the other way of iterating, which is not shown"),
         Hidden("use_adjusted_lr", "updates of Adam's size instead; MUON_ADV has that as rms_rescaling"),
         Hidden("maximize", "it makes the loss grow; OneTrainer does not show it"),
-        Hidden("foreach", "steps matrices of one shape together, which changes the speed, and rounding where there are several"),
+        Hidden(
+            "foreach",
+            "steps matrices of one shape together, which changes the speed, and rounding where there are several",
+        ),
         Hidden("kwargs", "unknown names that the package would keep in its groups and never read"),
     ),
     rate="muon",

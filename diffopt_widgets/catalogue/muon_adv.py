@@ -112,7 +112,9 @@ _ADAM = (
 _HIDDEN = (
     Hidden("ns_eps", "keeps the first division of the iteration finite; the package's 1e-7 stands"),
     Hidden("ns_coeffs", "the coefficients of the Newton-Schulz iteration; the original ones are Muon's definition"),
-    Hidden("cns_a_bound", "the smallest singular value that Chebyshev coefficients reckon with; the package's 1e-4 stands"),
+    Hidden(
+        "cns_a_bound", "the smallest singular value that Chebyshev coefficients reckon with; the package's 1e-4 stands"
+    ),
     Hidden("mars_gamma", "how much MARS corrects; the package's 0.025 stands, and OneTrainer shows only the switch"),
     Hidden("vector_reshape", "would factor the states of biases too, which are too small to be worth it"),
     Hidden("use_muon", "it belongs to the parameter groups, which are made from the hidden layers"),

@@ -123,10 +123,8 @@ def parse_value(kind: Kind, text: str, *, nullable: bool = False, infinite: bool
         if nullable:
             return None
         raise ValueProblem("a value is needed here" if kind != "float" else "a number is needed here, such as 1e-4")
-    if kind == "choice":
-        return word
-    if kind == "text":
-        return checked_text(word)
+    if kind in {"choice", "text"}:
+        return word if kind == "choice" else checked_text(word)
     if kind == "bool":
         if lowered in {"true", "yes", "on", "1"}:
             return True

@@ -129,7 +129,7 @@ def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: 
 
 def _check_needs(settings: Settings, groups: list[Group]) -> None:
     """Refuse an option whose device or process group is not there; the back ends would raise in the middle of a step."""
-    flat = [p for group in groups for p in group.params]
+    flat: list[torch.Tensor] = [p for group in groups for p in group.params]
     for use in _asked_for(settings):
         if why := _missing(use.requires, flat):
             raise MissingBackend(

@@ -33,15 +33,12 @@ class Muon(Reader):
 
     def before(self) -> Rates:
         """Read the rate that the coming step applies."""
-        self.rates = tuple(
-            number(group["lr"]) * scale for group, scale in zip(self.groups, self._scales, strict=True)
-        )
+        self.rates = tuple(number(group["lr"]) * scale for group, scale in zip(self.groups, self._scales, strict=True))
         return self.rates
 
     def _mean(self, group: Group) -> float:
-        sizes = [p.numel() for p in group["params"]]
-        scales = [self._scale(p, group) for p in group["params"]]
-        return sum(map(math.prod, zip(sizes, scales, strict=True))) / sum(sizes)
+        params: list[torch.Tensor] = group["params"]
+        return sum(p.numel() * self._scale(p, group) for p in params) / sum(p.numel() for p in params)
 
     def _scale(self, p: torch.Tensor, group: Group) -> float:
         rows, columns = p.shape[0], p[0].numel()
