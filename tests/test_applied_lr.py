@@ -376,7 +376,7 @@ def test_convolutions_on_the_sphere_move_as_far_as_signs_would(key):
 def test_an_orthogonal_gradient_turns_the_step_and_keeps_its_rate(key):
     generator = torch.Generator().manual_seed(0)
     weight = torch.nn.Parameter(torch.randn(30, dtype=F64, generator=generator))
-    weight.grad = torch.randn(30, dtype=F64, generator=generator)
+    weight.grad = weight.detach() + torch.randn(30, dtype=F64, generator=generator)
     before, plain = weight.detach().clone(), weight.grad.sign()
     optimizer = build_optimizer(dw.Settings(key, lr=0.01, orthogonal_gradient=True), [weight])
     optimizer.step()

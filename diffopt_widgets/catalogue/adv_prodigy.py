@@ -34,7 +34,7 @@ PRODIGY_ADV = OptimizerSpec(
         1.0,
         "lr",
         note="Unlike Prodigy it may differ between parts of a model: the estimate is shared, the factor is each part's own.",
-        advice=Advice(1.0, "It finds the rate by itself; this only scales what it found.", source="the Prodigy paper"),
+        advice=Advice(1.0, "It finds the rate by itself; this only scales what it found.", source="Prodigy's README"),
     ),
     uses=(
         Use(
@@ -56,7 +56,8 @@ PRODIGY_ADV = OptimizerSpec(
         adv.CAUTIOUS_WD,
         replace(
             adv.USE_ATAN2,
-            note="Prodigy has no bias correction, so at the start the quotient is large, and only the arctangent bounds it.",
+            note="Prodigy has no bias correction, so in its first steps the quotient is 3 to 7 at the default betas; the arctangent "
+            "keeps it below 2.",
             enabled_if=adv.WITHOUT_SIMPLIFIED,
         ),
         replace(adv.USE_ADEMAMIX, enabled_if=adv.WITHOUT_SIMPLIFIED),

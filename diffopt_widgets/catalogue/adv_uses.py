@@ -33,7 +33,7 @@ STOCHASTIC_ROUNDING = Use(
     "stochastic_rounding",
     note="With weights of 32 bits it changes nothing. Its random numbers come from a generator of the package, not from "
     "torch's global one: building an optimizer for bfloat16 weights seeds it anew, so a run can be repeated to the bit, "
-    "as long as no other such optimizer steps in between.",
+    "as long as no other such optimizer is built or steps in between.",
 )
 ORTHOGONAL_GRADIENT = Use(o.ORTHOGONAL_GRADIENT, False, "orthogonal_gradient", note=_NO_CHANNELS_LAST)
 FUSED_BACK_PASS = shared.unavailable(
@@ -46,8 +46,8 @@ COMPILE = Use(
     False,
     "compiled_optimizer",
     requires="compiler",
-    note="One compilation for each shape of tensor, of a few seconds each: on models as small as those of the bench it only "
-    "costs time.",
+    note="One compilation for each shape of tensor, up to some seconds each. With models as small as those of the bench the "
+    "compiled step is no faster on a CPU.",
 )
 COMPILE_UNUSED = shared.inert(
     o.COMPILE,
@@ -60,7 +60,7 @@ USE_ADEMAMIX = Use(
     o.USE_ADEMAMIX,
     False,
     "use_AdEMAMix",
-    note="With a beta1 of 0 the gradient itself takes the place of the fast average, and its state is saved.",
+    note="With a beta1 of 0 the gradient itself takes the place of the fast average, whose state is then not kept.",
 )
 BETA3_EMA = Use(
     o.BETA3_EMA,

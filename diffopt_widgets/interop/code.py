@@ -19,6 +19,8 @@ _FACTORS = {
     "REX": "(1 - p) / (1 - 0.9 * p)",
 }
 
+_LIMIT = "torch._dynamo.config.recompile_limit"
+
 
 def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accumulation: int = 1) -> str:
     """Write plain torch code that needs `params` and gives `optimizer` and `scheduler`.
@@ -51,7 +53,10 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
     first = GROUPS if parted else "params"
     body = [*parted, f"optimizer = {name}(", f"    {first},", *(f"    {k}={value}," for k, value in arguments), ")"]
     schedule, needs = _schedule(settings, steps)
-    needs = [*regex, *needs]
+    needs = [*needs, *regex]
+    if any(use.requires == "compiler" and settings.options[use.name] != use.default for use in settings.spec.uses):
+        body = [f"{_LIMIT} = 4096  # one for each shape of tensor; torch's own 8 soon raise", "", *body]
+        needs = [*needs, "import torch._dynamo"]
     if any("torch." in value for _, value in arguments):
         needs = ["import torch", *needs]
     return "\n".join([*sorted(needs, key=lambda line: line.startswith("from")), *imports, "", *body, *schedule])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 import types
+import warnings
 from functools import cache
 from typing import Any
 
@@ -26,7 +27,9 @@ def try_compiler(device: torch.device) -> None:
     def function(x: torch.Tensor) -> torch.Tensor:
         return (x + new).sqrt()
 
-    torch.compile(function, fullgraph=True)(torch.ones(8, device=device))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own modules warn about each other as they are imported
+        torch.compile(function, fullgraph=True)(torch.ones(8, device=device))
 
 
 def compiler_trouble(devices: set[torch.device]) -> str:
@@ -35,12 +38,16 @@ def compiler_trouble(devices: set[torch.device]) -> str:
         for device in devices:
             try_compiler(device)
     except Exception as error:  # noqa: BLE001  # a missing compiler, header, triton or driver, each raises its own
-        return f"a compiler that torch can use, and there is none ({type(error).__name__}: {_first_line(error)})"
+        return f"a compiler that torch can use, and there is none ({_cause(error)})"
     return ""
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "no message").strip(" .:")
+def _cause(error: BaseException) -> str:
+    """What lies behind an error of torch's, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = next(iter(str(error).strip().splitlines()), "").strip(" .:")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def give_room(optimizer: torch.optim.Optimizer) -> None:

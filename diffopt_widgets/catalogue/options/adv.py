@@ -26,8 +26,8 @@ COMPILE = Option(
     "Compiled step",
     "bool",
     "Has torch.compile join the many small operations of a step into a few kernels. The first step waits for the compiler, "
-    "later ones can be faster; what is learned stays the same up to rounding. It needs a C++ compiler on this machine. "
-    "Worth it for long runs only.",
+    "later ones can be faster; what is learned stays the same up to rounding. It needs a C++ compiler, and on a GPU "
+    "triton too. Worth it for long runs only.",
 )
 USE_ATAN2 = Option(
     "use_atan2",
@@ -104,8 +104,8 @@ AUTO_KAPPA_P = Option(
     "Sphere for convolutions",
     "bool",
     "Steps convolution weights (tensors of four dimensions or more) along the averaged direction itself, brought to one "
-    "length, where all other weights move by its sign. So their filters turn as a whole. Off takes the sign everywhere. It "
-    "changes nothing in a model without convolutions.",
+    "length, where all other weights move by its sign. Entries whose average is small then move little. Off takes the sign "
+    "everywhere. It changes nothing in a model without convolutions.",
 )
 CLIP_THRESHOLD_OF_LION = Option(
     "clip_threshold",
