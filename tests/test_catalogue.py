@@ -304,7 +304,7 @@ ILLEGAL = {
 """Defaults of OneTrainer's that cannot run."""
 
 
-NAMESAKES = {"alpha": 2, "clip_threshold": 2}
+NAMESAKES = {"alpha": 2, "clip_threshold": 2, "momentum": 2}
 """How many options share a name with another meaning: each is an Option of its own, called NAME_OF_WHAT."""
 
 

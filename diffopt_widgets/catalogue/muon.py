@@ -88,18 +88,17 @@ MUON = OptimizerSpec(
             2e-2,
             "An update has singular values near 1, so each weight moves by about the rate over √columns: far less than Adam "
             "would at the same number.",
-            source="Muon's own post",
+            source="the package's default",
             words="about 0.02",
             between=(5e-3, 5e-2),
         ),
     ),
     uses=(
         Use(
-            o.MOMENTUM,
+            o.MOMENTUM_OF_MUON,
             0.95,
             "momentum",
-            note="Here the gradients are averaged, not summed, so that it does not enlarge a step; nor would the orthogonal "
-            "update grow with it. Muon's matrices alone have it.",
+            note="It is that of Muon's matrices; the auxiliary Adam has adam_beta1.",
         ),
         Use(
             o.WEIGHT_DECAY,

@@ -72,6 +72,16 @@ MUON_TE2_ADAM_LR = Option(
     nullable=True,
     null_words="as elsewhere",
 )
+MOMENTUM_OF_MUON = Option(
+    "momentum",
+    "Momentum of the average",
+    "float",
+    "How much of the averaged gradient each step keeps before it is made orthogonal. Larger (0.95 to 0.98) follows steady "
+    "directions and evens out single batches; smaller turns sooner. It does not enlarge steps: gradients are averaged, not "
+    "summed, and the size goes anyway. Seldom changed.",
+    domain=_FRACTION,
+    soft=(0.0, 0.99),
+)
 NS_STEPS = Option(
     "ns_steps",
     "Newton-Schulz steps",
