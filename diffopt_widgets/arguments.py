@@ -31,7 +31,8 @@ def read_plan(
 
     Args:
         optimizer: its key, in upper or lower case.
-        flags: texts by name; None where nothing was given. A text may hold several values with commas between them.
+        flags: texts by name; None where nothing was given. A text may hold several values with commas between them; for an
+            option that is a text itself they belong to it.
         assignments: `NAME=VALUE` or `NAME=VALUE,VALUE`, for any option.
         preset_key: the preset to start from; the library's defaults when None.
 
@@ -93,7 +94,7 @@ def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> 
         return []
     option = taker.option if isinstance(taker, Use) else taker
     values: list[Value] = []
-    for part in text.split(","):
+    for part in [text] if option.kind == "text" else text.split(","):
         try:
             value = taker.check(option.parse(part))
         except ValueProblem as problem:

@@ -201,7 +201,9 @@ class Settings:
         optimizer = data.pop("optimizer")
         if "optimizer" in options:
             raise _unreadable("optimizer stands among the options", "Remove it there.")
-        return cls(optimizer, **{name: _from_plain(value) for name, value in {**data, **options}.items()})
+        texts = {use.name for use in _find(optimizer).uses if use.option.kind == "text"}
+        plain = {**data, **options}
+        return cls(optimizer, **{n: value if n in texts else _from_plain(value) for n, value in plain.items()})
 
 
 def preset(optimizer: str, key: str) -> Settings:

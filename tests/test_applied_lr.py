@@ -74,6 +74,12 @@ def folded(beta1, beta2, eps):
     return averaged(lambda g, t, opt: g / (math.sqrt(1 - beta2**t) * g.abs() + eps), beta1)
 
 
+def averaged_arctangent(g, t, opt):
+    """4/π times the arctangent of the average over its size, corrected for the average's start as Adam's step is."""
+    started = 1 - 0.8**t
+    return g.sign() * (4 / math.pi) * math.atan(started) / started
+
+
 class ProdigyDirection:
     """m / (sqrt(v) + d·eps), with both averages weighted by the estimates of their steps."""
 
@@ -233,6 +239,12 @@ CASES = {
     "LION_ADV": Case(sign),
     "SIGNSGD_ADV": Case(sign),
     "SIGNSGD_ADV simplified": Case(sign, options={"Simplified_AdEMAMix": True}),
+    "MUON": Case(sign, options={"muon_adam_lr": 0.01}),  # vectors go to the auxiliary Adam
+    "MUON_ADV": Case(sign),
+    "ADAMUON_ADV": Case(sign),
+    "MUON_ADV arctangent": Case(
+        averaged_arctangent, options={"adam_use_atan2": True, "adam_beta1": 0.8, "adam_beta2": 0.9}
+    ),
     "ADAFACTOR": Case(sign, options={"relative_step": False, "scale_parameter": False}),
     "ADAFACTOR momentum": Case(
         averaged(sign, 0.9), options={"relative_step": False, "scale_parameter": False, "beta1": 0.9}
@@ -616,3 +628,95 @@ def test_an_optimizer_nobody_catalogued_shows_its_groups_rates():
     a, b = parameters(torch.float32)
     optimizer = torch.optim.NAdam([{"params": [a], "lr": 0.1}, {"params": [b], "lr": 0.2}])
     assert dw.applied_lr(optimizer) == [0.1, 0.2]
+
+
+SHAPES = ((40, 10), (10, 40), (16, 16), (12, 4, 3, 5))
+MATRICES = {
+    # what the movement divided by the rate must be: an orthogonal matrix, or one of root mean square 1
+    "MUON": ({}, "orthogonal"),
+    "MUON_ADV": ({}, "rms"),
+    "MUON_ADV normuon": ({"normuon_variant": True}, "rms"),
+    "MUON_ADV plain": ({"rms_rescaling": False}, "orthogonal"),
+    "MUON_ADV accelerated": ({"rms_rescaling": False, "accelerated_ns": True, "ns_steps": 15}, "orthogonal"),
+    "MUON_ADV factored": ({"nnmf_factor": True}, "rms"),
+    "ADAMUON_ADV": ({}, "rms"),
+    "ADAMUON_ADV arctangent": ({"use_atan2": True}, "rms"),
+    "ADAMUON_ADV normuon arctangent": ({"use_atan2": True, "normuon_variant": True}, "rms"),
+    "ADAMUON_ADV factored": ({"nnmf_factor": True}, "rms"),
+}
+
+
+@pytest.mark.parametrize("course", ORDINARY)
+@pytest.mark.parametrize("name", MATRICES)
+def test_muons_rate_is_the_size_of_what_moves_its_matrices(name, course):
+    options, law = MATRICES[name]
+    params = [torch.nn.Parameter(torch.zeros(shape)) for shape in SHAPES]
+    settings = dw.Settings(key_of(name), lr=0.01, **COURSES[course], **options)
+    optimizer = build_optimizer(settings, [{"params": [(f"w{i}", p)]} for i, p in enumerate(params)])
+    assert all(group["use_muon"] for group in optimizer.param_groups)
+    schedule = build_schedule(settings, optimizer, STEPS)
+    meter = RateMeter(optimizer)
+    for step in range(STEPS):
+        before = [p.detach().clone() for p in params]
+        for i, p in enumerate(params):
+            p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(10 * step + i))
+        lr = optimizer.param_groups[0]["lr"]
+        read = [float(rate) for rate in meter.before()]
+        optimizer.step()
+        assert [float(rate) for rate in meter.after()] == read
+        schedule.step()
+        for p, old, rate in zip(params, before, read, strict=True):
+            moved = (p.detach().double() - old.double()).flatten(1)
+            if lr == 0:
+                assert rate == 0
+                assert not moved.any()
+            elif law == "rms":
+                assert moved.square().mean().sqrt() == pytest.approx(rate, rel=1e-4)
+            else:
+                singular = torch.linalg.svdvals(moved) / rate
+                assert singular.max() < 1.3
+                assert singular.median() > 0.6
+
+
+def test_muons_rate_without_rescaling_follows_the_shape_and_with_it_does_not():
+    def rates(key, **options):
+        groups = [{"params": [(f"w{i}", torch.nn.Parameter(torch.zeros(shape)))]} for i, shape in enumerate(SHAPES)]
+        return dw.applied_lr(build_optimizer(dw.Settings(key, lr=0.01, **options), groups))
+
+    shaped = [0.02, 0.01, 0.01, 0.01]  # 0.01 times the root of 40 / 10, where there are more rows than columns
+    assert rates("MUON") == pytest.approx(shaped)
+    assert rates("MUON_ADV", rms_rescaling=False) == pytest.approx(shaped)
+    assert rates("MUON_ADV") == pytest.approx([0.002] * 4)
+    assert rates("ADAMUON_ADV", use_atan2=True) == pytest.approx([0.002 * 4 / math.pi] * 4)
+    assert rates("ADAMUON_ADV", use_atan2=True, rms_rescaling=False) == pytest.approx(shaped)
+
+
+@pytest.mark.parametrize("key", ["MUON_ADV", "ADAMUON_ADV"])
+@pytest.mark.parametrize("options", [{}, {"normuon_variant": True}, {"nnmf_factor": True}], ids=str)
+def test_the_scale_for_the_shape_is_what_the_package_multiplies_by(key, options):
+    """The update before it is scaled is seen at the same gradient with RMS rescaling, which keeps its direction."""
+    moves, scales = [], []
+    for rescaled in (True, False):
+        weight = torch.nn.Parameter(torch.zeros(45, 4, 5, 3))
+        settings = dw.Settings(key, lr=1.0, rms_rescaling=rescaled, **options)
+        optimizer = build_optimizer(settings, [("w", weight)])
+        weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+        scales += dw.applied_lr(optimizer)
+        optimizer.step()
+        moves.append(weight.detach().double().norm() / weight.numel() ** 0.5)
+    # After one step from an empty state: NorMuon and AdaMuon make a root mean square of 1 / √(1 − beta2), Muon of about
+    # 1 / √(longer side), within what five steps of the iteration leave.
+    sides = {True: (60, 45), False: (45, 60)}["nnmf_factor" in options]
+    divided = key == "ADAMUON_ADV" or "normuon_variant" in options
+    size, tolerance = (0.05**-0.5, 0.02) if divided else (max(sides) ** -0.5, 0.2)
+    assert moves[0] == pytest.approx(scales[0], rel=1e-4)
+    assert moves[1] == pytest.approx(scales[1] * size, rel=tolerance)
+
+
+@pytest.mark.parametrize("key", ["MUON", "MUON_ADV", "ADAMUON_ADV"])
+def test_matrices_of_one_group_are_told_as_the_mean_over_its_weights(key):
+    options = {} if key == "MUON" else {"rms_rescaling": False, "normuon_variant": True}
+    params = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((40, 10), (10, 10))]
+    pairs = [(f"w{i}", p) for i, p in enumerate(params)]
+    (told,) = dw.applied_lr(build_optimizer(dw.Settings(key, lr=0.01, **options), pairs))
+    assert told == pytest.approx(0.01 * (400 * 2 + 100) / 500)

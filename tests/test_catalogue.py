@@ -27,21 +27,6 @@ PRESETS = [(key, entry.key) for key in KEYS for entry in spec(key).presets]
 OPTIONS = [getattr(options, name) for name in options.__all__]
 STANDARD = ("ADAGRAD", "ADAM", "ADAMW", "LAMB", "LARS", "LION", "RMSPROP", "SGD")
 
-ADV_OPTIONS = {
-    "Simplified_AdEMAMix",
-    "alpha_grad",
-    "auto_kappa_p",
-    "beta3_ema",
-    "cautious_wd",
-    "compile",
-    "d_limiter",
-    "kourkoutas_beta",
-    "nnmf_factor",
-    "orthogonal_gradient",
-    "prodigy_steps",
-    "use_AdEMAMix",
-    "use_atan2",
-}
 """What adv_optm adds to them."""
 WIKI_OPTIONS = {
     "adam_w_mode",
@@ -89,47 +74,20 @@ WIKI_OPTIONS = {
     "warmup_init",
     "weight_decay",
     "slice_p",
-    # OneTrainer's, of the optimizers that the page does not name
-    "adam_debias",
-    "adanorm",
-    "ams_bound",
-    "cautious",
-    "decoupled_decay",
-    "degenerated_to_sgd",
-    "fixed_decay",
-    "initial_accumulator",
-    "k",
-    "n_sma_threshold",
-    "quant_block_size",
-    "r",
-    "rectify",
-    "use_cautious",
-    "xi",
-    # the back ends', which OneTrainer does not show
-    "t_alpha",
-    "t_beta3",
 }
 
+AUXILIARY = ("MUON", "MUON_ADV", "ADAMUON_ADV")
+"""Optimizers with an Adam of their own, whose options OneTrainer keeps in muon_adam_config."""
 SCHEDULE_FREE = {"SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD", "PRODIGY_PLUS_SCHEDULE_FREE"}
-SCHEDULE_FREE_OPTIONS = {
-    "d_limiter",
-    "factored",
-    "factored_fp32",
-    "prodigy_steps",
-    "r",
-    "schedulefree_c",
-    "split_groups",
-    "split_groups_mean",
-    "use_adopt",
-    "use_cautious",
-    "use_grams",
-    "use_orthograd",
-    "use_schedulefree",
-    "use_speed",
-    "use_stableadamw",
-    "weight_decay_by_lr",
-    "weight_lr_power",
+
+MUON_OPTIONS = {
+    "MuonWithAuxAdam": True,
+    "muon_hidden_layers": None,
+    "muon_adam_regex": False,
+    "muon_te1_adam_lr": None,
+    "muon_te2_adam_lr": None,
 }
+"""OneTrainer's options about who steps what in Muon's family. Its muon_adam_config is empty: the auxiliary Adam's defaults."""
 
 BITS = {"optim_bits": 32, "min_8bit_size": 4096, "percentile_clipping": 100, "block_wise": True}
 SMALL = {"min_8bit_size": 4096, "percentile_clipping": 100, "block_wise": True}
@@ -182,6 +140,33 @@ ADV = {
 ADEMAMIX = {"use_AdEMAMix": False, "beta3_ema": 0.9999, "alpha": 5}
 ADV_ADAM = {**ADV, "use_atan2": False, **ADEMAMIX, "kourkoutas_beta": False}
 SIMPLIFIED = {"Simplified_AdEMAMix": False, "alpha_grad": 100.0}
+MUON_ADV = {
+    **ADV,
+    **SIMPLIFIED,
+    **MUON_OPTIONS,
+    "muon_adam_lr": 1e-6,
+    "accelerated_ns": False,
+    "ns_steps": 5,
+    "low_rank_ortho": False,
+    "ortho_rank": 128,
+    "rms_rescaling": True,
+    "normuon_variant": True,
+    "approx_mars": False,
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.99,
+    "adam_eps": 1e-8,
+    "adam_weight_decay": 0.0,
+    "adam_use_bias_correction": True,
+    "adam_use_atan2": False,
+    "adam_cautious_mask": False,
+    "adam_grams_moment": False,
+    "adam_orthogonal_gradient": False,
+    "adam_use_AdEMAMix": False,
+    "adam_beta3_ema": 0.9999,
+    "adam_alpha": 5.0,
+    "adam_kourkoutas_beta": False,
+    "adam_nnmf_factor": False,
+}
 ONETRAINER = {
     "ADAMW_ADV": {**ADV_ADAM, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8},
     "ADOPT_ADV": {**ADV_ADAM, **SIMPLIFIED, "beta1": 0.9, "beta2": 0.9999, "eps": 1e-6, "use_atan2": True},
@@ -308,6 +293,30 @@ ONETRAINER = {
         "fsdp_in_use": False,
         "slice_p": 11,
     },
+    "MUON": {
+        "momentum": 0.95,
+        "weight_decay": 0.0,
+        **MUON_OPTIONS,
+        "muon_adam_lr": 3e-4,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.95,
+        "adam_eps": 1e-10,
+        "adam_weight_decay": 0.0,
+    },
+    "MUON_ADV": {
+        **MUON_ADV,
+        "beta1": 0.9,
+        "nesterov": True,
+        "beta2_normuon": 0.95,
+    },
+    "ADAMUON_ADV": {
+        **MUON_ADV,
+        "beta1": 0.95,
+        "beta2": 0.95,
+        "eps": 1e-8,
+        "nesterov": False,
+        "use_atan2": False,
+    },
     "ADAFACTOR": {
         "eps": 1e-30,
         "eps2": 0.001,
@@ -400,7 +409,7 @@ MORE = {
 """Options of a back end that OneTrainer does not show and we do, with the reason."""
 
 
-NAMESAKES = {"alpha": 2, "clip_threshold": 2, "r": 2}
+NAMESAKES = {"alpha": 2, "clip_threshold": 2, "momentum": 2, "r": 2}
 """How many options share a name with another meaning: each is an Option of its own, called NAME_OF_WHAT."""
 
 
@@ -417,6 +426,7 @@ def test_all_optimizers_of_the_wiki_page_are_there():
     expected |= {f"DADAPT_{name}" for name in ("ADA_GRAD", "ADAM", "ADAN", "LION", "SGD")}
     expected |= SCHEDULE_FREE
     expected |= {"AdEMAMix", "AdEMAMix_8BIT", "ADOPT", "ADABELIEF", "TIGER", "AIDA", "YOGI", "CAME", "CAME_8BIT"}
+    expected |= {"MUON", "MUON_ADV", "ADAMUON_ADV"}
     assert set(KEYS) == expected == set(ONETRAINER)
     assert list(KEYS) == sorted(KEYS)
 
@@ -427,8 +437,12 @@ def test_every_option_that_onetrainer_shows_is_there(key):
     assert {use.name for use in spec(key).uses} - more == set(ONETRAINER[key])
 
 
-def test_every_option_of_the_wiki_page_is_there():
-    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | SCHEDULE_FREE_OPTIONS | ADV_OPTIONS | {"lr"}
+def test_every_option_of_onetrainer_is_there_and_what_is_more_has_a_reason():
+    shown = {name for options in ONETRAINER.values() for name in options}
+    added = {name for _, name in MORE}
+    auxiliary = {name for key in AUXILIARY for name in (use.name for use in spec(key).uses) if name.startswith("adam_")}
+    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | shown | added | auxiliary | {"lr"}
+    assert shown >= WIKI_OPTIONS
 
 
 def test_the_menu_has_every_optimizer_once_and_8_bit_beside_32():
@@ -513,7 +527,7 @@ def test_every_use_is_sound(key, use):
     entry = spec(key)
     assert use.check(use.default) == use.default
     assert (use.standing is not Standing.LIVE) == bool(use.reason)
-    assert use.argument is not None or use.standing is Standing.UNAVAILABLE
+    assert use.argument is not None or use.standing is Standing.UNAVAILABLE or use.by_groups
     assert not use.note or use.note.endswith(".")
     assert not use.reason.endswith(".")
     if use.argument:
@@ -536,6 +550,8 @@ def test_numbers_have_a_domain_and_a_slider(option):
     assert (option.domain is not None) == numeric
     assert (option.soft is not None) == numeric
     rates = {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold", "xi", "initial_accumulator"}
+    rates |= {"muon_adam_lr", "adam_eps"}
+    rates |= {name for name in MUON_OPTIONS if name.endswith("_lr")}
     assert option.log == (option.name in rates and option is not options.CLIP_THRESHOLD_OF_LION)
 
 
@@ -705,6 +721,10 @@ BREAKING = {
     "fixed-decay-strong": {"fixed_decay": True, "decoupled_decay": True, "weight_decay": 0.01},
     "rectify-still": {"rectify": True, "n_sma_threshold": 5, "beta2": 0.5, "degenerated_to_sgd": False},
     "rectify-sgd": {"rectify": True, "n_sma_threshold": 5, "beta2": 0.5, "degenerated_to_sgd": True},
+    "accelerated-steps": {"accelerated_ns": True, "ns_steps": 5},
+    "adam-kourkoutas-beta2": {"adam_kourkoutas_beta": True, "adam_beta2": 0.9},
+    "normuon-atan2": {"normuon_variant": True, "use_atan2": True},
+    "muon-expression": {"muon_hidden_layers": "(blocks", "muon_adam_regex": True},
 }
 
 

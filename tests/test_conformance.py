@@ -45,6 +45,9 @@ SILENT = {
     "stochastic_rounding": "needs weights in bfloat16",
     "auto_kappa_p": "only tensors of four dimensions",
     "compile": "only rounding changes",
+    "adam_nnmf_factor": "only tensors of two dimensions: test_muon.py",
+    "low_rank_ortho": "it draws random numbers: test_muon.py",
+    "ortho_rank": "as low_rank_ortho",
 }
 """Live options that cannot show an effect on two 32-bit tensors in one group on a CPU."""
 
@@ -92,6 +95,19 @@ OTHER = {
     "xi": 1.0,
     "initial_accumulator": 0.1,
     "quant_block_size": 64,
+    "muon_hidden_layers": "weight",
+    "muon_adam_lr": 0.03,
+    "muon_te1_adam_lr": 0.03,
+    "muon_te2_adam_lr": 0.03,
+    "adam_beta1": 0.5,
+    "adam_beta2": 0.6,
+    "adam_eps": 1e-2,
+    "adam_weight_decay": 0.3,
+    "adam_beta3_ema": 0.9,
+    "adam_alpha": 1.0,
+    "ns_steps": 3,
+    "ortho_rank": 8,
+    "beta2_normuon": 0.5,
     "beta3_ema": 0.9,
     "alpha_grad": 5.0,
 }
@@ -105,6 +121,7 @@ CONDITIONS = {
     "ams_bound": {"beta2": 0.5},  # as amsgrad
     "fixed_decay": {"decoupled_decay": True},
     "quant_block_size": {"min_8bit_size": 4096},  # the tensors of this test are smaller than its default
+    "cautious_wd": {"weight_decay": 0.3},  # where no enabled_if asks for it
 }
 """What an option needs beside its `enabled_if` before it can show an effect."""
 
@@ -314,7 +331,7 @@ def numbers_on_sliders(use):
 
 
 def anywhere_on_the_panel(use):
-    if use.standing is Standing.UNAVAILABLE or use.requires:
+    if use.standing is Standing.UNAVAILABLE or use.requires or use.by_groups:
         return st.just(use.default)
     choices = st.booleans() if use.option.kind == "bool" else numbers_on_sliders(use)
     return st.one_of(st.none(), choices) if use.option.nullable else choices
@@ -341,7 +358,7 @@ def test_whatever_the_panel_allows_can_be_built_and_stepped(key, data):
 
 @pytest.mark.parametrize(("key", "use"), uses(Standing.LIVE))
 def test_live_options_change_the_path(key, use):
-    if use.name in SILENT:
+    if use.name in SILENT or use.by_groups:  # names decide there: test_muon.py
         return
     common = {**satisfying(use), **CONDITIONS.get(use.name, {})}
     if common.get("relative_step") is False:
@@ -356,6 +373,7 @@ def test_a_greyed_option_does_nothing(key, use):
     when = use.enabled_if
     opposite = not when.value if isinstance(when.value, bool) else 32
     unmet = {"==": opposite, ">": when.value, "!=": when.value}[when.test]
+    unmet = (not when.value if isinstance(when.value, bool) else 32) if when.test == "==" else when.value
     try:
         changed = trajectory(key, **{when.option: unmet, use.name: other(use)})
     except SettingsError:

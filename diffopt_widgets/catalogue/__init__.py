@@ -19,6 +19,8 @@ from diffopt_widgets.catalogue.dadapt import DADAPT
 from diffopt_widgets.catalogue.history import HISTORY_FAMILY
 from diffopt_widgets.catalogue.layerwise import LAYERWISE_FAMILY
 from diffopt_widgets.catalogue.momentum import MOMENTUM_FAMILY
+from diffopt_widgets.catalogue.muon import MUON_FAMILY
+from diffopt_widgets.catalogue.muon_adv import MUON_ADV_FAMILY
 from diffopt_widgets.catalogue.prodigy_plus import PRODIGY_PLUS
 from diffopt_widgets.catalogue.schedule_free import SCHEDULE_FREE
 from diffopt_widgets.catalogue.shared import with_common_rules
@@ -47,6 +49,8 @@ _IN_MENU_ORDER = (
     *MOMENTUM_FAMILY,
     *HISTORY_FAMILY,
     *LAYERWISE_FAMILY,
+    *MUON_FAMILY,
+    *MUON_ADV_FAMILY,
 )
 _SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(entry) for entry in _IN_MENU_ORDER}
 

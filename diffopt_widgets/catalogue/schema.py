@@ -84,6 +84,10 @@ class Use:
     """A narrower domain than the option's own, for this optimizer."""
     mended: bool = False
     """Whether `default` is ours, because the back end has none or raises at its own; `note` says so."""
+    by_groups: bool = False
+    """Whether it takes effect through the parameter groups that are made for the back end, not as an argument of it."""
+    section: str = ""
+    """The small form inside the form that it belongs to, such as "Auxiliary Adam"; empty for the form itself."""
 
     @property
     def name(self) -> str:
@@ -187,6 +191,8 @@ class OptimizerSpec:
     """Whether each tensor can be stepped on its own (no quantity is shared between tensors)."""
     has_modes: bool = False
     """Whether it has `train()` and `eval()`: it steps in the one, and the other gives the weights to use."""
+    auxiliary: bool = False
+    """Whether it steps hidden matrices only and leaves all other tensors to an Adam of its own, told by `use_muon`."""
 
     def use(self, name: str) -> Use:
         """The use of one option by name (`lr` included). Raises KeyError when this optimizer has no such option."""

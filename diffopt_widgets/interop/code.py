@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.catalogue.schedules import SCHEDULES, schedule_factor, warmup_steps
+from diffopt_widgets.catalogue.schedules import SCHEDULES, lr_scale, schedule_factor, warmup_steps
+from diffopt_widgets.interop.muon_code import GROUPS, muon_groups_code
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
@@ -47,13 +48,17 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
     module, _, name = settings.spec.target.partition(":")
     ours = "  # no other package has it" if module.startswith("diffopt_widgets.") else ""
     imports = [f"from {module} import {name}{ours}"]
-    arguments = _arguments(settings, batch_size, accumulation)
-    body = ["optimizer = " + name + "(", "    params,", *(f"    {key}={value}," for key, value in arguments), ")"]
+    scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
+    arguments = _arguments(settings, scale)
+    parted, regex = muon_groups_code(settings, scale) if settings.spec.auxiliary else ([], [])
+    first = GROUPS if parted else "params"
+    body = [*parted, f"optimizer = {name}(", f"    {first},", *(f"    {k}={value}," for k, value in arguments), ")"]
     if settings.spec.has_modes:
         body += [
             "optimizer.train()  # to step; optimizer.eval() before evaluating, sampling or saving, train() to go on"
         ]
     schedule, needs = _schedule(settings, steps)
+    needs = [*needs, *regex]
     if any(use.requires == "compiler" and settings.options[use.name] != use.default for use in settings.spec.uses):
         body = [f"{_LIMIT} = 4096  # one for each shape of tensor; torch's own 8 soon raise", "", *body]
         needs = [*needs, "import torch._dynamo"]
@@ -62,11 +67,9 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
     return "\n".join([*sorted(needs, key=lambda line: line.startswith("from")), *imports, "", *body, *schedule])
 
 
-def _arguments(settings: Settings, batch_size: int, accumulation: int) -> list[tuple[str, str]]:
-    from diffopt_widgets.catalogue.schedules import lr_scale
-
+def _arguments(settings: Settings, scale: float) -> list[tuple[str, str]]:
     entry = settings.spec
-    lr = settings.lr * lr_scale(settings.lr_scaler, batch_size, accumulation)
+    lr = settings.lr * scale
     wanted = entry.arguments(lr, settings.options)
     plain = entry.arguments(entry.lr.default if isinstance(entry.lr.default, float) else lr, {})
     always = {"lr", *(hidden.argument.split("[")[0] for hidden in entry.hidden if hidden.value is not None)}

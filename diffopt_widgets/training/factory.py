@@ -6,8 +6,8 @@ import contextlib
 import importlib
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from diffopt_widgets.catalogue.schedules import lr_scale, schedule_factor
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.training.compiled import compiler_trouble, give_room
+from diffopt_widgets.training.groups import Given, Group, as_given, muon_groups, read_groups
 from diffopt_widgets.training.modes import train_mode
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def load_class(entry: OptimizerSpec) -> type[torch.optim.Optimizer]:
 
 def build_optimizer(
     settings: Settings,
-    params: Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]],
+    params: Given,
     *,
     batch_size: int = 1,
     accumulation: int = 1,
@@ -64,27 +65,31 @@ def build_optimizer(
 
     Args:
         settings: what to build.
-        params: parameters, or parameter groups as torch takes them.
+        params: parameters, `(name, parameter)` pairs as `model.named_parameters()` gives them, or parameter groups with
+            either, as torch takes them. Muon's family tells hidden layers by the names, and without any by shape alone;
+            its groups part in two, Muon's and the auxiliary Adam's, and their `name` says so.
         batch_size: counted by the learning-rate scaler.
         accumulation: likewise.
 
     Raises:
         MissingBackend: its package, or the device that an option needs, is not there.
-        SettingsError: the back end itself refuses the values.
+        SettingsError: the back end itself refuses the values, or they do not fit these parameters.
 
     >>> parameter = torch.nn.Parameter(torch.ones(3))
     >>> type(build_optimizer(Settings("PRODIGY"), [parameter])).__name__
     'Prodigy'
     """
     entry = settings.spec
-    groups = list(params)
+    groups, grouped = read_groups(params)
     _check_needs(settings, groups)
-    lr = settings.lr * lr_scale(settings.lr_scaler, batch_size, accumulation)
+    scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
+    lr = settings.lr * scale
+    given = muon_groups(settings, groups, scale) if entry.auxiliary else as_given(groups, grouped=grouped)
     arguments = {name: _value(value) for name, value in entry.arguments(lr, settings.options).items()}
     cls = load_class(entry)
     try:
         with _quiet():
-            optimizer = cls(groups, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
+            optimizer = cls(given, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
     except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
         raise SettingsError(
             (
@@ -124,9 +129,9 @@ def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: 
     return LambdaLR(optimizer, factor)
 
 
-def _check_needs(settings: Settings, groups: list[Any]) -> None:  # Any: parameters or groups of them
+def _check_needs(settings: Settings, groups: list[Group]) -> None:
     """Refuse an option whose device or process group is not there; the back ends would raise in the middle of a step."""
-    flat = [p for g in groups for p in (g["params"] if isinstance(g, dict) else [g])]
+    flat: list[torch.Tensor] = [p for group in groups for p in group.params]
     for use in _asked_for(settings):
         if why := _missing(use.requires, flat):
             raise MissingBackend(

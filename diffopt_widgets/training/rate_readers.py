@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 
 from diffopt_widgets.training.adv_rates import AdoptAdv, ProdigyAdv
+from diffopt_widgets.training.matrix_rates import AdaMuonAdv, Muon, MuonAdv
 from diffopt_widgets.training.reader import Average, Rates, Reader, number
 from diffopt_widgets.training.schedule_free_rates import ProdigyPlus, ScheduleFree
 from diffopt_widgets.training.starting_rates import Adopt, Rectified
@@ -144,6 +145,9 @@ READERS: Mapping[str, Callable[[Any], Reader]] = {
     "trust": Trust,
     "rectified": Rectified,
     "adopt": Adopt,
+    "muon": Muon,
+    "muon_adv": MuonAdv,
+    "adamuon_adv": AdaMuonAdv,
     "adopt_adv": AdoptAdv,
     "prodigy_adv": ProdigyAdv,
 }

@@ -90,21 +90,32 @@ def _sections(found: OptimizerSpec) -> list[Json]:
 
     Which options stay in view depends on the optimizer alone, so nothing moves while one types.
     """
-    usable = [use for use in found.uses if use.standing is not Standing.UNAVAILABLE]
+    uses = [use for use in found.uses if not use.section]
+    usable = [use for use in uses if use.standing is not Standing.UNAVAILABLE]
     named = {name for preset in found.presets if preset.key not in ORIGINS for name in preset.values}
     main = [use.name for use in usable if use.advice or use.name in named]
     live = [use.name for use in usable if use.standing is Standing.LIVE and use.name not in main]
     main += live[: max(0, FEW - len(main))]
     main.sort(key=[use.name for use in found.uses].index)
-    rest = [use.name for use in sorted(found.uses, key=_order) if use.name not in main]
+    rest = [use.name for use in sorted(uses, key=_order) if use.name not in main]
     if len(rest) <= SHORT_FOLD:
         main, rest = [*main, *rest], []
     sections: list[Json] = [
         {"title": "Training", "controls": ["lr", *TRAINING], "picture": True},
         {"title": "Options", "controls": main},
+        *_inner_forms(found),
         {"title": "All other options", "controls": rest, "fold": True},
     ]
     return [section for section in sections if section["controls"]]
+
+
+def _inner_forms(found: OptimizerSpec) -> list[Json]:
+    """The small forms inside the form, folded, each under its own title."""
+    titles = dict.fromkeys(use.section for use in found.uses if use.section)
+    return [
+        {"title": title, "controls": [use.name for use in found.uses if use.section == title], "fold": True}
+        for title in titles
+    ]
 
 
 def _order(use: Use) -> int:
@@ -139,6 +150,8 @@ def _control(found: OptimizerSpec, use: Use) -> Json:
 def _kind(option: Option) -> str:
     if option.kind in {"int", "float"} and not option.choices:
         return "number"
+    if option.kind == "text":
+        return "text"
     return "choice" if option.choices or option.nullable else "bool"
 
 
@@ -211,7 +224,7 @@ def _advised(option: Option, advice: Advice | None) -> str:
 def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
     standing = "" if use.name in TRAINING else STANDINGS[use.standing]
     facts = [
-        ("Allowed", use.allowed() if _kind(use.option) == "number" else ""),
+        ("Allowed", use.allowed() if _kind(use.option) in {"number", "text"} else ""),
         ("Default", _shown(use.option, use.default)),
         ("Recommended", _advised(use.option, use.advice)),
         ("Depends on", use.enabled_if.words() if use.enabled_if else ""),

@@ -11,7 +11,7 @@ import { TRACK, nudge, placeOf, sentence, textAt } from "./form_text.js";
 /** What is recommended; `use` is what the button says, empty where there is none, and `followed` what it says then.
  * @typedef {{use: string, followed: string, words: string, reason: string, source: string}} Advice */
 /**
- * @typedef {{name: string, title: string, kind: "number" | "bool" | "choice", help: string, default: string,
+ * @typedef {{name: string, title: string, kind: "number" | "bool" | "choice" | "text", help: string, default: string,
  *   facts: {term: string, text: string}[], shown_default: string, placeholder?: string, unit?: string,
  *   integer?: boolean, slider?: Slider, choices?: Choice[], advice?: Advice, standing: string, reason?: string,
  *   depends?: boolean}} Control
@@ -198,7 +198,7 @@ export class Row {
       this.outbox.settle();
       this.complain();
     }
-    if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
+    if (this.control.kind !== "number" || (event.key !== "ArrowUp" && event.key !== "ArrowDown")) return;
     event.preventDefault();
     const moved = nudge(this.text, event.key === "ArrowUp" ? 1 : -1, this.control);
     if (moved !== this.text) this.put(moved, 0);
@@ -242,7 +242,7 @@ export class Row {
       say(this.use, marks.advised ?? this.control.advice?.use ?? "");
     }
     clearTimeout(this.timer);
-    const typing = document.activeElement === this.input && this.control.kind === "number";
+    const typing = document.activeElement === this.input && ["number", "text"].includes(this.control.kind);
     if (marks.error && typing && !this.complains) this.timer = setTimeout(() => this.complain(), ERROR_PAUSE);
     else this.complain();
   }
