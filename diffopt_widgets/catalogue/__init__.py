@@ -14,7 +14,7 @@ from diffopt_widgets.catalogue.dadapt import DADAPT
 from diffopt_widgets.catalogue.history import HISTORY_FAMILY
 from diffopt_widgets.catalogue.layerwise import LAYERWISE_FAMILY
 from diffopt_widgets.catalogue.momentum import MOMENTUM_FAMILY
-from diffopt_widgets.catalogue.shared import with_common_rules
+from diffopt_widgets.catalogue.shared import with_adapters, with_common_rules
 from diffopt_widgets.catalogue.sign import SIGN_FAMILY
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _IN_MENU_ORDER = (
     *HISTORY_FAMILY,
     *LAYERWISE_FAMILY,
 )
-_SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(entry) for entry in _IN_MENU_ORDER}
+_SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(with_adapters(entry)) for entry in _IN_MENU_ORDER}
 
 
 def list_optimizers() -> tuple[str, ...]:

@@ -18,12 +18,18 @@ _FACTORS = {
     "REX": "(1 - p) / (1 - 0.9 * p)",
 }
 
+_NEEDS = {
+    "fused_back_pass": "Each backward() steps the weights and frees their gradients: call optimizer.step() after each one.",
+    "stochastic_rounding": "Only weights in bfloat16 are rounded; adapt() raises when there are none.",
+}
+"""What the code around an adapted optimizer must know."""
+
 
 def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accumulation: int = 1) -> str:
     """Write plain torch code that needs `params` and gives `optimizer` and `scheduler`.
 
-    It uses the back end's own class and torch's LambdaLR, nothing of this package. Arguments that stand at the back
-    end's default are left out.
+    It uses the back end's own class and torch's LambdaLR, and of this package only `adapt`, where an option is set that no
+    back end has. Arguments that stand at the back end's default are left out.
 
     Args:
         settings: what to write.
@@ -46,6 +52,10 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
     imports = [f"from {module} import {name}"]
     arguments = _arguments(settings, batch_size, accumulation)
     body = ["optimizer = " + name + "(", "    params,", *(f"    {key}={value}," for key, value in arguments), ")"]
+    if adapted := settings.spec.adapted(settings.options):
+        imports += ["from diffopt_widgets.training.adapters import adapt  # no other package has this option"]
+        body += [f"adapt(optimizer, {', '.join(f'{name}={_literal(value)}' for name, value in adapted.items())})"]
+        body += [f"# {words}" for name, words in _NEEDS.items() if name in adapted]
     schedule, needs = _schedule(settings, steps)
     if any("torch." in value for _, value in arguments):
         needs = ["import torch", *needs]

@@ -131,7 +131,8 @@ class _Adapter:
         if fused:
             for number, place, p in self._tensors():
                 if p.requires_grad:
-                    p.register_post_accumulate_grad_hook(partial(self._in_backward, number, place))
+                    hook = partial(self._in_backward, number, place)
+                    p.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]  # torch's own omission
 
     def _tensors(self) -> Iterator[tuple[int, int, torch.Tensor]]:
         """Each tensor, with its number and its group's place."""
@@ -141,7 +142,7 @@ class _Adapter:
 
     # ------------------------------------------------------------------------------------------------ steps
 
-    def _before(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._within:
             return
         if any(callable(value) for value in (*args[1:], *kwargs.values())):
@@ -154,10 +155,10 @@ class _Adapter:
         for number, place, p in self._tensors():
             if p.grad is not None:
                 self._step(number, place, p)
-        self._groups = self._optimizer.param_groups
-        self._optimizer.param_groups = [{**group, "params": []} for group in self._groups]
+        self._groups = optimizer.param_groups
+        optimizer.param_groups = [{**group, "params": []} for group in self._groups]
 
-    def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _after(self, optimizer: Optimizer, *_: object) -> None:
         if self._within:
             return
         if not self._one_by_one:

@@ -13,7 +13,9 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from diffopt_widgets.catalogue.schedules import lr_scale, schedule_factor
+from diffopt_widgets.plan import accumulation_fault
 from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.training.adapters import adapt
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
@@ -25,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class MissingBackend(ImportError):
-    """The package or the device that an optimizer needs is not there; the message says how to get it."""
+    """The package, device or precision that an optimizer needs is not there; the message says how to get it."""
 
     def __init__(self, message: str, *, mend: Mapping[str, Value] | None = None) -> None:
         super().__init__(message)
@@ -67,8 +69,8 @@ def build_optimizer(
         accumulation: likewise.
 
     Raises:
-        MissingBackend: its package, or the device that an option needs, is not there.
-        SettingsError: the back end itself refuses the values.
+        MissingBackend: its package, or the device or precision that an option needs, is not there.
+        SettingsError: the back end itself refuses the values, or they rule accumulation out.
 
     >>> parameter = torch.nn.Parameter(torch.ones(3))
     >>> type(build_optimizer(Settings("PRODIGY"), [parameter])).__name__
@@ -76,13 +78,15 @@ def build_optimizer(
     """
     entry = settings.spec
     groups = list(params)
+    if fault := accumulation_fault(settings, accumulation):
+        raise SettingsError((fault,))
     _check_needs(settings, groups)
     lr = settings.lr * lr_scale(settings.lr_scaler, batch_size, accumulation)
     arguments = {name: _value(value) for name, value in entry.arguments(lr, settings.options).items()}
     cls = load_class(entry)
     try:
         with _quiet():
-            return cls(groups, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
+            optimizer = cls(groups, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
     except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
         raise SettingsError(
             (
@@ -91,6 +95,8 @@ def build_optimizer(
                 ),
             )
         ) from error
+    adapt(optimizer, **entry.adapted(settings.options))  # type: ignore[arg-type]  # each was checked by its option
+    return optimizer
 
 
 def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
@@ -124,6 +130,9 @@ def _check_needs(settings: Settings, groups: list[Any]) -> None:  # Any: paramet
     missing = {
         "cuda": "" if all(p.is_cuda for p in flat) else "an NVIDIA GPU, and these parameters are not on one",
         "distributed": "" if _in_process_group() else "a torch.distributed process group, and there is none",
+        "bfloat16": ""
+        if any(p.dtype is torch.bfloat16 for p in flat)
+        else "weights in bfloat16, and these parameters are not",
     }
     for use in settings.spec.uses:
         if (why := missing.get(use.requires)) and settings.options[use.name] != use.default:

@@ -29,7 +29,11 @@ STANDINGS = {
 IN_USE, WITHIN = "✓ in use", "✓ within the advice"
 BY_SCHEDULE = {"cycles", "min_factor"}
 """What has a say under some schedules only."""
-REQUIREMENTS = {"cuda": "an NVIDIA GPU", "distributed": "training in several processes"}
+REQUIREMENTS = {
+    "cuda": "an NVIDIA GPU",
+    "distributed": "training in several processes",
+    "bfloat16": "weights in bfloat16",
+}
 
 
 def menu() -> list[Json]:
