@@ -64,7 +64,7 @@ OTHER = {
     "clip_threshold": 0.1,
     "decay_rate": -0.3,
     "min_8bit_size": 10**6,
-    "percentile_clipping": 50,
+    "percentile_clipping": 1,
     "max_unorm": 1e-3,
 }
 """A value other than any default, for each option that is not a switch."""

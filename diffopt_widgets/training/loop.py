@@ -114,8 +114,8 @@ class Training:
 
     def _grad_norm(self) -> torch.Tensor:
         grads = [p.grad for p in self._params if p.grad is not None]
-        norms = [self._norms.pop(p) for p in self._params if p in self._norms]  # of gradients that are freed already
-        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack([*norms, *torch._foreach_norm(grads)]))
+        freed = [self._norms.pop(p) for p in self._params if p in self._norms]
+        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(freed or torch._foreach_norm(grads)))
         return norm
 
     def _note_norms(self) -> None:
