@@ -32,7 +32,7 @@ PLAN_OPTIONS: Mapping[str, Option] = {
             "accumulation",
             "Accumulation",
             "int",
-            "Batches whose gradients are averaged before each step: a larger batch without its memory.",
+            "Batches whose gradients are averaged before each step: a larger batch without its memory. 1 with a fused back pass.",
             domain=Interval(1, 1024),
         ),
         Option(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
@@ -69,11 +70,16 @@ class LiveBytes(TorchDispatchMode):
         self.seen = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        before = {tensor.untyped_storage().data_ptr() for tensor in self.tensors((args, kwargs))}
         made = func(*args, **(kwargs or {}))
-        for tensor in made if isinstance(made, tuple | list) else (made,):
-            if isinstance(tensor, torch.Tensor):
+        for tensor in self.tensors(made):
+            if tensor.untyped_storage().data_ptr() not in before:  # else it was changed in place, or seen otherwise
                 self.count(tensor.untyped_storage())
         return made
+
+    @staticmethod
+    def tensors(values):
+        return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
 
     def count(self, storage):
         address, size = storage.data_ptr(), storage.nbytes()
