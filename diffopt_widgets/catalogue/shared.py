@@ -61,7 +61,7 @@ PERCENTILE_CLIPPING = Use(
     None,
     note=f"{_OURS}, by the rule that bitsandbytes had before version 0.50: at first all 100 norms count as the first one.",
 )
-ADAPTED = (STOCHASTIC_ROUNDING, FUSED_BACK_PASS, PERCENTILE_CLIPPING)
+ADAPTED = (PERCENTILE_CLIPPING, FUSED_BACK_PASS, STOCHASTIC_ROUNDING)
 """What `training.adapters` does for every optimizer that steps each tensor on its own."""
 DIFFERENTIABLE = unavailable(
     o.DIFFERENTIABLE,

@@ -53,7 +53,7 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
     arguments = _arguments(settings, batch_size, accumulation)
     body = ["optimizer = " + name + "(", "    params,", *(f"    {key}={value}," for key, value in arguments), ")"]
     if adapted := settings.spec.adapted(settings.options):
-        imports += ["from diffopt_widgets.training.adapters import adapt  # no other package has this option"]
+        imports += ["from diffopt_widgets.training.adapters import adapt  # what the optimizer's own package lacks"]
         body += [f"adapt(optimizer, {', '.join(f'{name}={_literal(value)}' for name, value in adapted.items())})"]
         body += [f"# {words}" for name, words in _NEEDS.items() if name in adapted]
     schedule, needs = _schedule(settings, steps)
