@@ -12,7 +12,7 @@ from importlib.metadata import metadata
 import pytest
 
 from diffopt_widgets import catalogue
-from diffopt_widgets.catalogue import families, list_optimizers, options, spec
+from diffopt_widgets.catalogue import families, list_optimizers, options, shared, spec
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Standing, split_argument
@@ -434,7 +434,45 @@ def test_all_optimizers_of_the_wiki_page_are_there():
 @pytest.mark.parametrize("key", KEYS)
 def test_every_option_that_onetrainer_shows_is_there(key):
     more = {name for owner, name in MORE if owner == key}
-    assert {use.name for use in spec(key).uses} - more == set(ONETRAINER[key])
+    names = {use.name for use in spec(key).uses}
+    assert names - more == set(ONETRAINER[key]) | (ADAPTED if spec(key).steps_each_tensor else set())
+
+
+ADAPTED = {"stochastic_rounding", "fused_back_pass", "percentile_clipping"}
+LEFT_ALONE = {
+    key: {"stochastic_rounding"}
+    for key in (
+        *("ADAMW_ADV", "ADOPT_ADV", "SIGNSGD_ADV", "LION_ADV", "MUON_ADV", "ADAMUON_ADV"),  # their package rounds
+        *("SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD"),  # their eval mode would raise
+    )
+}
+"""What the adapters do not do for an optimizer that steps each tensor on its own."""
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_what_the_adapters_do_is_live_where_each_tensor_is_stepped_on_its_own_and_nowhere_else(key):
+    ours = {
+        use.name
+        for use in spec(key).uses
+        if use.argument is None and not use.by_groups and use.standing is Standing.LIVE
+    }
+    assert ours == (ADAPTED - LEFT_ALONE.get(key, set()) if spec(key).steps_each_tensor else set())
+
+
+def test_on_other_optimizers_they_are_unavailable_for_the_true_reason():
+    shown = replace(spec("PRODIGY"), uses=(*spec("PRODIGY").uses, *shared.ADAPTED))
+    added = [use for use in shared.with_adapters(shown).uses if use.name in ADAPTED]
+    assert len(added) == len(ADAPTED)
+    for use in added:
+        assert use.standing is Standing.UNAVAILABLE
+        assert "over all tensors together" in use.reason
+
+
+def test_an_option_that_the_back_end_takes_is_left_to_it():
+    taken = replace(shared.FUSED_BACK_PASS, argument="fused_back_pass")
+    entry = shared.with_adapters(replace(spec("LION"), uses=(taken,)))
+    assert [use for use in entry.uses if use.name == "fused_back_pass"] == [taken]
+    assert "fused_back_pass" not in entry.adapted({"fused_back_pass": True})
 
 
 def test_every_option_of_onetrainer_is_there_and_what_is_more_has_a_reason():
@@ -527,7 +565,8 @@ def test_every_use_is_sound(key, use):
     entry = spec(key)
     assert use.check(use.default) == use.default
     assert (use.standing is not Standing.LIVE) == bool(use.reason)
-    assert use.argument is not None or use.standing is Standing.UNAVAILABLE or use.by_groups
+    elsewhere = use.by_groups or use.name in ADAPTED
+    assert use.argument is not None or use.standing is Standing.UNAVAILABLE or elsewhere
     assert not use.note or use.note.endswith(".")
     assert not use.reason.endswith(".")
     if use.argument:
@@ -633,6 +672,8 @@ def test_the_onetrainer_preset_is_onetrainers_table(key):
         if (key, name) in ILLEGAL:
             with pytest.raises(SettingsError):
                 Settings(key, **{name: value})
+        elif spec(key).use(name).requires == "bfloat16":
+            assert made.options[name] is False, "the bench's own weights are in 32 bits"
         elif spec(key).use(name).standing is not Standing.UNAVAILABLE:
             assert made.options[name] == value, name
 

@@ -23,7 +23,7 @@ from diffopt_widgets.catalogue.muon import MUON_FAMILY
 from diffopt_widgets.catalogue.muon_adv import MUON_ADV_FAMILY
 from diffopt_widgets.catalogue.prodigy_plus import PRODIGY_PLUS
 from diffopt_widgets.catalogue.schedule_free import SCHEDULE_FREE
-from diffopt_widgets.catalogue.shared import with_common_rules
+from diffopt_widgets.catalogue.shared import with_adapters, with_common_rules
 from diffopt_widgets.catalogue.sign import SIGN_FAMILY
 from diffopt_widgets.catalogue.tiger import TIGER
 from diffopt_widgets.catalogue.variants import VARIANTS
@@ -52,7 +52,7 @@ _IN_MENU_ORDER = (
     *MUON_FAMILY,
     *MUON_ADV_FAMILY,
 )
-_SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(entry) for entry in _IN_MENU_ORDER}
+_SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(with_adapters(entry)) for entry in _IN_MENU_ORDER}
 
 
 def list_optimizers() -> tuple[str, ...]:

@@ -36,11 +36,7 @@ STOCHASTIC_ROUNDING = Use(
     "as long as no other such optimizer is built or steps in between.",
 )
 ORTHOGONAL_GRADIENT = Use(o.ORTHOGONAL_GRADIENT, False, "orthogonal_gradient", note=_NO_CHANNELS_LAST)
-FUSED_BACK_PASS = shared.unavailable(
-    o.FUSED_BACK_PASS,
-    False,
-    "the package can step each tensor by itself, but the loop that trains here keeps all gradients until the step",
-)
+FUSED_BACK_PASS = shared.FUSED_BACK_PASS
 COMPILE = Use(
     o.COMPILE,
     False,

@@ -131,14 +131,8 @@ CAME_8BIT = OptimizerSpec(
     uses=(
         *_USES,
         Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note=_DECAY_NOTE),
-        shared.unavailable(
-            o.STOCHASTIC_ROUNDING, False, "it is not written for this optimizer; keep the weights in 32 bits"
-        ),
-        shared.unavailable(
-            o.FUSED_BACK_PASS,
-            False,
-            "all tensors are stepped together here; train fewer weights to save more memory",
-        ),
+        shared.STOCHASTIC_ROUNDING,
+        shared.FUSED_BACK_PASS,
         Use(
             o.MIN_8BIT_SIZE,
             16384,

@@ -65,7 +65,8 @@ class When:
 class Use:
     """How one optimizer takes an option.
 
-    `argument` is where the back end's constructor takes it: `"eps"`, `"betas[0]"`; None when it is not passed on.
+    `argument` is where the back end's constructor takes it: `"eps"`, `"betas[0]"`; None when it is not passed on: it is
+    unavailable, or done around the step by `training.adapters`.
     """
 
     option: Option
@@ -77,7 +78,7 @@ class Use:
     standing: Standing = Standing.LIVE
     reason: str = ""
     """Why it is inert or unavailable, and what would change that."""
-    requires: Literal["", "cuda", "distributed", "compiler"] = ""
+    requires: Literal["", "cuda", "distributed", "compiler", "bfloat16"] = ""
     """What must be there before a value other than the default has an effect."""
     advice: Advice | None = None
     domain: Interval | None = None
@@ -207,6 +208,12 @@ class OptimizerSpec:
             if preset.key == key:
                 return preset
         raise KeyError(key)
+
+    def adapted(self, options: Values) -> dict[str, Value]:
+        """The options that the back end does not take and that are set: the arguments of `training.adapters.adapt`."""
+        ours = (u for u in self.uses if u.argument is None and not u.by_groups and u.standing is Standing.LIVE)
+        values = {use.name: options.get(use.name, use.default) for use in ours}
+        return {name: value for name, value in values.items() if value != self.use(name).default}
 
     def arguments(self, lr: float, options: Values) -> dict[str, object]:
         """The keyword arguments for the back end's constructor, tuples such as `betas` put together.

@@ -20,13 +20,19 @@ _FACTORS = {
 }
 
 _LIMIT = "torch._dynamo.config.recompile_limit"
+_NEEDS = {
+    "fused_back_pass": "Each backward() steps the weights and frees their gradients: call optimizer.step() after each one.",
+    "stochastic_rounding": "Only weights in bfloat16 are rounded; adapt() raises when there are none.",
+}
+"""What the code around an adapted optimizer must know."""
 
 
 def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accumulation: int = 1) -> str:
     """Write plain torch code that needs `params` and gives `optimizer` and `scheduler`.
 
-    It uses the back end's own class and torch's LambdaLR, nothing of this package unless the class is ours. Arguments that stand at the back
-    end's default are left out.
+    It uses the back end's own class and torch's LambdaLR, and of this package only what no other has: `adapt`, where an
+    option is set that the back end lacks, and a class that is ours. Arguments that stand at the back end's default are left
+    out.
 
     Args:
         settings: what to write.
@@ -57,6 +63,10 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
         body += [
             "optimizer.train()  # to step; optimizer.eval() before evaluating, sampling or saving, train() to go on"
         ]
+    if adapted := settings.spec.adapted(settings.options):
+        imports += ["from diffopt_widgets.training.adapters import adapt  # what the optimizer's own package lacks"]
+        body += [f"adapt(optimizer, {', '.join(f'{name}={_literal(value)}' for name, value in adapted.items())})"]
+        body += [f"# {words}" for name, words in _NEEDS.items() if name in adapted]
     schedule, needs = _schedule(settings, steps)
     needs = [*needs, *regex]
     if any(use.requires == "compiler" and settings.options[use.name] != use.default for use in settings.spec.uses):

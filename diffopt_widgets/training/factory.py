@@ -13,7 +13,9 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from diffopt_widgets.catalogue.schedules import lr_scale, schedule_factor
+from diffopt_widgets.plan import accumulation_fault
 from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.training.adapters import adapt
 from diffopt_widgets.training.compiled import compiler_trouble, give_room
 from diffopt_widgets.training.groups import Given, Group, as_given, muon_groups, read_groups
 from diffopt_widgets.training.modes import train_mode
@@ -28,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class MissingBackend(ImportError):
-    """The package or the device that an optimizer needs is not there; the message says how to get it."""
+    """The package, device or precision that an optimizer needs is not there; the message says how to get it."""
 
     def __init__(self, message: str, *, mend: Mapping[str, Value] | None = None) -> None:
         super().__init__(message)
@@ -72,8 +74,8 @@ def build_optimizer(
         accumulation: likewise.
 
     Raises:
-        MissingBackend: its package, or the device that an option needs, is not there.
-        SettingsError: the back end itself refuses the values, or they do not fit these parameters.
+        MissingBackend: its package, or the device or precision that an option needs, is not there.
+        SettingsError: the back end itself refuses the values, or they fit neither these parameters nor accumulation.
 
     >>> parameter = torch.nn.Parameter(torch.ones(3))
     >>> type(build_optimizer(Settings("PRODIGY"), [parameter])).__name__
@@ -81,6 +83,8 @@ def build_optimizer(
     """
     entry = settings.spec
     groups, grouped = read_groups(params)
+    if fault := accumulation_fault(settings, accumulation):
+        raise SettingsError((fault,))
     _check_needs(settings, groups)
     scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
     lr = settings.lr * scale
@@ -101,6 +105,7 @@ def build_optimizer(
     train_mode(optimizer)
     if any(use.requires == "compiler" for use in _asked_for(settings)):
         give_room(optimizer)
+    adapt(optimizer, **entry.adapted(settings.options))  # type: ignore[arg-type]  # each was checked by its option
     return optimizer
 
 
@@ -152,6 +157,9 @@ def _missing(need: str, params: list[torch.Tensor]) -> str:
             return "" if all(p.is_cuda for p in params) else "an NVIDIA GPU, and these parameters are not on one"
         case "compiler":
             return compiler_trouble({p.device for p in params})
+        case "bfloat16":
+            there = any(p.dtype is torch.bfloat16 for p in params)
+            return "" if there else "weights in bfloat16, and these parameters are not"
         case _:
             return "" if _in_process_group() else "a torch.distributed process group, and there is none"
 

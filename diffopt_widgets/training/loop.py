@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
@@ -66,6 +67,9 @@ class Training:
         self.sampling_seconds = 0.0
         """How long `samples` took the last time."""
         self._meter = RateMeter(self.optimizer)
+        self._norms: dict[torch.Tensor, torch.Tensor] = {}
+        if plan.grad_norm and plan.settings.options.get("fused_back_pass"):
+            self._note_norms()
         self._few_threads = self.device.type == "cpu" and sum(p.numel() for p in self._params) < SMALL_MODEL
 
     def steps(self) -> Iterator[StepRecord]:
@@ -89,10 +93,10 @@ class Training:
 
     def _step(self, step: int) -> StepRecord:
         meter = self._meter
+        lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
+        meter.before()  # a fused back pass moves the weights inside backward
         loss = self._backward(step)
         grad_norm = self._grad_norm() if self.plan.grad_norm else None
-        lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
-        meter.before()
         with self._seeded(step):
             self.optimizer.step()
         applied = meter.after()
@@ -125,8 +129,19 @@ class Training:
 
     def _grad_norm(self) -> torch.Tensor:
         grads = [p.grad for p in self._params if p.grad is not None]
-        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        freed = [self._norms.pop(p) for p in self._params if p in self._norms]
+        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(freed or torch._foreach_norm(grads)))
         return norm
+
+    def _note_norms(self) -> None:
+        """Take the norm of each gradient as it comes, before a fused back pass frees it."""
+
+        def note(p: torch.Tensor, gradient: torch.Tensor) -> None:
+            self._norms[p] = torch.linalg.vector_norm(gradient)
+
+        for p in self._params:
+            if p.requires_grad:
+                p.register_hook(functools.partial(note, p))  # type: ignore[no-untyped-call]  # torch does not annotate it
 
     def evaluate(self) -> float:
         """Loss on the fixed evaluation set; changes nothing, and waits for the device."""

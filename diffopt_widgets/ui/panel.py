@@ -33,6 +33,7 @@ REQUIREMENTS = {
     "cuda": "an NVIDIA GPU",
     "distributed": "training in several processes",
     "compiler": "a compiler that torch can use",
+    "bfloat16": "weights in bfloat16",
 }
 
 
