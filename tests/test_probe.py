@@ -132,7 +132,7 @@ def test_an_option_that_is_refused_is_reported_by_name(monkeypatch):
 
 
 def test_a_value_that_runs_away_is_reported_by_name(monkeypatch):
-    monkeypatch.setattr(probe_values, "CHANGED", {"SGD.lr": 1e38})
+    monkeypatch.setattr(probe_values, "CHANGED", {"SGD.lr": 1e300})
     with pytest.raises(ProbeError, match=r"SGD\.lr: .* runs into NaN at step \d+\. .*CHANGED"):
         found("SGD", "lr")
 
