@@ -131,10 +131,12 @@ def test_an_option_that_is_refused_is_reported_by_name(monkeypatch):
         found("SGD", "momentum")
 
 
-def test_a_value_that_runs_away_is_reported_by_name(monkeypatch):
-    monkeypatch.setattr(probe_values, "CHANGED", {"SGD.lr": 1e300})
-    with pytest.raises(ProbeError, match=r"SGD\.lr: .* runs into NaN at step \d+\. .*CHANGED"):
+def test_a_value_that_raises_or_runs_away_is_reported_by_name(monkeypatch):
+    monkeypatch.setattr(probe_values, "CHANGED", {"SGD.lr": 1e300, "RMSPROP.lr": 1e38})
+    with pytest.raises(ProbeError, match=r"SGD\.lr: Settings\('SGD', lr=1e\+300\) raises RuntimeError"):
         found("SGD", "lr")
+    with pytest.raises(ProbeError, match=r"RMSPROP\.lr: .* runs into NaN at step 1\. .*CHANGED"):
+        found("RMSPROP", "lr")
 
 
 def test_every_option_that_cannot_be_tried_is_named_at_once(monkeypatch):
@@ -248,6 +250,7 @@ def test_a_circumstance_is_what_it_says(circumstance):
     assert {param.dtype for param in params} == {torch.bfloat16 if circumstance.bfloat16 else torch.float32}
     assert params[0].numel() == 16_384, "as many as CAME_8BIT's states ask for"
     assert (torch.count_nonzero(parameters(circumstance)[1]) == 0) == circumstance.zero
+    assert params[0].dim() == (4 if circumstance.convolution else 2)
     assert bool(circumstance.words) == (circumstance is not PLAIN)
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 STEPS = 40
 ESTIMATE_STEPS = 80
 """As many as it takes for an estimate of the rate to leave its start."""
+PROVIDED = {"cpu": {"bfloat16"}, "cuda": {"bfloat16", "cuda"}}
+"""What `Use.requires` may ask for and a probe on each device has, under one circumstance or another."""
 ROUNDING = 1e-6
 """What two ways to do the same step may differ by after all steps."""
 SHORT = 100
@@ -67,15 +69,12 @@ class Prober:
         Raises:
             ProbeError: it cannot be tried, or its two paths run into NaN.
         """
-        if use.requires and not self._has(use.requires):
+        if use.requires and use.requires not in PROVIDED[self.device]:
             return Finding(Seen.UNTRIED, f"not yet: it needs {REQUIREMENTS[use.requires]}")
         try:
             return self._refused(use) if use.standing is Standing.UNAVAILABLE else self._compared(use)
         except MissingBackend:
             return Finding(Seen.UNTRIED, f"not yet: it needs {self.found.package}")
-
-    def _has(self, requirement: str) -> bool:
-        return requirement == "cuda" and self.device == "cuda"
 
     # An option that the catalogue offers: through Settings, as a run takes it.
 
@@ -90,6 +89,10 @@ class Prober:
             except NotApplicable as error:
                 if circumstance is PLAIN:
                     raise ProbeError(f"{self.found.key}.{use.name}: {error}") from error
+                continue
+            except MissingBackend:
+                if not use.requires:
+                    raise
                 continue
             shown = self._shown(use, default, changed, circumstance)
             if step is None and purpose:

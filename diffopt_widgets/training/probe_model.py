@@ -36,6 +36,8 @@ class Circumstance:
     groups: int = 1
     zero: bool = False
     """Whether the bias starts at exactly 0."""
+    convolution: bool = False
+    """Whether the weight has four dimensions, (SIDE, SIDE, 1, 1)."""
 
 
 PLAIN = Circumstance()
@@ -45,6 +47,7 @@ CIRCUMSTANCES = (
     Circumstance("a learning rate that starts at 0", {"warmup": 4.0}),
     Circumstance("two parameter groups", groups=2),
     Circumstance("a tensor that starts at zero", zero=True),
+    Circumstance("a convolution", convolution=True),
     Circumstance("bfloat16 weights", bfloat16=True),
 )
 
@@ -54,6 +57,8 @@ def parameters(circumstance: Circumstance = PLAIN, device: str = "cpu") -> list[
     generator = torch.Generator().manual_seed(0)
     weight = 0.3 * torch.randn(SIDE, SIDE, generator=generator)
     bias = torch.zeros(SIDE) if circumstance.zero else 0.3 * torch.randn(SIDE, generator=generator)
+    if circumstance.convolution:
+        weight = weight[:, :, None, None]
     dtype = torch.bfloat16 if circumstance.bfloat16 else torch.float32
     return [torch.nn.Parameter(start.to(device, dtype)) for start in (weight, bias)]
 
@@ -62,7 +67,7 @@ def loss_at(step: int, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor
     """The squared error on the random examples of one step; gradients change their size from step to step."""
     x, y = (batch.to(weight.device, weight.dtype) for batch in _examples(step))
     scale = 1.0 if step % 3 == 0 else 0.1
-    return scale * ((x @ weight + bias - y) ** 2).mean()
+    return scale * ((x @ weight.view(SIDE, SIDE) + bias - y) ** 2).mean()
 
 
 @cache
