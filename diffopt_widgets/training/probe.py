@@ -8,8 +8,9 @@ circumstance of `probe_model.CIRCUMSTANCES` is inert. `probe_table` tries them a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,8 +27,15 @@ from diffopt_widgets.training.factory import (
     build_schedule,
     load_class,
 )
-from diffopt_widgets.training.probe_model import CIRCUMSTANCES, PLAIN, Circumstance, Path, same_bits, walk
-from diffopt_widgets.training.probe_values import ProbeError, changed_value, elsewhere, needed_values
+from diffopt_widgets.training.probe_model import CIRCUMSTANCES, PLAIN, Circumstance, parameters, same_bits, walk
+from diffopt_widgets.training.probe_values import (
+    ProbeError,
+    changed_value,
+    changed_values,
+    elsewhere,
+    needed_values,
+    out_of_reach,
+)
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
@@ -61,93 +69,118 @@ class Prober:
         self.device = device
         self.uses = (found.lr, *found.uses)
         self.steps = ESTIMATE_STEPS if found.estimates_rate else STEPS
-        self._paths: dict[tuple[Settings, str], Path] = {}
+        self._paths: dict[tuple[Settings, str], list[torch.Tensor]] = {}
 
     def find(self, use: Use) -> Finding:
         """Try one option.
 
         Raises:
-            ProbeError: it cannot be tried, or its two paths run into NaN.
+            ProbeError: it cannot be tried, or its changed path raises or runs into NaN.
         """
+        needs = out_of_reach(self.found, use)
         if use.requires and use.requires not in PROVIDED[self.device]:
-            return Finding(Seen.UNTRIED, f"not yet: it needs {REQUIREMENTS[use.requires]}")
+            needs = REQUIREMENTS[use.requires]
+        if needs:
+            return Finding(Seen.UNTRIED, f"not yet: it needs {needs}")
         try:
-            return self._refused(use) if use.standing is Standing.UNAVAILABLE else self._compared(use)
+            if use.standing is Standing.UNAVAILABLE:
+                return self._refused(use)
+            purpose = elsewhere(self.found, use)
+            return self._unchanged(use, purpose) if purpose else self._compared(use)
         except MissingBackend:
             return Finding(Seen.UNTRIED, f"not yet: it needs {self.found.package}")
 
     # An option that the catalogue offers: through Settings, as a run takes it.
 
     def _compared(self, use: Use) -> Finding:
-        """Train under one circumstance after the other, until one shows a difference."""
-        tried = []
-        purpose = elsewhere(self.found, use)
-        for circumstance in (PLAIN,) if purpose else CIRCUMSTANCES:
-            try:
-                default, changed = self._pair(use, circumstance)
-                step = self._parting(use, default, changed, circumstance)
-            except NotApplicable as error:
-                if circumstance is PLAIN:
-                    raise ProbeError(f"{self.found.key}.{use.name}: {error}") from error
-                continue
-            except MissingBackend:
-                if not use.requires:
-                    raise
-                continue
-            shown = self._shown(use, default, changed, circumstance)
-            if step is None and purpose:
-                return Finding(Seen.ELSEWHERE, f"{shown}: the same to the bit after {self.steps} steps; {purpose}")
-            if purpose and self._only_rounding(default, changed):
-                words = f"{shown}: the same up to rounding after {self.steps} steps; {purpose}"
-                return Finding(Seen.ELSEWHERE, words, step)
-            if step is not None:
-                return Finding(Seen.LIVE, f"{shown}: the weights first differ at step {step}", step)
-            tried.append(circumstance)
-        shown = self._shown(use, *self._pair(use, PLAIN), PLAIN)
-        also = [circumstance.words for circumstance in tried if circumstance.words]
+        """Train with one value after the other, under one circumstance after the other, until a difference shows."""
+        values = changed_values(self.found, use)
+        tried: dict[str, None] = {}
+        for circumstance in CIRCUMSTANCES:
+            for value in values:
+                try:
+                    default, changed = self._pair(use, value, circumstance)
+                    step = self._parting(use, default, changed, circumstance)
+                except NotApplicable as error:
+                    if circumstance is PLAIN and value == values[0]:
+                        raise ProbeError(f"{self.found.key}.{use.name}: {error}") from error
+                    continue
+                except MissingBackend:
+                    if not use.requires:
+                        raise
+                    continue
+                if step is not None:
+                    shown = self._shown(use, [value], default, circumstance)
+                    return Finding(Seen.LIVE, f"{shown}: the weights first differ at step {step}", step)
+                tried[circumstance.words] = None
+        shown = self._shown(use, values, self._pair(use, values[0], PLAIN)[0], PLAIN)
+        also = [words for words in tried if words]
         words = f"{shown}: the same to the bit after {self.steps} steps"
         return Finding(Seen.INERT, f"{words}, also with {_listed(also)}" if also else words)
 
-    def _pair(self, use: Use, circumstance: Circumstance) -> tuple[Settings, Settings]:
+    def _unchanged(self, use: Use, purpose: str) -> Finding:
+        """Train with an option that is meant to leave the weights as they are, up to rounding."""
+        value = changed_value(self.found, use)
+        try:
+            default, changed = self._pair(use, value, PLAIN)
+            step = self._parting(use, default, changed, PLAIN)
+        except NotApplicable as error:
+            raise ProbeError(f"{self.found.key}.{use.name}: {error}") from error
+        shown = self._shown(use, [value], default, PLAIN)
+        if step is None:
+            return Finding(Seen.ELSEWHERE, f"{shown}: the same to the bit after {self.steps} steps; {purpose}")
+        *_, last = islice(self._walk(changed, PLAIN), self.steps)
+        if (last - self._path(default, PLAIN)[-1]).abs().max() < ROUNDING:
+            return Finding(
+                Seen.ELSEWHERE, f"{shown}: the same up to rounding after {self.steps} steps; {purpose}", step
+            )
+        return Finding(Seen.LIVE, f"{shown}: the weights first differ at step {step}", step)
+
+    def _pair(self, use: Use, value: Value, circumstance: Circumstance) -> tuple[Settings, Settings]:
         """The settings of both sides, which differ in this option alone.
 
         What else a rule asks for is set on both. Raises NotApplicable when a rule forbids the one or the other.
         """
-        known = default_values(self.found)
         fixed = {**needed_values(self.found, use), **{n: v for n, v in circumstance.values.items() if n != use.name}}
-        if not fixed.keys() <= known.keys():
-            raise NotApplicable(f"it has no {', '.join(sorted(fixed.keys() - known.keys()))}")
-        other = changed_value(self.found, use)
+        missing = fixed.keys() - default_values(self.found).keys()
+        if missing:
+            raise NotApplicable(f"it has no {', '.join(sorted(missing))}")
         common: dict[str, Value] = dict(fixed)
         while True:
-            mends = {
-                name: value
-                for side in ({}, {use.name: other})
-                for fault in check_values(self.found, {**common, **side})[1]
-                for name, value in _mend(fault, {use.name, *common}).items()
-            }
+            mends: dict[str, Value] = {}
+            for side in ({}, {use.name: value}):
+                values, faults = check_values(self.found, {**common, **side})
+                for fault in faults:
+                    mends |= self._mend(fault, values, {use.name, *common})
             if not mends:
-                return _settings(self.found, common), _settings(self.found, {**common, use.name: other})
+                return _settings(self.found, common), _settings(self.found, {**common, use.name: value})
             common |= mends
+
+    def _mend(self, fault: Fault, values: Values, fixed: Collection[str]) -> Values:
+        """What puts a fault right without touching what is fixed: the rule's own mend, or another of its options."""
+        if fault.mend and not fault.mend.keys() & set(fixed):
+            return fault.mend
+        for rule in self.found.rules:
+            if rule.message == fault.problem:
+                for use in self.uses:
+                    if use.name in rule.options and use.name not in fixed:
+                        mend = {use.name: changed_value(self.found, use)}
+                        if not rule.broken({**values, **mend}):
+                            return mend
+        raise NotApplicable(str(fault))
 
     def _parting(self, use: Use, default: Settings, changed: Settings, circumstance: Circumstance) -> int | None:
         """The first step after which the weights differ to the bit; None when they never do."""
-        here, there = self._path(default, circumstance), self._path(changed, circumstance)
-        for step in range(1, self.steps + 1):
+        before, taken = self._path(default, circumstance), self._walk(changed, circumstance)
+        for step, was in enumerate(before, start=1):
             try:
-                before = here.after(step)
+                now = next(taken)
             except MissingBackend:
                 raise
-            except Exception as error:
-                raise NotApplicable(f"its defaults raise {_raised(error)}") from error
-            if not torch.isfinite(before).all():
-                raise NotApplicable(f"its defaults run into NaN at step {step}")
-            try:
-                after = there.after(step)
             except (Exception, SystemExit) as error:
                 raise ProbeError(f"{self.found.key}.{use.name}: {changed!r} raises {_raised(error)}") from error
-            if not same_bits(before, after):
-                if not torch.isfinite(after).all():
+            if not same_bits(was, now):
+                if not torch.isfinite(now).all():
                     raise ProbeError(
                         f"{self.found.key}.{use.name}: {changed!r} runs into NaN at step {step}. "
                         "Give a gentler value in CHANGED of training/probe_values.py."
@@ -155,19 +188,32 @@ class Prober:
                 return step
         return None
 
-    def _only_rounding(self, default: Settings, changed: Settings) -> bool:
-        one, other = (self._path(settings, PLAIN).after(self.steps) for settings in (default, changed))
-        return bool((one - other).abs().max() < ROUNDING)
+    def _path(self, default: Settings, circumstance: Circumstance) -> list[torch.Tensor]:
+        """All weights after each step at the defaults, walked twice to see that nothing but the settings decides it.
 
-    def _path(self, settings: Settings, circumstance: Circumstance) -> Path:
-        kept = (settings, circumstance.words)
+        It is whole before the changed one begins: a back end may draw from a generator that both would share.
+        """
+        kept = (default, circumstance.words)
         if kept not in self._paths:
-            self._paths[kept] = Path(walk(partial(_build, settings, self.steps), circumstance, self.device))
+            try:
+                path, again = (list(islice(self._walk(default, circumstance), self.steps)) for _ in range(2))
+            except MissingBackend:
+                raise
+            except Exception as error:
+                raise NotApplicable(f"its defaults raise {_raised(error)}") from error
+            if not torch.isfinite(path[-1]).all():
+                raise NotApplicable("its defaults run into NaN")
+            if not all(map(same_bits, path, again)):
+                raise NotApplicable("its defaults do not walk the same path twice")
+            self._paths[kept] = path
         return self._paths[kept]
 
-    def _shown(self, use: Use, default: Settings, changed: Settings, circumstance: Circumstance) -> str:
+    def _walk(self, settings: Settings, circumstance: Circumstance) -> Iterator[torch.Tensor]:
+        return walk(partial(_build, settings, self.steps), circumstance, self.device)
+
+    def _shown(self, use: Use, values: Sequence[Value], default: Settings, circumstance: Circumstance) -> str:
         """What was changed, and under which conditions: "off → on, with weight_decay at 0.05"."""
-        was, now = (_words(use.option, settings.values()[use.name]) for settings in (default, changed))
+        was, *now = (_words(use.option, value) for value in (default.values()[use.name], *values))
         options = {other.name: other.option for other in self.uses}
         conditions = [circumstance.words] if circumstance.words else []
         conditions += [
@@ -176,7 +222,7 @@ class Prober:
             if name not in {use.name, *circumstance.values}
         ]
         under = f", with {_listed(conditions)}" if conditions else ""
-        return f"{was} → {now}{under}"
+        return f"{was} → {_listed(now, 'or')}{under}"
 
     # An option that the catalogue calls unavailable: the back end by hand, since Settings refuses it.
 
@@ -186,19 +232,20 @@ class Prober:
         if argument not in inspect.signature(cls).parameters:
             words = f"not possible: {cls.__name__} of {self.found.package} has no such argument"
             return Finding(Seen.UNAVAILABLE, words)
-        other = changed_value(self.found, use)
-        shown = f"{_words(use.option, use.default)} → {_words(use.option, other)}"
-        plain = Path(walk(partial(self._by_hand, {}), PLAIN, self.device))
-        changed = Path(walk(partial(self._by_hand, {use.name: other}), PLAIN, self.device))
-        for step in range(1, self.steps + 1):
-            before = plain.after(step)
-            try:
-                after = changed.after(step)
-            except SystemExit:
-                return Finding(Seen.UNAVAILABLE, f"{shown}: ends the whole process")
-            except Exception as error:  # noqa: BLE001  # whatever a back end raises is what is looked for
-                return Finding(Seen.UNAVAILABLE, f"{shown}: raises {_raised(error)}")
-            if not same_bits(before, after):
+        value = changed_value(self.found, use)
+        shown = f"{_words(use.option, use.default)} → {_words(use.option, value)}"
+        before = list(islice(walk(partial(self._by_hand, {}), PLAIN, self.device), self.steps))
+        try:
+            after = list(islice(walk(partial(self._by_hand, {use.name: value}), PLAIN, self.device), self.steps))
+        except SystemExit:
+            return Finding(Seen.UNAVAILABLE, f"{shown}: ends the whole process")
+        except Exception as error:  # noqa: BLE001  # whatever a back end raises is what is looked for
+            return Finding(Seen.UNAVAILABLE, f"{shown}: raises {_raised(error)}")
+        start = torch.cat([param.detach().flatten() for param in parameters(device=self.device)])
+        if same_bits(start, after[-1]) and not same_bits(start, before[-1]):
+            return Finding(Seen.UNAVAILABLE, f"{shown}: the weights never move")
+        for step, (was, now) in enumerate(zip(before, after, strict=True), start=1):
+            if not same_bits(was, now):
                 return Finding(Seen.LIVE, f"{shown}: the weights first differ at step {step}", step)
         return Finding(Seen.INERT, f"{shown}: the same to the bit after {self.steps} steps")
 
@@ -221,12 +268,6 @@ def _build(
     return optimizer, None if plain else build_schedule(settings, optimizer, steps)
 
 
-def _mend(fault: Fault, taken: Collection[str]) -> Values:
-    if not fault.mend or fault.mend.keys() & set(taken):
-        raise NotApplicable(str(fault))
-    return fault.mend
-
-
 def _raised(error: BaseException) -> str:
     first = str(error).strip().partition("\n")[0].rstrip(".")
     cut = first if len(first) <= SHORT else f"{first[:SHORT].rpartition(' ')[0]} …"
@@ -239,7 +280,7 @@ def _words(option: Option | None, value: Value) -> str:
     return ("on" if value else "off") if isinstance(value, bool) else format_value(value)
 
 
-def _listed(words: Sequence[str]) -> str:
+def _listed(words: Sequence[str], joint: str = "and") -> str:
     """Words as a list in a sentence: "a", "a and b", "a, b and c"."""
     *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
+    return f"{', '.join(first)} {joint} {last}" if first else last

@@ -114,20 +114,6 @@ def _alone(seed: int) -> Iterator[None]:
         sys.stdin = stdin
 
 
-class Path:
-    """Where a walk leads, step by step; each step is taken once, when somebody looks at it."""
-
-    def __init__(self, steps: Iterator[torch.Tensor]) -> None:
-        self._steps = steps
-        self._taken: list[torch.Tensor] = []
-
-    def after(self, step: int) -> torch.Tensor:
-        """All weights after so many steps, as one vector."""
-        while len(self._taken) < step:
-            self._taken.append(next(self._steps))
-        return self._taken[step - 1]
-
-
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether two vectors are the same to the bit: NaN equals itself, and 0 differs from −0."""
     return torch.equal(one.view(torch.uint8), other.view(torch.uint8))

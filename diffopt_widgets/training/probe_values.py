@@ -19,12 +19,10 @@ class ProbeError(RuntimeError):
 
 CHANGED: Mapping[str, Value] = MappingProxyType(
     {
-        "log_every": 1,  # the middle of its slider is longer than a probe
         "growth_rate": 1.05,  # estimates that rise slowly never reach a higher limit
-        "ADAFACTOR.eps": 1e-6,  # anything smaller is lost beside squared gradients of the usual size
     }
 )
-"""The changed value by option, where the middle of the slider will not do; "KEY.option" for one optimizer only."""
+"""The changed value by option, where those that its slider gives will not do; "KEY.option" for one optimizer only."""
 
 NEEDS: Mapping[str, Values] = MappingProxyType({})
 """What an option needs beside its `enabled_if`, on both sides; by option, or "KEY.option" for one optimizer only."""
@@ -33,43 +31,62 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         "foreach": "it changes only the speed",
         "fused": "it changes only the speed",
+        "fused_back_pass": "it only saves memory",
         "log_every": "it only writes to the log",
     }
 )
 """Options that are meant to leave the weights as they are, up to rounding, with what they change instead."""
 
 
-def changed_value(found: OptimizerSpec, use: Use) -> Value:
-    """The value that the probe sets an option to: away from the default, inside its slider, as a person would choose.
+OUT_OF_REACH: Mapping[str, str] = MappingProxyType({})
+"""Options whose effect the small model cannot show under any circumstance, with what they need, in words."""
 
-    A switch is turned over; of choices the first other one is taken; a number goes to the middle between its default and
-    the farther end of its slider.
+A_FEW_STEPS = 5
+"""What a number of steps is set to: it must pass while the probe looks."""
+
+
+def changed_value(found: OptimizerSpec, use: Use) -> Value:
+    """The value that the probe sets an option to first: the first of `changed_values`."""
+    return changed_values(found, use)[0]
+
+
+def changed_values(found: OptimizerSpec, use: Use) -> tuple[Value, ...]:
+    """The values that the probe sets an option to until one makes a difference: a person would choose the first of them.
+
+    A switch is turned over; of choices each other one is taken; a number goes to the middle between its default and the
+    farther end of its slider, then to both ends, then near the lower end.
 
     Raises:
         ProbeError: the catalogue says too little to find one.
 
     >>> from diffopt_widgets.catalogue import spec
-    >>> [changed_value(spec("PRODIGY"), spec("PRODIGY").use(name)) for name in ("beta1", "eps", "slice_p", "decouple")]
-    [0.45, 1e-06, 16, False]
+    >>> changed_values(spec("PRODIGY"), spec("PRODIGY").use("beta1"))
+    (0.45, 0.0, 0.999, 0.01)
     """
     option = use.option
-    value = _stated(CHANGED, found, use.name)
-    if value is None:
-        if option.choices:
-            others = [choice for choice in option.choices if choice != format_value(use.default)]
-            value = option.parse(others[0])
-        elif option.kind == "bool":
-            value = not use.default
-        else:
-            value = _number(found, use)
-    domain = use.domain or option.domain
-    outside = domain is not None and isinstance(value, int | float) and value not in domain
-    if value == use.default or outside:
+    stated = _stated(CHANGED, found, use.name)
+    if stated is not None:
+        values: list[Value] = [stated]
+    elif option.choices:
+        values = [option.parse(choice) for choice in option.choices]
+    elif option.kind == "bool":
+        values = [not use.default]
+    elif option.soft is not None:
+        values = _numbers(use, *option.soft)
+    else:
         raise ProbeError(
-            f"{found.key}.{use.name}: {format_value(value)} is its default or outside its domain. "
+            f"{found.key}.{use.name}: it has no slider to take a value from. "
+            "Give a value in CHANGED of training/probe_values.py."
+        )
+    domain = use.domain or option.domain
+    inside = (v for v in values if not isinstance(v, int | float) or domain is None or v in domain)
+    usable = tuple(dict.fromkeys(value for value in inside if value != use.default))
+    if not usable:
+        raise ProbeError(
+            f"{found.key}.{use.name}: {format_value(values[0])} is its default or outside its domain. "
             "Give another value in CHANGED of training/probe_values.py."
         )
-    return value
+    return usable
 
 
 def needed_values(found: OptimizerSpec, use: Use) -> dict[str, Value]:
@@ -104,20 +121,30 @@ def _stated(table: Mapping[str, T], found: OptimizerSpec, name: str) -> T | None
     return table.get(f"{found.key}.{name}", table.get(name))
 
 
-def _number(found: OptimizerSpec, use: Use) -> Value:
+def out_of_reach(found: OptimizerSpec, use: Use) -> str:
+    """What an option needs that the small model does not have; "" for all others."""
+    return _stated(OUT_OF_REACH, found, use.name) or ""
+
+
+def _numbers(use: Use, low: float, high: float) -> list[Value]:
+    """Values on a slider: the middle between the default and the farther end, both ends, and a hundredth of the way."""
     option = use.option
-    if option.soft is None:
-        raise ProbeError(
-            f"{found.key}.{use.name}: it has no slider to take a value from. "
-            "Give a value in CHANGED of training/probe_values.py."
-        )
-    log = option.log and option.soft[0] > 0
-    low, high = (math.log(end) if log else float(end) for end in option.soft)
-    start = low
+    if option.unit == "steps":
+        return [A_FEW_STEPS, 2 * A_FEW_STEPS]
+    log = option.log and low > 0
+    ends = [math.log(end) if log else float(end) for end in (low, high)]
+    start = ends[0]
     if isinstance(use.default, int | float) and math.isfinite(use.default):
-        inside = min(max(float(use.default), option.soft[0]), option.soft[1])
+        inside = min(max(float(use.default), low), high)
         start = math.log(inside) if log else inside
-    far = high if high - start >= start - low else low
-    middle = (start + far) / 2
-    value = math.exp(middle) if log else middle
-    return round(value) if option.kind == "int" else float(f"{value:.2g}")
+    near, far = sorted(ends, key=lambda end: (abs(end - start), end))
+    places = [(start + far) / 2, far, near, ends[0] + (ends[1] - ends[0]) / 100]
+    return [_rounded(math.exp(place) if log else place, use, ends=(low, high)) for place in places]
+
+
+def _rounded(value: float, use: Use, ends: tuple[float, float]) -> float | int:
+    """Two digits are enough, but an end of a slider stays what it is."""
+    end = next((end for end in ends if math.isclose(value, end)), None)
+    if use.option.kind == "int":
+        return round(value)
+    return float(f"{value:.2g}") if end is None else float(end)
