@@ -12,15 +12,25 @@ import torch
 from diffopt_widgets.catalogue import list_optimizers, probed, spec
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.probed import Finding, Probed, Seen, evidence, read_table, write_table
-from diffopt_widgets.catalogue.schema import Standing, Use, When
+from diffopt_widgets.catalogue.schema import Rule, Standing, Use, When
 from diffopt_widgets.catalogue.values import Interval
 from diffopt_widgets.cli import main
+from diffopt_widgets.settings import Settings
+from diffopt_widgets.training import probe as probe_module
 from diffopt_widgets.training import probe_table, probe_values
 from diffopt_widgets.training.probe import Prober
 from diffopt_widgets.training.probe_model import CIRCUMSTANCES, PLAIN, parameters, same_bits, walk
-from diffopt_widgets.training.probe_model import Path as Walked
 from diffopt_widgets.training.probe_table import disagreements, installed, outdated, probe
-from diffopt_widgets.training.probe_values import CHANGED, ELSEWHERE, NEEDS, ProbeError, changed_value, needed_values
+from diffopt_widgets.training.probe_values import (
+    CHANGED,
+    ELSEWHERE,
+    NEEDS,
+    OUT_OF_REACH,
+    ProbeError,
+    changed_value,
+    changed_values,
+    needed_values,
+)
 from diffopt_widgets.ui.panel import panel
 
 KEYS = list_optimizers()
@@ -177,6 +187,44 @@ def test_what_a_rule_asks_for_is_set_on_both_sides(monkeypatch):
     assert found("SGD", "weight_decay").words.startswith("0 → 0.05, with momentum at 0.9 and nesterov at on: ")
 
 
+def test_a_value_that_shows_nothing_gives_way_to_an_end_of_the_slider():
+    assert found("ADAFACTOR", "eps").words == "1e-30 → 1e-6: the weights first differ at step 1"
+
+
+def test_a_rule_without_a_mend_of_its_own_is_met_by_its_other_option():
+    entry = spec("SGD")
+    rule = Rule("r", ("momentum", "maximize"), lambda v: v["momentum"] > 0 and not v["maximize"], "Maximize, please.")
+    bound = replace(entry, rules=(rule,))
+    prober = Prober(bound)
+    default, changed = prober._pair(bound.use("momentum"), 0.5, PLAIN)
+    assert default == Settings("SGD", maximize=True)
+    assert changed == Settings("SGD", maximize=True, momentum=0.5)
+
+
+def test_what_is_out_of_reach_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr(probe_values, "OUT_OF_REACH", {"SGD.maximize": "a score"})
+    assert found("SGD", "maximize") == Finding(Seen.UNTRIED, "not yet: it needs a score")
+
+
+def test_weights_that_no_longer_move_show_that_an_option_is_unavailable(monkeypatch):
+    stuck = spec("SGD")
+    monkeypatch.setattr(probe_module, "load_class", lambda entry: Stuck)
+    finding = Prober(stuck).find(replace(stuck.use("nesterov"), standing=Standing.UNAVAILABLE))
+    assert finding == Finding(Seen.UNAVAILABLE, "off → on: the weights never move")
+
+
+class Stuck(torch.optim.SGD):
+    """Takes an option under which it waits for somebody else to step each tensor."""
+
+    def __init__(self, params, nesterov=False, **options):
+        super().__init__(params, **options)
+        self.waits = nesterov
+
+    def step(self):
+        if not self.waits:
+            super().step()
+
+
 def test_exit_inside_a_back_end_ends_nothing():
     stdin = sys.stdin
     finding = found("LION", "use_triton")
@@ -215,25 +263,56 @@ def test_bits_are_compared():
     assert not same_bits(torch.tensor([1.0]), nudged)
 
 
-def test_a_path_can_be_looked_at_in_any_order():
-    first, second = Walked(walk(sgd)), Walked(walk(sgd))
-    late = first.after(5)
-    assert same_bits(second.after(1), first.after(1))
-    assert same_bits(second.after(5), late)
-    assert not same_bits(first.after(4), late)
+class Noisy(torch.optim.SGD):
+    """Adds what a generator shared by all optimizers draws, as adv_optm's stochastic rounding does."""
+
+    SHARED = torch.Generator()
+
+    def __init__(self, params, *, seeded=True, **options):
+        super().__init__(params, **options)
+        if seeded:
+            self.SHARED.manual_seed(42)
+
+    def step(self):
+        super().step()
+        for group in self.param_groups:
+            for param in group["params"]:
+                param.data.add_(torch.rand(1, generator=self.SHARED))
 
 
-def test_random_numbers_do_not_leak_from_one_walk_into_another():
-    def noisy(groups):
+@pytest.fixture
+def noisy(monkeypatch):
+    """Return a function that has every optimizer built as Noisy."""
+
+    def build(**options):
+        monkeypatch.setattr(
+            probe_module, "build_optimizer", lambda settings, groups: Noisy(groups, lr=settings.lr, **options)
+        )
+
+    return build
+
+
+def test_walks_that_share_a_generator_do_not_disturb_one_another(noisy):
+    noisy()
+    assert found("SGD", "momentum").seen is Seen.INERT, "this class has none"
+    assert found("SGD", "lr").seen is Seen.LIVE
+
+
+def test_defaults_that_walk_two_paths_prove_nothing(noisy):
+    noisy(seeded=False)
+    with pytest.raises(ProbeError, match=r"SGD\.momentum: its defaults do not walk the same path twice"):
+        found("SGD", "momentum")
+
+
+def test_random_numbers_are_those_of_the_step():
+    def drawing(groups):
         optimizer = torch.optim.SGD(groups, lr=0.1)
         optimizer.register_step_post_hook(lambda *_: groups[0]["params"][0].data.add_(torch.randn(1)))
         return optimizer, None
 
-    alone, one, other = (Walked(walk(noisy)) for _ in range(3))
-    alone.after(3)
-    for step in (1, 2, 3):
-        assert same_bits(one.after(step), other.after(step))
-    assert same_bits(one.after(3), alone.after(3))
+    one, other = walk(drawing), walk(drawing)
+    for _ in range(3):
+        assert same_bits(next(one), next(other))
 
 
 @pytest.mark.parametrize("circumstance", CIRCUMSTANCES, ids=lambda found: found.words or "plain")
@@ -259,11 +338,10 @@ def test_a_circumstance_is_what_it_says(circumstance):
 
 @pytest.mark.parametrize(("key", "use"), USES, ids=lambda part: getattr(part, "name", part))
 def test_a_value_lies_where_a_person_would_choose_it(key, use):
-    value = changed_value(spec(key), use)
-    assert use.option.check(value) == value != use.default
-    if use.option.soft:
-        low, high = use.option.soft
-        assert low <= value <= high
+    low, high = use.option.soft or (None, None)
+    for value in changed_values(spec(key), use):
+        assert use.option.check(value) == value != use.default
+        assert low is None or low <= value <= high
 
 
 def made(default, **facts):
@@ -271,31 +349,35 @@ def made(default, **facts):
 
 
 @pytest.mark.parametrize(
-    ("use", "value"),
+    ("use", "values"),
     [
-        (made(0.9, domain=Interval(0, 1), soft=(0, 1)), 0.45),
-        (made(1e-8, domain=Interval(0), soft=(1e-12, 1e-4), log=True), 1e-6),
-        (made(0.0, domain=Interval(0), soft=(1e-12, 1e-4), log=True), 1e-8),
-        (made(float("inf"), domain=Interval(1, infinite=True), soft=(1, 2)), 1.5),
-        (made(None, domain=Interval(0, 1), soft=(0, 1), nullable=True, null_words="none"), 0.5),
-        (made(1, kind="int", domain=Interval(1), soft=(1, 31)), 16),
-        (made(32, kind="int", choices=("8", "32")), 8),
-        (made("b", kind="choice", choices=("a", "b")), "a"),
-        (made(None, kind="bool", nullable=True, null_words="it depends"), True),
-        (made(True, kind="bool"), False),
+        (made(0.9, domain=Interval(0, 1, high_open=True), soft=(0, 1)), (0.45, 0.0, 0.01)),
+        (made(1e-8, domain=Interval(0), soft=(1e-12, 1e-4), log=True), (1e-6, 1e-4, 1e-12, 1.2e-12)),
+        (made(0.0, domain=Interval(0), soft=(1e-12, 1e-4), log=True), (1e-8, 1e-4, 1e-12, 1.2e-12)),
+        (made(float("inf"), domain=Interval(1, infinite=True), soft=(1, 2)), (1.5, 2.0, 1.0)),
+        (made(None, domain=Interval(0, 1), soft=(0, 1), nullable=True, null_words="none"), (0.5, 1.0, 0.0, 0.01)),
+        (made(1, kind="int", domain=Interval(1), soft=(1, 31)), (16, 31)),
+        (made(0, kind="int", domain=Interval(0), soft=(0, 1000), unit="steps"), (5, 10)),
+        (made(32, kind="int", choices=("8", "32")), (8,)),
+        (made("b", kind="choice", choices=("a", "b", "c")), ("a", "c")),
+        (made(None, kind="bool", nullable=True, null_words="it depends"), (True,)),
+        (made(True, kind="bool"), (False,)),
     ],
 )
-def test_values_come_from_the_options_own_data(use, value):
-    assert changed_value(spec("SGD"), use) == value
-    assert type(changed_value(spec("SGD"), use)) is type(value)
+def test_values_come_from_the_options_own_data(use, values):
+    assert changed_values(spec("SGD"), use) == values
+    assert [type(value) for value in changed_values(spec("SGD"), use)] == [type(value) for value in values]
+    assert changed_value(spec("SGD"), use) == values[0]
 
 
 def test_an_option_without_a_value_is_named():
     with pytest.raises(ProbeError, match=r"SGD\.made_up: it has no slider .*CHANGED"):
         changed_value(spec("SGD"), made(0.5))
     narrow = replace(made(0.9, domain=Interval(0, 1), soft=(0, 1)), domain=Interval(0.8, 1))
+    assert changed_values(spec("SGD"), narrow) == (1.0,)
+    narrower = replace(narrow, domain=Interval(0.85, 0.95))
     with pytest.raises(ProbeError, match=r"SGD\.made_up: 0.45 .*CHANGED"):
-        changed_value(spec("SGD"), narrow)
+        changed_value(spec("SGD"), narrower)
     never = replace(made(0.9, soft=(0, 1)), enabled_if=When("momentum", ">", 5))
     with pytest.raises(ProbeError, match=r"SGD\.made_up: it works only with momentum above 5.*NEEDS"):
         needed_values(spec("SGD"), never)
@@ -303,7 +385,7 @@ def test_an_option_without_a_value_is_named():
 
 def test_every_exception_is_of_use():
     names = {name for key, use in USES for name in (use.name, f"{key}.{use.name}")}
-    assert {*CHANGED, *NEEDS, *ELSEWHERE} <= names
+    assert {*CHANGED, *NEEDS, *ELSEWHERE, *OUT_OF_REACH} <= names
 
 
 # ---------------------------------------------------------------------------------------------------- other versions
