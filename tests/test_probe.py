@@ -25,7 +25,6 @@ from diffopt_widgets.training.probe_values import (
     CHANGED,
     ELSEWHERE,
     NEEDS,
-    OUT_OF_REACH,
     ProbeError,
     changed_value,
     changed_values,
@@ -177,7 +176,7 @@ def test_an_inert_option_names_every_circumstance_that_was_tried():
 def test_a_circumstance_that_a_rule_forbids_is_left_out_of_the_evidence(monkeypatch):
     monkeypatch.setattr(probe_values, "ELSEWHERE", {})
     words = {key: found(key, "log_every").words for key in ("DADAPT_SGD", "DADAPT_LION")}
-    assert all("two parameter groups" in said for said in words.values())
+    assert all("two groups (unet, text_encoder)" in said for said in words.values())
     assert "starts at 0" in words["DADAPT_LION"]
     assert "starts at 0" not in words["DADAPT_SGD"], "it divides by zero there"
 
@@ -199,11 +198,6 @@ def test_a_rule_without_a_mend_of_its_own_is_met_by_its_other_option():
     default, changed = prober._pair(bound.use("momentum"), 0.5, PLAIN)
     assert default == Settings("SGD", maximize=True)
     assert changed == Settings("SGD", maximize=True, momentum=0.5)
-
-
-def test_what_is_out_of_reach_says_what_it_needs(monkeypatch):
-    monkeypatch.setattr(probe_values, "OUT_OF_REACH", {"SGD.maximize": "a score"})
-    assert found("SGD", "maximize") == Finding(Seen.UNTRIED, "not yet: it needs a score")
 
 
 def test_weights_that_no_longer_move_show_that_an_option_is_unavailable(monkeypatch):
@@ -325,7 +319,10 @@ def test_a_circumstance_is_what_it_says(circumstance):
 
     next(walk(look, circumstance))
     params = [param for group in seen for param in group["params"]]
-    assert len(seen) == circumstance.groups
+    params = [param for group in seen for param in group["params"]]
+    assert [group.get("name") for group in seen] == (list(circumstance.groups) or [None])
+    assert [name for group in seen for name in group["param_names"]] == list(circumstance.names)
+    assert params[1].dim() == (2 if circumstance.matrices else 1)
     assert {param.dtype for param in params} == {torch.bfloat16 if circumstance.bfloat16 else torch.float32}
     assert params[0].numel() == 16_384, "as many as CAME_8BIT's states ask for"
     assert (torch.count_nonzero(parameters(circumstance)[1]) == 0) == circumstance.zero
@@ -385,7 +382,7 @@ def test_an_option_without_a_value_is_named():
 
 def test_every_exception_is_of_use():
     names = {name for key, use in USES for name in (use.name, f"{key}.{use.name}")}
-    assert {*CHANGED, *NEEDS, *ELSEWHERE, *OUT_OF_REACH} <= names
+    assert {*CHANGED, *NEEDS, *ELSEWHERE} <= names
 
 
 # ---------------------------------------------------------------------------------------------------- other versions

@@ -19,7 +19,7 @@ from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.probed import Finding, Seen
 from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standing, Use, Values, split_argument
 from diffopt_widgets.catalogue.values import Value, format_value
-from diffopt_widgets.settings import Fault, Settings, check_values, default_values
+from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, default_values
 from diffopt_widgets.training.factory import (
     MissingBackend,
     argument_value,
@@ -34,7 +34,6 @@ from diffopt_widgets.training.probe_values import (
     changed_values,
     elsewhere,
     needed_values,
-    out_of_reach,
 )
 
 if TYPE_CHECKING:
@@ -77,11 +76,8 @@ class Prober:
         Raises:
             ProbeError: it cannot be tried, or its changed path raises or runs into NaN.
         """
-        needs = out_of_reach(self.found, use)
         if use.requires and use.requires not in PROVIDED[self.device]:
-            needs = REQUIREMENTS[use.requires]
-        if needs:
-            return Finding(Seen.UNTRIED, f"not yet: it needs {needs}")
+            return Finding(Seen.UNTRIED, f"not yet: it needs {REQUIREMENTS[use.requires]}")
         try:
             if use.standing is Standing.UNAVAILABLE:
                 return self._refused(use)
@@ -96,14 +92,14 @@ class Prober:
         """Train with one value after the other, under one circumstance after the other, until a difference shows."""
         values = changed_values(self.found, use)
         tried: dict[str, None] = {}
+        trouble: NotApplicable | None = None
         for circumstance in CIRCUMSTANCES:
             for value in values:
                 try:
                     default, changed = self._pair(use, value, circumstance)
                     step = self._parting(use, default, changed, circumstance)
                 except NotApplicable as error:
-                    if circumstance is PLAIN and value == values[0]:
-                        raise ProbeError(f"{self.found.key}.{use.name}: {error}") from error
+                    trouble = trouble or error
                     continue
                 except MissingBackend:
                     if not use.requires:
@@ -113,6 +109,8 @@ class Prober:
                     shown = self._shown(use, [value], default, circumstance)
                     return Finding(Seen.LIVE, f"{shown}: the weights first differ at step {step}", step)
                 tried[circumstance.words] = None
+        if trouble and PLAIN.words not in tried:
+            raise ProbeError(f"{self.found.key}.{use.name}: {trouble}") from trouble
         shown = self._shown(use, values, self._pair(use, values[0], PLAIN)[0], PLAIN)
         also = [words for words in tried if words]
         words = f"{shown}: the same to the bit after {self.steps} steps"
@@ -177,6 +175,8 @@ class Prober:
                 now = next(taken)
             except MissingBackend:
                 raise
+            except SettingsError as error:
+                raise NotApplicable(str(error)) from error
             except (Exception, SystemExit) as error:
                 raise ProbeError(f"{self.found.key}.{use.name}: {changed!r} raises {_raised(error)}") from error
             if not same_bits(was, now):

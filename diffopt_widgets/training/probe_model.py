@@ -33,11 +33,16 @@ class Circumstance:
     words: str = ""
     values: Values = field(default_factory=no_values)
     bfloat16: bool = False
-    groups: int = 1
+    groups: tuple[str, ...] = ()
+    """The names of two parameter groups, of the weight and of the bias; one group without a name when empty."""
+    names: tuple[str, str] = ("block_weight", "block.bias")
+    """What the weight and the bias are called, for optimizers that go by names."""
     zero: bool = False
     """Whether the bias starts at exactly 0."""
     convolution: bool = False
     """Whether the weight has four dimensions, (SIDE, SIDE, 1, 1)."""
+    matrices: bool = False
+    """Whether the bias is a matrix too, of one row."""
 
 
 PLAIN = Circumstance()
@@ -45,9 +50,12 @@ CIRCUMSTANCES = (
     PLAIN,
     Circumstance("weight decay", {"weight_decay": 0.1}),
     Circumstance("a learning rate that starts at 0", {"warmup": 4.0}),
-    Circumstance("two parameter groups", groups=2),
+    Circumstance("two groups (unet, text_encoder)", groups=("unet", "text_encoder")),
+    Circumstance("two groups (unet, text_encoder_2)", groups=("unet", "text_encoder_2")),
     Circumstance("a tensor that starts at zero", zero=True),
     Circumstance("a convolution", convolution=True),
+    Circumstance("an embedding", names=("embedding.weight", "embedding.bias")),
+    Circumstance("matrices only", matrices=True),
     Circumstance("bfloat16 weights", bfloat16=True),
 )
 
@@ -59,6 +67,8 @@ def parameters(circumstance: Circumstance = PLAIN, device: str = "cpu") -> list[
     bias = torch.zeros(SIDE) if circumstance.zero else 0.3 * torch.randn(SIDE, generator=generator)
     if circumstance.convolution:
         weight = weight[:, :, None, None]
+    if circumstance.matrices:
+        bias = bias[None]
     dtype = torch.bfloat16 if circumstance.bfloat16 else torch.float32
     return [torch.nn.Parameter(start.to(device, dtype)) for start in (weight, bias)]
 
@@ -83,9 +93,12 @@ def walk(build: Build, circumstance: Circumstance = PLAIN, device: str = "cpu") 
     the back end prints is dropped; what it raises is raised.
     """
     params = parameters(circumstance, device)
-    parts = [[param] for param in params] if circumstance.groups > 1 else [params]
+    groups: list[dict[str, Any]] = [{"params": params, "param_names": list(circumstance.names)}]
+    if circumstance.groups:
+        parts = zip(params, circumstance.names, circumstance.groups, strict=True)
+        groups = [{"params": [param], "param_names": [name], "name": group} for param, name, group in parts]
     with _alone(0):
-        optimizer, schedule = build([{"params": part} for part in parts])
+        optimizer, schedule = build(groups)
         if callable(train := getattr(optimizer, "train", None)):
             train()  # schedule-free optimizers raise in the mode for evaluation
     step = 0

@@ -38,9 +38,6 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
 """Options that are meant to leave the weights as they are, up to rounding, with what they change instead."""
 
 
-OUT_OF_REACH: Mapping[str, str] = MappingProxyType({})
-"""Options whose effect the small model cannot show under any circumstance, with what they need, in words."""
-
 A_FEW_STEPS = 5
 """What a number of steps is set to: it must pass while the probe looks."""
 
@@ -119,11 +116,6 @@ def elsewhere(found: OptimizerSpec, use: Use) -> str:
 
 def _stated(table: Mapping[str, T], found: OptimizerSpec, name: str) -> T | None:
     return table.get(f"{found.key}.{name}", table.get(name))
-
-
-def out_of_reach(found: OptimizerSpec, use: Use) -> str:
-    """What an option needs that the small model does not have; "" for all others."""
-    return _stated(OUT_OF_REACH, found, use.name) or ""
 
 
 def _numbers(use: Use, low: float, high: float) -> list[Value]:
