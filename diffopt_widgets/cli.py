@@ -207,6 +207,7 @@ def _probe(given: argparse.Namespace) -> int:
 
     from diffopt_widgets.terminal import probed_table
     from diffopt_widgets.training import probe_table
+    from diffopt_widgets.training.factory import MissingBackend
     from diffopt_widgets.training.probe_values import ProbeError
 
     keys = [_spec(key).key for key in given.optimizers]
@@ -214,7 +215,7 @@ def _probe(given: argparse.Namespace) -> int:
         raise SettingsError((Fault("--write", None, "the table is written whole", "", "Leave the optimizers out."),))
     try:
         seen = probe_table.probe(keys or None, given.device)
-    except ProbeError as error:
+    except (MissingBackend, ProbeError) as error:
         print(f"diffopt: {error}", file=sys.stderr)
         return 1
     if given.write:

@@ -15,7 +15,7 @@ from diffopt_widgets.catalogue.probed import Finding, Probed, Seen, evidence, re
 from diffopt_widgets.catalogue.schema import Rule, Standing, Use, When
 from diffopt_widgets.catalogue.values import Interval
 from diffopt_widgets.cli import main
-from diffopt_widgets.settings import Settings
+from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.training import probe as probe_module
 from diffopt_widgets.training import probe_table, probe_values
 from diffopt_widgets.training.probe import Prober
@@ -198,6 +198,19 @@ def test_a_rule_without_a_mend_of_its_own_is_met_by_its_other_option():
     default, changed = prober._pair(bound.use("momentum"), 0.5, PLAIN)
     assert default == Settings("SGD", maximize=True)
     assert changed == Settings("SGD", maximize=True, momentum=0.5)
+
+
+def test_settings_that_one_model_does_not_fit_are_tried_on_another(monkeypatch):
+    def picky(settings, groups):
+        if settings.options["momentum"] and any(param.dim() < 2 for group in groups for param in group["params"]):
+            raise SettingsError((Fault("momentum", 0.5, "it takes matrices only", ""),))
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.options["momentum"])
+
+    monkeypatch.setattr(probe_module, "build_optimizer", picky)
+    assert found("SGD", "momentum").words == "0 → 0.49, with matrices only: the weights first differ at step 2"
+    monkeypatch.setattr(probe_module, "CIRCUMSTANCES", CIRCUMSTANCES[:2])
+    with pytest.raises(ProbeError, match=r"SGD\.momentum: .*matrices only"):
+        found("SGD", "momentum")
 
 
 def test_weights_that_no_longer_move_show_that_an_option_is_unavailable(monkeypatch):
@@ -467,6 +480,12 @@ def test_the_command_says_where_the_table_differs(capsys, monkeypatch):
     monkeypatch.setattr(probed, "table", lambda: {"cpu": replace(cpu, findings={**cpu.findings, "LION": wrong})})
     assert main(["probe", "LION"]) == 1
     assert "LION.beta1: the table says" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there_is_named(capsys):
+    assert main(["probe", "SGD", "--device", "cuda"]) == 1
+    assert "there is no device 'cuda' here" in capsys.readouterr().err
 
 
 def test_the_page_of_an_optimizer_says_what_was_seen(capsys, monkeypatch):

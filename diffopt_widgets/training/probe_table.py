@@ -7,6 +7,7 @@ from importlib import metadata
 
 from diffopt_widgets.catalogue import list_optimizers, probed, spec
 from diffopt_widgets.catalogue.probed import Finding, Probed
+from diffopt_widgets.training.loop import find_device
 from diffopt_widgets.training.probe import Prober
 from diffopt_widgets.training.probe_values import ProbeError
 
@@ -19,8 +20,10 @@ def probe(optimizers: Iterable[str] | None = None, device: str = "cpu") -> Probe
         device: `"cpu"` or `"cuda"`.
 
     Raises:
+        MissingBackend: the device is not there.
         ProbeError: options cannot be tried; the message names each of them and says what to add.
     """
+    find_device(device)
     found: dict[str, dict[str, Finding]] = {}
     problems = []
     for key in list_optimizers() if optimizers is None else optimizers:
