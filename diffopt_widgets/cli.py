@@ -118,6 +118,19 @@ def _parser() -> argparse.ArgumentParser:
         "why not and how to mend it. The exit status is 0 when all of them run.",
     )
     doctor.set_defaults(command=_doctor)
+
+    probe = commands.add_parser(
+        "probe",
+        help="try every option, and say which of them do something",
+        description="Train a small model twice for each option, with its default and changed, and compare the weights to the "
+        "bit. The exit status is 0 when the catalogue and its table of evidence say what is seen.",
+    )
+    probe.add_argument("optimizers", nargs="*", metavar="KEY", help="Optimizers, such as PRODIGY. (default: all)")
+    probe.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="Where to train. (default: %(default)s)"
+    )
+    probe.add_argument("--write", action="store_true", help="Write the table anew; for who works on this package.")
+    probe.set_defaults(command=_probe)
     return parser
 
 
@@ -209,6 +222,31 @@ def _doctor(_: argparse.Namespace) -> int:
         console.print(findings_table(f"Optimizers on the {doctor.device_words(device)}", found))
         well = well and all(finding.works for finding in found)
     return 0 if well else 1
+
+
+def _probe(given: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from diffopt_widgets.terminal import probed_table
+    from diffopt_widgets.training import probe_table
+    from diffopt_widgets.training.factory import MissingBackend
+    from diffopt_widgets.training.probe_values import ProbeError
+
+    keys = [_spec(key).key for key in given.optimizers]
+    if given.write and keys:
+        raise SettingsError((Fault("--write", None, "the table is written whole", "", "Leave the optimizers out."),))
+    try:
+        seen = probe_table.probe(keys or None, given.device)
+    except (MissingBackend, ProbeError) as error:
+        print(f"diffopt: {error}", file=sys.stderr)
+        return 1
+    if given.write:
+        probe_table.write(seen, given.device)
+    Console().print(probed_table(seen))
+    faults = probe_table.disagreements(seen) if given.write else probe_table.faults(seen, given.device)
+    for fault in faults:
+        print(f"diffopt: {fault}", file=sys.stderr)
+    return 1 if faults else 0
 
 
 def _run(given: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from diffopt_widgets.catalogue.probed import Probed, Seen, evidence
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Standing, Use
 from diffopt_widgets.catalogue.values import format_value
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.training.doctor import Finding
 
 _STANDING = {Standing.LIVE: "", Standing.INERT: " [inert]", Standing.UNAVAILABLE: " [not available]"}
+_SEEN = {Seen.LIVE: "green", Seen.ELSEWHERE: "green", Seen.INERT: "yellow", Seen.UNAVAILABLE: "", Seen.UNTRIED: "dim"}
 
 
 def optimizers_page(families: Mapping[str, Sequence[OptimizerSpec]]) -> RenderableType:
@@ -39,10 +41,10 @@ def optimizer_page(entry: OptimizerSpec) -> RenderableType:
     )
     presets = "presets: " + ", ".join(f"{preset.key} ({preset.title})" for preset in entry.presets)
     links = "\n".join(f"{link.title}: {link.url}" for link in entry.links)
-    return Group(head, presets, Text(links, style="dim"), "", *(_use(use) for use in (entry.lr, *entry.uses)))
+    return Group(head, presets, Text(links, style="dim"), "", *(_use(entry, use) for use in (entry.lr, *entry.uses)))
 
 
-def _use(use: Use) -> RenderableType:
+def _use(entry: OptimizerSpec, use: Use) -> RenderableType:
     head = Text.assemble(
         (use.name, "bold"),
         f"  {use.option.title}",
@@ -53,6 +55,8 @@ def _use(use: Use) -> RenderableType:
     lines += [Text(text) for text in (use.note, use.reason) if text]
     if use.enabled_if is not None:
         lines.append(Text(f"Works {use.enabled_if.words()}."))
+    if tried := evidence(entry, use.name):
+        lines.append(Text(f"Tried: {tried}.", style="dim"))
     if use.advice is not None:
         lines.append(
             Text(f"Recommended: {use.advice.text()}. {use.advice.reason} ({use.advice.source})", style="green")
@@ -66,6 +70,15 @@ def findings_table(title: str, findings: Iterable[Finding]) -> RenderableType:
     for finding in findings:
         mark = {True: "[green]yes[/]", False: "[red]no[/]", None: "?"}[finding.works]
         table.add_row(mark, escape(finding.name), escape(finding.words), escape(finding.mend and f"→ {finding.mend}"))
+    return table
+
+
+def probed_table(probed: Probed) -> RenderableType:
+    """What each option was seen to do."""
+    table = Table("optimizer", "option", "seen", "evidence", box=None, pad_edge=False)
+    for key, options in probed.findings.items():
+        for name, finding in options.items():
+            table.add_row(key, name, Text(finding.seen.value, style=_SEEN[finding.seen]), escape(finding.words))
     return table
 
 

@@ -340,7 +340,7 @@ def test_examples_of_the_help_can_be_run(capsys, tmp_path):
 def test_the_command_alone_shows_what_there_is(capsys):
     assert main([]) == 2
     out = capsys.readouterr().out
-    assert all(f"\n    {name} " in out for name in ("lab", "run", "options", "doctor"))
+    assert all(f"\n    {name} " in out for name in ("lab", "run", "options", "doctor", "probe"))
 
 
 def test_lab_without_jupyterlab_says_how_to_get_it(monkeypatch, capsys):

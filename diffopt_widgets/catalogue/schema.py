@@ -33,6 +33,15 @@ class Standing(Enum):
     UNAVAILABLE = "unavailable"  # the back end does not take it, or raises
 
 
+REQUIREMENTS = {
+    "cuda": "an NVIDIA GPU",
+    "distributed": "training in several processes",
+    "compiler": "a compiler that torch can use",
+    "bfloat16": "weights in bfloat16",
+}
+"""What `Use.requires` names, in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class When:
     """A condition on another option, with the words that explain it beside a greyed control."""

@@ -89,7 +89,7 @@ def build_optimizer(
     scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
     lr = settings.lr * scale
     given = muon_groups(settings, groups, scale) if entry.auxiliary else as_given(groups, grouped=grouped)
-    arguments = {name: _value(value) for name, value in entry.arguments(lr, settings.options).items()}
+    arguments = {name: argument_value(value) for name, value in entry.arguments(lr, settings.options).items()}
     cls = load_class(entry)
     try:
         with _quiet():
@@ -168,7 +168,7 @@ def _in_process_group() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def _value(value: object) -> object:
+def argument_value(value: object) -> object:
     """A value as the back end takes it: `"torch.float32"` stands for the dtype."""
     return getattr(torch, value[6:]) if isinstance(value, str) and value.startswith("torch.") else value
 

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 from diffopt_widgets.catalogue import families, spec
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.probed import evidence, untried
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import OptimizerSpec, Standing, Use, Values
+from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standing, Use, Values
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.ui.draft import TRAINING, Draft, text_of
 
@@ -29,12 +30,6 @@ STANDINGS = {
 IN_USE, WITHIN = "✓ in use", "✓ within the advice"
 BY_SCHEDULE = {"cycles", "min_factor"}
 """What has a say under some schedules only."""
-REQUIREMENTS = {
-    "cuda": "an NVIDIA GPU",
-    "distributed": "training in several processes",
-    "compiler": "a compiler that torch can use",
-    "bfloat16": "weights in bfloat16",
-}
 
 
 def menu() -> list[Json]:
@@ -141,11 +136,19 @@ def _control(found: OptimizerSpec, use: Use) -> Json:
         "advice": _advice(option, use.advice),
         "standing": use.standing.value,
         "reason": use.reason,
+        "mark": _mark(found, use),
         "depends": use.enabled_if is not None or use.name in BY_SCHEDULE,
     }
     return {key: value for key, value in control.items() if value not in ("", None, [], False)} | {
         "default": control["default"]
     }
+
+
+def _mark(found: OptimizerSpec, use: Use) -> str:
+    """The word beside the name; none for what does something, which is as one expects, nor for what is greyed."""
+    if use.standing is Standing.INERT:
+        return "inert"
+    return "not tried" if untried(found.key, use.name) else ""
 
 
 def _kind(option: Option) -> str:
@@ -231,6 +234,7 @@ def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
         ("Depends on", use.enabled_if.words() if use.enabled_if else ""),
         ("Needs", REQUIREMENTS.get(use.requires, "")),
         ("Here", ": ".join(text for text in (standing, use.reason) if text)),
+        ("Tried", evidence(found, use.name)),
         ("Argument", f"{use.argument} of {found.target.replace(':', '.')}" if use.argument else ""),
     ]
     return [(term, text) for term, text in facts if text]

@@ -14,7 +14,7 @@ import { TRACK, nudge, placeOf, sentence, textAt } from "./form_text.js";
  * @typedef {{name: string, title: string, kind: "number" | "bool" | "choice" | "text", help: string, default: string,
  *   facts: {term: string, text: string}[], shown_default: string, placeholder?: string, unit?: string,
  *   integer?: boolean, slider?: Slider, choices?: Choice[], advice?: Advice, standing: string, reason?: string,
- *   depends?: boolean}} Control
+ *   mark?: string, depends?: boolean}} Control
  */
 /**
  * @typedef {{text: string, error?: string, warning?: string, mend?: string, greyed?: string, changed?: boolean,
@@ -79,6 +79,8 @@ export class Row {
       h("span", { class: "dwf-title" }, control.title),
       " ",
       h("code", { class: "dwf-name" }, control.name),
+      control.mark && " ",
+      control.mark && h("span", { class: "dwf-mark" }, control.mark),
       this.changed,
     );
     const field = h("div", { class: `dwf-field dwf-${control.kind}` }, this.input, this.word, this.slider);
