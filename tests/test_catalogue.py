@@ -726,6 +726,7 @@ def test_rules_name_real_options_and_speak_in_sentences(key, rule):
 
 
 BREAKING = {
+    "compile-fused": {"compile": True, "fused_back_pass": True},
     "lr-near-1": {"lr": 1e-4},
     "lr-runs-away": {"lr": 1.0},
     "lr_scaler": {"lr_scaler": "BOTH"},

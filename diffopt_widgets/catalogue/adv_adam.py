@@ -75,7 +75,7 @@ ADAMW_ADV = OptimizerSpec(
             "turn on one switch at a time and compare. Use 1e-4 for a LoRA of a large model.",
         ),
     ),
-    rules=(adv.KOURKOUTAS_RULE,),
+    rules=(adv.KOURKOUTAS_RULE, adv.COMPILE_FUSED_RULE),
     hidden=(
         Hidden("use_bias_correction", "on, as Adam is defined; without it the first steps have no fixed size"),
         *adv.MASKS_HIDDEN,
@@ -155,7 +155,13 @@ ADOPT_ADV = OptimizerSpec(
             "hundreds of steps. Use 1e-4 for a LoRA of a large model.",
         ),
     ),
-    rules=(adv.KOURKOUTAS_RULE, adv.SIMPLIFIED_BETA1_RULE, adv.ADEMAMIX_RULE, adv.ATAN2_RULE),
+    rules=(
+        adv.KOURKOUTAS_RULE,
+        adv.COMPILE_FUSED_RULE,
+        adv.SIMPLIFIED_BETA1_RULE,
+        adv.ADEMAMIX_RULE,
+        adv.ATAN2_RULE,
+    ),
     hidden=(
         Hidden("clip_lambda", "a function of the step; the paper's limit, the fourth root of the step, stands"),
         *adv.MASKS_HIDDEN,

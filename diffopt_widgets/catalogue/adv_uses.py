@@ -117,6 +117,14 @@ KOURKOUTAS_RULE = Rule(
     "beta off.",
     mend={"beta2": 0.99},
 )
+COMPILE_FUSED_RULE = Rule(
+    "compile-fused",
+    ("compile", "fused_back_pass"),
+    lambda values: values["compile"] is True and values["fused_back_pass"] is True,
+    "Compile makes one step for all tensors of a shape, and with a fused back pass torch gives up compiling after eight "
+    "shapes and raises. Turn compile off to save memory, or fused back pass off to try the compiled step.",
+    mend={"compile": False},
+)
 ADEMAMIX_RULE = Rule(
     "two-ademamix",
     ("use_AdEMAMix", "Simplified_AdEMAMix"),

@@ -129,6 +129,7 @@ _HIDDEN = (
     Hidden("adam_k_warmup_steps", "steps before Kourkoutas beta begins; it begins at once, as in the package"),
 )
 _RULES = (
+    adv.COMPILE_FUSED_RULE,
     muon.EXPRESSION_RULE,
     Rule(
         "accelerated-steps",
