@@ -32,6 +32,8 @@ class Model:
 
     key: str
     title: str
+    article: str
+    """Which one stands before the title: a or an."""
     part: str
     """Which network it is: the text encoders and the VAE are not counted."""
     link: str
@@ -51,6 +53,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
             Model(
                 "sd15",
                 "SD 1.5",
+                "an",
                 "UNet",
                 "https://huggingface.co/stable-diffusion-v1-5/stable-diffusion-v1-5/blob/main/unet/config.json",
                 lambda: unet_weights(SD15),
@@ -58,6 +61,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
             Model(
                 "sdxl",
                 "SDXL",
+                "an",
                 "UNet",
                 "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/unet/config.json",
                 lambda: unet_weights(SDXL),
@@ -65,6 +69,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
             Model(
                 "flux",
                 "Flux.1 dev",
+                "a",
                 "transformer",
                 "https://huggingface.co/black-forest-labs/FLUX.1-dev/blob/main/transformer/config.json",
                 lambda: flux_weights(FLUX),
