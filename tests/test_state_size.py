@@ -125,6 +125,12 @@ def test_a_known_model_is_asked_for_by_name():
     assert memory(settings, "SDXL", lora=4) == tensors_memory(settings, lora_tensors(find_model("sdxl"), 4))
 
 
+@pytest.mark.parametrize("key", ["ADAMW_8BIT", "ADAFACTOR", "PRODIGY", "DADAPT_ADAN"])
+def test_a_whole_lora_of_a_known_model_keeps_what_is_told(key):
+    settings = dw.Settings(key)
+    assert memory(settings, "sd15", lora=4) == measured(settings, lora_tensors(find_model("sd15"), 4))
+
+
 @pytest.mark.parametrize(
     ("shapes", "named", "words"),
     [

@@ -8,9 +8,9 @@ import torch
 
 import diffopt_widgets as dw
 from diffopt_widgets.models import Choice
+from diffopt_widgets.models.words import bytes_words, state_sentence
 from diffopt_widgets.ui import state_size
 from diffopt_widgets.ui.state_size import StateSize
-from diffopt_widgets.ui.state_words import bytes_words, state_sentence
 
 
 @pytest.fixture(autouse=True)

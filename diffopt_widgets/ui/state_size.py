@@ -14,9 +14,9 @@ import traitlets
 
 from diffopt_widgets.catalogue import list_optimizers
 from diffopt_widgets.models import LAYERS, MODELS, Choice
+from diffopt_widgets.models.words import bytes_words, state_details, state_sentence
 from diffopt_widgets.pages import PageWidget
 from diffopt_widgets.settings import Settings, SettingsError
-from diffopt_widgets.ui.state_words import bytes_words, state_details, state_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence

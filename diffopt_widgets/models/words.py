@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffopt_widgets.models import Choice
+from diffopt_widgets.models.choice import Choice
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
