@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib
 import math
 
 import pytest
@@ -22,6 +23,7 @@ TENSORS = {
     Tensor((128,)): 2,
     Tensor((16, 8, 3, 3)): 1,
     Tensor((5000,)): 2,
+    Tensor((140, 120)): 2,
     Tensor((1,)): 1,
 }
 """Factors of a LoRA, a layer, a bias, a convolution, and on both sides of the smallest 8-bit size."""
@@ -116,6 +118,19 @@ def test_nothing_outlasts_the_count():
     assert torch.ones(3).sum().item() == 3.0
     assert type(torch.empty(2)) is torch.Tensor
     assert torch.overrides._get_current_function_mode_stack() == []
+
+
+@pytest.mark.parametrize("first", ["told", "made"])
+def test_a_table_that_a_package_keeps_is_never_one_without_memory(monkeypatch, first):
+    functional = importlib.import_module("bitsandbytes.functional")
+    monkeypatch.setattr(functional, "name2qmap", {})
+    if first == "made":
+        functional.quantize_blockwise(torch.ones(4096))
+    with shapes_only():
+        codes, _ = functional.quantize_blockwise(torch.ones(4096))
+        assert codes.shape == (4096,)
+    codes, state = functional.quantize_blockwise(torch.ones(4096))
+    assert functional.dequantize_blockwise(codes, state).tolist() == [1.0] * 4096
 
 
 def test_a_known_model_is_asked_for_by_name():

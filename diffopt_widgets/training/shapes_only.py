@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -27,8 +28,21 @@ def shapes_only() -> Iterator[ShapesOnly]:
         warnings.simplefilter("ignore")  # about the device, say: nothing runs on it
         if hasattr(torch.compiler, "set_stance"):  # compiled code would read memory that is not there
             entered.enter_context(torch.compiler.set_stance("force_eager"))
+        entered.enter_context(_tables_kept())
         entered.enter_context(_PlainNumbers())
         yield entered.enter_context(ShapesOnly())
+
+
+@contextlib.contextmanager
+def _tables_kept() -> Iterator[None]:
+    """bitsandbytes makes its table of 8-bit values once in a process: one made in here has no memory, and must not stay."""
+    tables = getattr(sys.modules.get("bitsandbytes.functional"), "name2qmap", {})
+    before = set(tables)
+    try:
+        yield
+    finally:
+        for name in set(tables) - before:
+            del tables[name]
 
 
 class ShapesOnly(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
@@ -38,7 +52,7 @@ class ShapesOnly(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(allow_non_fake_inputs=True)  # a table that a package keeps may be among them
         self.zeros: Sequence[torch.Tensor] = ()
         """The tensors whose values are all 0."""
 

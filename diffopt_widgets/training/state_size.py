@@ -12,7 +12,7 @@ import torch
 
 from diffopt_widgets.models import Tensor, Tensors, find_model, full_tensors, lora_tensors
 from diffopt_widgets.settings import Fault, Settings, SettingsError
-from diffopt_widgets.training.factory import build_optimizer
+from diffopt_widgets.training.factory import build_optimizer, load_class
 from diffopt_widgets.training.memory import tensors_in
 from diffopt_widgets.training.shapes_only import shapes_only, storage_key
 
@@ -135,6 +135,7 @@ def _plain(settings: Settings) -> Settings:
 
 
 def _sizes_after_a_step(settings: Settings, kinds: Sequence[Tensor], dtype: torch.dtype) -> tuple[list[int], int]:
+    load_class(settings.spec)  # before: what a package makes at import must have memory
     with shapes_only() as mode, contextlib.redirect_stdout(io.StringIO()):
         params = [torch.nn.Parameter(torch.empty(kind.shape, dtype=dtype)) for kind in kinds]
         mode.zeros = [param for param, kind in zip(params, kinds, strict=True) if kind.zero]
