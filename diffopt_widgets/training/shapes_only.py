@@ -35,7 +35,7 @@ def shapes_only() -> Iterator[ShapesOnly]:
 
 @contextlib.contextmanager
 def _tables_kept() -> Iterator[None]:
-    """bitsandbytes makes its table of 8-bit values once in a process: one made in here has no memory, and must not stay."""
+    """The table that bitsandbytes makes once in a process: one made in here has no memory, and must not stay."""
     tables = getattr(sys.modules.get("bitsandbytes.functional"), "name2qmap", {})
     before = set(tables)
     try:
