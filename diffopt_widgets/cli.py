@@ -17,6 +17,7 @@ from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec
 from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.memory_command import add_arguments, tell
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
@@ -110,6 +111,15 @@ def _parser() -> argparse.ArgumentParser:
         help="Write the reference into a folder instead, a page per optimizer.",
     )
     options.set_defaults(command=_options)
+
+    add_arguments(
+        commands.add_parser(
+            "memory",
+            help="say how much state an optimizer will keep, before any run",
+            description="Say how many bytes of state an optimizer will keep for a model, or compare all of them. Nothing is "
+            "allocated and no GPU is needed. Text encoders are not counted; gradients and weights come on top.",
+        )
+    ).set_defaults(command=tell)
 
     doctor = commands.add_parser(
         "doctor",

@@ -15,8 +15,10 @@ from rich.text import Text
 from diffopt_widgets.catalogue.probed import Probed, Seen, evidence
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Standing, Use
 from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.models.words import bytes_words
 
 if TYPE_CHECKING:
+    from diffopt_widgets.models import Choice
     from diffopt_widgets.runs import Run
     from diffopt_widgets.training.doctor import Finding
 
@@ -112,3 +114,18 @@ def _parted(names: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
+
+
+def state_table(choice: Choice, found: Mapping[str, int | str]) -> RenderableType:
+    """The bytes of state of each optimizer, or why they are not known; what is trained stands above."""
+    weights = choice.weights()
+    head = Text.assemble((f"State for {choice.words()}", "bold"), f"\n{choice.details()}\n")
+    table = Table("optimizer", box=None, pad_edge=False)
+    table.add_column("state", justify="right")
+    table.add_column("bytes per weight", justify="right")
+    for key, size in sorted(found.items(), key=lambda item: (isinstance(item[1], str), item[1], item[0])):
+        if isinstance(size, str):
+            table.add_row(key, "–", Text(size))
+        else:
+            table.add_row(key, bytes_words(size), f"{size / weights:.2f}")
+    return Group(head, table)
