@@ -87,7 +87,7 @@ def walk(optimizers, params, steps=8, schedulers=()):
 
 def enough_steps(key):
     """As many as it takes for an estimate to leave d0."""
-    if key == "DADAPT_ADA_GRAD":
+    if key in {"DADAPT_ADA_GRAD", "PRODIGY_PLUS_SCHEDULE_FREE"}:
         return 80
     return 30 if spec(key).estimates_rate else 8
 
@@ -260,9 +260,11 @@ ALONE = [key for key in KEYS if spec(key).steps_each_tensor]
 def test_a_fused_back_pass_steps_within_backward_and_walks_the_same_path(key):
     params = parameters()
     optimizer = build_optimizer(Settings(key, fused_back_pass=True), params)
-    loss_at(0, *params).backward()
+    walk([optimizer], params, 1)  # ADOPT's first step moves nothing
+    before = torch.cat([param.detach().flatten() for param in params])
+    loss_at(1, *params).backward()
     moved = torch.cat([param.detach().flatten() for param in params])
-    assert not torch.equal(moved, torch.cat([param.detach().flatten() for param in parameters()]))
+    assert not torch.equal(moved, before)
     assert [param.grad for param in params] == [None, None]
     optimizer.step()
     assert torch.equal(torch.cat([param.detach().flatten() for param in params]), moved)

@@ -78,7 +78,7 @@ def test_the_form_shows_a_line_to_type_into_and_answers():
     control = form.panel["controls"][NAME]
     assert (control["kind"], control["placeholder"], control["default"]) == ("text", "told by name and shape", "")
     assert "slider" not in control
-    assert form.draft.greyed["muon_adam_regex"] == "only with muon_hidden_layers other than none"
+    assert form.draft.greyed["muon_adam_regex"] == "only with muon_hidden_layers set"
     form.type(NAME, "blocks, (attn")
     assert form.settings.options[NAME] == "blocks, (attn"
     form.type("muon_adam_regex", "true")
