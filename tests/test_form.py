@@ -364,14 +364,14 @@ def test_every_control_of_every_optimizer_is_in_one_section(optimizer):
 
 @pytest.mark.parametrize("optimizer", list_optimizers())
 def test_every_formula_is_well_formed_mathml(optimizer):
-    drawn = parseString(Form(optimizer).panel["mathml"])  # noqa: S318  # our own
-    assert drawn.documentElement.tagName == "math"
+    drawn = parseString(f"<all>{''.join(Form(optimizer).panel['mathml'])}</all>")  # noqa: S318  # our own
+    assert {node.tagName for node in drawn.documentElement.childNodes} == {"math"}
     assert drawn.getElementsByTagName("mfrac") or drawn.getElementsByTagName("mo")
     assert "\\" not in drawn.documentElement.toxml()
 
 
 def test_latex_that_cannot_be_read_leaves_the_text():
-    assert mathml(r"\frac{") == ""
+    assert mathml(r"\frac{") == []
 
 
 def test_a_slider_and_the_form_follow_each_other(form):

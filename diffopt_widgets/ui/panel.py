@@ -67,18 +67,23 @@ def state(draft: Draft) -> Json:
     }
 
 
-def mathml(latex: str) -> str:
-    """A formula as MathML, which browsers draw by themselves; "" when it cannot be converted.
+def mathml(latex: str) -> list[str]:
+    r"""A formula as MathML, which browsers draw by themselves: one for each equation, so that a line can break between them.
+
+    None when it cannot be converted.
 
     >>> mathml("d_t")
-    '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mrow><msub><mi>d</mi><mi>t</mi></msub></mrow></math>'
+    ['<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mrow><msub><mi>d</mi><mi>t</mi></msub></mrow></math>']
+    >>> len(mathml(r"a = b,\quad c = d"))
+    2
     """
     from latex2mathml.converter import convert
 
+    *firsts, last = latex.split(r",\quad")
     try:
-        return str(convert(latex.replace("{aligned}", "{align*}"), display="block"))
+        return [str(convert(equation, display="block")) for equation in (*(f"{first}," for first in firsts), last)]
     except Exception:  # noqa: BLE001  # the converter documents no error of its own; the page then shows the LaTeX
-        return ""
+        return []
 
 
 def _sections(found: OptimizerSpec) -> list[Json]:

@@ -1,6 +1,6 @@
 // @ts-check
 // One option in the page.
-import { h, say } from "./form_dom.js";
+import { breakable, h, say } from "./form_dom.js";
 import { longHelp, shortHelp } from "./form_help.js";
 import { TRACK, nudge, placeOf, sentence, textAt } from "./form_text.js";
 
@@ -78,7 +78,7 @@ export class Row {
       { class: "dwf-label", for: id },
       h("span", { class: "dwf-title" }, control.title),
       " ",
-      h("code", { class: "dwf-name" }, control.name),
+      h("code", { class: "dwf-name" }, ...breakable(control.name)),
       control.mark && " ",
       control.mark && h("span", { class: "dwf-mark" }, control.mark),
       this.changed,
