@@ -42,14 +42,14 @@ class Seen:
 
     @property
     def pictures(self):
-        return self.root.locator(".dw-sample")
+        return self.root.locator("figure:not(.dw-real) > .dw-sample")
 
     def until_drawn(self, condition):
         """Wait until the plot is drawn and `rows`, the records of all runs in it, are so; its curves have no gap."""
         whole = """([place, condition]) => {
           const graph = document.querySelectorAll('.dw-bench')[place]?.querySelector('.dw-plot-graph');
           const rows = Number(graph?.dataset.rows ?? 0);
-          const lines = graph?.data ?? [];
+          const lines = (graph?.data ?? []).filter(({ x }) => !Number.isNaN(x[0])); // one of NaN draws empty axes
           const complete = lines.every(({ x, y }) => x[0] === 1 && Array.from(y).every(Number.isFinite));
           return lines.length && complete && new Function('rows', `return ${condition}`)(rows) && rows;
         }"""
