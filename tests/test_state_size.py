@@ -129,8 +129,10 @@ def test_a_table_that_a_package_keeps_is_never_one_without_memory(monkeypatch, f
     with shapes_only():
         codes, _ = functional.quantize_blockwise(torch.ones(4096))
         assert codes.shape == (4096,)
-    codes, state = functional.quantize_blockwise(torch.ones(4096))
-    assert functional.dequantize_blockwise(codes, state).tolist() == [1.0] * 4096
+    codes, state = functional.quantize_blockwise(torch.full((4096,), 2.0))
+    values = functional.dequantize_blockwise(codes, state)
+    assert type(values) is torch.Tensor
+    assert values.tolist() == [2.0] * 4096
 
 
 def test_a_known_model_is_asked_for_by_name():
