@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -12,12 +11,13 @@ import ipywidgets as widgets
 import traitlets
 from IPython.display import display
 
+from diffopt_widgets.collection import Collection
 from diffopt_widgets.comparisons import Comparison, comparisons
 from diffopt_widgets.plot.live import LivePlot
-from diffopt_widgets.plot.panels import color_of
+from diffopt_widgets.plot.panels import D
 from diffopt_widgets.plot.saved import SavedPicture
-from diffopt_widgets.runs import Run, name_by_difference
-from diffopt_widgets.session import Session
+from diffopt_widgets.runs import Run
+from diffopt_widgets.session import Session, running_loop
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.ui.comparison_menu import ComparisonMenu
@@ -31,6 +31,8 @@ from diffopt_widgets.ui.state_size import StateSize
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from diffopt_widgets.catalogue.schema import OptimizerSpec
 
 P = ParamSpec("P")
 
@@ -73,30 +75,36 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_continue=self._guarded(self._continue),
         )
         self.samples = SamplesView()
-        self.runs: list[Run] = []
-        """The runs so far, in the order in which they were started."""
-        self._auto_named: set[str] = set()
-        self._colors: dict[str, str] = {}
+        self._collection = Collection()
         self._saved = SavedPicture()
         self._session: Session | None = None
         # The loop of the cell that opens the bench: a button's callback may run in another thread.
-        self._loop = _running_loop()
+        self._loop = running_loop()
         style = (resources.files("diffopt_widgets.ui") / "static" / "bench.css").read_text(encoding="utf-8")
         self.size = StateSize(self.form.settings, loop=self._loop)
         traitlets.dlink((self.form, "settings"), (self.size, "settings"))
         left = widgets.VBox([self.form, self.size])
         left.add_class("dw-left")
-        right = widgets.VBox([self.bar, self.menu, self.plot, self.applied, self.table, self.samples])
+        right = widgets.VBox([self.bar, self.menu, self.plot, self.applied])
         right.add_class("dw-right")
         columns = widgets.Box([left, right])
         columns.add_class("dw-columns")
-        super().__init__([widgets.HTML(f"<style>{style}</style>"), columns])
+        below = widgets.VBox([self.table, self.samples])
+        below.add_class("dw-below")
+        super().__init__([widgets.HTML(f"<style>{style}</style>"), columns, below])
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors"])
+        self.form.observe(lambda _: self._expect(self.form.settings), ["settings"])
         self.plot.observe(lambda _: self._mirror_legend(), ["runs"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
         self._check()
+        self._expect(self.form.settings)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs so far, in the order in which they were started."""
+        return self._collection.runs
 
     def start(self, runs: Sequence[Run]) -> None:
         """Carry out runs, after those that are in progress; their curves are added to the plots.
@@ -106,6 +114,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """
         self._need_session()
         for run in runs:
+            self._expect(run.settings)
             self._add(run)
         self._carry_out(runs)
 
@@ -175,27 +184,19 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.bar.block(f"To run, put {titles} right in the form." if errors else "")
 
     def _add(self, run: Run) -> None:
-        self.runs.append(run)
-        self._auto_named.add(run.key)
-        self._colors[run.key] = color_of(len(self._colors))
-        self.table.add(run, self._colors[run.key])
+        self.table.add(run, self._collection.add(run))
         self._name_runs()
 
     def _name_runs(self) -> None:
-        """Name the runs by what differs between them; names that somebody gave stay."""
-        names = name_by_difference([run.plan for run in self.runs])
-        for position, (run, name) in enumerate(zip(self.runs, names, strict=True)):
-            if run.key in self._auto_named:
-                again = names[:position].count(name)
-                self._set_name(run, f"{name} ({again + 1})" if again else name)
-            self.table.set_differs(run.key, name)
+        for run, differs in self._collection.name_by_difference():
+            self._show_name(run)
+            self.table.set_differs(run.key, differs)
 
-    def _set_name(self, run: Run, name: str) -> None:
-        run.name = name
+    def _show_name(self, run: Run) -> None:
         self.table.show(run)
         self._show_samples(run)
         if self.plot.has_run(run.key):
-            self.plot.rename_run(run.key, name)
+            self.plot.rename_run(run.key, run.name)
 
     def _changed(self, run: Run) -> None:
         """Show a run that has new records or another status."""
@@ -215,6 +216,13 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         else:
             self.plot.refresh()
 
+    def _expect(self, settings: Settings) -> None:
+        """Keep a place for what the first run of these settings will show, so that it moves nothing then."""
+        if settings.spec.estimates_rate:
+            self.plot.expected = [D.key]
+        if not self.runs:
+            self._say_what_is_applied([settings.spec])
+
     def _plot(self, run: Run) -> None:
         """Give a run its curves as soon as it has any."""
         if not run.history.groups or self.plot.has_run(run.key):
@@ -223,16 +231,15 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             run.key,
             run.name,
             run.history,
-            color=self._colors[run.key],
+            color=self._collection.color(run),
             schedule=run.settings.spec.estimates_rate,
             visible=self.table.visible[run.key],
         )
-        self._say_what_is_applied()
+        self._say_what_is_applied([run.settings.spec for run in self.runs])
 
-    def _say_what_is_applied(self) -> None:
-        """What the second plot shows, for each optimizer among the runs."""
-        specs = {run.settings.optimizer: run.settings.spec for run in self.runs}
-        words = ". ".join(dict.fromkeys(f"{spec.title} applies {spec.rate_words}" for spec in specs.values()))
+    def _say_what_is_applied(self, specs: Sequence[OptimizerSpec]) -> None:
+        """What the second plot shows, for each of these optimizers."""
+        words = ". ".join(dict.fromkeys(f"{spec.title} applies {spec.rate_words}" for spec in specs))
         mixed = len({run.plan.task for run in self.runs}) > 1
         warning = " Losses of different tasks cannot be compared." if mixed else ""
         self.applied.value = paragraph(f"{words}.{warning}", "dw-about")
@@ -241,7 +248,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.plot.log = {**self.plot.log, "rate": on}
 
     def _show_samples(self, run: Run) -> None:
-        self.samples.show(run, self._colors[run.key], visible=self.table.visible[run.key])
+        self.samples.show(run, self._collection.color(run), visible=self.table.visible[run.key])
 
     def _mirror_legend(self) -> None:
         """A click in the legend hides a run too; table and samples follow."""
@@ -252,8 +259,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
                 self._show_samples(self._find(key))
 
     def _rename(self, key: str, name: str) -> None:
-        self._auto_named.discard(key)
-        self._set_name(self._find(key), name)
+        run = self._find(key)
+        self._collection.rename(run, name)
+        self._show_name(run)
         self._saved.update(self.plot)
 
     def _set_visible(self, key: str, visible: bool) -> None:
@@ -262,14 +270,14 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._show_samples(self._find(key))
 
     def _remove(self, key: str) -> None:
-        self.runs.remove(self._find(key))
+        self._collection.remove(self._find(key))
         self.samples.remove(key)
         if self.plot.has_run(key):
             self.plot.remove_run(key)
         self._saved.update(self.plot)
 
     def _restore(self, key: str) -> None:
-        self.runs[:] = self.table.runs
+        self._collection.arrange(self.table.runs)
         self._name_runs()  # others may have come meanwhile
         self._changed(self._find(key))
 
@@ -282,7 +290,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._carry_out([self._find(key)])
 
     def _find(self, key: str) -> Run:
-        return next(run for run in self.runs if run.key == key)
+        return self._collection.find(key)
 
     def _guarded(self, action: Callable[P, None]) -> Callable[P, None]:
         """An action whose errors are shown in the run bar: an exception in a callback would be seen by nobody."""
@@ -295,10 +303,3 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
                 self.bar.say(str(error) or type(error).__name__, error=True)
 
         return act
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -95,7 +95,7 @@ def _prepare(run: Run) -> Training:
     run.device = str(training.device)
     run.history = History(training.group_names)
     run.eval_before = training.evaluate()
-    run.samples = {0: training.samples()}
+    run.samples, run.wanted = {0: training.samples()}, training.problem.wanted()
     return training
 
 

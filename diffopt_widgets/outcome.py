@@ -12,7 +12,7 @@ from diffopt_widgets.catalogue.schedules import warmup_steps
 from diffopt_widgets.catalogue.values import Value, format_value
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from diffopt_widgets.catalogue.schema import OptimizerSpec
     from diffopt_widgets.runs import Run
@@ -63,14 +63,20 @@ def settled_at(values: ArrayLike) -> int:
 
 
 def _what_d_did(run: Run) -> str:
-    d, steps = run.history.column("d"), run.history.step
+    d = run.history.column("d")
+    if d.ndim == 1:
+        return _course(run, "d", d)
+    return ", ".join(_course(run, f"d of {group}", d[:, i]) for i, group in enumerate(run.history.groups))
+
+
+def _course(run: Run, name: str, d: NDArray[np.float64]) -> str:
     last = _short(d[-1])
     if (d == d[0]).all():
-        return f"d never left d0 ({last}){_with_what(run)}"
+        return f"{name} never left d0 ({last}){_with_what(run)}"
     first = settled_at(d)
     if first < len(d) - math.ceil(len(d) / 20):
-        return f"d settled at {last} by step {steps[first]}"
-    return f"d still moving, at {last}"
+        return f"{name} settled at {last} by step {run.history.step[first]}"
+    return f"{name} still moving, at {last}"
 
 
 def _with_what(run: Run) -> str:
@@ -107,18 +113,17 @@ def _gentler(settings: Settings) -> tuple[str, dict[str, Value]]:
         advice = f"turn relative_step off and give a learning rate, such as {format_value(_USUAL_RATE)}"
         return f"Adafactor set its own rate too high: {advice}.", mend
     usual, estimates = _usual_rate(settings.spec), settings.spec.estimates_rate
+    growth = ", or a growth_rate of 1.02" if "growth_rate" in options else ""
     gentler = _rounded(settings.lr / (3 if estimates else 10))
     if usual < gentler:
         advice = f"try a learning rate of {format_value(usual)}, the one to begin with"
         return f"The rate is far too high: {advice}.", {"lr": usual}
-    if "d_coef" in options:
+    if "d_coef" in options and not options.get("d_limiter"):  # with the limiter a small d_coef stops the estimate
         coefficient = float(options["d_coef"] or 1.0)
         half = min(_rounded(coefficient / 2), 1.0)
         words = "half of d_coef" if coefficient <= 2 else "the default d_coef"
-        advice = f"try {words} ({format_value(half)}), or a growth_rate of 1.02"
-        return f"The estimated rate is too high: {advice}.", {"d_coef": half}
+        return f"The estimated rate is too high: try {words} ({format_value(half)}){growth}.", {"d_coef": half}
     if estimates:
-        growth = ", or a growth_rate of 1.02" if "growth_rate" in options else ""
         advice = f"try a third of the learning rate ({format_value(gentler)}){growth}"
         return f"The estimated rate is too high: {advice}.", {"lr": gentler}
     advice = f"try a tenth of it (learning rate {format_value(gentler)})"

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 Scalar: TypeAlias = SupportsFloat
 """A number, or a tensor of one element that may still be on the device."""
+Grouped: TypeAlias = "Scalar | tuple[Scalar, ...]"
+"""One value for all parameter groups, or one for each."""
 
 GROUPED = ("lr", "applied_lr")
 """Columns with one value per parameter group."""
 SINGLE = ("loss", "d", "d_hat", "grad_norm", "update_rms", "weight_norm", "eval_loss", "seconds")
-"""Columns with one value per step."""
+"""Columns with one value per step; `d` and `d_hat` with one per group where each group has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,9 @@ class StepRecord:
     """What the schedule says, per parameter group."""
     applied_lr: tuple[Scalar, ...]
     """What this step applied, per parameter group."""
-    d: float | None = None
-    """The estimate that this step was made with."""
-    d_hat: Scalar | None = None
+    d: float | tuple[float, ...] | None = None
+    """The estimate that this step was made with; one per parameter group where each has its own."""
+    d_hat: Grouped | None = None
     """The raw estimate that this step came to, before it was bounded."""
     grad_norm: Scalar | None = None
     """Euclidean norm of the whole gradient."""
@@ -85,6 +87,8 @@ class History:
     def column(self, name: str) -> NDArray[np.float64]:
         """One column: shape (n,), or (n, groups) for `lr` and `applied_lr`. NaN where a step has no value.
 
+        `d` and `d_hat` have shape (n, groups) where each group has its own estimate.
+
         Raises:
             KeyError: the run has no such column.
         """
@@ -99,18 +103,18 @@ class History:
                 self._grow()
             row = self._length
             self._step[row] = record.step
-            for name in GROUPED:
-                self._ensure(name)[row] = [float(value) for value in getattr(record, name)]
-            for name in SINGLE:
+            for name in (*GROUPED, *SINGLE):
                 value = getattr(record, name)
-                if value is not None:
+                if isinstance(value, tuple):
+                    self._ensure(name, len(self.groups))[row] = [float(part) for part in value]
+                elif value is not None:
                     self._ensure(name)[row] = float(value)
             self._length += 1
 
-    def _ensure(self, name: str) -> NDArray[np.float64]:
+    def _ensure(self, name: str, *groups: int) -> NDArray[np.float64]:
         column = self._columns.get(name)
         if column is None:
-            shape = (self._capacity, len(self.groups)) if name in GROUPED else (self._capacity,)
+            shape = (self._capacity, *groups)
             column = self._columns[name] = np.full(shape, np.nan)
         return column
 

@@ -46,6 +46,8 @@ class Run:
     eval_after: float | None = None
     samples: dict[int, Samples] = field(default_factory=dict)
     """What its model made from the same noise, by the number of steps taken; 0 is before training."""
+    wanted: Samples | None = None
+    """Real examples of the same labels in the same order, to compare the samples with; None before it has begun."""
     state_bytes: int | None = None
     """Bytes of all tensors in the optimizer's state, each storage once, as they are after the first published steps."""
     mend: Mapping[str, Value] = field(default_factory=dict)

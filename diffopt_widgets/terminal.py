@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from diffopt_widgets.catalogue.probed import Probed, Seen, evidence
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Standing, Use
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.models.words import bytes_words
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.training.doctor import Finding
 
 _STANDING = {Standing.LIVE: "", Standing.INERT: " [inert]", Standing.UNAVAILABLE: " [not available]"}
+_SEEN = {Seen.LIVE: "green", Seen.ELSEWHERE: "green", Seen.INERT: "yellow", Seen.UNAVAILABLE: "", Seen.UNTRIED: "dim"}
 
 
 def optimizers_page(families: Mapping[str, Sequence[OptimizerSpec]]) -> RenderableType:
@@ -40,10 +43,10 @@ def optimizer_page(entry: OptimizerSpec) -> RenderableType:
     )
     presets = "presets: " + ", ".join(f"{preset.key} ({preset.title})" for preset in entry.presets)
     links = "\n".join(f"{link.title}: {link.url}" for link in entry.links)
-    return Group(head, presets, Text(links, style="dim"), "", *(_use(use) for use in (entry.lr, *entry.uses)))
+    return Group(head, presets, Text(links, style="dim"), "", *(_use(entry, use) for use in (entry.lr, *entry.uses)))
 
 
-def _use(use: Use) -> RenderableType:
+def _use(entry: OptimizerSpec, use: Use) -> RenderableType:
     head = Text.assemble(
         (use.name, "bold"),
         f"  {use.option.title}",
@@ -54,6 +57,8 @@ def _use(use: Use) -> RenderableType:
     lines += [Text(text) for text in (use.note, use.reason) if text]
     if use.enabled_if is not None:
         lines.append(Text(f"Works {use.enabled_if.words()}."))
+    if tried := evidence(entry, use.name):
+        lines.append(Text(f"Tried: {tried}.", style="dim"))
     if use.advice is not None:
         lines.append(
             Text(f"Recommended: {use.advice.text()}. {use.advice.reason} ({use.advice.source})", style="green")
@@ -67,6 +72,15 @@ def findings_table(title: str, findings: Iterable[Finding]) -> RenderableType:
     for finding in findings:
         mark = {True: "[green]yes[/]", False: "[red]no[/]", None: "?"}[finding.works]
         table.add_row(mark, escape(finding.name), escape(finding.words), escape(finding.mend and f"→ {finding.mend}"))
+    return table
+
+
+def probed_table(probed: Probed) -> RenderableType:
+    """What each option was seen to do."""
+    table = Table("optimizer", "option", "seen", "evidence", box=None, pad_edge=False)
+    for key, options in probed.findings.items():
+        for name, finding in options.items():
+            table.add_row(key, name, Text(finding.seen.value, style=_SEEN[finding.seen]), escape(finding.words))
     return table
 
 
@@ -84,7 +98,7 @@ def runs_table(runs: Sequence[Run]) -> RenderableType:
             _number(run.final_loss),
             _number(run.eval_after),
             _number(float(run.history.column("applied_lr").max()) if "applied_lr" in columns else None),
-            _number(float(run.history.column("d")[-1]) if "d" in columns else None),
+            " / ".join(map(_number, np.atleast_1d(run.history.column("d")[-1]).tolist())) if "d" in columns else "–",
             _number(run.steps_per_second),
         )
     return table

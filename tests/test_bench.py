@@ -45,7 +45,9 @@ def test_a_click_on_run_trains_with_the_settings_of_the_form():
     assert "loss" in bench.bar.words.value
     assert not bench.bar.run.disabled
     assert bench.plot.has_run(run.key)
-    assert bench.samples.strips[run.key].value.count("<img") == len(run.samples)
+    strip = bench.samples.strips[run.key].value
+    assert strip.count("<img") == len(run.samples) + 1
+    assert strip.rindex("<img") > strip.rindex("step")  # what was wanted comes last
 
 
 def test_runs_stack_and_their_names_say_what_differs():

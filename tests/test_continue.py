@@ -20,7 +20,8 @@ STEPS = 12
 
 
 def plan(key="ADAMW", steps=STEPS, **options):
-    given = {"lr": 1e-3} if key.startswith("ADAMW") else {}
+    rates = {"ADAMW": 1e-3, "ADAMW_8BIT": 1e-3, "SCHEDULE_FREE_SGD": 0.1}
+    given = {"lr": rates[key]} if key in rates else {}
     return RunPlan(dw.Settings(key, schedule="COSINE", **given), task="swiss_roll", steps=steps, **options)
 
 
@@ -43,7 +44,20 @@ def assert_same(run, straight):
 
 @pytest.mark.parametrize(
     ("key", "accumulation"),
-    [("PRODIGY", 1), ("PRODIGY", 3), ("ADAMW_8BIT", 1), ("ADAMW_8BIT", 2), ("DADAPT_ADAM", 1), ("ADAFACTOR", 1)],
+    [
+        *[("PRODIGY", 1), ("PRODIGY", 3), ("ADAMW_8BIT", 1), ("ADAMW_8BIT", 2), ("DADAPT_ADAM", 1), ("ADAFACTOR", 1)],
+        *[("SCHEDULE_FREE_ADAMW", 1), ("SCHEDULE_FREE_SGD", 2), ("PRODIGY_PLUS_SCHEDULE_FREE", 1)],
+        ("PRODIGY", 1),
+        ("PRODIGY", 3),
+        ("ADAMW_8BIT", 1),
+        ("ADAMW_8BIT", 2),
+        ("DADAPT_ADAM", 1),
+        ("ADAFACTOR", 1),
+        ("AdEMAMix_8BIT", 1),
+        ("ADABELIEF", 1),
+        ("ADOPT", 1),
+        ("CAME_8BIT", 1),
+    ],
 )
 def test_it_goes_on_bit_for_bit(key, accumulation):
     asked = plan(key, accumulation=accumulation, grad_norm=True) if key != "ADAFACTOR" else plan(key, grad_norm=True)

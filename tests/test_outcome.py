@@ -73,6 +73,15 @@ def test_a_real_run_settles_where_its_message_says():
     assert f"Evaluation loss {run.eval_before:.3g} → {run.eval_after:.3g}, d settled at " in run.message
 
 
+def test_each_groups_own_estimate_is_told():
+    run = dw.train(dw.Settings("PRODIGY_PLUS_SCHEDULE_FREE"), task="swiss_roll", steps=80, progress=False)
+    for group, d in zip(run.history.groups, run.history.column("d").T, strict=True):
+        words = run.message.split(f"d of {group} settled at ")[1]
+        step = int(words.split(" by step ")[1].split(",")[0])
+        assert np.abs(d[step - 1 :] / d[-1] - 1).max() <= 0.05 < abs(d[step - 2] / d[-1] - 1)
+        assert float(words.split(" by")[0]) == pytest.approx(d[-1], rel=0.05)
+
+
 def test_a_stopped_run_says_how_far_it_came():
     assert summary(estimating([1e-6] * 9, "stopped", planned=300)).startswith(
         "Stopped after 9 of 300 steps, evaluation"
@@ -94,6 +103,8 @@ MENDED = [
     (dw.Settings("DADAPT_SGD", lr=1e20), {"lr": 0.3}),
     (dw.Settings("PRODIGY", d_coef=2.0), {"d_coef": 1.0}),
     (dw.Settings("DADAPT_SGD", lr=0.9), {"lr": 0.3}),
+    (dw.Settings("PRODIGY_PLUS_SCHEDULE_FREE"), {"lr": 0.33}),  # half of d_coef would stop its estimate
+    (dw.Settings("PRODIGY_PLUS_SCHEDULE_FREE", d_limiter=False), {"d_coef": 0.5}),
     (dw.Settings("DADAPT_ADAM"), {"lr": 0.33}),
     (dw.Settings("ADAFACTOR"), {"relative_step": False, "lr": 1e-3}),
     (dw.preset("ADAFACTOR", "adaptive"), {"relative_step": False, "lr": 1e-3, "schedule": "CONSTANT"}),
@@ -109,6 +120,7 @@ def test_the_mend_after_a_divergence_is_what_the_sentence_says(settings, mend):
     words, found = explain(Run(RunPlan(settings)), Diverged("at step 7"))
     assert words.startswith("Failed at step 7 of 300: the loss was no longer a number. ")
     assert found == mend
+    assert ("growth_rate" in words) <= ("growth_rate" in settings.options)
     number = next(value for name, value in found.items() if name in {"lr", "d_coef"})
     assert format_value(number) in words
 

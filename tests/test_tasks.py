@@ -246,6 +246,20 @@ def test_samples():
     assert np.bincount(points.labels).tolist() == [64] * 8
 
 
+@TASKS
+def test_what_is_wanted_is_real_held_out_and_in_the_order_of_the_samples(key):
+    held_out, scale = {"digits": (_read()[1], 2), "swiss_roll": (_roll(1024, 1), 1)}[key]
+    problem = build(key)
+    wanted, made = problem.wanted(), problem.samples()
+    assert np.array_equal(wanted.labels, made.labels)
+    assert wanted.values.shape == made.values.shape
+    real = (held_out.data.numpy() + scale - 1) / scale  # images from −1…1 to 0…1
+    found = [np.abs(real - value).reshape(len(real), -1).max(axis=1).argmin() for value in wanted.values]
+    assert np.allclose(real[found], wanted.values, atol=1e-6)
+    assert np.array_equal(held_out.labels[found], wanted.labels)
+    assert len(set(found)) == len(found)
+
+
 def test_mix_is_splitmix64_and_tells_numbers_apart():
     assert mix(0) == 0xE220A8397B1DCDAF >> 32  # the published first output for seed 0
     seeds = {mix(a, b, c) for a in range(-5, 15) for b in range(20) for c in range(20)}

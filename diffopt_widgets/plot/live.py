@@ -89,6 +89,8 @@ class LivePlot(PageWidget):
     """By the key of a panel (`"loss"`, `"rate"`, `"d"`), whether its axis is logarithmic."""
     height = traitlets.Int(300, min=120).tag(sync=True)
     """Of one row of panels, in pixels."""
+    expected: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    """Keys of optional panels (`"d"`) that have their place before a run has such values, so that nothing moves then."""
     hint = traitlets.Unicode("Press Run: loss and applied learning rate appear here").tag(sync=True)
     """What the empty plot says."""
 

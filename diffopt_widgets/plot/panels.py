@@ -50,9 +50,7 @@ class Panel:
 
 LOSS = Panel("loss", "Training loss", ("loss",), smooth=True)
 RATE = Panel("rate", "Applied learning rate", ("applied_lr", "lr"), scale="log", dashed=("lr",))
-D = Panel(
-    "d", "Estimate d (dotted: d_hat, each step's guess)", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True
-)
+D = Panel("d", "Estimate d (dotted: raw d_hat)", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True)
 DEFAULT_PANELS = (LOSS, RATE, D)
 
 PALETTE = ("#1B80C4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")

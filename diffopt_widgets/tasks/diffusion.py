@@ -6,6 +6,7 @@ Denoising diffusion (Ho, Jain and Abbeel, 2020) with the cosine schedule of Nich
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -87,6 +88,7 @@ class Denoising:
         self._limit = float(train.data.abs().max())
         self._evaluation = self._evaluation_set(held_out)
         self._drawn = torch.tensor(drawn)
+        self._real = _one_of_each(held_out, drawn)
 
     def loss(self, step: int, micro: int = 0) -> Tensor:
         """Mean squared error of the predicted noise on batch `step`, part `micro`: a scalar on the device."""
@@ -115,7 +117,13 @@ class Denoising:
             if following is not None:
                 noise = (x - self._signal[time] * clean) / self._noise[time]
                 x = self._signal[following] * clean + self._noise[following] * noise
-        values = clean.float().cpu()
+        return self._pictured(clean.float().cpu())
+
+    def wanted(self) -> Samples:
+        """Real examples that were held out, with the labels of `samples` in the same order."""
+        return self._pictured(self._real)
+
+    def _pictured(self, values: Tensor) -> Samples:
         if self._kind == "images":
             values = (values / self._limit + 1) / 2
         return Samples(self._kind, values.numpy(), self._drawn.numpy())
@@ -142,3 +150,9 @@ class Denoising:
         if self._signal.device.type == "cuda":
             return tensor.pin_memory().to(self._signal.device, non_blocking=True)
         return tensor.to(self._signal.device)
+
+
+def _one_of_each(examples: Examples, labels: Sequence[int]) -> Tensor:
+    """The next example of each label in turn: no example twice while there are others, shape (len(labels), …)."""
+    places = {label: itertools.cycle((examples.labels == label).nonzero().flatten().tolist()) for label in set(labels)}
+    return examples.data[[next(places[label]) for label in labels]]

@@ -32,6 +32,8 @@ class ParameterGroup:
 
     name: str
     params: tuple[torch.nn.Parameter, ...]
+    names: tuple[str, ...] = ()
+    """The name of each parameter in the whole model, such as `unet.layers.0.weight`; none where the model has no names."""
 
 
 class Problem(Protocol):
@@ -53,6 +55,10 @@ class Problem(Protocol):
 
     def samples(self) -> Samples:
         """Make examples with the model as it is now, from a fixed noise."""
+        ...
+
+    def wanted(self) -> Samples:
+        """Real examples that the model has not learned from, with the labels of `samples` in the same order."""
         ...
 
 

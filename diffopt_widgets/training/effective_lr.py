@@ -16,7 +16,7 @@ from diffopt_widgets.training.rate_readers import READERS
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from diffopt_widgets.records import Scalar
+    from diffopt_widgets.records import Grouped
     from diffopt_widgets.training.reader import Rates
 
 
@@ -41,6 +41,7 @@ def applied_lr(optimizer: Optimizer) -> list[float]:
 class RateMeter:
     """Reads one optimizer's applied rate around its steps: `before()`, then `optimizer.step()`, then `after()`.
 
+    With a fused back pass the weights move in backward, so `before()` comes before that.
     The values are numbers, or tensors of one element that are still on the device.
     """
 
@@ -57,11 +58,14 @@ class RateMeter:
         return self._reader.after()
 
     @property
-    def d(self) -> float | None:
-        """The estimate that the step was made with; None for optimizers that estimate nothing."""
+    def d(self) -> float | tuple[float, ...] | None:
+        """The estimate that the step was made with; None for optimizers that estimate nothing.
+
+        One per parameter group where each has its own.
+        """
         return self._reader.d
 
-    def d_hat(self) -> Scalar | None:
+    def d_hat(self) -> Grouped | None:
         """The raw estimate that the step came to, before it was bounded."""
         return self._reader.d_hat()
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.records import GROUPED, StepRecord
+from diffopt_widgets.records import StepRecord
 from diffopt_widgets.tasks import get_task
+from diffopt_widgets.tasks.seeds import mix
 from diffopt_widgets.training.effective_lr import RateMeter
 from diffopt_widgets.training.factory import MissingBackend, build_optimizer, build_schedule
+from diffopt_widgets.training.modes import eval_mode
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
-    from diffopt_widgets.tasks import Samples
+    from diffopt_widgets.tasks import ParameterGroup, Samples
 
+_SKETCH = 6
+"""What random numbers of an optimizer are drawn for: it keeps them apart from those of a task."""
 SMALL_MODEL = 2_000_000
 """Parameters below which one CPU thread is faster than several (measured: 4 to 9 times on two contended cores)."""
 
@@ -47,12 +52,12 @@ class Training:
         self._params = [p for group in self.problem.groups for p in group.params]
         self.optimizer = build_optimizer(
             plan.settings,
-            [{"params": list(group.params)} for group in self.problem.groups],
+            [_with_names(group) for group in self.problem.groups],
             batch_size=self.batch_size,
             accumulation=plan.accumulation,
         )
         self.schedule = build_schedule(plan.settings, self.optimizer, plan.steps)
-        self.group_names = tuple(group.name for group in self.problem.groups)
+        self.group_names = tuple(str(group["name"]) for group in self.optimizer.param_groups)
         self.taken = 0
         """How many steps have been taken."""
         self.torn = False
@@ -62,6 +67,9 @@ class Training:
         self.sampling_seconds = 0.0
         """How long `samples` took the last time."""
         self._meter = RateMeter(self.optimizer)
+        self._norms: dict[torch.Tensor, torch.Tensor] = {}
+        if plan.grad_norm and plan.settings.options.get("fused_back_pass"):
+            self._note_norms()
         self._few_threads = self.device.type == "cpu" and sum(p.numel() for p in self._params) < SMALL_MODEL
 
     def steps(self) -> Iterator[StepRecord]:
@@ -85,15 +93,26 @@ class Training:
 
     def _step(self, step: int) -> StepRecord:
         meter = self._meter
+        lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
+        meter.before()  # a fused back pass moves the weights inside backward
         loss = self._backward(step)
         grad_norm = self._grad_norm() if self.plan.grad_norm else None
-        lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
-        meter.before()
-        self.optimizer.step()
+        with self._seeded(step):
+            self.optimizer.step()
         applied = meter.after()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         return StepRecord(step + 1, 0.0, loss, lr, applied, meter.d, meter.d_hat(), grad_norm)
+
+    @contextlib.contextmanager
+    def _seeded(self, step: int) -> Iterator[None]:
+        """A step that draws from torch's global generators draws the same at every run, and leaves them as they were."""
+        if not self.plan.settings.options.get("low_rank_ortho"):
+            yield
+            return
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(mix(_SKETCH, self.plan.seed, step))
+            yield
 
     def _backward(self, step: int) -> torch.Tensor:
         parts = self.plan.accumulation
@@ -110,18 +129,29 @@ class Training:
 
     def _grad_norm(self) -> torch.Tensor:
         grads = [p.grad for p in self._params if p.grad is not None]
-        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        freed = [self._norms.pop(p) for p in self._params if p in self._norms]
+        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(freed or torch._foreach_norm(grads)))
         return norm
 
+    def _note_norms(self) -> None:
+        """Take the norm of each gradient as it comes, before a fused back pass frees it."""
+
+        def note(p: torch.Tensor, gradient: torch.Tensor) -> None:
+            self._norms[p] = torch.linalg.vector_norm(gradient)
+
+        for p in self._params:
+            if p.requires_grad:
+                p.register_hook(functools.partial(note, p))  # type: ignore[no-untyped-call]  # torch does not annotate it
+
     def evaluate(self) -> float:
-        """Loss on the fixed evaluation set; waits for the device."""
-        with self.compute():
+        """Loss on the fixed evaluation set; changes nothing, and waits for the device."""
+        with self.compute(), eval_mode(self.optimizer):
             return float(self.problem.evaluate())
 
     def samples(self) -> Samples:
         """What the model makes now, from the same noise at any time; changes nothing, and waits for the device."""
         began = time.perf_counter()
-        with self.compute():
+        with self.compute(), eval_mode(self.optimizer):
             samples = self.problem.samples()
         self.sampling_seconds = time.perf_counter() - began
         return samples
@@ -181,7 +211,7 @@ def fetch(records: Sequence[StepRecord]) -> list[StepRecord]:
     names = [field.name for field in fields(StepRecord)]
     rows = [
         {
-            name: tuple(number(part) for part in value) if name in GROUPED else number(value)
+            name: tuple(number(part) for part in value) if isinstance(value, tuple) else number(value)
             for name in names
             if (value := getattr(record, name)) is not None
         }
@@ -195,6 +225,12 @@ def fetch(records: Sequence[StepRecord]) -> list[StepRecord]:
         return values[value] if isinstance(value, _Place) else value
 
     return [StepRecord(**{name: settled(value) for name, value in row.items()}) for row in rows]  # type: ignore[arg-type]
+
+
+def _with_names(group: ParameterGroup) -> dict[str, Any]:
+    """A part of a model as a named parameter group, its parameters with their names where they have any."""
+    params = list(zip(group.names, group.params, strict=True)) if group.names else list(group.params)
+    return {"params": params, "name": group.name}
 
 
 class _Place(int):

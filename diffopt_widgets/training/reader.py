@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import torch
     from torch.optim import Optimizer
 
-    from diffopt_widgets.records import Scalar
+    from diffopt_widgets.records import Grouped
 
 Rate: TypeAlias = "float | torch.Tensor"
 Rates: TypeAlias = "tuple[Rate, ...]"
@@ -19,8 +19,8 @@ class Reader:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self.d: float | None = None
-        """The estimate that the step is made with."""
+        self.d: float | tuple[float, ...] | None = None
+        """The estimate that the step is made with; one per parameter group where each has its own."""
         self.rates: Rates = ()
 
     @property
@@ -37,7 +37,7 @@ class Reader:
         """Tell what the step just taken applied."""
         return self.rates
 
-    def d_hat(self) -> Scalar | None:
+    def d_hat(self) -> Grouped | None:
         """Tell the raw estimate that the step came to."""
         return None
 

@@ -168,9 +168,11 @@ class Form(PageWidget):
 
     def _show(self, draft: Draft) -> None:
         before, self._draft = self._draft, draft
-        if self._memory:
-            self._memory.keep(before, draft)
-        self._publish()
+        try:
+            self._publish()
+        finally:  # after it: the page need not wait for the disk; an observer may have changed the draft meanwhile
+            if self._memory:
+                self._memory.keep(before, self._draft)
 
     def _publish(self) -> None:
         """Bring every trait up to date with the draft: one message to the page, then the observers."""

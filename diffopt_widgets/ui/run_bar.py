@@ -86,8 +86,10 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.mend.add_class("dw-mend")
         self.output = widgets.HTML()
         fields = self._row("dw-fields", self.task, *self.fields.values(), self.device)
-        shown = [fields, self.about, self._buttons(), self.failure, self.mend, self.output]
-        super().__init__([*shown, KeyGuard()])
+        buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.mend, self.progress)
+        state = widgets.VBox([self.words, self.failure])
+        state.add_class("dw-state")
+        super().__init__([fields, self.about, buttons, state, self.output, KeyGuard()])
         self.add_class("dw-run-bar")
         self._describe_task()
         self._read()
@@ -120,18 +122,23 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if run.status == "failed":
             self._failed, self.failure.value = run, _failure(run)
             self.mend.description = _mend_words(run)
-            self.mend.layout.display = None if run.mend else "none"
+            self._offer_mend(offered=bool(run.mend))
         if (output := _output(run)) != self.output.value:
             self.output.value = output
         self._paint_buttons(busy=busy, paused=paused)
 
     def forget_failure(self) -> None:
         """Take away what was said of an earlier run that failed."""
-        self._failed, self.failure.value, self.mend.layout.display = None, "", "none"
+        self._failed, self.failure.value = None, ""
+        self._offer_mend(offered=False)
 
     def say(self, message: str, *, error: bool = False) -> None:
         """Show a message that belongs to no run."""
         self.words.value = paragraph(message, "dw-status dw-error" if error else "dw-status")
+
+    def _offer_mend(self, *, offered: bool) -> None:
+        """The mend stands in the place of the progress, so that nothing moves."""
+        self.mend.layout.display, self.progress.layout.display = (None, "none") if offered else ("none", None)
 
     def _paint_buttons(self, *, busy: bool, paused: bool) -> None:
         problem = self._blocked or self.problem
@@ -192,9 +199,6 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         field.add_class("dw-number")
         return field
 
-    def _buttons(self) -> widgets.Box:
-        return self._row("dw-buttons", self.run, self.pause, self.stop, self.progress, self.words)
-
     @staticmethod
     def _row(name: str, *children: widgets.Widget) -> widgets.Box:
         row = widgets.Box(children, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
@@ -218,8 +222,8 @@ def _explanation() -> str:
 def _status(run: Run, waiting: int) -> str:
     """One line on a run: how far, how fast, how long still; or how it ended."""
     after = f" · {waiting} more to come" if waiting else ""
-    if run.status == "failed":
-        return paragraph(f"{run.name}: failed{after}", "dw-status")
+    if run.status == "failed":  # what went wrong is said below
+        return paragraph(f"{waiting} more to come", "dw-status") if waiting else ""
     if run.ended:
         return paragraph(f"{run.name}: {run.message}{after}", "dw-status")
     done, steps = len(run.history), run.plan.steps
@@ -236,7 +240,7 @@ def _status(run: Run, waiting: int) -> str:
 def _failure(run: Run) -> str:
     """What went wrong in a run; stays until the next is started."""
     trace = f"<details><summary>Traceback</summary><pre>{escape(run.trace)}</pre></details>"
-    return f'<div class="dw-failure">{paragraph(f"{run.name}: {run.message}", "dw-error")}{trace}</div>'
+    return f'<div class="dw-failure">{paragraph(f"{run.name}: {run.message}", "dw-error")} {trace}</div>'
 
 
 def _mend_words(run: Run) -> str:

@@ -63,6 +63,7 @@ class RunsTable(PageWidget):
     SCRIPTS = (
         "form_dom.js",
         "form_text.js",
+        "form_tip.js",
         "runs_text.js",
         "runs_icons.js",
         "runs_name.js",

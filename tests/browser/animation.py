@@ -34,7 +34,7 @@ def test_animation(notebook):
     while not nb.eval_python("len(bench.runs) == 3 and bench.runs[2].ended"):
         frames.append(picture(bench))
         page.wait_for_timeout(250)  # between two pictures
-    expect(page.locator(".dw-samples img")).to_have_count(15)
+    expect(page.locator(".dw-samples img")).to_have_count(18)
     page.mouse.move(0, 0)
     frames.append(picture(bench))
     durations = [HOLD, *[EVERY] * (len(frames) - 2), HOLD]

@@ -1,7 +1,7 @@
 """A real JupyterLab and Notebook 7 in a real Chromium, driven from tests that wait on conditions only.
 
 The server, its settings and its notebooks live in a temporary folder. With DIFFOPT_SCREENSHOTS naming a folder,
-`Notebook.screenshot` writes pictures there.
+`Notebook.screenshot` writes pictures there; with DIFFOPT_APP=notebook all tests that do not choose run in Notebook 7.
 """
 
 from __future__ import annotations
@@ -290,7 +290,7 @@ def notebook(jupyter: Jupyter, browser: Browser, request: pytest.FixtureRequest)
     def open_notebook(
         cells: Sequence[str],
         *,
-        app: str = "lab",
+        app: str = os.environ.get("DIFFOPT_APP", "lab"),
         theme: str = "light",
         width: int = 1400,
         height: int = 1000,

@@ -45,7 +45,7 @@ def test_pictures(notebook, keep, width, theme):
     nb.until_python("bench.runs and len(bench.runs[0].history) > 60", seconds=120)
     keep(nb, f"{name}-running")
     nb.until_python("len(bench.runs) == 3 and bench.runs[2].ended", seconds=300)
-    expect(page.locator(".dw-samples img")).to_have_count(15)
+    expect(page.locator(".dw-samples img")).to_have_count(18)
     keep(nb, f"{name}-compared")
 
     nb.eval_python("bench.form.type('lr', 'fast')")

@@ -41,7 +41,7 @@ def look(notebook):
 def test_the_bench_at_rest_with_runs_and_with_something_wrong(look, theme):
     nb, faults = look(theme=theme, width=1400)
     page = nb.page
-    for fold in page.locator(".dwf summary").all()[2:]:
+    for fold in page.locator(".dwf-section > summary").all()[2:]:
         fold.click()
     page.locator(".dwf-ask").nth(1).click()
     assert not faults()

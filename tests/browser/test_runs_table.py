@@ -146,8 +146,8 @@ def test_a_removal_is_undone_and_the_focus_is_never_lost(opened):
 
 def test_what_cannot_be_done_says_why(opened):
     drop, go_on = action(opened, 2, "Remove"), action(opened, 0, "Continue")
-    expect(drop).to_have_attribute("title", "Cannot be removed: still running")
-    expect(go_on).to_have_attribute("title", "Cannot be continued: a finished run's schedule has ended")
+    expect(drop).to_have_attribute("data-tip", "Cannot be removed: still running")
+    expect(go_on).to_have_attribute("data-tip", "Cannot be continued: a finished run's schedule has ended")
     drop.focus()
     opened.page.keyboard.press("Enter")
     expect(view(opened).get_by_role("status")).to_have_text("<b>three</b> – cannot be removed: still running.")
@@ -155,7 +155,7 @@ def test_what_cannot_be_done_says_why(opened):
     expect(view(opened).get_by_role("status")).to_contain_text("schedule has ended")
     assert opened.eval_python("[len(table.runs), heard]") == [3, []]
     opened.eval_python("[setattr(runs[2], 'status', 'done'), table.show(runs[2])]")
-    expect(drop).to_have_attribute("title", "Remove this run")
+    expect(drop).to_have_attribute("data-tip", "Remove this run")
     drop.click()
     opened.until_python("len(table.runs) == 2")
 

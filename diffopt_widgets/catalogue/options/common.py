@@ -43,7 +43,7 @@ BETA3 = Option(
     "Beta 3",
     "float",
     "How long a third running average remembers; what it averages depends on the optimizer. Larger is steadier and slower "
-    "to react, smaller is quicker and noisier. Leave it alone unless the estimate of the rate jumps about.",
+    "to react, smaller is quicker and noisier. In a run shorter than 1 / (1 − beta3) steps it never fills.",
     domain=_FRACTION,
     soft=(0.8, 0.9999),
     nullable=True,
@@ -83,7 +83,7 @@ MOMENTUM = Option(
     "Momentum",
     "float",
     "How much of the previous step is carried into the next, like a ball rolling on. Larger (0.9 to 0.99) speeds up along "
-    "steady slopes and overshoots in bends; 0 uses each gradient alone. With 0.9 a steady gradient is amplified about ten "
+    "steady slopes and overshoots in bends; 0 uses each gradient alone. In plain SGD 0.9 amplifies a steady gradient about ten "
     "times, so lower the rate when raising it.",
     domain=_FRACTION,
     soft=(0.0, 0.99),

@@ -149,7 +149,7 @@ export class Feed {
     this.changed();
   }
 
-  /** What to draw. @param {{range: [number, number] | null, width: number, smoothing: number}} view */
+  /** What to draw. @param {{range: [number, number] | null, width: number, smoothing: number, expected?: string[]}} view */
   picture(view) {
     return picture({ panels: this.model.get("_panels"), runs: this.runs, store: (id) => this.store(id), ...view });
   }

@@ -112,7 +112,7 @@ class View {
     this.root = make("div", "dw-plot", [
       style,
       this.theme,
-      make("div", "dw-plot-bar", [this.legend, controls]),
+      make("div", "dw-plot-bar", [controls, this.legend]),
       this.area,
     ]);
     el.append(this.root);
@@ -126,6 +126,11 @@ class View {
   /** @returns {import("./picture.js").Panel[]} */
   get panels() {
     return this.model.get("_panels");
+  }
+
+  /** Optional panels that have their place before they have lines. @returns {string[]} */
+  get expected() {
+    return this.model.get("expected");
   }
 
   listen() {
@@ -163,7 +168,7 @@ class View {
       this.showControls();
       this.schedule();
     };
-    const names = "change:smoothing change:log change:height change:hint";
+    const names = "change:smoothing change:log change:height change:hint change:expected";
     this.model.on(names, changed);
     const rows = () => {
       this.showLegend();
@@ -252,9 +257,16 @@ class View {
 
   /** Keep the place of the figure, so that nothing jumps when it is drawn. */
   reserve() {
-    const panels = this.panels.filter((panel) => !panel.optional).length;
-    const width = this.root.clientWidth || 900;
-    this.area.style.height = `${arrange(panels, width, this.model.get("height")).height}px`;
+    const panels = this.panels.filter(({ key, optional }) => !optional || this.expected.includes(key)).length;
+    this.place(panels, this.root.clientWidth || 900);
+  }
+
+  /** As high as so many panels are; what the empty plot says stands in the first row of them.
+   * @param {number} panels @param {number} width */
+  place(panels, width) {
+    const { height, rows } = arrange(panels, width, this.model.get("height"));
+    this.area.style.height = `${height}px`;
+    this.hint.style.height = `${height / rows}px`;
   }
 
   /** Draw soon: at most ten times a second, for at most half of the page's time, and only where somebody sees it. */
@@ -274,13 +286,14 @@ class View {
     this.scheduled = false;
     if (!this.drawable) return; // what makes it drawable again schedules a drawing
     this.drawnAt = performance.now();
-    const { gd, feed, width, range, smoothing } = this;
-    const drawn = feed.picture({ range, width: arrange(this.panels.length, width, 1).panelWidth, smoothing });
+    const { gd, feed, width, range, smoothing, expected } = this;
+    const { panelWidth } = arrange(this.panels.length, width, 1);
+    const drawn = feed.picture({ range, width: panelWidth, smoothing, expected });
     const colors = getComputedStyle(this.theme);
     const size = Math.max(11, Math.round(0.92 * parseFloat(colors.fontSize)));
     const theme = { text: colors.color, back: colors.backgroundColor, line: colors.borderTopColor, size };
     const layout = feed.layout(drawn, width, theme);
-    this.area.style.height = `${layout.height}px`;
+    this.place(drawn.shown.length, width);
     this.hint.hidden = drawn.points > 0;
     const keys = new Set(drawn.shown.map(({ key }) => key));
     for (const [key, button] of this.logs) button.hidden = !keys.has(key);

@@ -13,7 +13,7 @@ import { thin } from "./store.js";
  * @typedef {Record<string, any> & {x: Float64Array, y: Float32Array}} Trace
  * @typedef {{shown: Panel[], data: Trace[], points: number, smoothed: boolean}} Picture
  * @typedef {{panels: Panel[], runs: Run[], store: (id: number) => RunStore, range: [number, number] | null, width: number,
- *   smoothing: number}} Request
+ *   smoothing: number, expected?: string[]}} Request
  */
 
 /** Points on screen in all; Plotly needs 30 to 60 ms for as many inside JupyterLab. */
@@ -21,15 +21,16 @@ const POINTS = 4000;
 /** Of a run's groups whose values differ, in turn. */
 const GROUP_OPACITY = [1, 0.6, 0.4];
 
-/** The lines of every visible run, thinned to the panel's `width` in pixels and to what the screen can bear.
+/** The lines of every visible run, thinned to the panel's `width` in pixels and to what the screen can bear. An optional
+ * panel is there when it has lines, or when they are expected.
  * @param {Request} request @returns {Picture} */
-export function picture({ panels, runs, store, range, width, smoothing }) {
+export function picture({ panels, runs, store, range, width, smoothing, expected = [] }) {
   const visible = runs.filter((run) => run.visible);
   /** @param {Run} run @param {Curve} curve */
   const lines = (run, curve) => (curve.schedule && !run.schedule ? [] : store(run.id).lines(curve.name));
-  const shown = panels.filter(
-    (panel) => !panel.optional || visible.some((run) => panel.columns.some((curve) => lines(run, curve).length)),
-  );
+  /** @param {Panel} panel */
+  const filled = (panel) => visible.some((run) => panel.columns.some((curve) => lines(run, curve).length));
+  const shown = panels.filter((panel) => !panel.optional || expected.includes(panel.key) || filled(panel));
   const wanted = shown.flatMap((panel, axis) =>
     visible.flatMap((run) =>
       panel.columns.flatMap((curve) =>
@@ -203,7 +204,7 @@ export function arrange(count, width, panelHeight, right = false) {
     if (i === count - 1) x[1] = 1;
     return { x, y: /** @type {[number, number]} */ ([1 - b, 1 - a]) };
   });
-  return { columns, height, margin, domains, panelWidth: inner.x / columns };
+  return { columns, rows, height, margin, domains, panelWidth: inner.x / columns };
 }
 
 /** A number as one writes it: four digits, a power of ten where there would be many zeros. @param {number} value */

@@ -1,7 +1,7 @@
 // @ts-check
 // The form in the page. It knows kinds of controls, never optimizers or options: the kernel describes them in `panel`,
 // says how they stand in `state`, and is told what was typed.
-import { contain, drawing, h, say } from "./form_dom.js";
+import { breakable, contain, drawing, h, say } from "./form_dom.js";
 import { Exchange } from "./form_exchange.js";
 import { Finder } from "./form_finder.js";
 import { Outbox } from "./form_outbox.js";
@@ -15,7 +15,7 @@ import { Tip } from "./form_tip.js";
 /** @typedef {{title: string, controls: string[], picture?: boolean, fold?: boolean}} Section */
 /** @typedef {{section: Section, count: HTMLElement}} Fold */
 /**
- * @typedef {{optimizer: string, title: string, summary: string, latex: string, mathml: string,
+ * @typedef {{optimizer: string, title: string, summary: string, latex: string, mathml: string[],
  *   links: {title: string, url: string}[], presets: {key: string, title: string, why: string}[],
  *   sections: Section[], controls: Record<string, Control>}} Panel
  */
@@ -51,10 +51,10 @@ class View {
       clearTimeout(this.patience);
       this.patience = setTimeout(() => this.wait(), KERNEL_PATIENCE);
     });
-    this.presets = new Presets(this.outbox);
+    this.tip = new Tip(this.prefix);
+    this.presets = new Presets(this.outbox, this.tip);
     this.exchange = new Exchange(model, this.outbox, this.prefix);
     this.sums = new Sums();
-    this.tip = new Tip(this.prefix);
     this.finder = new Finder(this.prefix, {
       ask: () => model.send({ k: "index" }), // without a number: the state does not answer it
       place: () => ({ optimizer: model.get("panel").optimizer, titles: this.titles }),
@@ -78,7 +78,8 @@ class View {
     this.root = h("div", { class: "dwf dw-themed", "data-lm-suppress-shortcuts": "true", keydown: contain });
     this.build();
     el.append(this.root);
-    this.fitter = new ResizeObserver(() => this.fit());
+    this.fittedTo = 0; // the width that the formula was fitted to
+    this.fitter = new ResizeObserver(() => this.formula.clientWidth !== this.fittedTo && this.fit());
     this.fitter.observe(this.formula);
     this.receive = (/** @type {any} */ content) => content?.k === "index" && this.finder.fill(content.options);
     model.on("msg:custom", this.receive);
@@ -177,9 +178,11 @@ class View {
     /** @type {Panel} */
     const panel = this.model.get("panel");
     this.select.value = panel.optimizer;
-    say(this.key, panel.optimizer);
+    this.key.replaceChildren(...breakable(panel.optimizer));
     say(this.summary, panel.summary);
-    this.formula.replaceChildren(drawing(panel.mathml, "application/xml") ?? h("code", {}, panel.latex));
+    const equations = panel.mathml.map((equation) => drawing(equation, "application/xml"));
+    const drawn = equations.length && equations.every(Boolean) ? equations : [h("code", {}, panel.latex)];
+    this.formula.replaceChildren(.../** @type {Element[]} */ (drawn));
     const links = panel.links.flatMap(({ title, url }, i) => [
       i ? " · " : "",
       h("a", { href: /^https?:/.test(url) ? url : "#", target: "_blank", rel: "noopener noreferrer" }, title),
@@ -249,14 +252,16 @@ class View {
     this.exchange.tell("Waiting for the kernel, which is busy…");
   }
 
-  /** A formula that is too wide is drawn smaller, rather than in a box that scrolls. */
+  /** Where one equation alone is too wide all are drawn smaller, rather than in a box that scrolls. */
   fit() {
-    const drawn = /** @type {HTMLElement | null} */ (this.formula.firstElementChild);
-    if (!drawn) return;
-    drawn.style.fontSize = "";
-    const room =
-      (this.formula.clientWidth - 2 * MARGIN) / Math.max(1, drawn.scrollWidth, drawn.getBoundingClientRect().width);
-    if (room < 1 && room > 0) drawn.style.fontSize = `${Math.max(60, Math.floor(room * 100))}%`;
+    const { formula } = this;
+    this.fittedTo = formula.clientWidth;
+    const equations = /** @type {HTMLElement[]} */ ([...formula.children]);
+    for (const equation of equations) if (equation.style.fontSize) equation.style.fontSize = "";
+    const widths = equations.map((drawn) => Math.max(drawn.scrollWidth, drawn.getBoundingClientRect().width));
+    const room = (this.fittedTo - 2 * MARGIN) / Math.max(1, ...widths);
+    if (room >= 1 || room <= 0) return;
+    for (const equation of equations) equation.style.fontSize = `${Math.max(60, Math.floor(room * 100))}%`;
   }
 
   dispose() {

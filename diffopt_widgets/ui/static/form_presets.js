@@ -3,36 +3,39 @@
 import { h, say } from "./form_dom.js";
 
 /** @typedef {import("./form_outbox.js").Outbox} Outbox */
+/** @typedef {import("./form_tip.js").Tip} Tip */
 /** @typedef {{key: string, title: string, why: string}} Preset */
 
 export class Presets {
-  /** @param {Outbox} outbox */
-  constructor(outbox) {
+  /** @param {Outbox} outbox @param {Tip} tip */
+  constructor(outbox, tip) {
     this.outbox = outbox;
+    this.tip = tip;
     this.loaded = ""; // the preset that was asked for last; of two that are alike it is the one meant
     /** The presets that the controls show. @type {string[]} */
     this.shown = [];
     this.undone = ""; // what Undo takes back
-    /** @type {Map<string, {button: any, title: string, why: string}>} */
+    /** @type {Map<string, {button: any, title: string}>} */
     this.found = new Map();
     this.buttons = h("div", { class: "dwf-buttons", role: "group", "aria-label": "Load defaults" });
-    this.why = h("p", { class: "dwf-why" });
+    this.inUse = h("summary", { class: "dwf-in-use" });
+    this.whys = h("dl");
+    const why = h("details", { class: "dwf-why" }, this.inUse, this.whys);
     this.undo = this.explained(
       "Undo",
       "dwf-undo",
       () => this.undone && outbox.command({ k: "undo" }),
       () => this.words,
     );
-    this.node = h("div", { class: "dwf-presets" }, h("span", {}, "Load defaults"), this.buttons, this.undo, this.why);
+    this.node = h("div", { class: "dwf-presets" }, h("span", {}, "Load defaults"), this.buttons, this.undo, why);
   }
 
-  /** A button that is explained in the line below while one looks at it.
+  /** A button that is explained while one looks at it.
    * @param {string} title @param {string} name @param {() => void} click @param {() => string} words */
   explained(title, name, click, words) {
-    const look = () => say(this.why, words());
-    const back = () => this.drawWhy();
-    const looks = { mouseenter: look, focus: look, mouseleave: back, blur: back };
-    return h("button", { type: "button", class: name, click, ...looks }, title);
+    const button = h("button", { type: "button", class: name, click }, title);
+    this.tip.attach(button, () => [words()]);
+    return button;
   }
 
   /** @param {Preset[]} presets */
@@ -43,9 +46,10 @@ export class Presets {
         this.loaded = key;
         this.outbox.command({ k: "load", preset: key });
       };
-      this.found.set(key, { title, why, button: this.explained(title, "dwf-preset", load, () => why) });
+      this.found.set(key, { title, button: this.explained(title, "dwf-preset", load, () => why) });
     }
     this.buttons.replaceChildren(...[...this.found.values()].map(({ button }) => button));
+    this.whys.replaceChildren(...presets.flatMap(({ title, why }) => [h("dt", {}, title), h("dd", {}, why)]));
   }
 
   /** @param {{presets: string[], undo: string}} state */
@@ -56,18 +60,18 @@ export class Presets {
     // Not `disabled`: whoever undoes everything by the keyboard would lose the place.
     this.undo.setAttribute("aria-disabled", String(!undo));
     this.undo.setAttribute("aria-label", this.words);
-    this.drawWhy();
+    this.drawInUse();
   }
 
   get words() {
     return this.undone ? `Undo: ${this.undone}` : "Undo: nothing to take back";
   }
 
-  drawWhy() {
-    if (document.activeElement === this.undo) return say(this.why, this.words);
+  /** One line, so that nothing moves when a value is typed; what each preset is unfolds below it. */
+  drawInUse() {
     const key = this.shown.includes(this.loaded) ? this.loaded : this.shown[0];
     const same = this.shown.filter((other) => other !== key).map((other) => this.found.get(other)?.title);
-    const more = same.length ? ` Here the same as ${same.join(" and ")}.` : "";
-    say(this.why, `${this.found.get(key)?.why ?? "Your own values."}${more}`);
+    const more = same.length ? `, the same as ${same.join(" and ")} here` : "";
+    say(this.inUse, `In use: ${this.found.get(key)?.title ?? "your own values"}${more}`);
   }
 }

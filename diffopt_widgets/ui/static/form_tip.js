@@ -57,15 +57,15 @@ export class Tip {
     this.place(anchor);
   }
 
-  /** Below the element, or above it at the end of the form; never wider than the form. @param {HTMLElement} anchor */
+  /** Below the element, or above it at the end of the widget; never wider than the widget. @param {HTMLElement} anchor */
   place(anchor) {
-    const form = /** @type {HTMLElement} */ (this.node.parentElement).getBoundingClientRect();
+    const frame = /** @type {HTMLElement} */ (this.node.parentElement).getBoundingClientRect();
     const box = anchor.getBoundingClientRect();
     const { offsetWidth: width, offsetHeight: height } = this.node;
-    const below = box.bottom - form.top + TIP_GAP;
-    const above = box.top - form.top - height - TIP_GAP;
-    this.node.style.left = `${Math.max(0, Math.min(box.left - form.left, form.width - width))}px`;
-    this.node.style.top = `${below + height > form.height && above > 0 ? above : below}px`;
+    const below = box.bottom - frame.top + TIP_GAP;
+    const above = box.top - frame.top - height - TIP_GAP;
+    this.node.style.left = `${Math.max(0, Math.min(box.left - frame.left, frame.width - width))}px`;
+    this.node.style.top = `${below + height > frame.height && above > 0 ? above : below}px`;
   }
 
   hide() {

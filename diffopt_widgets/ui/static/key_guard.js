@@ -1,10 +1,16 @@
 // @ts-check
-// Plain widgets let the notebook take their keys, and a button that is switched off while it is used loses the focus.
+// What plain widgets lack: they let the notebook take their keys, a button that is switched off while it is used loses the
+// focus, and a field that is wrong only looks so.
 import { contain } from "./form_dom.js";
 
 /** A button that can be used, in the same row as this one. @param {Element} button */
 const neighbour = (button) =>
   /** @type {HTMLElement | null} */ (button.parentElement?.querySelector("button:not(:disabled)") ?? null);
+
+/** Say of a wrong field what its colour says. @param {Element} field */
+function tell(field) {
+  field.querySelector(":scope > input")?.setAttribute("aria-invalid", String(field.classList.contains("dw-wrong")));
+}
 
 /** Guard a box as long as it is shown. @param {HTMLElement} box @param {AbortSignal} signal */
 function guard(box, signal) {
@@ -23,8 +29,12 @@ function guard(box, signal) {
     if (here !== last && here !== document.body) last = undefined;
     else neighbour(last)?.focus(); // where there is none yet, one is switched on in a moment
   };
-  const watch = new MutationObserver(move);
-  watch.observe(box, { subtree: true, attributeFilter: ["disabled"] });
+  const watch = new MutationObserver((changes) => {
+    move();
+    for (const { target } of changes) tell(/** @type {Element} */ (target));
+  });
+  watch.observe(box, { subtree: true, attributeFilter: ["disabled", "class"] });
+  for (const field of box.querySelectorAll(".dw-wrong")) tell(field);
   signal.addEventListener("abort", () => watch.disconnect());
 }
 

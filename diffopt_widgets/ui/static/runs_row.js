@@ -7,7 +7,8 @@ import { COLUMNS, status, summary, unsaid } from "./runs_text.js";
 
 /** @typedef {import("./runs_text.js").Run} Run */
 /** @typedef {{repeat: boolean, continue: boolean}} Offers */
-/** @typedef {{send(content: object): void, explain(words: string): void, removes(): void}} Owner */
+/** @typedef {{tip: import("./form_tip.js").Tip, send(content: object): void, explain(words: string): void,
+ *   removes(): void}} Owner */
 
 /** A row; its nodes stay, so that a change of a number moves neither focus nor caret. */
 export class RunRow {
@@ -50,10 +51,11 @@ export class RunRow {
   /** @param {Parameters<typeof icon>[0][]} icons @param {() => void} act */
   button(icons, act) {
     const click = () => {
-      if (button.getAttribute("aria-disabled") === "true") this.owner.explain(button.title);
+      if (button.getAttribute("aria-disabled") === "true") this.owner.explain(button.dataset.tip);
       else act();
     };
     const button = h("button", { type: "button", class: "dwr-button", click }, ...icons.map(icon));
+    this.owner.tip.attach(button, () => [button.dataset.tip]);
     return button;
   }
 
@@ -95,5 +97,5 @@ export class RunRow {
 function describe(button, name, does, cannot = "", why = "") {
   button.setAttribute("aria-label", name);
   button.setAttribute("aria-disabled", String(Boolean(why)));
-  button.title = why ? `${cannot}: ${why}` : does;
+  button.dataset.tip = why ? `${cannot}: ${why}` : does;
 }

@@ -1,6 +1,7 @@
 // @ts-check
 // The table of runs in the page. The kernel says in `rows` what there is to show, and is told what a person does.
 import { contain, h, say } from "./form_dom.js";
+import { Tip } from "./form_tip.js";
 import { Compare } from "./runs_compare.js";
 import { RunRow } from "./runs_row.js";
 import { COLUMNS, withRow } from "./runs_text.js";
@@ -25,6 +26,7 @@ class RunsView {
     this.rows = new Map();
     /** A button that will vanish was used: where the focus goes then. @type {"" | "removed" | "restored"} */
     this.moving = "";
+    this.tip = new Tip(this.prefix);
     this.compare = new Compare(`${this.prefix}-compare`);
     this.root = h("div", { class: "dwr dw-themed", "data-lm-suppress-shortcuts": "true", keydown: contain });
     this.build();
@@ -88,7 +90,7 @@ class RunsView {
       "Compare settings",
     );
     this.foot = h("div", { class: "dwr-foot" }, this.toggle, this.removed, this.why);
-    this.root.append(this.noticeBox, this.table, this.empty, this.foot, this.compare.node);
+    this.root.append(this.noticeBox, this.table, this.empty, this.foot, this.compare.node, this.tip.node);
   }
 
   drawRows() {
@@ -117,6 +119,7 @@ class RunsView {
   /** @param {Run} run */
   addRow(run) {
     const row = new RunRow(`${this.prefix}-${run.key}`, run, this.model.get("offers"), {
+      tip: this.tip,
       send: (content) => this.ask(content),
       explain: (words) => say(this.why, `${this.rows.get(run.key)?.run.name} – ${words.toLowerCase()}.`),
       removes: () => (this.moving = "removed"),

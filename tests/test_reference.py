@@ -1,0 +1,76 @@
+"""The reference in Markdown: complete, with links that lead somewhere, and written where it was asked for."""
+
+import re
+
+import pytest
+
+from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schema import Standing
+from diffopt_widgets.cli import main
+from diffopt_widgets.reference import reference_pages
+
+PAGES = reference_pages()
+
+
+def headings(page):
+    return {line.lstrip("# ").lower() for line in page.splitlines() if line.startswith("#")}
+
+
+def plain(page):
+    return re.sub(r"\\(.)", r"\1", page)
+
+
+@pytest.mark.parametrize("key", list_optimizers())
+def test_a_page_says_everything_that_the_catalogue_knows(key):
+    entry, page = spec(key), PAGES[f"{key}.md"]
+    words = plain(page)
+    assert f"$${entry.formula}$$" in page
+    for use in (entry.lr, *entry.uses):
+        assert use.name.lower() in headings(page)
+        part = words.split(f"### {use.name}\n")[1].split("\n#")[0]
+        assert use.option.help in part
+        assert use.note in part
+        assert use.reason in part
+        assert f"Allowed: {use.allowed()}" in part
+        assert ("No effect here" in part) == (use.standing is Standing.INERT)
+        assert ("Not available here" in part) == (use.standing is Standing.UNAVAILABLE)
+    assert all(rule.message in words for rule in entry.rules)
+    assert all(hidden.reason in words for hidden in entry.hidden)
+    assert all(preset.why in words for preset in entry.presets)
+
+
+def test_the_index_names_every_optimizer_and_who_has_which_option():
+    index = PAGES["README.md"]
+    for key in list_optimizers():
+        assert f"({key}.md)" in index
+        for use in spec(key).uses:
+            linked = f"({key}.md#{use.name.lower()})" in index
+            assert linked == (use.standing is Standing.LIVE), (key, use.name)
+
+
+def test_the_options_of_every_run_and_all_schedules_have_their_page():
+    page = plain(PAGES["schedules.md"])
+    assert all(f"## {option.name}\n" in page and option.help in page for option in TRAINING_OPTIONS)
+    assert all(f"`{key}`" in page and schedule.summary in page for key, schedule in SCHEDULES.items())
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES.values():
+        for target, anchor in re.findall(r"\]\((\w+\.md)(?:#(\w+))?\)", page):
+            assert target in PAGES
+            assert not anchor or anchor in headings(PAGES[target])
+
+
+def test_it_is_written_into_a_folder(tmp_path, capsys):
+    assert main(["options", "--markdown", str(tmp_path / "new")]) == 0
+    assert {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()} == PAGES
+    assert main(["options", "prodigy", "--markdown", str(tmp_path / "one")]) == 0
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["PRODIGY.md"]
+    assert str(tmp_path / "one" / "PRODIGY.md") in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["options", "--markdown", str(tmp_path / "file")]) == 2
+    assert "--markdown" in capsys.readouterr().err
