@@ -56,7 +56,10 @@ def variants(key):
         elif use.option.choices:
             others = [choice for choice in use.option.choices if choice != use.default]
         else:
-            others = [2, 20_000] if use.option.kind == "int" else [0.0]
+            sizes = (
+                [20_000] if isinstance(use.default, int) and use.default > 1000 else []
+            )  # of tensors, not of repetitions
+            others = [0, 2, *sizes] if use.option.kind == "int" else [0.0]
         for other in others:
             try:
                 found.append(dw.Settings(key, **{use.name: other}))
@@ -186,6 +189,11 @@ def test_an_option_that_needs_a_gpu_is_counted_without_one():
     with pytest.raises(MissingBackend):
         build_optimizer(dw.Settings("ADAMW", fused=True, capturable=True), [torch.nn.Parameter(torch.ones(3))])
     assert memory(dw.Settings("ADAMW", fused=True, capturable=True), [(3,)]) == memory(dw.Settings("ADAMW"), [(3,)])
+
+
+def test_what_is_repeated_in_a_step_is_not_repeated_here():
+    often = memory(dw.Settings("AIDA", k=10**9), [(8, 8)])  # years of it
+    assert often == memory(dw.Settings("AIDA"), [(8, 8)]) > 0
 
 
 def test_shapes_of_torch_are_shapes():

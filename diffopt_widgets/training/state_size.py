@@ -131,6 +131,10 @@ def _plain(settings: Settings) -> Settings:
     changes: dict[str, Any] = {use.name: use.default for use in settings.spec.uses if use.requires}
     quiet = {"fused_back_pass": False, "log_every": 0}
     changes |= {name: value for name, value in quiet.items() if name in settings.options}
+    if isinstance(
+        repeated := settings.options.get("k"), int
+    ):  # AIDA projects that often in each step, and keeps the same
+        changes["k"] = min(repeated, 1)
     return settings.replace(**changes)
 
 
