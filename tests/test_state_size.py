@@ -36,7 +36,8 @@ def measured(settings, tensors=TENSORS, dtype=torch.float32):
         for tensor, count in tensors.items()
         for _ in range(count)
     ]
-    optimizer = build_optimizer(settings, params)
+    names = [tensor.name for tensor, count in tensors.items() for _ in range(count)]
+    optimizer = build_optimizer(settings, list(zip(names, params, strict=True)) if all(names) else params)
     for param in params:
         param.grad = torch.full_like(param, 0.01)
     if hasattr(optimizer, "train"):
@@ -138,6 +139,40 @@ def test_a_table_that_a_package_keeps_is_never_one_without_memory(monkeypatch, f
     assert values.tolist() == [2.0] * 4096
 
 
+NAMED = {
+    Tensor((48, 32), name="blocks.0.attn.weight"): 1,
+    Tensor((48, 32), name="blocks.1.attn.weight"): 1,
+    Tensor((48, 32), name="embedding.weight"): 1,
+    Tensor((48, 32), name="final_layer.weight"): 1,
+    Tensor((48,), name="blocks.0.bias"): 1,
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"muon_hidden_layers": "blocks.1"}, {"muon_hidden_layers": "blocks, final"}])
+@pytest.mark.parametrize("key", ["MUON", "MUON_ADV"])
+def test_muon_is_told_by_the_names_of_its_layers(key, options):
+    settings = dw.Settings(key, **options)
+    told = tensors_memory(settings, NAMED)
+    assert told == measured(settings, NAMED)
+    by_shape = tensors_memory(dw.Settings(key), {Tensor((48, 32)): 4, Tensor((48,)): 1})  # Muon takes all matrices
+    assert told > by_shape
+    with pytest.raises(SettingsError, match="no weight has 'mlp'"):
+        tensors_memory(settings.replace(muon_hidden_layers="blocks, mlp"), NAMED)
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_outer_layers_of_known_models_are_adams(key, caplog):
+    weights = find_model(key).weights
+    outer = [
+        w for w in weights if len(w.shape) > 1 and ("embed" in w.name or w.name.startswith(("conv_in", "conv_out")))
+    ]
+    named = memory(dw.Settings("MUON"), key)
+    assert caplog.text == ""  # that there are no names
+    nameless = memory(dw.Settings("MUON"), [weight.shape for weight in weights])
+    second_moments = 4 * sum(math.prod(weight.shape) for weight in outer)
+    assert named - nameless == second_moments > 0
+
+
 def test_a_known_model_is_asked_for_by_name():
     settings = dw.Settings("ADAMW")
     sizes = [memory(settings, "sdxl", dtype=dtype) / 2**30 for dtype in ("float32", "bfloat16")]
@@ -145,7 +180,7 @@ def test_a_known_model_is_asked_for_by_name():
     assert memory(settings, "SDXL", lora=4) == tensors_memory(settings, lora_tensors(find_model("sdxl"), 4))
 
 
-@pytest.mark.parametrize("key", ["ADAMW_8BIT", "ADAFACTOR", "PRODIGY", "DADAPT_ADAN"])
+@pytest.mark.parametrize("key", ["ADAMW_8BIT", "ADAFACTOR", "PRODIGY", "DADAPT_ADAN", "MUON"])
 def test_a_whole_lora_of_a_known_model_keeps_what_is_told(key):
     settings = dw.Settings(key)
     assert memory(settings, "sd15", lora=4) == measured(settings, lora_tensors(find_model("sd15"), 4))
