@@ -36,7 +36,8 @@ def measured(settings, tensors=TENSORS, dtype=torch.float32):
         for tensor, count in tensors.items()
         for _ in range(count)
     ]
-    optimizer = build_optimizer(settings, params)
+    names = [tensor.name for tensor, count in tensors.items() for _ in range(count)]
+    optimizer = build_optimizer(settings, list(zip(names, params, strict=True)) if all(names) else params)
     for param in params:
         param.grad = torch.full_like(param, 0.01)
     if hasattr(optimizer, "train"):
@@ -56,7 +57,10 @@ def variants(key):
         elif use.option.choices:
             others = [choice for choice in use.option.choices if choice != use.default]
         else:
-            others = [2, 20_000] if use.option.kind == "int" else [0.0]
+            sizes = (
+                [20_000] if isinstance(use.default, int) and use.default > 1000 else []
+            )  # of tensors, not of repetitions
+            others = [0, 2, *sizes] if use.option.kind == "int" else [0.0]
         for other in others:
             try:
                 found.append(dw.Settings(key, **{use.name: other}))
@@ -129,8 +133,44 @@ def test_a_table_that_a_package_keeps_is_never_one_without_memory(monkeypatch, f
     with shapes_only():
         codes, _ = functional.quantize_blockwise(torch.ones(4096))
         assert codes.shape == (4096,)
-    codes, state = functional.quantize_blockwise(torch.ones(4096))
-    assert functional.dequantize_blockwise(codes, state).tolist() == [1.0] * 4096
+    codes, state = functional.quantize_blockwise(torch.full((4096,), 2.0))
+    values = functional.dequantize_blockwise(codes, state)
+    assert type(values) is torch.Tensor
+    assert values.tolist() == [2.0] * 4096
+
+
+NAMED = {
+    Tensor((48, 32), name="blocks.0.attn.weight"): 1,
+    Tensor((48, 32), name="blocks.1.attn.weight"): 1,
+    Tensor((48, 32), name="embedding.weight"): 1,
+    Tensor((48, 32), name="final_layer.weight"): 1,
+    Tensor((48,), name="blocks.0.bias"): 1,
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"muon_hidden_layers": "blocks.1"}, {"muon_hidden_layers": "blocks, final"}])
+@pytest.mark.parametrize("key", ["MUON", "MUON_ADV"])
+def test_muon_is_told_by_the_names_of_its_layers(key, options):
+    settings = dw.Settings(key, **options)
+    told = tensors_memory(settings, NAMED)
+    assert told == measured(settings, NAMED)
+    by_shape = tensors_memory(dw.Settings(key), {Tensor((48, 32)): 4, Tensor((48,)): 1})  # Muon takes all matrices
+    assert told > by_shape
+    with pytest.raises(SettingsError, match="no weight has 'mlp'"):
+        tensors_memory(settings.replace(muon_hidden_layers="blocks, mlp"), NAMED)
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_outer_layers_of_known_models_are_adams(key, caplog):
+    weights = find_model(key).weights
+    outer = [
+        w for w in weights if len(w.shape) > 1 and ("embed" in w.name or w.name.startswith(("conv_in", "conv_out")))
+    ]
+    named = memory(dw.Settings("MUON"), key)
+    assert caplog.text == ""  # that there are no names
+    nameless = memory(dw.Settings("MUON"), [weight.shape for weight in weights])
+    second_moments = 4 * sum(math.prod(weight.shape) for weight in outer)
+    assert named - nameless == second_moments > 0
 
 
 def test_a_known_model_is_asked_for_by_name():
@@ -140,7 +180,7 @@ def test_a_known_model_is_asked_for_by_name():
     assert memory(settings, "SDXL", lora=4) == tensors_memory(settings, lora_tensors(find_model("sdxl"), 4))
 
 
-@pytest.mark.parametrize("key", ["ADAMW_8BIT", "ADAFACTOR", "PRODIGY", "DADAPT_ADAN"])
+@pytest.mark.parametrize("key", ["ADAMW_8BIT", "ADAFACTOR", "PRODIGY", "DADAPT_ADAN", "MUON"])
 def test_a_whole_lora_of_a_known_model_keeps_what_is_told(key):
     settings = dw.Settings(key)
     assert memory(settings, "sd15", lora=4) == measured(settings, lora_tensors(find_model("sd15"), 4))
@@ -184,6 +224,11 @@ def test_an_option_that_needs_a_gpu_is_counted_without_one():
     with pytest.raises(MissingBackend):
         build_optimizer(dw.Settings("ADAMW", fused=True, capturable=True), [torch.nn.Parameter(torch.ones(3))])
     assert memory(dw.Settings("ADAMW", fused=True, capturable=True), [(3,)]) == memory(dw.Settings("ADAMW"), [(3,)])
+
+
+def test_what_is_repeated_in_a_step_is_not_repeated_here():
+    often = memory(dw.Settings("AIDA", k=10**9), [(8, 8)])  # years of it
+    assert often == memory(dw.Settings("AIDA"), [(8, 8)]) > 0
 
 
 def test_shapes_of_torch_are_shapes():

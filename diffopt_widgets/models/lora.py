@@ -32,7 +32,7 @@ def lora_tensors(model: Model, rank: int, layers: str = "attention") -> Tensors:
     """The tensors that a LoRA of this rank trains.
 
     A layer of n inputs and m outputs gets `(rank, n)` and `(m, rank)`; a convolution gets the first with its kernel and the
-    second with a kernel of 1. The second factor starts at zero.
+    second with a kernel of 1. The second factor starts at zero. Names are as in peft.
 
     Args:
         model: what it is for.
@@ -56,6 +56,8 @@ def lora_tensors(model: Model, rank: int, layers: str = "attention") -> Tensors:
     for weight in model.weights:
         if len(weight.shape) > 1 and LAYERS[layers](weight):
             wide_out, wide_in, *kernel = weight.shape
-            tensors[Tensor((rank, wide_in, *kernel))] += 1
-            tensors[Tensor((wide_out, rank, *(1 for _ in kernel)), zero=True)] += 1
+            layer = weight.name.removesuffix(".weight")
+            tensors[Tensor((rank, wide_in, *kernel), name=f"{layer}.lora_A.weight")] += 1
+            up = (wide_out, rank, *(1 for _ in kernel))
+            tensors[Tensor(up, zero=True, name=f"{layer}.lora_B.weight")] += 1
     return tensors

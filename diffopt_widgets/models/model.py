@@ -20,10 +20,12 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
     zero: bool = False
     """Whether every value in it is 0 at the start, as in the second factor of a LoRA: Prodigy keeps less for such."""
+    name: str = ""
+    """As diffusers has it, where it is known: Muon tells layers apart by it."""
 
 
 Tensors: TypeAlias = Mapping[Tensor, int]
-"""How many there are of each kind of tensor."""
+"""How many there are of each; those that have names are one each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def full_tensors(model: Model) -> Tensors:
     >>> sum(count * math.prod(tensor.shape) for tensor, count in full_tensors(find_model("sdxl")).items())
     2567463684
     """
-    return Counter(Tensor(weight.shape) for weight in model.weights)
+    return Counter(Tensor(weight.shape, name=weight.name) for weight in model.weights)
 
 
 @cache

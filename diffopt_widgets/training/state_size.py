@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
+from diffopt_widgets.catalogue.hidden_layers import hidden_by_itself, named_hidden, pieces
 from diffopt_widgets.models import Tensor, Tensors, find_model, full_tensors, lora_tensors
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.training.factory import build_optimizer, load_class
@@ -64,6 +65,7 @@ def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32")
         SettingsError: the optimizer cannot step with these settings.
         MissingBackend: its package is not there.
     """
+    tensors = _kinds(settings, tensors)
     # Two of a kind: what the second one adds is what each further one adds. Tables that all share are not in that.
     kinds = [tensor for tensor, count in tensors.items() for _ in range(min(count, 2))]
     try:
@@ -86,8 +88,8 @@ def read_shapes(shapes: Shapes, lora: int | None = None, layers: str = "attentio
     Raises:
         SettingsError: they make no sense.
 
-    >>> read_shapes([(4, 3), (4, 3), (4,)])
-    Counter({Tensor(shape=(4, 3), zero=False): 2, Tensor(shape=(4,), zero=False): 1})
+    >>> [(tensor.shape, count) for tensor, count in read_shapes([(4, 3), (4, 3), (4,)]).items()]
+    [((4, 3), 2), ((4,), 1)]
     """
     if isinstance(shapes, str):
         try:
@@ -126,11 +128,32 @@ def _whole(value: object, what: str, least: int) -> int:
     return value
 
 
+def _kinds(settings: Settings, tensors: Tensors) -> Tensors:
+    """One tensor for all those that the optimizer treats alike, with how many they are."""
+    options = settings.options
+    by_name = "muon_hidden_layers" in options
+    named = pieces(options.get("muon_hidden_layers"))
+    expressions = options.get("muon_adam_regex") is True
+    kinds: Counter[Tensor] = Counter()
+    first: dict[Hashable, Tensor] = {}
+    for tensor, count in tensors.items():
+        layer: tuple[bool, ...] = ()
+        if by_name:  # a piece of names that no tensor has is refused, so each piece must be seen
+            layer = tuple(named_hidden(tensor.name, piece, expressions=expressions) for piece in named)
+            layer = (hidden_by_itself(tensor.name, tensor.shape), *layer)
+        kinds[first.setdefault((tensor.shape, tensor.zero, layer), tensor)] += count
+    return kinds
+
+
 def _plain(settings: Settings) -> Settings:
     """The same without what only changes how a step is done: it needs a device, writes, or steps elsewhere than in `step`."""
     changes: dict[str, Any] = {use.name: use.default for use in settings.spec.uses if use.requires}
     quiet = {"fused_back_pass": False, "log_every": 0}
     changes |= {name: value for name, value in quiet.items() if name in settings.options}
+    if isinstance(
+        repeated := settings.options.get("k"), int
+    ):  # AIDA projects that often in each step, and keeps the same
+        changes["k"] = min(repeated, 1)
     return settings.replace(**changes)
 
 
@@ -139,7 +162,8 @@ def _sizes_after_a_step(settings: Settings, kinds: Sequence[Tensor], dtype: torc
     with shapes_only() as mode, contextlib.redirect_stdout(io.StringIO()):
         params = [torch.nn.Parameter(torch.empty(kind.shape, dtype=dtype)) for kind in kinds]
         mode.zeros = [param for param, kind in zip(params, kinds, strict=True) if kind.zero]
-        optimizer = build_optimizer(settings, params)
+        names = [kind.name for kind in kinds]
+        optimizer = build_optimizer(settings, list(zip(names, params, strict=True)) if all(names) else params)
         for param in params:
             param.grad = torch.empty_like(param)
         if callable(train := getattr(optimizer, "train", None)):  # schedule-free ones refuse to step before it
