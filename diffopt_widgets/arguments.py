@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Use
+from diffopt_widgets.catalogue.uncatalogued import is_path
 from diffopt_widgets.catalogue.values import Value, ValueProblem
 from diffopt_widgets.plan import PLAN_OPTIONS, RunPlan
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, preset
@@ -29,7 +30,7 @@ def read_plan(
     """Read what was typed into a plan and the values to vary.
 
     Args:
-        optimizer: its key, in upper or lower case.
+        optimizer: its key, in upper or lower case, or the import path of a class outside the catalogue.
         flags: texts by name; None where nothing was given. A text may hold several values with commas between them.
         assignments: `NAME=VALUE` or `NAME=VALUE,VALUE`, for any option.
         preset_key: the preset to start from; the library's defaults when None.
@@ -45,13 +46,22 @@ def read_plan(
     (20, 0.5, {'d_coef': [0.5, 1.0]})
     """
     faults: list[Fault] = []
-    start = _start(optimizer.upper(), preset_key, faults)
+    start = _start(as_key(optimizer), preset_key, faults)
     texts = _merged(flags, assignments, faults)
     values = {name: _read(start, name, text, faults) for name, text in texts.items()}
     if start is None or faults:
         raise SettingsError(tuple(faults))
     plans = _plans(start, values)
     return plans[0], {name: several for name, several in values.items() if len(several) > 1}
+
+
+def as_key(word: str) -> str:
+    """The key that was typed: in upper case, unless it is an import path.
+
+    >>> as_key("prodigy"), as_key("torch.optim:NAdam")
+    ('PRODIGY', 'torch.optim:NAdam')
+    """
+    return word if is_path(word) else word.upper()
 
 
 def _start(key: str, preset_key: str | None, faults: list[Fault]) -> Settings | None:

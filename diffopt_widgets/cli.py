@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.arguments import FLAGGED, read_plan
+from diffopt_widgets.arguments import FLAGGED, as_key, read_plan
 from diffopt_widgets.catalogue import families
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
@@ -101,7 +101,10 @@ def _parser() -> argparse.ArgumentParser:
         description="List the optimizers, or explain every option of one: what it does, its default and what it may be.",
     )
     options.add_argument(
-        "optimizer", nargs="?", metavar="KEY", help="An optimizer, such as PRODIGY. (default: list all)"
+        "optimizer",
+        nargs="?",
+        metavar="KEY",
+        help="An optimizer, such as PRODIGY, or any class by its path, such as torch.optim:NAdam. (default: list all)",
     )
     options.add_argument(
         "--markdown",
@@ -191,7 +194,7 @@ def _write_reference(given: argparse.Namespace) -> int:
 
 
 def _spec(key: str) -> OptimizerSpec:
-    return Settings(key.upper()).spec
+    return Settings(as_key(key)).spec
 
 
 def _doctor(_: argparse.Namespace) -> int:
@@ -234,7 +237,7 @@ def _run(given: argparse.Namespace) -> int:
     )
     Console().print(runs_table(runs))
     tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
-    page, table = _free_paths(folder, f"{base.settings.optimizer.lower()}-{tasks}")
+    page, table = _free_paths(folder, f"{base.settings.optimizer.lower().replace(':', '.')}-{tasks}")
     write_html(compare(runs), page)
     _write_csv(runs, table)
     print(f"wrote {page} and {table}")

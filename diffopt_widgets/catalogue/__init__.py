@@ -43,14 +43,21 @@ def list_optimizers() -> tuple[str, ...]:
 
 
 def spec(key: str) -> OptimizerSpec:
-    """The catalogue's entry of one optimizer.
+    """The spec of one optimizer by its key; that of a class outside the catalogue by its import path.
 
     Raises:
-        KeyError: there is no such optimizer; the message lists those that there are.
+        KeyError: there is no such optimizer; the message lists those that there are, or says what is wrong with the path.
+
+    >>> spec("PRODIGY").target, spec("torch.optim:NAdam").catalogued
+    ('prodigyopt:Prodigy', False)
     """
     try:
         return _SPECS[key]
     except KeyError:
+        if ":" in key:
+            from diffopt_widgets.catalogue.uncatalogued import spec_at
+
+            return spec_at(key)
         raise KeyError(f"no optimizer {key!r}; there are {', '.join(list_optimizers())}") from None
 
 

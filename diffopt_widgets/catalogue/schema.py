@@ -31,6 +31,7 @@ class Standing(Enum):
     LIVE = "live"
     INERT = "inert"  # accepted, changes nothing
     UNAVAILABLE = "unavailable"  # the back end does not take it, or raises
+    UNCATALOGUED = "uncatalogued"  # nobody has looked: all that is known stands in a signature and a docstring
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class Link:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # there is one of each: the same spec is the same object
 class OptimizerSpec:
     """One optimizer: what it is, which options it takes, and how to read the rate that it applies."""
 
@@ -187,6 +188,8 @@ class OptimizerSpec:
     """Whether each tensor can be stepped on its own (no quantity is shared between tensors)."""
     has_modes: bool = False
     """Whether it has `train()` and `eval()`: it steps in the one, and the other gives the weights to use."""
+    catalogued: bool = True
+    """Whether somebody has looked into it; otherwise `spec_of` has read it from its signature and docstring."""
 
     def use(self, name: str) -> Use:
         """The use of one option by name (`lr` included). Raises KeyError when this optimizer has no such option."""

@@ -43,7 +43,7 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
     scheduler = None  # constant: the learning rate stays as it is
     """
     module, _, name = settings.spec.target.partition(":")
-    imports = [f"from {module} import {name}"]
+    imports = [] if module == "__main__" else [f"from {module} import {name}"]  # it is there in the notebook itself
     arguments = _arguments(settings, batch_size, accumulation)
     body = ["optimizer = " + name + "(", "    params,", *(f"    {key}={value}," for key, value in arguments), ")"]
     if settings.spec.has_modes:

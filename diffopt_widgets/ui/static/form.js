@@ -172,6 +172,7 @@ class View {
     this.titles = new Map(menu.flatMap(({ optimizers }) => optimizers.map(({ key, title }) => [key, title])));
     this.select.replaceChildren(...groups);
     this.select.value = this.model.get("panel").optimizer;
+    this.finder.forget();
   }
 
   drawPanel() {
@@ -181,6 +182,7 @@ class View {
     say(this.key, panel.optimizer);
     say(this.summary, panel.summary);
     this.formula.replaceChildren(drawing(panel.mathml, "application/xml") ?? h("code", {}, panel.latex));
+    this.formula.hidden = !panel.latex;
     const links = panel.links.flatMap(({ title, url }, i) => [
       i ? " · " : "",
       h("a", { href: /^https?:/.test(url) ? url : "#", target: "_blank", rel: "noopener noreferrer" }, title),
