@@ -95,10 +95,9 @@ def spec_at(key: str) -> OptimizerSpec:
     """
     module, _, name = key.partition(":")
     try:
-        loaded = importlib.import_module(module) if module else None
+        found = vars(importlib.import_module(module)).get(name)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a foreign module may raise anything, and one exits
-        raise KeyError(f"{module} cannot be imported ({type(error).__name__}: {error})") from None
-    found = vars(loaded).get(name)
+        raise KeyError(f"{module!r} cannot be imported ({type(error).__name__}: {error})") from None
     if found is None:
         raise KeyError(f"there is no {name!r} in {module}")
     try:
