@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.training.factory import build_optimizer as build_optimizer
     from diffopt_widgets.training.factory import build_schedule as build_schedule
     from diffopt_widgets.training.loop import stream as stream
+    from diffopt_widgets.training.state_size import memory as memory
     from diffopt_widgets.ui.form import Form as Form
     from diffopt_widgets.ui.run_bar import RunBar as RunBar
     from diffopt_widgets.ui.runs_table import RunsTable as RunsTable
@@ -59,6 +60,7 @@ _HOMES = {
     "lab": "bench",
     "list_optimizers": "catalogue",
     "list_tasks": "tasks",
+    "memory": "training.state_size",
     "preset": "settings",
     "spec": "catalogue",
     "spec_of": "catalogue.uncatalogued",

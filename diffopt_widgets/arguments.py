@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
+from diffopt_widgets.catalogue import key_of
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Use
-from diffopt_widgets.catalogue.uncatalogued import is_path
 from diffopt_widgets.catalogue.values import Value, ValueProblem
 from diffopt_widgets.plan import PLAN_OPTIONS, RunPlan
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, preset
@@ -31,7 +31,8 @@ def read_plan(
 
     Args:
         optimizer: its key, in upper or lower case, or the import path of a class outside the catalogue.
-        flags: texts by name; None where nothing was given. A text may hold several values with commas between them.
+        flags: texts by name; None where nothing was given. A text may hold several values with commas between them; for an
+            option that is a text itself they belong to it.
         assignments: `NAME=VALUE` or `NAME=VALUE,VALUE`, for any option.
         preset_key: the preset to start from; the library's defaults when None.
 
@@ -46,22 +47,13 @@ def read_plan(
     (20, 0.5, {'d_coef': [0.5, 1.0]})
     """
     faults: list[Fault] = []
-    start = _start(as_key(optimizer), preset_key, faults)
+    start = _start(key_of(optimizer), preset_key, faults)
     texts = _merged(flags, assignments, faults)
     values = {name: _read(start, name, text, faults) for name, text in texts.items()}
     if start is None or faults:
         raise SettingsError(tuple(faults))
     plans = _plans(start, values)
     return plans[0], {name: several for name, several in values.items() if len(several) > 1}
-
-
-def as_key(word: str) -> str:
-    """The key that was typed: in upper case, unless it is an import path.
-
-    >>> as_key("prodigy"), as_key("torch.optim:NAdam")
-    ('PRODIGY', 'torch.optim:NAdam')
-    """
-    return word if is_path(word) else word.upper()
 
 
 def _start(key: str, preset_key: str | None, faults: list[Fault]) -> Settings | None:
@@ -102,7 +94,7 @@ def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> 
         return []
     option = taker.option if isinstance(taker, Use) else taker
     values: list[Value] = []
-    for part in text.split(","):
+    for part in [text] if option.kind == "text" else text.split(","):
         try:
             value = taker.check(option.parse(part))
         except ValueProblem as problem:

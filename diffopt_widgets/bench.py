@@ -8,6 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import ipywidgets as widgets
+import traitlets
 from IPython.display import display
 
 from diffopt_widgets.collection import Collection
@@ -26,6 +27,7 @@ from diffopt_widgets.ui.memory import Memory
 from diffopt_widgets.ui.run_bar import RunBar
 from diffopt_widgets.ui.runs_table import RunsTable
 from diffopt_widgets.ui.samples import SamplesView
+from diffopt_widgets.ui.state_size import StateSize
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -49,7 +51,7 @@ def lab(settings: Settings | None = None, *, task: str = "digits", steps: int | 
 
 
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """The whole bench as one widget; its parts are `form`, `bar`, `menu`, `plot`, `table` and `samples`."""
+    """The whole bench as one widget; its parts are `form`, `size`, `bar`, `menu`, `plot`, `table` and `samples`."""
 
     def __init__(self, settings: Settings | None = None, *, task: str = "digits", steps: int | None = None) -> None:
         self.form = Form(settings, memory=Memory.of_user())
@@ -79,7 +81,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         # The loop of the cell that opens the bench: a button's callback may run in another thread.
         self._loop = running_loop()
         style = (resources.files("diffopt_widgets.ui") / "static" / "bench.css").read_text(encoding="utf-8")
-        left = widgets.VBox([self.form])
+        self.size = StateSize(self.form.settings, loop=self._loop)
+        traitlets.dlink((self.form, "settings"), (self.size, "settings"))
+        left = widgets.VBox([self.form, self.size])
         left.add_class("dw-left")
         right = widgets.VBox([self.bar, self.menu, self.plot, self.applied])
         right.add_class("dw-right")

@@ -3,41 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import itertools
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from diffopt_widgets.arguments import FLAGGED, as_key, read_plan
-from diffopt_widgets.catalogue import families
-from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
+from diffopt_widgets import memory_command, run_command
+from diffopt_widgets.catalogue import families, key_of
 from diffopt_widgets.catalogue.schema import OptimizerSpec
-from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.settings import Fault, Settings, SettingsError
-
-if TYPE_CHECKING:
-    from diffopt_widgets.runs import Run
-
-STOPPED = 130
-"""The exit status after Ctrl-C, as shells have it."""
-
-_EXAMPLES = """\
-examples:
-  diffopt run --optimizer PRODIGY --task swiss_roll --steps 100
-  diffopt run --optimizer PRODIGY --set d_coef=0.5,1.0,1.2 --schedule COSINE
-  diffopt run --optimizer ADAFACTOR --preset adaptive --set clip_threshold=0.5
-  diffopt run --optimizer ADAMW --lr 1e-4,1e-3,1e-2 --seed 0,1
-
-Several values with commas between them are compared, one run for each
-combination; the same seed gives all of them the same weights and batches.
-`diffopt options` lists the optimizers, `diffopt options PRODIGY` the options
-and presets of one. Ctrl-C stops; what was trained until then is written.
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("\ndiffopt: stopped", file=sys.stderr)
-        return STOPPED
+        return run_command.STOPPED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,16 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     lab.add_argument("--no-browser", action="store_true", help="Print the address and do not open a browser.")
     lab.set_defaults(command=_lab)
 
-    _add_run(
+    run_command.add_arguments(
         commands.add_parser(
             "run",
             help="train, and write a figure and a table",
             description="Train, print how each run ended, and write a figure (an HTML file that opens\noffline) and the "
             "values of every step (a CSV file).",
-            epilog=_EXAMPLES,
+            epilog=run_command.EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-    )
+    ).set_defaults(command=run_command.carry_out)
 
     options = commands.add_parser(
         "options",
@@ -114,6 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     options.set_defaults(command=_options)
 
+    memory_command.add_arguments(
+        commands.add_parser(
+            "memory",
+            help="say how much state an optimizer will keep, before any run",
+            description="Say how many bytes of state an optimizer will keep for a model, or compare all of them. Nothing is "
+            "allocated and no GPU is needed. Text encoders are not counted; gradients and weights come on top.",
+        )
+    ).set_defaults(command=memory_command.tell)
+
     doctor = commands.add_parser(
         "doctor",
         help="say what is installed and which optimizers can run here",
@@ -121,44 +103,20 @@ def _parser() -> argparse.ArgumentParser:
         "why not and how to mend it. The exit status is 0 when all of them run.",
     )
     doctor.set_defaults(command=_doctor)
+
+    probe = commands.add_parser(
+        "probe",
+        help="try every option, and say which of them do something",
+        description="Train a small model twice for each option, with its default and changed, and compare the weights to the "
+        "bit. The exit status is 0 when the catalogue and its table of evidence say what is seen.",
+    )
+    probe.add_argument("optimizers", nargs="*", metavar="KEY", help="Optimizers, such as PRODIGY. (default: all)")
+    probe.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="Where to train. (default: %(default)s)"
+    )
+    probe.add_argument("--write", action="store_true", help="Write the table anew; for who works on this package.")
+    probe.set_defaults(command=_probe)
     return parser
-
-
-def _add_run(run: argparse.ArgumentParser) -> None:
-    run.add_argument("--optimizer", required=True, metavar="KEY", help="Which optimizer; `diffopt options` lists them.")
-    run.add_argument(
-        "--preset",
-        metavar="KEY",
-        help="Start from a preset of the optimizer instead of the defaults; what else is given wins.",
-    )
-    run.add_argument("--lr", metavar="RATE", help="Learning rate. (default: the optimizer's own)")
-    run.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="An option of the optimizer. Give it again for another option.",
-    )
-    for option in FLAGGED.values():
-        words = f" One of {', '.join(option.choices)}." if option.choices else ""
-        run.add_argument(
-            f"--{option.name.replace('_', '-')}",
-            metavar="NUMBER" if option.kind in {"int", "float"} else "NAME",
-            help=f"{option.help}{words} (default: {_default(option)})".replace("%", "%%"),
-        )
-    run.add_argument(
-        "--out",
-        type=Path,
-        default=Path("diffopt-runs"),
-        metavar="FOLDER",
-        help="Where the figure and the table go. It is made when it is not there. (default: %(default)s)",
-    )
-    run.set_defaults(command=_run)
-
-
-def _default(option: Option) -> str:
-    value = TRAINING_DEFAULTS[option.name] if option.name in TRAINING_DEFAULTS else getattr(RunPlan, option.name)
-    return option.null_words if value is None else format_value(value)
 
 
 def _lab(given: argparse.Namespace) -> int:
@@ -186,7 +144,7 @@ def _write_reference(given: argparse.Namespace) -> int:
     if given.optimizer is not None:
         name = f"{_spec(given.optimizer).key}.md"
         pages = {name: pages[name]}
-    folder = _writable(given.markdown, "--markdown")
+    folder = run_command.writable(given.markdown, "--markdown")
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
     print(f"wrote {len(pages)} page{'s' * (len(pages) > 1)}; begin with {folder / (INDEX if INDEX in pages else name)}")
@@ -194,7 +152,7 @@ def _write_reference(given: argparse.Namespace) -> int:
 
 
 def _spec(key: str) -> OptimizerSpec:
-    return Settings(as_key(key)).spec
+    return Settings(key_of(key)).spec
 
 
 def _doctor(_: argparse.Namespace) -> int:
@@ -214,76 +172,26 @@ def _doctor(_: argparse.Namespace) -> int:
     return 0 if well else 1
 
 
-def _run(given: argparse.Namespace) -> int:
+def _probe(given: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from diffopt_widgets.plot.figures import compare, write_html
-    from diffopt_widgets.sweeps import sweep
-    from diffopt_widgets.terminal import runs_table
+    from diffopt_widgets.terminal import probed_table
+    from diffopt_widgets.training import probe_table
+    from diffopt_widgets.training.factory import MissingBackend
+    from diffopt_widgets.training.probe_values import ProbeError
 
-    base, over = read_plan(
-        given.optimizer, {name: getattr(given, name) for name in ("lr", *FLAGGED)}, given.set, given.preset
-    )
-    folder = _writable(given.out, "--out")  # before hours of training are lost on it
-    runs = sweep(
-        base.settings,
-        over,
-        base.task,
-        base.steps,
-        seed=base.seed,
-        device=base.device,
-        batch_size=base.batch_size,
-        accumulation=base.accumulation,
-    )
-    Console().print(runs_table(runs))
-    tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
-    page, table = _free_paths(folder, f"{base.settings.optimizer.lower().replace(':', '.')}-{tasks}")
-    write_html(compare(runs), page)
-    _write_csv(runs, table)
-    print(f"wrote {page} and {table}")
-    for run in runs:
-        if run.status != "done":
-            print(f"diffopt: {run.name}: {run.message}", file=sys.stderr)
-    if any(run.status == "stopped" for run in runs):
-        return STOPPED
-    return 1 if any(run.status == "failed" for run in runs) else 0
-
-
-def _writable(folder: Path, flag: str) -> Path:
-    """The folder, made if need be.
-
-    Raises:
-        SettingsError: it cannot be made, or nothing can be written into it.
-    """
+    keys = [_spec(key).key for key in given.optimizers]
+    if given.write and keys:
+        raise SettingsError((Fault("--write", None, "the table is written whole", "", "Leave the optimizers out."),))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        no_folder = isinstance(error, FileExistsError | NotADirectoryError)
-        problem = "a file is in its place" if no_folder else error.strerror or str(error)
-        todo = "Name another; nothing was done."
-        raise SettingsError((Fault(flag, str(folder), problem, "a folder that can be written to", todo),)) from None
-
-
-def _free_paths(folder: Path, stem: str) -> tuple[Path, Path]:
-    """Where the figure and the table go: under one name, numbered when former runs have it."""
-    for number in itertools.count(1):
-        name = stem if number == 1 else f"{stem}-{number}"
-        page, table = folder / f"{name}.html", folder / f"{name}.csv"
-        if not page.exists() and not table.exists():
-            break
-    return page, table
-
-
-def _write_csv(runs: Sequence[Run], path: Path) -> None:
-    tables = [run.history.to_columns() for run in runs]
-    names = list(dict.fromkeys(name for table in tables for name in table))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["run", *names])
-        for run, table in zip(runs, tables, strict=True):
-            blank = [""] * len(run.history)
-            writer.writerows(
-                zip([run.name] * len(run.history), *(table.get(name, blank) for name in names), strict=True)
-            )
+        seen = probe_table.probe(keys or None, given.device)
+    except (MissingBackend, ProbeError) as error:
+        print(f"diffopt: {error}", file=sys.stderr)
+        return 1
+    if given.write:
+        probe_table.write(seen, given.device)
+    Console().print(probed_table(seen))
+    faults = probe_table.disagreements(seen) if given.write else probe_table.faults(seen, given.device)
+    for fault in faults:
+        print(f"diffopt: {fault}", file=sys.stderr)
+    return 1 if faults else 0

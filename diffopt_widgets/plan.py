@@ -32,7 +32,7 @@ PLAN_OPTIONS: Mapping[str, Option] = {
             "accumulation",
             "Accumulation",
             "int",
-            "Batches whose gradients are averaged before each step: a larger batch without its memory.",
+            "Batches whose gradients are averaged before each step: a larger batch without its memory. 1 with a fused back pass.",
             domain=Interval(1, 1024),
         ),
         Option(
@@ -85,6 +85,8 @@ class RunPlan:
                 object.__setattr__(self, name, option.check(value))
             except ValueProblem as problem:
                 faults.append(Fault.of(name, value, problem, option.allowed()))
+        if not faults and (fault := accumulation_fault(self.settings, self.accumulation)):
+            faults.append(fault)
         if faults:
             raise SettingsError(tuple(faults))
 
@@ -92,3 +94,17 @@ class RunPlan:
         """Every value by name: the optimizer, its options, the schedule, the task and so on."""
         own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "settings"}
         return {"optimizer": self.settings.optimizer, **self.settings.values(), **own}
+
+
+def accumulation_fault(settings: Settings, accumulation: int) -> Fault | None:
+    """Why these settings cannot accumulate gradients over so many batches; None where they can."""
+    if accumulation == 1 or not settings.options.get("fused_back_pass"):
+        return None
+    return Fault(
+        "fused_back_pass",
+        True,
+        f"it steps in each backward pass, so gradients cannot be accumulated over {accumulation} batches",
+        "",
+        "Turn it off, or set accumulation to 1 and take a larger batch.",
+        mend={"fused_back_pass": False},
+    )

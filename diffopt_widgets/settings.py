@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue import key_of, list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values, no_values
 from diffopt_widgets.catalogue.values import OutOfRange, Value, ValueProblem, format_value, shorten, show
@@ -204,7 +204,9 @@ class Settings:
         optimizer = data.pop("optimizer")
         if "optimizer" in options:
             raise _unreadable("optimizer stands among the options", "Remove it there.")
-        return cls(optimizer, **{name: _from_plain(value) for name, value in {**data, **options}.items()})
+        texts = {use.name for use in _find(optimizer).uses if use.option.kind == "text"}
+        plain = {**data, **options}
+        return cls(optimizer, **{n: value if n in texts else _from_plain(value) for n, value in plain.items()})
 
 
 def preset(optimizer: str, key: str) -> Settings:
@@ -264,7 +266,7 @@ def _find(optimizer: object) -> OptimizerSpec:
             return spec(optimizer)
         except KeyError as error:
             raise SettingsError((Fault("optimizer", optimizer, str(error.args[0]), ""),)) from None
-    word = optimizer.upper() if isinstance(optimizer, str) else ""
+    word = key_of(optimizer) if isinstance(optimizer, str) else ""
     raise SettingsError((_missing("optimizer", optimizer, "there is no such optimizer", word, keys),))
 
 

@@ -12,10 +12,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from diffopt_widgets.catalogue.probed import Probed, Seen, evidence
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Standing, Use
 from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.models.words import bytes_words
 
 if TYPE_CHECKING:
+    from diffopt_widgets.models import Choice
     from diffopt_widgets.runs import Run
     from diffopt_widgets.training.doctor import Finding
 
@@ -25,6 +28,7 @@ _STANDING = {
     Standing.UNAVAILABLE: " [not available]",
     Standing.UNCATALOGUED: " [not catalogued]",
 }
+_SEEN = {Seen.LIVE: "green", Seen.ELSEWHERE: "green", Seen.INERT: "yellow", Seen.UNAVAILABLE: "", Seen.UNTRIED: "dim"}
 
 
 def optimizers_page(families: Mapping[str, Sequence[OptimizerSpec]]) -> RenderableType:
@@ -44,10 +48,10 @@ def optimizer_page(entry: OptimizerSpec) -> RenderableType:
     )
     presets = "presets: " + ", ".join(f"{preset.key} ({preset.title})" for preset in entry.presets)
     links = "\n".join(f"{link.title}: {link.url}" for link in entry.links)
-    return Group(head, presets, Text(links, style="dim"), "", *(_use(use) for use in (entry.lr, *entry.uses)))
+    return Group(head, presets, Text(links, style="dim"), "", *(_use(entry, use) for use in (entry.lr, *entry.uses)))
 
 
-def _use(use: Use) -> RenderableType:
+def _use(entry: OptimizerSpec, use: Use) -> RenderableType:
     head = Text.assemble(
         (use.name, "bold"),
         f"  {use.option.title}",
@@ -58,6 +62,8 @@ def _use(use: Use) -> RenderableType:
     lines += [Text(text) for text in (use.note, use.reason) if text]
     if use.enabled_if is not None:
         lines.append(Text(f"Works {use.enabled_if.words()}."))
+    if tried := evidence(entry, use.name):
+        lines.append(Text(f"Tried: {tried}.", style="dim"))
     if use.advice is not None:
         lines.append(
             Text(f"Recommended: {use.advice.text()}. {use.advice.reason} ({use.advice.source})", style="green")
@@ -71,6 +77,15 @@ def findings_table(title: str, findings: Iterable[Finding]) -> RenderableType:
     for finding in findings:
         mark = {True: "[green]yes[/]", False: "[red]no[/]", None: "?"}[finding.works]
         table.add_row(mark, escape(finding.name), escape(finding.words), escape(finding.mend and f"→ {finding.mend}"))
+    return table
+
+
+def probed_table(probed: Probed) -> RenderableType:
+    """What each option was seen to do."""
+    table = Table("optimizer", "option", "seen", "evidence", box=None, pad_edge=False)
+    for key, options in probed.findings.items():
+        for name, finding in options.items():
+            table.add_row(key, name, Text(finding.seen.value, style=_SEEN[finding.seen]), escape(finding.words))
     return table
 
 
@@ -104,3 +119,18 @@ def _parted(names: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
+
+
+def state_table(choice: Choice, found: Mapping[str, int | str]) -> RenderableType:
+    """The bytes of state of each optimizer, or why they are not known; what is trained stands above."""
+    weights = choice.weights()
+    head = Text.assemble((f"State for {choice.words()}", "bold"), f"\n{choice.details()}\n")
+    table = Table("optimizer", box=None, pad_edge=False)
+    table.add_column("state", justify="right")
+    table.add_column("bytes per weight", justify="right")
+    for key, size in sorted(found.items(), key=lambda item: (isinstance(item[1], str), item[1], item[0])):
+        if isinstance(size, str):
+            table.add_row(key, "–", Text(size))
+        else:
+            table.add_row(key, bytes_words(size), f"{size / weights:.2f}")
+    return Group(head, table)

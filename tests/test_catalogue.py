@@ -12,7 +12,7 @@ from importlib.metadata import metadata
 import pytest
 
 from diffopt_widgets import catalogue
-from diffopt_widgets.catalogue import families, list_optimizers, options, spec
+from diffopt_widgets.catalogue import families, list_optimizers, options, shared, spec
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Standing, split_argument
@@ -27,6 +27,7 @@ PRESETS = [(key, entry.key) for key in KEYS for entry in spec(key).presets]
 OPTIONS = [getattr(options, name) for name in options.__all__]
 STANDARD = ("ADAGRAD", "ADAM", "ADAMW", "LAMB", "LARS", "LION", "RMSPROP", "SGD")
 
+"""What adv_optm adds to them."""
 WIKI_OPTIONS = {
     "adam_w_mode",
     "alpha",
@@ -75,26 +76,18 @@ WIKI_OPTIONS = {
     "slice_p",
 }
 
+AUXILIARY = ("MUON", "MUON_ADV", "ADAMUON_ADV")
+"""Optimizers with an Adam of their own, whose options OneTrainer keeps in muon_adam_config."""
 SCHEDULE_FREE = {"SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD", "PRODIGY_PLUS_SCHEDULE_FREE"}
-SCHEDULE_FREE_OPTIONS = {
-    "d_limiter",
-    "factored",
-    "factored_fp32",
-    "prodigy_steps",
-    "r",
-    "schedulefree_c",
-    "split_groups",
-    "split_groups_mean",
-    "use_adopt",
-    "use_cautious",
-    "use_grams",
-    "use_orthograd",
-    "use_schedulefree",
-    "use_speed",
-    "use_stableadamw",
-    "weight_decay_by_lr",
-    "weight_lr_power",
+
+MUON_OPTIONS = {
+    "MuonWithAuxAdam": True,
+    "muon_hidden_layers": None,
+    "muon_adam_regex": False,
+    "muon_te1_adam_lr": None,
+    "muon_te2_adam_lr": None,
 }
+"""OneTrainer's options about who steps what in Muon's family. Its muon_adam_config is empty: the auxiliary Adam's defaults."""
 
 BITS = {"optim_bits": 32, "min_8bit_size": 4096, "percentile_clipping": 100, "block_wise": True}
 SMALL = {"min_8bit_size": 4096, "percentile_clipping": 100, "block_wise": True}
@@ -114,8 +107,85 @@ LARS = {**SGD, "min_8bit_size": 4096, "percentile_clipping": 100, "max_unorm": 0
 RMSPROP = {"alpha": 0.99, "eps": 1e-8, "weight_decay": 0, "momentum": 0, "centered": False, **SMALL}
 ADAGRAD = {"lr_decay": 0, "weight_decay": 0, "initial_accumulator_value": 0, "eps": 1e-10, **BITS}
 AVERAGE = {"r": 0.0, "weight_lr_power": 2.0, "foreach": False}
+BNB_ADEMAMIX = {
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "beta3": 0.9999,
+    "eps": 1e-8,
+    "alpha": 5,
+    "weight_decay": 0.01,
+    "min_8bit_size": 4096,
+    "is_paged": False,
+}
+CAME = {
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "beta3": 0.9999,
+    "eps": 1e-30,
+    "eps2": 1e-16,
+    "weight_decay": 0.01,
+    "stochastic_rounding": False,
+    "fused_back_pass": False,
+}
 INF = float("inf")
+ADV = {
+    "cautious_wd": False,
+    "weight_decay": 0.0,
+    "nnmf_factor": False,
+    "stochastic_rounding": True,
+    "compile": False,
+    "fused_back_pass": False,
+    "orthogonal_gradient": False,
+}
+ADEMAMIX = {"use_AdEMAMix": False, "beta3_ema": 0.9999, "alpha": 5}
+ADV_ADAM = {**ADV, "use_atan2": False, **ADEMAMIX, "kourkoutas_beta": False}
+SIMPLIFIED = {"Simplified_AdEMAMix": False, "alpha_grad": 100.0}
+MUON_ADV = {
+    **ADV,
+    **SIMPLIFIED,
+    **MUON_OPTIONS,
+    "muon_adam_lr": 1e-6,
+    "accelerated_ns": False,
+    "ns_steps": 5,
+    "low_rank_ortho": False,
+    "ortho_rank": 128,
+    "rms_rescaling": True,
+    "normuon_variant": True,
+    "approx_mars": False,
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.99,
+    "adam_eps": 1e-8,
+    "adam_weight_decay": 0.0,
+    "adam_use_bias_correction": True,
+    "adam_use_atan2": False,
+    "adam_cautious_mask": False,
+    "adam_grams_moment": False,
+    "adam_orthogonal_gradient": False,
+    "adam_use_AdEMAMix": False,
+    "adam_beta3_ema": 0.9999,
+    "adam_alpha": 5.0,
+    "adam_kourkoutas_beta": False,
+    "adam_nnmf_factor": False,
+}
 ONETRAINER = {
+    "ADAMW_ADV": {**ADV_ADAM, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8},
+    "ADOPT_ADV": {**ADV_ADAM, **SIMPLIFIED, "beta1": 0.9, "beta2": 0.9999, "eps": 1e-6, "use_atan2": True},
+    "LION_ADV": {**ADV, "beta1": 0.9, "beta2": 0.99, "clip_threshold": None, "auto_kappa_p": True},
+    "PRODIGY_ADV": {
+        **ADV_ADAM,
+        **SIMPLIFIED,
+        "beta1": 0.9,
+        "beta2": 0.99,
+        "beta3": None,
+        "eps": 1e-8,
+        "d0": 1e-6,
+        "d_coef": 1.0,
+        "growth_rate": INF,
+        "slice_p": 11,
+        "prodigy_steps": 0,
+        "d_limiter": False,
+    },
+    "SIGNSGD_ADV": {**ADV, **SIMPLIFIED, "momentum": 0.95},
     "ADAGRAD": ADAGRAD,
     "ADAGRAD_8BIT": {**ADAGRAD, "optim_bits": 8, "fused_back_pass": False},
     "ADAM": {**ADAM, **TORCH},
@@ -223,6 +293,30 @@ ONETRAINER = {
         "fsdp_in_use": False,
         "slice_p": 11,
     },
+    "MUON": {
+        "momentum": 0.95,
+        "weight_decay": 0.0,
+        **MUON_OPTIONS,
+        "muon_adam_lr": 3e-4,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.95,
+        "adam_eps": 1e-10,
+        "adam_weight_decay": 0.0,
+    },
+    "MUON_ADV": {
+        **MUON_ADV,
+        "beta1": 0.9,
+        "nesterov": True,
+        "beta2_normuon": 0.95,
+    },
+    "ADAMUON_ADV": {
+        **MUON_ADV,
+        "beta1": 0.95,
+        "beta2": 0.95,
+        "eps": 1e-8,
+        "nesterov": False,
+        "use_atan2": False,
+    },
     "ADAFACTOR": {
         "eps": 1e-30,
         "eps2": 0.001,
@@ -236,6 +330,60 @@ ONETRAINER = {
         "stochastic_rounding": True,
         "fused_back_pass": False,
     },
+    "AdEMAMix": {**BNB_ADEMAMIX, "optim_bits": 32},
+    "AdEMAMix_8BIT": BNB_ADEMAMIX,
+    "ADOPT": {
+        "beta1": 0.9,
+        "beta2": 0.9999,
+        "weight_decay": 0.0,
+        "decoupled_decay": False,
+        "fixed_decay": False,
+        "cautious": False,
+        "eps": 1e-6,
+    },
+    "ADABELIEF": {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "eps": 1e-16,
+        "weight_decay": 0,
+        "amsgrad": False,
+        "decoupled_decay": True,
+        "fixed_decay": False,
+        "rectify": True,
+        "degenerated_to_sgd": True,
+    },
+    "TIGER": {"beta1": 0.965, "weight_decay": 0.01, "decoupled_decay": True, "fixed_decay": False},
+    "AIDA": {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "k": 2,
+        "xi": 1e-20,
+        "weight_decay": 0.0,
+        "decoupled_decay": False,
+        "fixed_decay": False,
+        "rectify": False,
+        "n_sma_threshold": 5,
+        "degenerated_to_sgd": True,
+        "ams_bound": False,
+        "r": 0.95,
+        "adanorm": False,
+        "adam_debias": False,
+        "eps": 1e-8,
+    },
+    "YOGI": {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "weight_decay": 0.0,
+        "decoupled_decay": True,
+        "fixed_decay": False,
+        "r": 0.95,
+        "adanorm": False,
+        "adam_debias": False,
+        "initial_accumulator": 1e-6,
+        "eps": 1e-3,
+    },
+    "CAME": {**CAME, "use_cautious": False},
+    "CAME_8BIT": {**CAME, "min_8bit_size": 16384, "quant_block_size": 2048},
 }
 """OneTrainer's own options and defaults, as of August 2026."""
 
@@ -245,8 +393,24 @@ ILLEGAL = {
     ("SGD_8BIT", "momentum"): "raises",
     ("DADAPT_ADA_GRAD", "eps"): "raises",
     ("SCHEDULE_FREE_SGD", "momentum"): "raises",
+    ("LION_ADV", "clip_threshold"): "raises; 0 is no clipping",
 }
 """Defaults of OneTrainer's that cannot run."""
+
+MORE = {
+    ("AdEMAMix", "t_alpha"): "the paper never trains without it",
+    ("AdEMAMix", "t_beta3"): "the paper never trains without it",
+    ("AdEMAMix_8BIT", "t_alpha"): "the paper never trains without it",
+    ("AdEMAMix_8BIT", "t_beta3"): "the paper never trains without it",
+    ("ADABELIEF", "n_sma_threshold"): "it decides how long rectify waits",
+    ("CAME", "clip_threshold"): "every update of the first steps is clipped by it",
+    ("CAME_8BIT", "clip_threshold"): "every update of the first steps is clipped by it",
+}
+"""Options of a back end that OneTrainer does not show and we do, with the reason."""
+
+
+NAMESAKES = {"alpha": 2, "clip_threshold": 2, "momentum": 2, "r": 2}
+"""How many options share a name with another meaning: each is an Option of its own, called NAME_OF_WHAT."""
 
 
 def words(text):
@@ -258,19 +422,65 @@ def words(text):
 
 def test_all_optimizers_of_the_wiki_page_are_there():
     expected = {*STANDARD, *(f"{key}_8BIT" for key in STANDARD), "PRODIGY", "ADAFACTOR"}
+    expected |= {f"{name}_ADV" for name in ("ADAMW", "ADOPT", "LION", "PRODIGY", "SIGNSGD")}
     expected |= {f"DADAPT_{name}" for name in ("ADA_GRAD", "ADAM", "ADAN", "LION", "SGD")}
     expected |= SCHEDULE_FREE
+    expected |= {"AdEMAMix", "AdEMAMix_8BIT", "ADOPT", "ADABELIEF", "TIGER", "AIDA", "YOGI", "CAME", "CAME_8BIT"}
+    expected |= {"MUON", "MUON_ADV", "ADAMUON_ADV"}
     assert set(KEYS) == expected == set(ONETRAINER)
     assert list(KEYS) == sorted(KEYS)
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_option_that_onetrainer_shows_is_there(key):
-    assert {use.name for use in spec(key).uses} == set(ONETRAINER[key])
+    more = {name for owner, name in MORE if owner == key}
+    names = {use.name for use in spec(key).uses}
+    assert names - more == set(ONETRAINER[key]) | (ADAPTED if spec(key).steps_each_tensor else set())
 
 
-def test_every_option_of_the_wiki_page_is_there():
-    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | SCHEDULE_FREE_OPTIONS | {"lr"}
+ADAPTED = {"stochastic_rounding", "fused_back_pass", "percentile_clipping"}
+LEFT_ALONE = {
+    key: {"stochastic_rounding"}
+    for key in (
+        *("ADAMW_ADV", "ADOPT_ADV", "SIGNSGD_ADV", "LION_ADV", "MUON_ADV", "ADAMUON_ADV"),  # their package rounds
+        *("SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD"),  # their eval mode would raise
+    )
+}
+"""What the adapters do not do for an optimizer that steps each tensor on its own."""
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_what_the_adapters_do_is_live_where_each_tensor_is_stepped_on_its_own_and_nowhere_else(key):
+    ours = {
+        use.name
+        for use in spec(key).uses
+        if use.argument is None and not use.by_groups and use.standing is Standing.LIVE
+    }
+    assert ours == (ADAPTED - LEFT_ALONE.get(key, set()) if spec(key).steps_each_tensor else set())
+
+
+def test_on_other_optimizers_they_are_unavailable_for_the_true_reason():
+    shown = replace(spec("PRODIGY"), uses=(*spec("PRODIGY").uses, *shared.ADAPTED))
+    added = [use for use in shared.with_adapters(shown).uses if use.name in ADAPTED]
+    assert len(added) == len(ADAPTED)
+    for use in added:
+        assert use.standing is Standing.UNAVAILABLE
+        assert "over all tensors together" in use.reason
+
+
+def test_an_option_that_the_back_end_takes_is_left_to_it():
+    taken = replace(shared.FUSED_BACK_PASS, argument="fused_back_pass")
+    entry = shared.with_adapters(replace(spec("LION"), uses=(taken,)))
+    assert [use for use in entry.uses if use.name == "fused_back_pass"] == [taken]
+    assert "fused_back_pass" not in entry.adapted({"fused_back_pass": True})
+
+
+def test_every_option_of_onetrainer_is_there_and_what_is_more_has_a_reason():
+    shown = {name for options in ONETRAINER.values() for name in options}
+    added = {name for _, name in MORE}
+    auxiliary = {name for key in AUXILIARY for name in (use.name for use in spec(key).uses) if name.startswith("adam_")}
+    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | shown | added | auxiliary | {"lr"}
+    assert shown >= WIKI_OPTIONS
 
 
 def test_the_menu_has_every_optimizer_once_and_8_bit_beside_32():
@@ -318,9 +528,10 @@ def test_no_help_is_given_twice():
 
 @pytest.mark.parametrize(("key", "use"), USES)
 def test_an_option_is_stated_once(key, use):
-    (stated,) = [option for option in OPTIONS if option.name == use.name]
+    stated = [option for option in OPTIONS if option.name == use.name]
     may_differ = {name: getattr(use.option, name) for name in ("nullable", "null_words", "soft")}
-    assert use.option == replace(stated, **may_differ)
+    assert len(stated) == NAMESAKES.get(use.name, 1)
+    assert use.option in [replace(option, **may_differ) for option in stated]
     assert bool(use.option.nullable) == bool(use.option.null_words)
 
 
@@ -354,7 +565,8 @@ def test_every_use_is_sound(key, use):
     entry = spec(key)
     assert use.check(use.default) == use.default
     assert (use.standing is not Standing.LIVE) == bool(use.reason)
-    assert use.argument is not None or use.standing is Standing.UNAVAILABLE
+    elsewhere = use.by_groups or use.name in ADAPTED
+    assert use.argument is not None or use.standing is Standing.UNAVAILABLE or elsewhere
     assert not use.note or use.note.endswith(".")
     assert not use.reason.endswith(".")
     if use.argument:
@@ -376,7 +588,10 @@ def test_numbers_have_a_domain_and_a_slider(option):
     numeric = option.kind in {"float", "int"} and not option.choices
     assert (option.domain is not None) == numeric
     assert (option.soft is not None) == numeric
-    assert option.log == (option.name in {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold"})
+    rates = {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold", "xi", "initial_accumulator"}
+    rates |= {"muon_adam_lr", "adam_eps"}
+    rates |= {name for name in MUON_OPTIONS if name.endswith("_lr")}
+    assert option.log == (option.name in rates and option is not options.CLIP_THRESHOLD_OF_LION)
 
 
 # ---------------------------------------------------------------------------------------------------- advice, presets
@@ -457,6 +672,8 @@ def test_the_onetrainer_preset_is_onetrainers_table(key):
         if (key, name) in ILLEGAL:
             with pytest.raises(SettingsError):
                 Settings(key, **{name: value})
+        elif spec(key).use(name).requires == "bfloat16":
+            assert made.options[name] is False, "the bench's own weights are in 32 bits"
         elif spec(key).use(name).standing is not Standing.UNAVAILABLE:
             assert made.options[name] == value, name
 
@@ -486,11 +703,12 @@ def names_read(rule):
     while pending:
         function = pending.pop()
         code = function.__code__
-        found |= {constant for constant in code.co_consts if isinstance(constant, str) and constant.islower()}
+        found |= {constant for constant in code.co_consts if isinstance(constant, str) and constant.isidentifier()}
         pending += [
             helper
             for name in code.co_names
-            if inspect.isfunction(helper := getattr(catalogue.shared, name, None)) and helper is not function
+            if inspect.isfunction(helper := function.__globals__.get(name) or getattr(catalogue.shared, name, None))
+            and helper is not function
         ]
     return found
 
@@ -508,11 +726,16 @@ def test_rules_name_real_options_and_speak_in_sentences(key, rule):
 
 
 BREAKING = {
+    "compile-fused": {"compile": True, "fused_back_pass": True},
     "lr-near-1": {"lr": 1e-4},
     "lr-runs-away": {"lr": 1.0},
     "lr_scaler": {"lr_scaler": "BOTH"},
     "warmup": {"warmup": 10.0},
     "fsdp_in_use": {"fsdp_in_use": True},
+    "kourkoutas-beta2": {"kourkoutas_beta": True, "beta2": 0.9},
+    "two-ademamix": {"use_AdEMAMix": True, "Simplified_AdEMAMix": True},
+    "atan2-simplified": {"use_atan2": True, "Simplified_AdEMAMix": True},
+    "simplified-beta1": {"Simplified_AdEMAMix": True, "beta1": 0.0},
     "maximize": {"maximize": True},
     "fused-foreach": {"fused": True, "foreach": True},
     "nesterov-momentum": {"nesterov": True, "momentum": 0.0},
@@ -535,6 +758,15 @@ BREAKING = {
     "adopt-momentum": {"use_adopt": True, "use_schedulefree": False},
     "cautious-grams": {"use_cautious": True, "use_grams": True},
     "speed-decay": {"use_speed": True, "weight_decay": 0.01},
+    "t_beta3-betas": {"t_beta3": 100, "beta1": 0.95, "beta3": 0.9},
+    "fixed-decay": {"fixed_decay": True, "decoupled_decay": False, "weight_decay": 0.1},
+    "fixed-decay-strong": {"fixed_decay": True, "decoupled_decay": True, "weight_decay": 0.01},
+    "rectify-still": {"rectify": True, "n_sma_threshold": 5, "beta2": 0.5, "degenerated_to_sgd": False},
+    "rectify-sgd": {"rectify": True, "n_sma_threshold": 5, "beta2": 0.5, "degenerated_to_sgd": True},
+    "accelerated-steps": {"accelerated_ns": True, "ns_steps": 5},
+    "adam-kourkoutas-beta2": {"adam_kourkoutas_beta": True, "adam_beta2": 0.9},
+    "normuon-atan2": {"normuon_variant": True, "use_atan2": True},
+    "muon-expression": {"muon_hidden_layers": "(blocks", "muon_adam_regex": True},
 }
 
 
@@ -562,7 +794,7 @@ def test_every_rule_has_an_id_of_its_own():
         assert len(set(ids)) == len(ids)
 
 
-@pytest.mark.parametrize("key", ["ADAGRAD", "LAMB", "LARS", "RMSPROP"])
+@pytest.mark.parametrize("key", ["ADAGRAD", "AdEMAMix", "LAMB", "LARS", "RMSPROP"])
 def test_states_have_8_or_32_bits_and_nothing_between(key):
     assert Settings(key, optim_bits=8).options["optim_bits"] == 8
     assert spec(key).use("optim_bits").allowed() == "8 or 32"
@@ -617,5 +849,5 @@ def test_catalogue_files_stay_small():
 
 
 def test_option_constants_are_named_after_their_options():
-    assert all(getattr(options, name).name == name.lower() for name in options.__all__)
+    assert all(getattr(options, name).name.upper() == name.split("_OF_")[0] for name in options.__all__)
     assert all(isinstance(option, Option) for option in OPTIONS)

@@ -188,7 +188,7 @@ def test_a_folder_without_leave_to_write(tmp_path, capsys):
     assert said.out == ""
 
 
-def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, capsys, monkeypatch):
+def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, capsys, monkeypatch, request):
     monkeypatch.setenv("COLUMNS", "200")
     backward, calls = Training._backward, count(1)
 
@@ -198,6 +198,8 @@ def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, caps
         return backward(self, step)
 
     monkeypatch.setattr(Training, "_backward", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     words = ["run", "--optimizer", "PRODIGY", "--set", "d_coef=0.5,1,2", "--task", "swiss_roll", "--steps", "4"]
     words += ["--out", str(tmp_path)]
     assert main(words) == 130
@@ -340,7 +342,7 @@ def test_examples_of_the_help_can_be_run(capsys, tmp_path):
 def test_the_command_alone_shows_what_there_is(capsys):
     assert main([]) == 2
     out = capsys.readouterr().out
-    assert all(f"\n    {name} " in out for name in ("lab", "run", "options", "doctor"))
+    assert all(f"\n    {name} " in out for name in ("lab", "run", "options", "doctor", "probe"))
 
 
 def test_lab_without_jupyterlab_says_how_to_get_it(monkeypatch, capsys):

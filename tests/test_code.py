@@ -49,7 +49,15 @@ def compare(settings, steps=20, past=0):
     assert rates == expected, code
     for a, b in zip(mine, theirs, strict=True):
         assert torch.equal(a, b), code
-    assert "diffopt" not in code
+    lines = [line for line in code.splitlines() if "diffopt" in line]
+    ours = {
+        "from diffopt_widgets.training.came8bit import CAME8bit  # no other package has it": settings.optimizer
+        == "CAME_8BIT",
+        "from diffopt_widgets.training.adapters import adapt  # what the optimizer's own package lacks": bool(
+            settings.spec.adapted(settings.options)
+        ),
+    }
+    assert lines == [line for line, needed in ours.items() if needed]
 
 
 @pytest.mark.parametrize("key", list_optimizers())
@@ -61,6 +69,30 @@ def test_every_preset_of_every_optimizer(key):
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: "-".join(map(str, s.values())))
 def test_every_schedule(schedule):
     compare(dw.Settings("ADAMW", lr=0.01, **schedule), past=5)
+
+
+@pytest.mark.parametrize("options", [{"percentile_clipping": 50}, {"fused_back_pass": True}], ids=str)
+@pytest.mark.parametrize("key", ["ADAMW", "ADAFACTOR", "LION_8BIT"])
+def test_what_no_package_has_is_taken_from_this_one(key, options):
+    compare(dw.Settings(key, schedule="COSINE" if key != "ADAFACTOR" else "CONSTANT", **options))
+    code = to_python(dw.Settings(key, **options))
+    ((name, value),) = options.items()
+    assert f"adapt(optimizer, {name}={value})" in code
+    assert ("optimizer.step() after each" in code) == (name == "fused_back_pass")
+
+
+def test_code_for_weights_in_bfloat16_rounds_as_the_bench_does():
+    settings = dw.Settings("ADAMW", lr=1e-3, stochastic_rounding=True)
+    mine, theirs = ([p.bfloat16() for p in parameters()] for _ in range(2))
+    mine, theirs = ([torch.nn.Parameter(p.detach()) for p in params] for params in (mine, theirs))
+    scope = {"params": theirs}
+    exec(to_python(settings), scope)  # noqa: S102  # running it is the point
+    for optimizer, params in ((dw.build_optimizer(settings, mine), mine), (scope["optimizer"], theirs)):
+        for step in range(5):
+            for p in params:
+                p.grad = torch.full_like(p, 1.0 / (step + 1))
+            optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
 def test_code_that_raises_past_its_end_says_so():

@@ -47,6 +47,16 @@ def assert_same(run, straight):
     [
         *[("PRODIGY", 1), ("PRODIGY", 3), ("ADAMW_8BIT", 1), ("ADAMW_8BIT", 2), ("DADAPT_ADAM", 1), ("ADAFACTOR", 1)],
         *[("SCHEDULE_FREE_ADAMW", 1), ("SCHEDULE_FREE_SGD", 2), ("PRODIGY_PLUS_SCHEDULE_FREE", 1)],
+        ("PRODIGY", 1),
+        ("PRODIGY", 3),
+        ("ADAMW_8BIT", 1),
+        ("ADAMW_8BIT", 2),
+        ("DADAPT_ADAM", 1),
+        ("ADAFACTOR", 1),
+        ("AdEMAMix_8BIT", 1),
+        ("ADABELIEF", 1),
+        ("ADOPT", 1),
+        ("CAME_8BIT", 1),
     ],
 )
 def test_it_goes_on_bit_for_bit(key, accumulation):

@@ -10,8 +10,9 @@ from diffopt_widgets.ui.comparison_menu import ComparisonMenu
 from diffopt_widgets.ui.form import Form
 from diffopt_widgets.ui.key_guard import KeyGuard
 from diffopt_widgets.ui.runs_table import RunsTable
+from diffopt_widgets.ui.state_size import StateSize
 
-WIDGETS = (Form, RunsTable, ComparisonMenu, KeyGuard, LivePlot)
+WIDGETS = (Form, RunsTable, StateSize, ComparisonMenu, KeyGuard, LivePlot)
 
 
 @pytest.mark.parametrize("widget", WIDGETS)

@@ -64,6 +64,8 @@ def legal(draw):
             continue
         if option.kind == "bool":
             drawn = st.booleans()
+        elif option.kind == "text":
+            drawn = st.text(st.characters(exclude_categories=("C", "Z")), max_size=20)
         elif option.choices:
             drawn = st.sampled_from([int(choice) for choice in option.choices])
         elif option.kind == "int":
@@ -249,7 +251,7 @@ def test_what_is_not_given_is_the_back_ends_default():
         assert Settings(key) == preset(key, "library")
 
 
-@given(st.sampled_from(["float", "int", "bool", "choice"]), st.one_of(st.text(), WORDS), st.booleans())
+@given(st.sampled_from(["float", "int", "bool", "choice", "text"]), st.one_of(st.text(), WORDS), st.booleans())
 @example("int", "9" * 300, False)
 @example("int", "9" * 5000, False)
 @example("int", "0" * 5000, False)

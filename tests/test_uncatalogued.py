@@ -91,10 +91,7 @@ NO_RUN = {
     "pytorch_optimizer:SophiaH": "backward(create_graph=True)",
     "pytorch_optimizer:SpectralSphere": "only supports 2D parameters",
     **dict.fromkeys(
-        (
-            f"pytorch_optimizer:{name}"
-            for name in ("AdaGO", "AdaMuon", "DistributedMuon", "Muon", "MuonClip", "NorMuon")
-        ),
+        (f"pytorch_optimizer:{name}" for name in ("AdaGO", "AdaMuon", "DistributedMuon", "MuonClip", "NorMuon")),
         "`use_muon` must be set",
     ),
 }

@@ -10,31 +10,49 @@ from typing import TYPE_CHECKING
 from diffopt_widgets.catalogue.adafactor import LOW_MEMORY
 from diffopt_widgets.catalogue.adam import ADAM_FAMILY
 from diffopt_widgets.catalogue.adaptive import PRODIGY
+from diffopt_widgets.catalogue.ademamix import ADEMAMIX_FAMILY
+from diffopt_widgets.catalogue.adv_adam import ADV_ADAM
+from diffopt_widgets.catalogue.adv_prodigy import PRODIGY_ADV
+from diffopt_widgets.catalogue.adv_sign import ADV_SIGN
+from diffopt_widgets.catalogue.came import CAME_FAMILY
 from diffopt_widgets.catalogue.dadapt import DADAPT
 from diffopt_widgets.catalogue.history import HISTORY_FAMILY
 from diffopt_widgets.catalogue.layerwise import LAYERWISE_FAMILY
 from diffopt_widgets.catalogue.momentum import MOMENTUM_FAMILY
+from diffopt_widgets.catalogue.muon import MUON_FAMILY
+from diffopt_widgets.catalogue.muon_adv import MUON_ADV_FAMILY
 from diffopt_widgets.catalogue.prodigy_plus import PRODIGY_PLUS
 from diffopt_widgets.catalogue.schedule_free import SCHEDULE_FREE
-from diffopt_widgets.catalogue.shared import with_common_rules
+from diffopt_widgets.catalogue.shared import with_adapters, with_common_rules
 from diffopt_widgets.catalogue.sign import SIGN_FAMILY
+from diffopt_widgets.catalogue.tiger import TIGER
+from diffopt_widgets.catalogue.variants import VARIANTS
 
 if TYPE_CHECKING:
     from diffopt_widgets.catalogue.schema import OptimizerSpec
 
 _IN_MENU_ORDER = (
     *ADAM_FAMILY,
+    *ADV_ADAM,
     PRODIGY,
     PRODIGY_PLUS,
+    PRODIGY_ADV,
     *DADAPT,
     *SCHEDULE_FREE,
+    *ADEMAMIX_FAMILY,
+    *VARIANTS,
     *LOW_MEMORY,
+    *CAME_FAMILY,
     *SIGN_FAMILY,
+    TIGER,
+    *ADV_SIGN,
     *MOMENTUM_FAMILY,
     *HISTORY_FAMILY,
     *LAYERWISE_FAMILY,
+    *MUON_FAMILY,
+    *MUON_ADV_FAMILY,
 )
-_SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(entry) for entry in _IN_MENU_ORDER}
+_SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(with_adapters(entry)) for entry in _IN_MENU_ORDER}
 
 
 def list_optimizers() -> tuple[str, ...]:
@@ -59,6 +77,19 @@ def spec(key: str) -> OptimizerSpec:
 
             return spec_at(key)
         raise KeyError(f"no optimizer {key!r}; there are {', '.join(list_optimizers())}") from None
+
+
+def key_of(text: str) -> str:
+    """The key that is written like `text` but for capitals; `text` in capitals where there is none.
+
+    The import path of a class outside the catalogue stays as it is.
+
+    >>> key_of("prodigy"), key_of("ademamix_8bit"), key_of("nope"), key_of("torch.optim:NAdam")
+    ('PRODIGY', 'AdEMAMix_8BIT', 'NOPE', 'torch.optim:NAdam')
+    """
+    if ":" in text:
+        return text
+    return {key.casefold(): key for key in _SPECS}.get(text.casefold(), text.upper())
 
 
 def families() -> dict[str, tuple[OptimizerSpec, ...]]:

@@ -97,7 +97,7 @@ ADAFACTOR = OptimizerSpec(
         shared.LIBRARY,
         shared.onetrainer(
             {"scale_parameter": False, "relative_step": False},
-            "Stochastic rounding is left out: the package has none.",
+            "Stochastic rounding is left out: it is for weights in bfloat16.",
         ),
         Preset(
             "recommended",

@@ -174,7 +174,7 @@ _LARS_MOMENTUM = Use(
 _DAMPENING = shared.inert(o.DAMPENING, 0.0, "dampening", f"{_IGNORED}; SGD honours it", shared.BELOW_ONE)
 _NESTEROV = shared.inert(o.NESTEROV, False, "nesterov", f"{_IGNORED}; SGD honours it")
 _DECAY_LARS = Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note="Added to the gradient before the momentum.")
-_LARS_ONETRAINER = shared.onetrainer({}, f"Momentum 0 is left out, since it raises. {shared.NO_CLIPPING}")
+_LARS_ONETRAINER = shared.onetrainer({}, "Momentum 0 is left out, since it raises.")
 
 LARS = OptimizerSpec(
     key="LARS",

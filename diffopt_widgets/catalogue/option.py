@@ -48,6 +48,8 @@ class Option:
                 words = "true or false"
             case "choice":
                 words = "one of " + ", ".join(self.choices)
+            case "text":
+                words = "any text of one line"
             case "int" | "float" if self.choices:
                 words = " or ".join(self.choices)
             case "int" | "float":
@@ -82,6 +84,10 @@ class Option:
                 if isinstance(value, str) and value in self.choices:
                     return value
                 raise ValueProblem(f"{show(value)} is not one of the choices{self._hint(value)}")
+            case "text":
+                if isinstance(value, str):
+                    return self.parse(value)  # an empty text and None are the same, however they came
+                raise ValueProblem(f"{show(value)} is not a text")
             case "int" | "float":
                 return self._check_number(value)
 

@@ -35,6 +35,11 @@ _FOREACH = Use(
     "foreach",
     note="On a CPU the result is the same to the bit.",
 )
+_STOCHASTIC_ROUNDING = shared.unavailable(
+    o.STOCHASTIC_ROUNDING,
+    False,
+    "the package's eval mode mixes the weights with the point z, which is then in 32 bits, and raises on weights in bfloat16",
+)
 _R = Use(o.R, 0.0, "r")
 _WEIGHT_LR_POWER = Use(o.WEIGHT_LR_POWER, 2.0, "weight_lr_power")
 _BETA_ADVICE = Advice(
@@ -89,6 +94,7 @@ ADAMW = OptimizerSpec(
         _R,
         _WEIGHT_LR_POWER,
         _FOREACH,
+        _STOCHASTIC_ROUNDING,
     ),
     presets=(
         shared.LIBRARY,
@@ -144,6 +150,7 @@ SGD = OptimizerSpec(
         _R,
         _WEIGHT_LR_POWER,
         _FOREACH,
+        _STOCHASTIC_ROUNDING,
     ),
     presets=(
         shared.LIBRARY,

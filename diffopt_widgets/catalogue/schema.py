@@ -34,6 +34,15 @@ class Standing(Enum):
     UNCATALOGUED = "uncatalogued"  # nobody has looked: all that is known stands in a signature and a docstring
 
 
+REQUIREMENTS = {
+    "cuda": "an NVIDIA GPU",
+    "distributed": "training in several processes",
+    "compiler": "a compiler that torch can use",
+    "bfloat16": "weights in bfloat16",
+}
+"""What `Use.requires` names, in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class When:
     """A condition on another option, with the words that explain it beside a greyed control."""
@@ -66,7 +75,8 @@ class When:
 class Use:
     """How one optimizer takes an option.
 
-    `argument` is where the back end's constructor takes it: `"eps"`, `"betas[0]"`; None when it is not passed on.
+    `argument` is where the back end's constructor takes it: `"eps"`, `"betas[0]"`; None when it is not passed on: it is
+    unavailable, or done around the step by `training.adapters`.
     """
 
     option: Option
@@ -78,13 +88,17 @@ class Use:
     standing: Standing = Standing.LIVE
     reason: str = ""
     """Why it is inert or unavailable, and what would change that."""
-    requires: Literal["", "cuda", "distributed"] = ""
+    requires: Literal["", "cuda", "distributed", "compiler", "bfloat16"] = ""
     """What must be there before a value other than the default has an effect."""
     advice: Advice | None = None
     domain: Interval | None = None
     """A narrower domain than the option's own, for this optimizer."""
     mended: bool = False
     """Whether `default` is ours, because the back end has none or raises at its own; `note` says so."""
+    by_groups: bool = False
+    """Whether it takes effect through the parameter groups that are made for the back end, not as an argument of it."""
+    section: str = ""
+    """The small form inside the form that it belongs to, such as "Auxiliary Adam"; empty for the form itself."""
 
     @property
     def name(self) -> str:
@@ -190,6 +204,8 @@ class OptimizerSpec:
     """Whether it has `train()` and `eval()`: it steps in the one, and the other gives the weights to use."""
     catalogued: bool = True
     """Whether somebody has looked into it; otherwise `spec_of` has read it from its signature and docstring."""
+    auxiliary: bool = False
+    """Whether it steps hidden matrices only and leaves all other tensors to an Adam of its own, told by `use_muon`."""
 
     def use(self, name: str) -> Use:
         """The use of one option by name (`lr` included). Raises KeyError when this optimizer has no such option."""
@@ -204,6 +220,12 @@ class OptimizerSpec:
             if preset.key == key:
                 return preset
         raise KeyError(key)
+
+    def adapted(self, options: Values) -> dict[str, Value]:
+        """The options that the back end does not take and that are set: the arguments of `training.adapters.adapt`."""
+        ours = (u for u in self.uses if u.argument is None and not u.by_groups and u.standing is Standing.LIVE)
+        values = {use.name: options.get(use.name, use.default) for use in ours}
+        return {name: value for name, value in values.items() if value != self.use(name).default}
 
     def arguments(self, lr: float, options: Values) -> dict[str, object]:
         """The keyword arguments for the back end's constructor, tuples such as `betas` put together.

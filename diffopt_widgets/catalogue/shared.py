@@ -1,4 +1,4 @@
-"""What several optimizers have in common: uses that no back end takes any more, rules, and small helpers for rules."""
+"""What several optimizers have in common: uses that no back end takes, rules, and small helpers for rules."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ def onetrainer(values: Values, but: str = "", lr: str = "the library's default s
     return Preset("onetrainer", "OneTrainer", values, " ".join(part for part in parts if part))
 
 
-NO_BLOCKS = "Percentile clipping and block-wise are left out, since bitsandbytes no longer has them."
-NO_CLIPPING = "Percentile clipping is left out, since bitsandbytes no longer has it."
+NO_BLOCKS = "Block-wise is left out, since bitsandbytes no longer has it."
 
 POSITIVE = Interval(0, low_open=True)
 OPEN_FRACTION = Interval(0, 1, low_open=True, high_open=True)
@@ -47,16 +46,23 @@ def inert(option: Option, default: Value, argument: str, reason: str, domain: In
     return Use(option, default, argument, standing=Standing.INERT, reason=reason, domain=domain)
 
 
-STOCHASTIC_ROUNDING = unavailable(
+_OURS = "This package does it, not the optimizer's own"
+STOCHASTIC_ROUNDING = Use(
     o.STOCHASTIC_ROUNDING,
     False,
-    "the package that has this optimizer does not implement it; keep the weights in 32 bits",
+    None,
+    note=f"{_OURS}: each tensor in turn is stepped as a copy in 32 bits, so states that would be in bfloat16 are in 32 bits.",
+    requires="bfloat16",
 )
-FUSED_BACK_PASS = unavailable(
-    o.FUSED_BACK_PASS,
-    False,
-    "the package that has this optimizer steps all tensors together; use fewer trained weights or 8-bit states to save memory",
+FUSED_BACK_PASS = Use(o.FUSED_BACK_PASS, False, None, note=f"{_OURS}.")
+PERCENTILE_CLIPPING = Use(
+    o.PERCENTILE_CLIPPING,
+    100,
+    None,
+    note=f"{_OURS}, by the rule that bitsandbytes had before version 0.50: at first all 100 norms count as the first one.",
 )
+ADAPTED = (PERCENTILE_CLIPPING, FUSED_BACK_PASS, STOCHASTIC_ROUNDING)
+"""What `training.adapters` does for every optimizer that steps each tensor on its own."""
 DIFFERENTIABLE = unavailable(
     o.DIFFERENTIABLE,
     False,
@@ -77,11 +83,6 @@ MAXIMIZE = Use(o.MAXIMIZE, False, "maximize")
 
 # bitsandbytes
 BNB_ARGS = Hidden("args", "an object that replaces optim_bits and min_8bit_size inside the package; both are shown")
-PERCENTILE_CLIPPING = unavailable(
-    o.PERCENTILE_CLIPPING,
-    100,
-    "it left bitsandbytes in version 0.50; clip the gradient norm in the training loop",
-)
 BLOCK_WISE = unavailable(
     o.BLOCK_WISE,
     True,
@@ -173,6 +174,24 @@ _ADAFACTOR_SCHEDULE = Rule(
     lambda values: values["schedule"] == "ADAFACTOR",
     "The schedule ADAFACTOR belongs to the optimizer ADAFACTOR with a relative step. Choose another schedule, such as CONSTANT.",
     mend={"schedule": "CONSTANT"},
+)
+
+
+def with_adapters(entry: OptimizerSpec) -> OptimizerSpec:
+    """Give an optimizer that steps each tensor on its own what it lacks of `ADAPTED`; make it unavailable on others.
+
+    An entry that states such an option otherwise, because its back end takes it or the adapter cannot serve it, keeps it.
+    """
+    if entry.steps_each_tensor:
+        names = {use.name for use in entry.uses}
+        return replace(entry, uses=(*entry.uses, *(use for use in ADAPTED if use.name not in names)))
+    uses = (unavailable(use.option, use.default, _TOGETHER) if use in ADAPTED else use for use in entry.uses)
+    return replace(entry, uses=tuple(uses))
+
+
+_TOGETHER = (
+    "this optimizer computes a quantity over all tensors together, so it cannot step one of them alone; choose one "
+    "that steps each tensor on its own, such as ADAMW"
 )
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Value: TypeAlias = float | int | bool | str | None
-Kind: TypeAlias = Literal["float", "int", "bool", "choice"]
+Kind: TypeAlias = Literal["float", "int", "bool", "choice", "text"]
 
 MAX_TEXT = 40
 """Longest piece of a typed text that is repeated in a message."""
+LONGEST_VALUE = 1000
+"""So many characters a value that is a text may have."""
 
 
 class ValueProblem(ValueError):
@@ -121,8 +123,8 @@ def parse_value(kind: Kind, text: str, *, nullable: bool = False, infinite: bool
         if nullable:
             return None
         raise ValueProblem("a value is needed here" if kind != "float" else "a number is needed here, such as 1e-4")
-    if kind == "choice":
-        return word
+    if kind in {"choice", "text"}:
+        return word if kind == "choice" else checked_text(word)
     if kind == "bool":
         if lowered in {"true", "yes", "on", "1"}:
             return True
@@ -130,6 +132,23 @@ def parse_value(kind: Kind, text: str, *, nullable: bool = False, infinite: bool
             return False
         raise ValueProblem(f"{shorten(word)!r} is neither true nor false")
     return _parse_number(kind, word, infinite=infinite)
+
+
+def checked_text(text: str) -> str:
+    """A value that is a text: one line without blanks around it.
+
+    Raises:
+        ValueProblem: it is too long, or has a character that cannot be seen.
+
+    >>> checked_text(" blocks, attn ")
+    'blocks, attn'
+    """
+    word = text.strip()
+    if len(word) > LONGEST_VALUE:
+        raise ValueProblem(f"the text has {len(word):,} characters, and {LONGEST_VALUE:,} is the most")
+    if not word.isprintable():
+        raise ValueProblem("the text must be a single line of characters that can be seen")
+    return word
 
 
 def _parse_number(kind: Kind, word: str, *, infinite: bool) -> float | int:

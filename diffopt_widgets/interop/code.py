@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.catalogue.schedules import SCHEDULES, schedule_factor, warmup_steps
+from diffopt_widgets.catalogue.schedules import SCHEDULES, lr_scale, schedule_factor, warmup_steps
+from diffopt_widgets.interop.muon_code import GROUPS, muon_groups_code
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
@@ -18,12 +19,20 @@ _FACTORS = {
     "REX": "(1 - p) / (1 - 0.9 * p)",
 }
 
+_LIMIT = "torch._dynamo.config.recompile_limit"
+_NEEDS = {
+    "fused_back_pass": "Each backward() steps the weights and frees their gradients: call optimizer.step() after each one.",
+    "stochastic_rounding": "Only weights in bfloat16 are rounded; adapt() raises when there are none.",
+}
+"""What the code around an adapted optimizer must know."""
+
 
 def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accumulation: int = 1) -> str:
     """Write plain torch code that needs `params` and gives `optimizer` and `scheduler`.
 
-    It uses the back end's own class and torch's LambdaLR, nothing of this package. Arguments that stand at the back
-    end's default are left out.
+    It uses the back end's own class and torch's LambdaLR, and of this package only what no other has: `adapt`, where an
+    option is set that the back end lacks, and a class that is ours. Arguments that stand at the back end's default are left
+    out.
 
     Args:
         settings: what to write.
@@ -43,24 +52,36 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
     scheduler = None  # constant: the learning rate stays as it is
     """
     module, _, name = settings.spec.target.partition(":")
-    imports = [] if module == "__main__" else [f"from {module} import {name}"]  # it is there in the notebook itself
-    arguments = _arguments(settings, batch_size, accumulation)
-    body = ["optimizer = " + name + "(", "    params,", *(f"    {key}={value}," for key, value in arguments), ")"]
+    ours = "  # no other package has it" if module.startswith("diffopt_widgets.") else ""
+    imports = (
+        [] if module == "__main__" else [f"from {module} import {name}{ours}"]
+    )  # it is there in the notebook itself
+    scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
+    arguments = _arguments(settings, scale)
+    parted, regex = muon_groups_code(settings, scale) if settings.spec.auxiliary else ([], [])
+    first = GROUPS if parted else "params"
+    body = [*parted, f"optimizer = {name}(", f"    {first},", *(f"    {k}={value}," for k, value in arguments), ")"]
     if settings.spec.has_modes:
         body += [
             "optimizer.train()  # to step; optimizer.eval() before evaluating, sampling or saving, train() to go on"
         ]
+    if adapted := settings.spec.adapted(settings.options):
+        imports += ["from diffopt_widgets.training.adapters import adapt  # what the optimizer's own package lacks"]
+        body += [f"adapt(optimizer, {', '.join(f'{name}={_literal(value)}' for name, value in adapted.items())})"]
+        body += [f"# {words}" for name, words in _NEEDS.items() if name in adapted]
     schedule, needs = _schedule(settings, steps)
+    needs = [*needs, *regex]
+    if any(use.requires == "compiler" and settings.options[use.name] != use.default for use in settings.spec.uses):
+        body = [f"{_LIMIT} = 4096  # one for each shape of tensor; torch's own 8 soon raise", "", *body]
+        needs = [*needs, "import torch._dynamo"]
     if any("torch." in value for _, value in arguments):
         needs = ["import torch", *needs]
     return "\n".join([*sorted(needs, key=lambda line: line.startswith("from")), *imports, "", *body, *schedule])
 
 
-def _arguments(settings: Settings, batch_size: int, accumulation: int) -> list[tuple[str, str]]:
-    from diffopt_widgets.catalogue.schedules import lr_scale
-
+def _arguments(settings: Settings, scale: float) -> list[tuple[str, str]]:
     entry = settings.spec
-    lr = settings.lr * lr_scale(settings.lr_scaler, batch_size, accumulation)
+    lr = settings.lr * scale
     wanted = entry.arguments(lr, settings.options)
     plain = entry.arguments(entry.lr.default if isinstance(entry.lr.default, float) else lr, {})
     always = {"lr", *(hidden.argument.split("[")[0] for hidden in entry.hidden if hidden.value is not None)}

@@ -9,6 +9,7 @@ without the norms, Prodigy's estimate of the learning rate overshoots or goes on
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -20,8 +21,8 @@ from diffopt_widgets.tasks.task import ParameterGroup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LAST = "last"
-"""Name of the layers that start small."""
+SMALL = ("last", "final_layer")
+"""Names of the layers that start small: the last of a residual branch, and of a network."""
 
 CONDITION = 64
 """Width of the vector that tells the network the time step and the label."""
@@ -40,7 +41,7 @@ def seeded(make: Callable[[], _Network], generator: torch.Generator) -> _Network
     network.to_empty(device="cpu")
     with torch.no_grad():
         for name, module in network.named_modules():
-            _fill(module, 0.1 if name.rpartition(".")[2] == LAST else 1.0, generator)
+            _fill(module, 0.1 if name.rpartition(".")[2] in SMALL else 1.0, generator)
     return network
 
 
@@ -67,9 +68,13 @@ class Conditioned(nn.Module):
 
     def __init__(self, labels: int, unet: nn.Module) -> None:
         super().__init__()
-        self.text_encoder = nn.Sequential(
-            nn.Embedding(labels, CONDITION), nn.Linear(CONDITION, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION)
-        )
+        layers: dict[str, nn.Module] = {
+            "embedding": nn.Embedding(labels, CONDITION),
+            "inner": nn.Linear(CONDITION, CONDITION),
+            "activation": nn.SiLU(),
+            "outer": nn.Linear(CONDITION, CONDITION),
+        }
+        self.text_encoder = nn.Sequential(OrderedDict(layers))
         self.unet = unet
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
@@ -79,7 +84,10 @@ class Conditioned(nn.Module):
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         """Every parameter, once, by part."""
-        return tuple(ParameterGroup(name, tuple(part.parameters())) for name, part in self.named_children())
+        return tuple(
+            ParameterGroup(name, tuple(part.parameters()), tuple(n for n, _ in part.named_parameters(name)))
+            for name, part in self.named_children()
+        )
 
 
 class _Time(nn.Module):
@@ -101,20 +109,20 @@ class PointsNet(nn.Module):
     def __init__(self, width: int = 64, depth: int = 2) -> None:
         super().__init__()
         self.time = _Time()
-        self.inner = nn.Linear(2 + 2 * 2 * 6, width)
+        self.first_layer = nn.Linear(2 + 2 * 2 * 6, width)
         self.modulations = nn.ModuleList(nn.Linear(CONDITION, 2 * width) for _ in range(depth))
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-        self.last = nn.Linear(width, 2)
+        self.final_layer = nn.Linear(width, 2)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         """Predict the noise in `x` for label vectors of shape (n, CONDITION)."""
         condition = self.time(t, label)
-        h = self.inner(torch.cat([x, waves(x, 0.5, 1.6, 6)], dim=-1))
+        h = self.first_layer(torch.cat([x, waves(x, 0.5, 1.6, 6)], dim=-1))
         for layer, modulation in zip(self.layers, self.modulations, strict=True):
             scale, shift = modulation(condition).chunk(2, dim=-1)
             normed = functional.layer_norm(h, h.shape[-1:])
             h = h + layer(functional.silu(normed * (1 + scale) + shift))
-        noise: Tensor = x + self.last(h)  # most of what comes in is noise: only the difference has to be learned
+        noise: Tensor = x + self.final_layer(h)  # most of what comes in is noise: only the difference has to be learned
         return noise
 
 
@@ -140,22 +148,22 @@ class DigitsNet(nn.Module):
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.time = _Time()
-        self.inner = nn.Conv2d(1, width, 3, padding=1)
+        self.first_layer = nn.Conv2d(1, width, 3, padding=1)
         self.before = _Residual(width, width)
         self.down = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
         self.middle = nn.ModuleList(_Residual(2 * width, 2 * width) for _ in range(2))
         self.up = nn.Conv2d(2 * width, width, 3, padding=1)
         self.after = _Residual(2 * width, width)
-        self.last = nn.Conv2d(width, 1, 3, padding=1)
+        self.final_layer = nn.Conv2d(width, 1, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         """Predict the noise in `x` for label vectors of shape (n, CONDITION)."""
         condition = self.time(t, label)
-        fine = self.before(self.inner(x.unsqueeze(1)), condition)
+        fine = self.before(self.first_layer(x.unsqueeze(1)), condition)
         h = self.down(fine)
         for block in self.middle:
             h = block(h, condition)
         h = self.up(functional.interpolate(h, scale_factor=2.0))
         h = self.after(torch.cat([h, fine], dim=1), condition)
-        noise: Tensor = self.last(functional.silu(functional.group_norm(h, 4)))
+        noise: Tensor = self.final_layer(functional.silu(functional.group_norm(h, 4)))
         return noise.squeeze(1)

@@ -32,6 +32,8 @@ class ParameterGroup:
 
     name: str
     params: tuple[torch.nn.Parameter, ...]
+    names: tuple[str, ...] = ()
+    """The name of each parameter in the whole model, such as `unet.layers.0.weight`; none where the model has no names."""
 
 
 class Problem(Protocol):

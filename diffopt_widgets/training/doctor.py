@@ -19,6 +19,7 @@ PACKAGES = (
     "prodigy-plus-schedule-free",
     "pytorch_optimizer",
     "lion-pytorch",
+    "adv_optm",
     "numpy",
     "ipywidgets",
     "anywidget",
@@ -120,7 +121,7 @@ def try_optimizer(key: str, device: str = "cpu") -> Finding:
     try:
         weight = torch.nn.Parameter(torch.linspace(-1, 1, 64 * 128, device=device).reshape(64, 128))
         before = weight.detach().clone()
-        optimizer = build_optimizer(Settings(key), [weight])
+        optimizer = build_optimizer(Settings(key), [("weight", weight)])
         for _ in range(2):
             (weight**2).sum().backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
             optimizer.step()

@@ -41,6 +41,7 @@ def applied_lr(optimizer: Optimizer) -> list[float]:
 class RateMeter:
     """Reads one optimizer's applied rate around its steps: `before()`, then `optimizer.step()`, then `after()`.
 
+    With a fused back pass the weights move in backward, so `before()` comes before that.
     The values are numbers, or tensors of one element that are still on the device.
     """
 

@@ -6,27 +6,31 @@ import contextlib
 import importlib
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from diffopt_widgets.catalogue.schedules import lr_scale, schedule_factor
+from diffopt_widgets.plan import accumulation_fault
 from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.training.adapters import adapt
+from diffopt_widgets.training.compiled import compiler_trouble, give_room
+from diffopt_widgets.training.groups import Given, Group, as_given, muon_groups, read_groups
 from diffopt_widgets.training.modes import train_mode
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
-    from diffopt_widgets.catalogue.schema import OptimizerSpec
+    from diffopt_widgets.catalogue.schema import OptimizerSpec, Use
     from diffopt_widgets.catalogue.values import Value
 
 _log = logging.getLogger(__name__)
 
 
 class MissingBackend(ImportError):
-    """The package or the device that an optimizer needs is not there; the message says how to get it."""
+    """The package, device or precision that an optimizer needs is not there; the message says how to get it."""
 
     def __init__(self, message: str, *, mend: Mapping[str, Value] | None = None) -> None:
         super().__init__(message)
@@ -54,7 +58,7 @@ def load_class(entry: OptimizerSpec) -> type[torch.optim.Optimizer]:
 
 def build_optimizer(
     settings: Settings,
-    params: Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]],
+    params: Given,
     *,
     batch_size: int = 1,
     accumulation: int = 1,
@@ -63,13 +67,15 @@ def build_optimizer(
 
     Args:
         settings: what to build.
-        params: parameters, or parameter groups as torch takes them.
+        params: parameters, `(name, parameter)` pairs as `model.named_parameters()` gives them, or parameter groups with
+            either, as torch takes them. Muon's family tells hidden layers by the names, and without any by shape alone;
+            its groups part in two, Muon's and the auxiliary Adam's, and their `name` says so.
         batch_size: counted by the learning-rate scaler.
         accumulation: likewise.
 
     Raises:
-        MissingBackend: its package, or the device that an option needs, is not there.
-        SettingsError: the back end itself refuses the values.
+        MissingBackend: its package, or the device or precision that an option needs, is not there.
+        SettingsError: the back end itself refuses the values, or they fit neither these parameters nor accumulation.
 
     >>> parameter = torch.nn.Parameter(torch.ones(3))
     >>> type(build_optimizer(Settings("PRODIGY"), [parameter])).__name__
@@ -77,17 +83,24 @@ def build_optimizer(
     """
     entry = settings.spec
     refusals = (TypeError, ValueError, NotImplementedError, RuntimeError) if entry.catalogued else (Exception,)
-    groups = list(params)
+    groups, grouped = read_groups(params)
+    if fault := accumulation_fault(settings, accumulation):
+        raise SettingsError((fault,))
     _check_needs(settings, groups)
-    lr = settings.lr * lr_scale(settings.lr_scaler, batch_size, accumulation)
-    arguments = {name: _value(value) for name, value in entry.arguments(lr, settings.options).items()}
+    scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
+    lr = settings.lr * scale
+    given = muon_groups(settings, groups, scale) if entry.auxiliary else as_given(groups, grouped=grouped)
+    arguments = {name: argument_value(value) for name, value in entry.arguments(lr, settings.options).items()}
     cls = load_class(entry)
     try:
         with _quiet():
-            optimizer = cls(groups, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
+            optimizer = cls(given, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
     except refusals as error:
         raise SettingsError((_refusal(entry, error),)) from error
     train_mode(optimizer)
+    if any(use.requires == "compiler" for use in _asked_for(settings)):
+        give_room(optimizer)
+    adapt(optimizer, **entry.adapted(settings.options))  # type: ignore[arg-type]  # each was checked by its option
     return optimizer
 
 
@@ -126,26 +139,41 @@ def _refusal(entry: OptimizerSpec, error: Exception) -> Fault:
     return Fault(entry.key, None, problem, "")
 
 
-def _check_needs(settings: Settings, groups: list[Any]) -> None:  # Any: parameters or groups of them
+def _check_needs(settings: Settings, groups: list[Group]) -> None:
     """Refuse an option whose device or process group is not there; the back ends would raise in the middle of a step."""
-    flat = [p for g in groups for p in (g["params"] if isinstance(g, dict) else [g])]
-    missing = {
-        "cuda": "" if all(p.is_cuda for p in flat) else "an NVIDIA GPU, and these parameters are not on one",
-        "distributed": "" if _in_process_group() else "a torch.distributed process group, and there is none",
-    }
-    for use in settings.spec.uses:
-        if (why := missing.get(use.requires)) and settings.options[use.name] != use.default:
+    flat: list[torch.Tensor] = [p for group in groups for p in group.params]
+    for use in _asked_for(settings):
+        if why := _missing(use.requires, flat):
             raise MissingBackend(
                 f"{settings.optimizer}'s {use.name} needs {why}. To mend it: set {use.name} back to its default",
                 mend={use.name: use.default},
             )
 
 
+def _asked_for(settings: Settings) -> Iterator[Use]:
+    """The options that need something and are not at their default."""
+    return (use for use in settings.spec.uses if use.requires and settings.options[use.name] != use.default)
+
+
+def _missing(need: str, params: list[torch.Tensor]) -> str:
+    """What is needed and not there, in words; empty where it is there."""
+    match need:
+        case "cuda":
+            return "" if all(p.is_cuda for p in params) else "an NVIDIA GPU, and these parameters are not on one"
+        case "compiler":
+            return compiler_trouble({p.device for p in params})
+        case "bfloat16":
+            there = any(p.dtype is torch.bfloat16 for p in params)
+            return "" if there else "weights in bfloat16, and these parameters are not"
+        case _:
+            return "" if _in_process_group() else "a torch.distributed process group, and there is none"
+
+
 def _in_process_group() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def _value(value: object) -> object:
+def argument_value(value: object) -> object:
     """A value as the back end takes it: `"torch.float32"` stands for the dtype."""
     return getattr(torch, value[6:]) if isinstance(value, str) and value.startswith("torch.") else value
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.records import StepRecord
 from diffopt_widgets.tasks import get_task
+from diffopt_widgets.tasks.seeds import mix
 from diffopt_widgets.training.effective_lr import RateMeter
 from diffopt_widgets.training.factory import MissingBackend, build_optimizer, build_schedule
 from diffopt_widgets.training.modes import eval_mode
@@ -20,8 +22,10 @@ from diffopt_widgets.training.trainable import check_groups, check_step, explain
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
-    from diffopt_widgets.tasks import Samples
+    from diffopt_widgets.tasks import ParameterGroup, Samples
 
+_SKETCH = 6
+"""What random numbers of an optimizer are drawn for: it keeps them apart from those of a task."""
 SMALL_MODEL = 2_000_000
 """Parameters below which one CPU thread is faster than several (measured: 4 to 9 times on two contended cores)."""
 
@@ -50,13 +54,13 @@ class Training:
         check_step(plan.settings.spec)
         self.optimizer = build_optimizer(
             plan.settings,
-            [{"params": list(group.params)} for group in self.problem.groups],
+            [_with_names(group) for group in self.problem.groups],
             batch_size=self.batch_size,
             accumulation=plan.accumulation,
         )
         check_groups(plan.settings.spec, self.optimizer)
         self.schedule = build_schedule(plan.settings, self.optimizer, plan.steps)
-        self.group_names = tuple(group.name for group in self.problem.groups)
+        self.group_names = tuple(str(group["name"]) for group in self.optimizer.param_groups)
         self.taken = 0
         """How many steps have been taken."""
         self.torn = False
@@ -66,6 +70,9 @@ class Training:
         self.sampling_seconds = 0.0
         """How long `samples` took the last time."""
         self._meter = RateMeter(self.optimizer)
+        self._norms: dict[torch.Tensor, torch.Tensor] = {}
+        if plan.grad_norm and plan.settings.options.get("fused_back_pass"):
+            self._note_norms()
         self._few_threads = self.device.type == "cpu" and sum(p.numel() for p in self._params) < SMALL_MODEL
 
     def steps(self) -> Iterator[StepRecord]:
@@ -89,16 +96,27 @@ class Training:
 
     def _step(self, step: int) -> StepRecord:
         meter = self._meter
+        lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
+        meter.before()  # a fused back pass moves the weights inside backward
         loss = self._backward(step)
         grad_norm = self._grad_norm() if self.plan.grad_norm else None
-        lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
-        meter.before()
-        with explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext():
+        telling = explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
+        with self._seeded(step), telling:
             self.optimizer.step()
         applied = meter.after()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         return StepRecord(step + 1, 0.0, loss, lr, applied, meter.d, meter.d_hat(), grad_norm)
+
+    @contextlib.contextmanager
+    def _seeded(self, step: int) -> Iterator[None]:
+        """A step that draws from torch's global generators draws the same at every run, and leaves them as they were."""
+        if not self.plan.settings.options.get("low_rank_ortho"):
+            yield
+            return
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(mix(_SKETCH, self.plan.seed, step))
+            yield
 
     def _backward(self, step: int) -> torch.Tensor:
         parts = self.plan.accumulation
@@ -115,8 +133,19 @@ class Training:
 
     def _grad_norm(self) -> torch.Tensor:
         grads = [p.grad for p in self._params if p.grad is not None]
-        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        freed = [self._norms.pop(p) for p in self._params if p in self._norms]
+        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(freed or torch._foreach_norm(grads)))
         return norm
+
+    def _note_norms(self) -> None:
+        """Take the norm of each gradient as it comes, before a fused back pass frees it."""
+
+        def note(p: torch.Tensor, gradient: torch.Tensor) -> None:
+            self._norms[p] = torch.linalg.vector_norm(gradient)
+
+        for p in self._params:
+            if p.requires_grad:
+                p.register_hook(functools.partial(note, p))  # type: ignore[no-untyped-call]  # torch does not annotate it
 
     def evaluate(self) -> float:
         """Loss on the fixed evaluation set; changes nothing, and waits for the device."""
@@ -200,6 +229,12 @@ def fetch(records: Sequence[StepRecord]) -> list[StepRecord]:
         return values[value] if isinstance(value, _Place) else value
 
     return [StepRecord(**{name: settled(value) for name, value in row.items()}) for row in rows]  # type: ignore[arg-type]
+
+
+def _with_names(group: ParameterGroup) -> dict[str, Any]:
+    """A part of a model as a named parameter group, its parameters with their names where they have any."""
+    params = list(zip(group.names, group.params, strict=True)) if group.names else list(group.params)
+    return {"params": params, "name": group.name}
 
 
 class _Place(int):

@@ -23,16 +23,17 @@ def state_bytes(optimizer: Optimizer) -> int:
     >>> state_bytes(optimizer)
     4000
     """
-    storages = (tensor.untyped_storage() for tensor in _tensors(dict(optimizer.state)))
+    storages = (tensor.untyped_storage() for tensor in tensors_in(dict(optimizer.state)))
     return sum({(str(storage.device), storage.data_ptr()): storage.nbytes() for storage in storages}.values())
 
 
-def _tensors(value: object) -> Iterator[torch.Tensor]:
+def tensors_in(value: object) -> Iterator[torch.Tensor]:
+    """Every tensor in a state, however deep."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, Mapping):
         for part in value.values():
-            yield from _tensors(part)
+            yield from tensors_in(part)
     elif isinstance(value, list | tuple):
         for part in value:
-            yield from _tensors(part)
+            yield from tensors_in(part)

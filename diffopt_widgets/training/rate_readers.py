@@ -1,6 +1,6 @@
 """How to read the applied rate of each kind of optimizer, from its groups and its state.
 
-Sources: the installed back ends (prodigyopt 1.1, dadaptation 3.2, bitsandbytes 0.50, pytorch_optimizer 4.1).
+Sources: the installed back ends (prodigyopt 1.1, dadaptation 3.2, bitsandbytes 0.50, pytorch_optimizer 4.1, adv_optm 2.2).
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
+from diffopt_widgets.training.adv_rates import AdoptAdv, ProdigyAdv
+from diffopt_widgets.training.matrix_rates import AdaMuonAdv, Muon, MuonAdv
 from diffopt_widgets.training.reader import Average, Rates, Reader, number
 from diffopt_widgets.training.schedule_free_rates import ProdigyPlus, ScheduleFree
+from diffopt_widgets.training.starting_rates import Adopt, Rectified
 from diffopt_widgets.training.tensor_rates import Adafactor, Trust
 
 if TYPE_CHECKING:
@@ -140,6 +143,13 @@ READERS: Mapping[str, Callable[[Any], Reader]] = {
     "prodigy_plus": ProdigyPlus,
     "schedule_free": ScheduleFree,
     "trust": Trust,
+    "rectified": Rectified,
+    "adopt": Adopt,
+    "muon": Muon,
+    "muon_adv": MuonAdv,
+    "adamuon_adv": AdaMuonAdv,
+    "adopt_adv": AdoptAdv,
+    "prodigy_adv": ProdigyAdv,
 }
 """The readers by the name that the catalogue gives."""
 

@@ -12,8 +12,10 @@ from diffopt_widgets.settings import Fault, Settings, SettingsError
 LONGEST_TEXT = 20_000
 """Longer texts are neither settings nor a value."""
 _CALL = re.compile(r"(?:\w+\s*=\s*)?(?:\w+\s*\.\s*)?Settings\s*\((.*)\)", re.DOTALL)
-_PAIR = re.compile(r"(?:(\w+)\s*=\s*)?(\S+)")
-_LITERAL = re.compile(r"""[-+]?[\w.]+(?:[-+]\d+)?|'[^'\\\n]*'|"[^"\\\n]*\"""")
+_PAIR = re.compile(r"(?:(\w+)\s*=\s*)?(\S.*)")
+_QUOTED = r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\""""
+_LITERAL = re.compile(rf"[-+]?[\w.]+(?:[-+]\d+)?|{_QUOTED}")
+_COMMA = re.compile(rf"({_QUOTED})|,")
 _INFINITY = re.compile(r"""float\(\s*["']\+?inf(?:inity)?["']\s*\)""", re.IGNORECASE)
 
 
@@ -64,7 +66,8 @@ def _names_optimizer(text: str) -> bool:
 def _json_of(arguments: str) -> str:
     """The arguments of a call of Settings as JSON. Only names and plain values are read, so a comma parts them."""
     values: dict[str, object] = {}
-    parts = _INFINITY.sub("1e999", arguments).strip().removesuffix(",").split(",")
+    bare = _INFINITY.sub("1e999", arguments).strip().removesuffix(",")
+    parts = _COMMA.sub(lambda found: found[1] or "\0", bare).split("\0")  # those in quotes belong to a text
     for position, part in enumerate(parts):
         pair = _PAIR.fullmatch(part.strip())
         name, literal = pair.groups() if pair else (None, "")

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 from diffopt_widgets.catalogue import families, spec
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.probed import evidence, untried
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import OptimizerSpec, Standing, Use, Values
+from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standing, Use, Values
 from diffopt_widgets.catalogue.uncatalogued import FAMILY
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.ui.draft import TRAINING, Draft, text_of
@@ -32,7 +33,6 @@ STANDINGS = {
 IN_USE, WITHIN = "✓ in use", "✓ within the advice"
 BY_SCHEDULE = {"cycles", "min_factor"}
 """What has a say under some schedules only."""
-REQUIREMENTS = {"cuda": "an NVIDIA GPU", "distributed": "training in several processes"}
 
 
 def menu(also: Sequence[OptimizerSpec] = ()) -> list[Json]:
@@ -74,18 +74,23 @@ def state(draft: Draft) -> Json:
     }
 
 
-def mathml(latex: str) -> str:
-    """A formula as MathML, which browsers draw by themselves; "" when it cannot be converted.
+def mathml(latex: str) -> list[str]:
+    r"""A formula as MathML, which browsers draw by themselves: one for each equation, so that a line can break between them.
+
+    None when it cannot be converted.
 
     >>> mathml("d_t")
-    '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mrow><msub><mi>d</mi><mi>t</mi></msub></mrow></math>'
+    ['<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mrow><msub><mi>d</mi><mi>t</mi></msub></mrow></math>']
+    >>> len(mathml(r"a = b,\quad c = d"))
+    2
     """
     from latex2mathml.converter import convert
 
+    *firsts, last = latex.split(r",\quad")
     try:
-        return str(convert(latex.replace("{aligned}", "{align*}"), display="block"))
+        return [str(convert(equation, display="block")) for equation in (*(f"{first}," for first in firsts), last)]
     except Exception:  # noqa: BLE001  # the converter documents no error of its own; the page then shows the LaTeX
-        return ""
+        return []
 
 
 def _sections(found: OptimizerSpec) -> list[Json]:
@@ -93,21 +98,32 @@ def _sections(found: OptimizerSpec) -> list[Json]:
 
     Which options stay in view depends on the optimizer alone, so nothing moves while one types.
     """
-    usable = [use for use in found.uses if use.standing is not Standing.UNAVAILABLE]
+    uses = [use for use in found.uses if not use.section]
+    usable = [use for use in uses if use.standing is not Standing.UNAVAILABLE]
     named = {name for preset in found.presets if preset.key not in ORIGINS for name in preset.values}
     main = [use.name for use in usable if use.advice or use.name in named]
     live = [use.name for use in usable if use.standing is not Standing.INERT and use.name not in main]
     main += live[: max(0, FEW - len(main))]
     main.sort(key=[use.name for use in found.uses].index)
-    rest = [use.name for use in sorted(found.uses, key=_order) if use.name not in main]
+    rest = [use.name for use in sorted(uses, key=_order) if use.name not in main]
     if len(rest) <= SHORT_FOLD:
         main, rest = [*main, *rest], []
     sections: list[Json] = [
         {"title": "Training", "controls": ["lr", *TRAINING], "picture": True},
         {"title": "Options", "controls": main},
+        *_inner_forms(found),
         {"title": "All other options", "controls": rest, "fold": True},
     ]
     return [section for section in sections if section["controls"]]
+
+
+def _inner_forms(found: OptimizerSpec) -> list[Json]:
+    """The small forms inside the form, folded, each under its own title."""
+    titles = dict.fromkeys(use.section for use in found.uses if use.section)
+    return [
+        {"title": title, "controls": [use.name for use in found.uses if use.section == title], "fold": True}
+        for title in titles
+    ]
 
 
 def _order(use: Use) -> int:
@@ -132,6 +148,7 @@ def _control(found: OptimizerSpec, use: Use) -> Json:
         "advice": _advice(option, use.advice),
         "standing": use.standing.value,
         "reason": use.reason,
+        "mark": _mark(found, use),
         "depends": use.enabled_if is not None or use.name in BY_SCHEDULE,
     }
     return {key: value for key, value in control.items() if value not in ("", None, [], False)} | {
@@ -139,9 +156,18 @@ def _control(found: OptimizerSpec, use: Use) -> Json:
     }
 
 
+def _mark(found: OptimizerSpec, use: Use) -> str:
+    """The word beside the name; none for what does something, which is as one expects, nor for what is greyed."""
+    if use.standing is Standing.INERT:
+        return "inert"
+    return "not tried" if untried(found.key, use.name) else ""
+
+
 def _kind(option: Option) -> str:
     if option.kind in {"int", "float"} and not option.choices:
         return "number"
+    if option.kind == "text":
+        return "text"
     return "choice" if option.choices or option.nullable else "bool"
 
 
@@ -214,12 +240,13 @@ def _advised(option: Option, advice: Advice | None) -> str:
 def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
     standing = "" if use.name in TRAINING else STANDINGS[use.standing]
     facts = [
-        ("Allowed", use.allowed() if _kind(use.option) == "number" else ""),
+        ("Allowed", use.allowed() if _kind(use.option) in {"number", "text"} else ""),
         ("Default", _shown(use.option, use.default)),
         ("Recommended", _advised(use.option, use.advice)),
         ("Depends on", use.enabled_if.words() if use.enabled_if else ""),
         ("Needs", REQUIREMENTS.get(use.requires, "")),
         ("Here", ": ".join(text for text in (standing, use.reason) if text)),
+        ("Tried", evidence(found, use.name)),
         ("Argument", f"{use.argument} of {found.target.replace(':', '.')}" if use.argument else ""),
     ]
     return [(term, text) for term, text in facts if text]

@@ -20,8 +20,8 @@ def option_index(also: tuple[OptimizerSpec, ...] = ()) -> list[dict[str, Any]]: 
     Options of one name whose help differs are entries of their own. Not to be changed.
 
     >>> entry = next(entry for entry in option_index() if entry["name"] == "d_coef")
-    >>> entry["title"], entry["optimizers"][:1]
-    ('D coefficient', ['PRODIGY'])
+    >>> entry["title"], entry["optimizers"][0]
+    ('D coefficient', 'PRODIGY')
     """
     found: dict[Option, dict[str, str]] = {}
     optimizers = [entry for family in (*families().values(), also) for entry in family]

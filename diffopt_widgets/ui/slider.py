@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def linked_slider(form: Form, name: str) -> Any:
-    """A control for one option of a form: a slider, a check box or a menu.
+    """A control for one option of a form: a slider, a check box, a menu or a line of text.
 
     It follows the form and the form follows it. While the form shows an optimizer without this option it is greyed.
 
@@ -54,6 +54,8 @@ def _control(option: Option, value: Value) -> Any:
         return ipywidgets.Dropdown(options=[*empty, *pairs], value=value, **words)
     if option.kind == "bool":
         return ipywidgets.Checkbox(value=bool(value), indent=False, **words)
+    if option.kind == "text":
+        return ipywidgets.Text(value=text_of(value), placeholder=option.null_words, continuous_update=False, **words)
     return _number(option, value, words)
 
 
@@ -81,6 +83,8 @@ def _shown(control: Any, value: Value) -> Value:
     """The nearest thing to a value that the control can show."""
     if isinstance(control, ipywidgets.Dropdown | ipywidgets.Checkbox):
         return value
+    if isinstance(control, ipywidgets.Text):
+        return text_of(value)
     number = value if isinstance(value, int | float) else None
     if isinstance(control, ipywidgets.FloatLogSlider):
         return _between(number, control.base**control.min, control.base**control.max)

@@ -415,3 +415,21 @@ def test_an_optimizer_outside_the_catalogue_has_a_form_that_says_so(notebook):
     expect(output.locator(".dwf-formula")).to_be_visible()
     chosen.select_option("torch.optim:NAdam")
     expect(entry(found, "weight_decay")).to_have_value("0.01")
+
+
+def test_a_mark_says_that_an_option_is_inert_and_its_tip_what_was_seen(notebook):
+    opened = notebook(["from diffopt_widgets.ui.form import Form\nform = Form('LAMB')\nform"], height=2000)
+    opened.run_all()
+    form = opened.output(0)
+    form.get_by_text("All other options").click()
+    expect(row(opened, "adam_w_mode").locator(".dwf-mark")).to_have_text("inert")
+    expect(row(opened, "beta1").locator(".dwf-mark")).to_have_count(0)
+    row(opened, "adam_w_mode").locator(".dwf-label").hover()
+    expect(form.get_by_role("tooltip")).to_contain_text("Tried: on → off: the same to the bit after 40 steps")
+    row(opened, "beta1").get_by_role("button", name="Explain").click()
+    expect(row(opened, "beta1").locator(".dwf-help")).to_contain_text("0.9 → 0.45: the weights first differ at step 1")
+    row(opened, "beta1").get_by_role("button", name="Explain").click()
+    form.get_by_label("Optimizer", exact=True).select_option("ADAM_8BIT")
+    expect(row(opened, "is_paged").locator(".dwf-mark")).to_have_text("not tried")
+    row(opened, "is_paged").locator(".dwf-label").hover()
+    expect(form.get_by_role("tooltip")).to_contain_text("Tried: not yet: it needs an NVIDIA GPU.")

@@ -43,7 +43,7 @@ BETA3 = Option(
     "Beta 3",
     "float",
     "How long a third running average remembers; what it averages depends on the optimizer. Larger is steadier and slower "
-    "to react, smaller is quicker and noisier. Leave it alone unless the estimate of the rate jumps about.",
+    "to react, smaller is quicker and noisier. In a run shorter than 1 / (1 − beta3) steps it never fills.",
     domain=_FRACTION,
     soft=(0.8, 0.9999),
     nullable=True,

@@ -67,8 +67,8 @@ PERCENTILE_CLIPPING = Option(
     "percentile_clipping",
     "Percentile clipping",
     "int",
-    "Clips a gradient to this percentile of the last 100 gradient norms of its tensor, so that the limit follows the run. "
-    "100 switches it off; 95 cuts only outliers, 50 cuts half of all steps. Of use where single batches give spikes.",
+    "Scales a gradient down to this percentile of the last 100 gradient norms of its tensor, so that the limit follows the "
+    "run. 100 switches it off; 95 cuts only outliers, 50 about half of all steps. Of use where single batches give spikes.",
     domain=Interval(1, 100),
     soft=(1, 100),
     unit="%",
@@ -118,12 +118,13 @@ STOCHASTIC_ROUNDING = Option(
     "bool",
     "When weights are kept in bfloat16, rounds each new weight up or down at random in proportion, so that updates too "
     "small for the format still count on average. Without it many small updates are lost. It has no use for 32-bit "
-    "weights.",
+    "weights, as the tasks of this bench have.",
 )
 FUSED_BACK_PASS = Option(
     "fused_back_pass",
     "Fused back pass",
     "bool",
-    "Steps each tensor as soon as its gradient is known and frees that gradient at once, so that all gradients never exist "
-    "together. It saves as much memory as the weights take. Not possible with gradient accumulation.",
+    "Steps each tensor as soon as backward has its gradient and frees that gradient at once, so that all gradients never "
+    "exist together: that saves nearly as much memory as the trained weights take. The step itself stays the same. It rules "
+    "out accumulation, and clipping all gradients by their common norm.",
 )

@@ -98,9 +98,9 @@ EPS2 = Option(
     "eps2",
     "Epsilon 2",
     "float",
-    "The smallest size that a tensor is taken to have when steps are scaled by it, so that tensors that start at zero can "
-    "move at all. Larger lets small tensors learn faster; smaller holds them back. Raise it when LoRA or bias weights "
-    "barely change.",
+    "A second small number. In Adafactor it is the smallest size that a tensor is taken to have when steps are scaled by "
+    "it: raise it when LoRA or bias weights barely change. In CAME it is added to the squared doubt about a step, so that "
+    "nothing is divided by zero: larger evens out the confidence.",
     domain=Interval(0),
     soft=(1e-6, 1e-1),
     log=True,

@@ -55,7 +55,7 @@ PRODIGY_STEPS = Option(
     "prodigy_steps",
     "Prodigy steps",
     "int",
-    "Stops estimating the rate at this step and frees the memory of the estimate; 0 never stops. Too small a number freezes "
+    "Stops estimating the rate at about this step and frees the memory of the estimate; 0 never stops. Too small a number freezes "
     "the rate while it is still rising. Of use where the estimate goes on growing late in a run: try a quarter of the "
     "steps.",
     domain=_NOT_NEGATIVE,
@@ -109,7 +109,7 @@ USE_STABLEADAMW = Option(
 )
 USE_CAUTIOUS = Option(
     "use_cautious",
-    "Cautious",
+    "Use cautious",
     "bool",
     "Leaves out the weights whose step would go against the fresh gradient, and enlarges the others to make up for it. Steps "
     "obey the latest batch more, at the price of some smoothing. Try it when training is slow to get going; often it changes "

@@ -1,7 +1,7 @@
 // @ts-check
 // The form in the page. It knows kinds of controls, never optimizers or options: the kernel describes them in `panel`,
 // says how they stand in `state`, and is told what was typed.
-import { contain, drawing, h, say } from "./form_dom.js";
+import { breakable, contain, drawing, h, say } from "./form_dom.js";
 import { Exchange } from "./form_exchange.js";
 import { Finder } from "./form_finder.js";
 import { Outbox } from "./form_outbox.js";
@@ -15,7 +15,7 @@ import { Tip } from "./form_tip.js";
 /** @typedef {{title: string, controls: string[], picture?: boolean, fold?: boolean}} Section */
 /** @typedef {{section: Section, count: HTMLElement}} Fold */
 /**
- * @typedef {{optimizer: string, title: string, summary: string, latex: string, mathml: string,
+ * @typedef {{optimizer: string, title: string, summary: string, latex: string, mathml: string[],
  *   links: {title: string, url: string}[], presets: {key: string, title: string, why: string}[],
  *   sections: Section[], controls: Record<string, Control>}} Panel
  */
@@ -179,9 +179,11 @@ class View {
     /** @type {Panel} */
     const panel = this.model.get("panel");
     this.select.value = panel.optimizer;
-    say(this.key, panel.optimizer);
+    this.key.replaceChildren(...breakable(panel.optimizer));
     say(this.summary, panel.summary);
-    this.formula.replaceChildren(drawing(panel.mathml, "application/xml") ?? h("code", {}, panel.latex));
+    const equations = panel.mathml.map((equation) => drawing(equation, "application/xml"));
+    const drawn = equations.length && equations.every(Boolean) ? equations : [h("code", {}, panel.latex)];
+    this.formula.replaceChildren(.../** @type {Element[]} */ (drawn));
     this.formula.hidden = !panel.latex;
     const links = panel.links.flatMap(({ title, url }, i) => [
       i ? " · " : "",
@@ -252,14 +254,16 @@ class View {
     this.exchange.tell("Waiting for the kernel, which is busy…");
   }
 
-  /** A formula that is too wide is drawn smaller, rather than in a box that scrolls. */
+  /** Where one equation alone is too wide all are drawn smaller, rather than in a box that scrolls. */
   fit() {
-    const drawn = /** @type {HTMLElement | null} */ (this.formula.firstElementChild);
-    this.fittedTo = this.formula.clientWidth;
-    if (!drawn) return;
-    if (drawn.style.fontSize) drawn.style.fontSize = "";
-    const room = (this.fittedTo - 2 * MARGIN) / Math.max(1, drawn.scrollWidth, drawn.getBoundingClientRect().width);
-    if (room < 1 && room > 0) drawn.style.fontSize = `${Math.max(60, Math.floor(room * 100))}%`;
+    const { formula } = this;
+    this.fittedTo = formula.clientWidth;
+    const equations = /** @type {HTMLElement[]} */ ([...formula.children]);
+    for (const equation of equations) if (equation.style.fontSize) equation.style.fontSize = "";
+    const widths = equations.map((drawn) => Math.max(drawn.scrollWidth, drawn.getBoundingClientRect().width));
+    const room = (this.fittedTo - 2 * MARGIN) / Math.max(1, ...widths);
+    if (room >= 1 || room <= 0) return;
+    for (const equation of equations) equation.style.fontSize = `${Math.max(60, Math.floor(room * 100))}%`;
   }
 
   dispose() {

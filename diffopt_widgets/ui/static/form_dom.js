@@ -28,6 +28,9 @@ export function drawing(markup, type) {
   return parsed.querySelector("parsererror") ? null : document.importNode(parsed.documentElement, true);
 }
 
+/** A name whose line may break after each underscore: `adam_` `use_` `bias_` `correction`. @param {string} name */
+export const breakable = (name) => name.split(/(?<=_)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
+
 /** @param {HTMLElement} node @param {string} text */
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -22,12 +22,14 @@ export function longHelp(control) {
 }
 
 /**
- * In short: what it is, its default, what is recommended, and why it has no say now.
+ * In short: what it is, its default, what is recommended, what its mark stands on, and why it has no say now.
  * @param {Control} control @param {Marks} marks
  */
-export function shortHelp({ help, advice, shown_default }, { greyed }) {
+export function shortHelp({ help, advice, shown_default, mark, facts }, { greyed }) {
   const lines = [firstSentence(help), `Default: ${shown_default}.`];
   if (advice) lines.push(`Recommended: ${advice.words} (${advice.source}).`);
+  const tried = mark && facts.find(({ term }) => term === "Tried");
+  if (tried) lines.push(`Tried: ${tried.text}.`);
   if (greyed) lines.push(sentence(greyed));
   return lines;
 }

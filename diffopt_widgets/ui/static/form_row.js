@@ -1,6 +1,6 @@
 // @ts-check
 // One option in the page.
-import { h, say } from "./form_dom.js";
+import { breakable, h, say } from "./form_dom.js";
 import { longHelp, shortHelp } from "./form_help.js";
 import { TRACK, nudge, placeOf, sentence, textAt } from "./form_text.js";
 
@@ -11,10 +11,10 @@ import { TRACK, nudge, placeOf, sentence, textAt } from "./form_text.js";
 /** What is recommended; `use` is what the button says, empty where there is none, and `followed` what it says then.
  * @typedef {{use: string, followed: string, words: string, reason: string, source: string}} Advice */
 /**
- * @typedef {{name: string, title: string, kind: "number" | "bool" | "choice", help: string, default: string,
+ * @typedef {{name: string, title: string, kind: "number" | "bool" | "choice" | "text", help: string, default: string,
  *   facts: {term: string, text: string}[], shown_default: string, placeholder?: string, unit?: string,
  *   integer?: boolean, slider?: Slider, choices?: Choice[], advice?: Advice, standing: string, reason?: string,
- *   depends?: boolean}} Control
+ *   mark?: string, depends?: boolean}} Control
  */
 /**
  * @typedef {{text: string, error?: string, warning?: string, mend?: string, greyed?: string, changed?: boolean,
@@ -78,7 +78,9 @@ export class Row {
       { class: "dwf-label", for: id },
       h("span", { class: "dwf-title" }, control.title),
       " ",
-      h("code", { class: "dwf-name" }, control.name),
+      h("code", { class: "dwf-name" }, ...breakable(control.name)),
+      control.mark && " ",
+      control.mark && h("span", { class: "dwf-mark" }, control.mark),
       this.changed,
     );
     const field = h("div", { class: `dwf-field dwf-${control.kind}` }, this.input, this.word, this.slider);
@@ -198,7 +200,7 @@ export class Row {
       this.outbox.settle();
       this.complain();
     }
-    if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
+    if (this.control.kind !== "number" || (event.key !== "ArrowUp" && event.key !== "ArrowDown")) return;
     event.preventDefault();
     const moved = nudge(this.text, event.key === "ArrowUp" ? 1 : -1, this.control);
     if (moved !== this.text) this.put(moved, 0);
@@ -242,7 +244,7 @@ export class Row {
       say(this.use, marks.advised ?? this.control.advice?.use ?? "");
     }
     clearTimeout(this.timer);
-    const typing = document.activeElement === this.input && this.control.kind === "number";
+    const typing = document.activeElement === this.input && ["number", "text"].includes(this.control.kind);
     if (marks.error && typing && !this.complains) this.timer = setTimeout(() => this.complain(), ERROR_PAUSE);
     else this.complain();
   }

@@ -1,0 +1,257 @@
+"""Options that no back end takes: done around the step of any optimizer that steps each tensor on its own.
+
+`adapt` hangs them on an optimizer that is there already, by torch's own hooks: it stays the back end's class, with its
+groups, its state and its schedule.
+
+* Fused back pass: each tensor is stepped as soon as backward has its gradient, which is then freed (as in torch's tutorial
+  "How to save memory by fusing the optimizer step into the backward pass"). `step()` only closes the step.
+* Stochastic rounding: a tensor in bfloat16 is stepped as a copy in float32, which is rounded back up or down at random,
+  in proportion to how near either neighbour is. Random bits depend on the tensor's place and on how often it was stepped
+  alone; torch's global generators are left as they are.
+* Percentile clipping, as bitsandbytes did it before version 0.50: a gradient is scaled down to a percentile of the last
+  100 gradient norms of its tensor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+
+from diffopt_widgets.tasks.seeds import mix
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+PAST_NORMS = 100
+"""How many gradient norms percentile clipping looks back on."""
+_NORMS, _ROUNDINGS = "gnorm_vec", "roundings"
+"""Where a tensor's state keeps them; the first is bitsandbytes' name, which it still spares when it loads a state."""
+
+_Group: TypeAlias = dict[str, Any]  # Any: torch's own type of a parameter group
+
+
+def adapt(
+    optimizer: Optimizer,
+    *,
+    fused_back_pass: bool = False,
+    stochastic_rounding: bool = False,
+    percentile_clipping: int = 100,
+) -> None:
+    """Give an optimizer options that its package does not have. Once per optimizer, after it is built.
+
+    The optimizer must step each tensor on its own, as `OptimizerSpec.steps_each_tensor` says. `copy.deepcopy` and pickle
+    make an optimizer without these options, as they leave out all hooks.
+
+    Args:
+        optimizer: changed in place.
+        fused_back_pass: step inside backward. One backward per step; nothing can look at all gradients together, such as
+            clipping their common norm, or exchange them between processes after backward.
+        stochastic_rounding: of parameters in bfloat16; others are stepped as ever. State tensors are those that the
+            back end keeps for float32 weights.
+        percentile_clipping: from 1 to 99; 100 is off.
+
+    Raises:
+        ValueError: nothing is in bfloat16 that could be rounded, or the percentile is out of range.
+
+    >>> weight = torch.nn.Parameter(torch.ones(3))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.1)
+    >>> adapt(optimizer, fused_back_pass=True)
+    >>> weight.sum().backward()
+    >>> weight.tolist(), weight.grad
+    ([0.8999999761581421, 0.8999999761581421, 0.8999999761581421], None)
+    >>> optimizer.step()  # closes the step: what it would have done is done
+    """
+    if not 1 <= percentile_clipping <= 100:
+        raise ValueError(f"percentile_clipping is {percentile_clipping}; it goes from 1 to 100")
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    if stochastic_rounding and not any(p.dtype is torch.bfloat16 for p in params):
+        raise ValueError("stochastic_rounding needs parameters in bfloat16, and none of these is")
+    if fused_back_pass or stochastic_rounding or percentile_clipping < 100:
+        _Adapter(optimizer, fused=fused_back_pass, rounds=stochastic_rounding, percentile=percentile_clipping)
+
+
+def round_stochastically(values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Round float32 to bfloat16, up or down at random, so that the expected result is the value itself.
+
+    A bfloat16 is the upper half of a float32: a random number is added to the lower half, and what carries over counts.
+    Infinity and NaN stay what they are.
+    """
+    noise = torch.randint(1 << 16, values.shape, dtype=torch.int32, device=values.device, generator=generator)
+    noisy = noise.add_(values.view(torch.int32)).bitwise_and_(-(1 << 16)).view(torch.float32)
+    return torch.where(values.isfinite(), noisy, values).to(torch.bfloat16)
+
+
+def clip_to_percentile(gradient: torch.Tensor, norms: torch.Tensor | None, percentile: int) -> torch.Tensor:
+    """Scale a gradient down, in place, to a percentile of the norms so far, its own included. No value is read back.
+
+    Args:
+        gradient: of one tensor.
+        norms: what the last call for this tensor gave; None at first, when all count as the first one.
+        percentile: from 1 to 99; the limit is the norm at this index of the sorted 100.
+
+    Returns:
+        The last 100 norms, oldest first, in float32 or better.
+    """
+    norm = torch.linalg.vector_norm(gradient, dtype=torch.promote_types(gradient.dtype, torch.float32))
+    norms = norm.repeat(PAST_NORMS) if norms is None else torch.cat((norms[1:], norm.reshape(1)))
+    limit = norms.sort().values[percentile]
+    gradient.mul_(torch.where(norm > limit, limit / norm, 1.0))
+    return norms
+
+
+class _Adapter:
+    """The hooks of one optimizer."""
+
+    def __init__(self, optimizer: Optimizer, *, fused: bool, rounds: bool, percentile: int) -> None:
+        self._optimizer = optimizer
+        self._rounds = rounds
+        self._percentile = percentile
+        self._one_by_one = fused or rounds
+        self._lock = threading.Lock()
+        """Backward has a thread for each device."""
+        self._within = False
+        """Whether the step in progress is one of our own."""
+        self._groups: list[_Group] = []
+        """The optimizer's groups while others stand in for them."""
+        self._own: dict[torch.Tensor, dict[str, Any]] = {}
+        """What we keep in the tensors' states, which a back end must not meet in its step."""
+        self._stepped: set[torch.Tensor] = set()
+        self._moved: dict[int, _Group] = {}
+        """What a step of one tensor wrote into its group, such as a count of steps; by the group's place."""
+        self._saved: dict[str, Any] = {}
+        optimizer.register_step_pre_hook(self._before)
+        optimizer.register_step_post_hook(self._after)
+        optimizer.register_load_state_dict_pre_hook(self._before_load)
+        optimizer.register_load_state_dict_post_hook(self._after_load)
+        if fused:
+            for number, place, p in self._tensors():
+                if p.requires_grad:
+                    hook = partial(self._in_backward, number, place)
+                    p.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]  # torch's own omission
+
+    def _tensors(self) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """Each tensor, with its number and its group's place."""
+        pairs = ((place, p) for place, group in enumerate(self._optimizer.param_groups) for p in group["params"])
+        for number, (place, p) in enumerate(pairs):
+            yield number, place, p
+
+    # ------------------------------------------------------------------------------------------------ steps
+
+    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._within:
+            return
+        if any(callable(value) for value in (*args[1:], *kwargs.values())):
+            raise ValueError("with these options step() takes no closure: call backward() before it")
+        if not self._one_by_one:
+            for _, _, p in self._tensors():
+                if p.grad is not None:
+                    self._begin(p)
+            return
+        for number, place, p in self._tensors():
+            if p.grad is not None:
+                self._step(number, place, p)
+        self._groups = optimizer.param_groups
+        optimizer.param_groups = [{**group, "params": []} for group in self._groups]
+
+    def _after(self, optimizer: Optimizer, *_: object) -> None:
+        if self._within:
+            return
+        if not self._one_by_one:
+            for p in list(self._own):
+                self._end(p)
+            return
+        optimizer.param_groups = self._groups
+        for place, moved in self._moved.items():
+            optimizer.param_groups[place].update(moved)
+        self._moved = {}
+        self._stepped = set()
+
+    def _in_backward(self, number: int, place: int, p: torch.Tensor) -> None:
+        if p in self._stepped:
+            raise RuntimeError(
+                "fused_back_pass has stepped this tensor already. Call optimizer.step() after each backward(); to "
+                "accumulate gradients over several, turn fused_back_pass off"
+            )
+        self._step(number, place, p)
+        p.grad = None
+
+    @torch.no_grad()
+    def _step(self, number: int, place: int, p: torch.Tensor) -> None:
+        """Step one tensor alone."""
+        with self._lock:
+            self._stepped.add(p)
+            self._begin(p)
+            if self._rounds and p.dtype is torch.bfloat16:
+                with self._in_float32(p) as exact:
+                    self._step_alone(place, exact)
+                own = self._own[p]
+                own[_ROUNDINGS] = own.get(_ROUNDINGS, 0) + 1
+                generator = torch.Generator(p.device).manual_seed(mix(number, own[_ROUNDINGS]))
+                p.copy_(round_stochastically(exact, generator))
+            else:
+                self._step_alone(place, p)
+            self._end(p)
+
+    @contextlib.contextmanager
+    def _in_float32(self, p: torch.Tensor) -> Iterator[torch.Tensor]:
+        """A copy of the tensor and its gradient that has its state meanwhile."""
+        state = self._optimizer.state
+        exact = torch.nn.Parameter(p.float())
+        exact.grad = None if p.grad is None else p.grad.float()
+        if p in state:
+            state[exact] = state.pop(p)
+        try:
+            yield exact
+        finally:
+            if exact in state:
+                state[p] = state.pop(exact)
+
+    def _step_alone(self, place: int, p: torch.Tensor) -> None:
+        """Let the back end step one tensor, from the group as it was before this step."""
+        optimizer, groups = self._optimizer, self._optimizer.param_groups
+        group = groups[place]
+        alone = {**group, "params": [p]}
+        optimizer.param_groups = [alone]
+        self._within = True
+        try:
+            type(optimizer).step(optimizer)  # the optimizer's own `step` is the scheduler's, which counts calls
+        finally:
+            optimizer.param_groups = groups
+            self._within = False
+        self._moved[place] = {
+            name: value
+            for name, value in alone.items()
+            if name != "params" and (name not in group or value is not group[name])
+        }
+
+    def _begin(self, p: torch.Tensor) -> None:
+        """Take what is ours out of the state, since a state that is not empty counts as begun, and clip."""
+        state = self._optimizer.state.get(p, {})
+        own = self._own[p] = {name: state.pop(name) for name in (_NORMS, _ROUNDINGS) if name in state}
+        if self._percentile < 100 and p.grad is not None:
+            with torch.no_grad():
+                own[_NORMS] = clip_to_percentile(p.grad, own.get(_NORMS), self._percentile)
+
+    def _end(self, p: torch.Tensor) -> None:
+        if own := self._own.pop(p):
+            self._optimizer.state[p].update(own)
+
+    # ------------------------------------------------------------------------------------------------ saved states
+
+    def _before_load(self, _: Optimizer, state_dict: dict[str, Any]) -> None:
+        self._saved = state_dict
+
+    def _after_load(self, optimizer: Optimizer) -> None:
+        """Give states the precision that they were saved in: torch has cast them to that of their weights."""
+        saved, self._saved = self._saved, {}
+        keys = [key for group in saved["param_groups"] for key in group["params"]]
+        for key, (_, _, p) in zip(keys, self._tensors(), strict=True):
+            loaded = optimizer.state.get(p, {})
+            for name, value in saved["state"].get(key, {}).items():
+                if isinstance(value, torch.Tensor) and value.dtype != loaded[name].dtype:
+                    loaded[name] = value.to(p.device, copy=True)

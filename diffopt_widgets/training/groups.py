@@ -1,0 +1,175 @@
+"""What an optimizer is built from: parameters, named or not, loose or in groups; and how they part for Muon."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+
+from diffopt_widgets.catalogue.hidden_layers import hidden_by_itself, named_hidden, pieces
+from diffopt_widgets.settings import Fault, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from diffopt_widgets.settings import Settings
+
+Named: TypeAlias = tuple[str, torch.nn.Parameter]
+Given: TypeAlias = Iterable[torch.nn.Parameter] | Iterable[Named] | Iterable[dict[str, Any]]
+"""Parameters, pairs of a name and a parameter, or groups with either under `params`, as torch takes them."""
+
+FLAG = "use_muon"
+"""The key of a group that tells the back ends of Muon's family who steps it."""
+TEXT_ENCODERS: Mapping[str, tuple[str, ...]] = {
+    "muon_te1_adam_lr": ("text_encoder", "text_encoder_1", "te", "te1"),
+    "muon_te2_adam_lr": ("text_encoder_2", "te2"),
+}
+"""The names of a group that a rate of its own belongs to."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that are stepped with the same values; `names` are empty texts where nobody gave any."""
+
+    params: tuple[torch.nn.Parameter, ...]
+    names: tuple[str, ...]
+    own: Mapping[str, Any]
+    """What the group brings beside its parameters: a learning rate, a name."""
+
+    @classmethod
+    def of(cls, params: Any, own: Mapping[str, Any]) -> Group:
+        """Put together whatever stands for parameters in a group."""
+        listed = [params] if isinstance(params, torch.Tensor) else list(params)
+        pairs = [entry if isinstance(entry, tuple) else ("", entry) for entry in listed]
+        names = own.get("param_names") or [name for name, _ in pairs]
+        return cls(tuple(p for _, p in pairs), tuple(names), own)
+
+    def where(self, chosen: list[bool], **own: Any) -> Group:
+        """Those parameters that are chosen, with some values set."""
+        kept = [i for i, is_chosen in enumerate(chosen) if is_chosen]
+        return Group(tuple(self.params[i] for i in kept), tuple(self.names[i] for i in kept), {**self.own, **own})
+
+    def as_torch(self) -> dict[str, Any]:
+        """The group as every torch has taken it, without names."""
+        return {**self.own, "params": list(self.params)}
+
+
+def read_groups(params: Given) -> tuple[list[Group], bool]:
+    """The groups that were given, and whether they were groups; loose parameters are one."""
+    given: list[Any] = list(params)
+    if given and isinstance(given[0], dict):
+        parts = [(group["params"], {k: v for k, v in group.items() if k != "params"}) for group in given]
+        return [Group.of(inside, own) for inside, own in parts], True
+    return [Group.of(given, {})], False
+
+
+def as_given(groups: list[Group], *, grouped: bool) -> list[Any]:
+    """What a back end takes that knows no names: torch itself does from version 2.6 on, others never do."""
+    return [group.as_torch() for group in groups] if grouped else list(groups[0].params)
+
+
+def muon_groups(settings: Settings, groups: list[Group], scale: float = 1.0) -> list[dict[str, Any]]:
+    """Part every group into what Muon steps and what its auxiliary Adam steps; empty parts are left out.
+
+    A group that brings `use_muon` itself is left whole. Without names the choice is by shape alone, and the log says so.
+
+    Args:
+        settings: of an optimizer that has an auxiliary Adam.
+        groups: all of them.
+        scale: what the learning-rate scaler multiplies by.
+
+    Raises:
+        SettingsError: a tensor would go to Muon that is no matrix, or the named hidden layers are not there.
+    """
+    chooses = _chooser(settings, groups)
+    with_names = all(name for group in groups for name in group.names)  # torch wants all groups to have them, or none
+    parts: list[Group] = []
+    for group in groups:
+        if FLAG in group.own:
+            taken = [bool(group.own[FLAG])] * len(group.params)
+        else:
+            taken = [chooses(name, p) for name, p in zip(group.names, group.params, strict=True)]
+        rate = {"lr": own * scale} if (own := _adam_lr(settings, group)) is not None else {}
+        parts.append(_named(group.where(taken, **{FLAG: True}), "Muon", with_names=with_names))
+        rest = group.where([not is_taken for is_taken in taken], **{FLAG: False}, **rate)
+        parts.append(_named(rest, "Adam", with_names=with_names))
+    _refuse_vectors(settings, [part for part in parts if part.own[FLAG]])
+    # The back ends want the rate in the group, whatever they take for their constructor's.
+    return [{"lr": settings.lr * scale, **part.as_torch()} for part in parts if part.params]
+
+
+def _chooser(settings: Settings, groups: list[Group]) -> Callable[[str, torch.Tensor], bool]:
+    options = settings.options
+    if not options["MuonWithAuxAdam"]:
+        return lambda _, __: True
+    text, expressions = options["muon_hidden_layers"], options["muon_adam_regex"] is True
+    names = [name for group in groups if FLAG not in group.own for name in group.names]
+    if text is None:
+        if names and not any(names):
+            _log.warning("the tensors have no names: Muon takes every matrix, embeddings and outer layers too")
+        return lambda name, p: hidden_by_itself(name, p.shape)
+    absent = [
+        piece
+        for piece in pieces(text)
+        if not any(named_hidden(name, piece, expressions=expressions) for name in names if name)
+    ]
+    if absent or not pieces(text):
+        raise _unmatched(text, absent, named=any(names))
+    return lambda name, p: p.ndim >= 2 and named_hidden(name, text, expressions=expressions)
+
+
+def _unmatched(text: object, absent: list[str], *, named: bool) -> SettingsError:
+    problem = "the tensors have no names to look for it in"
+    todo = "Give (name, parameter) pairs, as model.named_parameters() does, or leave it empty."
+    if named:
+        problem = f"no weight has {' or '.join(map(repr, absent)) or 'nothing'} in its name"
+        todo = "Look at the names in model.named_parameters(), or leave it empty."
+    return SettingsError((Fault("muon_hidden_layers", text, problem, "", todo, {"muon_hidden_layers": None}),))
+
+
+def _refuse_vectors(settings: Settings, parts: list[Group]) -> None:
+    vectors = [
+        f"{name or 'one'} of shape {tuple(p.shape)}"
+        for part in parts
+        for name, p in zip(part.names, part.params, strict=True)
+        if p.ndim < 2
+    ]
+    if not vectors:
+        return
+    few = ", ".join(vectors[:3]) + (f" and {len(vectors) - 3} more" if len(vectors) > 3 else "")
+    off = settings.options["MuonWithAuxAdam"] is False
+    raise SettingsError(
+        (
+            Fault(
+                "MuonWithAuxAdam",
+                settings.options["MuonWithAuxAdam"],
+                f"Muon steps matrices, and these tensors are none: {few}",
+                "",
+                "Turn it on, so that Adam takes them, or train matrices only."
+                if off
+                else "Take use_muon out of their groups.",
+                {"MuonWithAuxAdam": True} if off else {},
+            ),
+        )
+    )
+
+
+def _adam_lr(settings: Settings, group: Group) -> float | None:
+    """The rate of the auxiliary Adam in one group; None where it is the group's own or the general one."""
+    part = str(group.own.get("name", "")).lower()
+    rates = [settings.options[option] for option, names in TEXT_ENCODERS.items() if part in names]
+    rate = next((rate for rate in (*rates, settings.options["muon_adam_lr"]) if rate is not None), None)
+    return float(rate) if isinstance(rate, int | float) else None
+
+
+def _named(part: Group, stepped_by: str, *, with_names: bool) -> Group:
+    """The part with the name that curves and tables show, and with its parameters' names as torch keeps them."""
+    name = " ".join(text for text in (str(part.own.get("name", "")), stepped_by) if text)
+    own = {key: value for key, value in part.own.items() if key != "param_names"}
+    names = {"param_names": list(part.names)} if with_names else {}
+    return Group(part.params, part.names, {**own, "name": name, **names})

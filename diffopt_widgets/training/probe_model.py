@@ -1,0 +1,132 @@
+"""The small model that the probe trains, and the circumstances it trains it under."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+
+from diffopt_widgets.catalogue.schema import Values, no_values
+
+if TYPE_CHECKING:
+    from torch.optim.lr_scheduler import LRScheduler
+
+SIDE = 128
+"""The weight has SIDE² = 16,384 elements, as many as the strictest 8-bit optimizer asks for."""
+EXAMPLES = 16
+
+Build: TypeAlias = Callable[[list[dict[str, Any]]], "tuple[torch.optim.Optimizer, LRScheduler | None]"]
+"""Makes the optimizer for some parameter groups, and its schedule where it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstance:
+    """One way to train the small model. Many options show what they do only under some."""
+
+    words: str = ""
+    values: Values = field(default_factory=no_values)
+    bfloat16: bool = False
+    groups: tuple[str, ...] = ()
+    """The names of two parameter groups, of the weight and of the bias; one group without a name when empty."""
+    names: tuple[str, str] = ("block_weight", "block.bias")
+    """What the weight and the bias are called, for optimizers that go by names."""
+    zero: bool = False
+    """Whether the bias starts at exactly 0."""
+    convolution: bool = False
+    """Whether the weight has four dimensions, (SIDE, SIDE, 1, 1)."""
+    matrices: bool = False
+    """Whether the bias is a matrix too, of one row."""
+
+
+PLAIN = Circumstance()
+CIRCUMSTANCES = (
+    PLAIN,
+    Circumstance("weight decay", {"weight_decay": 0.1}),
+    Circumstance("a learning rate that starts at 0", {"warmup": 4.0}),
+    Circumstance("two groups (unet, text_encoder)", groups=("unet", "text_encoder")),
+    Circumstance("two groups (unet, text_encoder_2)", groups=("unet", "text_encoder_2")),
+    Circumstance("a tensor that starts at zero", zero=True),
+    Circumstance("a convolution", convolution=True),
+    Circumstance("an embedding", names=("embedding.weight", "embedding.bias")),
+    Circumstance("matrices only", matrices=True),
+    Circumstance("bfloat16 weights", bfloat16=True),
+)
+
+
+def parameters(circumstance: Circumstance = PLAIN, device: str = "cpu") -> list[torch.nn.Parameter]:
+    """The weight (SIDE, SIDE) and the bias (SIDE) of one linear layer, the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    weight = 0.3 * torch.randn(SIDE, SIDE, generator=generator)
+    bias = torch.zeros(SIDE) if circumstance.zero else 0.3 * torch.randn(SIDE, generator=generator)
+    if circumstance.convolution:
+        weight = weight[:, :, None, None]
+    if circumstance.matrices:
+        bias = bias[None]
+    dtype = torch.bfloat16 if circumstance.bfloat16 else torch.float32
+    return [torch.nn.Parameter(start.to(device, dtype)) for start in (weight, bias)]
+
+
+def loss_at(step: int, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """The squared error on the random examples of one step; gradients change their size from step to step."""
+    x, y = (batch.to(weight.device, weight.dtype) for batch in _examples(step))
+    scale = 1.0 if step % 3 == 0 else 0.1
+    return scale * ((x @ weight.view(SIDE, SIDE) + bias - y) ** 2).mean()
+
+
+@cache
+def _examples(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(step)
+    return torch.randn(EXAMPLES, SIDE, generator=generator), torch.randn(EXAMPLES, SIDE, generator=generator)
+
+
+def walk(build: Build, circumstance: Circumstance = PLAIN, device: str = "cpu") -> Iterator[torch.Tensor]:
+    """Train the small model without end, yielding all its weights as one vector after each step.
+
+    Random numbers are drawn from the step's own seed, so that two walks taken in turns do not disturb one another. What
+    the back end prints is dropped; what it raises is raised.
+    """
+    params = parameters(circumstance, device)
+    groups: list[dict[str, Any]] = [{"params": params, "param_names": list(circumstance.names)}]
+    if circumstance.groups:
+        parts = zip(params, circumstance.names, circumstance.groups, strict=True)
+        groups = [{"params": [param], "param_names": [name], "name": group} for param, name, group in parts]
+    with _alone(0):
+        optimizer, schedule = build(groups)
+        if callable(train := getattr(optimizer, "train", None)):
+            train()  # schedule-free optimizers raise in the mode for evaluation
+    step = 0
+    while True:
+        with _alone(step):
+            loss_at(step, *params).backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            optimizer.step()
+            if schedule is not None:
+                schedule.step()
+            optimizer.zero_grad()
+        yield torch.cat([param.detach().flatten() for param in params])
+        step += 1
+
+
+@contextlib.contextmanager
+def _alone(seed: int) -> Iterator[None]:
+    """Keep to itself what a back end does to the process: random numbers, output, warnings, and `exit()`, which closes stdin."""
+    stdin = sys.stdin
+    sys.stdin = io.StringIO()
+    try:
+        with torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(seed)
+            yield
+    finally:
+        sys.stdin = stdin
+
+
+def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two vectors are the same to the bit: NaN equals itself, and 0 differs from −0."""
+    return torch.equal(one.view(torch.uint8), other.view(torch.uint8))
