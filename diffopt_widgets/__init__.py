@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.bench import lab as lab
     from diffopt_widgets.catalogue import list_optimizers as list_optimizers
     from diffopt_widgets.catalogue import spec as spec
+    from diffopt_widgets.catalogue.uncatalogued import spec_of as spec_of
     from diffopt_widgets.driver import train as train
     from diffopt_widgets.interop import export as export
     from diffopt_widgets.plan import RunPlan as RunPlan
@@ -62,6 +63,7 @@ _HOMES = {
     "memory": "training.state_size",
     "preset": "settings",
     "spec": "catalogue",
+    "spec_of": "catalogue.uncatalogued",
     "stream": "training.loop",
     "sweep": "sweeps",
     "train": "driver",

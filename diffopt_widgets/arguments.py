@@ -30,7 +30,7 @@ def read_plan(
     """Read what was typed into a plan and the values to vary.
 
     Args:
-        optimizer: its key, in upper or lower case.
+        optimizer: its key, in upper or lower case, or the import path of a class outside the catalogue.
         flags: texts by name; None where nothing was given. A text may hold several values with commas between them; for an
             option that is a text itself they belong to it.
         assignments: `NAME=VALUE` or `NAME=VALUE,VALUE`, for any option.

@@ -74,7 +74,10 @@ def _parser() -> argparse.ArgumentParser:
         description="List the optimizers, or explain every option of one: what it does, its default and what it may be.",
     )
     options.add_argument(
-        "optimizer", nargs="?", metavar="KEY", help="An optimizer, such as PRODIGY. (default: list all)"
+        "optimizer",
+        nargs="?",
+        metavar="KEY",
+        help="An optimizer, such as PRODIGY, or any class by its path, such as torch.optim:NAdam. (default: list all)",
     )
     options.add_argument(
         "--markdown",

@@ -22,6 +22,7 @@ _STANDING = {
     Standing.LIVE: "",
     Standing.INERT: "**No effect here.** ",
     Standing.UNAVAILABLE: "**Not available here.** ",
+    Standing.UNCATALOGUED: "",  # its help says so
 }
 
 

@@ -104,7 +104,7 @@ def carry_out(given: argparse.Namespace) -> int:
     )
     Console().print(runs_table(runs))
     tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
-    page, table = _free_paths(folder, f"{base.settings.optimizer.lower()}-{tasks}")
+    page, table = _free_paths(folder, f"{base.settings.optimizer.lower().replace(':', '.')}-{tasks}")
     write_html(compare(runs), page)
     _write_csv(runs, table)
     print(f"wrote {page} and {table}")

@@ -73,7 +73,8 @@ class Settings:
     What is not given is the back end's own default. Every fault is reported at once.
 
     Args:
-        optimizer: one of `list_optimizers()`.
+        optimizer: one of `list_optimizers()`, the import path of a class outside the catalogue (`"torch.optim:NAdam"`),
+            or a spec, such as `spec_of(torch.optim.NAdam)`.
         lr: learning rate; None takes the back end's default.
         schedule, warmup, cycles, min_factor, lr_scaler: see `catalogue.schedules.TRAINING_OPTIONS`.
         options: the optimizer's own options by name.
@@ -98,11 +99,12 @@ class Settings:
     min_factor: float
     lr_scaler: str
     options: Mapping[str, Value]
+    _spec: OptimizerSpec = field(compare=False)
 
     def __init__(
         self,
         /,  # an option may have any name, `self` too: it is refused as unknown like all others
-        optimizer: str,
+        optimizer: str | OptimizerSpec,
         lr: float | None = None,
         schedule: str = "CONSTANT",
         warmup: float = 0.0,
@@ -127,6 +129,7 @@ class Settings:
             raise SettingsError(faults)
         own = {use.name: values[use.name] for use in found.uses}
         object.__setattr__(self, "optimizer", found.key)
+        object.__setattr__(self, "_spec", found)
         object.__setattr__(self, "lr", values["lr"])
         for name in TRAINING_DEFAULTS:
             object.__setattr__(self, name, values[name])
@@ -144,8 +147,8 @@ class Settings:
 
     @property
     def spec(self) -> OptimizerSpec:
-        """The catalogue's entry of this optimizer."""
-        return spec(self.optimizer)
+        """The optimizer's spec, as it was when these settings were made: a class in a notebook may be defined anew."""
+        return self._spec
 
     def values(self) -> dict[str, Value]:
         """Every value by name: learning rate, schedule and the optimizer's options."""
@@ -157,12 +160,12 @@ class Settings:
         defaults = default_values(self.spec)
         return {name: value for name, value in self.values().items() if value != defaults[name]}
 
-    def replace(self, /, optimizer: str | None = None, **changes: Value) -> Settings:
+    def replace(self, /, optimizer: str | OptimizerSpec | None = None, **changes: Value) -> Settings:
         """A copy with some values changed.
 
         With another `optimizer`, learning rate and options start from that optimizer's defaults; the schedule is kept.
         """
-        key = self.optimizer if optimizer is None else optimizer
+        key = self.optimizer if optimizer is None else _find(optimizer).key
         kept: dict[str, Any] = self.values()
         if key != self.optimizer:
             kept = {name: kept[name] for name in TRAINING_DEFAULTS}
@@ -180,7 +183,7 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote. A class outside the catalogue is imported, as it is when unpickled.
 
         Raises:
             SettingsError: it is not such JSON, comes from a newer version, or holds values that cannot be used.
@@ -256,10 +259,24 @@ def check_values(found: OptimizerSpec, given: Mapping[str, object]) -> tuple[dic
 
 def _find(optimizer: object) -> OptimizerSpec:
     keys = list_optimizers()
-    if isinstance(optimizer, str) and optimizer in keys:
-        return spec(optimizer)
+    if isinstance(optimizer, OptimizerSpec):
+        return _current(optimizer)
+    if isinstance(optimizer, str) and (optimizer in keys or ":" in optimizer):
+        try:
+            return spec(optimizer)
+        except KeyError as error:
+            raise SettingsError((Fault("optimizer", optimizer, str(error.args[0]), ""),)) from None
     word = key_of(optimizer) if isinstance(optimizer, str) else ""
     raise SettingsError((_missing("optimizer", optimizer, "there is no such optimizer", word, keys),))
+
+
+def _current(given: OptimizerSpec) -> OptimizerSpec:
+    """The spec itself, if its key leads to it: everything else finds it by that."""
+    found = _find(given.key)
+    if found is not given:
+        problem = "this is not the spec that its key leads to, because it was changed or its class was defined anew"
+        raise SettingsError((Fault("optimizer", given.key, problem, "", "Take spec() or spec_of() again."),))
+    return found
 
 
 def _unknown(found: OptimizerSpec, name: str, value: object) -> Fault:

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs import Run
     from diffopt_widgets.training.doctor import Finding
 
-_STANDING = {Standing.LIVE: "", Standing.INERT: " [inert]", Standing.UNAVAILABLE: " [not available]"}
+_STANDING = {
+    Standing.LIVE: "",
+    Standing.INERT: " [inert]",
+    Standing.UNAVAILABLE: " [not available]",
+    Standing.UNCATALOGUED: " [not catalogued]",
+}
 _SEEN = {Seen.LIVE: "green", Seen.ELSEWHERE: "green", Seen.INERT: "yellow", Seen.UNAVAILABLE: "", Seen.UNTRIED: "dim"}
 
 

@@ -61,23 +61,34 @@ def list_optimizers() -> tuple[str, ...]:
 
 
 def spec(key: str) -> OptimizerSpec:
-    """The catalogue's entry of one optimizer.
+    """The spec of one optimizer by its key; that of a class outside the catalogue by its import path.
 
     Raises:
-        KeyError: there is no such optimizer; the message lists those that there are.
+        KeyError: there is no such optimizer; the message lists those that there are, or says what is wrong with the path.
+
+    >>> spec("PRODIGY").target, spec("torch.optim:NAdam").catalogued
+    ('prodigyopt:Prodigy', False)
     """
     try:
         return _SPECS[key]
     except KeyError:
+        if ":" in key:
+            from diffopt_widgets.catalogue.uncatalogued import spec_at
+
+            return spec_at(key)
         raise KeyError(f"no optimizer {key!r}; there are {', '.join(list_optimizers())}") from None
 
 
 def key_of(text: str) -> str:
     """The key that is written like `text` but for capitals; `text` in capitals where there is none.
 
-    >>> key_of("prodigy"), key_of("ademamix_8bit"), key_of("nope")
-    ('PRODIGY', 'AdEMAMix_8BIT', 'NOPE')
+    The import path of a class outside the catalogue stays as it is.
+
+    >>> key_of("prodigy"), key_of("ademamix_8bit"), key_of("nope"), key_of("torch.optim:NAdam")
+    ('PRODIGY', 'AdEMAMix_8BIT', 'NOPE', 'torch.optim:NAdam')
     """
+    if ":" in text:
+        return text
     return {key.casefold(): key for key in _SPECS}.get(text.casefold(), text.upper())
 
 

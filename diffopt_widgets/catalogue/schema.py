@@ -31,6 +31,7 @@ class Standing(Enum):
     LIVE = "live"
     INERT = "inert"  # accepted, changes nothing
     UNAVAILABLE = "unavailable"  # the back end does not take it, or raises
+    UNCATALOGUED = "uncatalogued"  # nobody has looked: all that is known stands in a signature and a docstring
 
 
 REQUIREMENTS = {
@@ -165,7 +166,7 @@ class Link:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # there is one of each: the same spec is the same object
 class OptimizerSpec:
     """One optimizer: what it is, which options it takes, and how to read the rate that it applies."""
 
@@ -201,6 +202,8 @@ class OptimizerSpec:
     """Whether each tensor can be stepped on its own (no quantity is shared between tensors)."""
     has_modes: bool = False
     """Whether it has `train()` and `eval()`: it steps in the one, and the other gives the weights to use."""
+    catalogued: bool = True
+    """Whether somebody has looked into it; otherwise `spec_of` has read it from its signature and docstring."""
     auxiliary: bool = False
     """Whether it steps hidden matrices only and leaves all other tensors to an Adam of its own, told by `use_muon`."""
 

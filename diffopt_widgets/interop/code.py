@@ -53,7 +53,9 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
     """
     module, _, name = settings.spec.target.partition(":")
     ours = "  # no other package has it" if module.startswith("diffopt_widgets.") else ""
-    imports = [f"from {module} import {name}{ours}"]
+    imports = (
+        [] if module == "__main__" else [f"from {module} import {name}{ours}"]
+    )  # it is there in the notebook itself
     scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
     arguments = _arguments(settings, scale)
     parted, regex = muon_groups_code(settings, scale) if settings.spec.auxiliary else ([], [])

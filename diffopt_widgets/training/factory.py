@@ -82,6 +82,7 @@ def build_optimizer(
     'Prodigy'
     """
     entry = settings.spec
+    refusals = (TypeError, ValueError, NotImplementedError, RuntimeError) if entry.catalogued else (Exception,)
     groups, grouped = read_groups(params)
     if fault := accumulation_fault(settings, accumulation):
         raise SettingsError((fault,))
@@ -94,14 +95,8 @@ def build_optimizer(
     try:
         with _quiet():
             optimizer = cls(given, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
-    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise SettingsError(
-            (
-                Fault(
-                    entry.key, None, f"{entry.package} refuses these settings: {error}", "", "Change the option named."
-                ),
-            )
-        ) from error
+    except refusals as error:
+        raise SettingsError((_refusal(entry, error),)) from error
     train_mode(optimizer)
     if any(use.requires == "compiler" for use in _asked_for(settings)):
         give_room(optimizer)
@@ -132,6 +127,16 @@ def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: 
         )
 
     return LambdaLR(optimizer, factor)
+
+
+def _refusal(entry: OptimizerSpec, error: Exception) -> Fault:
+    """What a back end's constructor raised; outside the catalogue it need not be about an option."""
+    if entry.catalogued:
+        return Fault(
+            entry.key, None, f"{entry.package} refuses these settings: {error}", "", "Change the option named."
+        )
+    problem = f"it cannot be built with these settings and parameter groups: {type(error).__name__}: {error}"
+    return Fault(entry.key, None, problem, "")
 
 
 def _check_needs(settings: Settings, groups: list[Group]) -> None:

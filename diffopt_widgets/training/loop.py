@@ -18,6 +18,7 @@ from diffopt_widgets.tasks.seeds import mix
 from diffopt_widgets.training.effective_lr import RateMeter
 from diffopt_widgets.training.factory import MissingBackend, build_optimizer, build_schedule
 from diffopt_widgets.training.modes import eval_mode
+from diffopt_widgets.training.trainable import check_groups, check_step, explained
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
@@ -40,7 +41,7 @@ class Training:
     Raises:
         KeyError: there is no such task.
         MissingBackend: the optimizer's package or the device is not there.
-        SettingsError: the back end refuses the settings.
+        SettingsError: the back end refuses the settings, or this loop cannot train such an optimizer.
     """
 
     def __init__(self, plan: RunPlan) -> None:
@@ -50,12 +51,14 @@ class Training:
         self.batch_size = plan.batch_size or task.batch_size
         self.problem = task.build(plan.seed, self.device, self.batch_size)
         self._params = [p for group in self.problem.groups for p in group.params]
+        check_step(plan.settings.spec)
         self.optimizer = build_optimizer(
             plan.settings,
             [_with_names(group) for group in self.problem.groups],
             batch_size=self.batch_size,
             accumulation=plan.accumulation,
         )
+        check_groups(plan.settings.spec, self.optimizer)
         self.schedule = build_schedule(plan.settings, self.optimizer, plan.steps)
         self.group_names = tuple(str(group["name"]) for group in self.optimizer.param_groups)
         self.taken = 0
@@ -97,7 +100,8 @@ class Training:
         meter.before()  # a fused back pass moves the weights inside backward
         loss = self._backward(step)
         grad_norm = self._grad_norm() if self.plan.grad_norm else None
-        with self._seeded(step):
+        telling = explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
+        with self._seeded(step), telling:
             self.optimizer.step()
         applied = meter.after()
         self.schedule.step()

@@ -43,9 +43,10 @@ def eval_mode(optimizer: Optimizer) -> Iterator[None]:
     """Hold the weights to use instead of those that are trained, for as long as the context lasts.
 
     The way there and back is computed, and rounds: so the trained weights are kept meanwhile, in memory as large as they
-    are, and training goes on from the same bits. Nothing happens to an optimizer without modes.
+    are, and training goes on from the same bits. Nothing happens to an optimizer without modes, nor before the first step:
+    both are then the weights to begin with, and some (pytorch_optimizer's SPlus) raise when asked.
     """
-    if not has_modes(optimizer):
+    if not has_modes(optimizer) or not optimizer.state:
         yield
         return
     params = [p for group in optimizer.param_groups for p in group["params"]]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue import spec
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Standing, Use, Values
+from diffopt_widgets.catalogue.uncatalogued import is_path
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value
 from diffopt_widgets.settings import Fault, Settings, check_values, default_values, ended
 from diffopt_widgets.ui.starts import first_valid, valid_settings
@@ -65,9 +67,11 @@ class Draft:
             SettingsError: there is no such optimizer.
         """
         if isinstance(settings, str):
-            if settings not in list_optimizers():
-                Settings(settings)
-            settings = first_valid(spec(settings)) or Settings(settings)
+            try:
+                found = spec(settings)
+            except KeyError:
+                found = Settings(settings).spec  # raises, and says which there are
+            settings = first_valid(found) or Settings(settings)
         return cls(settings, settings.optimizer, {}, {}, {}).show(settings)
 
     @classmethod
@@ -81,8 +85,18 @@ class Draft:
 
     @property
     def spec(self) -> OptimizerSpec:
-        """The catalogue's entry of the optimizer that is shown."""
+        """The spec of the optimizer that is shown."""
         return spec(self.optimizer)
+
+    @property
+    def uncatalogued(self) -> tuple[OptimizerSpec, ...]:
+        """The optimizers outside the catalogue that were shown here or have something typed, by name."""
+        found = []
+        for key in sorted({self.optimizer, *self.own, *self.good}):
+            if is_path(key):
+                with contextlib.suppress(KeyError):  # a class in a notebook may have been deleted since
+                    found.append(spec(key))
+        return tuple(found)
 
     @cached_property
     def texts(self) -> dict[str, str]:
@@ -219,12 +233,12 @@ class Draft:
             KeyError: there is no such optimizer.
         """
         found = spec(optimizer)
-        draft = replace(self, optimizer=optimizer)
-        if optimizer not in self.own:
+        draft = replace(self, optimizer=found.key)
+        if found.key not in self.own:
             start = first_valid(found)
             changed = start.changed() if start else {}
             texts = {name: text_of(value) for name, value in changed.items() if name not in TRAINING}
-            draft = replace(draft, own={**self.own, optimizer: texts})
+            draft = replace(draft, own={**self.own, found.key: texts})
         return _settled(draft)
 
     def show(self, settings: Settings) -> Draft:
@@ -257,8 +271,8 @@ class Draft:
         """What stands in for a text that is wrong: the last right value."""
         defaults = default_values(self.spec)
         shared = {name: getattr(self.last_good, name) for name in TRAINING_DEFAULTS}
-        remembered = self.good.get(self.optimizer)
-        return {**defaults, **(remembered.values() if remembered else {}), **shared}
+        remembered = self.good[self.optimizer].values() if self.optimizer in self.good else {}
+        return {**defaults, **{name: value for name, value in remembered.items() if name in defaults}, **shared}
 
     def _broken(self, severity: str) -> list[Rule]:
         return [rule for rule in self.spec.rules if rule.severity == severity and rule.broken(self.values)]

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 
+from diffopt_widgets.catalogue.uncatalogued import is_loaded, is_path
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
 LONGEST_TEXT = 20_000
@@ -30,7 +31,7 @@ def write_settings(settings: Settings) -> str:
 def read_settings(text: str) -> Settings:
     """Settings from what `write_settings`, `Settings.to_json` or the repr of Settings gave.
 
-    Nothing in the text is executed.
+    Nothing in the text is executed, and nothing imported: a class outside the catalogue must be imported already.
 
     Raises:
         SettingsError: with everything that is wrong with it.
@@ -46,7 +47,12 @@ def read_settings(text: str) -> Settings:
     call = _CALL.fullmatch(word)
     if call is None and not _names_optimizer(word):
         raise _unreadable("These are no settings")
-    return Settings.from_json(_json_of(call[1]) if call else word)
+    plain = _json_of(call[1]) if call else word
+    key = json.loads(plain).get("optimizer")
+    if isinstance(key, str) and is_path(key) and not is_loaded(key):
+        module = key.partition(":")[0][:40]
+        raise _unreadable(f"{module} is not imported here", f"Run import {module} in a cell, then paste again.")
+    return Settings.from_json(plain)
 
 
 def _names_optimizer(text: str) -> bool:

@@ -45,7 +45,8 @@ class Form(PageWidget):
     keeps the last right value, and `errors` says what is wrong, by the name of the control.
 
     Args:
-        settings: what to show at first; the name of an optimizer shows its defaults.
+        settings: what to show at first; the name of an optimizer shows its defaults. One that is not in the catalogue
+            (`Settings(spec_of(torch.optim.NAdam))`) joins the menu.
         steps: length of the run, for the picture of the schedule.
         memory: where to keep what is typed. Without settings the form opens as it was last; with settings these are
             shown, and the rest is remembered. Without a memory nothing is read or written.
@@ -105,7 +106,6 @@ class Form(PageWidget):
         self._past: list[_Past] = []
         self._seen: list[Any] = []
         self._pasted: list[Any] = []
-        self.set_trait("menu", page.menu())
         self.steps = steps
         self._publish()  # before the widget opens, so that its first message holds everything
         super().__init__(**({} if layout is None else {"layout": layout}))
@@ -178,6 +178,7 @@ class Form(PageWidget):
         """Bring every trait up to date with the draft: one message to the page, then the observers."""
         draft = self._draft
         with self.hold_sync():
+            self.set_trait("menu", page.menu(draft.uncatalogued))
             self.set_trait("panel", page.panel(draft.optimizer))
             self.set_trait("state", self._state())
             self._write_run()
@@ -235,7 +236,7 @@ class Form(PageWidget):
             case "paste":
                 self._paste_from_page(message)
             case "index":
-                self.send({"k": "index", "options": option_index()})
+                self.send({"k": "index", "options": option_index(self._draft.uncatalogued)})
             case "undo":
                 self.undo()
             case "dismiss":

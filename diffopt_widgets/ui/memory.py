@@ -8,13 +8,13 @@ import logging
 import os
 import tempfile
 from collections.abc import Collection, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.uncatalogued import is_loaded, is_path
 from diffopt_widgets.settings import default_values
 from diffopt_widgets.ui.draft import START, TRAINING, Draft, Texts
 
@@ -65,12 +65,11 @@ class Memory:
     def recall(self) -> Draft | None:
         """The form as it was last; None when nothing usable is remembered."""
         data = self._read() or {}
-        known = list_optimizers()
-        typed = {key: _usable(texts, _own_names(key)) for key, texts in data.get("own", {}).items() if key in known}
+        shown = data.get("optimizer") if _can_show(data.get("optimizer")) else None
+        typed = {key: _usable(texts, _own_names(key)) for key, texts in data.get("own", {}).items() if _is_known(key)}
         own = {key: texts for key, texts in typed.items() if texts}
         shared = _usable(data.get("shared", {}), TRAINING.keys())
-        shown = data.get("optimizer")
-        if shown in known:
+        if shown is not None:
             return Draft.recall(shown, own, shared)
         return Draft.recall(next(iter(own), START), own, shared) if own or shared else None
 
@@ -145,7 +144,20 @@ def _has_shape(data: object) -> bool:
     return isinstance(own, dict) and all(isinstance(texts, dict) for texts in (shared, *own.values()))
 
 
-@cache
+def _can_show(key: object) -> bool:
+    """Whether the optimizer that was shown last can be had; a class outside the catalogue is imported for it."""
+    try:
+        return isinstance(key, str) and bool(spec(key))
+    except KeyError as error:
+        _log.info("%s is not shown again: %s", key, error.args[0])
+        return False
+
+
+def _is_known(key: str) -> bool:
+    """Whether what was typed for an optimizer can be read. Nothing is imported for one that is not shown."""
+    return key in list_optimizers() or (is_path(key) and is_loaded(key) and _can_show(key))
+
+
 def _own_names(optimizer: str) -> frozenset[str]:
     return frozenset(default_values(spec(optimizer)).keys() - TRAINING.keys())
 

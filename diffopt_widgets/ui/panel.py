@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.probed import evidence, untried
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standing, Use, Values
+from diffopt_widgets.catalogue.uncatalogued import FAMILY
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.ui.draft import TRAINING, Draft, text_of
 
@@ -26,24 +28,29 @@ STANDINGS = {
     Standing.LIVE: "changing it changes the run",
     Standing.INERT: "accepted here, changes nothing",
     Standing.UNAVAILABLE: "not available here",
+    Standing.UNCATALOGUED: "not catalogued: whether it changes the run, and for which values, is not known",
 }
 IN_USE, WITHIN = "✓ in use", "✓ within the advice"
 BY_SCHEDULE = {"cycles", "min_factor"}
 """What has a say under some schedules only."""
 
 
-def menu() -> list[Json]:
-    """Every optimizer by family, for the menu."""
+def menu(also: Sequence[OptimizerSpec] = ()) -> list[Json]:
+    """Every optimizer by family, for the menu; `also` those that are not in the catalogue."""
+    grouped = {**families(), FAMILY: also} if also else families()
     return [
         {"family": family, "optimizers": [{"key": entry.key, "title": entry.title} for entry in entries]}
-        for family, entries in families().items()
+        for family, entries in grouped.items()
     ]
 
 
-@cache
 def panel(optimizer: str) -> Json:
     """The description of one optimizer's panel: what does not change while one types. Not to be changed."""
-    found = spec(optimizer)
+    return _panel(spec(optimizer))
+
+
+@cache
+def _panel(found: OptimizerSpec) -> Json:
     controls = [_control(found, use) for use in (found.lr, *found.uses)]
     controls += [_control(found, Use(option, TRAINING_DEFAULTS[option.name], None)) for option in TRAINING_OPTIONS]
     return {
@@ -51,7 +58,7 @@ def panel(optimizer: str) -> Json:
         "title": found.title,
         "summary": found.summary,
         "latex": found.formula,
-        "mathml": mathml(found.formula),
+        "mathml": mathml(found.formula) if found.formula else "",
         "links": [{"title": link.title, "url": link.url} for link in found.links],
         "presets": [{"key": preset.key, "title": preset.title, "why": preset.why} for preset in found.presets],
         "sections": _sections(found),
@@ -95,7 +102,7 @@ def _sections(found: OptimizerSpec) -> list[Json]:
     usable = [use for use in uses if use.standing is not Standing.UNAVAILABLE]
     named = {name for preset in found.presets if preset.key not in ORIGINS for name in preset.values}
     main = [use.name for use in usable if use.advice or use.name in named]
-    live = [use.name for use in usable if use.standing is Standing.LIVE and use.name not in main]
+    live = [use.name for use in usable if use.standing is not Standing.INERT and use.name not in main]
     main += live[: max(0, FEW - len(main))]
     main.sort(key=[use.name for use in found.uses].index)
     rest = [use.name for use in sorted(uses, key=_order) if use.name not in main]

@@ -8,11 +8,14 @@ from typing import Any
 from diffopt_widgets.catalogue import families
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schema import OptimizerSpec
 
 
 @cache
-def option_index() -> list[dict[str, Any]]:  # Any: whatever JSON can hold
+def option_index(also: tuple[OptimizerSpec, ...] = ()) -> list[dict[str, Any]]:  # Any: whatever JSON can hold
     """One entry for each option: its words, the optimizers that have it in the order of the menu, and their notes.
+
+    `also` are optimizers that are not in the catalogue.
 
     Options of one name whose help differs are entries of their own. Not to be changed.
 
@@ -21,7 +24,7 @@ def option_index() -> list[dict[str, Any]]:  # Any: whatever JSON can hold
     ('D coefficient', 'PRODIGY')
     """
     found: dict[Option, dict[str, str]] = {}
-    optimizers = [entry for family in families().values() for entry in family]
+    optimizers = [entry for family in (*families().values(), also) for entry in family]
     for entry in optimizers:
         for use in (entry.lr, *entry.uses):
             found.setdefault(use.option, {})[entry.key] = use.note

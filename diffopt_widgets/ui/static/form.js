@@ -172,6 +172,7 @@ class View {
     this.titles = new Map(menu.flatMap(({ optimizers }) => optimizers.map(({ key, title }) => [key, title])));
     this.select.replaceChildren(...groups);
     this.select.value = this.model.get("panel").optimizer;
+    this.finder.forget();
   }
 
   drawPanel() {
@@ -183,6 +184,7 @@ class View {
     const equations = panel.mathml.map((equation) => drawing(equation, "application/xml"));
     const drawn = equations.length && equations.every(Boolean) ? equations : [h("code", {}, panel.latex)];
     this.formula.replaceChildren(.../** @type {Element[]} */ (drawn));
+    this.formula.hidden = !panel.latex;
     const links = panel.links.flatMap(({ title, url }, i) => [
       i ? " · " : "",
       h("a", { href: /^https?:/.test(url) ? url : "#", target: "_blank", rel: "noopener noreferrer" }, title),

@@ -64,6 +64,12 @@ export class Finder {
     this.form.ask();
   }
 
+  /** Fetch the list anew when it is needed next: there are other optimizers now. */
+  forget() {
+    this.entries = undefined;
+    this.askedAt = -ASK_AGAIN;
+  }
+
   /** @param {Entry[]} entries */
   fill(entries) {
     this.entries = entries;

@@ -1,0 +1,110 @@
+"""What a docstring says about a class and about each argument, as plain sentences.
+
+Read are the two styles that packages of optimizers are written in: Google's (`Args:` and indented entries) and Sphinx's
+(`:param name: …`). What is not understood is left out, never guessed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+
+LONGEST = 300
+"""Longer entries are cut at the end of a sentence, or else of a word."""
+
+_SECTION = re.compile(r"(?:Args|Arguments|Parameters|Keyword Args|Keyword Arguments):\s*")
+_TYPE = r"\((?:[^()]|\([^()]*\))*\)"
+_ENTRY = re.compile(rf"(?P<indent>\s+)\*{{0,2}}(?P<name>\w+)\s*(?P<type>{_TYPE})?\s*:(?P<text>$|\s.*)")
+_FIELD = re.compile(r":param\s+(?P<type>[^:]*?)\s*\b(?P<name>\w+)\s*:\s*(?P<text>.*)")
+_LEADING_TYPE = re.compile(r"(?:(?:Optional|Union|Tuple|Literal)\[[^\]]*\]|float|int|bool|str|[A-Z][A-Z_]+\d*)\.\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a docstring says about one argument."""
+
+    text: str
+    type: str = ""
+    """The type as it is written there, brackets left out: `"float, optional"`."""
+
+
+def argument_entries(docstring: str) -> dict[str, Entry]:
+    r"""What a docstring says about each argument, by name.
+
+    >>> argument_entries("Steps.\n\nArgs:\n    lr (float, optional): how far\n        a step goes.\n")
+    {'lr': Entry(text='how far a step goes.', type='float, optional')}
+    >>> argument_entries(":param lr: float. how far a step goes.")
+    {'lr': Entry(text='how far a step goes.', type='float')}
+    """
+    lines = inspect.cleandoc(docstring).splitlines()
+    return {**_google(lines), **_sphinx(lines)}
+
+
+def first_sentence(docstring: str) -> str:
+    r"""The first sentence of a docstring, with the full stop; "" when there is none.
+
+    >>> first_sentence("Implements `Lion <https://x.org>`_.\n\nMore of it.")
+    'Implements Lion.'
+    """
+    paragraph = inspect.cleandoc(docstring).split("\n\n")[0]
+    text = _plain(paragraph)
+    return _sentences(text, 1) if text and not text.startswith(("..", ":", ">>>")) else ""
+
+
+def _google(lines: list[str]) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    within, indent = False, 0
+    name, kind, parts = "", "", [""]
+    for line in [*lines, "end"]:
+        depth = len(line) - len(line.lstrip())
+        entry = _ENTRY.fullmatch(line) if within and (not indent or depth == indent) else None
+        if name and (entry or (line.strip() and depth <= indent)):
+            found[name] = Entry(_cut(_plain(" ".join(parts))), kind)
+            name = ""
+        if entry:
+            indent, name = depth, entry["name"]
+            kind, parts = (entry["type"] or "")[1:-1], [entry["text"]]
+        elif line.strip() and depth == 0:
+            within, indent = bool(_SECTION.fullmatch(line)), 0
+        elif name:
+            parts.append(line)
+    return {name: entry for name, entry in found.items() if entry.text}
+
+
+def _sphinx(lines: list[str]) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    name, kind, parts = "", "", [""]
+    for line in [*(line.strip() for line in lines), ""]:
+        if name and (not line or line.startswith(":")):
+            text = _plain(" ".join(parts))
+            if leading := _LEADING_TYPE.match(text + " "):
+                kind, text = kind or leading[0].strip(" ."), text[leading.end() :]
+            found[name] = Entry(_cut(text), kind)
+            name = ""
+        if field := _FIELD.fullmatch(line):
+            name, kind, parts = field["name"], field["type"], [field["text"]]
+        elif name:
+            parts.append(line)
+    return {name: entry for name, entry in found.items() if entry.text}
+
+
+def _plain(text: str) -> str:
+    """Text without the marks of reStructuredText, on one line."""
+    text = re.sub(r"(?::\w+:)?`([^`<]+?)\s*<[^`>]*>`_{0,2}", r"\1", text)
+    text = re.sub(r":\w+:`([^`]*)`", r"\1", text)
+    text = re.sub(r"``?([^`]*)``?_?", r"\1", text)
+    return " ".join(text.split())
+
+
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    whole = [end.end() for end in re.finditer(r"[.!?](?=\s)", text[:LONGEST])]
+    return text[: whole[-1]] if whole else f"{text[:LONGEST].rpartition(' ')[0]} …"
+
+
+def _sentences(text: str, count: int) -> str:
+    parts = re.split(r"(?<=[.!?])\s+(?=[A-Z])", _cut(text))
+    words = " ".join(parts[:count])
+    return words if words.endswith((".", "!", "?", "…")) else f"{words}."

@@ -1,0 +1,78 @@
+"""Whether the bench's plain loop can train an optimizer that nobody catalogued, and if not, why, in words."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from typing import TYPE_CHECKING
+
+from diffopt_widgets.settings import Fault, SettingsError
+from diffopt_widgets.training.factory import load_class
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch.optim import Optimizer
+
+    from diffopt_widgets.catalogue.schema import OptimizerSpec
+
+_SECOND_ORDER = (
+    "its step differentiates the gradients once more, for which the loss must be propagated with "
+    "backward(create_graph=True); the loop of the bench does not do that"
+)
+
+
+def check_step(entry: OptimizerSpec) -> None:
+    """Refuse what cannot step without an argument.
+
+    Raises:
+        SettingsError: its step needs one, such as the closure of LBFGS.
+        MissingBackend: its class cannot be imported any more.
+
+    >>> from diffopt_widgets import spec
+    >>> check_step(spec("torch.optim:LBFGS"))
+    Traceback (most recent call last):
+    ...
+    diffopt_widgets.settings.SettingsError: torch.optim:LBFGS: it cannot be trained here: its step needs closure, ...
+    """
+    if entry.catalogued:
+        return
+    _, *arguments = inspect.signature(load_class(entry).step).parameters.values()
+    needed = [a.name for a in arguments if a.default is a.empty and a.kind not in {a.VAR_POSITIONAL, a.VAR_KEYWORD}]
+    if needed:
+        raise _untrainable(
+            entry,
+            f"its step needs {' and '.join(needed)}, which the loop of the bench does not give: there each step has one "
+            "loss, computed before it",
+        )
+
+
+def check_groups(entry: OptimizerSpec, optimizer: Optimizer) -> None:
+    """Refuse an optimizer whose learning rate no schedule could set.
+
+    Raises:
+        SettingsError: its groups hold none.
+    """
+    if any("lr" not in group for group in optimizer.param_groups):
+        raise _untrainable(entry, "its parameter groups hold no learning rate (lr), which is what a schedule sets")
+
+
+@contextlib.contextmanager
+def explained(entry: OptimizerSpec) -> Iterator[None]:
+    """Say of whatever the first step raises that it is this optimizer's, where nobody catalogued it.
+
+    Raises:
+        SettingsError: the step raised; the message has its words, and what they mean where that is known.
+    """
+    try:
+        yield
+    except Exception as error:
+        if entry.catalogued:
+            raise
+        words = " ".join(str(error).split()) or "no message"
+        known = _SECOND_ORDER if "does not have a grad_fn" in words else ""
+        raise _untrainable(entry, known or f"its first step raises {type(error).__name__}: {words}") from error
+
+
+def _untrainable(entry: OptimizerSpec, why: str) -> SettingsError:
+    return SettingsError((Fault(entry.key, None, f"it cannot be trained here: {why}", ""),))
