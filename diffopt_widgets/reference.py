@@ -1,4 +1,4 @@
-"""The reference as Markdown, one page for each optimizer, made from the catalogue alone."""
+"""The reference as Markdown, one page for each optimizer, made from the catalogue and from what the back ends keep."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from diffopt_widgets.catalogue import families
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Standing
 from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from diffopt_widgets.catalogue.option import Option
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from diffopt_widgets.catalogue.values import Value
 
 INDEX = "README.md"
+_SIDE = 1280
+"""Inputs and outputs of the layer whose state is told, as in SDXL's attention."""
 
 _STANDING = {
     Standing.LIVE: "",
@@ -80,8 +83,7 @@ def _optimizer(entry: OptimizerSpec) -> Iterator[str]:
     yield f"- Class: `{entry.target.replace(':', '.')}` of the package `{entry.package}`"
     yield f"- Read on: {links}"
     yield f"- What a step applies: {_text(entry.rate_words)}"
-    if entry.state_bits == 8:
-        yield "- Its state is kept in 8 bits"
+    yield f"- State per weight: {_state(entry)}"
     yield "\n## Presets\n"
     for preset in entry.presets:
         values = ", ".join(f"`{name}` {_value(value)}" for name, value in preset.values.items())
@@ -97,6 +99,21 @@ def _optimizer(entry: OptimizerSpec) -> Iterator[str]:
         yield "## Arguments of the class that are not shown\n"
         yield from (f"- `{hidden.argument}`: {_text(hidden.reason)}" for hidden in entry.hidden)
         yield ""
+
+
+def _state(entry: OptimizerSpec) -> str:
+    """What it keeps for each weight of a square layer at its own defaults, as the real optimizer tells."""
+    from diffopt_widgets.training.factory import MissingBackend
+    from diffopt_widgets.training.state_size import memory
+
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        try:
+            found[dtype] = memory(Settings(entry.key), [(_SIDE, _SIDE)], dtype=dtype) / _SIDE**2
+        except (MissingBackend, SettingsError) as error:
+            return f"cannot be told here, since {_text(str(error))}"
+    words = " and ".join(f"{bytes_:.3g} bytes with weights in {dtype}" for dtype, bytes_ in found.items())
+    return f"{words}, for a layer of {_SIDE} × {_SIDE} with the package's own defaults"
 
 
 def _use(use: Use) -> Iterator[str]:

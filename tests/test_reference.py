@@ -10,7 +10,10 @@ from diffopt_widgets.catalogue.schema import Standing
 from diffopt_widgets.cli import main
 from diffopt_widgets.reference import reference_pages
 
-PAGES = reference_pages()
+
+@pytest.fixture(scope="module", name="pages")
+def _pages():
+    return reference_pages()
 
 
 def headings(page):
@@ -22,8 +25,8 @@ def plain(page):
 
 
 @pytest.mark.parametrize("key", list_optimizers())
-def test_a_page_says_everything_that_the_catalogue_knows(key):
-    entry, page = spec(key), PAGES[f"{key}.md"]
+def test_a_page_says_everything_that_the_catalogue_knows(key, pages):
+    entry, page = spec(key), pages[f"{key}.md"]
     words = plain(page)
     assert f"$${entry.formula}$$" in page
     for use in (entry.lr, *entry.uses):
@@ -40,8 +43,21 @@ def test_a_page_says_everything_that_the_catalogue_knows(key):
     assert all(preset.why in words for preset in entry.presets)
 
 
-def test_the_index_names_every_optimizer_and_who_has_which_option():
-    index = PAGES["README.md"]
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("SGD", "0 bytes with weights in float32 and 0 bytes with weights in bfloat16"),
+        ("ADAMW", "8 bytes with weights in float32 and 4 bytes with weights in bfloat16"),
+        ("LAMB", "8 bytes with weights in float32 and 8 bytes with weights in bfloat16"),  # bitsandbytes keeps 32 bits
+        ("DADAPT_ADAN", "20 bytes with weights in float32 and 10 bytes with weights in bfloat16"),
+    ],
+)
+def test_a_page_tells_the_state_per_weight(key, words, pages):
+    assert f"- State per weight: {words}" in pages[f"{key}.md"]
+
+
+def test_the_index_names_every_optimizer_and_who_has_which_option(pages):
+    index = pages["README.md"]
     for key in list_optimizers():
         assert f"({key}.md)" in index
         for use in spec(key).uses:
@@ -49,22 +65,22 @@ def test_the_index_names_every_optimizer_and_who_has_which_option():
             assert linked == (use.standing is Standing.LIVE), (key, use.name)
 
 
-def test_the_options_of_every_run_and_all_schedules_have_their_page():
-    page = plain(PAGES["schedules.md"])
+def test_the_options_of_every_run_and_all_schedules_have_their_page(pages):
+    page = plain(pages["schedules.md"])
     assert all(f"## {option.name}\n" in page and option.help in page for option in TRAINING_OPTIONS)
     assert all(f"`{key}`" in page and schedule.summary in page for key, schedule in SCHEDULES.items())
 
 
-def test_links_between_pages_lead_somewhere():
-    for page in PAGES.values():
+def test_links_between_pages_lead_somewhere(pages):
+    for page in pages.values():
         for target, anchor in re.findall(r"\]\((\w+\.md)(?:#(\w+))?\)", page):
-            assert target in PAGES
-            assert not anchor or anchor in headings(PAGES[target])
+            assert target in pages
+            assert not anchor or anchor in headings(pages[target])
 
 
-def test_it_is_written_into_a_folder(tmp_path, capsys):
+def test_it_is_written_into_a_folder(pages, tmp_path, capsys):
     assert main(["options", "--markdown", str(tmp_path / "new")]) == 0
-    assert {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()} == PAGES
+    assert {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()} == pages
     assert main(["options", "prodigy", "--markdown", str(tmp_path / "one")]) == 0
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["PRODIGY.md"]
     assert str(tmp_path / "one" / "PRODIGY.md") in capsys.readouterr().out
