@@ -58,7 +58,7 @@ def _panel(found: OptimizerSpec) -> Json:
         "title": found.title,
         "summary": found.summary,
         "latex": found.formula,
-        "mathml": mathml(found.formula) if found.formula else "",
+        "mathml": mathml(found.formula) if found.formula else [],
         "links": [{"title": link.title, "url": link.url} for link in found.links],
         "presets": [{"key": preset.key, "title": preset.title, "why": preset.why} for preset in found.presets],
         "sections": _sections(found),
