@@ -21,7 +21,8 @@ from diffopt_widgets.arguments import read_plan
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.docstrings import argument_entries
 from diffopt_widgets.catalogue.schema import Standing
-from diffopt_widgets.catalogue.uncatalogued import FAMILY, RESERVED
+from diffopt_widgets.catalogue.signatures import RESERVED
+from diffopt_widgets.catalogue.uncatalogued import FAMILY
 from diffopt_widgets.cli import main
 from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.plan import RunPlan

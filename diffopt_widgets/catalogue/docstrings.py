@@ -108,3 +108,13 @@ def _sentences(text: str, count: int) -> str:
     parts = re.split(r"(?<=[.!?])\s+(?=[A-Z])", _cut(text))
     words = " ".join(parts[:count])
     return words if words.endswith((".", "!", "?", "…")) else f"{words}."
+
+
+def docstring_of(cls: type) -> str:
+    """A class's own docstring, not that of a class it is derived from; empty when it has none."""
+    return cls.__dict__.get("__doc__") or ""
+
+
+def quoted(text: str) -> str:
+    """Somebody else's words, as such."""
+    return f"“{text.removesuffix('.')}”."
