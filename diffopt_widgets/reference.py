@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue import families
+from diffopt_widgets.catalogue.probed import evidence
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Standing
 from diffopt_widgets.catalogue.values import format_value
@@ -90,7 +91,7 @@ def _optimizer(entry: OptimizerSpec) -> Iterator[str]:
         yield f"- **{_text(preset.title)}** `{preset.key}`: {_text(preset.why)}{f' Sets {values}.' if values else ''}"
     yield "\n## Options\n"
     for use in (entry.lr, *entry.uses):
-        yield from _use(use)
+        yield from _use(entry, use)
     if entry.rules:
         yield "## What does not go together\n"
         yield from (f"- {'Refused' if r.severity == 'error' else 'Warned of'}: {_text(r.message)}" for r in entry.rules)
@@ -116,12 +117,14 @@ def _state(entry: OptimizerSpec) -> str:
     return f"{words}, for a layer of {_SIDE} × {_SIDE} with the package's own defaults"
 
 
-def _use(use: Use) -> Iterator[str]:
+def _use(entry: OptimizerSpec, use: Use) -> Iterator[str]:
     option = use.option
     yield f"### {use.name}\n"
     words = " ".join(text for text in (option.help, use.note) if text)
     yield f"**{_text(option.title)}.** {_STANDING[use.standing]}{_text(words)}\n"
     yield from (f"- {term}: {text}" for term, text in _facts(option, use))
+    if tried := evidence(entry, use.name):
+        yield f"- Tried: {_text(tried)}"
     yield ""
 
 

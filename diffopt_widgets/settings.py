@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from diffopt_widgets.catalogue import key_of, list_optimizers, spec
+from diffopt_widgets.catalogue import is_path, key_of, list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values, no_values
 from diffopt_widgets.catalogue.values import OutOfRange, Value, ValueProblem, format_value, shorten, show
@@ -261,7 +261,7 @@ def _find(optimizer: object) -> OptimizerSpec:
     keys = list_optimizers()
     if isinstance(optimizer, OptimizerSpec):
         return _current(optimizer)
-    if isinstance(optimizer, str) and (optimizer in keys or ":" in optimizer):
+    if isinstance(optimizer, str) and (optimizer in keys or is_path(optimizer)):
         try:
             return spec(optimizer)
         except KeyError as error:

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.probed import evidence
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Standing
 from diffopt_widgets.cli import main
@@ -35,6 +36,7 @@ def test_a_page_says_everything_that_the_catalogue_knows(key, pages):
         assert use.option.help in part
         assert use.note in part
         assert use.reason in part
+        assert f"- Tried: {evidence(entry, use.name)}" in part
         assert f"Allowed: {use.allowed()}" in part
         assert ("No effect here" in part) == (use.standing is Standing.INERT)
         assert ("Not available here" in part) == (use.standing is Standing.UNAVAILABLE)

@@ -72,11 +72,16 @@ def spec(key: str) -> OptimizerSpec:
     try:
         return _SPECS[key]
     except KeyError:
-        if ":" in key:
+        if is_path(key):
             from diffopt_widgets.catalogue.uncatalogued import spec_at
 
             return spec_at(key)
         raise KeyError(f"no optimizer {key!r}; there are {', '.join(list_optimizers())}") from None
+
+
+def is_path(key: str) -> bool:
+    """Whether a key is the import path of a class, not the name of an optimizer in the catalogue."""
+    return ":" in key
 
 
 def key_of(text: str) -> str:
@@ -87,7 +92,7 @@ def key_of(text: str) -> str:
     >>> key_of("prodigy"), key_of("ademamix_8bit"), key_of("nope"), key_of("torch.optim:NAdam")
     ('PRODIGY', 'AdEMAMix_8BIT', 'NOPE', 'torch.optim:NAdam')
     """
-    if ":" in text:
+    if is_path(text):
         return text
     return {key.casefold(): key for key in _SPECS}.get(text.casefold(), text.upper())
 

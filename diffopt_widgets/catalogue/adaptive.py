@@ -5,7 +5,7 @@ from __future__ import annotations
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
-from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Rule, Use, When
+from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Use, When
 
 PRODIGY = OptimizerSpec(
     key="PRODIGY",
@@ -117,14 +117,7 @@ PRODIGY = OptimizerSpec(
     rules=(
         shared.lr_near_one(0.1, 10.0),
         shared.SCALER_RULE,
-        Rule(
-            "warmup",
-            ("warmup",),
-            lambda values: shared.number(values, "warmup") > 0,
-            "Prodigy warms up by itself while its estimate grows. Set warm-up to 0.",
-            mend={"warmup": 0.0},
-            severity="warning",
-        ),
+        shared.OWN_WARMUP_RULE,
         shared.FSDP_RULE,
     ),
     rate="prodigy",

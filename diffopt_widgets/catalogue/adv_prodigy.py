@@ -8,7 +8,7 @@ from diffopt_widgets.catalogue import adv_uses as adv
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
-from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, When
+from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use, When
 
 PRODIGY_ADV = OptimizerSpec(
     key="PRODIGY_ADV",
@@ -104,14 +104,7 @@ PRODIGY_ADV = OptimizerSpec(
     rules=(
         shared.lr_near_one(0.1, 10.0),
         shared.SCALER_RULE,
-        Rule(
-            "warmup",
-            ("warmup",),
-            lambda values: shared.number(values, "warmup") > 0,
-            "Prodigy warms up by itself while its estimate grows. Set warm-up to 0.",
-            mend={"warmup": 0.0},
-            severity="warning",
-        ),
+        shared.OWN_WARMUP_RULE,
         adv.KOURKOUTAS_RULE,
         adv.SIMPLIFIED_BETA1_RULE,
         adv.ADEMAMIX_RULE,

@@ -162,14 +162,7 @@ PRODIGY_PLUS = OptimizerSpec(
     rules=(
         shared.lr_near_one(0.1, 10.0),
         shared.SCALER_RULE,
-        Rule(
-            "warmup",
-            ("warmup",),
-            lambda values: shared.number(values, "warmup") > 0,
-            "Prodigy warms up by itself while its estimate grows. Set warm-up to 0.",
-            mend={"warmup": 0.0},
-            severity="warning",
-        ),
+        shared.OWN_WARMUP_RULE,
         Rule(
             "falling-schedule",
             ("schedule", "use_schedulefree"),

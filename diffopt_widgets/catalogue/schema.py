@@ -95,6 +95,8 @@ class Use:
     """A narrower domain than the option's own, for this optimizer."""
     mended: bool = False
     """Whether `default` is ours, because the back end has none or raises at its own; `note` says so."""
+    draws: bool = False
+    """Whether a value other than the default makes a step draw from torch's global random numbers."""
     by_groups: bool = False
     """Whether it takes effect through the parameter groups that are made for the back end, not as an argument of it."""
     section: str = ""

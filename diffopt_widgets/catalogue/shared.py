@@ -128,6 +128,14 @@ SCALER_RULE = Rule(
     mend={"lr_scaler": "NONE"},
     severity="warning",
 )
+OWN_WARMUP_RULE = Rule(
+    "warmup",
+    ("warmup",),
+    lambda values: number(values, "warmup") > 0,
+    "Prodigy warms up by itself while its estimate grows. Set warm-up to 0.",
+    mend={"warmup": 0.0},
+    severity="warning",
+)
 FSDP_RULE = Rule(
     "fsdp_in_use",
     ("fsdp_in_use",),

@@ -70,8 +70,10 @@ class Training:
         self.sampling_seconds = 0.0
         """How long `samples` took the last time."""
         self._meter = RateMeter(self.optimizer)
+        options = plan.settings.options
+        self._draws = any(use.draws and options[use.name] != use.default for use in plan.settings.spec.uses)
         self._norms: dict[torch.Tensor, torch.Tensor] = {}
-        if plan.grad_norm and plan.settings.options.get("fused_back_pass"):
+        if plan.grad_norm and options.get("fused_back_pass"):
             self._note_norms()
         self._few_threads = self.device.type == "cpu" and sum(p.numel() for p in self._params) < SMALL_MODEL
 
@@ -101,7 +103,8 @@ class Training:
         loss = self._backward(step)
         grad_norm = self._grad_norm() if self.plan.grad_norm else None
         telling = explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
-        with self._seeded(step), telling:
+        drawing = self._seeded(step) if self._draws else contextlib.nullcontext()
+        with drawing, telling:
             self.optimizer.step()
         applied = meter.after()
         self.schedule.step()
@@ -111,9 +114,6 @@ class Training:
     @contextlib.contextmanager
     def _seeded(self, step: int) -> Iterator[None]:
         """A step that draws from torch's global generators draws the same at every run, and leaves them as they were."""
-        if not self.plan.settings.options.get("low_rank_ortho"):
-            yield
-            return
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(mix(_SKETCH, self.plan.seed, step))
             yield

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from diffopt_widgets.catalogue import spec
+from diffopt_widgets.catalogue import is_path, spec
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Standing, Use, Values
-from diffopt_widgets.catalogue.uncatalogued import is_path
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value
 from diffopt_widgets.settings import Fault, Settings, check_values, default_values, ended
 from diffopt_widgets.ui.starts import first_valid, valid_settings

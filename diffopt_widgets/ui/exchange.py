@@ -6,7 +6,8 @@ import ast
 import json
 import re
 
-from diffopt_widgets.catalogue.uncatalogued import is_loaded, is_path
+from diffopt_widgets.catalogue import is_path
+from diffopt_widgets.catalogue.uncatalogued import is_loaded
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
 LONGEST_TEXT = 20_000

@@ -13,8 +13,8 @@ from typing import Any
 
 import platformdirs
 
-from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.catalogue.uncatalogued import is_loaded, is_path
+from diffopt_widgets.catalogue import is_path, list_optimizers, spec
+from diffopt_widgets.catalogue.uncatalogued import is_loaded
 from diffopt_widgets.settings import default_values
 from diffopt_widgets.ui.draft import START, TRAINING, Draft, Texts
 

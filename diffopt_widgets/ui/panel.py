@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -35,8 +34,9 @@ BY_SCHEDULE = {"cycles", "min_factor"}
 """What has a say under some schedules only."""
 
 
-def menu(also: Sequence[OptimizerSpec] = ()) -> list[Json]:
-    """Every optimizer by family, for the menu; `also` those that are not in the catalogue."""
+@cache
+def menu(also: tuple[OptimizerSpec, ...] = ()) -> list[Json]:
+    """Every optimizer by family, for the menu; `also` those that are not in the catalogue. Not to be changed."""
     grouped = {**families(), FAMILY: also} if also else families()
     return [
         {"family": family, "optimizers": [{"key": entry.key, "title": entry.title} for entry in entries]}

@@ -16,6 +16,7 @@ from diffopt_widgets.catalogue import list_optimizers
 from diffopt_widgets.models import LAYERS, MODELS, Choice
 from diffopt_widgets.models.words import bytes_words, state_details, state_sentence
 from diffopt_widgets.pages import PageWidget
+from diffopt_widgets.session import running_loop
 from diffopt_widgets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class StateSize(PageWidget):
     ) -> None:
         self._choice = Choice()
         self._known: dict[Hashable, int | str] = {}
-        self._loop = loop or _running_loop()
+        self._loop = loop or running_loop()
         self._task: asyncio.Task[None] | None = None
         self.set_trait("menus", _menus())
         self.set_trait("chosen", _plain(self._choice))
@@ -243,10 +244,3 @@ def _load(settings: Settings) -> None:
     for module in ("torch._dynamo", "diffopt_widgets.training.state_size", settings.spec.target.partition(":")[0]):
         with contextlib.suppress(Exception):  # told when it is used
             importlib.import_module(module)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
