@@ -59,9 +59,18 @@ class Jupyter:
 
     def get(self, path: str) -> Any:
         """Return what the server's REST interface answers."""
-        request = urllib.request.Request(f"{self.url}{path}", headers={"Authorization": f"token {self.token}"})
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        with self._ask("GET", path) as answer:
             return json.load(answer)
+
+    def shut_down_kernels(self) -> None:
+        """End what the notebooks have left running: it would make those that come after wait."""
+        for kernel in self.get("/api/kernels"):
+            self._ask("DELETE", f"/api/kernels/{kernel['id']}").close()
+
+    def _ask(self, method: str, path: str) -> Any:
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(f"{self.url}{path}", method=method, headers=headers)
+        return urllib.request.urlopen(request, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -314,6 +323,7 @@ def notebook(jupyter: Jupyter, browser: Browser, request: pytest.FixtureRequest)
     errors = [error for one in opened for error in one.page_errors]
     for one in opened:
         one.page.context.close()
+    jupyter.shut_down_kernels()
     assert not errors, "\n\n".join(errors)
 
 
