@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 Scalar: TypeAlias = SupportsFloat
 """A number, or a tensor of one element that may still be on the device."""
@@ -20,6 +20,7 @@ GROUPED = ("lr", "applied_lr")
 """Columns with one value per parameter group."""
 SINGLE = ("loss", "d", "d_hat", "grad_norm", "update_rms", "weight_norm", "eval_loss", "seconds")
 """Columns with one value per step; `d` and `d_hat` with one per group where each group has its own."""
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,33 @@ class StepRecord:
     weight_norm: Scalar | None = None
     eval_loss: Scalar | None = None
     """Loss on the fixed evaluation set after this step, at the steps where it was taken."""
+    metrics: Mapping[str, Grouped] | None = None
+    """Whatever else was measured, by a name of one's own (`check_metric`)."""
+
+
+def check_metric(name: str) -> None:
+    """Raise ValueError, telling what is wrong, where a metric cannot have this name.
+
+    >>> check_metric("val/loss")
+    >>> check_metric("lr")
+    Traceback (most recent call last):
+    ValueError: a metric cannot be named 'lr': that column is recorded already. Choose another name, such as 'my_lr'
+    """
+    if name in {"step", *GROUPED, *SINGLE}:
+        raise ValueError(
+            f"a metric cannot be named {name!r}: that column is recorded already. "
+            f"Choose another name, such as {f'my_{name}'!r}"
+        )
+    if not name.strip() or len(name) > LONGEST_NAME or "[" in name or not name.isprintable():
+        raise ValueError(
+            f"a metric cannot be named {name[:LONGEST_NAME]!r}: use 1 to {LONGEST_NAME} printable characters without '['"
+        )
 
 
 class History:
     """The records of one run, by column; only grows.
+
+    A step takes 8 bytes for its number and 8 for each value, and up to a quarter more for rows to come.
 
     >>> h = History(("unet",))
     >>> h.extend([StepRecord(1, 0.1, 2.0, (0.1,), (0.1,)), StepRecord(2, 0.2, 1.5, (0.1,), (0.1,), d=0.5)])
@@ -80,9 +104,9 @@ class History:
         return self._step[: self._length]
 
     def names(self) -> tuple[str, ...]:
-        """The columns that have at least one value, in a fixed order."""
+        """The columns that have at least one value: the known ones in a fixed order, then metrics as they first came."""
         order = ("loss", *GROUPED, *SINGLE[1:])
-        return tuple(name for name in order if name in self._columns)
+        return tuple(name for name in dict.fromkeys((*order, *self._columns)) if name in self._columns)
 
     def column(self, name: str) -> NDArray[np.float64]:
         """One column: shape (n,), or (n, groups) for `lr` and `applied_lr`. NaN where a step has no value.
@@ -100,32 +124,70 @@ class History:
         """Append records; their values must be numbers by now (`training.loop.fetch` makes them so)."""
         for record in records:
             if self._length == self._capacity:
-                self._grow()
+                self._reserve(self._length + 1)
             row = self._length
             self._step[row] = record.step
             for name in (*GROUPED, *SINGLE):
-                value = getattr(record, name)
-                if isinstance(value, tuple):
-                    self._ensure(name, len(self.groups))[row] = [float(part) for part in value]
-                elif value is not None:
-                    self._ensure(name)[row] = float(value)
+                self._put(row, name, getattr(record, name))
+            for name, value in (record.metrics or {}).items():
+                if name not in self._columns:
+                    check_metric(name)
+                self._put(row, name, value)
             self._length += 1
+
+    def extend_columns(self, step: ArrayLike, columns: Mapping[str, ArrayLike]) -> None:
+        """Append many rows at once.
+
+        Args:
+            step: step numbers, shape (n,).
+            columns: values by name, each of shape (n,), or (n, groups) with one value per group; NaN where there is none.
+
+        Raises:
+            ValueError: shapes do not fit, or a metric cannot have its name; nothing is appended then.
+        """
+        steps = np.asarray(step, dtype=np.int64)
+        arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+        for name, values in arrays.items():
+            shape = (len(steps), *values.shape[1:])
+            kept = self._columns.get(name)
+            if values.shape != shape or values.shape[1:] not in {(), (len(self.groups),)}:
+                raise ValueError(
+                    f"{name} has shape {values.shape}; {len(steps)} steps of {len(self.groups)} groups are put in"
+                )
+            if kept is not None and kept.shape[1:] != values.shape[1:]:
+                raise ValueError(f"{name} has shape {values.shape}; its rows so far have shape {kept.shape[1:]}")
+            if name not in {*GROUPED, *SINGLE}:
+                check_metric(name)
+        stop = self._length + len(steps)
+        if stop > self._capacity:
+            self._reserve(stop)
+        self._step[self._length : stop] = steps
+        for name, values in arrays.items():
+            if name in self._columns or not np.isnan(values).all():
+                self._ensure(name, *values.shape[1:])[self._length : stop] = values
+        self._length = stop
+
+    def _put(self, row: int, name: str, value: Grouped | None) -> None:
+        if isinstance(value, tuple):
+            self._ensure(name, len(self.groups))[row] = [float(part) for part in value]
+        elif value is not None:
+            self._ensure(name)[row] = float(value)
 
     def _ensure(self, name: str, *groups: int) -> NDArray[np.float64]:
         column = self._columns.get(name)
         if column is None:
-            shape = (self._capacity, *groups)
-            column = self._columns[name] = np.full(shape, np.nan)
+            column = self._columns[name] = np.full((self._capacity, *groups), np.nan)
         return column
 
-    def _grow(self) -> None:
-        self._capacity *= 2
+    def _reserve(self, rows: int) -> None:
+        """Make room for `rows` rows and a quarter more: a step of 8 columns stays under 100 bytes."""
+        self._capacity = max(rows, self._capacity + self._capacity // 4)
         step = np.zeros(self._capacity, dtype=np.int64)
-        step[: self._length] = self._step
+        step[: self._length] = self._step[: self._length]
         self._step = step
         for name, old in self._columns.items():
             column = np.full((self._capacity, *old.shape[1:]), np.nan)
-            column[: self._length] = old
+            column[: self._length] = old[: self._length]
             self._columns[name] = column
 
     def to_columns(self) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:

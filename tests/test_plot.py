@@ -93,15 +93,11 @@ def long_history(count: int, groups=("text_encoder", "unet")) -> History:
     """A history of many rows at once, without making a record for each."""
     history = History(groups)
     append(history, 1, d=1e-6, d_hat=1e-6)
-    while len(history) < count:
-        if history._length == history._capacity:
-            history._grow()
-        room = min(history._capacity, count) - len(history)
-        start = len(history)
-        history._length += room
-        history._step[start : start + room] = np.arange(start + 1, start + room + 1)
-        for column in history._columns.values():
-            column[start : start + room] = np.random.default_rng(start).random((room, *column.shape[1:]))
+    steps = np.arange(2, count + 1)
+    random = np.random.default_rng(count).random
+    history.extend_columns(
+        steps, {name: random((count - 1, *history.column(name).shape[1:])) for name in history.names()}
+    )
     return history
 
 

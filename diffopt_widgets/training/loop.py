@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -212,18 +212,20 @@ def fetch(records: Sequence[StepRecord]) -> list[StepRecord]:
             return _Place(len(waiting) - 1)
         return value
 
+    def noted(value: object) -> object:
+        if isinstance(value, Mapping):
+            return {name: noted(part) for name, part in value.items()}
+        return tuple(number(part) for part in value) if isinstance(value, tuple) else number(value)
+
     names = [field.name for field in fields(StepRecord)]
     rows = [
-        {
-            name: tuple(number(part) for part in value) if isinstance(value, tuple) else number(value)
-            for name in names
-            if (value := getattr(record, name)) is not None
-        }
-        for record in records
+        {name: noted(value) for name in names if (value := getattr(record, name)) is not None} for record in records
     ]
     values: list[float] = torch.stack(waiting).tolist() if waiting else []
 
     def settled(value: object) -> object:
+        if isinstance(value, dict):
+            return {name: settled(part) for name, part in value.items()}
         if isinstance(value, tuple):
             return tuple(settled(part) for part in value)
         return values[value] if isinstance(value, _Place) else value
