@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16")
 """The precisions that weights may be in."""
+_REPEATS = ("k", "ns_steps")
+"""How often AIDA projects and Muon iterates within one step; what they keep is the same."""
 
 Shapes: TypeAlias = str | Mapping[Sequence[int], int] | Iterable[Sequence[int]]
 """Shapes of parameters, or how many there are of each, or the name of a known model."""
@@ -150,10 +152,11 @@ def _plain(settings: Settings) -> Settings:
     changes: dict[str, Any] = {use.name: use.default for use in settings.spec.uses if use.requires}
     quiet = {"fused_back_pass": False, "log_every": 0}
     changes |= {name: value for name, value in quiet.items() if name in settings.options}
-    if isinstance(
-        repeated := settings.options.get("k"), int
-    ):  # AIDA projects that often in each step, and keeps the same
-        changes["k"] = min(repeated, 1)
+    if settings.spec.catalogued:
+        for name in _REPEATS:
+            if isinstance(repeated := settings.options.get(name), int):
+                changes[name] = min(repeated, 1)
+        changes |= {name: False for name in ("accelerated_ns",) if name in settings.options}  # asks for ten repeats
     return settings.replace(**changes)
 
 
