@@ -90,7 +90,9 @@ def build_optimizer(
     scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
     lr = settings.lr * scale
     given = muon_groups(settings, groups, scale) if entry.auxiliary else as_given(groups, grouped=grouped)
-    arguments = {name: argument_value(value) for name, value in entry.arguments(lr, settings.options).items()}
+    arguments = entry.arguments(lr, settings.options)
+    if entry.catalogued:  # of other classes a text is what it says
+        arguments = {name: argument_value(value) for name, value in arguments.items()}
     cls = load_class(entry)
     try:
         with _quiet():
