@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +16,7 @@ from diffopt_widgets.models import Tensor, Tensors, find_model, full_tensors, lo
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.training.factory import build_optimizer, load_class
 from diffopt_widgets.training.memory import tensors_in
-from diffopt_widgets.training.shapes_only import shapes_only, storage_key
+from diffopt_widgets.training.shapes_only import TooLong, shapes_only, storage_key
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -60,20 +61,23 @@ def memory(
     return tensors_memory(settings, read_shapes(shapes, lora, layers), dtype)
 
 
-def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32") -> int:
+def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32", *, most: float = math.inf) -> int:
     """The same for tensors of which it is known whether they start at zero.
 
     Raises:
-        SettingsError: the optimizer cannot step with these settings.
+        SettingsError: the optimizer cannot step with these settings, or its step takes more than `most` operations.
         MissingBackend: its package is not there.
     """
     tensors = _kinds(settings, tensors)
     # Two of a kind: what the second one adds is what each further one adds. Tables that all share are not in that.
     kinds = [tensor for tensor, count in tensors.items() for _ in range(min(count, 2))]
     try:
-        own, shared = _sizes_after_a_step(_plain(settings), kinds, getattr(torch, dtype))
+        own, shared = _sizes_after_a_step(_plain(settings), kinds, getattr(torch, dtype), most)
     except SettingsError:
         raise
+    except TooLong as error:
+        todo = "memory(settings, shapes) takes as long as it needs."
+        raise _fault(settings.optimizer, None, f"its state is not counted here: {error}", "", todo) from error
     except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise _fault(settings.optimizer, None, f"its state cannot be counted, since a step fails: {error}") from error
     total = shared
@@ -160,9 +164,11 @@ def _plain(settings: Settings) -> Settings:
     return settings.replace(**changes)
 
 
-def _sizes_after_a_step(settings: Settings, kinds: Sequence[Tensor], dtype: torch.dtype) -> tuple[list[int], int]:
+def _sizes_after_a_step(
+    settings: Settings, kinds: Sequence[Tensor], dtype: torch.dtype, most: float
+) -> tuple[list[int], int]:
     load_class(settings.spec)  # before: what a package makes at import must have memory
-    with shapes_only() as mode, contextlib.redirect_stdout(io.StringIO()):
+    with shapes_only(most) as mode, contextlib.redirect_stdout(io.StringIO()):
         params = [torch.nn.Parameter(torch.empty(kind.shape, dtype=dtype)) for kind in kinds]
         mode.zeros = [param for param, kind in zip(params, kinds, strict=True) if kind.zero]
         names = [kind.name for kind in kinds]
