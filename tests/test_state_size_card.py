@@ -130,7 +130,7 @@ def test_an_optimizer_that_is_not_installed_says_so(monkeypatch):
     card.compare()
     card.count()
     assert card.bars[-1]["key"] == "LION"
-    assert "pip install --upgrade lion-pytorch" in card.bars[-1]["why"]
+    assert 'pip install --upgrade "lion-pytorch' in card.bars[-1]["why"]
 
 
 @pytest.mark.parametrize(

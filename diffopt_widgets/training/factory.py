@@ -16,6 +16,7 @@ from diffopt_widgets.catalogue.schedules import lr_scale, schedule_factor
 from diffopt_widgets.plan import accumulation_fault
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.training.adapters import adapt
+from diffopt_widgets.training.backends import trouble, upgrade
 from diffopt_widgets.training.compiled import compiler_trouble, give_room
 from diffopt_widgets.training.groups import Given, Group, as_given, muon_groups, read_groups
 from diffopt_widgets.training.modes import train_mode
@@ -50,10 +51,15 @@ def load_class(entry: OptimizerSpec) -> type[torch.optim.Optimizer]:
             found = importlib.import_module(module)
             return getattr(found, name)  # type: ignore[no-any-return]  # the catalogue names a class
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
-        raise MissingBackend(
-            f"{entry.key} needs {entry.package}, which cannot be used here ({error}). "
-            f"To mend it: pip install --upgrade {entry.package}"
-        ) from error
+        raise _missing_package(entry, error) from error
+
+
+def _missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
+    found = trouble(entry)
+    reason, mend = (found.reason, found.mend) if found else (error, upgrade(entry.package))
+    return MissingBackend(
+        f"{entry.key} needs {entry.package}, which cannot be used here ({reason}). To mend it: {mend}"
+    )
 
 
 def build_optimizer(
@@ -98,6 +104,8 @@ def build_optimizer(
         with _quiet():
             optimizer = cls(given, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
     except refusals as error:
+        if trouble(entry):
+            raise _missing_package(entry, error) from error  # another version may have other arguments
         raise SettingsError((_refusal(entry, error),)) from error
     train_mode(optimizer)
     if any(use.requires == "compiler" for use in _asked_for(settings)):
