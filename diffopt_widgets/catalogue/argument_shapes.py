@@ -147,7 +147,9 @@ def _plain(found: list[Any], default: Any, *, nullable: bool) -> Shape | str:  #
             return _contradiction("a number", default)
         return Shape("float" if float in allowed or isinstance(default, float) else "int", nullable)
     if allowed == {str}:
-        return _text(default, nullable=nullable) if missing or isinstance(default, str) else _contradiction("str", default)
+        return (
+            _text(default, nullable=nullable) if missing or isinstance(default, str) else _contradiction("str", default)
+        )
     names = " or ".join(inspect.formatannotation(member) for member in found)
     return f"it takes {names}"
 

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.probed import Finding, Seen
 from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standing, Use, Values, split_argument
-from diffopt_widgets.catalogue.values import Value, format_value
+from diffopt_widgets.catalogue.values import Value
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, default_values
 from diffopt_widgets.training.factory import (
     MissingBackend,
@@ -35,6 +34,7 @@ from diffopt_widgets.training.probe_values import (
     elsewhere,
     needed_values,
 )
+from diffopt_widgets.training.probe_words import listed, raised, words_of
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
@@ -48,8 +48,6 @@ PROVIDED = {"cpu": {"bfloat16"}, "cuda": {"bfloat16", "cuda"}}
 """What `Use.requires` may ask for and a probe on each device has, under one circumstance or another."""
 ROUNDING = 1e-6
 """What two ways to do the same step may differ by after all steps."""
-SHORT = 100
-"""Longest part of a back end's message that is kept as evidence."""
 
 
 class NotApplicable(Exception):
@@ -118,7 +116,7 @@ class Prober:
         shown = self._shown(use, values, self._pair(use, values[0], PLAIN)[0], PLAIN)
         also = [words for words in tried if words]
         words = f"{shown}: the same to the bit after {self.steps} steps"
-        return Finding(Seen.INERT, f"{words}, also with {_listed(also)}" if also else words)
+        return Finding(Seen.INERT, f"{words}, also with {listed(also)}" if also else words)
 
     def _unchanged(self, use: Use, purpose: str) -> Finding:
         """Train with an option that is meant to leave the weights as they are, up to rounding."""
@@ -194,7 +192,7 @@ class Prober:
             except SettingsError as error:
                 raise NotApplicable(str(error)) from error
             except (Exception, SystemExit) as error:
-                raise ProbeError(f"{self.found.key}.{use.name}: {changed!r} raises {_raised(error)}") from error
+                raise ProbeError(f"{self.found.key}.{use.name}: {changed!r} raises {raised(error)}") from error
             if not same_bits(was, now):
                 self._check_repeats(default, circumstance, step)
                 if not torch.isfinite(now).all():
@@ -236,23 +234,23 @@ class Prober:
         except MissingBackend:
             raise
         except Exception as error:
-            raise NotApplicable(f"its defaults raise {_raised(error)}") from error
+            raise NotApplicable(f"its defaults raise {raised(error)}") from error
 
     def _walk(self, settings: Settings, circumstance: Circumstance) -> Iterator[torch.Tensor]:
         return walk(partial(_build, settings, self.steps), circumstance, self.device)
 
     def _shown(self, use: Use, values: Sequence[Value], default: Settings, circumstance: Circumstance) -> str:
         """What was changed, and under which conditions: "off → on, with weight_decay at 0.05"."""
-        was, *now = (_words(use.option, value) for value in (default.values()[use.name], *values))
+        was, *now = (words_of(use.option, value) for value in (default.values()[use.name], *values))
         options = {other.name: other.option for other in self.uses}
         conditions = [circumstance.words] if circumstance.words else []
         conditions += [
-            f"{name} at {_words(options.get(name), value)}"
+            f"{name} at {words_of(options.get(name), value)}"
             for name, value in default.changed().items()
             if name not in {use.name, *circumstance.values}
         ]
-        under = f", with {_listed(conditions)}" if conditions else ""
-        return f"{was} → {_listed(now, 'or')}{under}"
+        under = f", with {listed(conditions)}" if conditions else ""
+        return f"{was} → {listed(now, 'or')}{under}"
 
     # An option that the catalogue calls unavailable: the back end by hand, since Settings refuses it.
 
@@ -263,14 +261,14 @@ class Prober:
             words = f"not possible: {cls.__name__} of {self.found.package} has no such argument"
             return Finding(Seen.UNAVAILABLE, words)
         value = changed_value(self.found, use)
-        shown = f"{_words(use.option, use.default)} → {_words(use.option, value)}"
+        shown = f"{words_of(use.option, use.default)} → {words_of(use.option, value)}"
         before = list(islice(walk(partial(self._by_hand, {}), PLAIN, self.device), self.steps))
         try:
             after = list(islice(walk(partial(self._by_hand, {use.name: value}), PLAIN, self.device), self.steps))
         except SystemExit:
             return Finding(Seen.UNAVAILABLE, f"{shown}: ends the whole process")
         except Exception as error:  # noqa: BLE001  # whatever a back end raises is what is looked for
-            return Finding(Seen.UNAVAILABLE, f"{shown}: raises {_raised(error)}")
+            return Finding(Seen.UNAVAILABLE, f"{shown}: raises {raised(error)}")
         start = torch.cat([param.detach().flatten() for param in parameters(device=self.device)])
         if same_bits(start, after[-1]) and not same_bits(start, before[-1]):
             return Finding(Seen.UNAVAILABLE, f"{shown}: the weights never move")
@@ -296,21 +294,3 @@ def _build(
     optimizer = build_optimizer(settings, groups)
     plain = settings.schedule == "CONSTANT" and settings.warmup == 0
     return optimizer, None if plain else build_schedule(settings, optimizer, steps)
-
-
-def _raised(error: BaseException) -> str:
-    first = str(error).strip().partition("\n")[0].rstrip(".")
-    cut = first if len(first) <= SHORT else f"{first[:SHORT].rpartition(' ')[0]} …"
-    return f"{type(error).__name__}: {cut}" if cut else type(error).__name__
-
-
-def _words(option: Option | None, value: Value) -> str:
-    if value is None:
-        return (option and option.null_words) or "empty"
-    return ("on" if value else "off") if isinstance(value, bool) else format_value(value)
-
-
-def _listed(words: Sequence[str], joint: str = "and") -> str:
-    """Words as a list in a sentence: "a", "a and b", "a, b and c"."""
-    *first, last = words
-    return f"{', '.join(first)} {joint} {last}" if first else last

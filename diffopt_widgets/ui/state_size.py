@@ -185,7 +185,9 @@ class StateSize(PageWidget):
         if key in self._known:
             return
         try:
-            self._known[key] = tensors_memory(settings, self._choice.tensors(), self._choice.dtype, most=MOST_OPERATIONS)
+            self._known[key] = tensors_memory(
+                settings, self._choice.tensors(), self._choice.dtype, most=MOST_OPERATIONS
+            )
         except (MissingBackend, SettingsError) as error:
             self._known[key] = str(error)
         except Exception as error:  # what a back end raises; the chart goes on without it
