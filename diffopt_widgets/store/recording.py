@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import warnings
@@ -134,11 +135,12 @@ class Recording:
             self._pending = (Rows.of(self._history), self._state)
             if self._thread is not None:
                 return
-            self._thread = threading.Thread(target=self._work, name=f"saves run {self.id}")
-        try:
-            self._thread.start()
-        except RuntimeError:  # the interpreter is ending and starts no threads
-            self._work()
+            thread = threading.Thread(target=self._work, name=f"saves run {self.id}")
+            with contextlib.suppress(RuntimeError):  # the interpreter is ending and starts no threads
+                thread.start()
+                self._thread = thread
+                return
+        self._work()
 
     def _work(self) -> None:
         while True:
