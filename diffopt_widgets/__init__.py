@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import preset as preset
     from diffopt_widgets.store import RunStore as RunStore
     from diffopt_widgets.store import StoreError as StoreError
+    from diffopt_widgets.store import read_logs as read_logs
     from diffopt_widgets.sweeps import sweep as sweep
     from diffopt_widgets.tasks import list_tasks as list_tasks
     from diffopt_widgets.training.effective_lr import applied_lr as applied_lr
@@ -66,6 +67,7 @@ _HOMES = {
     "list_tasks": "tasks",
     "memory": "training.state_size",
     "preset": "settings",
+    "read_logs": "store",
     "spec": "catalogue",
     "spec_of": "catalogue.uncatalogued",
     "stream": "training.loop",

@@ -59,12 +59,12 @@ class Recording:
     save writes them too.
     """
 
-    def __init__(self, database: Database, id: str, name: str, history: History, about: str) -> None:
+    def __init__(self, database: Database, id: str, name: str, history: History, about: str, started: float) -> None:
         self.id = id
         """Names the run in its store."""
         self._database = database
         self._history = history
-        self._started = now()
+        self._started = started
         self._state = _State(name, about)
         self._name = name  # as last written: somebody may rename the run in the store meanwhile
         self._written = _Written()
