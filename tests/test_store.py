@@ -54,7 +54,7 @@ def blocks(draw: st.DrawFn) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
     return found
 
 
-@hypothesis.settings(max_examples=25)
+@hypothesis.settings(max_examples=15)
 @hypothesis.given(pieces=blocks())
 def test_whatever_a_history_holds_comes_back(pieces: list, tmp_path_factory: pytest.TempPathFactory) -> None:
     store = dw.RunStore(tmp_path_factory.mktemp("round") / "runs.sqlite")
@@ -75,8 +75,8 @@ def test_whatever_a_history_holds_comes_back(pieces: list, tmp_path_factory: pyt
 def test_many_saves_are_merged_into_few_chunks_and_nothing_is_there_twice(store: dw.RunStore) -> None:
     history = History(("a",))
     saved = store.begin("long", history)
-    for _ in range(200):
-        grow(history, 100)
+    for _ in range(80):
+        grow(history, 250)
         saved.save()
         saved.flush()
     assert chunks(store) == (recording.FULL_ROWS, 20_000)
