@@ -22,7 +22,7 @@ from diffopt_widgets.tasks import get_task
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
-    from diffopt_widgets.store import RunStore
+    from diffopt_widgets.store import RunRecorder, RunStore
     from diffopt_widgets.training.loop import Training
 
 PUBLISH_SECONDS = 0.1
@@ -225,40 +225,41 @@ def train(
     ('done', 5)
     """
     plan = RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device, grad_norm)
-    return finish(Run(plan), progress=progress, save=saver(store))
+    return finish(Run(plan), progress=progress, recorder=recorder(store))
 
 
-def saver(store: RunStore | str | os.PathLike[str] | None) -> Callable[[Run], None]:
-    """What keeps runs in a store, to be called at each publish; without a store nothing.
+def recorder(store: RunStore | str | os.PathLike[str] | None) -> RunRecorder | None:
+    """What keeps runs in a store or the path of one; None without a store.
 
     Raises:
         StoreError: the store cannot be opened.
     """
     if store is None:
-        return lambda _: None
+        return None
     from diffopt_widgets.store import RunRecorder, RunStore
 
-    return RunRecorder(store if isinstance(store, RunStore) else RunStore(store)).save
+    return RunRecorder(store if isinstance(store, RunStore) else RunStore(store))
 
 
-def finish(run: Run, *, progress: bool = True, save: Callable[[Run], None] = lambda _: None) -> Run:
-    """Carry out a waiting or stopped run to its end, with a progress bar; `save` is called at each publish.
+def finish(run: Run, *, progress: bool = True, recorder: RunRecorder | None = None) -> Run:
+    """Carry out a waiting or stopped run to its end, with a progress bar; `recorder` keeps it in a store.
 
     Raises:
         ValueError: the run is over or in progress, or what it needs to go on is gone.
     """
     with contextlib.suppress(KeyboardInterrupt):
-        carry_through(run, progress=progress, save=save)
+        carry_through(run, progress=progress, recorder=recorder)
     return run
 
 
-def carry_through(run: Run, *, progress: bool = True, save: Callable[[Run], None] = lambda _: None) -> None:
+def carry_through(run: Run, *, progress: bool = True, recorder: RunRecorder | None = None) -> None:
     """As `finish`, but KeyboardInterrupt goes on to the caller once the run is stopped."""
     with contextlib.ExitStack() as stack:
         show = stack.enter_context(_progress_bar(run)) if progress else lambda _: None
 
         def publish(run: Run) -> None:
-            save(run)
+            if recorder is not None:
+                recorder.save(run)
             show(run)
 
         for _ in carry_out(run, on_publish=publish):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.driver import carry_through, finish, saver
+from diffopt_widgets.driver import carry_through, finish, recorder
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.runs import Run, name_by_difference, vary
 from diffopt_widgets.tasks import get_task
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from diffopt_widgets.settings import Settings
-    from diffopt_widgets.store import RunStore
+    from diffopt_widgets.store import RunRecorder, RunStore
 
 
 def sweep(
@@ -57,27 +57,27 @@ def sweep(
         KeyError: there is no such task.
         StoreError: the store cannot be opened; nothing is trained then.
     """
-    save = saver(store)
+    keeper = recorder(store)
     plans = vary(RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device), over)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
     if executor is None:
-        return _in_turn(runs, save, progress=progress)
+        return _in_turn(runs, keeper, progress=progress)
     path = store if store is None or isinstance(store, str | os.PathLike) else store.path  # each process opens its own
     return list(executor.map(partial(_finish_quietly, path), runs))
 
 
-def _in_turn(runs: list[Run], save: Callable[[Run], None], *, progress: bool) -> list[Run]:
+def _in_turn(runs: list[Run], keeper: RunRecorder | None, *, progress: bool) -> list[Run]:
     stopped = False
     for run in runs:
         if stopped:
             run.status, run.message = "stopped", "Not started: the sweep was stopped before its turn"
             continue
         try:
-            carry_through(run, progress=progress, save=save)
+            carry_through(run, progress=progress, recorder=keeper)
         except KeyboardInterrupt:
             stopped = True
     return runs
 
 
 def _finish_quietly(store: str | os.PathLike[str] | None, run: Run) -> Run:
-    return finish(run, progress=False, save=saver(store))
+    return finish(run, progress=False, recorder=recorder(store))
