@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.ui.run_bar import RunBar as RunBar
     from diffopt_widgets.ui.runs_table import RunsTable as RunsTable
     from diffopt_widgets.ui.schedule import SchedulePreview as SchedulePreview
+    from diffopt_widgets.ui.store_table import RunStoreTable as RunStoreTable
 
 __version__ = "0.1.0"
 
@@ -51,6 +52,7 @@ _HOMES = {
     "RunBar": "ui.run_bar",
     "RunPlan": "plan",
     "RunStore": "store",
+    "RunStoreTable": "ui.store_table",
     "RunsTable": "ui.runs_table",
     "SchedulePreview": "ui.schedule",
     "Settings": "settings",
