@@ -118,7 +118,8 @@ def test_runs_are_listed_found_renamed_and_noted(store: dw.RunStore) -> None:
     assert [run.name for run in store.list()] == ["<b>Größe</b>", "base line"]
     assert [run.id for run in store.search("GRÖSSE")] == [second.id]
     assert [run.id for run in store.search("sdxl base")] == [first.id]
-    assert store.search("100%") == ()
+    assert [run.id for run in store.search("done")] == [second.id]
+    assert store.search("100%") == store.search("one") == ()  # what is done is not "one"
     store.annotate(first.id, "try 100% of the rate")
     assert [run.id for run in store.search("100%")] == [first.id]
     store.rename(first.id, "renamed")

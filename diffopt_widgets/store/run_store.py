@@ -137,9 +137,9 @@ class RunStore:
         return self._summaries("deleted IS NULL")
 
     def search(self, text: str) -> tuple[RunSummary, ...]:
-        """The runs that have every word of a text in their name, note, status, id or what is known about them."""
+        """The runs that have every word of a text in their name, note, id or what is known about them, or as their status."""
         words = text.casefold().split()
-        return tuple(run for run in self.list() if all(word in _words(run) for word in words))
+        return tuple(run for run in self.list() if all(word == run.status or word in _words(run) for word in words))
 
     def summary(self, id: str) -> RunSummary:
         """What `list` tells of one run."""
@@ -284,4 +284,4 @@ def _summary(
 
 def _words(run: RunSummary) -> str:
     about = json.dumps(run.about, ensure_ascii=False)
-    return f"{run.name} {run.note} {run.status} {run.id} {about}".casefold()
+    return f"{run.name} {run.note} {run.id} {about}".casefold()
