@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings as Settings
     from diffopt_widgets.settings import SettingsError as SettingsError
     from diffopt_widgets.settings import preset as preset
+    from diffopt_widgets.store import RunStore as RunStore
+    from diffopt_widgets.store import StoreError as StoreError
+    from diffopt_widgets.store import read_logs as read_logs
     from diffopt_widgets.sweeps import sweep as sweep
     from diffopt_widgets.tasks import list_tasks as list_tasks
     from diffopt_widgets.training.effective_lr import applied_lr as applied_lr
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.ui.run_bar import RunBar as RunBar
     from diffopt_widgets.ui.runs_table import RunsTable as RunsTable
     from diffopt_widgets.ui.schedule import SchedulePreview as SchedulePreview
+    from diffopt_widgets.ui.store_table import RunStoreTable as RunStoreTable
 
 __version__ = "0.1.0"
 
@@ -47,11 +51,14 @@ _HOMES = {
     "Run": "runs",
     "RunBar": "ui.run_bar",
     "RunPlan": "plan",
+    "RunStore": "store",
+    "RunStoreTable": "ui.store_table",
     "RunsTable": "ui.runs_table",
     "SchedulePreview": "ui.schedule",
     "Settings": "settings",
     "SettingsError": "settings",
     "StepRecord": "records",
+    "StoreError": "store",
     "applied_lr": "training.effective_lr",
     "build_optimizer": "training.factory",
     "build_schedule": "training.factory",
@@ -62,6 +69,7 @@ _HOMES = {
     "list_tasks": "tasks",
     "memory": "training.state_size",
     "preset": "settings",
+    "read_logs": "store",
     "spec": "catalogue",
     "spec_of": "catalogue.uncatalogued",
     "stream": "training.loop",
