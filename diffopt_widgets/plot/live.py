@@ -160,7 +160,9 @@ class LivePlot(PageWidget):
         if key in self._by_key:
             raise ValueError(f"there is already a run with the key {key!r}: choose another or call remove_run({key!r})")
         if samples_per_step is not None and not 0 < samples_per_step < float("inf"):
-            raise ValueError(f"samples_per_step is {samples_per_step!r}; it must be above 0, or None where it is unknown")
+            raise ValueError(
+                f"samples_per_step is {samples_per_step!r}; it must be above 0, or None where it is unknown"
+            )
         color = color or next_color(run.color for run in self._by_key.values())
         self._by_key[key] = _Run(
             next(self._numbers), key, name, history, color, schedule, visible, details or {}, group, samples_per_step
