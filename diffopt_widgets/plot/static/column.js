@@ -103,11 +103,26 @@ export class Column {
    * @param {number} from @param {number} to @returns {[number, number]} */
   scan(from, to) {
     let [low, high, least, most] = [-1, -1, Infinity, -Infinity];
-    for (let row = from; row < to; row++) {
-      const value = this.at(row);
-      if (!finite(value)) continue;
-      if (low < 0 || value < least) [low, least] = [row, value];
-      if (high < 0 || value > most) [high, most] = [row, value];
+    /** @param {number} row @param {number} value */
+    const take = (row, value) => {
+      if (low < 0 || value < least || (value === least && row < low)) [low, least] = [row, value];
+      if (high < 0 || value > most || (value === most && row < high)) [high, most] = [row, value];
+    };
+    for (let row = from; row < to; ) {
+      const block = Math.floor(row / BLOCK);
+      const end = Math.min(to, (block + 1) * BLOCK);
+      const chunk = this.chunks[Math.floor(row / CHUNK)];
+      // What is known of the block counts where its row has not come.
+      for (const known of [this.low[block], this.high[block]]) {
+        if (known >= row && known < end && finite(this.at(known))) take(known, this.at(known));
+      }
+      if (chunk) {
+        for (let i = row % CHUNK, last = i + end - row; i < last; i++, row++) {
+          const value = chunk[i];
+          if ((value < least || value > most) && finite(value)) take(row, value);
+        }
+      }
+      row = end;
     }
     return [low, high];
   }
