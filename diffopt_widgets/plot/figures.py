@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.plot.bundle import plotly_source
-from diffopt_widgets.plot.curves import Curve, colored, panel_lines, shown_panels
+from diffopt_widgets.plot.curves import X_TITLES, Along, Curve, colored, panel_lines, shown_panels
 from diffopt_widgets.plot.panels import DEFAULT_PANELS, Panel
 
 if TYPE_CHECKING:
@@ -23,7 +23,12 @@ POINTS = 2000
 
 
 def figure(
-    curves: Sequence[Curve], panels: Sequence[Panel] = DEFAULT_PANELS, *, smoothing: float = 0.9, height: int = 360
+    curves: Sequence[Curve],
+    panels: Sequence[Panel] = DEFAULT_PANELS,
+    *,
+    smoothing: float = 0.9,
+    height: int = 360,
+    x: Along = "step",
 ) -> Figure:
     """The runs as a plotly Figure, the panels side by side over the step.
 
@@ -32,6 +37,7 @@ def figure(
         panels: what to draw; optional ones only where a run has their columns.
         smoothing: weight of the past in the moving average of smoothed panels, 0 (off) to below 1.
         height: in pixels.
+        x: what lies along: `"step"`, `"time"` (training time) or `"samples"` (examples seen).
     """
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
@@ -47,8 +53,8 @@ def figure(
     columns = max(1, len(shown))
     result: Figure = make_subplots(rows=1, cols=columns, subplot_titles=titles, shared_xaxes="all", specs=specs)
     for column, panel in enumerate(shown, start=1):
-        for line in panel_lines(curves, panel, smoothing=smoothing, points=POINTS):
-            label = html.escape(line.label, quote=False)
+        for line in panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x):
+            label = html.escape(curves[line.run].hover_label(line.label) if line.main else line.label, quote=False)
             faint = panel.smooth and smoothing > 0 and not line.name and line.width == 1.0
             trace = Scatter(
                 x=line.x,
@@ -60,7 +66,7 @@ def figure(
                 line={"color": line.color, "width": line.width, "dash": line.dash},
                 opacity=line.opacity,
                 hoverinfo="skip" if faint else None,
-                hovertemplate=None if faint else f"%{{y:.4~g}}<extra>{label}</extra>",
+                hovertemplate=None if faint else f"%{{y:.7~g}}<extra>{label}</extra>",
             )
             result.add_trace(trace, row=1, col=column, secondary_y=line.schedule if right[column - 1] else None)
         result.update_yaxes(
@@ -75,7 +81,7 @@ def figure(
                 "title_text": "schedule (dashed)",
             }
             result.update_yaxes(**look, row=1, col=column, secondary_y=True)
-        result.update_xaxes(title_text="step", row=1, col=column)
+        result.update_xaxes(title_text=X_TITLES[x], row=1, col=column)
     result.update_layout(
         height=height,
         margin={"l": 56, "r": 16, "t": 40, "b": 44},
@@ -86,15 +92,31 @@ def figure(
     return result
 
 
-def compare(runs: Iterable[Run]) -> Figure:
-    """Loss and rates of some runs in one plotly figure.
+def compare(runs: Iterable[Run], *, x: Along = "step") -> Figure:
+    """Loss and rates of some runs in one plotly figure, over `"step"`, `"time"` or `"samples"`.
 
     >>> import diffopt_widgets as dw
     >>> runs = dw.sweep(dw.Settings("PRODIGY"), {"d_coef": [0.5, 1.0]}, task="swiss_roll", steps=3, progress=False)
     >>> [trace.name for trace in dw.compare(runs).data if trace.showlegend]
     ['PRODIGY · d_coef 0.5', 'PRODIGY · d_coef 1']
     """
-    return figure([Curve(run.name, run.history, schedule=run.settings.spec.estimates_rate) for run in runs])
+    from diffopt_widgets.variations import differences
+
+    runs = list(runs)
+    details = differences([run.plan for run in runs]) if runs else []
+    return figure(
+        [
+            Curve(
+                run.name,
+                run.history,
+                schedule=run.settings.spec.estimates_rate,
+                details=told,
+                samples_per_step=run.samples_per_step,
+            )
+            for run, told in zip(runs, details, strict=True)
+        ],
+        x=x,
+    )
 
 
 def write_html(figure: Figure, path: str | Path, *, title: str = "diffopt") -> Path:

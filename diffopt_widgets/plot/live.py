@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -110,7 +111,7 @@ class LivePlot(PageWidget):
     """The runs as the page knows them: dicts with key, name, color, visible and more; observe it, do not set it."""
     smoothing = traitlets.Float(0.9, min=0.0, max=0.999).tag(sync=True)
     """Weight of the past in the moving average of the loss, 0 (off) to below 1; the page's slider sets it too."""
-    x = traitlets.Enum(("step", "time", "samples"), "step").tag(sync=True)
+    x: Any = traitlets.Enum(("step", "time", "samples"), "step").tag(sync=True)
     """What lies along: steps, `"time"` (training time in seconds) or `"samples"` (examples seen); runs of which that is not
     known are left out."""
     log = traitlets.Dict().tag(sync=True)
@@ -251,9 +252,17 @@ class LivePlot(PageWidget):
         """Take rows again of a run that had ended."""
         self._change(key, total=None)
 
-    def rename_run(self, key: str, name: str) -> None:
-        """Give a run another name."""
-        self._change(key, name=name)
+    def rename_run(
+        self, key: str, name: str, *, details: Mapping[str, str] | None = None, group: str | None = None
+    ) -> None:
+        """Give a run another name, and where given other words on what sets it apart, as in `add_run`."""
+        run = self._run(key)
+        self._change(
+            key,
+            name=name,
+            details=run.details if details is None else details,
+            group=run.group if group is None else group,
+        )
 
     def set_visible(self, key: str, visible: bool) -> None:
         """Show or hide a run; a click on its name in the legend does the same."""
@@ -267,7 +276,11 @@ class LivePlot(PageWidget):
 
     def curves(self) -> list[Curve]:
         """The runs that are shown, for `plot.figures`."""
-        return [Curve(r.name, r.history, r.color, r.schedule) for r in self._by_key.values() if r.visible]
+        return [
+            Curve(r.name, r.history, r.color, r.schedule, r.details, r.samples_per_step)
+            for r in self._by_key.values()
+            if r.visible
+        ]
 
     def shown_panels(self) -> list[Panel]:
         """The panels as they are drawn now, with the scale that the page's switches gave them."""
@@ -277,7 +290,41 @@ class LivePlot(PageWidget):
         """The same picture as an ordinary plotly Figure."""
         from diffopt_widgets.plot.figures import figure
 
-        return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height + 60)
+        return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height + 60, x=self.x)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write every recorded step of the runs that are shown as a table: run, step, then a column for each value.
+
+        Values are written in full, also where the page, which has 32 bits for each, shows fewer digits.
+
+        Returns:
+            The path written.
+        """
+        from diffopt_widgets.plot.saved import write_csv
+
+        return write_csv(self.curves(), path)
+
+    def to_svg(self, path: str | Path) -> Path:
+        """Write the runs that are shown as an SVG picture.
+
+        Returns:
+            The path written.
+        """
+        from diffopt_widgets.plot.saved import picture_svg
+
+        target = Path(path)
+        target.write_text(picture_svg(self), encoding="utf-8")
+        return target
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write `figure()` as a page that opens offline, with hover and zoom.
+
+        Returns:
+            The path written.
+        """
+        from diffopt_widgets.plot.figures import write_html
+
+        return write_html(self.figure(), path)
 
     def freeze(self) -> None:
         """Replace the displayed plot by a picture that a saved notebook keeps; call it when the last run has ended.

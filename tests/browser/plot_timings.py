@@ -104,7 +104,16 @@ def renderers() -> float:
 
 def test_timings(notebook):
     table = Table(title="LivePlot in JupyterLab: medians", title_justify="left")
-    titles = ["runs", "rows per run", "opens, s", "append → painted, ms", "slowest", "Python, ms", "zoom to rows, ms", "MB"]
+    titles = [
+        "runs",
+        "rows per run",
+        "opens, s",
+        "append → painted, ms",
+        "slowest",
+        "Python, ms",
+        "zoom to rows, ms",
+        "MB",
+    ]
     for title in titles:
         table.add_column(title, justify="right")
     for runs, rows in CASES:
