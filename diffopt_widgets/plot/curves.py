@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
@@ -50,8 +51,12 @@ class Curve:
 
     def hover_label(self, label: str) -> str:
         """A line's label, with the settings that the run's name does not tell."""
-        words = [f"{name} {value}" for name, value in self.details.items()]
-        untold = ", ".join(told for told in words if told not in self.name)
+        parts = re.split(r"[ ·,]+", self.name)
+        untold = ", ".join(
+            f"{name} {value}"
+            for name, value in self.details.items()
+            if f"{name} {value}" not in self.name and value not in parts
+        )
         return f"{label} ({untold})" if untold else label
 
 

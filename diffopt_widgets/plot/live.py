@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from diffopt_widgets.plot.bundle import STATIC, PlotlyBundle, plotly_bytes, shar
 from diffopt_widgets.plot.curves import Curve
 from diffopt_widgets.plot.panels import DEFAULT_PANELS, Panel, next_color
 from diffopt_widgets.plot.saved import PlotDisplay
-from diffopt_widgets.plot.wire import Part, average, detail, messages, parts
+from diffopt_widgets.plot.sender import PlotRun, Sender
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -33,42 +33,6 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 0.1
 """Shortest time between two messages; the Jupyter server drops messages when there are too many."""
-DETAIL_ROWS = 262_144
-"""Most rows of a run that are sent at once for a zoom."""
-X_COLUMNS = frozenset({"seconds"})
-"""Drawn along: where a row lies on the axis of time."""
-
-
-@dataclass(frozen=True)
-class _Run:
-    number: int
-    """Names the run to the page. A key that is used again after removal must not meet the old rows; with a new number
-    the page asks for all rows again."""
-    key: str
-    name: str
-    history: History
-    color: str
-    schedule: bool
-    visible: bool = True
-    details: Mapping[str, str] = field(default_factory=dict)
-    group: str = ""
-    samples_per_step: float | None = None
-    total: int | None = None
-    """How many rows it has in all, once it has ended."""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.number,
-            "key": self.key,
-            "name": self.name,
-            "color": self.color,
-            "schedule": self.schedule,
-            "visible": self.visible,
-            "details": dict(self.details),
-            "group": self.group,
-            "samples_per_step": self.samples_per_step,
-            "total": self.total,
-        }
 
 
 class LivePlot(PageWidget):
@@ -127,9 +91,9 @@ class LivePlot(PageWidget):
         self, panels: Sequence[Panel] = DEFAULT_PANELS, *, smoothing: float = 0.9, height: int = 300, **traits: Any
     ) -> None:
         self.panels = tuple(panels)
-        self._columns = frozenset(column for panel in panels for column in panel.columns)
-        self._by_key: dict[str, _Run] = {}
-        self._sent: dict[str, int] = {}
+        self._by_key: dict[str, PlotRun] = {}
+        self._sender = Sender(lambda content, buffers: self.send(content, buffers))  # noqa: PLW0108  # may be replaced
+        self._sender.draw(self.panels)
         self._numbers = count(1)
         self._flushed = -FLUSH_SECONDS
         self.png: bytes | None = None
@@ -186,10 +150,9 @@ class LivePlot(PageWidget):
                 f"samples_per_step is {samples_per_step!r}; it must be above 0, or None where it is unknown"
             )
         color = color or next_color(run.color for run in self._by_key.values())
-        self._by_key[key] = _Run(
+        self._by_key[key] = PlotRun(
             next(self._numbers), key, name, history, color, schedule, visible, details or {}, group, samples_per_step
         )
-        self._sent[key] = 0
         self._publish()
         self.refresh()
 
@@ -209,17 +172,16 @@ class LivePlot(PageWidget):
         """
         if panel.key in {other.key for other in self.panels}:
             raise ValueError(f"there is already a panel with the key {panel.key!r}: give this one another key")
-        new = set(panel.columns) - self._columns
+        new = set(panel.columns) - self._sender.columns
         self.panels += (panel,)
-        self._columns |= new
+        self._sender.draw(self.panels)
         self._panels = [other.to_json() for other in self.panels]
         self.log = {**self.log, panel.key: panel.scale == "log"}
         for key, run in self._by_key.items():
-            if self._sent[key] and new.intersection(run.history.names()):
+            if self._sender.has_sent(run) and new.intersection(run.history.names()):
                 self._by_key[key] = replace(run, number=next(self._numbers))
-                self._sent[key] = 0
         self._publish()
-        self._send_rows((run, self._sent[run.key], len(run.history)) for run in self._by_key.values())
+        self._sender.send_new(self._by_key.values(), self.smoothing)
 
     def has_panel(self, key: str) -> bool:
         """Whether there is a panel of this key."""
@@ -239,9 +201,7 @@ class LivePlot(PageWidget):
         if not final and now - self._flushed < FLUSH_SECONDS:
             return
         self._flushed = now
-        self._send_rows(
-            (run, self._sent[run.key], len(run.history)) for run in self._by_key.values() if run.total is None
-        )
+        self._sender.send_new((run for run in self._by_key.values() if run.total is None), self.smoothing)
 
     def end_run(self, key: str) -> None:
         """Send what is left of a run and how many rows it has in all, so that the page asks for what it lost."""
@@ -271,7 +231,7 @@ class LivePlot(PageWidget):
     def remove_run(self, key: str) -> None:
         """Take a run's curves away; the others keep their colours."""
         self._run(key)
-        del self._by_key[key], self._sent[key]
+        del self._by_key[key]
         self._publish()
 
     def curves(self) -> list[Curve]:
@@ -336,7 +296,7 @@ class LivePlot(PageWidget):
     def _ipython_display_(self, **_: Any) -> None:
         self._display.show()
 
-    def _run(self, key: str) -> _Run:
+    def _run(self, key: str) -> PlotRun:
         if key not in self._by_key:
             known = ", ".join(map(repr, self._by_key)) or "none yet"
             raise KeyError(f"this plot has no run with the key {key!r}; it has {known}")
@@ -349,38 +309,17 @@ class LivePlot(PageWidget):
     def _publish(self) -> None:
         self.runs = [run.to_json() for run in self._by_key.values()]
 
-    def _send_rows(self, wanted: Iterable[tuple[_Run, int, int]]) -> None:
-        """Send rows start..stop of runs, in as few messages as they fit."""
-        found = list(wanted)
-        sent = self._columns | X_COLUMNS
-        averages = {column: self.smoothing for panel in self.panels if panel.smooth for column in panel.columns}
-        self._send_parts(part for run, a, b in found for part in parts(run.number, run.history, sent, averages, a, b))
-        for run, _, stop in found:
-            self._sent[run.key] = max(self._sent[run.key], stop)
-
-    def _send_parts(self, found: Iterable[Part]) -> None:
-        for content, buffers in messages(found):
-            self.send(content, buffers)
-
     def _answer(self, _: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
         """Answer a message of the page."""
         kind = message.get("k")
         run = next((run for run in self._by_key.values() if run.number == message.get("id")), None)
         if kind == "hello":
             self.send_state(["runs", "_panels"])
-            self._send_rows((run, 0, len(run.history)) for run in self._by_key.values())
-        elif kind == "resync" and run is not None:
-            length = len(run.history)
-            start, stop = message["from"], message["to"]
-            if run.total is not None:
+            self._sender.send_all(self._by_key.values(), self.smoothing)
+        elif kind in {"resync", "detail", "average"} and run is not None:
+            if kind == "resync" and run.total is not None:
                 self.send_state("runs")
-            self._send_rows([(run, max(0, start), length if stop is None else min(stop, length))])
-        elif kind == "detail" and run is not None:
-            start, stop = max(0, message["from"]), min(message["to"], len(run.history), message["from"] + DETAIL_ROWS)
-            self._send_parts(detail(run.number, run.history, self._columns | X_COLUMNS, start, stop))
-        elif kind == "average" and run is not None:
-            if message["name"] in run.history.names() and 0 < message["beta"] < 1:
-                self._send_parts([average(run.number, run.history, message["name"], message["beta"])])
+            self._sender.answer(run, message, self.smoothing)
         elif kind == "visible" and run is not None:
             self.set_visible(run.key, bool(message["visible"]))
         elif kind == "bundle":

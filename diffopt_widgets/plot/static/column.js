@@ -108,7 +108,7 @@ export class Column {
       if (low < 0 || value < least || (value === least && row < low)) [low, least] = [row, value];
       if (high < 0 || value > most || (value === most && row < high)) [high, most] = [row, value];
     };
-    for (let row = from; row < to; ) {
+    for (let row = from; row < to;) {
       const block = Math.floor(row / BLOCK);
       const end = Math.min(to, (block + 1) * BLOCK);
       const chunk = this.chunks[Math.floor(row / CHUNK)];

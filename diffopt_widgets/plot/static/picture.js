@@ -122,8 +122,9 @@ function told(value, average) {
 
 /** The settings in which a run differs, where its name does not tell them. @param {Run} run */
 export function differing(run) {
-  const untold = Object.entries(run.details ?? {})
-    .map(([name, value]) => `${name} ${value}`)
-    .filter((words) => !run.name.includes(words));
-  return untold.length ? ` (${untold.join(", ")})` : "";
+  const parts = run.name.split(/[ ·,]+/);
+  const untold = Object.entries(run.details ?? {}).filter(
+    ([name, value]) => !run.name.includes(`${name} ${value}`) && !parts.includes(value),
+  );
+  return untold.length ? ` (${untold.map((words) => words.join(" ")).join(", ")})` : "";
 }
