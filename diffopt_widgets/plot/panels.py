@@ -75,9 +75,9 @@ def metric_panel(column: str, *, scale: Scale = "linear") -> Panel:
     return Panel(column, title, (column,), scale=scale, optional=True, sparse=True)
 
 
-PALETTE = ("#1B80C4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
-"""Okabe and Ito's colours, which colour-blind people can tell apart (the blue a little lighter, for dark themes); those
-that read best on both white and black come first."""
+PALETTE = ("#1B80C4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A", "#B03A7C")
+"""Okabe and Ito's colours, which colour-blind people can tell apart (the blue a little lighter, for dark themes, and a dark
+pink instead of their yellow, which white swallows); those that read best on both white and black come first."""
 
 
 def next_color(used: Iterable[str]) -> str:

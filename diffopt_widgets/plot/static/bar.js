@@ -25,6 +25,7 @@ export class Bar {
     this.smooth = make("label", "", ["Smoothing", this.slider, this.amount]);
     this.smooth.title = "Moving average of the loss: 0 shows the values as they are";
     this.along = make("select", "");
+    this.along.setAttribute("aria-label", "x axis");
     this.axis = make("label", "", ["Over", this.along]);
     this.axis.title = "What lies along: steps, training time with pauses left out, or examples seen";
     this.logs = make("span", "dw-plot-logs");

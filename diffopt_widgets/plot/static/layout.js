@@ -33,6 +33,10 @@ export function layout({ shown, data, points, smoothed }, { width, height: panel
     showline: true,
     showticklabels: points > 0,
   };
+  // Points would widen the axis along beyond what there is.
+  const ends = data.flatMap(({ x: [first], x: along }) => [first, along[along.length - 1]]).filter(Number.isFinite);
+  const [clipmin, clipmax] = [Math.min(...ends), Math.max(...ends)];
+  const autorangeoptions = clipmin < clipmax ? { clipmin, clipmax } : undefined;
   /** @type {Record<string, any>} */
   const axes = {};
   for (const [i, panel] of shown.entries()) {
@@ -43,6 +47,7 @@ export function layout({ shown, data, points, smoothed }, { width, height: panel
       domain: domains[i].x,
       anchor: `y${n}`,
       matches: i ? "x" : undefined,
+      autorangeoptions,
       title: { text: X_TITLE[x], standoff: 6, font },
       hoverformat: x === "time" ? ",.3~f" : ",.0f",
       nticks: 7,
