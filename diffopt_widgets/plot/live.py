@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -22,6 +21,7 @@ import traitlets
 from diffopt_widgets.pages import PageWidget
 from diffopt_widgets.plot.bundle import STATIC, PlotlyBundle, plotly_bytes, shared_bundle
 from diffopt_widgets.plot.curves import Curve
+from diffopt_widgets.plot.export import Exports
 from diffopt_widgets.plot.panels import DEFAULT_PANELS, Panel, next_color
 from diffopt_widgets.plot.saved import PlotDisplay
 from diffopt_widgets.plot.sender import PlotRun, Sender
@@ -35,7 +35,7 @@ FLUSH_SECONDS = 0.1
 """Shortest time between two messages; the Jupyter server drops messages when there are too many."""
 
 
-class LivePlot(PageWidget):
+class LivePlot(PageWidget, Exports):
     """Loss, applied learning rate and d of runs, drawn while they train.
 
     The plot shares each run's History and never copies it: append to the history, then call `refresh()`.
@@ -251,40 +251,6 @@ class LivePlot(PageWidget):
         from diffopt_widgets.plot.figures import figure
 
         return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height + 60, x=self.x)
-
-    def to_csv(self, path: str | Path) -> Path:
-        """Write every recorded step of the runs that are shown as a table: run, step, then a column for each value.
-
-        Values are written in full, also where the page, which has 32 bits for each, shows fewer digits.
-
-        Returns:
-            The path written.
-        """
-        from diffopt_widgets.plot.saved import write_csv
-
-        return write_csv(self.curves(), path)
-
-    def to_svg(self, path: str | Path) -> Path:
-        """Write the runs that are shown as an SVG picture.
-
-        Returns:
-            The path written.
-        """
-        from diffopt_widgets.plot.saved import picture_svg
-
-        target = Path(path)
-        target.write_text(picture_svg(self), encoding="utf-8")
-        return target
-
-    def to_html(self, path: str | Path) -> Path:
-        """Write `figure()` as a page that opens offline, with hover and zoom.
-
-        Returns:
-            The path written.
-        """
-        from diffopt_widgets.plot.figures import write_html
-
-        return write_html(self.figure(), path)
 
     def freeze(self) -> None:
         """Replace the displayed plot by a picture that a saved notebook keeps; call it when the last run has ended.

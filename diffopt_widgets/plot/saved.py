@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import base64
-import csv
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from diffopt_widgets.plot.curves import X_TITLES, Curve, panel_lines, shown_panels
+from diffopt_widgets.plot.curves import X_TITLES, panel_lines, shown_panels
 from diffopt_widgets.plot.svg import line_chart, side_by_side
 
 if TYPE_CHECKING:
+    from diffopt_widgets.plot.export import Exports
     from diffopt_widgets.plot.live import LivePlot
 
 POINTS = 400
@@ -24,7 +22,7 @@ WIDTH, HEIGHT = 460, 300
 """Of one panel, in pixels."""
 
 
-def picture_svg(plot: LivePlot) -> str:
+def picture_svg(plot: Exports) -> str:
     """The plot's visible runs as SVG, the panels side by side."""
     # Without the schedule's own value: it would need an axis of its own.
     curves, panels = [replace(curve, schedule=False) for curve in plot.curves()], plot.shown_panels()
@@ -49,27 +47,6 @@ def picture_html(plot: LivePlot, caption: str = "") -> str:
     image = f'<img alt="{escape(f"Curves of {names}")}" src="data:image/svg+xml;base64,{data}">'
     below = f"<p><small>{escape(caption)}</small></p>" if caption else ""
     return f"<div>{image}{below}</div>"
-
-
-def write_csv(curves: Sequence[Curve], path: str | Path) -> Path:
-    """Write every step of runs as a table; the columns are those that any of them has."""
-    tables = [(curve.name, curve.history.to_columns()) for curve in curves]
-    names = list(dict.fromkeys(name for _, columns in tables for name in columns))
-    target = Path(path)
-    with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["run", *names])
-        for run, columns in tables:
-            for start in range(0, len(columns["step"]), 10_000):  # a table of Python's numbers is large
-                part = [columns[name][start : start + 10_000].tolist() if name in columns else None for name in names]
-                rows = len(columns["step"][start : start + 10_000])
-                cells = [[""] * rows if column is None else map(_cell, column) for column in part]
-                writer.writerows(zip([run] * rows, *cells, strict=True))
-    return target
-
-
-def _cell(value: float) -> float | str:
-    return "" if value != value else value  # noqa: PLR0124  # NaN
 
 
 class SavedPicture:

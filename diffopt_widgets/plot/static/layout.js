@@ -8,6 +8,7 @@ import { escapeHtml } from "./format.js";
  * @typedef {{text: string, back: string, line: string, size: number}} Theme
  */
 
+const X_HOVER = { step: "step %{x:,.0f}", time: "%{x:,.2~f} s", samples: "%{x:,.0f} samples" };
 export const X_TITLE = { step: "step", time: "training time (s)", samples: "samples seen" };
 
 /** The schedule's own value has an axis of its own, at the right: it is a factor near 1 where the rate may be a millionth.
@@ -54,7 +55,7 @@ export function layout({ shown, data, points, smoothed }, { width, height: panel
       spikecolor: theme.text,
       spikethickness: 1,
       spikedash: "dot",
-      unifiedhovertitle: { text: { step: "step %{x}", time: "%{x} s", samples: "%{x} samples" }[x] },
+      unifiedhovertitle: { text: X_HOVER[x] },
     };
     axes[`yaxis${n}`] = {
       ...common,
