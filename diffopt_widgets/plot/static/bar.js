@@ -50,6 +50,7 @@ export class Bar {
     });
     this.slider.addEventListener("change", () => this.save("smoothing", Number(this.slider.value)));
     this.along.addEventListener("change", () => this.save("x", this.along.value));
+    this.take();
   }
 
   /** @param {string} name @param {unknown} value */
@@ -58,11 +59,15 @@ export class Bar {
     this.model.save_changes();
   }
 
+  /** Show the smoothing that was chosen elsewhere, or here. */
+  take() {
+    this.smoothing = this.model.get("smoothing");
+    this.slider.value = String(this.smoothing);
+    this.amount.value = this.smoothing.toFixed(2);
+  }
+
   /** Show what is chosen now. @param {Panel[]} shown the panels that are there @param {boolean} zoomed */
   update(shown, zoomed) {
-    this.smoothing = this.model.get("smoothing");
-    if (document.activeElement !== this.slider) this.slider.value = String(this.smoothing);
-    this.amount.value = this.smoothing.toFixed(2);
     this.smooth.hidden = !shown.some((panel) => panel.smooth);
     this.whole.style.visibility = zoomed ? "" : "hidden";
     this.updateAxis();

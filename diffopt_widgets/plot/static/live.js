@@ -81,6 +81,7 @@ class View {
       if (this.x !== this.model.get("x")) this.zoom.x = null;
       this.x = this.model.get("x");
       this.say(this.model.get("hint"));
+      this.bar.take();
       this.bar.update(this.shown, this.zoom.any);
       this.schedule();
     };
