@@ -125,6 +125,10 @@ test("a moving average over a zoom is that over all rows, with the rows before t
   put(store, from, to);
   const average = store.smoothed("loss", beta);
   for (let row = 5_000; row < to; row++) assert.ok(Math.abs(average.at(row) - whole.column.at(row)) < 1e-5);
+  for (let block = from / BLOCK; block < to / BLOCK; block++) {
+    assert.ok(Math.abs(average.least[block] - whole.column.least[block]) < 1e-6);
+    assert.ok(Math.abs(average.most[block] - whole.column.most[block]) < 1e-6);
+  }
   const drawn = (column, isCoarse) => inner(thin(column, 0, N, 40, isCoarse));
   assert.deepEqual(drawn(average, store.isCoarse), drawn(whole.column));
 });
