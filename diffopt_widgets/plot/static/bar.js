@@ -91,7 +91,7 @@ export class Bar {
       this.along.replaceChildren(...axes.map(([axis, words]) => new Option(words, axis)));
     }
     this.along.value = chosen;
-    this.axis.hidden = axes.length < 2;
+    this.along.disabled = axes.length < 2; // it has its place before there is a choice, so that nothing moves then
   }
 
   /** @param {Panel} panel */
