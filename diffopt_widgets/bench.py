@@ -24,6 +24,7 @@ from diffopt_widgets.ui.comparison_menu import ComparisonMenu
 from diffopt_widgets.ui.form import Form
 from diffopt_widgets.ui.html import paragraph
 from diffopt_widgets.ui.memory import Memory
+from diffopt_widgets.ui.panel import cannot_run
 from diffopt_widgets.ui.run_bar import RunBar
 from diffopt_widgets.ui.runs_table import RunsTable
 from diffopt_widgets.ui.samples import SamplesView
@@ -93,7 +94,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         below.add_class("dw-below")
         super().__init__([widgets.HTML(f"<style>{style}</style>"), columns, below])
         self.add_class("dw-bench")
-        self.form.observe(lambda _: self._check(), ["errors"])
+        self.form.observe(lambda _: self._check(), ["errors", "settings"])
         self.form.observe(lambda _: self._expect(self.form.settings), ["settings"])
         self.plot.observe(lambda _: self._mirror_legend(), ["runs"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
@@ -181,7 +182,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _check(self) -> None:
         errors = self.form.errors
         titles = " and ".join(self.form.panel["controls"][name]["title"] for name in errors)
-        self.bar.block(f"To run, put {titles} right in the form." if errors else "")
+        why = self.form.trouble
+        refusal = cannot_run(self.form.draft.spec, why) if why else ""
+        self.bar.block(f"To run, put {titles} right in the form." if errors else refusal)
 
     def _add(self, run: Run) -> None:
         self.table.add(run, self._collection.add(run))

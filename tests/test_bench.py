@@ -9,6 +9,7 @@ import diffopt_widgets as dw
 from diffopt_widgets import driver
 from diffopt_widgets.runs import Run
 from diffopt_widgets.tasks import get_task
+from diffopt_widgets.ui.panel import menu
 
 
 def in_kernel(script, **options):
@@ -322,14 +323,23 @@ def test_a_run_hidden_in_the_legend_is_hidden_in_table_and_samples():
 def test_a_back_end_that_cannot_be_imported_is_told_and_breaks_nothing(monkeypatch):
     async def script(bench):
         bench.form.choose("ADAM_8BIT")
-        await click_run(bench)
+        bench.form.type("beta1", "0.8")
+        assert bench.bar.run.disabled
+        assert "bitsandbytes is not installed. To mend it: pip install --upgrade" in bench.bar.run.tooltip
+        bench.start([Run(dw.RunPlan(bench.form.settings, "swiss_roll", 3))])  # as a ready comparison does
+        await bench.wait()
         (run,) = bench.runs
         assert run.status == "failed"
         assert "ADAM_8BIT needs bitsandbytes" in run.message
-        assert "pip install --upgrade bitsandbytes" in bench.bar.failure.value
+        assert "pip install --upgrade" in bench.bar.failure.value
         bench.form.choose("ADAMW")
         await click_run(bench)
         assert bench.runs[1].status == "done"
+        monkeypatch.undo()  # it is installed meanwhile
+        bench.form.choose("ADAM_8BIT")
+        assert bench.form.settings.options["beta1"] == 0.8
+        assert bench.form.menu == menu()
+        assert not bench.bar.run.disabled
 
     for name in [name for name in sys.modules if name.split(".")[0] == "bitsandbytes"]:
         monkeypatch.delitem(sys.modules, name)

@@ -283,7 +283,7 @@ def test_doctor_says_how_to_mend_a_missing_package(monkeypatch):
     monkeypatch.setattr(factory.importlib, "import_module", missing)
     finding = doctor.try_optimizer("PRODIGY")
     assert finding.works is False
-    assert finding.mend == "pip install --upgrade prodigyopt"
+    assert finding.mend.startswith('pip install --upgrade "prodigyopt>=')
     assert "needs prodigyopt" in finding.words
 
 

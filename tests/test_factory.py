@@ -50,7 +50,7 @@ def test_a_missing_package_is_named_with_its_mend(monkeypatch):
         raise ModuleNotFoundError(f"No module named {name!r}")
 
     monkeypatch.setattr(factory.importlib, "import_module", missing)
-    with pytest.raises(dw.MissingBackend, match=r"DADAPT_SGD needs dadaptation.*pip install --upgrade dadaptation"):
+    with pytest.raises(dw.MissingBackend, match=r'DADAPT_SGD needs dadaptation.*pip install --upgrade "dadaptation>='):
         dw.build_optimizer(dw.Settings("DADAPT_SGD"), [weight()])
 
 

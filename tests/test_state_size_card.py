@@ -113,6 +113,14 @@ def test_all_optimizers_come_one_after_the_other_the_smallest_first():
     assert card.bars == []
 
 
+def test_what_would_hold_up_the_event_loop_is_not_counted():
+    card = StateSize(dw.Settings("pytorch_optimizer:ScalableShampoo"))
+    card.choose(model="sd15", rank=None)
+    card.count()
+    assert "is not counted here: its step takes too many operations" in card.shown["sentence"]
+    assert "takes as long as it needs" in card.shown["sentence"]
+
+
 def test_an_optimizer_that_is_not_installed_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "lion_pytorch", None)
     card = StateSize(dw.Settings("LION"))
@@ -122,7 +130,7 @@ def test_an_optimizer_that_is_not_installed_says_so(monkeypatch):
     card.compare()
     card.count()
     assert card.bars[-1]["key"] == "LION"
-    assert "pip install --upgrade lion-pytorch" in card.bars[-1]["why"]
+    assert 'pip install --upgrade "lion-pytorch' in card.bars[-1]["why"]
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import types
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
-from diffopt_widgets.catalogue.values import Kind
+from diffopt_widgets.catalogue.values import Kind, ValueProblem, parse_value
 
 _DOCUMENTED: dict[str, type] = {"float": float, "int": int, "integer": int, "bool": bool, "boolean": bool}
 _WITHOUT_MEANING = {"optional", "tensor", "torch", "none", "or"}
-_TEXT = "it takes a text, and its signature does not list which"
+_TEXT = "Its signature does not say which texts it takes."
 _WHOLE = (
     "Its default is a whole number, and neither annotation nor docstring says whether it takes others: only whole numbers "
     "can be given here."
@@ -43,6 +43,8 @@ def shape_of(annotation: Any, default: Any, documented: str = "") -> Shape | str
     Shape(kind='float', nullable=False, choices=(), note='')
     >>> shape_of(inspect.Parameter.empty, None)
     'its default is None, and nothing says what else it takes'
+    >>> shape_of(str, "constant").kind, shape_of(str, "none")
+    ('text', "its default 'none' is a text that cannot be typed")
     """
     if isinstance(default, enum.Enum):
         return f"it takes a member of {type(default).__name__}"
@@ -109,7 +111,19 @@ def _from_default(default: Any) -> Shape | str:  # Any: as above
         return "its default is None, and nothing says what else it takes"
     if default is inspect.Parameter.empty:
         return "nothing says what it takes"
-    return _TEXT if isinstance(default, str) else f"its default is a {type(default).__name__}"
+    return _text(default) if isinstance(default, str) else f"its default is a {type(default).__name__}"
+
+
+def _text(default: Any, *, nullable: bool = False) -> Shape | str:  # Any: as above
+    """A line to type into; not where the default itself could not be typed there, such as an empty text or "none"."""
+    if isinstance(default, str):
+        try:
+            typed = parse_value("text", default, nullable=nullable)
+        except ValueProblem:
+            typed = None
+        if typed != default:
+            return f"its default {default!r} is a text that cannot be typed"
+    return Shape("text", nullable, note=_TEXT)
 
 
 def _choice(found: list[Any], choices: list[Any], default: Any, *, nullable: bool) -> Shape | str:  # Any: as above
@@ -133,7 +147,9 @@ def _plain(found: list[Any], default: Any, *, nullable: bool) -> Shape | str:  #
             return _contradiction("a number", default)
         return Shape("float" if float in allowed or isinstance(default, float) else "int", nullable)
     if allowed == {str}:
-        return _TEXT
+        return (
+            _text(default, nullable=nullable) if missing or isinstance(default, str) else _contradiction("str", default)
+        )
     names = " or ".join(inspect.formatannotation(member) for member in found)
     return f"it takes {names}"
 

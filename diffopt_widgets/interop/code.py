@@ -86,7 +86,8 @@ def _arguments(settings: Settings, scale: float) -> list[tuple[str, str]]:
     plain = entry.arguments(entry.lr.default if isinstance(entry.lr.default, float) else lr, {})
     always = {"lr", *(hidden.argument.split("[")[0] for hidden in entry.hidden if hidden.value is not None)}
     noted = {use.argument.split("[")[0] for use in entry.uses if use.argument and use.mended}
-    return [(key, _literal(value)) for key, value in wanted.items() if key in always | noted or plain.get(key) != value]
+    written = _literal if entry.catalogued else _own_literal
+    return [(key, written(value)) for key, value in wanted.items() if key in always | noted or plain.get(key) != value]
 
 
 def _schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:
@@ -125,6 +126,11 @@ def _schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:
 def _end(settings: Settings, steps: int) -> float:
     s = settings
     return schedule_factor(s.schedule, steps, steps, warmup=s.warmup, cycles=s.cycles, min_factor=s.min_factor)
+
+
+def _own_literal(value: object) -> str:
+    """As `_literal`, for a class that is not catalogued: a text of it is what it says."""
+    return repr(value) if isinstance(value, str) else _literal(value)
 
 
 def _literal(value: object) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
 _MASK = (1 << 64) - 1
@@ -33,3 +36,22 @@ def generator(*parts: int) -> torch.Generator:
     import torch
 
     return torch.Generator().manual_seed(mix(*parts))
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """A context in which torch's global generators, of the CPU and of one device, begin with a seed; then they are as before.
+
+    `torch.manual_seed` would seed every kind of device there is, and format a traceback for each that is not in use: that
+    takes longer than a step of a small model.
+    """
+    import torch
+
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng([device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
+        yield

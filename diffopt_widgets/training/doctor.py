@@ -9,6 +9,7 @@ from importlib import metadata
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.settings import Settings, SettingsError
+from diffopt_widgets.training.backends import installed_version, upgrade, version_trouble
 
 PACKAGES = (
     "torch",
@@ -20,6 +21,7 @@ PACKAGES = (
     "pytorch_optimizer",
     "lion-pytorch",
     "adv_optm",
+    "opt_einsum",
     "numpy",
     "ipywidgets",
     "anywidget",
@@ -44,10 +46,13 @@ def packages() -> Iterator[Finding]:
     """Python and the packages that matter, with their versions."""
     yield Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     for name in PACKAGES:
-        try:
-            yield Finding(name, True, metadata.version(name))
-        except metadata.PackageNotFoundError:
-            yield Finding(name, False, "not installed", f"pip install {name}")
+        version = installed_version(name)
+        if version is None:
+            yield Finding(name, False, "not installed", upgrade(name))
+        elif found := version_trouble(name, version):
+            yield Finding(name, False, found.reason, found.mend)
+        else:
+            yield Finding(name, True, version)
 
 
 def torch_trouble() -> Finding | None:
@@ -117,7 +122,7 @@ def try_optimizer(key: str, device: str = "cpu") -> Finding:
     from diffopt_widgets.training.factory import MissingBackend, build_optimizer
 
     entry = spec(key)
-    mend = f"pip install --upgrade {entry.package}"
+    mend = upgrade(entry.package)
     try:
         weight = torch.nn.Parameter(torch.linspace(-1, 1, 64 * 128, device=device).reshape(64, 128))
         before = weight.detach().clone()

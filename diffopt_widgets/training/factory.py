@@ -16,6 +16,7 @@ from diffopt_widgets.catalogue.schedules import lr_scale, schedule_factor
 from diffopt_widgets.plan import accumulation_fault
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.training.adapters import adapt
+from diffopt_widgets.training.backends import trouble, upgrade
 from diffopt_widgets.training.compiled import compiler_trouble, give_room
 from diffopt_widgets.training.groups import Given, Group, as_given, muon_groups, read_groups
 from diffopt_widgets.training.modes import train_mode
@@ -50,10 +51,15 @@ def load_class(entry: OptimizerSpec) -> type[torch.optim.Optimizer]:
             found = importlib.import_module(module)
             return getattr(found, name)  # type: ignore[no-any-return]  # the catalogue names a class
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
-        raise MissingBackend(
-            f"{entry.key} needs {entry.package}, which cannot be used here ({error}). "
-            f"To mend it: pip install --upgrade {entry.package}"
-        ) from error
+        raise _missing_package(entry, error) from error
+
+
+def _missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
+    found = trouble(entry)
+    reason, mend = (found.reason, found.mend) if found else (error, upgrade(entry.package))
+    return MissingBackend(
+        f"{entry.key} needs {entry.package}, which cannot be used here ({reason}). To mend it: {mend}"
+    )
 
 
 def build_optimizer(
@@ -90,12 +96,16 @@ def build_optimizer(
     scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
     lr = settings.lr * scale
     given = muon_groups(settings, groups, scale) if entry.auxiliary else as_given(groups, grouped=grouped)
-    arguments = {name: argument_value(value) for name, value in entry.arguments(lr, settings.options).items()}
+    arguments = entry.arguments(lr, settings.options)
+    if entry.catalogued:  # of other classes a text is what it says
+        arguments = {name: argument_value(value) for name, value in arguments.items()}
     cls = load_class(entry)
     try:
         with _quiet():
             optimizer = cls(given, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
     except refusals as error:
+        if trouble(entry):
+            raise _missing_package(entry, error) from error  # another version may have other arguments
         raise SettingsError((_refusal(entry, error),)) from error
     train_mode(optimizer)
     if any(use.requires == "compiler" for use in _asked_for(settings)):

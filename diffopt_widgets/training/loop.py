@@ -14,7 +14,7 @@ import torch
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.records import StepRecord
 from diffopt_widgets.tasks import get_task
-from diffopt_widgets.tasks.seeds import mix
+from diffopt_widgets.tasks.seeds import mix, seeded
 from diffopt_widgets.training.effective_lr import RateMeter
 from diffopt_widgets.training.factory import MissingBackend, build_optimizer, build_schedule
 from diffopt_widgets.training.modes import eval_mode
@@ -103,20 +103,14 @@ class Training:
         loss = self._backward(step)
         grad_norm = self._grad_norm() if self.plan.grad_norm else None
         telling = explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
-        drawing = self._seeded(step) if self._draws else contextlib.nullcontext()
+        seed = mix(_SKETCH, self.plan.seed, step)
+        drawing = seeded(seed, self.device) if self._draws else contextlib.nullcontext()
         with drawing, telling:
             self.optimizer.step()
         applied = meter.after()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         return StepRecord(step + 1, 0.0, loss, lr, applied, meter.d, meter.d_hat(), grad_norm)
-
-    @contextlib.contextmanager
-    def _seeded(self, step: int) -> Iterator[None]:
-        """A step that draws from torch's global generators draws the same at every run, and leaves them as they were."""
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(mix(_SKETCH, self.plan.seed, step))
-            yield
 
     def _backward(self, step: int) -> torch.Tensor:
         parts = self.plan.accumulation

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 
 from diffopt_widgets.catalogue.schema import Values, no_values
+from diffopt_widgets.tasks.seeds import seeded
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
@@ -97,13 +98,13 @@ def walk(build: Build, circumstance: Circumstance = PLAIN, device: str = "cpu") 
     if circumstance.groups:
         parts = zip(params, circumstance.names, circumstance.groups, strict=True)
         groups = [{"params": [param], "param_names": [name], "name": group} for param, name, group in parts]
-    with _alone(0):
+    with _alone(0, device):
         optimizer, schedule = build(groups)
         if callable(train := getattr(optimizer, "train", None)):
             train()  # schedule-free optimizers raise in the mode for evaluation
     step = 0
     while True:
-        with _alone(step):
+        with _alone(step, device):
             loss_at(step, *params).backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
             optimizer.step()
             if schedule is not None:
@@ -114,14 +115,17 @@ def walk(build: Build, circumstance: Circumstance = PLAIN, device: str = "cpu") 
 
 
 @contextlib.contextmanager
-def _alone(seed: int) -> Iterator[None]:
+def _alone(seed: int, device: str) -> Iterator[None]:
     """Keep to itself what a back end does to the process: random numbers, output, warnings, and `exit()`, which closes stdin."""
     stdin = sys.stdin
     sys.stdin = io.StringIO()
     try:
-        with torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with (
+            seeded(seed, torch.device(device)),
+            contextlib.redirect_stdout(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
-            torch.manual_seed(seed)
             yield
     finally:
         sys.stdin = stdin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +19,10 @@ _LOOK = torch.ops.aten._local_scalar_dense.default  # noqa: SLF001  # what item(
 
 
 @contextlib.contextmanager
-def shapes_only() -> Iterator[ShapesOnly]:
+def shapes_only(most: float = math.inf) -> Iterator[ShapesOnly]:
     """A context in which what torch makes takes no memory, and code that asks for a value is given one.
+
+    After `most` operations the next one raises `TooLong`.
 
     Nothing outside of it and no other thread is touched, and torch's random numbers stay where they are.
     """
@@ -30,7 +33,7 @@ def shapes_only() -> Iterator[ShapesOnly]:
             entered.enter_context(torch.compiler.set_stance("force_eager"))
         entered.enter_context(_tables_kept())
         entered.enter_context(_PlainNumbers())
-        yield entered.enter_context(ShapesOnly())
+        yield entered.enter_context(ShapesOnly(most))
 
 
 @contextlib.contextmanager
@@ -45,20 +48,29 @@ def _tables_kept() -> Iterator[None]:
             del tables[name]
 
 
+class TooLong(RuntimeError):
+    """More operations were needed than were allowed."""
+
+
 class ShapesOnly(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """Answers where torch's own FakeTensorMode raises: where code looks at a value (`item`, `if tensor:`), as in most steps.
 
     Every number is 1 and every truth is true, but `any` of a tensor in `zeros` is false.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: float = math.inf) -> None:
         super().__init__(allow_non_fake_inputs=True)  # a table that a package keeps may be among them
+        self.left = most
+        """How many operations may still follow."""
         self.zeros: Sequence[torch.Tensor] = ()
         """The tensors whose values are all 0."""
 
     def __torch_dispatch__(  # Any: whatever an operator takes and gives
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise TooLong("its step takes too many operations")
         if func is _LOOK and args[0].constant is None:
             dtype = args[0].dtype
             return True if dtype is torch.bool else 1.0 if dtype.is_floating_point else 1

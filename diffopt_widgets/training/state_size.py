@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,13 +16,15 @@ from diffopt_widgets.models import Tensor, Tensors, find_model, full_tensors, lo
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.training.factory import build_optimizer, load_class
 from diffopt_widgets.training.memory import tensors_in
-from diffopt_widgets.training.shapes_only import shapes_only, storage_key
+from diffopt_widgets.training.shapes_only import TooLong, shapes_only, storage_key
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 DTYPES = ("float32", "bfloat16")
 """The precisions that weights may be in."""
+_REPEATS = ("k", "ns_steps")
+"""How often AIDA projects and Muon iterates within one step; what they keep is the same."""
 
 Shapes: TypeAlias = str | Mapping[Sequence[int], int] | Iterable[Sequence[int]]
 """Shapes of parameters, or how many there are of each, or the name of a known model."""
@@ -58,20 +61,23 @@ def memory(
     return tensors_memory(settings, read_shapes(shapes, lora, layers), dtype)
 
 
-def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32") -> int:
+def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32", *, most: float = math.inf) -> int:
     """The same for tensors of which it is known whether they start at zero.
 
     Raises:
-        SettingsError: the optimizer cannot step with these settings.
+        SettingsError: the optimizer cannot step with these settings, or its step takes more than `most` operations.
         MissingBackend: its package is not there.
     """
     tensors = _kinds(settings, tensors)
     # Two of a kind: what the second one adds is what each further one adds. Tables that all share are not in that.
     kinds = [tensor for tensor, count in tensors.items() for _ in range(min(count, 2))]
     try:
-        own, shared = _sizes_after_a_step(_plain(settings), kinds, getattr(torch, dtype))
+        own, shared = _sizes_after_a_step(_plain(settings), kinds, getattr(torch, dtype), most)
     except SettingsError:
         raise
+    except TooLong as error:
+        todo = "memory(settings, shapes) takes as long as it needs."
+        raise _fault(settings.optimizer, None, f"its state is not counted here: {error}", "", todo) from error
     except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise _fault(settings.optimizer, None, f"its state cannot be counted, since a step fails: {error}") from error
     total = shared
@@ -150,16 +156,19 @@ def _plain(settings: Settings) -> Settings:
     changes: dict[str, Any] = {use.name: use.default for use in settings.spec.uses if use.requires}
     quiet = {"fused_back_pass": False, "log_every": 0}
     changes |= {name: value for name, value in quiet.items() if name in settings.options}
-    if isinstance(
-        repeated := settings.options.get("k"), int
-    ):  # AIDA projects that often in each step, and keeps the same
-        changes["k"] = min(repeated, 1)
+    if settings.spec.catalogued:
+        for name in _REPEATS:
+            if isinstance(repeated := settings.options.get(name), int):
+                changes[name] = min(repeated, 1)
+        changes |= {name: False for name in ("accelerated_ns",) if name in settings.options}  # asks for ten repeats
     return settings.replace(**changes)
 
 
-def _sizes_after_a_step(settings: Settings, kinds: Sequence[Tensor], dtype: torch.dtype) -> tuple[list[int], int]:
+def _sizes_after_a_step(
+    settings: Settings, kinds: Sequence[Tensor], dtype: torch.dtype, most: float
+) -> tuple[list[int], int]:
     load_class(settings.spec)  # before: what a package makes at import must have memory
-    with shapes_only() as mode, contextlib.redirect_stdout(io.StringIO()):
+    with shapes_only(most) as mode, contextlib.redirect_stdout(io.StringIO()):
         params = [torch.nn.Parameter(torch.empty(kind.shape, dtype=dtype)) for kind in kinds]
         mode.zeros = [param for param, kind in zip(params, kinds, strict=True) if kind.zero]
         names = [kind.name for kind in kinds]

@@ -9,9 +9,11 @@ from typing import Any
 
 import traitlets
 
+from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.pages import PageWidget
 from diffopt_widgets.settings import Settings, SettingsError
+from diffopt_widgets.training.backends import Trouble, troubles
 from diffopt_widgets.ui import panel as page
 from diffopt_widgets.ui.draft import START, Draft
 from diffopt_widgets.ui.exchange import read_settings, write_settings
@@ -70,6 +72,7 @@ class Form(PageWidget):
         "form_search.js",
         "form_exchange.js",
         "form_finder.js",
+        "form_menu.js",
         "form_presets.js",
         "form_tip.js",
         "form_help.js",
@@ -106,6 +109,7 @@ class Form(PageWidget):
         self._past: list[_Past] = []
         self._seen: list[Any] = []
         self._pasted: list[Any] = []
+        self._missing = _cannot_run()
         self.steps = steps
         self._publish()  # before the widget opens, so that its first message holds everything
         super().__init__(**({} if layout is None else {"layout": layout}))
@@ -115,6 +119,14 @@ class Form(PageWidget):
     def draft(self) -> Draft:
         """What is typed in the controls."""
         return self._draft
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why the optimizer that is shown cannot run here; None when nothing is known that would keep it from it.
+
+        What is installed is looked at when the form opens, and again at a choice as long as something is missing.
+        """
+        return dict(self._missing).get(self._draft.optimizer)
 
     def type(self, name: str, text: str) -> None:
         """Type a text into a control, as a person would.
@@ -130,6 +142,8 @@ class Form(PageWidget):
         Raises:
             KeyError: there is no such optimizer.
         """
+        if self._missing:
+            self._missing = _cannot_run()
         self._change(self._draft.choose(optimizer), f"switch to {optimizer}", "choose")
 
     def load(self, preset: str) -> None:
@@ -178,7 +192,7 @@ class Form(PageWidget):
         """Bring every trait up to date with the draft: one message to the page, then the observers."""
         draft = self._draft
         with self.hold_sync():
-            self.set_trait("menu", page.menu(draft.uncatalogued))
+            self.set_trait("menu", page.menu(draft.uncatalogued, self._missing))
             self.set_trait("panel", page.panel(draft.optimizer))
             self.set_trait("state", self._state())
             self._write_run()
@@ -263,6 +277,11 @@ class Form(PageWidget):
 
     def _show_pasted(self, settings: Settings) -> None:
         self._change(self._draft.show(settings), "paste settings", f"paste:{settings!r}")
+
+
+def _cannot_run() -> tuple[tuple[str, Trouble], ...]:
+    """The optimizers of the catalogue that cannot run here, with the reason."""
+    return tuple(troubles(map(spec, list_optimizers())).items())
 
 
 def _opening(settings: Settings | str | None, memory: Memory | None) -> Draft:

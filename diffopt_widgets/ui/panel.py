@@ -13,6 +13,7 @@ from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TR
 from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standing, Use, Values
 from diffopt_widgets.catalogue.uncatalogued import FAMILY
 from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.training.backends import Trouble
 from diffopt_widgets.ui.draft import TRAINING, Draft, text_of
 
 Json: TypeAlias = dict[str, Any]  # Any: whatever JSON can hold
@@ -35,13 +36,29 @@ BY_SCHEDULE = {"cycles", "min_factor"}
 
 
 @cache
-def menu(also: tuple[OptimizerSpec, ...] = ()) -> list[Json]:
-    """Every optimizer by family, for the menu; `also` those that are not in the catalogue. Not to be changed."""
+def menu(also: tuple[OptimizerSpec, ...] = (), missing: tuple[tuple[str, Trouble], ...] = ()) -> list[Json]:
+    """Every optimizer by family, for the menu. Not to be changed.
+
+    Args:
+        also: those that are not in the catalogue.
+        missing: those that cannot run here, by key, with the reason.
+    """
     grouped = {**families(), FAMILY: also} if also else families()
+    why = dict(missing)
     return [
-        {"family": family, "optimizers": [{"key": entry.key, "title": entry.title} for entry in entries]}
+        {"family": family, "optimizers": [_entry(entry, why.get(entry.key)) for entry in entries]}
         for family, entries in grouped.items()
     ]
+
+
+def _entry(entry: OptimizerSpec, why: Trouble | None) -> Json:
+    shown = {"key": entry.key, "title": entry.title}
+    return {**shown, "mark": why.mark, "why": cannot_run(entry, why)} if why else shown
+
+
+def cannot_run(entry: OptimizerSpec, why: Trouble) -> str:
+    """Why an optimizer cannot run here and what to do, as sentences."""
+    return f"{entry.title} cannot run here: {why}, and then choose it again."
 
 
 def panel(optimizer: str) -> Json:

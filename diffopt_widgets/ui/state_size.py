@@ -26,6 +26,8 @@ PAUSE_SECONDS = 0.5
 """How long nothing may change before a size is counted: while somebody types, none is."""
 OPENING_SECONDS = 2.0
 """The same before the first one in a kernel: the bench is being opened then, and what counting needs is slow to import."""
+MOST_OPERATIONS = 15_000
+"""Most that one count may take: the event loop waits for it. Twice what any of the catalogue needs for any of the models."""
 LARGEST_RANK = 1024
 
 log = logging.getLogger(__name__)
@@ -183,7 +185,9 @@ class StateSize(PageWidget):
         if key in self._known:
             return
         try:
-            self._known[key] = tensors_memory(settings, self._choice.tensors(), self._choice.dtype)
+            self._known[key] = tensors_memory(
+                settings, self._choice.tensors(), self._choice.dtype, most=MOST_OPERATIONS
+            )
         except (MissingBackend, SettingsError) as error:
             self._known[key] = str(error)
         except Exception as error:  # what a back end raises; the chart goes on without it

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
+TABLE, END = "<!-- table -->", "<!-- end of table -->"
 POINTS = (1_000, 100_000, 1_000_000)
 
 
@@ -91,6 +92,14 @@ def table(costs: dict[str, dict[int, Cost | str]]) -> list[list[str]]:
     return rows
 
 
+def write_table(rows: list[list[str]], path: Path) -> None:
+    """Put the rows between the two marks of a Markdown file."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(TABLE)
+    _, end, after = rest.partition(END)
+    lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    path.write_text(f"{before}{TABLE}\n{lines}{end}{after}", encoding="utf-8")
+
+
 def chart(costs: dict[str, dict[int, Cost | str]], path: Path) -> None:
     """Draw the cost per step over the number of points recorded before."""
     figure, axes = plt.subplots(figsize=(7, 4))
@@ -132,8 +141,7 @@ def main() -> int:
         shown.add_row(*row)
     Console(width=160).print(shown)
     if chosen.write:
-        lines = [" | ".join(row) for row in (titles, ["---"] * len(titles), *rows)]
-        (DOCS / "peers-table.md").write_text("".join(f"| {line} |\n" for line in lines), encoding="utf-8")
+        write_table([titles, ["---"] * len(titles), *rows], DOCS / "peers.md")
         chart(costs, DOCS / "peers.svg")
     return beaten(costs)
 

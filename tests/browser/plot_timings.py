@@ -23,25 +23,27 @@ from diffopt_widgets.records import History, StepRecord
 
 def records(start, count):
     return [
-        StepRecord(s, 0.1 * s, 1 / s, (1.0, 1.0), (1e-3, 1e-3), d=1e-3, d_hat=9e-4) for s in range(start, start + count)
+        StepRecord(s, 0.1 * s, 0.25, (1e-4,) * 2, (1e-7,) * 2, d=1e-3, d_hat=1.1e-3) for s in range(start, start + count)
     ]
 
-def history(rows):
+def history(rows, i):
     kept = History(("text_encoder", "unet"))
     kept.extend(records(1, 1))
     steps = np.arange(2, rows + 1)
-    rate = np.stack([1e-3 * (1 + np.cos(steps / 300))] * 2, axis=1)
-    noise = np.random.default_rng(rows).random((4, len(steps)))
+    schedule = 0.5 + 0.5 * np.cos(np.pi * steps / rows)
+    estimate = np.minimum(1e-3 * (1 + i), 1e-6 * 1.02 ** np.minimum(steps, 400))
+    noise = np.random.default_rng(i).random((2, len(steps)))
     kept.extend_columns(steps, {
-        "loss": noise[0] + 100 / steps, "lr": np.stack([noise[1]] * 2, axis=1), "applied_lr": rate,
-        "d": noise[2], "d_hat": noise[3], "seconds": 0.1 * steps,
+        "loss": 0.2 + 0.05 * i + 0.1 * noise[0] + np.exp(-5 * steps / rows), "lr": np.stack([schedule] * 2, axis=1),
+        "applied_lr": np.stack([schedule * estimate] * 2, axis=1),
+        "d": estimate, "d_hat": estimate * (1 + 0.2 * noise[1]), "seconds": 0.1 * steps,
     })
     return kept
 
 def make(runs, rows):
     plot = LivePlot()
     for i in range(runs):
-        plot.add_run(str(i), f"PRODIGY, run {i}", history(rows), schedule=True)
+        plot.add_run(str(i), f"PRODIGY, run {i}", history(rows, i), schedule=True)
     return plot
 
 def append(plot):

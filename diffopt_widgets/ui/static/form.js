@@ -4,6 +4,7 @@
 import { breakable, contain, drawing, h, say } from "./form_dom.js";
 import { Exchange } from "./form_exchange.js";
 import { Finder } from "./form_finder.js";
+import { Menu } from "./form_menu.js";
 import { Outbox } from "./form_outbox.js";
 import { Presets } from "./form_presets.js";
 import { Row } from "./form_row.js";
@@ -55,13 +56,12 @@ class View {
     this.presets = new Presets(this.outbox, this.tip);
     this.exchange = new Exchange(model, this.outbox, this.prefix);
     this.sums = new Sums();
+    this.menu = new Menu(this.prefix, (optimizer) => this.choose(optimizer));
     this.finder = new Finder(this.prefix, {
       ask: () => model.send({ k: "index" }), // without a number: the state does not answer it
-      place: () => ({ optimizer: model.get("panel").optimizer, titles: this.titles }),
+      place: () => ({ optimizer: model.get("panel").optimizer, titles: this.menu.titles, missing: this.menu.missing }),
       go: (optimizer, name) => this.goTo(optimizer, name),
     });
-    /** What the optimizers are called. @type {Map<string, string>} */
-    this.titles = new Map();
     /** The option to show when its optimizer has come. @type {{optimizer: string, name: string} | undefined} */
     this.target = undefined;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -114,11 +114,6 @@ class View {
       this.notice,
       h("button", dismiss, "×"),
     );
-    this.select = h("select", {
-      id: `${prefix}-optimizer`,
-      class: "dwf-optimizer",
-      change: () => this.choose(this.select.value),
-    });
     this.key = h("code", { class: "dwf-name" });
     this.summary = h("p", { class: "dwf-summary" });
     this.formula = h("div", { class: "dwf-formula" });
@@ -134,10 +129,11 @@ class View {
           "div",
           { class: "dwf-choose" },
           h("label", { for: `${prefix}-optimizer` }, "Optimizer"),
-          this.select,
+          this.menu.select,
           this.key,
           this.finder.node,
         ),
+        this.menu.absence,
         this.summary,
         this.formula,
         this.links,
@@ -164,21 +160,15 @@ class View {
   }
 
   drawMenu() {
-    /** @type {{family: string, optimizers: {key: string, title: string}[]}[]} */
-    const menu = this.model.get("menu");
-    const groups = menu.map(({ family, optimizers }) =>
-      h("optgroup", { label: family }, ...optimizers.map(({ key, title }) => h("option", { value: key }, title))),
-    );
-    this.titles = new Map(menu.flatMap(({ optimizers }) => optimizers.map(({ key, title }) => [key, title])));
-    this.select.replaceChildren(...groups);
-    this.select.value = this.model.get("panel").optimizer;
+    this.menu.draw(this.model.get("menu"));
+    this.menu.show(this.model.get("panel").optimizer);
     this.finder.forget();
   }
 
   drawPanel() {
     /** @type {Panel} */
     const panel = this.model.get("panel");
-    this.select.value = panel.optimizer;
+    this.menu.show(panel.optimizer);
     this.key.replaceChildren(...breakable(panel.optimizer));
     say(this.summary, panel.summary);
     const equations = panel.mathml.map((equation) => drawing(equation, "application/xml"));

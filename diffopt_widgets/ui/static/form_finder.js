@@ -5,7 +5,10 @@ import { marked, search } from "./form_search.js";
 
 /** @typedef {import("./form_search.js").Entry} Entry */
 /** @typedef {import("./form_search.js").Hit} Hit */
-/** @typedef {{optimizer: string, titles: Map<string, string>}} Place the present optimizer, and what all are called */
+/**
+ * The present optimizer, what all are called, and why some cannot run here.
+ * @typedef {{optimizer: string, titles: Map<string, string>, missing: Map<string, string>}} Place
+ */
 
 const MOST = 8; // so many options are listed; another word is quicker than a long list
 const ASK_AGAIN = 5000; // an answer that is later than this got lost
@@ -96,7 +99,7 @@ export class Finder {
   }
 
   /** @param {Hit} hit @param {string} query @param {Place} place */
-  drawHit({ entry, here, optimizers, snippet }, query, { optimizer, titles }) {
+  drawHit({ entry, here, optimizers, snippet }, query, { optimizer, titles, missing }) {
     const parts = (/** @type {string} */ text) =>
       marked(text, query).map((part) => (part.hit ? h("mark", {}, part.text) : part.text));
     const line = [
@@ -114,7 +117,9 @@ export class Finder {
       return this.choice(h("div", { class: "dwf-hit" }, ...line, found), optimizer, entry, true);
     }
     const owners = optimizers.map((key) => {
-      const words = { class: "dwf-owner", "aria-label": `${entry.title} in ${title(key)}` };
+      const why = missing.get(key);
+      const kind = why ? "dwf-owner dwf-missing" : "dwf-owner";
+      const words = { class: kind, title: why, "aria-label": `${entry.title} in ${title(key)}` };
       return this.choice(h("span", words, title(key)), key, entry, false);
     });
     const where = h("div", { class: "dwf-owners" }, "Switch to ", ...owners);
