@@ -232,8 +232,16 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _name_runs(self) -> None:
         for run, differs in self._collection.name_by_difference():
-            self._show_name(run)
+            self.table.show(run)
+            self._show_samples(run)
             self.table.set_differs(run.key, differs)
+        self._mark_curves()
+
+    def _mark_curves(self) -> None:
+        """Tell the plot what sets the runs apart, which changes as others come."""
+        for run, details, group in self._collection.marks():
+            if self.plot.has_run(run.key):
+                self.plot.rename_run(run.key, run.name, details=details, group=group)
 
     def _show_name(self, run: Run) -> None:
         self.table.show(run)
@@ -282,7 +290,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             color=self._collection.color(run),
             schedule=run.settings.spec.estimates_rate,
             visible=self.table.visible[run.key],
+            samples_per_step=run.samples_per_step,
         )
+        self._mark_curves()
         self._say_what_is_applied([run.settings.spec for run in self.runs])
 
     def _say_what_is_applied(self, specs: Sequence[OptimizerSpec]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from diffopt_widgets.plot.panels import color_of
 from diffopt_widgets.runs import name_by_difference
+from diffopt_widgets.variations import differences, swept_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +54,11 @@ class Collection:
         """Give a run a name that stays."""
         self._auto_named.discard(run.key)
         run.name = name
+
+    def marks(self) -> list[tuple[Run, dict[str, str], str]]:
+        """Each run with the settings that set it apart, and the group in which the legend puts it."""
+        plans = [run.plan for run in self.runs]
+        return list(zip(self.runs, differences(plans), swept_groups(plans), strict=True)) if plans else []
 
     def name_by_difference(self) -> list[tuple[Run, str]]:
         """Name the runs anew; each with what sets it apart, which is its name unless somebody gave it another."""

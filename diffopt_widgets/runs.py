@@ -13,6 +13,7 @@ import numpy as np
 from diffopt_widgets.catalogue.values import Value, format_value
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.records import History
+from diffopt_widgets.variations import differences, varying, words_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +95,13 @@ class Run:
 
     def __getstate__(self) -> dict[str, Any]:  # Any: its fields
         return self.__dict__ | {"_training": None}
+
+    @property
+    def samples_per_step(self) -> int:
+        """Examples that one step sees."""
+        from diffopt_widgets.tasks import get_task
+
+        return (self.plan.batch_size or get_task(self.plan.task).batch_size) * self.plan.accumulation
 
     @property
     def samples_before(self) -> Samples | None:
@@ -214,29 +222,14 @@ def name_by_difference(plans: Sequence[RunPlan]) -> list[str]:
     Named is what differs between the runs of the same optimizer, whatever else there is to compare with. Where optimizers
     differ, also what is not at its optimizer's default, if it is not the same in all, and what differs of the plan.
     """
-    flats = [plan.flat() for plan in plans]
-    varying = [name for name in flats[0] if any(flat.get(name, flats[0][name]) != flats[0][name] for flat in flats)]
-    if not varying:
+    if not varying(plans):
         return [short_name(plan.settings) for plan in plans]
-    several = "optimizer" in varying
-    own = {field.name for field in fields(RunPlan)} - {"settings"}
-    names = []
-    for plan, flat in zip(plans, flats, strict=True):
-        alike = [other for other in flats if other["optimizer"] == flat["optimizer"]]
-        told = {name for name in flat if any(other[name] != flat[name] for other in alike)}
-        if several:
-            told |= own.intersection(varying)
-            told |= {
-                name for name in plan.settings.changed() if any(flat[name] != other.get(name, ...) for other in flats)
-            }
-        words = _differences(flat, [name for name in flat if name in told])
-        names.append(f"{plan.settings.optimizer} · {words}" if words else plan.settings.optimizer)
-    return names
-
-
-def _differences(flat: Mapping[str, Any], names: Sequence[str]) -> str:  # Any: values of a plan
-    plain = {"schedule", "task"}
-    return ", ".join(str(flat[name]) if name in plain else f"{name} {format_value(flat[name])}" for name in names)
+    words = [
+        ", ".join(words_of(name, value) for name, value in told.items() if name != "optimizer")
+        for told in differences(plans)
+    ]
+    optimizers = [plan.settings.optimizer for plan in plans]
+    return [f"{key} · {told}" if told else key for key, told in zip(optimizers, words, strict=True)]
 
 
 def vary(plan: RunPlan, over: Mapping[str, Sequence[Any]]) -> list[RunPlan]:

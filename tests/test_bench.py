@@ -8,6 +8,7 @@ import pytest
 import diffopt_widgets as dw
 from diffopt_widgets import driver
 from diffopt_widgets.runs import Run
+from diffopt_widgets.tasks import get_task
 from diffopt_widgets.ui.panel import menu
 
 
@@ -62,6 +63,9 @@ def test_runs_stack_and_their_names_say_what_differs():
     bench = in_kernel(script, task="swiss_roll", steps=5)
     assert [run.name for run in bench.runs] == ["ADAMW · beta1 0.9", "ADAMW · beta1 0.5", "ADAMW · beta1 0.5 (2)"]
     assert [trace.name for trace in bench.figure().data if trace.showlegend] == [run.name for run in bench.runs]
+    assert [run["details"] for run in bench.plot.runs] == [{"beta1": "0.9"}, {"beta1": "0.5"}, {"beta1": "0.5"}]
+    assert [run["group"] for run in bench.plot.runs] == ["beta1 0.9", "beta1 0.5", "beta1 0.5"]
+    assert bench.plot.runs[0]["samples_per_step"] == get_task("swiss_roll").batch_size
 
 
 def test_a_run_can_be_renamed_hidden_and_removed():

@@ -1,5 +1,6 @@
 """What is drawn of runs outside the page: lines, plotly figures, SVG and the saved picture."""
 
+import csv
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from diffopt_widgets.plot.curves import panel_lines, smooth, thin
 from diffopt_widgets.plot.figures import Curve, figure, write_html
 from diffopt_widgets.plot.live import LivePlot
-from diffopt_widgets.plot.panels import LOSS, RATE, D, Panel
+from diffopt_widgets.plot.panels import LOSS, RATE, D, Panel, metric_panel
 from diffopt_widgets.plot.saved import picture_html, picture_svg
 from diffopt_widgets.plot.svg import Line, line_chart, side_by_side
 from diffopt_widgets.records import History, StepRecord
@@ -172,6 +173,65 @@ def test_curves_and_svg_load_neither_plotly_nor_a_widget():
     code = "import sys, diffopt_widgets.plot.curves, diffopt_widgets.plot.svg; print({'plotly', 'ipywidgets', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_lines_lie_along_by_step_by_time_or_by_samples(history):
+    append(history, 5)
+    curve = Curve("a", history, samples_per_step=8)
+    last = {
+        x: [line.x[-1] for line in panel_lines([curve], LOSS, smoothing=0.9, points=100, x=x)]
+        for x in ("step", "time", "samples")
+    }
+    assert last == {"step": [5, 5], "time": [0.5, 0.5], "samples": [40, 40]}
+    assert panel_lines([Curve("a", history)], LOSS, smoothing=0.9, points=100, x="samples") == []
+    assert figure([curve], x="time").layout.xaxis.title.text == "training time (s)"
+
+
+def test_a_sparse_column_is_one_line_across_the_steps_between(history):
+    append(history, 3)
+    append(history, 1, metrics={"val": 0.5})
+    append(history, 3)
+    append(history, 1, metrics={"val": 0.25})
+    [line] = panel_lines([Curve("a", history)], metric_panel("val"), smoothing=0.9, points=100)
+    assert (line.x.tolist(), line.y.tolist()) == ([4, 8], [0.5, 0.25])
+
+
+def test_the_pointer_shows_the_settings_that_a_name_does_not_tell(history):
+    append(history, 3)
+    details = {"d_coef": "0.5", "schedule": "COSINE", "beta2": "0.99"}
+    drawn = figure([Curve("PRODIGY · COSINE, d_coef 0.5", history, details=details)])
+    templates = {trace.hovertemplate for trace in drawn.data if trace.showlegend}
+    assert templates == {"%{y:.7~g}<extra>PRODIGY · COSINE, d_coef 0.5 (beta2 0.99)</extra>"}
+
+
+def test_a_table_holds_every_step_of_the_runs_that_are_shown_in_full(plot, history, tmp_path):
+    append(history, 2)
+    append(history, 1, metrics={"val/acc": 1 / 3})
+    other = History(("unet",))
+    append(other, 1)
+    plot.add_run("a", 'a, "b"', history)
+    plot.add_run("b", "b", other)
+    plot.add_run("hidden", "hidden", history, visible=False)
+    with plot.to_csv(tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["run"], row["step"]) for row in rows] == [
+        ('a, "b"', "1"),
+        ('a, "b"', "2"),
+        ('a, "b"', "3"),
+        ("b", "1"),
+    ]
+    assert [row["val/acc"] for row in rows] == ["", "", str(1 / 3), ""]
+    assert [row["loss"] for row in rows] == ["1.0", "2.0", "3.0", "1.0"]
+    assert [row["applied_lr[text_encoder]"] for row in rows] == ["0.001"] * 3 + [""]
+
+
+def test_pictures_and_pages_are_written_over_what_lies_along(plot, history, tmp_path):
+    append(history, 50)
+    plot.add_run("a", "a", history)
+    plot.x = "time"
+    texts = ["".join(element.itertext()) for element in elements(plot.to_svg(tmp_path / "p.svg").read_text(), "text")]
+    assert "training time (s)" in texts
+    assert "training time (s)" in plot.to_html(tmp_path / "p.html").read_text()
 
 
 def test_a_run_whose_name_begins_like_anothers_keeps_its_own_legend_group(history):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
     from diffopt_widgets.records import History
 
+Along = Literal["step", "time", "samples"]
+"""What lies along: steps, training time in seconds, or examples seen."""
+X_TITLES: dict[Along, str] = {"step": "step", "time": "training time (s)", "samples": "samples seen"}
 GROUP_OPACITY = (1.0, 0.6, 0.4)
 """Of a run's groups whose values differ, in turn."""
 
@@ -30,6 +35,29 @@ class Curve:
     """Any CSS colour; without one the next of the palette."""
     schedule: bool = False
     """Draw the schedule's own value beside the applied rate."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """Settings in which it differs from the others."""
+    samples_per_step: float | None = None
+    """Examples that one step saw."""
+
+    def place(self, x: Along) -> NDArray[np.float64] | None:
+        """Where its rows lie on the axis along; None where that is not known."""
+        if x == "time":
+            return self.history.column("seconds") if "seconds" in self.history.names() else None
+        step = self.history.step.astype(np.float64)
+        if x == "samples":
+            return None if self.samples_per_step is None else step * self.samples_per_step
+        return step
+
+    def hover_label(self, label: str) -> str:
+        """A line's label, with the settings that the run's name does not tell."""
+        parts = re.split(r"[ ·,]+", self.name)
+        untold = ", ".join(
+            f"{name} {value}"
+            for name, value in self.details.items()
+            if f"{name} {value}" not in self.name and value not in parts
+        )
+        return f"{label} ({untold})" if untold else label
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +82,7 @@ def colored(curves: Sequence[Curve]) -> list[Curve]:
         color = curve.color or next_color(used)
         if not curve.color:
             used.append(color)
-        done.append(Curve(curve.name, curve.history, color, curve.schedule))
+        done.append(replace(curve, color=color))
     return done
 
 
@@ -64,11 +92,15 @@ def shown_panels(curves: Sequence[Curve], panels: Sequence[Panel]) -> list[Panel
     return [panel for panel in panels if not panel.optional or present.intersection(panel.columns)]
 
 
-def panel_lines(curves: Sequence[Curve], panel: Panel, *, smoothing: float, points: int) -> list[CurveLine]:
-    """The lines of one panel, each of at most `points` points."""
+def panel_lines(
+    curves: Sequence[Curve], panel: Panel, *, smoothing: float, points: int, x: Along = "step"
+) -> list[CurveLine]:
+    """The lines of one panel, each of at most `points` points; runs that have no place along `x` have none."""
     lines: list[CurveLine] = []
     for number, curve in enumerate(colored(curves)):
-        step = curve.history.step.astype(np.float64)
+        place = curve.place(x)
+        if place is None:
+            continue
         for column in panel.columns:
             if column not in curve.history.names() or (panel.schedule(column) and not curve.schedule):
                 continue
@@ -79,40 +111,19 @@ def panel_lines(curves: Sequence[Curve], panel: Panel, *, smoothing: float, poin
                 label = " · ".join(part for part in (curve.name, group, note) if part)
                 opacity = GROUP_OPACITY[min(i, len(GROUP_OPACITY) - 1)]
                 width = 1.8 if dash == "solid" else 1.1
+                known = np.flatnonzero(np.isfinite(values)) if panel.sparse else np.arange(len(values))
+                base = CurveLine("", (), (), curve.color, dash=dash, label=label, run=number)
                 if panel.smooth and smoothing > 0:
-                    rows = thin(values, points)
-                    lines.append(
-                        CurveLine(
-                            "",
-                            step[rows],
-                            values[rows],
-                            curve.color,
-                            1.0,
-                            dash,
-                            0.35 * opacity,
-                            label,
-                            number,
-                            main=False,
-                        )
-                    )
+                    rows = known[thin(values[known], points)]
+                    faint = 0.35 * opacity
+                    lines.append(replace(base, x=place[rows], y=values[rows], width=1.0, opacity=faint, main=False))
                     values = smooth(values, smoothing)  # noqa: PLW2901
-                rows = thin(values, points)
-                name = curve.name if main and i == 0 else ""
-                lines.append(
-                    CurveLine(
-                        name,
-                        step[rows],
-                        values[rows],
-                        curve.color,
-                        width,
-                        dash,
-                        opacity,
-                        label,
-                        run=number,
-                        schedule=panel.schedule(column),
-                        main=bool(name),
-                    )
+                rows = known[thin(values[known], points)]
+                main_line = main and i == 0
+                front = replace(
+                    base, name=curve.name if main_line else "", x=place[rows], y=values[rows], main=main_line
                 )
+                lines.append(replace(front, width=width, opacity=opacity, schedule=panel.schedule(column)))
     return lines
 
 
@@ -157,9 +168,26 @@ def smooth(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
     [1.0, 1.0, nan, 2.714]
     """
     out = np.full(len(values), np.nan)
-    total = weight = 0.0
-    for i in np.flatnonzero(np.isfinite(values)).tolist():
-        total = beta * total + (1 - beta) * float(values[i])
-        weight = beta * weight + (1 - beta)
-        out[i] = total / weight
+    finite = np.isfinite(values)
+    known = values[finite]
+    n = len(known)
+    if not n or beta == 0:
+        out[finite] = known
+        return out
+    # In parts over which the weight of the past falls by e^200, so that only the part before still counts: a sum of
+    # values that grow by 1 / beta from row to row is then a plain cumulative sum, and float64 can hold it.
+    rate = -math.log(beta)
+    size = min(n, max(1, int(200 / rate)))
+    total = np.zeros((-(-n // size), size))
+    total.ravel()[:n] = known
+    decay = np.exp(-rate * np.arange(size))
+    with np.errstate(over="ignore", invalid="ignore"):  # of values beyond 1e200
+        total *= (1 - beta) / decay
+        np.cumsum(total, axis=1, out=total)
+        total *= decay
+        total[1:] += total[:-1, -1:] * (beta * decay)
+    found = total.ravel()[:n]
+    begun = min(n, int(40 / rate) + 1)  # after that the weights sum to 1 in float64
+    found[:begun] /= -np.expm1(-rate * np.arange(1, begun + 1))
+    out[finite] = found
     return out

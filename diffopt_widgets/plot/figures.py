@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.plot.bundle import plotly_source
-from diffopt_widgets.plot.curves import Curve, colored, panel_lines, shown_panels
+from diffopt_widgets.plot.curves import X_TITLES, Along, Curve, colored, panel_lines, shown_panels
 from diffopt_widgets.plot.panels import DEFAULT_PANELS, Panel
 
 if TYPE_CHECKING:
@@ -24,7 +24,12 @@ POINTS = 2000
 
 
 def figure(
-    curves: Sequence[Curve], panels: Sequence[Panel] = DEFAULT_PANELS, *, smoothing: float = 0.9, height: int = 360
+    curves: Sequence[Curve],
+    panels: Sequence[Panel] = DEFAULT_PANELS,
+    *,
+    smoothing: float = 0.9,
+    height: int = 360,
+    x: Along = "step",
 ) -> Figure:
     """The runs as a plotly Figure, the panels side by side over the step.
 
@@ -33,6 +38,7 @@ def figure(
         panels: what to draw; optional ones only where a run has their columns.
         smoothing: weight of the past in the moving average of smoothed panels, 0 (off) to below 1.
         height: in pixels.
+        x: what lies along: `"step"`, `"time"` (training time) or `"samples"` (examples seen).
     """
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
@@ -48,8 +54,8 @@ def figure(
     columns = max(1, len(shown))
     result: Figure = make_subplots(rows=1, cols=columns, subplot_titles=titles, shared_xaxes="all", specs=specs)
     for column, panel in enumerate(shown, start=1):
-        for line in panel_lines(curves, panel, smoothing=smoothing, points=POINTS):
-            label = html.escape(line.label, quote=False)
+        for line in panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x):
+            label = html.escape(curves[line.run].hover_label(line.label) if line.main else line.label, quote=False)
             faint = panel.smooth and smoothing > 0 and not line.name and line.width == 1.0
             trace = Scatter(
                 x=line.x,
@@ -61,7 +67,7 @@ def figure(
                 line={"color": line.color, "width": line.width, "dash": line.dash},
                 opacity=line.opacity,
                 hoverinfo="skip" if faint else None,
-                hovertemplate=None if faint else f"%{{y:.4~g}}<extra>{label}</extra>",
+                hovertemplate=None if faint else f"%{{y:.7~g}}<extra>{label}</extra>",
             )
             result.add_trace(trace, row=1, col=column, secondary_y=line.schedule if right[column - 1] else None)
         result.update_yaxes(
@@ -76,7 +82,7 @@ def figure(
                 "title_text": "schedule (dashed)",
             }
             result.update_yaxes(**look, row=1, col=column, secondary_y=True)
-        result.update_xaxes(title_text="step", row=1, col=column)
+        result.update_xaxes(title_text=X_TITLES[x], row=1, col=column)
     result.update_layout(
         height=height,
         margin={"l": 56, "r": 16, "t": 40, "b": 44},
@@ -87,15 +93,33 @@ def figure(
     return result
 
 
-def compare(runs: Iterable[Run | RecordedRun]) -> Figure:
-    """Loss and rates of some runs in one plotly figure.
+def compare(runs: Iterable[Run | RecordedRun], *, x: Along = "step") -> Figure:
+    """Loss and rates of some runs in one plotly figure, over `"step"`, `"time"` or `"samples"`.
 
     >>> import diffopt_widgets as dw
     >>> runs = dw.sweep(dw.Settings("PRODIGY"), {"d_coef": [0.5, 1.0]}, task="swiss_roll", steps=3, progress=False)
     >>> [trace.name for trace in dw.compare(runs).data if trace.showlegend]
     ['PRODIGY · d_coef 0.5', 'PRODIGY · d_coef 1']
     """
-    return figure([Curve(run.name, run.history, schedule=run.draws_schedule) for run in runs])
+    from diffopt_widgets.runs import Run
+    from diffopt_widgets.variations import differences
+
+    shown = list(runs)
+    own = [run for run in shown if isinstance(run, Run)]
+    told = dict(zip(map(id, own), differences([run.plan for run in own]) if own else [], strict=True))
+    return figure(
+        [
+            Curve(
+                run.name,
+                run.history,
+                schedule=run.draws_schedule,
+                details=told.get(id(run), {}),
+                samples_per_step=run.samples_per_step if isinstance(run, Run) else None,
+            )
+            for run in shown
+        ],
+        x=x,
+    )
 
 
 def write_html(figure: Figure, path: str | Path, *, title: str = "diffopt") -> Path:

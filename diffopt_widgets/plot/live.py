@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import ipywidgets
-import numpy as np
 import traitlets
 
 from diffopt_widgets.pages import PageWidget
 from diffopt_widgets.plot.bundle import STATIC, PlotlyBundle, plotly_bytes, shared_bundle
 from diffopt_widgets.plot.curves import Curve
+from diffopt_widgets.plot.export import Exports
 from diffopt_widgets.plot.panels import DEFAULT_PANELS, Panel, next_color
 from diffopt_widgets.plot.saved import PlotDisplay
+from diffopt_widgets.plot.sender import PlotRun, Sender
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -32,36 +33,9 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 0.1
 """Shortest time between two messages; the Jupyter server drops messages when there are too many."""
-CHUNK_ROWS = 65_536
-"""Most rows in one message."""
 
 
-@dataclass(frozen=True)
-class _Run:
-    number: int
-    """Names the run to the page: a key that is used again after removal must not meet the old rows."""
-    key: str
-    name: str
-    history: History
-    color: str
-    schedule: bool
-    visible: bool = True
-    total: int | None = None
-    """How many rows it has in all, once it has ended."""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.number,
-            "key": self.key,
-            "name": self.name,
-            "color": self.color,
-            "schedule": self.schedule,
-            "visible": self.visible,
-            "total": self.total,
-        }
-
-
-class LivePlot(PageWidget):
+class LivePlot(PageWidget, Exports):
     """Loss, applied learning rate and d of runs, drawn while they train.
 
     The plot shares each run's History and never copies it: append to the history, then call `refresh()`.
@@ -75,7 +49,23 @@ class LivePlot(PageWidget):
     """
 
     FOLDER = STATIC
-    SCRIPTS = ("store.js", "picture.js", "feed.js", "live.js")
+    SCRIPTS = (
+        "column.js",
+        "smooth.js",
+        "store.js",
+        "format.js",
+        "layout.js",
+        "picture.js",
+        "zoom.js",
+        "feed.js",
+        "plotly.js",
+        "save.js",
+        "dom.js",
+        "legend.js",
+        "bar.js",
+        "keys.js",
+        "live.js",
+    )
     STYLES = ("live.css",)
     _bundle = traitlets.Instance(PlotlyBundle).tag(sync=True, **ipywidgets.widget_serialization)
     _panels: Any = traitlets.List().tag(sync=True)
@@ -85,6 +75,9 @@ class LivePlot(PageWidget):
     """The runs as the page knows them: dicts with key, name, color, visible and more; observe it, do not set it."""
     smoothing = traitlets.Float(0.9, min=0.0, max=0.999).tag(sync=True)
     """Weight of the past in the moving average of the loss, 0 (off) to below 1; the page's slider sets it too."""
+    x: Any = traitlets.Enum(("step", "time", "samples"), "step").tag(sync=True)
+    """What lies along: steps, `"time"` (training time in seconds) or `"samples"` (examples seen); runs of which that is not
+    known are left out."""
     log = traitlets.Dict().tag(sync=True)
     """By the key of a panel (`"loss"`, `"rate"`, `"d"`), whether its axis is logarithmic."""
     height = traitlets.Int(300, min=120).tag(sync=True)
@@ -98,9 +91,9 @@ class LivePlot(PageWidget):
         self, panels: Sequence[Panel] = DEFAULT_PANELS, *, smoothing: float = 0.9, height: int = 300, **traits: Any
     ) -> None:
         self.panels = tuple(panels)
-        self._columns = frozenset(column for panel in panels for column in panel.columns)
-        self._by_key: dict[str, _Run] = {}
-        self._sent: dict[str, int] = {}
+        self._by_key: dict[str, PlotRun] = {}
+        self._sender = Sender(lambda content, buffers: self.send(content, buffers))  # noqa: PLW0108  # may be replaced
+        self._sender.draw(self.panels)
         self._numbers = count(1)
         self._flushed = -FLUSH_SECONDS
         self.png: bytes | None = None
@@ -130,6 +123,9 @@ class LivePlot(PageWidget):
         color: str | None = None,
         schedule: bool = False,
         visible: bool = True,
+        details: Mapping[str, str] | None = None,
+        group: str = "",
+        samples_per_step: float | None = None,
     ) -> None:
         """Add a curve; the history may already hold rows.
 
@@ -140,17 +136,56 @@ class LivePlot(PageWidget):
             color: any CSS colour; by default the one of the palette that is used least.
             schedule: draw the schedule's own value beside the applied rate.
             visible: whether it is shown at first.
+            details: the settings in which it differs from the others, shown with its values under the pointer.
+            group: runs of one group stand together in the legend, such as those with the same value of a swept option.
+            samples_per_step: examples that one step saw; gives the run its place on an axis of samples.
 
         Raises:
-            ValueError: there is a run of this key already.
+            ValueError: there is a run of this key already, or `samples_per_step` is not above 0.
         """
         if key in self._by_key:
             raise ValueError(f"there is already a run with the key {key!r}: choose another or call remove_run({key!r})")
+        if samples_per_step is not None and not 0 < samples_per_step < float("inf"):
+            raise ValueError(
+                f"samples_per_step is {samples_per_step!r}; it must be above 0, or None where it is unknown"
+            )
         color = color or next_color(run.color for run in self._by_key.values())
-        self._by_key[key] = _Run(next(self._numbers), key, name, history, color, schedule, visible)
-        self._sent[key] = 0
+        self._by_key[key] = PlotRun(
+            next(self._numbers), key, name, history, color, schedule, visible, details or {}, group, samples_per_step
+        )
         self._publish()
         self.refresh()
+
+    def add_panel(self, panel: Panel) -> None:
+        """Add a panel below the others, for a column that came while training; `panels.metric_panel` makes one.
+
+        Rows that the page has already are sent again where they hold values for it.
+
+        >>> from diffopt_widgets.plot.panels import metric_panel
+        >>> plot = LivePlot()
+        >>> plot.add_panel(metric_panel("grad_norm", scale="log"))
+        >>> [panel.key for panel in plot.panels]
+        ['loss', 'rate', 'd', 'grad_norm']
+
+        Raises:
+            ValueError: there is a panel of this key already.
+        """
+        if panel.key in {other.key for other in self.panels}:
+            raise ValueError(f"there is already a panel with the key {panel.key!r}: give this one another key")
+        new = set(panel.columns) - self._sender.columns
+        self.panels += (panel,)
+        self._sender.draw(self.panels)
+        self._panels = [other.to_json() for other in self.panels]
+        self.log = {**self.log, panel.key: panel.scale == "log"}
+        for key, run in self._by_key.items():
+            if self._sender.has_sent(run) and new.intersection(run.history.names()):
+                self._by_key[key] = replace(run, number=next(self._numbers))
+        self._publish()
+        self._sender.send_new(self._by_key.values(), self.smoothing)
+
+    def has_panel(self, key: str) -> bool:
+        """Whether there is a panel of this key."""
+        return any(panel.key == key for panel in self.panels)
 
     def has_run(self, key: str) -> bool:
         """Whether a run of this key has been added and not removed."""
@@ -166,9 +201,7 @@ class LivePlot(PageWidget):
         if not final and now - self._flushed < FLUSH_SECONDS:
             return
         self._flushed = now
-        self._send_rows(
-            (run, self._sent[run.key], len(run.history)) for run in self._by_key.values() if run.total is None
-        )
+        self._sender.send_new((run for run in self._by_key.values() if run.total is None), self.smoothing)
 
     def end_run(self, key: str) -> None:
         """Send what is left of a run and how many rows it has in all, so that the page asks for what it lost."""
@@ -179,9 +212,17 @@ class LivePlot(PageWidget):
         """Take rows again of a run that had ended."""
         self._change(key, total=None)
 
-    def rename_run(self, key: str, name: str) -> None:
-        """Give a run another name."""
-        self._change(key, name=name)
+    def rename_run(
+        self, key: str, name: str, *, details: Mapping[str, str] | None = None, group: str | None = None
+    ) -> None:
+        """Give a run another name, and where given other words on what sets it apart, as in `add_run`."""
+        run = self._run(key)
+        self._change(
+            key,
+            name=name,
+            details=run.details if details is None else details,
+            group=run.group if group is None else group,
+        )
 
     def set_visible(self, key: str, visible: bool) -> None:
         """Show or hide a run; a click on its name in the legend does the same."""
@@ -190,12 +231,16 @@ class LivePlot(PageWidget):
     def remove_run(self, key: str) -> None:
         """Take a run's curves away; the others keep their colours."""
         self._run(key)
-        del self._by_key[key], self._sent[key]
+        del self._by_key[key]
         self._publish()
 
     def curves(self) -> list[Curve]:
         """The runs that are shown, for `plot.figures`."""
-        return [Curve(r.name, r.history, r.color, r.schedule) for r in self._by_key.values() if r.visible]
+        return [
+            Curve(r.name, r.history, r.color, r.schedule, r.details, r.samples_per_step)
+            for r in self._by_key.values()
+            if r.visible
+        ]
 
     def shown_panels(self) -> list[Panel]:
         """The panels as they are drawn now, with the scale that the page's switches gave them."""
@@ -205,7 +250,7 @@ class LivePlot(PageWidget):
         """The same picture as an ordinary plotly Figure."""
         from diffopt_widgets.plot.figures import figure
 
-        return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height + 60)
+        return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height + 60, x=self.x)
 
     def freeze(self) -> None:
         """Replace the displayed plot by a picture that a saved notebook keeps; call it when the last run has ended.
@@ -217,7 +262,7 @@ class LivePlot(PageWidget):
     def _ipython_display_(self, **_: Any) -> None:
         self._display.show()
 
-    def _run(self, key: str) -> _Run:
+    def _run(self, key: str) -> PlotRun:
         if key not in self._by_key:
             known = ", ".join(map(repr, self._by_key)) or "none yet"
             raise KeyError(f"this plot has no run with the key {key!r}; it has {known}")
@@ -230,50 +275,17 @@ class LivePlot(PageWidget):
     def _publish(self) -> None:
         self.runs = [run.to_json() for run in self._by_key.values()]
 
-    def _send_rows(self, wanted: Iterable[tuple[_Run, int, int]]) -> None:
-        """Send rows start..stop of runs, in one message as far as they fit."""
-        parts: list[dict[str, Any]] = []
-        buffers: list[memoryview] = []
-        room = CHUNK_ROWS
-        for run, first, stop in wanted:
-            start = first
-            while start < stop:
-                end = min(stop, start + room)
-                names, steps, values = self._rows(run, start, end)
-                parts.append({"id": run.number, "start": start, "n": end - start, "columns": names})
-                buffers += [memoryview(steps).cast("B"), memoryview(values).cast("B")]
-                room -= end - start
-                start = end
-                if room == 0:
-                    self.send({"k": "rows", "parts": parts}, buffers)
-                    parts, buffers, room = [], [], CHUNK_ROWS
-            self._sent[run.key] = max(self._sent[run.key], stop)
-        if parts:
-            self.send({"k": "rows", "parts": parts}, buffers)
-
-    def _rows(self, run: _Run, start: int, stop: int) -> tuple[list[str], Any, Any]:
-        columns = run.history.to_columns()
-        names = [name for name in columns if name.split("[", 1)[0] in self._columns]
-        steps = np.ascontiguousarray(columns["step"][start:stop], dtype=np.float64)
-        values = np.empty((len(names), stop - start), dtype=np.float32)
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is not drawn
-            for row, name in zip(values, names, strict=True):
-                row[:] = columns[name][start:stop]
-        return names, steps, values
-
     def _answer(self, _: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
         """Answer a message of the page."""
         kind = message.get("k")
         run = next((run for run in self._by_key.values() if run.number == message.get("id")), None)
         if kind == "hello":
-            self.send_state("runs")
-            self._send_rows((run, 0, len(run.history)) for run in self._by_key.values())
-        elif kind == "resync" and run is not None:
-            length = len(run.history)
-            start, stop = message["from"], message["to"]
-            if run.total is not None:
+            self.send_state(["runs", "_panels"])
+            self._sender.send_all(self._by_key.values(), self.smoothing)
+        elif kind in {"resync", "detail", "average"} and run is not None:
+            if kind == "resync" and run.total is not None:
                 self.send_state("runs")
-            self._send_rows([(run, max(0, start), length if stop is None else min(stop, length))])
+            self._sender.answer(run, message, self.smoothing)
         elif kind == "visible" and run is not None:
             self.set_visible(run.key, bool(message["visible"]))
         elif kind == "bundle":

@@ -9,10 +9,11 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from diffopt_widgets.plot.curves import panel_lines, shown_panels
+from diffopt_widgets.plot.curves import X_TITLES, panel_lines, shown_panels
 from diffopt_widgets.plot.svg import line_chart, side_by_side
 
 if TYPE_CHECKING:
+    from diffopt_widgets.plot.export import Exports
     from diffopt_widgets.plot.live import LivePlot
 
 POINTS = 400
@@ -21,16 +22,18 @@ WIDTH, HEIGHT = 460, 300
 """Of one panel, in pixels."""
 
 
-def picture_svg(plot: LivePlot) -> str:
+def picture_svg(plot: Exports) -> str:
     """The plot's visible runs as SVG, the panels side by side."""
     # Without the schedule's own value: it would need an axis of its own.
     curves, panels = [replace(curve, schedule=False) for curve in plot.curves()], plot.shown_panels()
     shown = shown_panels(curves, panels) or panels
     charts = []
     for panel in shown:
-        lines = panel_lines(curves, panel, smoothing=plot.smoothing, points=POINTS)
+        lines = panel_lines(curves, panel, smoothing=plot.smoothing, points=POINTS, x=plot.x)
         title = f"{panel.title} ({panel.unit})" if panel.unit else panel.title
-        charts.append(line_chart(lines, title=title, x_label="step", scale=panel.scale, width=WIDTH, height=HEIGHT))
+        charts.append(
+            line_chart(lines, title=title, x_label=X_TITLES[plot.x], scale=panel.scale, width=WIDTH, height=HEIGHT)
+        )
     return side_by_side(charts)
 
 

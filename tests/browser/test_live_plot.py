@@ -80,7 +80,7 @@ def test_points_arrive_while_it_trains_and_a_zoom_stays(notebook):
     assert before[0] == before[1]
     until_rows(page, f"rows > {before[2] + 30}")
     assert page.evaluate(f"{GRAPH}.layout.xaxis.range") == before[0]
-    page.get_by_role("button", name="Reset zoom").click()
+    page.get_by_role("button", name="Reset view").click()
     page.wait_for_function(f"{GRAPH}.layout.xaxis.range[1] > {before[2]}")
     nb.run_cell(3)
     nb.screenshot("live-plot")
@@ -111,7 +111,7 @@ def test_lost_messages_are_asked_for(notebook, condition):
     until_rows(nb.page, "rows === 300")
     nb.until_python("task_a.done() and len(lost) > 0")
     nb.page.wait_for_function(f"{GRAPH}.data.every(t => t.x.length === 300 && t.y.every(Number.isFinite))")
-    assert {axes for axes, *_ in drawn(nb.page)} == {"y", "y2", "y12", "y3"}
+    assert {axes for axes, *_ in drawn(nb.page)} == {"y", "y2", "y102", "y3"}
 
 
 def test_a_reload_shows_the_whole_curve_of_a_live_run(notebook):
