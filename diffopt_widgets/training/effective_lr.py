@@ -47,7 +47,10 @@ class RateMeter:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
-        self._reader = READERS[rate_kind(optimizer)](optimizer)
+        kind = rate_kind(optimizer)
+        self._reader = READERS[kind](optimizer)
+        self.plain = kind == "group"
+        """Whether what it reads are the rates of the parameter groups as they stand, and nothing else."""
 
     def before(self) -> Rates:
         """Read the rate that the coming step's gradient enters with, one value per parameter group."""
