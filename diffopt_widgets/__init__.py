@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings as Settings
     from diffopt_widgets.settings import SettingsError as SettingsError
     from diffopt_widgets.settings import preset as preset
+    from diffopt_widgets.store import RunStore as RunStore
+    from diffopt_widgets.store import StoreError as StoreError
     from diffopt_widgets.sweeps import sweep as sweep
     from diffopt_widgets.tasks import list_tasks as list_tasks
     from diffopt_widgets.training.effective_lr import applied_lr as applied_lr
@@ -47,11 +49,13 @@ _HOMES = {
     "Run": "runs",
     "RunBar": "ui.run_bar",
     "RunPlan": "plan",
+    "RunStore": "store",
     "RunsTable": "ui.runs_table",
     "SchedulePreview": "ui.schedule",
     "Settings": "settings",
     "SettingsError": "settings",
     "StepRecord": "records",
+    "StoreError": "store",
     "applied_lr": "training.effective_lr",
     "build_optimizer": "training.factory",
     "build_schedule": "training.factory",

@@ -92,6 +92,16 @@ class History:
         self._step = np.zeros(self._capacity, dtype=np.int64)
         self._columns: dict[str, NDArray[np.float64]] = {}
 
+    @classmethod
+    def from_columns(cls, groups: Sequence[str], step: ArrayLike, columns: Mapping[str, ArrayLike]) -> History:
+        """A history that has all these columns, also those without any value; arguments and errors as `extend_columns`."""
+        history = cls(groups)
+        history.extend_columns(step, columns)
+        for name, values in columns.items():
+            history._ensure(name, *np.shape(values)[1:])
+        history._columns = {name: history._columns[name] for name in columns}
+        return history
+
     def __len__(self) -> int:
         return self._length
 

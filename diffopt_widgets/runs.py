@@ -66,6 +66,11 @@ class Run:
         return self.plan.settings
 
     @property
+    def draws_schedule(self) -> bool:
+        """Whether the schedule's own value is drawn beside the applied rate: where the optimizer estimates its rate."""
+        return self.settings.spec.estimates_rate
+
+    @property
     def ended(self) -> bool:
         """Whether it will not go on by itself."""
         return self.status in {"done", "stopped", "failed"}
@@ -161,11 +166,20 @@ class Run:
         Raises:
             ImportError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("to_frame() needs pandas. To mend it: pip install pandas") from error
-        return pd.DataFrame(dict(self.history.to_columns())).set_index("step")
+        return to_frame(self.history)
+
+
+def to_frame(history: History) -> pd.DataFrame:
+    """A history as a pandas DataFrame, one row per step.
+
+    Raises:
+        ImportError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("to_frame() needs pandas. To mend it: pip install pandas") from error
+    return pd.DataFrame(dict(history.to_columns())).set_index("step")
 
 
 def _window_means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:

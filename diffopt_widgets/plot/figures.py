@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from diffopt_widgets.runs import Run
+    from diffopt_widgets.store import RecordedRun
 
 __all__ = ["Curve", "compare", "figure", "write_html"]
 
@@ -86,7 +87,7 @@ def figure(
     return result
 
 
-def compare(runs: Iterable[Run]) -> Figure:
+def compare(runs: Iterable[Run | RecordedRun]) -> Figure:
     """Loss and rates of some runs in one plotly figure.
 
     >>> import diffopt_widgets as dw
@@ -94,7 +95,7 @@ def compare(runs: Iterable[Run]) -> Figure:
     >>> [trace.name for trace in dw.compare(runs).data if trace.showlegend]
     ['PRODIGY · d_coef 0.5', 'PRODIGY · d_coef 1']
     """
-    return figure([Curve(run.name, run.history, schedule=run.settings.spec.estimates_rate) for run in runs])
+    return figure([Curve(run.name, run.history, schedule=run.draws_schedule) for run in runs])
 
 
 def write_html(figure: Figure, path: str | Path, *, title: str = "diffopt") -> Path:

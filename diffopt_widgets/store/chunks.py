@@ -1,0 +1,78 @@
+"""Rows of a history as blobs: the step numbers as int64, then each column as float64, little-endian."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diffopt_widgets.records import History
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+STEP, VALUE = np.dtype("<i8"), np.dtype("<f8")
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What a history held at some moment: views of its columns, whose rows never change."""
+
+    groups: tuple[str, ...]
+    step: NDArray[np.int64]
+    columns: dict[str, NDArray[np.float64]]
+
+    @classmethod
+    def of(cls, history: History) -> Rows:
+        """All rows so far; nothing is copied."""
+        return cls(history.groups, history.step, {name: history.column(name) for name in history.names()})
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+
+def pack(rows: Rows, start: int, stop: int) -> tuple[str, bytes]:
+    """Some rows as a layout (JSON) and a blob; a column without any value is named there and takes no room."""
+    layout: list[tuple[str, int, bool]] = []
+    parts = [rows.step[start:stop].astype(STEP, copy=False).tobytes()]
+    for name, column in rows.columns.items():
+        values = column[start:stop]
+        present = not np.isnan(values).all()
+        layout.append((name, values.shape[1] if values.ndim > 1 else 0, bool(present)))
+        if present:
+            parts.append(values.astype(VALUE, copy=False).tobytes())
+    return json.dumps(layout, ensure_ascii=False, separators=(",", ":")), b"".join(parts)
+
+
+def unpack(groups: Sequence[str], chunks: Iterable[tuple[int, str, bytes]]) -> History:
+    """The history of chunks in their order.
+
+    Args:
+        groups: names of the parameter groups.
+        chunks: of each its number of rows, its layout and its blob.
+
+    Raises:
+        ValueError: a blob is shorter than its layout says, or the columns do not fit together.
+    """
+    found = [(count, json.loads(layout), blob) for count, layout, blob in chunks]
+    total = sum(count for count, _, _ in found)
+    step = np.zeros(total, dtype=np.int64)
+    columns: dict[str, NDArray[np.float64]] = {}
+    start = 0
+    for count, layout, blob in found:
+        stop = start + count
+        step[start:stop] = np.frombuffer(blob, STEP, count)
+        offset = count * STEP.itemsize
+        for name, width, present in layout:
+            shape = (width,) if width else ()
+            if name not in columns:
+                columns[name] = np.full((total, *shape), np.nan)
+            if present:
+                size = count * max(1, width)
+                columns[name][start:stop] = np.frombuffer(blob, VALUE, size, offset).reshape(count, *shape)
+                offset += size * VALUE.itemsize
+        start = stop
+    return History.from_columns(groups, step, columns)

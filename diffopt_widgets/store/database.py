@@ -1,0 +1,220 @@
+"""Database: one SQLite file, opened anew for each transaction.
+
+A connection is never kept: a file that was deleted or replaced meanwhile is noticed, forked processes and threads do not
+share one, and nothing stays open. Opening costs a tenth of a millisecond.
+
+There is no write-ahead log, since that needs memory shared between processes, which network and FUSE folders (Google Drive)
+do not have. The rollback journal is truncated, not deleted: Drive would keep every deleted one in its bin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+Locking: TypeAlias = Literal["auto", "file", "folder"]
+
+VERSION = 1
+"""Of the tables below; the file says which it has."""
+APPLICATION = 0x646F7077
+"""Marks a SQLite file as ours ("dopw")."""
+BUSY_SECONDS = 10.0
+"""How long to wait while others write."""
+STALE_SECONDS = 60.0
+"""The age from which a lock folder was left by a process that is gone; a transaction takes far less."""
+
+_TABLES = f"""
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, status TEXT NOT NULL, message TEXT NOT NULL, started REAL NOT NULL,
+    saved REAL NOT NULL, writer TEXT NOT NULL, groups TEXT NOT NULL, rows INTEGER NOT NULL, final_loss REAL,
+    about TEXT NOT NULL, note TEXT NOT NULL DEFAULT '', deleted REAL
+);
+CREATE TABLE chunks (
+    run TEXT NOT NULL, start INTEGER NOT NULL, rows INTEGER NOT NULL, layout TEXT NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (run, start)
+);
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+"""
+
+
+class StoreError(Exception):
+    """The store cannot be opened, read or written; the message says why and what to do."""
+
+
+class Database:
+    """Transactions on one file.
+
+    Args:
+        path: the file; made when it is not there.
+        locking: how processes keep out of each other's way. "file" are the system's locks on the file, "folder" a folder
+            beside it, for file systems without locks; "auto" takes folders where locks on files are seen to fail.
+
+    Raises:
+        StoreError: it cannot be opened or made, is no store, or one of a newer version.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], locking: Locking = "auto") -> None:
+        if locking not in {"auto", "file", "folder"}:
+            raise StoreError(f"locking cannot be {locking!r}: use 'auto', 'file' or 'folder'")
+        self.path = Path(path).expanduser().absolute()
+        self._lock_folder = locking == "folder"
+        self._may_change = locking == "auto"
+        with self.read(create=True):
+            pass
+
+    @contextlib.contextmanager
+    def read(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+        """A connection to read with; `create` makes the file when it is not there."""
+        with self._explained(), contextlib.closing(self._open(create=create)) as connection:
+            connection.execute("BEGIN")
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of it is written, or nothing where an exception leaves it."""
+        with self._explained(), contextlib.closing(self._open(create=create)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+    def _open(self, *, create: bool) -> sqlite3.Connection:
+        """A connection to a file that is a store."""
+        try:
+            return self._opened(create=create)
+        except sqlite3.OperationalError as error:
+            if not self._other_locks_help(error):
+                raise
+        return self._opened(create=create)
+
+    def _opened(self, *, create: bool) -> sqlite3.Connection:
+        mode, vfs = "rwc" if create else "rw", "&vfs=unix-dotfile" if self._lock_folder else ""
+        uri = f"{self.path.as_uri()}?mode={mode}{vfs}"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            if _version(connection, self.path) == 0 and create:
+                _make_tables(connection, self.path)
+            connection.execute("PRAGMA journal_mode = TRUNCATE")
+            connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _other_locks_help(self, error: sqlite3.OperationalError) -> bool:
+        """Whether another try is worth it: with folders as locks, or since a stale one has been taken away."""
+        if self._lock_folder:
+            return "locked" in str(error) and _remove_stale(Path(f"{self.path}.lock"))
+        failed = any(words in str(error) for words in ("locked", "disk I/O error", "locking protocol"))
+        if not (failed and self._may_change) or os.name != "posix" or locks_work(self.path.parent):
+            return False
+        self._lock_folder = True
+        return True
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(_explanation(self.path, error)) from error
+
+
+def locks_work(folder: Path) -> bool:
+    """Whether files in a folder can be locked; True where it cannot be tried.
+
+    Measured on a file of its own: closing the store's own file here would let go of SQLite's locks on it.
+    """
+    import fcntl
+
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return False
+            return True
+    except OSError:
+        return True
+
+
+def _remove_stale(lock: Path) -> bool:
+    """Take away a lock folder whose owner was killed; whether there is a point in trying again.
+
+    Ages are by the folder's own clock, which on a network may differ from ours.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=lock.parent) as file:
+            age = Path(file.name).stat().st_mtime - lock.stat().st_mtime
+        if age < STALE_SECONDS:
+            return False
+        lock.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of a store's tables, 0 for an empty file."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application not in {0, APPLICATION} or (application == 0 and _has_tables(connection)):
+        raise StoreError(f"{path} is the SQLite file of another program, not a store of runs. Give another path.")
+    if version > VERSION:
+        raise StoreError(
+            f"{path} was written by a newer version of diffopt_widgets (format {version}; this one reads {VERSION}). "
+            "To mend it: pip install --upgrade diffopt-widgets"
+        )
+    return int(version) if application else 0
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+
+
+def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    if _version(connection, path) == 0:  # else another process was quicker
+        for statement in _TABLES.split(";\n"):
+            connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def _explanation(path: Path, error: sqlite3.Error) -> str:
+    """What went wrong, and what to do; SQLite's own words stand in the exception that this one is raised from."""
+    text = str(error)
+    for words, told in (
+        ("not a database", "is not a SQLite database. Give another path; the file was left as it is."),
+        ("malformed", "is damaged. Copy what can be read with: sqlite3 FILE .recover"),
+        ("is full", "cannot grow: the disk is full. Make room, or take a path on another disk."),
+        ("readonly", "cannot be written to: file or folder are read-only. Take a path that can be written to."),
+        ("no such table", "has no runs: it was replaced by another file. Open it anew."),
+        ("locked", f"was kept busy by another process for {BUSY_SECONDS:g} s. Try again, or close the other one."),
+    ):
+        if words in text:
+            return f"{path} {told}"
+    if "unable to open" in text:
+        return f"{path} cannot be opened: {_why_not(path)}."
+    return f"{path} cannot be used: {text}. Try a path on a local disk."
+
+
+def _why_not(path: Path) -> str:
+    if path.is_dir():
+        return "it is a folder"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    if not os.access(path.parent, os.W_OK):
+        return f"nothing can be written into {path.parent}"
+    return "it may not be read" if path.exists() else "it is not there any more"
+
+
+def now() -> float:
+    """Seconds since 1970, as they stand in the file."""
+    return time.time()

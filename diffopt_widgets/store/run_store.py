@@ -1,0 +1,254 @@
+"""RunStore: runs in one SQLite file."""
+
+from __future__ import annotations
+
+import json
+import os
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from diffopt_widgets.records import History
+from diffopt_widgets.runs import Run
+from diffopt_widgets.store.chunks import unpack
+from diffopt_widgets.store.database import Database, Locking, StoreError, now
+from diffopt_widgets.store.own_runs import about_run, run_of
+from diffopt_widgets.store.recorded import RecordedRun
+from diffopt_widgets.store.recording import Recording, about_text
+from diffopt_widgets.store.writers import is_gone
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+BIN_SECONDS = 86_400.0
+"""How long a deleted run can be brought back."""
+INTERRUPTED = "Interrupted: the process that trained it ended without closing it."
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a store tells of a run without loading its rows."""
+
+    id: str
+    name: str
+    status: str
+    """"running", how it ended ("done", "stopped", "failed"), or "interrupted" when its process is gone."""
+    message: str
+    started: datetime
+    saved: datetime
+    """When it was last written."""
+    steps: int
+    """How many rows it has."""
+    final_loss: float | None
+    """Mean of the last twentieth of the losses."""
+    about: Mapping[str, Any]
+    note: str
+
+
+class RunStore:
+    """Runs in one SQLite file: they survive the kernel, and several notebooks may read and write it at once.
+
+    A run is written at each publish, in a thread, and one transaction each time: whenever the process is killed, the file
+    is sound and at most the last publish is missing. Who opens the store next marks the run as interrupted. Every method
+    opens the file anew, so that an object may be kept and shared between threads and forks.
+
+    Args:
+        path: the file, such as "runs.sqlite"; made when it is not there. Its folder must exist.
+        locking: "auto"; "folder" for a folder without file locks where that is not noticed by itself. All who use a file at
+            the same time must use the same.
+
+    Raises:
+        StoreError: it cannot be opened or made, is no store, or comes from a newer version; all methods raise it when the
+            file cannot be used any more, and KeyError for a run that it has not got.
+
+    >>> import tempfile, pathlib
+    >>> from diffopt_widgets.records import History, StepRecord
+    >>> store = RunStore(pathlib.Path(tempfile.mkdtemp()) / "runs.sqlite")
+    >>> history = History(("unet",))
+    >>> recording = store.begin("first try", history, {"batch": 4})
+    >>> history.extend([StepRecord(1, 0.1, loss=2.0, lr=(0.1,), applied_lr=(0.1,))])
+    >>> recording.save()
+    >>> recording.end("done")
+    >>> [(run.name, run.status, run.steps, run.final_loss) for run in store.list()]
+    [('first try', 'done', 1, 2.0)]
+    >>> store.load(recording.id).history
+    History(1 steps: loss, lr, applied_lr, seconds)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], locking: Locking = "auto") -> None:
+        self._database = Database(path, locking)
+        self._recordings: weakref.WeakSet[Recording] = weakref.WeakSet()
+        self.path = self._database.path
+        """The file, as an absolute path."""
+        self._tidy()
+
+    def __repr__(self) -> str:
+        return f"RunStore({str(self.path)!r})"
+
+    def begin(self, name: str, history: History, about: Mapping[str, Any] | None = None, *, id: str = "") -> Recording:
+        """Begin to record a run.
+
+        Args:
+            name: shown in lists and legends, as plain text.
+            history: shared with the caller, who goes on appending to it and then calls `save` of what is returned.
+            about: whatever is to be kept with it: texts, numbers, lists, dicts.
+            id: names it in the store; made up when empty.
+
+        Raises:
+            StoreError: it cannot be written, the id is taken, or `about` cannot be put as JSON.
+        """
+        recording = Recording(self._database, id or uuid4().hex[:12], name, history, about_text(about or {}))
+        with self._database.read() as connection:
+            if connection.execute("SELECT 1 FROM runs WHERE id = ?", (recording.id,)).fetchone():
+                raise StoreError(f"{self.path} has a run with the id {recording.id!r} already. Choose another id.")
+        recording.begin()
+        self._recordings.add(recording)
+        return recording
+
+    def add(self, run: Run | RecordedRun) -> str:
+        """Keep a copy of a run as it is now, such as one of `read_logs`; returns its id in this store.
+
+        Raises:
+            StoreError: it is in the store already, or cannot be written.
+        """
+        about = about_run(run) if isinstance(run, Run) else run.about
+        recording = self.begin(run.name, run.history, about, id=run.key if isinstance(run, Run) else run.id)
+        recording.end(run.status, run.message)
+        return recording.id
+
+    def list(self) -> tuple[RunSummary, ...]:
+        """All runs, the newest first."""
+        return self._summaries("deleted IS NULL")
+
+    def search(self, text: str) -> tuple[RunSummary, ...]:
+        """The runs that have every word of a text in their name, note, status, id or what is known about them."""
+        words = text.casefold().split()
+        return tuple(run for run in self.list() if all(word in _words(run) for word in words))
+
+    def summary(self, id: str) -> RunSummary:
+        """What `list` tells of one run."""
+        found = self._summaries("deleted IS NULL AND id = ?", id)
+        if not found:
+            raise self._missing(id)
+        return found[0]
+
+    def load(self, id: str) -> Run | RecordedRun:
+        """A run with its history, as it is in the file now.
+
+        Returns:
+            A `Run` for one that `train`, `sweep` or the bench trained, with its plan and settings; for all others a
+            `RecordedRun`.
+        """
+        summary = self.summary(id)
+        with self._database.read() as connection:
+            groups, rows = self._row(connection, id, "groups, rows")
+            chunks = connection.execute(
+                "SELECT rows, layout, data FROM chunks WHERE run = ? AND start < ? ORDER BY start", (id, rows)
+            )
+            try:
+                history = unpack(json.loads(groups), chunks)
+            except ValueError as error:
+                raise StoreError(f"the rows of {summary.name!r} in {self.path} are damaged: {error}") from error
+        return run_of(summary, history)
+
+    def annotate(self, id: str, note: str) -> None:
+        """Keep a note with a run; it replaces the one before."""
+        self._update(id, "note = ?", note)
+
+    def rename(self, id: str, name: str) -> None:
+        """Give a run another name."""
+        self._update(id, "name = ?", name)
+
+    def delete(self, id: str) -> None:
+        """Take a run out; for a day `restore` brings it back, and its room in the file is used again afterwards."""
+        self._update(id, "deleted = ?", now())
+
+    def restore(self, id: str) -> None:
+        """Bring a deleted run back."""
+        self._update(id, "deleted = ?", None, deleted=True)
+
+    def _update(self, id: str, what: str, value: object, *, deleted: bool = False) -> None:
+        self._flush()
+        with self._database.write() as connection:
+            which = "deleted IS NOT NULL" if deleted else "deleted IS NULL"
+            changed = connection.execute(f"UPDATE runs SET {what} WHERE id = ? AND {which}", (value, id))  # noqa: S608  # our own words
+            if not changed.rowcount:
+                raise self._missing(id)
+
+    def _summaries(self, which: str, *values: object) -> tuple[RunSummary, ...]:
+        self._flush()
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT id, name, status, message, started, saved, rows, final_loss, about, note, writer "  # noqa: S608  # our own words
+                f"FROM runs WHERE {which} ORDER BY started DESC, rowid DESC",
+                values,
+            ).fetchall()
+        return tuple(_summary(*row) for row in rows)
+
+    def _row(self, connection: sqlite3.Connection, id: str, what: str) -> tuple[Any, ...]:
+        found = connection.execute(f"SELECT {what} FROM runs WHERE id = ?", (id,)).fetchone()  # noqa: S608  # our own words
+        if found is None:
+            raise self._missing(id)
+        return tuple(found)
+
+    def _missing(self, id: str) -> KeyError:
+        return KeyError(f"{self.path} has no run with the id {id!r}; list() tells those that it has")
+
+    def _flush(self) -> None:
+        """Have what this store's own recordings saved be there when it is read."""
+        for recording in tuple(self._recordings):
+            recording.flush()
+
+    def _tidy(self) -> None:
+        """Mark runs whose process is gone, and let go of those that were deleted long ago; not in a read-only file."""
+        with self._database.read() as connection:
+            running = connection.execute("SELECT id, writer, saved FROM runs WHERE status = 'running'").fetchall()
+            (old,) = connection.execute(
+                "SELECT count(*) FROM runs WHERE deleted < ?", (now() - BIN_SECONDS,)
+            ).fetchone()
+        gone = [(id_, writer) for id_, writer, saved in running if is_gone(writer, now() - saved)]
+        if not gone and not old:
+            return
+        try:
+            with self._database.write() as connection:
+                connection.executemany(
+                    "UPDATE runs SET status = 'interrupted', message = ? WHERE id = ? AND writer = ? AND status = 'running'",
+                    [(INTERRUPTED, *which) for which in gone],
+                )
+                _purge(connection)
+        except StoreError:
+            pass  # it can be read all the same; `list` tells what was found
+
+
+def _purge(connection: sqlite3.Connection) -> None:
+    old = (now() - BIN_SECONDS,)
+    connection.execute("DELETE FROM chunks WHERE run IN (SELECT id FROM runs WHERE deleted < ?)", old)
+    connection.execute("DELETE FROM runs WHERE deleted < ?", old)
+
+
+def _summary(
+    id: str,
+    name: str,
+    status: str,
+    message: str,
+    started: float,
+    saved: float,
+    steps: int,
+    final_loss: float | None,
+    about: str,
+    note: str,
+    writer: str,
+) -> RunSummary:
+    if status == "running" and is_gone(writer, now() - saved):
+        status, message = "interrupted", INTERRUPTED
+    began, last = (datetime.fromtimestamp(moment, timezone.utc) for moment in (started, saved))
+    return RunSummary(id, name, status, message, began, last, steps, final_loss, json.loads(about), note)
+
+
+def _words(run: RunSummary) -> str:
+    about = json.dumps(run.about, ensure_ascii=False)
+    return f"{run.name} {run.note} {run.status} {run.id} {about}".casefold()
