@@ -12,7 +12,7 @@ from ipykernel.comm import Comm
 from jupyter_client.session import Session
 
 from diffopt_widgets.plot.live import CHUNK_ROWS, LivePlot
-from diffopt_widgets.plot.panels import PALETTE
+from diffopt_widgets.plot.panels import PALETTE, metric_panel
 from diffopt_widgets.records import History, StepRecord
 
 NASTY = '<img src=x onerror="alert(1)"></script><b>&amp;'
@@ -261,6 +261,32 @@ def test_a_column_that_appears_late_and_values_that_are_not_finite(plot, wire, h
     plot.refresh(final=True)
     sent = [row["d"] for row in rows(wire.take())[number(plot, "a")].values()]
     np.testing.assert_array_equal(sent, [np.nan, np.inf, np.inf, np.nan])
+
+
+def test_a_panel_that_comes_later_gets_the_rows_that_were_sent_without_its_column(plot, wire, history):
+    plot.add_run("a", "a", history)
+    plot.add_run("b", "b", History(("unet",)))
+    append(history, 3, metrics={"val/acc": 0.5})
+    plot.refresh(final=True)
+    assert "val/acc" not in rows(wire.take())[number(plot, "a")][0]
+    before = number(plot, "a"), number(plot, "b")
+    plot.add_panel(metric_panel("val/acc"))
+    sent = rows(wire.take())[number(plot, "a")]
+    assert {row: values["val/acc"] for row, values in sent.items()} == {0: 0.5, 1: 0.5, 2: 0.5}
+    assert number(plot, "a") != before[0]  # another run to the page, which asks for whatever of it gets lost
+    assert number(plot, "b") == before[1]
+    assert plot._panels[-1]["columns"] == [{"name": "val/acc", "dash": "solid", "schedule": False}]
+    with pytest.raises(ValueError, match="already a panel with the key 'val/acc'"):
+        plot.add_panel(metric_panel("val/acc"))
+
+
+def test_what_a_run_tells_the_page_of_itself(plot, history):
+    plot.add_run("a", "a", history, details={"d_coef": "0.5"}, group="d_coef 0.5", samples_per_step=64)
+    assert plot.runs[0]["details"] == {"d_coef": "0.5"}
+    assert (plot.runs[0]["group"], plot.runs[0]["samples_per_step"]) == ("d_coef 0.5", 64)
+    with pytest.raises(ValueError, match="samples_per_step is -1; it must be above 0"):
+        plot.add_run("b", "b", history, samples_per_step=-1)
+    assert not plot.has_run("b")
 
 
 def test_a_key_that_is_used_again_is_another_run(plot, wire, history):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -39,13 +39,17 @@ CHUNK_ROWS = 65_536
 @dataclass(frozen=True)
 class _Run:
     number: int
-    """Names the run to the page: a key that is used again after removal must not meet the old rows."""
+    """Names the run to the page. A key that is used again after removal must not meet the old rows; with a new number
+    the page asks for all rows again."""
     key: str
     name: str
     history: History
     color: str
     schedule: bool
     visible: bool = True
+    details: Mapping[str, str] = field(default_factory=dict)
+    group: str = ""
+    samples_per_step: float | None = None
     total: int | None = None
     """How many rows it has in all, once it has ended."""
 
@@ -57,6 +61,9 @@ class _Run:
             "color": self.color,
             "schedule": self.schedule,
             "visible": self.visible,
+            "details": dict(self.details),
+            "group": self.group,
+            "samples_per_step": self.samples_per_step,
             "total": self.total,
         }
 
@@ -130,6 +137,9 @@ class LivePlot(PageWidget):
         color: str | None = None,
         schedule: bool = False,
         visible: bool = True,
+        details: Mapping[str, str] | None = None,
+        group: str = "",
+        samples_per_step: float | None = None,
     ) -> None:
         """Add a curve; the history may already hold rows.
 
@@ -140,17 +150,58 @@ class LivePlot(PageWidget):
             color: any CSS colour; by default the one of the palette that is used least.
             schedule: draw the schedule's own value beside the applied rate.
             visible: whether it is shown at first.
+            details: the settings in which it differs from the others, shown with its values under the pointer.
+            group: runs of one group stand together in the legend, such as those with the same value of a swept option.
+            samples_per_step: examples that one step saw; gives the run its place on an axis of samples.
 
         Raises:
-            ValueError: there is a run of this key already.
+            ValueError: there is a run of this key already, or `samples_per_step` is not above 0.
         """
         if key in self._by_key:
             raise ValueError(f"there is already a run with the key {key!r}: choose another or call remove_run({key!r})")
+        if samples_per_step is not None and not 0 < samples_per_step < float("inf"):
+            raise ValueError(
+                f"samples_per_step is {samples_per_step!r}; it must be above 0, or None where it is unknown"
+            )
         color = color or next_color(run.color for run in self._by_key.values())
-        self._by_key[key] = _Run(next(self._numbers), key, name, history, color, schedule, visible)
+        self._by_key[key] = _Run(
+            next(self._numbers), key, name, history, color, schedule, visible, details or {}, group, samples_per_step
+        )
         self._sent[key] = 0
         self._publish()
         self.refresh()
+
+    def add_panel(self, panel: Panel) -> None:
+        """Add a panel below the others, for a column that came while training; `panels.metric_panel` makes one.
+
+        Rows that the page has already are sent again where they hold values for it.
+
+        >>> from diffopt_widgets.plot.panels import metric_panel
+        >>> plot = LivePlot()
+        >>> plot.add_panel(metric_panel("grad_norm", scale="log"))
+        >>> [panel.key for panel in plot.panels]
+        ['loss', 'rate', 'd', 'grad_norm']
+
+        Raises:
+            ValueError: there is a panel of this key already.
+        """
+        if panel.key in {other.key for other in self.panels}:
+            raise ValueError(f"there is already a panel with the key {panel.key!r}: give this one another key")
+        new = set(panel.columns) - self._columns
+        self.panels += (panel,)
+        self._columns |= new
+        self._panels = [other.to_json() for other in self.panels]
+        self.log = {**self.log, panel.key: panel.scale == "log"}
+        for key, run in self._by_key.items():
+            if self._sent[key] and new.intersection(run.history.names()):
+                self._by_key[key] = replace(run, number=next(self._numbers))
+                self._sent[key] = 0
+        self._publish()
+        self._send_rows((run, self._sent[run.key], len(run.history)) for run in self._by_key.values())
+
+    def has_panel(self, key: str) -> bool:
+        """Whether there is a panel of this key."""
+        return any(panel.key == key for panel in self.panels)
 
     def has_run(self, key: str) -> bool:
         """Whether a run of this key has been added and not removed."""
@@ -266,7 +317,7 @@ class LivePlot(PageWidget):
         kind = message.get("k")
         run = next((run for run in self._by_key.values() if run.number == message.get("id")), None)
         if kind == "hello":
-            self.send_state("runs")
+            self.send_state(["runs", "_panels"])
             self._send_rows((run, 0, len(run.history)) for run in self._by_key.values())
         elif kind == "resync" and run is not None:
             length = len(run.history)

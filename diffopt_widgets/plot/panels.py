@@ -27,6 +27,8 @@ class Panel:
     """Columns drawn thin and dotted."""
     optional: bool = False
     """Show the panel only while a run has one of its columns."""
+    sparse: bool = False
+    """Values come at some steps only, and the line goes on across the others; otherwise a step without one breaks it."""
 
     def dash(self, column: str) -> str:
         """How a column's line is drawn: `solid`, `dash` or `dot`."""
@@ -44,6 +46,7 @@ class Panel:
             "scale": self.scale,
             "smooth": self.smooth,
             "optional": self.optional,
+            "sparse": self.sparse,
             "columns": [{"name": c, "dash": self.dash(c), "schedule": self.schedule(c)} for c in self.columns],
         }
 
@@ -52,6 +55,25 @@ LOSS = Panel("loss", "Training loss", ("loss",), smooth=True)
 RATE = Panel("rate", "Applied learning rate", ("applied_lr", "lr"), scale="log", dashed=("lr",))
 D = Panel("d", "Estimate d (dotted: raw d_hat)", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True)
 DEFAULT_PANELS = (LOSS, RATE, D)
+
+TITLES = {
+    "grad_norm": "Gradient norm",
+    "update_rms": "Update RMS",
+    "weight_norm": "Weight norm",
+    "eval_loss": "Evaluation loss",
+    "seconds": "Seconds",
+}
+
+
+def metric_panel(column: str, *, scale: Scale = "linear") -> Panel:
+    """A panel of its own for one column, known or of anybody's naming; it shows while a run has that column.
+
+    >>> metric_panel("grad_norm").title, metric_panel("val/mean_loss").title
+    ('Gradient norm', 'val/mean loss')
+    """
+    title = TITLES.get(column, column.replace("_", " "))
+    return Panel(column, title, (column,), scale=scale, optional=True, sparse=True)
+
 
 PALETTE = ("#1B80C4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 """Okabe and Ito's colours, which colour-blind people can tell apart (the blue a little lighter, for dark themes); those
