@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from diffopt_widgets.ui.run_bar import RunBar as RunBar
     from diffopt_widgets.ui.runs_table import RunsTable as RunsTable
     from diffopt_widgets.ui.schedule import SchedulePreview as SchedulePreview
+    from diffopt_widgets.watcher import Watcher as Watcher
+    from diffopt_widgets.watcher import watch as watch
 
 __version__ = "0.1.0"
 
@@ -56,6 +58,7 @@ _HOMES = {
     "SettingsError": "settings",
     "StepRecord": "records",
     "StoreError": "store",
+    "Watcher": "watcher",
     "applied_lr": "training.effective_lr",
     "build_optimizer": "training.factory",
     "build_schedule": "training.factory",
@@ -71,6 +74,7 @@ _HOMES = {
     "stream": "training.loop",
     "sweep": "sweeps",
     "train": "driver",
+    "watch": "watcher",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  # the names are strings

@@ -41,7 +41,7 @@ class Columns:
         first = next((cell for cell in cells if cell is not None), None)
         if isinstance(first, tuple):
             nothing = (None,) * len(first)
-            flat.extend([part for cell in cells for part in (nothing if cell is None else cell)])
+            flat.extend([part for cell in cells for part in (nothing if cell is None else cell)])  # type: ignore[union-attr]  # tuples, as asked for
             self._places[name] = (begin, len(flat), (len(cells), len(first)))
             return
         several = [(begin + row, cell) for row, cell in enumerate(cells) if cell.__class__ is list]

@@ -108,6 +108,8 @@ def kept(value: object) -> Scalar:
     if isinstance(value, torch.Tensor):
         if value.numel() != 1:
             raise ValueError(f"a tensor of shape {tuple(value.shape)} is not one number; log its mean(), for example")
+        if value.is_meta or value.layout is not torch.strided:
+            raise ValueError(f"a tensor on {value.device} with layout {value.layout} holds no plain number")
         return value.item() if value.is_cpu else value.detach().clone()
     if isinstance(value, (np.ndarray, np.generic)):
         if value.size != 1:

@@ -10,25 +10,25 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffopt_widgets.records import History, check_metric
 from diffopt_widgets.training.adapters import adapter_of
-from diffopt_widgets.training.columns import Cell, Columns, numbers
 from diffopt_widgets.training.effective_lr import RateMeter
 from diffopt_widgets.training.hooked import group_names, hooked_optimizer
 from diffopt_widgets.training.measures import MEASURES, Measured, Measures, check_measures
-from diffopt_widgets.training.notes import Notes, kept, merged, several
+from diffopt_widgets.training.notes import Notes, kept, several
 from diffopt_widgets.training.once import Once
 from diffopt_widgets.training.reader import rate_of
+from diffopt_widgets.training.rows import Row, table, without_skipped
 
 if TYPE_CHECKING:
     import torch
     from torch.optim import Optimizer
 
-    from diffopt_widgets.records import Grouped, Scalar
+    from diffopt_widgets.records import Scalar
     from diffopt_widgets.training.reader import Rates
 
 MEASURED_OTHERWISE = {"lr", "applied_lr", "d", "d_hat"}
@@ -36,20 +36,6 @@ MEASURED_OTHERWISE = {"lr", "applied_lr", "d", "d_hat"}
 
 _log = logging.getLogger(__name__)
 _NONE: Measured = {}
-
-
-class _Row(NamedTuple):
-    """What is kept of a step until it is published; a plain tuple in memory."""
-
-    seconds: float
-    lr: Rates
-    applied: Rates
-    d: float | tuple[float, ...] | None
-    d_hat: Grouped | None
-    found_inf: torch.Tensor | None
-    """Of a fused step under GradScaler, which is skipped on the device where this is not zero."""
-    measured: Measured
-    notes: dict[str, Cell]
 
 
 class Recorder:
@@ -115,7 +101,7 @@ class Recorder:
         self._notes = Notes()
         self._accepted: set[str] = set()
         self._tell = Once()
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._within = False
         """Whether a step is in progress."""
         self._lr: Rates = ()
@@ -130,6 +116,11 @@ class Recorder:
         ]
         if self._adapter is not None:
             self._adapter.on_begin.append(self._begin)
+
+    @property
+    def estimates(self) -> bool:
+        """Whether the optimizer applies other rates than those that its schedule says."""
+        return not self._meter.plain
 
     # ------------------------------------------------------------------------------------------------ steps
 
@@ -172,7 +163,7 @@ class Recorder:
             self._troubled("reading an optimizer after its step", error)
         now = time.perf_counter()
         self._rows.append(
-            _Row(now - self._began, self._lr, applied, d, d_hat, self._found_inf, measured, self._notes.close_step())
+            Row(now - self._began, self._lr, applied, d, d_hat, self._found_inf, measured, self._notes.close_step())
         )
         if now >= self._due:
             self.publish()
@@ -196,9 +187,8 @@ class Recorder:
     def log(self, values: Mapping[str, Scalar] | None = None, /, **more: Scalar) -> None:
         """Take in values by name, as `Watcher.log` says."""
         if self.closed:
-            self._tell(
-                "closed", "this watch is closed: what is logged now is not recorded. Begin another with dw.watch()"
-            )
+            text = "this watch is closed: what is logged now is not recorded. Begin another with dw.watch()"
+            self._tell("closed", text, stacklevel=4)
             return
         for name, value in (more if values is None else {**values, **more}).items():
             plain = value if value.__class__ is float and name in self._accepted else self._accept(name, value)
@@ -207,6 +197,7 @@ class Recorder:
                     "steps",
                     f"{name} was logged more than a thousand times without a step: is the watched "
                     f"{type(self.optimizer).__name__} the optimizer that this loop steps?",
+                    stacklevel=4,
                 )
         if self._rows and time.perf_counter() >= self._due:
             self.publish()
@@ -222,7 +213,7 @@ class Recorder:
                 self._accepted.add(name)
             return kept(value)
         except Exception as error:  # noqa: BLE001  # the loop must go on, whatever it was given
-            self._tell(f"value {name}", f"{name!r} is not recorded: {error}", stacklevel=4)
+            self._tell(f"value {name}", f"{name!r} is not recorded: {error}", stacklevel=5)
             return None
 
     # ------------------------------------------------------------------------------------------------ publishing
@@ -250,41 +241,15 @@ class Recorder:
         if not rows:
             return
         try:
-            self._extend(self._without_skipped(rows))
+            rows, carried = without_skipped(rows)
+            for name, cell in carried.items():
+                for value in several(cell):
+                    self._notes.put(name, value)
+            columns = table(rows, len(self.published.groups), self.measures).fetch()
+            self.published.extend_columns(np.arange(self.taken + 1, self.taken + 1 + len(rows)), columns)
+            self.taken += len(rows)
         except Exception as error:  # noqa: BLE001  # such as a device that has failed
             self._troubled(f"recording steps {self.taken + 1} to {self.taken + len(rows)}", error)
-
-    def _without_skipped(self, rows: list[_Row]) -> list[_Row]:
-        """The steps that moved the weights; what was logged for one that was skipped goes to the next."""
-        if all(row.found_inf is None for row in rows):
-            return rows
-        skipped = numbers([row.found_inf for row in rows]) > 0
-        left: list[_Row] = []
-        carried: dict[str, Cell] = {}
-        for row, skip in zip(rows, skipped.tolist(), strict=True):
-            notes = merged(carried, row.notes)
-            carried = notes if skip else {}
-            if not skip:
-                left.append(row._replace(notes=notes))
-        for name, cell in carried.items():
-            for value in several(cell):
-                self._notes.put(name, value)
-        return left
-
-    def _extend(self, rows: list[_Row]) -> None:
-        columns, groups = Columns(), len(self.published.groups)
-        columns.put("seconds", [row.seconds for row in rows])
-        columns.put("lr", [_of_groups(row.lr, groups) for row in rows])
-        columns.put("applied_lr", [_of_groups(row.applied, groups) for row in rows])
-        if not self._meter.plain:
-            columns.put("d", [row.d for row in rows])
-            columns.put("d_hat", [row.d_hat for row in rows])
-        for name in self.measures:
-            columns.put(name, [row.measured.get(name) for row in rows])
-        for name in dict.fromkeys(name for row in rows for name in row.notes):
-            columns.put(name, [row.notes.get(name) for row in rows])
-        self.published.extend_columns(np.arange(self.taken + 1, self.taken + 1 + len(rows)), columns.fetch())
-        self.taken += len(rows)
 
     # ------------------------------------------------------------------------------------------------ end and faults
 
@@ -304,8 +269,3 @@ class Recorder:
     def _troubled(self, doing: str, error: Exception) -> None:
         _log.debug("%s failed", doing, exc_info=error)
         self._tell(doing, f"the watch had trouble {doing}; the training goes on. {type(error).__name__}: {error}")
-
-
-def _of_groups(rates: Rates, groups: int) -> tuple[Scalar | None, ...]:
-    """One value for each group that the history has."""
-    return rates if len(rates) == groups else (*rates[:groups], *(None,) * (groups - len(rates)))
