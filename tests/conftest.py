@@ -1,11 +1,17 @@
-"""What all tests share: torch on one thread, and the browser's tests last."""
+"""What all tests share: torch on one thread, and the browser's tests last, or with `-n 2` beside the others."""
+
+from __future__ import annotations
 
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
 BROWSER = Path(__file__).parent / "browser"
 
@@ -31,3 +37,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if BROWSER in item.path.parents:
             item.add_marker(pytest.mark.browser)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """With `-n 2`, all tests with a browser go to one process and all others to the other.
+
+    Playwright's event loop would be in the way of others, and two browsers in that of one another.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class BrowserApart(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "browser" if nodeid.startswith("tests/browser/") else "python"
+
+    return BrowserApart(config, log)

@@ -27,7 +27,7 @@ def test_animation(notebook):
     nb.run_cell(0)
     page = nb.page
     bench = page.locator(".dw-bench")
-    expect(bench.locator(".js-plotly-plot")).to_be_visible(timeout=60_000)
+    expect(bench.locator(".js-plotly-plot")).to_be_visible()
     frames = [picture(bench)]
     bench.get_by_role("button", name="D coefficient under cosine").click()
     nb.until_python("bench.runs and len(bench.runs[0].history) > 5")

@@ -26,7 +26,7 @@ from typing import Any
 import nbformat
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",  # CI runs as root
@@ -147,6 +147,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         missing = "there is no Chromium. To mend it: apt-get install chromium"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         browser = _launch(playwright, path)
         yield browser

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-expect.set_options(timeout=60_000)
+expect.set_options()
 
 AXE = Path(__file__).parents[1] / "js" / "node_modules" / "axe-core" / "axe.min.js"
 OPEN = "import diffopt_widgets as dw\nbench = dw.lab('PRODIGY', task='swiss_roll', steps=20)\nbench"

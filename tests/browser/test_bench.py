@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-expect.set_options(timeout=60_000)
+expect.set_options()
 
 OPEN = "import diffopt_widgets as dw\nbench = dw.lab(task='swiss_roll', steps=400)\nbench"
 

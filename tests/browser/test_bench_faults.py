@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-expect.set_options(timeout=60_000)
+expect.set_options()
 
 MISSING = "import sys\nsys.modules['bitsandbytes'] = None  # what import then raises for\n"
 OPEN = "import diffopt_widgets as dw\nbench = dw.lab({}task='swiss_roll', steps=30)\nbench"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Page, expect
 
-expect.set_options(timeout=60_000)
+expect.set_options()
 
 OPEN = "import diffopt_widgets as dw\nbench = dw.lab(dw.Settings('PRODIGY'), task='swiss_roll', steps=100000)\nbench"
 

@@ -16,7 +16,7 @@ DIVERGES = 'dw.Settings("SGD", lr=1e20)'
 def opened(notebook, settings, width, height):
     nb = notebook([OPEN.format(settings=settings)], width=width, height=height)
     nb.run_cell(0)
-    expect(nb.page.get_by_text("Press Run: loss and applied").first).to_be_visible(timeout=60_000)
+    expect(nb.page.get_by_text("Press Run: loss and applied").first).to_be_visible()
     nb.page.wait_for_function("document.querySelector('.dw-plot-graph')?.data")
     return nb
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-expect.set_options(timeout=60_000)
+expect.set_options()
 
 LONG = "import diffopt_widgets as dw\nbench = dw.lab(task='swiss_roll', steps=100000)\nbench"
 FINISHED = "bench.runs and all(run.ended for run in bench.runs)"

@@ -26,7 +26,7 @@ def test_state_is_told_for_another_rank_and_compared(notebook, width, theme):
     found.run_cell(0)
     view = found.output(0).locator(".dwm")
     sentence = view.get_by_role("status")
-    expect(sentence).to_have_text("ADAMW: 743 MB of state for an SDXL LoRA of rank 64", timeout=60_000)
+    expect(sentence).to_have_text("ADAMW: 743 MB of state for an SDXL LoRA of rank 64")
     expect(view).to_contain_text("92,897,280 weights in float32")
 
     view.get_by_text("Another model or rank").click()
