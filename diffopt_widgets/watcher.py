@@ -6,12 +6,13 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
 
 from diffopt_widgets.driver import PUBLISH_SECONDS
 from diffopt_widgets.plot.curves import Curve
-from diffopt_widgets.plot.panels import DEFAULT_PANELS, Panel, metric_panel
+from diffopt_widgets.plot.panels import DEFAULT_PANELS, LOSS, Panel, metric_panel
 from diffopt_widgets.records import History
 from diffopt_widgets.runs import to_frame
 from diffopt_widgets.training.described import described
@@ -35,7 +36,9 @@ Status: TypeAlias = Literal["running", "done", "stopped", "failed"]
 
 LOGARITHMIC = {"grad_norm", "update_rms", "update_ratio"}
 """Measures whose panel begins with a logarithmic axis."""
-_DRAWN = frozenset(column for panel in DEFAULT_PANELS for column in panel.columns) | {"seconds"}
+PANELS = (replace(LOSS, sparse=True), *DEFAULT_PANELS[1:])
+"""The usual ones, for loops that do not log a loss at every step."""
+_DRAWN = frozenset(column for panel in PANELS for column in panel.columns) | {"seconds"}
 
 
 class Watcher:
@@ -159,6 +162,11 @@ class Watcher:
         return self._recorder.history
 
     @property
+    def measures(self) -> tuple[str, ...]:
+        """Names of what is measured at the steps."""
+        return self._recorder.measures
+
+    @property
     def closed(self) -> bool:
         """Whether it has ended and left the optimizer."""
         return self._recorder.closed
@@ -198,7 +206,7 @@ class Watcher:
         if self._plot is None:
             from diffopt_widgets.plot.live import LivePlot
 
-            self._draw_in(LivePlot(hint="Loss and applied learning rate appear here with the first steps"))
+            self._draw_in(LivePlot(PANELS, hint="Loss and applied learning rate appear here with the first steps"))
         assert self._plot is not None  # noqa: S101  # _draw_in has put it there
         return self._plot
 
@@ -208,7 +216,7 @@ class Watcher:
 
         history = self.history
         curve = Curve(self.name, history, schedule=self._recorder.estimates)
-        return figure([curve], (*DEFAULT_PANELS, *map(_panel, _further(history))))
+        return figure([curve], (*PANELS, *map(_panel, _further(history))))
 
     def to_frame(self) -> pd.DataFrame:
         """The record as a pandas DataFrame, one row per step.
@@ -266,7 +274,6 @@ class Watcher:
 
 
 watch = Watcher
-"""What a loop calls: it reads as what it does."""
 
 
 def in_notebook() -> bool:

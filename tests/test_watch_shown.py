@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -51,7 +52,7 @@ def test_the_plot_gets_each_row_once_at_most_ten_times_a_second(optimizer, monke
         seconds = w.history.column("seconds")[-1]
     rows = [part for content in sent if content["k"] == "rows" for part in content["parts"]]
     assert [(part["start"], part["start"] + part["n"]) for part in rows][-1][1] == 300
-    assert all(a["start"] + a["n"] == b["start"] for a, b in zip(rows, rows[1:], strict=False))
+    assert all(a["start"] + a["n"] == b["start"] for a, b in itertools.pairwise(rows))
     assert len(rows) <= 10 * seconds + 2
 
 
@@ -102,7 +103,7 @@ def test_a_plot_that_fails_is_told_once_and_the_run_is_kept(optimizer, monkeypat
     with dw.watch(optimizer, store=tmp_path / "runs.sqlite") as w:
         w.plot  # noqa: B018
         monkeypatch.setattr(LivePlot, "refresh", broken)
-        with pytest.warns(UserWarning, match="trouble drawing; the training goes on. OSError: the connection") as told:
+        with pytest.warns(UserWarning, match="trouble drawing; the training goes on. OSError: the connection") as told:  # noqa: PT031
             for step in range(3):
                 optimizer.step()
                 w.log(loss=step)
