@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from typing import Any
 
 import comm
@@ -11,8 +12,10 @@ import pytest
 from ipykernel.comm import Comm
 from jupyter_client.session import Session
 
-from diffopt_widgets.plot.live import CHUNK_ROWS, LivePlot
+from diffopt_widgets.plot.curves import smooth
+from diffopt_widgets.plot.live import LivePlot
 from diffopt_widgets.plot.panels import PALETTE, metric_panel
+from diffopt_widgets.plot.wire import BLOCK, EXACT_ROWS, MESSAGE_BYTES
 from diffopt_widgets.records import History, StepRecord
 
 NASTY = '<img src=x onerror="alert(1)"></script><b>&amp;'
@@ -64,17 +67,28 @@ class Wire:
         self.plot._handle_msg(content)
 
 
+def pieces(messages) -> list[tuple[dict[str, Any], list[bytes]]]:
+    """Every part of messages with its own buffers."""
+    found = []
+    for content, buffers in messages:
+        left = list(buffers)
+        for part in content["parts"]:
+            count = 3 if "blocks" in part else 2
+            found.append((part, [left.pop(0) for _ in range(count)]))
+        assert not left
+    return found
+
+
 def rows(messages) -> dict[int, dict[int, dict[str, float]]]:
     """Values by run, row and column, as the page keeps them."""
     found: dict[int, dict[int, dict[str, float]]] = {}
-    for content, buffers in messages:
-        for i, part in enumerate(content["parts"]):
-            steps = np.frombuffer(buffers[2 * i], np.float64)
-            values = np.frombuffer(buffers[2 * i + 1], np.float32).reshape(len(part["columns"]), part["n"])
-            assert len(steps) == part["n"]
-            for j in range(part["n"]):
-                row = dict(zip(part["columns"], values[:, j].tolist(), strict=True))
-                found.setdefault(part["id"], {})[part["start"] + j] = {"step": float(steps[j]), **row}
+    for part, (first, second) in pieces(messages):
+        steps = np.frombuffer(first, np.float64)
+        values = np.frombuffer(second, np.float32).reshape(len(part["columns"]), part["n"])
+        assert len(steps) == part["n"]
+        for j in range(part["n"]):
+            row = dict(zip(part["columns"], values[:, j].tolist(), strict=True))
+            found.setdefault(part["id"], {})[part["start"] + j] = {"step": float(steps[j]), **row}
     return found
 
 
@@ -156,6 +170,7 @@ def test_only_new_rows_are_sent(plot, wire, history):
                 "applied_lr[text_encoder]": pytest.approx(1e-3),
                 "applied_lr[unet]": pytest.approx(1e-3),
                 "d": 0.25,
+                "seconds": pytest.approx(0.1 * (i + 1)),
             }
             for i in range(3)
         }
@@ -217,28 +232,89 @@ def test_a_gap_is_answered_with_its_rows(plot, wire, history):
         assert wire.take() == []
 
 
-def test_a_long_snapshot_comes_in_pieces_without_overlap(plot, wire):
-    history = long_history(2 * CHUNK_ROWS + 7)
+def test_a_long_run_is_sent_as_the_extremes_of_its_blocks_and_its_last_rows(plot, wire):
+    history = long_history(EXACT_ROWS + BLOCK + 7)
+    history._columns["loss"][3 * BLOCK + 5] = np.nan
+    history._columns["loss"][3 * BLOCK + 6] = 1e300  # more than float32 can hold
+    history._columns["d"][:BLOCK] = np.nan
     plot.add_run("a", "a", history)
     wire.take()
     wire.say({"k": "hello"})
-    parts = [part for content, _ in wire.take() for part in content["parts"]]
-    assert [(part["start"], part["n"]) for part in parts] == [
-        (0, CHUNK_ROWS),
-        (CHUNK_ROWS, CHUNK_ROWS),
-        (2 * CHUNK_ROWS, 7),
+    [(blocks, buffers), (tail, _), (average, means)] = pieces(wire.take())
+    assert (blocks["start"], blocks["n"], tail["start"], tail["n"]) == (0, EXACT_ROWS + BLOCK, EXACT_ROWS + BLOCK, 7)
+    count = blocks["n"] // BLOCK
+    steps = np.frombuffer(buffers[0], np.float64).reshape(2, count)
+    assert steps[:, 1].tolist() == [BLOCK + 1, 2 * BLOCK]
+    shape = (len(blocks["blocks"]), 2, count)
+    values = np.frombuffer(buffers[1], np.float32).reshape(shape)
+    places = np.frombuffer(buffers[2], np.uint8).reshape(shape)
+    found = dict(zip(blocks["blocks"], zip(values, places, strict=True), strict=True))
+    with np.errstate(over="ignore"):
+        whole = history.column("loss").astype(np.float32)
+    loss = whole[3 * BLOCK : 4 * BLOCK]
+    (least, most), (low, high) = found["loss"]
+    assert (least[3], most[3]) == (np.nanmin(loss), loss[np.isfinite(loss)].max())
+    assert (loss[low[3]], loss[high[3]]) == (least[3], most[3])
+    assert np.isnan(found["d"][0][:, 0]).all()
+    assert np.isfinite(found["d"][0][:, 1:]).all()
+    # The average is told of every block, the last one too.
+    assert (average["average"], average["beta"]) == ("loss", plot.smoothing)
+    extremes = np.frombuffer(means[0], np.float32).reshape(2, count + 1)
+    direct = smooth(whole.astype(np.float64), plot.smoothing).astype(np.float32)
+    assert extremes[:, 3].tolist() == [
+        np.nanmin(direct[3 * BLOCK : 4 * BLOCK]),
+        np.nanmax(direct[3 * BLOCK : 4 * BLOCK]),
     ]
+    direct = direct[-7:]
+    assert extremes[:, -1].tolist() == [direct.min(), direct.max()]
+
+
+def test_the_page_gets_the_rows_in_sight_and_averages_of_another_weight(plot, wire):
+    history = long_history(3 * EXACT_ROWS)
+    plot.add_run("a", "a", history)
+    wire.take()
+    run = number(plot, "a")
+    wire.say({"k": "detail", "id": run, "from": 256, "to": EXACT_ROWS + 512})
+    [(first, (steps, _)), (second, _)] = pieces(wire.take())
+    assert np.frombuffer(steps, np.float64)[0] == 257
+    assert (first["start"], first["n"], second["start"], second["n"]) == (256, EXACT_ROWS, EXACT_ROWS + 256, 256)
+    for odd in ({"from": -10, "to": 5}, {"from": 3 * EXACT_ROWS - 5, "to": 10**9}):
+        wire.say({"k": "detail", "id": run, **odd})
+        assert [part["n"] for part, _ in pieces(wire.take())] == [5]
+    wire.say({"k": "detail", "id": run, "from": 10, "to": 5})
+    assert wire.take() == []
+    wire.say({"k": "average", "id": run, "name": "loss", "beta": 0.5})
+    [(average, _)] = pieces(wire.take())
+    assert (average["average"], average["beta"], average["n"]) == ("loss", 0.5, len(history))
+    for odd in ({"name": "none", "beta": 0.5}, {"name": "loss", "beta": 1}):
+        wire.say({"k": "average", "id": run, **odd})
+        assert wire.take() == []
 
 
 def test_the_rows_of_many_runs_share_a_message_only_as_far_as_they_fit(plot, wire):
     for key in "abc":
-        plot.add_run(key, key, long_history(CHUNK_ROWS // 2 + 10))
+        plot.add_run(key, key, long_history(EXACT_ROWS))
     wire.take()
     wire.say({"k": "hello"})
-    assert [sum(part["n"] for part in content["parts"]) for content, _ in wire.take()] == [
-        CHUNK_ROWS,
-        CHUNK_ROWS // 2 + 30,
-    ]
+    sent = wire.take()
+    sizes = [sum(map(len, buffers)) for _, buffers in sent]
+    assert [len(content["parts"]) for content, _ in sent] == [1, 1, 1]
+    assert max(sizes) <= MESSAGE_BYTES
+    for key in "abc":
+        plot.remove_run(key)
+        plot.add_run(key, key, long_history(1000))
+    wire.take()
+    wire.say({"k": "hello"})
+    assert [len(content["parts"]) for content, _ in wire.take()] == [3]
+
+
+def test_a_million_rows_of_eight_runs_open_with_under_half_a_megabyte_each(plot, wire):
+    history = long_history(1_000_000)
+    for key in "abcdefgh":
+        plot.add_run(key, key, history)
+    wire.take()
+    wire.say({"k": "hello"})
+    assert sum(len(buffer) for _, buffers in wire.take() for buffer in buffers) < 8 * 500_000
 
 
 def test_the_end_tells_the_true_number_of_rows(plot, wire, history):
@@ -340,6 +416,23 @@ def test_mistakes_are_named(plot, history):
         plot.add_run("a", "again", history)
     with pytest.raises(KeyError, match="no run with the key 'z'; it has 'a'"):
         plot.end_run("z")
+
+
+def test_whatever_the_page_does_nothing_piles_up_here(plot, wire, history):
+    """Of a page that is hidden, slow or gone nothing is kept: the history is all that grows."""
+    plot.add_run("a", "a", history)
+    append(history, 10_000)
+    plot.refresh(final=True)
+    wire.take()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for _ in range(1000):
+        plot.refresh(final=True)
+        wire.say({"k": "resync", "id": number(plot, "a"), "from": 9_000, "to": None})
+        wire.take()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 100_000
 
 
 def test_the_page_s_module_stands_alone(plot):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -157,9 +158,26 @@ def smooth(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
     [1.0, 1.0, nan, 2.714]
     """
     out = np.full(len(values), np.nan)
-    total = weight = 0.0
-    for i in np.flatnonzero(np.isfinite(values)).tolist():
-        total = beta * total + (1 - beta) * float(values[i])
-        weight = beta * weight + (1 - beta)
-        out[i] = total / weight
+    finite = np.isfinite(values)
+    known = values[finite]
+    n = len(known)
+    if not n or beta == 0:
+        out[finite] = known
+        return out
+    # In parts over which the weight of the past falls by e^200, so that only the part before still counts: a sum of
+    # values that grow by 1 / beta from row to row is then a plain cumulative sum, and float64 can hold it.
+    rate = -math.log(beta)
+    size = min(n, max(1, int(200 / rate)))
+    total = np.zeros((-(-n // size), size))
+    total.ravel()[:n] = known
+    decay = np.exp(-rate * np.arange(size))
+    with np.errstate(over="ignore", invalid="ignore"):  # of values beyond 1e200
+        total *= (1 - beta) / decay
+        np.cumsum(total, axis=1, out=total)
+        total *= decay
+        total[1:] += total[:-1, -1:] * (beta * decay)
+    found = total.ravel()[:n]
+    begun = min(n, int(40 / rate) + 1)  # after that the weights sum to 1 in float64
+    found[:begun] /= -np.expm1(-rate * np.arange(1, begun + 1))
+    out[finite] = found
     return out

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import ipywidgets
-import numpy as np
 import traitlets
 
 from diffopt_widgets.pages import PageWidget
@@ -24,6 +23,7 @@ from diffopt_widgets.plot.bundle import STATIC, PlotlyBundle, plotly_bytes, shar
 from diffopt_widgets.plot.curves import Curve
 from diffopt_widgets.plot.panels import DEFAULT_PANELS, Panel, next_color
 from diffopt_widgets.plot.saved import PlotDisplay
+from diffopt_widgets.plot.wire import Part, average, detail, messages, parts
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 0.1
 """Shortest time between two messages; the Jupyter server drops messages when there are too many."""
-CHUNK_ROWS = 65_536
-"""Most rows in one message."""
+DETAIL_ROWS = 262_144
+"""Most rows of a run that are sent at once for a zoom."""
+X_COLUMNS = frozenset({"seconds"})
+"""Drawn along: where a row lies on the axis of time."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,23 @@ class LivePlot(PageWidget):
     """
 
     FOLDER = STATIC
-    SCRIPTS = ("store.js", "picture.js", "feed.js", "live.js")
+    SCRIPTS = (
+        "column.js",
+        "smooth.js",
+        "store.js",
+        "format.js",
+        "layout.js",
+        "picture.js",
+        "zoom.js",
+        "feed.js",
+        "plotly.js",
+        "save.js",
+        "dom.js",
+        "legend.js",
+        "bar.js",
+        "keys.js",
+        "live.js",
+    )
     STYLES = ("live.css",)
     _bundle = traitlets.Instance(PlotlyBundle).tag(sync=True, **ipywidgets.widget_serialization)
     _panels: Any = traitlets.List().tag(sync=True)
@@ -92,6 +110,9 @@ class LivePlot(PageWidget):
     """The runs as the page knows them: dicts with key, name, color, visible and more; observe it, do not set it."""
     smoothing = traitlets.Float(0.9, min=0.0, max=0.999).tag(sync=True)
     """Weight of the past in the moving average of the loss, 0 (off) to below 1; the page's slider sets it too."""
+    x = traitlets.Enum(("step", "time", "samples"), "step").tag(sync=True)
+    """What lies along: steps, `"time"` (training time in seconds) or `"samples"` (examples seen); runs of which that is not
+    known are left out."""
     log = traitlets.Dict().tag(sync=True)
     """By the key of a panel (`"loss"`, `"rate"`, `"d"`), whether its axis is logarithmic."""
     height = traitlets.Int(300, min=120).tag(sync=True)
@@ -282,35 +303,17 @@ class LivePlot(PageWidget):
         self.runs = [run.to_json() for run in self._by_key.values()]
 
     def _send_rows(self, wanted: Iterable[tuple[_Run, int, int]]) -> None:
-        """Send rows start..stop of runs, in one message as far as they fit."""
-        parts: list[dict[str, Any]] = []
-        buffers: list[memoryview] = []
-        room = CHUNK_ROWS
-        for run, first, stop in wanted:
-            start = first
-            while start < stop:
-                end = min(stop, start + room)
-                names, steps, values = self._rows(run, start, end)
-                parts.append({"id": run.number, "start": start, "n": end - start, "columns": names})
-                buffers += [memoryview(steps).cast("B"), memoryview(values).cast("B")]
-                room -= end - start
-                start = end
-                if room == 0:
-                    self.send({"k": "rows", "parts": parts}, buffers)
-                    parts, buffers, room = [], [], CHUNK_ROWS
+        """Send rows start..stop of runs, in as few messages as they fit."""
+        found = list(wanted)
+        sent = self._columns | X_COLUMNS
+        averages = {column: self.smoothing for panel in self.panels if panel.smooth for column in panel.columns}
+        self._send_parts(part for run, a, b in found for part in parts(run.number, run.history, sent, averages, a, b))
+        for run, _, stop in found:
             self._sent[run.key] = max(self._sent[run.key], stop)
-        if parts:
-            self.send({"k": "rows", "parts": parts}, buffers)
 
-    def _rows(self, run: _Run, start: int, stop: int) -> tuple[list[str], Any, Any]:
-        columns = run.history.to_columns()
-        names = [name for name in columns if name.split("[", 1)[0] in self._columns]
-        steps = np.ascontiguousarray(columns["step"][start:stop], dtype=np.float64)
-        values = np.empty((len(names), stop - start), dtype=np.float32)
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is not drawn
-            for row, name in zip(values, names, strict=True):
-                row[:] = columns[name][start:stop]
-        return names, steps, values
+    def _send_parts(self, found: Iterable[Part]) -> None:
+        for content, buffers in messages(found):
+            self.send(content, buffers)
 
     def _answer(self, _: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
         """Answer a message of the page."""
@@ -325,6 +328,12 @@ class LivePlot(PageWidget):
             if run.total is not None:
                 self.send_state("runs")
             self._send_rows([(run, max(0, start), length if stop is None else min(stop, length))])
+        elif kind == "detail" and run is not None:
+            start, stop = max(0, message["from"]), min(message["to"], len(run.history), message["from"] + DETAIL_ROWS)
+            self._send_parts(detail(run.number, run.history, self._columns | X_COLUMNS, start, stop))
+        elif kind == "average" and run is not None:
+            if message["name"] in run.history.names() and 0 < message["beta"] < 1:
+                self._send_parts([average(run.number, run.history, message["name"], message["beta"])])
         elif kind == "visible" and run is not None:
             self.set_visible(run.key, bool(message["visible"]))
         elif kind == "bundle":

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { arrange, escapeHtml, formatNumber, layout, picture } from "../../diffopt_widgets/plot/static/picture.js";
+import { escapeHtml, formatNumber } from "../../diffopt_widgets/plot/static/format.js";
+import { arrange, layout } from "../../diffopt_widgets/plot/static/layout.js";
+import { picture } from "../../diffopt_widgets/plot/static/picture.js";
 import { RunStore } from "../../diffopt_widgets/plot/static/store.js";
 
 const curve = (name, dash = "solid", schedule = false) => ({ name, dash, schedule });
@@ -110,13 +112,15 @@ test("the schedule's own value has its axis at the right, only where a run shows
   for (const schedule of [false, true]) {
     const drawn = draw([{ ...RUN, schedule }], new Map([[1, filled(50)]]));
     const axes = layout(drawn, view);
-    assert.equal("yaxis12" in axes, schedule);
-    if (schedule) assert.equal(axes.yaxis12.overlaying, "y2");
-    assert.equal(drawn.data.filter((trace) => trace.yaxis === "y12").length, schedule ? 1 : 0);
+    assert.equal("yaxis102" in axes, schedule);
+    if (schedule) assert.equal(axes.yaxis102.overlaying, "y2");
+    assert.equal(drawn.data.filter((trace) => trace.yaxis === "y102").length, schedule ? 1 : 0);
   }
 });
 
 test("numbers are written as one writes them", () => {
-  const written = [0, 1, 0.25, 123.456, 1e-4, 3.4e-5, 5.1e-13, 100000, -2e-6, NaN, Infinity].map(formatNumber);
+  const written = [0, 1, 0.25, 123.456, 1e-4, 3.4e-5, 5.1e-13, 100000, -2e-6, NaN, Infinity].map((value) =>
+    formatNumber(value),
+  );
   assert.deepEqual(written, ["0", "1", "0.25", "123.5", "1e−4", "3.4e−5", "5.1e−13", "1e5", "−2e−6", "–", "∞"]);
 });

@@ -1,30 +1,49 @@
 // @ts-check
-// The page's side of the conversation with the kernel: takes rows in, notices what is lost, asks for it.
-import { layout, picture } from "./picture.js";
-import { RunStore } from "./store.js";
+// The page's side of the conversation with the kernel: takes rows in, notices what is lost or needed, asks for it.
+import { baseName, RunStore } from "./store.js";
 
 /**
  * @typedef {import("./picture.js").Run} Run
- * @typedef {{id: number, start: number, n: number, columns: string[]}} Part
+ * @typedef {import("./picture.js").Panel} Panel
+ * @typedef {import("./picture.js").Rows} Rows
+ * @typedef {import("./column.js").Summary} Summary
+ * @typedef {{id: number, start: number, n: number, columns?: string[], blocks?: string[], average?: string, beta?: number}} Part
+ *   rows one by one, the extremes of blocks of rows, or those of a column's moving average
  */
 
-/** How often to look whether something is lost, ms. */
+/** How often to look whether something is lost or needed, ms. */
 const LOOK_EVERY = 200;
 /** A live run that was silent for so long is asked about, ms. */
 const SILENCE = 2000;
 /** Longest time between two questions, ms: a busy kernel answers them all when it is free. */
 const RAREST = 60_000;
+/** Values that are kept one by one, of all runs together: 4 bytes each. Of older rows the kernel is asked again. */
+const MOST_VALUES = 24_000_000;
 
 /** @template T @param {DataView} view @param {new (buffer: ArrayBuffer) => T} type @returns {T} */
 function typed(view, type) {
   return new type(new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice().buffer);
 }
 
+/** Extremes of blocks as the kernel packs them: of each column least, then greatest values, and in which rows they lie.
+ * @param {DataView} values @param {DataView} places @param {number} count @returns {Summary[]} */
+function summaries(values, places, count) {
+  const [found, rows] = [typed(values, Float32Array), typed(places, Uint8Array)];
+  const n = count ? found.length / (2 * count) : 0;
+  return Array.from({ length: count }, (_, i) => {
+    const [a, b, c] = [2 * i * n, (2 * i + 1) * n, (2 * i + 2) * n];
+    const [least, most] = [found.subarray(a, b), found.subarray(b, c)];
+    return { least, most, low: rows.subarray(a, b), high: rows.subarray(b, c) };
+  });
+}
+
 /** A question that is put ever more rarely while nothing changes. */
 class Patience {
-  /** @param {number} first */
-  constructor(first) {
+  /** @param {number} first wait before the first question, ms @param {number} [then] before the second */
+  constructor(first, then = 2 * first) {
     this.first = first;
+    this.then = then;
+    this.about = "";
     this.wait = first;
     this.at = 0;
     this.reset();
@@ -35,10 +54,14 @@ class Patience {
     this.at = performance.now() + this.first;
   }
 
-  /** Whether it is time to ask (and then count it as asked). */
-  due() {
+  /** Whether it is time to ask about this (and then count it as asked); about something else the wait begins anew.
+   * @param {object} [about] */
+  due(about) {
+    const words = JSON.stringify(about) ?? "";
+    if (words !== this.about) this.reset();
+    this.about = words;
     if (performance.now() < this.at) return false;
-    this.wait = Math.min(RAREST, 2 * this.wait);
+    this.wait = Math.min(RAREST, Math.max(this.then, 2 * this.wait));
     this.at = performance.now() + this.wait;
     return true;
   }
@@ -55,15 +78,18 @@ export class Feed {
     this.listeners = new Set();
     /** Runs shown or hidden here, until the kernel agrees. @type {Map<number, boolean>} */
     this.wished = new Map();
+    /** Rows that each view needs one by one. @type {Map<object, Rows[]>} */
+    this.wanted = new Map();
     this.silence = new Patience(SILENCE);
     this.gap = new Patience(LOOK_EVERY);
-    this.strangers = new Patience(0);
-    this.missing = "";
+    this.finer = new Patience(0, SILENCE);
+    this.strangers = new Patience(0, SILENCE);
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this.timer = undefined;
     /** Somebody waits for every row to be here. @type {(() => void)[]} */
     this.waiting = [];
     model.on("change:runs", () => this.runsChanged());
+    model.on("change:smoothing change:_panels", () => this.changed());
     model.on("msg:custom", (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => {
       if (message?.k === "rows") this.take(message.parts, buffers);
     });
@@ -75,6 +101,11 @@ export class Feed {
   get runs() {
     const runs = /** @type {Run[]} */ (this.model.get("runs") ?? []);
     return runs.map((run) => ({ ...run, visible: this.wished.get(run.id) ?? run.visible }));
+  }
+
+  /** @returns {Panel[]} */
+  get panels() {
+    return this.model.get("_panels");
   }
 
   /** @param {object} message @param {ArrayBuffer[]} [buffers] */
@@ -95,13 +126,40 @@ export class Feed {
 
   /** @param {Part[]} parts @param {DataView[]} buffers */
   take(parts, buffers) {
-    for (const [i, part] of parts.entries()) {
-      const values = typed(buffers[2 * i + 1], Float32Array);
-      this.store(part.id).write(part.start, typed(buffers[2 * i], Float64Array), part.columns, values);
+    const left = [...buffers];
+    const next = () => /** @type {DataView} */ (left.shift());
+    for (const { id, start, columns, blocks, average, beta = 0 } of parts) {
+      const store = this.store(id);
+      if (columns) store.write(start, typed(next(), Float64Array), columns, typed(next(), Float32Array));
+      else if (blocks) {
+        const ends = typed(next(), Float64Array);
+        const n = ends.length / 2;
+        const [low, high] = [new Uint8Array(n), new Uint8Array(n).fill(255)];
+        const found = summaries(next(), next(), blocks.length);
+        const steps = { low, high, least: ends.subarray(0, n), most: ends.subarray(n) };
+        store.summarize(start, steps, new Map(blocks.map((name, i) => [name, found[i]])));
+      } else if (average) store.summarizeAverage(start, average, beta, summaries(next(), next(), 1)[0]);
     }
     const known = new Set(this.runs.map((run) => run.id));
-    if (parts.some((part) => !known.has(part.id)) && this.strangers.due()) this.send({ k: "hello" });
+    const drawn = new Set(["seconds", ...this.panels.flatMap((panel) => panel.columns.map(({ name }) => name))]);
+    const strange = parts.some(
+      ({ id, columns = [] }) => !known.has(id) || columns.some((name) => !drawn.has(baseName(name))),
+    );
+    if (strange && this.strangers.due()) this.send({ k: "hello" });
+    this.shrink();
     this.changed();
+  }
+
+  /** Keep the page's memory within bounds, whatever the length of the runs. */
+  shrink() {
+    const stores = [...this.stores.values()];
+    if (stores.reduce((sum, { size }) => sum + size, 0) <= MOST_VALUES) return;
+    for (const [id, store] of this.stores) {
+      const seen = [...this.wanted.values()].flat().filter((rows) => rows.id === id);
+      /** @type {[number, number]} */
+      const span = [Math.min(...seen.map(({ from }) => from)), Math.max(...seen.map(({ to }) => to))];
+      store.shrink((0.75 * MOST_VALUES) / stores.length, seen.length ? span : null);
+    }
   }
 
   runsChanged() {
@@ -115,12 +173,17 @@ export class Feed {
 
   changed() {
     this.silence.reset();
-    if (this.complete) {
+    if (this.complete) for (const go of this.waiting.splice(0)) go();
+    this.attend();
+    for (const listener of this.listeners) listener();
+  }
+
+  /** Look from time to time, as long as there is something to ask for or to wait for. */
+  attend() {
+    if (this.complete && !this.finerQuestions.length) {
       clearInterval(this.timer);
       this.timer = undefined;
-      for (const go of this.waiting.splice(0)) go();
     } else this.timer ??= setInterval(() => this.look(), LOOK_EVERY);
-    for (const listener of this.listeners) listener();
   }
 
   /** Whether every run has ended and all of its rows are here. */
@@ -128,63 +191,49 @@ export class Feed {
     return this.runs.every((run) => run.total !== null && this.store(run.id).missing.length === 0);
   }
 
-  /** Ask for gaps, and whether there is more of runs that have been silent. */
+  /** A view needs these rows one by one from now on, and no others. @param {object} view @param {Rows[]} rows */
+  want(view, rows) {
+    this.wanted.set(view, rows);
+    this.attend();
+    if (rows.length) this.look();
+  }
+
+  /** What would show more than is here: rows in sight, and averages of another weight. @returns {object[]} */
+  get finerQuestions() {
+    const rows = [...this.wanted.values()]
+      .flat()
+      .filter(({ id, from, to }) => this.stores.get(id)?.coarseSpan(from, to));
+    const beta = this.model.get("smoothing");
+    const names = this.panels.filter((panel) => panel.smooth).flatMap((panel) => panel.columns.map(({ name }) => name));
+    const averages = beta > 0 ? names : [];
+    return [
+      ...rows.map((wanted) => ({ k: "detail", ...wanted })),
+      ...[...this.stores].flatMap(([id, store]) =>
+        averages.filter((name) => store.lacksAverage(name, beta)).map((name) => ({ k: "average", id, name, beta })),
+      ),
+    ];
+  }
+
+  /** Ask for gaps, for what would show more, and whether there is more of runs that have been silent. */
   look() {
     const gaps = this.runs.flatMap((run) => this.store(run.id).missing.map(([from, to]) => ({ id: run.id, from, to })));
-    const missing = JSON.stringify(gaps);
-    if (missing !== this.missing) this.gap.reset();
-    this.missing = missing;
-    if (gaps.length && this.gap.due()) for (const gap of gaps) this.send({ k: "resync", ...gap });
+    if (gaps.length && this.gap.due(gaps)) for (const gap of gaps) this.send({ k: "resync", ...gap });
+    const finer = this.finerQuestions;
+    if (finer.length && this.finer.due(finer)) for (const question of finer) this.send(question);
     const live = this.runs.filter((run) => run.total === null);
     if (live.length && this.silence.due()) {
       for (const run of live) this.send({ k: "resync", id: run.id, from: this.store(run.id).length, to: null });
     }
+    this.attend();
   }
 
-  /** Show or hide a run: here at once, in the kernel when it listens. @param {number} id */
-  toggle(id) {
-    const visible = !this.runs.find((run) => run.id === id)?.visible;
-    this.wished.set(id, visible);
-    this.send({ k: "visible", id, visible });
+  /** Show or hide runs: here at once, in the kernel when it listens. @param {number[]} ids @param {boolean} visible */
+  show(ids, visible) {
+    for (const id of ids) {
+      this.wished.set(id, visible);
+      this.send({ k: "visible", id, visible });
+    }
     this.changed();
-  }
-
-  /** What to draw. @param {{range: [number, number] | null, width: number, smoothing: number, expected?: string[]}} view */
-  picture(view) {
-    return picture({ panels: this.model.get("_panels"), runs: this.runs, store: (id) => this.store(id), ...view });
-  }
-
-  /** How to draw it. @param {import("./picture.js").Picture} drawn @param {number} width
-   * @param {import("./picture.js").Theme} theme */
-  layout(drawn, width, theme) {
-    const [height, log] = [this.model.get("height"), this.model.get("log")];
-    return layout(drawn, { width, height, log, theme });
-  }
-
-  /** The whole plot with a legend, on white. @param {any} Plotly @returns {Promise<string>} data URL of a PNG */
-  image(Plotly) {
-    const width = 1200;
-    const drawn = this.picture({ range: null, width, smoothing: this.model.get("smoothing") });
-    const plain = this.layout(drawn, width, { text: "#222", back: "#fff", line: "#ddd", size: 11 });
-    const legend = 24 * Math.ceil(this.runs.length / 3);
-    const height = plain.height + legend;
-    const full = {
-      ...plain,
-      height,
-      margin: { ...plain.margin, b: plain.margin.b + legend },
-      paper_bgcolor: "#fff",
-      showlegend: true,
-      legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom" },
-    };
-    return Plotly.toImage({ data: drawn.data, layout: full }, { format: "png", width, height, scale: 1 });
-  }
-
-  /** Give the kernel the picture that it asked for, once all rows are here. @param {any} Plotly */
-  async sendImage(Plotly) {
-    if (!this.complete) await new Promise((/** @type {(value?: any) => void} */ go) => this.waiting.push(go));
-    const url = await this.image(Plotly);
-    const bytes = Uint8Array.from(atob(url.split(",")[1]), (character) => character.charCodeAt(0));
-    this.send({ k: "png" }, [bytes.buffer]);
   }
 
   close() {

@@ -1,149 +1,13 @@
 // @ts-check
-// What the live plot knows: the rows of runs, kept by index, thinned to pixels, smoothed. No page, no Plotly.
-
-/** Rows per block of the index of least and greatest values. */
-const BLOCK = 256;
-
-/** @param {number} value */
-const finite = (value) => value - value === 0;
-
-/** One column of values by row. A row without a value is NaN. */
-export class Column {
-  constructor() {
-    this.values = new Float32Array(0);
-    /** Row of the least and of the greatest finite value of each block; -1 where it has none. */
-    this.low = new Int32Array(0);
-    this.high = new Int32Array(0);
-  }
-
-  /** Make room for this many rows. @param {number} rows */
-  reserve(rows) {
-    if (rows <= this.values.length) return;
-    let capacity = Math.max(4 * BLOCK, this.values.length);
-    while (capacity < rows) capacity *= 2;
-    const values = new Float32Array(capacity).fill(NaN, this.values.length);
-    values.set(this.values);
-    const low = new Int32Array(capacity / BLOCK).fill(-1, this.low.length);
-    const high = new Int32Array(capacity / BLOCK).fill(-1, this.high.length);
-    low.set(this.low);
-    high.set(this.high);
-    Object.assign(this, { values, low, high });
-  }
-
-  /** @param {number} start @param {ArrayLike<number>} values */
-  write(start, values) {
-    this.reserve(start + values.length);
-    this.values.set(values, start);
-    this.reindex(start, start + values.length);
-  }
-
-  /** Bring the blocks that hold rows start..stop up to date. @param {number} start @param {number} stop */
-  reindex(start, stop) {
-    for (let block = Math.floor(start / BLOCK); block * BLOCK < stop; block++) {
-      [this.low[block], this.high[block]] = this.scan(block * BLOCK, (block + 1) * BLOCK);
-    }
-  }
-
-  /** Rows of the least and the greatest finite value among rows from..to, row by row; -1 where there is none.
-   * @param {number} from @param {number} to @returns {[number, number]} */
-  scan(from, to) {
-    const y = this.values;
-    let low = -1;
-    let high = -1;
-    for (let i = from; i < to; i++) {
-      if (!finite(y[i])) continue;
-      if (low < 0 || y[i] < y[low]) low = i;
-      if (high < 0 || y[i] > y[high]) high = i;
-    }
-    return [low, high];
-  }
-
-  /** The same as scan(), by whole blocks where there are some.
-   * @param {number} from @param {number} to @returns {[number, number]} */
-  extremes(from, to) {
-    const first = Math.ceil(from / BLOCK);
-    const last = Math.floor(to / BLOCK);
-    if (last <= first) return this.scan(from, to);
-    const y = this.values;
-    let [low, high] = this.scan(from, first * BLOCK);
-    /** @param {number} a @param {number} b */
-    const merge = (a, b) => {
-      if (a >= 0 && (low < 0 || y[a] < y[low])) low = a;
-      if (b >= 0 && (high < 0 || y[b] > y[high])) high = b;
-    };
-    for (let block = first; block < last; block++) merge(this.low[block], this.high[block]);
-    merge(...this.scan(last * BLOCK, to));
-    return [low, high];
-  }
-}
+// What the live plot knows of one run: which rows have come, one by one or by the extremes of blocks. No page, no Plotly.
+import { BLOCK, CHUNK, Column, finite, grown, lowerBound } from "./column.js";
+import { Smoothed } from "./smooth.js";
 
 /**
- * Which rows of lo..hi to draw: all when they are few, else the first, the last, and of each of `buckets` equal parts the
- * least and the greatest value; of a part without any value one row, so that the line breaks there.
- * @param {Column} column @param {number} lo @param {number} hi @param {number} buckets @returns {Int32Array} ascending rows
+ * @typedef {import("./column.js").Summary} Summary
+ * @typedef {"step" | "time" | "samples"} Axis
+ * @typedef {[number, number]} Interval from the first to before the last
  */
-export function thin(column, lo, hi, buckets) {
-  const n = Math.max(0, hi - lo);
-  if (n <= 2 * buckets) return Int32Array.from({ length: n }, (_, i) => lo + i);
-  const rows = new Int32Array(2 * buckets + 2);
-  let k = 0;
-  /** @param {number} row */
-  const keep = (row) => {
-    if (k === 0 || rows[k - 1] < row) rows[k++] = row;
-  };
-  keep(lo);
-  for (let bucket = 0; bucket < buckets; bucket++) {
-    const from = lo + Math.floor((bucket * n) / buckets);
-    const [low, high] = column.extremes(from, lo + Math.floor(((bucket + 1) * n) / buckets));
-    keep(low < 0 ? from : Math.min(low, high));
-    if (low >= 0) keep(Math.max(low, high));
-  }
-  keep(hi - 1);
-  return rows.slice(0, k);
-}
-
-/** Exponential moving average of a column, corrected for its start from zero, kept up as rows arrive. */
-export class Smoothed {
-  /** @param {number} beta weight of the past, 0 to below 1 */
-  constructor(beta) {
-    this.beta = beta;
-    this.column = new Column();
-    this.rows = 0;
-    this.sum = 0;
-    this.weight = 0;
-  }
-
-  /** Take in the rows of `source` up to `rows`. A row without a value has none here either.
-   * @param {Column} source @param {number} rows */
-  update(source, rows) {
-    if (rows <= this.rows) return;
-    this.column.reserve(rows);
-    const out = this.column.values;
-    for (let i = this.rows; i < rows; i++) {
-      const value = source.values[i];
-      if (finite(value)) {
-        this.sum = this.beta * this.sum + (1 - this.beta) * value;
-        this.weight = this.beta * this.weight + (1 - this.beta);
-        out[i] = this.sum / this.weight;
-      } else out[i] = NaN;
-    }
-    this.column.reindex(this.rows, rows);
-    this.rows = rows;
-  }
-}
-
-/** First index of the ascending `values[0..n]` that is not below `value`. @param {ArrayLike<number>} values
- * @param {number} n @param {number} value */
-export function lowerBound(values, n, value) {
-  let a = 0;
-  let b = n;
-  while (a < b) {
-    const middle = (a + b) >> 1;
-    if (values[middle] < value) a = middle + 1;
-    else b = middle;
-  }
-  return a;
-}
 
 /** `applied_lr[unet]` is a column of `applied_lr`. @param {string} name */
 export const baseName = (name) => name.split("[", 1)[0];
@@ -153,11 +17,14 @@ export class RunStore {
   constructor() {
     /** One more than the greatest row known to exist. */
     this.length = 0;
-    this.steps = new Float64Array(0);
+    this.steps = new Column(Float64Array);
     /** @type {Map<string, Column>} */
     this.columns = new Map();
-    /** Rows known to exist that have not come, as ascending [from, to). @type {[number, number][]} */
+    /** Rows known to exist that have not come, ascending. @type {Interval[]} */
     this.missing = [];
+    /** By block, 1 where only its extremes are known. */
+    this.summaries = new Uint8Array(0);
+    this.isCoarse = (/** @type {number} */ block) => this.summaries[block] === 1;
     /** Grouped columns whose groups differ in some row. @type {Set<string>} */
     this.split = new Set();
     /** @type {Map<string, Smoothed>} */
@@ -169,18 +36,55 @@ export class RunStore {
   write(start, steps, names, values) {
     const n = steps.length;
     if (n === 0) return;
-    this.expect(start, steps[0]);
-    this.grow(start + n);
-    this.steps.set(steps, start);
-    this.arrived(start, start + n);
-    for (const [i, name] of names.entries()) {
-      let column = this.columns.get(name);
-      if (!column) this.columns.set(name, (column = new Column()));
-      column.write(start, values.subarray(i * n, (i + 1) * n));
-    }
-    for (const column of this.columns.values()) column.reserve(this.length);
-    for (const [name, average] of this.averages) if (start < average.rows) this.averages.delete(name);
+    this.come(start, start + n, steps[0]);
+    this.steps.write(start, steps);
+    for (const [i, name] of names.entries()) this.column(name).write(start, values.subarray(i * n, (i + 1) * n));
+    for (let block = Math.ceil(start / BLOCK); (block + 1) * BLOCK <= start + n; block++) this.summaries[block] = 0;
     this.compareGroups(start, start + n, names);
+  }
+
+  /** The extremes of whole blocks, from row `start` on.
+   * @param {number} start @param {Summary} steps the first and the last of each block
+   * @param {Map<string, Summary>} columns */
+  summarize(start, steps, columns) {
+    const stop = start + steps.least.length * BLOCK;
+    this.come(start, stop, steps.least[0]);
+    this.steps.summarize(start / BLOCK, steps);
+    for (const [name, summary] of columns) this.column(name).summarize(start / BLOCK, summary);
+    this.summaries.fill(1, start / BLOCK, stop / BLOCK);
+    this.compareSummaries(columns);
+  }
+
+  /** The extremes of a column's moving average, for the blocks of which no more is known.
+   * @param {number} start @param {string} name @param {number} beta @param {Summary} summary */
+  summarizeAverage(start, name, beta, summary) {
+    let average = this.averages.get(name);
+    if (average?.beta !== beta) this.averages.set(name, (average = new Smoothed(beta)));
+    average.column.summarize(start / BLOCK, summary);
+    average.begin();
+  }
+
+  /** @param {string} name */
+  column(name) {
+    let column = this.columns.get(name);
+    if (!column) this.columns.set(name, (column = new Column()));
+    column.reserve(this.length);
+    return column;
+  }
+
+  /** Rows from..to are here now. @param {number} from @param {number} to @param {number} step of the first of them */
+  come(from, to, step) {
+    this.expect(from, step);
+    this.grow(to);
+    this.missing = this.missing.flatMap(([a, b]) => {
+      /** @type {Interval[]} */
+      const left = [
+        [a, Math.min(b, from)],
+        [Math.max(a, to), b],
+      ];
+      return left.filter(([first, last]) => first < last);
+    });
+    for (const average of this.averages.values()) if (from < average.rows) average.begin();
   }
 
   /** Rows up to `length` exist; those that have not come are missing. `nextStep` is the step of row `length`.
@@ -188,57 +92,79 @@ export class RunStore {
   expect(length, nextStep) {
     const from = this.length;
     if (length <= from) return;
-    this.grow(length);
     // Steps between, so that the row of a step is found by halving while the true ones are on their way.
-    const before = from ? this.steps[from - 1] : 0;
+    const before = from ? this.steps.between(from - 1) : 0;
     const each = nextStep === undefined ? 1 : (nextStep - before) / (length - from + 1);
-    for (let i = from; i < length; i++) this.steps[i] = before + each * (i - from + 1);
-    for (const column of this.columns.values()) column.reserve(length);
-    const last = this.missing.at(-1);
-    if (last && last[1] === from) last[1] = length;
+    /** @param {number} row */
+    const guess = (row) => before + each * (row - from + 1);
+    this.grow(length);
+    const [first, last] = [Math.ceil(from / BLOCK), Math.floor(length / BLOCK)];
+    if (first < last) {
+      const blocks = Array.from({ length: last - first }, (_, i) => (first + i) * BLOCK);
+      this.steps.summarize(first, {
+        low: new Uint8Array(blocks.length),
+        high: new Uint8Array(blocks.length).fill(BLOCK - 1),
+        least: Float64Array.from(blocks, guess),
+        most: Float64Array.from(blocks, (row) => guess(row + BLOCK - 1)),
+      });
+    }
+    for (let row = from; row < length; row++) {
+      if (row === first * BLOCK && first < last) row = last * BLOCK;
+      if (row < length) this.steps.write(row, [guess(row)]);
+    }
+    const end = this.missing.at(-1);
+    if (end && end[1] === from) end[1] = length;
     else this.missing.push([from, length]);
   }
 
   /** @param {number} length */
   grow(length) {
-    if (length > this.steps.length) {
-      const steps = new Float64Array(Math.max(1024, 2 ** Math.ceil(Math.log2(length))));
-      steps.set(this.steps);
-      this.steps = steps;
-    }
     this.length = Math.max(this.length, length);
-  }
-
-  /** @param {number} start @param {number} stop */
-  arrived(start, stop) {
-    this.missing = this.missing.flatMap(([from, to]) => {
-      /** @type {[number, number][]} */
-      const left = [
-        [from, Math.min(to, start)],
-        [Math.max(from, stop), to],
-      ];
-      return left.filter(([a, b]) => a < b);
-    });
+    const blocks = Math.ceil(this.length / BLOCK);
+    if (blocks > this.summaries.length) this.summaries = grown(this.summaries, 2 * blocks, 0);
+    this.steps.reserve(this.length);
+    for (const column of this.columns.values()) column.reserve(this.length);
   }
 
   /** @param {number} start @param {number} stop @param {string[]} names */
   compareGroups(start, stop, names) {
-    /** @type {Map<string, Column>} */
-    const first = new Map();
-    for (const name of names) {
-      const base = baseName(name);
-      const column = /** @type {Column} */ (this.columns.get(name));
-      const other = first.get(base);
-      if (!other) first.set(base, column);
-      else if (!this.split.has(base)) {
-        for (let i = start; i < stop; i++) {
-          if (column.values[i] !== other.values[i] && (finite(column.values[i]) || finite(other.values[i]))) {
-            this.split.add(base);
-            break;
-          }
+    for (const [base, column, other] of this.pairs(names)) {
+      for (let row = start; row < stop; row++) {
+        const [a, b] = [column.at(row), other.at(row)];
+        if (a !== b && (finite(a) || finite(b))) {
+          this.split.add(base);
+          break;
         }
       }
     }
+  }
+
+  /** @param {Map<string, Summary>} columns */
+  compareSummaries(columns) {
+    for (const [base, , , name, first] of this.pairs([...columns.keys()])) {
+      const [a, b] = [/** @type {Summary} */ (columns.get(name)), /** @type {Summary} */ (columns.get(first))];
+      const differs = [
+        [a.least, b.least],
+        [a.most, b.most],
+      ].some(([x, y]) => x.some((value, i) => value !== y[i] && finite(value || y[i])));
+      if (differs) this.split.add(base);
+    }
+  }
+
+  /** Of grouped columns that are not known to differ: each but the first, and the first.
+   * @param {string[]} names @returns {[string, Column, Column, string, string][]} */
+  pairs(names) {
+    /** @type {Map<string, string>} */
+    const firsts = new Map();
+    /** @type {[string, Column, Column, string, string][]} */
+    const found = [];
+    for (const name of names) {
+      const base = baseName(name);
+      const first = firsts.get(base);
+      if (first === undefined) firsts.set(base, name);
+      else if (!this.split.has(base)) found.push([base, this.column(name), this.column(first), name, first]);
+    }
+    return found;
   }
 
   /** What to draw for a column: itself, or one of its groups when they all agree, or every group.
@@ -249,20 +175,71 @@ export class RunStore {
     return names.map((name) => ({ name, group: name.slice(base.length + 1, -1) }));
   }
 
-  /** The column's moving average. @param {string} name @param {number} beta @returns {Column} */
+  /** The column's moving average. While the kernel has not told a new one of coarse blocks, the old one is drawn.
+   * @param {string} name @param {number} beta @returns {Column} */
   smoothed(name, beta) {
     let average = this.averages.get(name);
-    if (!average || average.beta !== beta) this.averages.set(name, (average = new Smoothed(beta)));
-    average.update(/** @type {Column} */ (this.columns.get(name)), this.length);
+    if (!average || (average.beta !== beta && !this.lacksAverage(name, beta)))
+      this.averages.set(name, (average = new Smoothed(beta)));
+    average.update(/** @type {Column} */ (this.columns.get(name)), this.length, this.isCoarse);
     return average.column;
   }
 
-  /** Rows to look at for the steps of `range`, one more on either side; all without a range.
-   * @param {[number, number] | null} range @returns {[number, number]} */
-  rows(range) {
+  /** Whether the kernel has to tell the average of coarse blocks. @param {string} name @param {number} beta */
+  lacksAverage(name, beta) {
+    const average = this.averages.get(name);
+    return average !== undefined && average.beta !== beta && this.summaries.includes(1);
+  }
+
+  /** Where rows lie on an axis; null when that is not known of this run.
+   * @param {Axis} axis @param {number | null} [samplesPerStep] @returns {((row: number) => number) | null} */
+  place(axis, samplesPerStep) {
+    if (axis === "step") return (row) => this.steps.between(row);
+    if (axis === "samples") return samplesPerStep ? (row) => samplesPerStep * this.steps.between(row) : null;
+    const seconds = this.columns.get("seconds");
+    return seconds ? (row) => seconds.between(row) : null;
+  }
+
+  /** Rows to look at for a range of an axis, one more on either side; all without a range.
+   * @param {Interval | null} range @param {(row: number) => number} [place] @returns {Interval} */
+  rows(range, place = (row) => this.steps.between(row)) {
     if (!range) return [0, this.length];
-    const lo = lowerBound(this.steps, this.length, range[0]) - 1;
-    const hi = lowerBound(this.steps, this.length, range[1]) + 2;
+    const lo = lowerBound(place, this.length, range[0]) - 1;
+    const hi = lowerBound(place, this.length, range[1]) + 2;
     return [Math.max(0, lo), Math.min(this.length, hi)];
+  }
+
+  /** The blocks among rows lo..hi of which only extremes are known, as rows of their span; null when there are none.
+   * @param {number} lo @param {number} hi @returns {Interval | null} */
+  coarseSpan(lo, hi) {
+    let [from, to] = [-1, -1];
+    for (let block = Math.floor(lo / BLOCK); block * BLOCK < hi; block++) {
+      if (!this.isCoarse(block)) continue;
+      if (from < 0) from = block;
+      to = block + 1;
+    }
+    return from < 0 ? null : [from * BLOCK, to * BLOCK];
+  }
+
+  /** How many values are kept one by one. */
+  get size() {
+    const columns = [this.steps, ...this.columns.values(), ...[...this.averages.values()].map(({ column }) => column)];
+    return columns.reduce((sum, column) => sum + CHUNK * column.chunks.filter(Boolean).length, 0);
+  }
+
+  /** Keep only the extremes of the oldest rows, chunk by chunk, until no more than `most` values are kept one by one; the
+   * newest rows and those of `spared` stay. @param {number} most @param {Interval | null} spared */
+  shrink(most, spared) {
+    const each = CHUNK * (1 + this.columns.size + this.averages.size);
+    let over = this.size - most;
+    const last = Math.floor((this.missing[0]?.[0] ?? this.length) / CHUNK) - 1;
+    for (let number = 0; number < last && over > 0; number++) {
+      const [from, to] = [number * CHUNK, (number + 1) * CHUNK];
+      if (!this.steps.chunks[number] || (spared && from < spared[1] && spared[0] < to)) continue;
+      for (const column of [this.steps, ...this.columns.values()]) column.forget(number);
+      this.summaries.fill(1, from / BLOCK, to / BLOCK);
+      over -= each;
+    }
+    for (const average of this.averages.values()) average.begin();
   }
 }

@@ -1,0 +1,25 @@
+// @ts-check
+// Elements of the page.
+
+/** @template {keyof HTMLElementTagNameMap} K @param {K} tag @param {string} name @param {(Node | string)[]} children */
+export function make(tag, name, children = []) {
+  const node = document.createElement(tag);
+  if (name) node.className = name;
+  node.append(...children);
+  return node;
+}
+
+/** @param {(Node | string)[]} children @param {() => void} act */
+export function makeButton(children, act, name = "") {
+  const button = make("button", name, children);
+  button.type = "button";
+  button.addEventListener("click", act);
+  return button;
+}
+
+/** Keep plain keys inside the plot: the notebook would take a letter on one of its buttons for a command.
+ * @param {KeyboardEvent} event */
+export function contain(event) {
+  const command = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
+  if (!command) event.stopPropagation();
+}
