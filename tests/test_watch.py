@@ -385,6 +385,17 @@ def test_measures_are_what_they_say():
     assert np.isnan(history.column("grad_norm")).tolist() == [False, True, False]
 
 
+def test_steps_published_without_a_measure_are_kept():
+    params = problem()
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    with dw.watch(optimizer, measure=["update_rms", "grad_norm"], every=4) as w:
+        for _ in range(6):
+            train(optimizer, params, 1)
+            w._recorder.publish()
+    assert w.history.step.tolist() == [1, 2, 3, 4, 5, 6]
+    assert np.flatnonzero(~np.isnan(w.history.column("update_rms")[:, 0])).tolist() == [0, 4]
+
+
 def test_the_gradient_norm_is_the_one_after_clipping():
     params = problem()
     optimizer = torch.optim.SGD(params, lr=0.1)

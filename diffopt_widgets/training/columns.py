@@ -36,9 +36,14 @@ class Columns:
         """Where the mean of which part of the flat list goes."""
 
     def put(self, name: str, cells: Sequence[Cell]) -> None:
-        """Add a column; its tuples are all of one length, and there are either only tuples or none."""
+        """Add a column; its tuples are all of one length, and there are either only tuples or none.
+
+        A column without any value is left out: nobody can tell then whether it has a value for each group.
+        """
         flat, begin = self._flat, len(self._flat)
         first = next((cell for cell in cells if cell is not None), None)
+        if first is None:
+            return
         if isinstance(first, tuple):
             nothing = (None,) * len(first)
             flat.extend([part for cell in cells for part in (nothing if cell is None else cell)])  # type: ignore[union-attr]  # tuples, as asked for

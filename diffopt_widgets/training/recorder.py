@@ -249,7 +249,7 @@ class Recorder:
             self.published.extend_columns(np.arange(self.taken + 1, self.taken + 1 + len(rows)), columns)
             self.taken += len(rows)
         except Exception as error:  # noqa: BLE001  # such as a device that has failed
-            self._troubled(f"recording steps {self.taken + 1} to {self.taken + len(rows)}", error)
+            self._troubled("recording steps, which are lost", error)
 
     # ------------------------------------------------------------------------------------------------ end and faults
 

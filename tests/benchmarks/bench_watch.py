@@ -1,0 +1,137 @@
+"""What dw.watch costs: a bare training loop against the same loop watched, with and without each measure and the plot.
+
+All loops take turns, step by step, so that every one meets the same noise; the table shows medians.
+Run: python tests/benchmarks/bench_watch.py [device]
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import diffopt_widgets as dw
+from diffopt_widgets.training.measures import MEASURES
+
+STEPS = 200
+EMPTY = 100_000
+
+
+def model_of(width: int, depth: int, device: str, dtype: torch.dtype) -> torch.nn.Module:
+    """Return a stack of linear layers, as many tensors as a small network has."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(depth) for layer in (torch.nn.Linear(width, width), torch.nn.SiLU())]
+    return torch.nn.Sequential(*layers).to(device, dtype)
+
+
+def loop(device: str, dtype: torch.dtype, size: tuple[int, int, int], watched: Callable[..., dw.Watcher] | None):
+    """Train; one step per `next`, the device waited for after each."""
+    width, depth, batch = size
+    model = model_of(width, depth, device, dtype)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    x = torch.randn(batch, width, device=device, dtype=dtype)
+    w = watched(optimizer) if watched else None
+    while True:
+        optimizer.zero_grad()
+        loss = (model(x) - x).square().mean()
+        loss.backward()
+        optimizer.step()
+        if w:
+            w.log(loss=loss)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        yield
+
+
+def in_turn(loops: dict[str, Iterator[None]]) -> dict[str, list[float]]:
+    """Seconds of each step of each loop, in step with each other."""
+    found: dict[str, list[float]] = {name: [] for name in loops}
+    for step in range(STEPS):
+        for name in sorted(loops, key=lambda name: hash((name, step))):
+            began = time.perf_counter()
+            next(loops[name])
+            if step > 10:
+                found[name].append(time.perf_counter() - began)
+    return found
+
+
+class Nothing(torch.optim.Optimizer):
+    """Steps without doing anything, so that only what is around it takes time."""
+
+    def __init__(self, params):
+        super().__init__(params, {"lr": 0.1})
+
+    def step(self, closure=None):
+        """Do nothing."""
+
+
+def empty_loop(device: str, watched: Callable[..., dw.Watcher] | None, values: int) -> float:
+    """Microseconds for a step that does nothing, with so many values logged."""
+    weight = torch.nn.Parameter(torch.ones(3, device=device))
+    optimizer = Nothing([weight])
+    loss = weight.detach().sum()
+    w = watched(optimizer) if watched else None
+    metrics = {f"value {i}": float(i) for i in range(values - 1)}
+    began = time.perf_counter()
+    for _ in range(EMPTY):
+        optimizer.step()
+        if w and values:
+            w.log(metrics, loss=loss)
+    took = time.perf_counter() - began
+    if w:
+        w.close()
+    return took / EMPTY * 1e6
+
+
+def with_plot(optimizer: torch.optim.Optimizer) -> dw.Watcher:
+    """Return a watch whose plot is there: what it would send to a page is made, and goes nowhere."""
+    w = dw.watch(optimizer, show=False)
+    assert w.plot is not None
+    return w
+
+
+def main() -> None:
+    """Print the tables."""
+    device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
+    console = Console()
+    table = Table("one step on the host", "µs")
+    bare = min(empty_loop(device, None, 0) for _ in range(3))
+    for name, watched, values in (
+        ("rates alone", dw.watch, 0),
+        ("rates and loss", dw.watch, 1),
+        ("rates, loss and 3 numbers", dw.watch, 4),
+        ("rates and loss, with the plot", with_plot, 1),
+    ):
+        table.add_row(name, f"{min(empty_loop(device, watched, values) for _ in range(3)) - bare:.1f}")
+    console.print(table)
+
+    watches: dict[str, Callable[..., dw.Watcher] | None] = {
+        "bare": None,
+        "watch": dw.watch,
+        "watch and plot": with_plot,
+    }
+    for measure in MEASURES:
+        watches[measure] = lambda optimizer, measure=measure: dw.watch(optimizer, measure=measure)
+    watches["all measures"] = lambda optimizer: dw.watch(optimizer, measure=list(MEASURES))
+    watches["all, every 10"] = lambda optimizer: dw.watch(optimizer, measure=list(MEASURES), every=10)
+    sizes = [((64, 3, 512), torch.float32), ((256, 8, 256), torch.float32), ((256, 8, 256), torch.bfloat16)]
+    for size, dtype in sizes:
+        width, depth, batch = size
+        count = depth * (width * width + width)
+        title = f"{depth} layers of {width}, batch {batch}, {str(dtype)[6:]}: {count:,} weights on {device}"
+        table = Table("", "ms per step", "more than bare", title=title)
+        found = in_turn({name: loop(device, dtype, size, watched) for name, watched in watches.items()})
+        base = statistics.median(found["bare"])
+        for name, seconds in found.items():
+            middle = statistics.median(seconds)
+            table.add_row(name, f"{1e3 * middle:.3f}", f"{100 * (middle / base - 1):+.1f} %")
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()
