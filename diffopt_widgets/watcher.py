@@ -60,7 +60,7 @@ class Watcher:
         every: measure only one of so many steps.
         start: how many steps were taken before, when a training goes on.
         samples_per_step: how many examples a step sees; gives the plot an axis of samples.
-        show: whether to display the plot now; by default in a notebook, unless `plot` is given.
+        show: whether to display the plot now; by default in a notebook.
         plot: draw in this plot, such as that of an earlier watch.
         store: keep the run there, in a `RunStore` or the path of one; it then survives the kernel.
         about: what else to keep with it, as JSON has it: batch size, data, a note.
@@ -128,7 +128,7 @@ class Watcher:
                 self._recording = _begin(store, self.name, self._recorder.published, {**facts, **(about or {})})
             if plot is not None:
                 self._draw_in(plot)
-            if show or (show is None and plot is None and in_notebook()):
+            if in_notebook() if show is None else show:
                 self._show()
         except BaseException:
             self._recorder.close()

@@ -448,7 +448,7 @@ def test_recording_never_waits_for_the_device(monkeypatch):
     w._recorder._due = math.inf
     loss_of(params).backward()
     loss = loss_of(params)
-    before, after = w._recorder._before, w._recorder._after
+    before, after = w._recorder._begin, w._recorder._after
     monkeypatch.setattr(torch.Tensor, "is_cpu", property(lambda _: False))
     for name in ("item", "tolist", "__float__", "__int__", "__bool__", "__index__", "cpu", "numpy"):
         monkeypatch.setattr(torch.Tensor, name, reader(name, getattr(torch.Tensor, name)))

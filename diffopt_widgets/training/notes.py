@@ -106,14 +106,14 @@ def kept(value: object) -> Scalar:
     TypeError: a str is no number
     """
     if isinstance(value, torch.Tensor):
-        if value.numel() != 1:
-            raise ValueError(f"a tensor of shape {tuple(value.shape)} is not one number; log its mean(), for example")
-        if value.is_meta or value.layout is not torch.strided:
-            raise ValueError(f"a tensor on {value.device} with layout {value.layout} holds no plain number")
-        return value.item() if value.is_cpu else value.detach().clone()
+        if value.is_cpu:
+            return value.item()  # raises where there is not one number in it
+        if value.numel() != 1 or value.is_meta or value.layout is not torch.strided:
+            raise ValueError(f"a tensor of shape {tuple(value.shape)} on {value.device} is not one number")
+        return value.detach().clone()
     if isinstance(value, (np.ndarray, np.generic)):
         if value.size != 1:
-            raise ValueError(f"an array of shape {value.shape} is not one number; log its mean(), for example")
+            raise ValueError(f"an array of shape {value.shape} is not one number")
         value = value.item()
     if isinstance(value, str) or not isinstance(value, SupportsFloat):
         raise TypeError(f"a {type(value).__name__} is no number")

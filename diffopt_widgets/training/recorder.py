@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class Recorder:
         self._began = time.perf_counter()
         self._due = self._began + seconds
         self._handles = [
-            self.optimizer.register_step_pre_hook(self._before),
+            self.optimizer.register_step_pre_hook(self._begin if self._adapter is None else self._before),
             self.optimizer.register_step_post_hook(self._after),
         ]
         if self._adapter is not None:
@@ -124,20 +124,21 @@ class Recorder:
 
     # ------------------------------------------------------------------------------------------------ steps
 
-    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002  # Any: what step() was called with
-        if self._adapter is None or not (self._adapter.within or self._within):
+    def _before(self, *_: object) -> None:
+        """A step begins that may be that of one tensor alone, or have stepped all of them already."""
+        if self._adapter is not None and not (self._adapter.within or self._within):
             self._begin()
 
-    def _begin(self) -> None:
+    def _begin(self, *_: object) -> None:
         """Read the rates before any weight moves. Again where a step calls the step of a class above it."""
         self._within, self._lr = True, ()
         try:
             groups = self.optimizer.param_groups
             if len(groups) != self._count:
                 self._regroup()
-            self._lr = self._meter.before()
+            self._lr = tuple([rate_of(group) for group in groups])
             if not self._meter.plain:
-                self._lr = tuple([rate_of(group) for group in groups])
+                self._meter.before()
             self._found_inf = getattr(self.optimizer, "found_inf", None)
             if self._measuring is not None:
                 self._measures_now = not self._until_measured
@@ -146,7 +147,7 @@ class Recorder:
         except Exception as error:  # noqa: BLE001  # the loop must go on, whatever a back end holds
             self._troubled("reading an optimizer before its step", error)
 
-    def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002  # Any: as above
+    def _after(self, *_: object) -> None:
         if not self._within or (self._adapter is not None and self._adapter.within):
             return
         self._within = False
@@ -169,7 +170,7 @@ class Recorder:
             self.publish()
 
     # dynamo must not trace these, nor keep what it saw of them: they are for their side effects.
-    for _hook in (_before, _after):
+    for _hook in (_before, _begin, _after):
         _hook._torchdynamo_disable = True  # type: ignore[attr-defined]  # noqa: SLF001  # importing torch._dynamo takes a second
 
     def _regroup(self) -> None:
