@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import preset as preset
     from diffopt_widgets.store import RunStore as RunStore
     from diffopt_widgets.store import StoreError as StoreError
+    from diffopt_widgets.store import read_logs as read_logs
     from diffopt_widgets.sweeps import sweep as sweep
     from diffopt_widgets.tasks import list_tasks as list_tasks
     from diffopt_widgets.training.effective_lr import applied_lr as applied_lr
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.ui.run_bar import RunBar as RunBar
     from diffopt_widgets.ui.runs_table import RunsTable as RunsTable
     from diffopt_widgets.ui.schedule import SchedulePreview as SchedulePreview
+    from diffopt_widgets.ui.store_table import RunStoreTable as RunStoreTable
     from diffopt_widgets.watcher import Watcher as Watcher
     from diffopt_widgets.watcher import watch as watch
 
@@ -52,6 +54,7 @@ _HOMES = {
     "RunBar": "ui.run_bar",
     "RunPlan": "plan",
     "RunStore": "store",
+    "RunStoreTable": "ui.store_table",
     "RunsTable": "ui.runs_table",
     "SchedulePreview": "ui.schedule",
     "Settings": "settings",
@@ -69,6 +72,7 @@ _HOMES = {
     "list_tasks": "tasks",
     "memory": "training.state_size",
     "preset": "settings",
+    "read_logs": "store",
     "spec": "catalogue",
     "spec_of": "catalogue.uncatalogued",
     "stream": "training.loop",

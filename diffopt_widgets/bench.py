@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -13,6 +14,7 @@ from IPython.display import display
 
 from diffopt_widgets.collection import Collection
 from diffopt_widgets.comparisons import Comparison, comparisons
+from diffopt_widgets.driver import recorder
 from diffopt_widgets.plot.live import LivePlot
 from diffopt_widgets.plot.panels import D
 from diffopt_widgets.plot.saved import SavedPicture
@@ -33,27 +35,46 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from diffopt_widgets.catalogue.schema import OptimizerSpec
+    from diffopt_widgets.store import RecordedRun, RunStore
 
 P = ParamSpec("P")
 
 _log = logging.getLogger(__name__)
 
 
-def lab(settings: Settings | None = None, *, task: str = "digits", steps: int | None = None) -> Bench:
+def lab(
+    settings: Settings | None = None,
+    *,
+    task: str = "digits",
+    steps: int | None = None,
+    store: RunStore | str | os.PathLike[str] | None = None,
+) -> Bench:
     """Open the bench: choose an optimizer, train, watch loss and applied learning rate.
 
     Args:
         settings: what the form shows at first; when not given, what it showed last, in whichever kernel.
         task: what to train on at first, one of `list_tasks()`.
         steps: length of a run at first; the task's own when not given.
+        store: a `RunStore`, or the path of one, that keeps the runs as they go; `Bench.add` shows what it has.
+
+    Raises:
+        StoreError: the store cannot be opened.
     """
-    return Bench(settings, task=task, steps=steps)
+    return Bench(settings, task=task, steps=steps, store=store)
 
 
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     """The whole bench as one widget; its parts are `form`, `size`, `bar`, `menu`, `plot`, `table` and `samples`."""
 
-    def __init__(self, settings: Settings | None = None, *, task: str = "digits", steps: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        task: str = "digits",
+        steps: int | None = None,
+        store: RunStore | str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._recorder = recorder(store)
         self.form = Form(settings, memory=Memory.of_user())
         self.bar = RunBar(
             task,
@@ -118,6 +139,25 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._add(run)
         self._carry_out(runs)
 
+    def add(self, run: Run | RecordedRun) -> None:
+        """Show a run that was trained before beside the others, such as `store.load(id)` or one of `read_logs`.
+
+        One that the bench did not train has only its curves: it has no settings to compare or repeat.
+
+        Raises:
+            ValueError: it is shown already.
+        """
+        if not isinstance(run, Run):
+            key = run.id or f"{id(run.history)}"
+            self.plot.add_run(key, run.name, run.history, schedule=run.draws_schedule)
+            self.plot.end_run(key)
+            return
+        if run.key in self.table.names:
+            raise ValueError(f"the run {run.name!r} is in the table already")
+        self.table.add(run, self._collection.add(run, keep_name=True))
+        self._name_runs()
+        self._changed(run)
+
     async def wait(self) -> None:
         """Return when every run that was started has ended; for notebooks that run without anyone to watch."""
         if self._session is not None:
@@ -136,7 +176,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _need_session(self) -> Session:
         if self._session is None:
-            self._session = Session(self._changed, self._loop)
+            self._session = Session(self._published, self._loop)
         return self._session
 
     def _carry_out(self, runs: Sequence[Run]) -> None:
@@ -197,6 +237,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._show_samples(run)
         if self.plot.has_run(run.key):
             self.plot.rename_run(run.key, run.name)
+
+    def _published(self, run: Run) -> None:
+        if self._recorder is not None:
+            self._recorder.save(run)
+        self._changed(run)
 
     def _changed(self, run: Run) -> None:
         """Show a run that has new records or another status."""
@@ -261,6 +306,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _rename(self, key: str, name: str) -> None:
         run = self._find(key)
         self._collection.rename(run, name)
+        if self._recorder is not None:
+            self._recorder.rename(run)
         self._show_name(run)
         self._saved.update(self.plot)
 

@@ -25,10 +25,11 @@ class Collection:
         self._auto_named: set[str] = set()
         self._colors: dict[str, str] = {}
 
-    def add(self, run: Run) -> str:
+    def add(self, run: Run, *, keep_name: bool = False) -> str:
         """Take a run in; its colour."""
         self.runs.append(run)
-        self._auto_named.add(run.key)
+        if not keep_name:
+            self._auto_named.add(run.key)
         self._colors[run.key] = color_of(len(self._colors))
         return self.color(run)
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import math
+import os
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -21,6 +22,7 @@ from diffopt_widgets.tasks import get_task
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
+    from diffopt_widgets.store import RunRecorder, RunStore
     from diffopt_widgets.training.loop import Training
 
 PUBLISH_SECONDS = 0.1
@@ -205,14 +207,17 @@ def train(
     device: str = "auto",
     grad_norm: bool = False,
     progress: bool = True,
+    store: RunStore | str | os.PathLike[str] | None = None,
 ) -> Run:
     """Train to the end and return the run. KeyboardInterrupt stops it and keeps what was recorded.
 
-    A run that fails is returned too: its `status` is "failed" and its `message` says why.
+    A run that fails is returned too: its `status` is "failed" and its `message` says why. With a `store`, a `RunStore` or
+    the path of one, the run is kept there as it goes, under `run.key`.
 
     Raises:
         SettingsError: something in the arguments cannot be used.
         KeyError: there is no such task.
+        StoreError: the store cannot be opened.
 
     >>> from diffopt_widgets import Settings
     >>> run = train(Settings("ADAMW", lr=1e-3), task="swiss_roll", steps=5, progress=False)
@@ -220,25 +225,44 @@ def train(
     ('done', 5)
     """
     plan = RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device, grad_norm)
-    return finish(Run(plan), progress=progress)
+    return finish(Run(plan), progress=progress, recorder=recorder(store))
 
 
-def finish(run: Run, *, progress: bool = True) -> Run:
-    """Carry out a waiting or stopped run to its end, with a progress bar.
+def recorder(store: RunStore | str | os.PathLike[str] | None) -> RunRecorder | None:
+    """What keeps runs in a store or the path of one; None without a store.
+
+    Raises:
+        StoreError: the store cannot be opened.
+    """
+    if store is None:
+        return None
+    from diffopt_widgets.store import RunRecorder, RunStore
+
+    return RunRecorder(store if isinstance(store, RunStore) else RunStore(store))
+
+
+def finish(run: Run, *, progress: bool = True, recorder: RunRecorder | None = None) -> Run:
+    """Carry out a waiting or stopped run to its end, with a progress bar; `recorder` keeps it in a store.
 
     Raises:
         ValueError: the run is over or in progress, or what it needs to go on is gone.
     """
     with contextlib.suppress(KeyboardInterrupt):
-        carry_through(run, progress=progress)
+        carry_through(run, progress=progress, recorder=recorder)
     return run
 
 
-def carry_through(run: Run, *, progress: bool = True) -> None:
+def carry_through(run: Run, *, progress: bool = True, recorder: RunRecorder | None = None) -> None:
     """As `finish`, but KeyboardInterrupt goes on to the caller once the run is stopped."""
     with contextlib.ExitStack() as stack:
         show = stack.enter_context(_progress_bar(run)) if progress else lambda _: None
-        for _ in carry_out(run, on_publish=show):
+
+        def publish(run: Run) -> None:
+            if recorder is not None:
+                recorder.save(run)
+            show(run)
+
+        for _ in carry_out(run, on_publish=publish):
             pass
 
 

@@ -20,6 +20,7 @@ from diffopt_widgets.settings import Fault, SettingsError
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs import Run
+    from diffopt_widgets.store import RunStore
 
 STOPPED = 130
 """The exit status after Ctrl-C, as shells have it."""
@@ -68,6 +69,12 @@ def add_arguments(run: argparse.ArgumentParser) -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="Where the figure and the table go. It is made when it is not there. (default: %(default)s)",
     )
+    run.add_argument(
+        "--store",
+        type=Path,
+        metavar="FILE",
+        help="Keep the runs in this store as they go, such as runs.sqlite; dw.RunStore opens it. (default: none)",
+    )
     return run
 
 
@@ -92,6 +99,7 @@ def carry_out(given: argparse.Namespace) -> int:
         given.optimizer, {name: getattr(given, name) for name in ("lr", *FLAGGED)}, given.set, given.preset
     )
     folder = writable(given.out, "--out")  # before hours of training are lost on it
+    store = _opened(given.store)
     runs = sweep(
         base.settings,
         over,
@@ -101,6 +109,7 @@ def carry_out(given: argparse.Namespace) -> int:
         device=base.device,
         batch_size=base.batch_size,
         accumulation=base.accumulation,
+        store=store,
     )
     Console().print(runs_table(runs))
     tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
@@ -114,6 +123,16 @@ def carry_out(given: argparse.Namespace) -> int:
     if any(run.status == "stopped" for run in runs):
         return STOPPED
     return 1 if any(run.status == "failed" for run in runs) else 0
+
+
+def _opened(path: Path | None) -> RunStore | None:
+    from diffopt_widgets.store import RunStore, StoreError
+
+    try:
+        return None if path is None else RunStore(path)
+    except StoreError as error:
+        fault = Fault("--store", str(path), str(error), "", "Nothing was done.")
+        raise SettingsError((fault,)) from None
 
 
 def writable(folder: Path, flag: str) -> Path:

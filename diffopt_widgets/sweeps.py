@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.driver import carry_through, finish
+from diffopt_widgets.driver import carry_through, finish, recorder
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.runs import Run, name_by_difference, vary
 from diffopt_widgets.tasks import get_task
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from diffopt_widgets.settings import Settings
+    from diffopt_widgets.store import RunRecorder, RunStore
 
 
 def sweep(
@@ -28,6 +31,7 @@ def sweep(
     accumulation: int = 1,
     executor: Executor | None = None,
     progress: bool = True,
+    store: RunStore | str | os.PathLike[str] | None = None,
 ) -> list[Run]:
     """Train every combination of the values in `over`, all from the same weights and on the same batches.
 
@@ -42,6 +46,7 @@ def sweep(
         accumulation: batches per step.
         executor: where to train; None trains in turn, a `ProcessPoolExecutor` side by side.
         progress: whether to show a progress bar for each run.
+        store: a `RunStore`, or the path of one, that keeps the runs as they go.
 
     Returns:
         The runs in the order of the combinations, each named by what differs. KeyboardInterrupt stops the run that is
@@ -50,26 +55,29 @@ def sweep(
     Raises:
         SettingsError: a value cannot be used; nothing is trained then.
         KeyError: there is no such task.
+        StoreError: the store cannot be opened; nothing is trained then.
     """
+    keeper = recorder(store)
     plans = vary(RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device), over)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
     if executor is None:
-        return _in_turn(runs, progress=progress)
-    return list(executor.map(_finish_quietly, runs))
+        return _in_turn(runs, keeper, progress=progress)
+    path = store if store is None or isinstance(store, str | os.PathLike) else store.path  # each process opens its own
+    return list(executor.map(partial(_finish_quietly, path), runs))
 
 
-def _in_turn(runs: list[Run], *, progress: bool) -> list[Run]:
+def _in_turn(runs: list[Run], keeper: RunRecorder | None, *, progress: bool) -> list[Run]:
     stopped = False
     for run in runs:
         if stopped:
             run.status, run.message = "stopped", "Not started: the sweep was stopped before its turn"
             continue
         try:
-            carry_through(run, progress=progress)
+            carry_through(run, progress=progress, recorder=keeper)
         except KeyboardInterrupt:
             stopped = True
     return runs
 
 
-def _finish_quietly(run: Run) -> Run:
-    return finish(run, progress=False)
+def _finish_quietly(store: str | os.PathLike[str] | None, run: Run) -> Run:
+    return finish(run, progress=False, recorder=recorder(store))

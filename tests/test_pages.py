@@ -11,8 +11,9 @@ from diffopt_widgets.ui.form import Form
 from diffopt_widgets.ui.key_guard import KeyGuard
 from diffopt_widgets.ui.runs_table import RunsTable
 from diffopt_widgets.ui.state_size import StateSize
+from diffopt_widgets.ui.store_table import RunStoreTable
 
-WIDGETS = (Form, RunsTable, StateSize, ComparisonMenu, KeyGuard, LivePlot)
+WIDGETS = (Form, RunsTable, RunStoreTable, StateSize, ComparisonMenu, KeyGuard, LivePlot)
 
 
 @pytest.mark.parametrize("widget", WIDGETS)

@@ -1,9 +1,10 @@
 """RunStore: runs in one SQLite file that survive the kernel."""
 
 from diffopt_widgets.store.database import StoreError
+from diffopt_widgets.store.logs import read_logs
 from diffopt_widgets.store.own_runs import RunRecorder
 from diffopt_widgets.store.recorded import RecordedRun
 from diffopt_widgets.store.recording import Recording
 from diffopt_widgets.store.run_store import RunStore, RunSummary
 
-__all__ = ["RecordedRun", "Recording", "RunRecorder", "RunStore", "RunSummary", "StoreError"]
+__all__ = ["RecordedRun", "Recording", "RunRecorder", "RunStore", "RunSummary", "StoreError", "read_logs"]

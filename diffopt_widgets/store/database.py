@@ -98,7 +98,10 @@ class Database:
         uri = f"{self.path.as_uri()}?mode={mode}{vfs}"
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
         try:
-            if _version(connection, self.path) == 0 and create:
+            connection.execute("BEGIN")  # so that what is looked at is of one moment: another process may be making it
+            version = _version(connection, self.path)
+            connection.execute("COMMIT")
+            if version == 0 and create:
                 _make_tables(connection, self.path)
             connection.execute("PRAGMA journal_mode = TRUNCATE")
             connection.execute("PRAGMA synchronous = FULL")
@@ -210,7 +213,7 @@ def _why_not(path: Path) -> str:
         return "it is a folder"
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
-    if not os.access(path.parent, os.W_OK):
+    if not os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         return f"nothing can be written into {path.parent}"
     return "it may not be read" if path.exists() else "it is not there any more"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -83,6 +84,7 @@ class RunRecorder:
         self._store = store
         self._recordings: dict[str, Recording] = {}
         self._names: dict[str, str] = {}
+        self._ends: dict[str, tuple[str, str, str, int]] = {}
         self._told = ""
 
     def save(self, run: Run) -> None:
@@ -96,12 +98,22 @@ class RunRecorder:
             return
         renamed = run.name if run.name != self._names[run.key] else ""
         self._names[run.key] = run.name
-        if run.ended:
-            recording.describe(renamed, about_run(run))
-            recording.end(run.status, run.message)
-        else:
+        if not run.ended:
             recording.describe(renamed)
             recording.save()
+        elif recording.problem or self._ends.get(run.key) != _end(run):
+            self._ends[run.key] = _end(run)
+            recording.describe(renamed, about_run(run))
+            recording.end(run.status, run.message)
+
+    def rename(self, run: Run) -> None:
+        """Give a run in the store the name that it has here, whoever put it there; nothing where it is not in the store.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        with contextlib.suppress(KeyError):
+            self._store.rename(run.key, run.name)
 
     def _begin(self, run: Run) -> Recording | None:
         try:
@@ -117,3 +129,8 @@ class RunRecorder:
             return None
         self._recordings[run.key], self._names[run.key] = recording, run.name
         return recording
+
+
+def _end(run: Run) -> tuple[str, str, str, int]:
+    """What tells one end of a run from another: a stopped one may go on."""
+    return run.status, run.message, run.name, len(run.history)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import warnings
@@ -58,12 +59,12 @@ class Recording:
     save writes them too.
     """
 
-    def __init__(self, database: Database, id: str, name: str, history: History, about: str) -> None:
+    def __init__(self, database: Database, id: str, name: str, history: History, about: str, started: float) -> None:
         self.id = id
         """Names the run in its store."""
         self._database = database
         self._history = history
-        self._started = now()
+        self._started = started
         self._state = _State(name, about)
         self._name = name  # as last written: somebody may rename the run in the store meanwhile
         self._written = _Written()
@@ -134,11 +135,12 @@ class Recording:
             self._pending = (Rows.of(self._history), self._state)
             if self._thread is not None:
                 return
-            self._thread = threading.Thread(target=self._work, name=f"saves run {self.id}")
-        try:
-            self._thread.start()
-        except RuntimeError:  # the interpreter is ending and starts no threads
-            self._work()
+            thread = threading.Thread(target=self._work, name=f"saves run {self.id}")
+            with contextlib.suppress(RuntimeError):  # the interpreter is ending and starts no threads
+                thread.start()
+                self._thread = thread
+                return
+        self._work()
 
     def _work(self) -> None:
         while True:

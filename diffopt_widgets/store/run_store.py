@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from diffopt_widgets.records import History
 from diffopt_widgets.runs import Run
 from diffopt_widgets.store.chunks import unpack
 from diffopt_widgets.store.database import Database, Locking, StoreError, now
+from diffopt_widgets.store.exports import write_runs
 from diffopt_widgets.store.own_runs import about_run, run_of
 from diffopt_widgets.store.recorded import RecordedRun
 from diffopt_widgets.store.recording import Recording, about_text
@@ -101,7 +103,13 @@ class RunStore:
         Raises:
             StoreError: it cannot be written, the id is taken, or `about` cannot be put as JSON.
         """
-        recording = Recording(self._database, id or uuid4().hex[:12], name, history, about_text(about or {}))
+        return self._begin(name, history, about or {}, id, None)
+
+    def _begin(
+        self, name: str, history: History, about: Mapping[str, Any], id: str, started: datetime | None
+    ) -> Recording:
+        began = now() if started is None else started.timestamp()
+        recording = Recording(self._database, id or uuid4().hex[:12], name, history, about_text(about), began)
         with self._database.read() as connection:
             if connection.execute("SELECT 1 FROM runs WHERE id = ?", (recording.id,)).fetchone():
                 raise StoreError(f"{self.path} has a run with the id {recording.id!r} already. Choose another id.")
@@ -115,9 +123,13 @@ class RunStore:
         Raises:
             StoreError: it is in the store already, or cannot be written.
         """
-        about = about_run(run) if isinstance(run, Run) else run.about
-        recording = self.begin(run.name, run.history, about, id=run.key if isinstance(run, Run) else run.id)
+        if isinstance(run, Run):
+            recording = self.begin(run.name, run.history, about_run(run), id=run.key)
+        else:
+            recording = self._begin(run.name, run.history, run.about, run.id, run.started)
         recording.end(run.status, run.message)
+        if recording.problem:
+            raise StoreError(recording.problem)
         return recording.id
 
     def list(self) -> tuple[RunSummary, ...]:
@@ -170,6 +182,27 @@ class RunStore:
     def restore(self, id: str) -> None:
         """Bring a deleted run back."""
         self._update(id, "deleted = ?", None, deleted=True)
+
+    def export(self, ids: str | Sequence[str], path: str | os.PathLike[str]) -> Path:
+        """Write runs for other programs; the suffix of `path` says how.
+
+        `.csv` and `.parquet` (needs pyarrow) give one table with a row per step, beginning with the run's id and name. A
+        path without a suffix becomes a folder for TensorBoard, with a folder for each run. A file of that name is replaced.
+
+        Args:
+            ids: which run, or which runs.
+            path: where to.
+
+        Returns:
+            The path written.
+
+        Raises:
+            StoreError: there is no such form, pyarrow is missing, or the path cannot be written.
+        """
+        target = Path(path).expanduser()
+        wanted = [ids] if isinstance(ids, str) else list(ids)
+        write_runs([(id_, self.load(id_), self.summary(id_).started.timestamp()) for id_ in wanted], target)
+        return target
 
     def _update(self, id: str, what: str, value: object, *, deleted: bool = False) -> None:
         self._flush()

@@ -1,0 +1,91 @@
+"""Runs as files for other programs: CSV, Parquet, TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diffopt_widgets.interop.tensorboard import event_file
+from diffopt_widgets.store.database import StoreError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from diffopt_widgets.runs import Run
+    from diffopt_widgets.store.recorded import RecordedRun
+
+
+def write_runs(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
+    """Write runs, each with its id and when it began in seconds since 1970, in the form that the path's suffix names.
+
+    Raises:
+        StoreError: there is no such form, a package is missing, or the path cannot be written.
+    """
+    writers = {".csv": _write_csv, ".parquet": _write_parquet, "": _write_events}
+    if path.suffix.lower() not in writers:
+        raise StoreError(
+            f"cannot export to {path.name!r}: name a .csv or a .parquet file, or, for TensorBoard, a folder without a suffix"
+        )
+    try:
+        writers[path.suffix.lower()](runs, path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}. Name another path.") from error
+
+
+def _write_csv(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
+    names = _columns(runs)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "run", *names])
+        for key, run, _ in runs:
+            table = run.history.to_columns()
+            rows = len(run.history)
+            blank = [""] * rows
+            columns = (_texts(table[name]) if name in table else blank for name in names)
+            writer.writerows(zip([key] * rows, [run.name] * rows, *columns, strict=True))
+
+
+def _texts(values: NDArray[np.float64] | NDArray[np.int64]) -> list[float | int | str]:
+    """Values as a CSV file has them: nothing where there is none."""
+    return ["" if value != value else value for value in values.tolist()]  # noqa: PLR0124  # NaN alone differs from itself
+
+
+def _write_parquet(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise StoreError(
+            "writing Parquet needs pyarrow. To mend it: pip install pyarrow; or name a .csv file"
+        ) from error
+    names = _columns(runs)
+    texts: dict[str, list[str]] = {"id": [], "run": []}
+    columns: dict[str, list[NDArray[np.float64] | NDArray[np.int64]]] = {name: [] for name in names}
+    for key, run, _ in runs:
+        rows, table = len(run.history), run.history.to_columns()
+        texts["id"] += [key] * rows
+        texts["run"] += [run.name] * rows
+        for name in names:
+            columns[name].append(table.get(name, np.full(rows, np.nan)))
+    arrays = {name: pa.array(np.concatenate(parts), from_pandas=True) for name, parts in columns.items()}
+    pq.write_table(pa.table({**texts, **arrays}), path)
+
+
+def _write_events(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
+    """A folder for each run, named after it, with one event file."""
+    for key, run, began in runs:
+        name = re.sub(r"[^\w .=-]+", "_", run.name).strip(" .")[:80] or "run"
+        folder = path / f"{name} {key}"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"events.out.tfevents.{int(began)}.diffopt.{key}"
+        with file.open("wb") as out:
+            out.writelines(event_file(run.history, began))
+
+
+def _columns(runs: Sequence[tuple[str, Run | RecordedRun, float]]) -> list[str]:
+    return list(dict.fromkeys(name for _, run, _ in runs for name in run.history.to_columns()))
