@@ -1,7 +1,8 @@
 """What dw.watch costs: a bare training loop against the same loop watched, with and without each measure and the plot.
 
 All loops take turns, so that every one meets the same noise; the table shows the quickest of them. On a CPU it is the thread's
-own time, which other programs lengthen little; on a GPU the time until the device is done.
+own time, which other programs lengthen little; on a GPU the time until the device is done. The last two columns are what was
+spent in the watch's own hooks and calls, which a busy machine disturbs least (on a GPU, without the device's work).
 Run: python tests/benchmarks/bench_watch.py [device]
 """
 
@@ -30,13 +31,21 @@ def model_of(width: int, depth: int, device: str, dtype: torch.dtype) -> torch.n
     return torch.nn.Sequential(*layers).to(device, dtype)
 
 
-def loop(device: str, dtype: torch.dtype, size: tuple[int, int, int], watched: Callable[..., dw.Watcher] | None):
-    """Train; one step per `next`, the device waited for after each."""
+def loop(
+    device: str,
+    dtype: torch.dtype,
+    size: tuple[int, int, int],
+    watched: Callable[..., dw.Watcher] | None,
+    inside: list[float],
+) -> Iterator[None]:
+    """Train; one step per `next`, the device waited for after each. Seconds within the watch and steps go to `inside`."""
     width, depth, batch = size
     model = model_of(width, depth, device, dtype)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     x = torch.randn(batch, width, device=device, dtype=dtype)
     w = watched(optimizer) if watched else None
+    if w:
+        count_inside(w, inside)
     while True:
         optimizer.zero_grad()
         loss = (model(x) - x).square().mean()
@@ -44,9 +53,29 @@ def loop(device: str, dtype: torch.dtype, size: tuple[int, int, int], watched: C
         optimizer.step()
         if w:
             w.log(loss=loss)
+            inside[1] += 1
         if device != "cpu":
             torch.cuda.synchronize()
         yield
+
+
+def count_inside(w: dw.Watcher, inside: list[float]) -> None:
+    """Add up the seconds that the watch's hooks and `log` take, publishing included."""
+
+    def timed(act: Callable[..., None]) -> Callable[..., None]:
+        def call(*args: object, **kwargs: object) -> None:
+            began = time.perf_counter()
+            act(*args, **kwargs)
+            inside[0] += time.perf_counter() - began
+
+        return call
+
+    recorder = w._recorder
+    for handle in recorder._handles:
+        handle.remove()
+    recorder.optimizer.register_step_pre_hook(timed(recorder._begin))
+    recorder.optimizer.register_step_post_hook(timed(recorder._after))
+    recorder.log = timed(recorder.log)
 
 
 def in_turn(loops: dict[str, Iterator[None]], device: str) -> dict[str, float]:
@@ -132,10 +161,15 @@ def main() -> None:
         width, depth, batch = size
         count = depth * (width * width + width)
         title = f"{depth} layers of {width}, batch {batch}, {str(dtype)[6:]}: {count:,} weights on {device}"
-        table = Table("", "ms per step", "more than bare", title=title)
-        found = in_turn({name: loop(device, dtype, size, watched) for name, watched in watches.items()}, device)
+        table = Table("", "ms per step", "more than bare", "µs in the watch", "of the bare step", title=title)
+        inside = {name: [0.0, 0.0] for name in watches}
+        loops = {name: loop(device, dtype, size, watched, inside[name]) for name, watched in watches.items()}
+        found = in_turn(loops, device)
+        bare = found["bare"]
         for name, seconds in found.items():
-            table.add_row(name, f"{1e3 * seconds:.3f}", f"{100 * (seconds / found['bare'] - 1):+.1f} %")
+            own = inside[name][0] / max(1, inside[name][1])
+            more = f"{100 * (seconds / bare - 1):+.1f} %"
+            table.add_row(name, f"{1e3 * seconds:.3f}", more, f"{1e6 * own:.0f}", f"{100 * own / bare:.1f} %")
         console.print(table)
 
 
