@@ -24,6 +24,11 @@ TURN_SECONDS = 0.3
 EMPTY = 50_000
 
 
+def clock_of(device: str) -> Callable[[], float]:
+    """Return what tells the time of a loop."""
+    return time.thread_time if device == "cpu" else time.perf_counter
+
+
 def model_of(width: int, depth: int, device: str, dtype: torch.dtype) -> torch.nn.Module:
     """Return a stack of linear layers, as many tensors as a small network has."""
     torch.manual_seed(0)
@@ -45,7 +50,7 @@ def loop(
     x = torch.randn(batch, width, device=device, dtype=dtype)
     w = watched(optimizer) if watched else None
     if w:
-        count_inside(w, inside)
+        count_inside(w, inside, clock_of(device))
     while True:
         optimizer.zero_grad()
         loss = (model(x) - x).square().mean()
@@ -59,14 +64,14 @@ def loop(
         yield
 
 
-def count_inside(w: dw.Watcher, inside: list[float]) -> None:
+def count_inside(w: dw.Watcher, inside: list[float], clock: Callable[[], float]) -> None:
     """Add up the seconds that the watch's hooks and `log` take, publishing included."""
 
     def timed(act: Callable[..., None]) -> Callable[..., None]:
         def call(*args: object, **kwargs: object) -> None:
-            began = time.perf_counter()
+            began = clock()
             act(*args, **kwargs)
-            inside[0] += time.perf_counter() - began
+            inside[0] += clock() - began
 
         return call
 
@@ -83,7 +88,7 @@ def in_turn(loops: dict[str, Iterator[None]], device: str) -> dict[str, float]:
 
     A turn is long beside the time between publishes.
     """
-    clock = time.thread_time if device == "cpu" else time.perf_counter
+    clock = clock_of(device)
     found: dict[str, list[float]] = {name: [] for name in loops}
     for turn in range(TURNS + 1):
         for name in sorted(loops, key=lambda name: hash((name, turn))):
@@ -135,7 +140,7 @@ def with_plot(optimizer: torch.optim.Optimizer) -> dw.Watcher:
 def main() -> None:
     """Print the tables."""
     device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
-    console = Console()
+    console = Console(width=100)
     table = Table("one step on the host", "µs")
     bare = min(empty_loop(device, None, 0) for _ in range(3))
     for name, watched, values in (
