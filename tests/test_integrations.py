@@ -110,6 +110,27 @@ def test_transformers_trainer_twice_and_from_a_checkpoint(trainer):
     assert callback.watcher.history.step.tolist() == list(range(9, 13))
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"warmup_init": True}, {"relative_step": False, "scale_parameter": False, "lr": 1e-3}]
+)
+def test_transformers_adafactor_tells_what_it_applies(options):
+    pytest.importorskip("transformers", reason=WHY)
+    from transformers.optimization import Adafactor
+
+    params = [torch.nn.Parameter(torch.linspace(0.5, 2.0, 6).reshape(2, 3)), torch.nn.Parameter(torch.ones(3))]
+    optimizer = Adafactor(params, **options)
+    expected = []
+    with dw.watch(optimizer) as w:
+        for _ in range(3):
+            sum(p.square().sum() for p in params).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            (group,) = optimizer.param_groups
+            rates = [float(Adafactor._get_lr(group, optimizer.state[p])) for p in params]  # after the step, of the step
+            expected.append((6 * rates[0] + 3 * rates[1]) / 9)
+    assert w.history.column("applied_lr")[:, 0].tolist() == pytest.approx(expected)
+
+
 def test_options_that_there_are_not_are_refused_at_once():
     pytest.importorskip("transformers", reason=WHY)
     from diffopt_widgets.integrations.transformers import WatchCallback

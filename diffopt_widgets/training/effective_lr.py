@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.training.rate_readers import READERS
+from diffopt_widgets.training.rate_readers import READERS, UNCATALOGUED
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -74,10 +74,10 @@ class RateMeter:
 
 
 def rate_kind(optimizer: Optimizer) -> str:
-    """Which reader knows this optimizer: the catalogue's by its class, or "group" for a class that is not in it."""
+    """Which reader knows this optimizer: the catalogue's by its class, or "group" for a class that nobody knows."""
     cls = type(optimizer)
     for key in list_optimizers():
         module, _, name = spec(key).target.partition(":")
         if name == cls.__name__ and module.split(".")[0] == cls.__module__.split(".")[0]:
             return spec(key).rate
-    return "group"
+    return UNCATALOGUED.get((cls.__module__.split(".")[0], cls.__name__), "group")
