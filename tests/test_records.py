@@ -37,6 +37,16 @@ def test_columns_put_in_at_once_are_those_of_records_put_in_one_by_one() -> None
         np.testing.assert_array_equal(other.to_columns()[name], values)
 
 
+def test_a_history_made_of_columns_has_them_all_in_their_order() -> None:
+    columns = {"late": [np.nan, np.nan], "mine": [1.0, 2.0], "loss": [np.nan, np.nan]}
+    history = History.from_columns(("a",), [1, 2], columns)
+    assert history.names() == ("loss", "late", "mine")
+    assert np.isnan(history.column("late")).all()
+    history.extend_columns([3], {"late": [3.0]})
+    np.testing.assert_array_equal(history.column("late"), [np.nan, np.nan, 3.0])
+    np.testing.assert_array_equal(history.column("mine"), [1.0, 2.0, np.nan])
+
+
 @pytest.mark.parametrize(
     ("columns", "told"),
     [

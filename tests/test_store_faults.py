@@ -174,7 +174,7 @@ def test_a_file_that_is_replaced_by_an_older_copy_gets_what_it_lacks(tmp_path: P
     saved.flush()
     store.path.write_bytes(old)
     grow(history, 100)
-    saved.end("done")
+    saved.save()
     np.testing.assert_array_equal(store.load(saved.id).history.column("loss"), history.column("loss"))
 
 

@@ -156,4 +156,4 @@ def _flat(history: History, columns: Collection[str]) -> dict[str, Any]:
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:
-    return memoryview(np.ascontiguousarray(array)).cast("B")
+    return memoryview(array.tobytes())

@@ -10,7 +10,15 @@ import { StoredRow } from "./store_row.js";
  *   off(event: string, callback: (...args: any[]) => void): void}} Model
  */
 
-const HEADS = ["Draw", "Run", "Note", "Status", "Steps", "Train loss", "Started"];
+const HEADS = [
+  ["Draw"],
+  ["Run", "dws-who"],
+  ["Note"],
+  ["Status"],
+  ["Steps", "dws-number"],
+  ["Train loss", "dws-number"],
+  ["Started"],
+];
 let tables = 0;
 
 /** The whole table in one place of the page. */
@@ -59,7 +67,7 @@ class StoreView {
     const refresh = { type: "button", title: model.get("file"), click: () => model.send({ k: "refresh" }) };
     this.head = h("div", { class: "dws-head" }, this.query, this.found, h("button", refresh, "Refresh"));
     this.body = h("tbody");
-    const heads = HEADS.map((title) => h("th", { scope: "col" }, title));
+    const heads = HEADS.map(([title, look]) => h("th", { scope: "col", class: look }, title));
     const actions = h("th", { scope: "col", class: "dwr-actions" }, h("span", { class: "dwf-sr" }, "Actions"));
     const top = h("thead", {}, h("tr", {}, ...heads, actions));
     this.table = h("div", { class: "dws-scroll" }, h("table", { "aria-label": "Stored runs" }, top, this.body));
