@@ -146,7 +146,7 @@ class Watcher:
         A value is a number or a tensor of one element, which is copied on its device and not waited for. It may be logged
         before the optimizer's step or after it, at each step or seldom. Logged several times between two steps, as in
         gradient accumulation, it is averaged; a name first logged before the first step, or several times between two,
-        belongs to the step that comes, any other to the step just taken.
+        belongs to the step that comes, as does what is logged after it; any other to the step just taken.
 
         What cannot be recorded is told once as a warning and left out; nothing is raised.
 

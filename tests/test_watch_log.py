@@ -59,6 +59,22 @@ def test_a_rare_value_belongs_to_the_step_just_taken(optimizer):
     np.testing.assert_array_equal(w.history.column("val/loss"), [NAN, NAN, 0.3, NAN, NAN, 0.6])
 
 
+def test_a_step_that_is_over_is_shown_before_the_next_one_ends(optimizer):
+    with dw.watch(optimizer) as w:
+        w.log(loss=1)
+        optimizer.step()
+        w._recorder._due = 0
+        w.log(test=0.5)  # may be followed by others
+        assert len(w._recorder.published) == 0
+        w._recorder._due = 0
+        w.log(loss=2)
+        assert len(w._recorder.published) == 1
+        w.log(late=0.25)
+        optimizer.step()
+    np.testing.assert_array_equal(w.history.column("test"), [0.5, NAN])
+    np.testing.assert_array_equal(w.history.column("late"), [NAN, 0.25])
+
+
 def test_a_record_that_is_read_meanwhile_is_whole(optimizer):
     with dw.watch(optimizer) as w:
         for step in range(1, 4):

@@ -20,7 +20,8 @@ class Notes:
 
     A loop may log before or after its optimizer steps, once or for each of several micro-batches, at each step or seldom.
     So each name follows its own habit: first logged before the first step, or several times between two steps, it belongs
-    to the step that comes; otherwise to the one just taken. Several values for one step are to be averaged.
+    to the step that comes, and so does what is logged after it; otherwise a value belongs to the step just taken. Several
+    values for one step are to be averaged.
 
     >>> notes = Notes()
     >>> fits, first = notes.put("loss", 2.0), notes.close_step()
@@ -51,6 +52,8 @@ class Notes:
                 self._ahead.add(name)
             elif not self._begun:
                 self._ahead.add(name)
+        if name in self._ahead:
+            self._last = None
         coming = self._coming
         if name not in coming:
             coming[name] = value
@@ -71,6 +74,11 @@ class Notes:
         self._last = entry
         self._begun = True
         return entry
+
+    @property
+    def sealed(self) -> bool:
+        """Whether nothing more can be added to the step just taken."""
+        return self._last is None
 
     def seal(self) -> None:
         """Add nothing more to the step just taken: it has been read."""

@@ -227,8 +227,8 @@ class Recorder:
         return self.published
 
     def publish(self) -> None:
-        """Put what is waiting into the history, up to the step before the last, which may still get values; tell of it."""
-        self._put_in(whole=self.closed)
+        """Put what is waiting into the history, without the last step while it may still get values; tell of it."""
+        self._put_in(whole=self.closed or self._notes.sealed)
         try:
             self._on_publish()
         except Exception as error:  # noqa: BLE001  # a display or a file that fails must not end the training
