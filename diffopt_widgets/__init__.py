@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from diffopt_widgets.ui.runs_table import RunsTable as RunsTable
     from diffopt_widgets.ui.schedule import SchedulePreview as SchedulePreview
     from diffopt_widgets.ui.store_table import RunStoreTable as RunStoreTable
+    from diffopt_widgets.watcher import Watcher as Watcher
+    from diffopt_widgets.watcher import watch as watch
 
 __version__ = "0.1.0"
 
@@ -59,6 +61,7 @@ _HOMES = {
     "SettingsError": "settings",
     "StepRecord": "records",
     "StoreError": "store",
+    "Watcher": "watcher",
     "applied_lr": "training.effective_lr",
     "build_optimizer": "training.factory",
     "build_schedule": "training.factory",
@@ -75,6 +78,7 @@ _HOMES = {
     "stream": "training.loop",
     "sweep": "sweeps",
     "train": "driver",
+    "watch": "watcher",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  # the names are strings

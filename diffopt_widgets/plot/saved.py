@@ -90,7 +90,7 @@ class PlotDisplay:
         """Display the live plot."""
         from IPython.display import display
 
-        self._shown = True
+        self._shown, self._frozen = True, False
         data, metadata = self._plot._repr_mimebundle_() or ({}, {})  # anywidget's, with what Colab needs
         display(data, metadata=metadata, raw=True, display_id=self._display_id)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -72,7 +72,14 @@ def adapt(
     if stochastic_rounding and not any(p.dtype is torch.bfloat16 for p in params):
         raise ValueError("stochastic_rounding needs parameters in bfloat16, and none of these is")
     if fused_back_pass or stochastic_rounding or percentile_clipping < 100:
-        _Adapter(optimizer, fused=fused_back_pass, rounds=stochastic_rounding, percentile=percentile_clipping)
+        Adapter(optimizer, fused=fused_back_pass, rounds=stochastic_rounding, percentile=percentile_clipping)
+
+
+def adapter_of(optimizer: Optimizer) -> Adapter | None:
+    """What `adapt` gave an optimizer, where that steps its tensors one by one, before its own `step` begins."""
+    hooks = optimizer._optimizer_step_pre_hooks.values()  # noqa: SLF001  # torch has no public way to see them
+    found = (getattr(hook, "__self__", None) for hook in hooks)
+    return next((owner for owner in found if isinstance(owner, Adapter) and owner.one_by_one), None)
 
 
 def round_stochastically(values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -104,14 +111,19 @@ def clip_to_percentile(gradient: torch.Tensor, norms: torch.Tensor | None, perce
     return norms
 
 
-class _Adapter:
+class Adapter:
     """The hooks of one optimizer."""
 
     def __init__(self, optimizer: Optimizer, *, fused: bool, rounds: bool, percentile: int) -> None:
         self._optimizer = optimizer
         self._rounds = rounds
         self._percentile = percentile
-        self._one_by_one = fused or rounds
+        self.one_by_one = fused or rounds
+        """Whether tensors are stepped each alone."""
+        self.fused = fused
+        """Whether tensors are stepped, and their gradients freed, inside backward."""
+        self.on_begin: list[Callable[[], None]] = []
+        """Called when a step begins, before the first of its tensors moves."""
         self._lock = threading.Lock()
         """Backward has a thread for each device."""
         self._within = False
@@ -134,6 +146,11 @@ class _Adapter:
                     hook = partial(self._in_backward, number, place)
                     p.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]  # torch's own omission
 
+    @property
+    def within(self) -> bool:
+        """Whether the step in progress is that of one tensor alone."""
+        return self._within
+
     def _tensors(self) -> Iterator[tuple[int, int, torch.Tensor]]:
         """Each tensor, with its number and its group's place."""
         pairs = ((place, p) for place, group in enumerate(self._optimizer.param_groups) for p in group["params"])
@@ -147,7 +164,7 @@ class _Adapter:
             return
         if any(callable(value) for value in (*args[1:], *kwargs.values())):
             raise ValueError("with these options step() takes no closure: call backward() before it")
-        if not self._one_by_one:
+        if not self.one_by_one:
             for _, _, p in self._tensors():
                 if p.grad is not None:
                     self._begin(p)
@@ -161,7 +178,7 @@ class _Adapter:
     def _after(self, optimizer: Optimizer, *_: object) -> None:
         if self._within:
             return
-        if not self._one_by_one:
+        if not self.one_by_one:
             for p in list(self._own):
                 self._end(p)
             return
@@ -184,6 +201,9 @@ class _Adapter:
     def _step(self, number: int, place: int, p: torch.Tensor) -> None:
         """Step one tensor alone."""
         with self._lock:
+            if not self._stepped:
+                for tell in self.on_begin:
+                    tell()
             self._stepped.add(p)
             self._begin(p)
             if self._rounds and p.dtype is torch.bfloat16:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.training.rate_readers import READERS
+from diffopt_widgets.training.rate_readers import READERS, UNCATALOGUED
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -47,7 +47,10 @@ class RateMeter:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
-        self._reader = READERS[rate_kind(optimizer)](optimizer)
+        kind = rate_kind(optimizer)
+        self._reader = READERS[kind](optimizer)
+        self.plain = kind == "group"
+        """Whether what it reads are the rates of the parameter groups as they stand, and nothing else."""
 
     def before(self) -> Rates:
         """Read the rate that the coming step's gradient enters with, one value per parameter group."""
@@ -71,10 +74,10 @@ class RateMeter:
 
 
 def rate_kind(optimizer: Optimizer) -> str:
-    """Which reader knows this optimizer: the catalogue's by its class, or "group" for a class that is not in it."""
+    """Which reader knows this optimizer: the catalogue's by its class, or "group" for a class that nobody knows."""
     cls = type(optimizer)
     for key in list_optimizers():
         module, _, name = spec(key).target.partition(":")
         if name == cls.__name__ and module.split(".")[0] == cls.__module__.split(".")[0]:
             return spec(key).rate
-    return "group"
+    return UNCATALOGUED.get((cls.__module__.split(".")[0], cls.__name__), "group")

@@ -16,7 +16,7 @@ from diffopt_widgets.training.matrix_rates import AdaMuonAdv, Muon, MuonAdv
 from diffopt_widgets.training.reader import Average, Rates, Reader, number
 from diffopt_widgets.training.schedule_free_rates import ProdigyPlus, ScheduleFree
 from diffopt_widgets.training.starting_rates import Adopt, Rectified
-from diffopt_widgets.training.tensor_rates import Adafactor, Trust
+from diffopt_widgets.training.tensor_rates import Adafactor, TransformersAdafactor, Trust
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -140,6 +140,7 @@ READERS: Mapping[str, Callable[[Any], Reader]] = {
     "dadapt_sgd": _DAdaptSGD,
     "dadapt_adagrad": _DAdaptAdaGrad,
     "adafactor": Adafactor,
+    "transformers_adafactor": TransformersAdafactor,
     "prodigy_plus": ProdigyPlus,
     "schedule_free": ScheduleFree,
     "trust": Trust,
@@ -152,6 +153,9 @@ READERS: Mapping[str, Callable[[Any], Reader]] = {
     "prodigy_adv": ProdigyAdv,
 }
 """The readers by the name that the catalogue gives."""
+
+UNCATALOGUED = {("transformers", "Adafactor"): "transformers_adafactor"}
+"""Readers of optimizers that the catalogue has from another package, by package and class."""
 
 
 def _optional(value: Any) -> float | None:  # Any: as above

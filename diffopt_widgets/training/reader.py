@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import torch
+
 if TYPE_CHECKING:
-    import torch
     from torch.optim import Optimizer
 
     from diffopt_widgets.records import Grouped
@@ -30,7 +32,7 @@ class Reader:
 
     def before(self) -> Rates:
         """Read the rate that the coming gradient enters with."""
-        self.rates = tuple(number(group["lr"]) for group in self.groups)
+        self.rates = tuple([rate_of(group) for group in self.groups])
         return self.rates
 
     def after(self) -> Rates:
@@ -58,6 +60,16 @@ class Average:
         self._sum = beta * self._sum + (1.0 - beta) * rate
         self._weight = beta * self._weight + (1.0 - beta)
         return self._sum / self._weight
+
+
+def rate_of(group: dict[str, Any]) -> Rate:
+    """A group's rate as it stands, without waiting for the device; NaN where it has none."""
+    rate = group.get("lr")
+    if rate.__class__ is float:
+        return rate
+    if isinstance(rate, torch.Tensor) and not rate.is_cpu:
+        return rate.detach().clone()  # a schedule changes it in place
+    return math.nan if rate is None else float(rate)
 
 
 def number(value: Any) -> float:  # Any: torch takes floats and tensors as a learning rate

@@ -47,20 +47,48 @@ class Adafactor(_PerTensor):
 
     def after(self) -> Rates:
         """Tell what the step just taken applied."""
-        betas = [group["betas"][0] for group in self.groups]
+        betas = [self._beta1(group) for group in self.groups]
         return tuple(
             rate if beta1 is None else average.put(rate, beta1)
             for rate, beta1, average in zip(self.rates, betas, self._averages, strict=True)
         )
 
     def _rate(self, index: int, group: Group) -> Rate:
-        rate = number(group["lr"])
         if group["relative_step"]:
-            step = group.get("step", 0) + 1
+            step = self._taken(group) + 1
             rate = min(1e-6 * step if group["warmup_init"] else 1e-2, 1.0 / math.sqrt(step))
-        if not group["scale_parameter"]:
+        else:
+            rate = number(group["lr"])
+        if not group["scale_parameter"] or not group["params"]:
             return rate
-        return self._mean((_norms(group["params"]) / self._sizes[index].sqrt()).clamp_min(group["eps2"]), index) * rate
+        rms = _norms(group["params"]) / self._sizes[index].sqrt()
+        return self._mean(rms.clamp_min(self._least(group)), index) * rate
+
+    def _taken(self, group: Group) -> int:
+        """How many steps have been taken."""
+        return int(group.get("step", 0))
+
+    def _beta1(self, group: Group) -> float | None:
+        beta1: float | None = group["betas"][0]
+        return beta1
+
+    def _least(self, group: Group) -> float:
+        """The least size that a tensor counts with."""
+        return float(group["eps2"])
+
+
+class TransformersAdafactor(Adafactor):
+    """The same step size, of transformers.optimization.Adafactor, which names things otherwise."""
+
+    def _taken(self, group: Group) -> int:
+        return int(self.optimizer.state.get(group["params"][0], {}).get("step", 0)) if group["params"] else 0
+
+    def _beta1(self, group: Group) -> float | None:
+        beta1: float | None = group["beta1"]
+        return beta1
+
+    def _least(self, group: Group) -> float:
+        return float(group["eps"][1])
 
 
 class Trust(_PerTensor):
@@ -104,4 +132,4 @@ def _norms(params: list[torch.Tensor]) -> torch.Tensor:
 
 def _sizes(params: list[torch.Tensor]) -> torch.Tensor:
     """How many elements each tensor has, on the tensors' device."""
-    return torch.tensor([float(p.numel()) for p in params], device=params[0].device)
+    return torch.tensor([float(p.numel()) for p in params], device=params[0].device if params else None)

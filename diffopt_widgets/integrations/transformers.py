@@ -1,0 +1,71 @@
+"""WatchCallback for transformers.Trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffopt_widgets.integrations import RATES, checked, missing
+from diffopt_widgets.watcher import Watcher
+
+try:
+    from transformers import TrainerCallback
+except ImportError as error:
+    raise missing("transformers") from error
+
+_NO_METRICS = RATES | {"epoch", "step", "total_flos", "num_input_tokens_seen"}
+_SPEEDS = ("_runtime", "_per_second")
+"""What the Trainer logs that tells nothing of the training."""
+
+
+class WatchCallback(TrainerCallback):
+    """Watches the training of a transformers.Trainer: `Trainer(..., callbacks=[WatchCallback()])`.
+
+    The rates are recorded at each step, the loss and the metrics when the Trainer logs them: with `logging_steps=10`, the
+    loss is the mean of ten steps. Of several processes only the first is watched. The Trainer tells of no exception: after
+    one, `callback.watcher.close()` ends the watch, and so does the next training.
+
+    Args:
+        options: of `dw.watch`, such as `measure` and `store`; `start`, `samples_per_step`, `name` and `about` are the
+            Trainer's own where they are not given.
+    """
+
+    def __init__(self, **options: Any) -> None:  # Any: as Watcher takes them
+        self._options = checked(options)
+        self.watcher: Watcher | None = None
+        """The watch of the training in progress or of the last one; None before the first."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002  # Any: transformers hands these over without types
+        """Begin to watch."""
+        if not state.is_world_process_zero:
+            return
+        if self.watcher is not None:
+            self.watcher.close()
+        batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        known = {
+            "start": state.global_step,
+            "samples_per_step": batch,
+            "name": args.run_name or type(kwargs["model"]).__name__,
+            "about": {"arguments": args.to_sanitized_dict()},
+        }
+        self.watcher = Watcher(
+            kwargs["optimizer"], kwargs.get("lr_scheduler"), kwargs["model"], **{**known, **self._options}
+        )
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002  # Any: as above
+        """Record what the Trainer logs, without the schedule's rate and the summary at the end."""
+        if self.watcher is None or self.watcher.closed or not logs or "train_runtime" in logs:
+            return
+        own = self.watcher.measures
+        self.watcher.log(
+            {
+                name: value
+                for name, value in logs.items()
+                if not (name in _NO_METRICS or name in own or name.endswith(_SPEEDS))
+                and isinstance(value, (int, float))
+            }
+        )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002  # Any: as above
+        """End the watch."""
+        if self.watcher is not None:
+            self.watcher.close()

@@ -1,0 +1,474 @@
+"""dw.watch on loops of one's own: what is recorded of a step, what a bad value does, and what is left behind."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import diffopt_widgets as dw
+from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.training.loop import Training, fetch
+
+
+def problem(*sizes, dtype=torch.float32):
+    """Return parameters that a loss of `sum of squares` pulls to zero."""
+    return [torch.nn.Parameter(torch.linspace(0.5, 1.5, size).to(dtype)) for size in sizes or (4,)]
+
+
+def loss_of(params):
+    return sum(p.float().square().sum() for p in params)
+
+
+def train(optimizer, params, steps, after=lambda loss: None):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = loss_of(params)
+        loss.backward()
+        optimizer.step()
+        after(loss)
+
+
+def hooks_of(optimizer):
+    return [dict(vars(optimizer)[f"_optimizer_step_{when}_hooks"]) for when in ("pre", "post")]
+
+
+# ---------------------------------------------------------------------------------------------------- rates
+
+
+@pytest.mark.parametrize("key", dw.list_optimizers())
+def test_the_rates_are_those_that_our_own_loop_records(key):
+    training = Training(RunPlan(dw.Settings(key), task="swiss_roll", steps=4))
+    with dw.watch(training.optimizer, training.schedule, names=training.group_names) as w:
+        records = fetch(list(training.steps()))
+    expected = dw.History(training.group_names)
+    expected.extend(records)
+    for name in ("lr", "applied_lr", "d", "d_hat"):
+        assert (name in w.history.names()) == (name in expected.names())
+        if name in expected.names():
+            np.testing.assert_array_equal(w.history.column(name), expected.column(name))
+
+
+@pytest.mark.parametrize("options", [{"fused_back_pass": True}, {"stochastic_rounding": True}])
+def test_steps_of_single_tensors_count_as_one_and_rates_are_read_before_the_first(options):
+    params = problem(4, 3, 5, dtype=torch.bfloat16 if "stochastic_rounding" in options else torch.float32)
+    optimizer = dw.build_optimizer(dw.Settings("ADAFACTOR", relative_step=True, lr=None, **options), params)
+    before = hooks_of(optimizer)
+    with dw.watch(optimizer, measure=["grad_norm", "update_rms"]) as w:
+        for step in range(3):
+            expected = dw.applied_lr(optimizer)
+            norm = math.sqrt(sum(4 * float(p.detach().float().square().sum()) for p in params))
+            loss_of(params).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            assert len(w.history) == step + 1
+            assert w.history.column("applied_lr")[-1].tolist() == pytest.approx(expected)
+            assert w.history.column("grad_norm")[-1] == pytest.approx(norm, rel=1e-2)
+            assert w.history.column("update_rms")[-1] > 0
+    assert hooks_of(optimizer) == before
+    assert all(not p._backward_hooks for p in params)
+
+
+def test_a_schedule_and_groups_of_different_rates():
+    one, two = problem(4, 3)
+    optimizer = torch.optim.SGD([{"params": [one], "lr": 0.1}, {"params": [two], "lr": 0.01}])
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    with dw.watch(optimizer, schedule, names=["unet", "text"]) as w:
+        train(optimizer, [one, two], 3, lambda _: schedule.step())
+    assert w.history.column("applied_lr").tolist() == [[0.1, 0.01], [0.05, 0.005], [0.025, 0.0025]]
+    assert w.to_frame()["applied_lr[text]"].tolist() == [0.01, 0.005, 0.0025]
+
+
+def test_a_rate_kept_as_a_tensor_is_recorded_as_it_was_at_each_step():
+    params = problem()
+    optimizer = torch.optim.Adam(params, lr=torch.tensor(0.5))
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    with dw.watch(optimizer) as w:
+        train(optimizer, params, 3, lambda _: schedule.step())
+    assert w.history.column("lr")[:, 0].tolist() == [0.5, 0.25, 0.125]
+
+
+def test_an_optimizer_without_a_rate_is_watched_without_one():
+    class Still(torch.optim.Optimizer):
+        def __init__(self, params):
+            super().__init__(params, {"lr": None})
+
+        def step(self, closure=None):
+            pass
+
+    params = problem()
+    optimizer = Still(params)
+    with dw.watch(optimizer) as w:
+        train(optimizer, params, 2, lambda loss: w.log(loss=loss))
+    assert w.history.names() == ("loss", "seconds")
+
+
+def test_a_scheduler_of_another_optimizer_is_refused():
+    params = problem()
+    optimizer, other = torch.optim.SGD(params, lr=0.1), torch.optim.Adam(params)
+    with pytest.raises(ValueError, match="rates of another optimizer"):
+        dw.watch(optimizer, torch.optim.lr_scheduler.ConstantLR(other))
+    assert hooks_of(optimizer) == [{}, {}]
+
+
+# ---------------------------------------------------------------------------------------------------- what a step is
+
+
+def test_a_step_with_a_closure_is_one_step():
+    params = problem()
+    optimizer = torch.optim.LBFGS(params, max_iter=3)
+    with dw.watch(optimizer) as w:
+
+        def closure():
+            optimizer.zero_grad()
+            loss = loss_of(params)
+            loss.backward()
+            w.log(loss=loss)
+            return loss
+
+        for _ in range(2):
+            optimizer.step(closure)
+    assert w.history.step.tolist() == [1, 2]
+    assert np.isfinite(w.history.column("loss")).all()
+
+
+class Below(torch.optim.SGD):
+    """A step that calls the one above it: both call the hooks once each was instantiated."""
+
+    def step(self, closure=None):
+        super().step(closure)
+
+
+def test_a_step_that_calls_another_class_s_step_is_one_step():
+    params = problem()
+    torch.optim.SGD(params)
+    optimizer = Below(params, lr=0.1)
+    with dw.watch(optimizer) as w:
+        train(optimizer, params, 3)
+    assert w.history.step.tolist() == [1, 2, 3]
+
+
+def test_a_step_that_raised_is_none():
+    params = problem()
+    optimizer = torch.optim.SGD(params, lr=0.1)
+
+    def stumble():
+        raise RuntimeError("out of memory")
+
+    with dw.watch(optimizer) as w:
+        train(optimizer, params, 1)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            optimizer.step(stumble)
+        train(optimizer, params, 1)
+    assert w.history.step.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_step_that_a_scaler_skips_is_none(fused):
+    params = problem()
+    optimizer = torch.optim.Adam(params, lr=0.1, fused=fused)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    with dw.watch(optimizer, measure="grad_norm") as w:
+        for step in range(4):
+            optimizer.zero_grad()
+            weights = params[0].detach().clone()
+            loss = loss_of(params) * (math.inf if step == 1 else 1.0)
+            scaler.scale(loss).backward()
+            w.log(loss=float(step))
+            scaler.step(optimizer)
+            scaler.update()
+            assert torch.equal(weights, params[0]) == (step == 1)
+        norm = 2 * float(weights.norm())
+    assert w.history.step.tolist() == [1, 2, 3]
+    assert w.history.column("loss").tolist() == [0.0, 1.5, 3.0]  # what was logged for the skipped step is not lost
+    assert w.history.column("grad_norm")[-1] == pytest.approx(norm)
+
+
+def test_a_compiled_step_is_recorded_each_time():
+    params, plain = problem(), problem()
+    optimizer, same = torch.optim.AdamW(params, lr=0.1), torch.optim.AdamW(plain, lr=0.1)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    other = torch.optim.lr_scheduler.ExponentialLR(same, 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about what it does not trace
+        compiled = torch.compile(optimizer.step, backend="eager")
+        with dw.watch(optimizer) as w:
+            for _ in range(3):
+                optimizer.zero_grad()
+                loss_of(params).backward()
+                compiled()
+                schedule.step()
+    train(same, plain, 3, lambda _: other.step())
+    assert w.history.column("lr")[:, 0].tolist() == [0.1, 0.05, 0.025]
+    torch.testing.assert_close(params, plain)
+
+
+def test_watching_changes_no_bit_of_the_training():
+    watched, alone = problem(64, 3, dtype=torch.bfloat16), problem(64, 3, dtype=torch.bfloat16)
+    first, second = torch.optim.AdamW(watched, lr=0.01), torch.optim.AdamW(alone, lr=0.01)
+    with dw.watch(first, measure=["grad_norm", "weight_norm", "update_rms", "update_ratio", "bf16_lost"]) as w:
+        train(first, watched, 5, lambda loss: w.log(loss=loss))
+    train(second, alone, 5)
+    assert all(torch.equal(a, b) for a, b in zip(watched, alone, strict=True))
+
+
+def test_a_training_that_goes_on_keeps_counting():
+    params = problem()
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    with dw.watch(optimizer, start=500) as w:
+        train(optimizer, params, 2)
+    assert w.history.step.tolist() == [501, 502]
+
+
+def test_a_group_that_is_added_is_told_once_and_the_others_go_on():
+    one, two = problem(4, 3)
+    optimizer = torch.optim.SGD([one], lr=0.1)
+    with dw.watch(optimizer) as w, pytest.warns(UserWarning, match="2 parameter groups now, and had 1") as told:  # noqa: PT031
+        train(optimizer, [one], 1)
+        optimizer.add_param_group({"params": [two], "lr": 0.5})
+        train(optimizer, [one, two], 2)
+    assert len(told) == 1
+    assert w.history.column("applied_lr").tolist() == [[0.1], [0.1], [0.1]]
+
+
+# ---------------------------------------------------------------------------------------------------- which optimizers
+
+
+def test_wrappers_are_looked_into():
+    import schedulefree
+    from pytorch_optimizer import SAM, Lookahead, ScheduleFreeWrapper
+
+    for wrap in (
+        schedulefree.ScheduleFreeWrapper,
+        schedulefree.ScheduleFreeWrapperReference,
+        ScheduleFreeWrapper,
+        Lookahead,
+    ):
+        params = problem()
+        optimizer = wrap(torch.optim.SGD(params, lr=0.1))
+        if hasattr(optimizer, "train"):
+            optimizer.train()
+        with dw.watch(optimizer) as w:
+            train(optimizer, params, 3)
+        assert w.history.column("applied_lr")[:, 0].tolist() == [0.1, 0.1, 0.1], wrap
+
+    params = problem()
+    optimizer = SAM(params, torch.optim.SGD, lr=0.1)
+    with dw.watch(optimizer) as w:
+        for _ in range(2):
+            loss_of(params).backward()
+            optimizer.first_step(zero_grad=True)
+            loss_of(params).backward()
+            optimizer.second_step(zero_grad=True)
+            optimizer.step(lambda: loss_of(params).backward())
+    assert w.history.step.tolist() == [1, 2]
+
+
+class NoHooks:
+    param_groups = ()
+
+    def step(self):
+        """Do nothing."""
+
+
+def test_an_optimizer_without_hooks_is_refused():
+    with pytest.raises(TypeError, match="NoHooks cannot be watched: it has no step hooks"):
+        dw.watch(NoHooks())
+
+
+def test_two_watches_on_one_optimizer_both_record():
+    params = problem()
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    with dw.watch(optimizer) as first:
+        train(optimizer, params, 1)
+        with dw.watch(optimizer) as second:
+            train(optimizer, params, 2, lambda loss: second.log(loss=loss))
+        train(optimizer, params, 1)
+    assert (len(first.history), len(second.history)) == (4, 2)
+    assert "loss" not in first.history.names()
+
+
+def test_names_of_groups():
+    model = torch.nn.ModuleDict({"unet": torch.nn.Linear(2, 2), "text": torch.nn.Linear(2, 2)})
+    optimizer = torch.optim.SGD([{"params": part.parameters()} for part in model.values()])
+    assert dw.watch(optimizer).history.groups == ("group 0", "group 1")
+    assert dw.watch(optimizer, model=model).history.groups == ("unet", "text")
+    with pytest.raises(ValueError, match="has 2 parameter groups, and each needs a name of its own"):
+        dw.watch(optimizer, names=["unet"])
+
+
+# ---------------------------------------------------------------------------------------------------- leaving
+
+
+def test_closing_leaves_the_optimizer_as_it_was():
+    params = problem()
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    seen = []
+    optimizer.register_step_post_hook(lambda *_: seen.append(1))
+    before = hooks_of(optimizer), {**vars(schedule)}, set(vars(optimizer)) | {"_opt_called"}  # that is the schedule's
+    w = dw.watch(optimizer, schedule, measure="update_rms")
+    train(optimizer, params, 2)
+    w.close()
+    w.close()
+    assert (hooks_of(optimizer), {**vars(schedule)}, set(vars(optimizer))) == before
+    train(optimizer, params, 1)
+    assert (len(w.history), len(seen), w.status) == (2, 3, "done")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [(ValueError("no such file"), "failed", "ValueError: no such file"), (KeyboardInterrupt(), "stopped", "")],
+)
+def test_a_loop_that_ends_early_closes_the_watch(error, status, message):
+    params = problem()
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    with pytest.raises(type(error)), dw.watch(optimizer) as w:  # noqa: PT012
+        train(optimizer, params, 2)
+        raise error
+    assert (w.status, w.message, len(w.history), w.closed) == (status, message, 2, True)
+    assert hooks_of(optimizer) == [{}, {}]
+
+
+def test_a_closed_watch_says_once_that_it_records_no_more():
+    params = problem()
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    w = dw.watch(optimizer)
+    w.close()
+    with pytest.warns(UserWarning, match="this watch is closed") as told:
+        train(optimizer, params, 3, lambda loss: w.log(loss=loss))
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    assert len(w.history) == 0
+
+
+def test_arguments_that_cannot_be_used():
+    optimizer = torch.optim.SGD(problem(), lr=0.1)
+    with pytest.raises(ValueError, match="there is no measure 'gradnorm'; there are grad_norm"):
+        dw.watch(optimizer, measure="gradnorm")
+    with pytest.raises(ValueError, match="every must be at least 1"):
+        dw.watch(optimizer, every=0)
+    fused = dw.build_optimizer(dw.Settings("ADAMW", fused_back_pass=True), problem())
+    with pytest.raises(ValueError, match="fused_back_pass frees them"):
+        dw.watch(fused, measure="bf16_lost")
+    assert hooks_of(optimizer) == [{}, {}]
+
+
+# ---------------------------------------------------------------------------------------------------- measures
+
+
+def test_measures_are_what_they_say():
+    torch.manual_seed(0)
+    groups = [[torch.nn.Parameter(torch.randn(40)), torch.nn.Parameter(torch.randn(3, 3))], problem(5)]
+    params = [p for group in groups for p in group]
+    optimizer = torch.optim.SGD([{"params": group} for group in groups], lr=0.1)
+    with dw.watch(optimizer, measure=["weight_norm", "grad_norm", "update_rms", "update_ratio"], every=2) as w:
+        for step in range(3):
+            old = [[p.detach().clone() for p in group] for group in groups]
+            train(optimizer, params, 1)
+            if step == 0:
+                moved = [
+                    torch.cat([(p.detach() - q).flatten() for p, q in zip(group, copies, strict=True)])
+                    for group, copies in zip(groups, old, strict=True)
+                ]
+                was = [torch.cat([q.flatten() for q in copies]) for copies in old]
+                now = torch.cat([p.detach().flatten() for p in params])
+    history = w.history
+    assert history.column("weight_norm")[0] == pytest.approx(float(now.norm()))
+    assert history.column("grad_norm")[0] == pytest.approx(2 * float(torch.cat(was).norm()))
+    assert history.column("update_rms")[0].tolist() == pytest.approx([float(m.square().mean().sqrt()) for m in moved])
+    assert history.column("update_ratio")[0].tolist() == pytest.approx([0.2, 0.2], rel=1e-5)
+    assert np.isnan(history.column("update_rms")).tolist() == [[False, False], [True, True], [False, False]]
+    assert np.isnan(history.column("grad_norm")).tolist() == [False, True, False]
+
+
+def test_steps_published_without_a_measure_are_kept():
+    params = problem()
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    with dw.watch(optimizer, measure=["update_rms", "grad_norm"], every=4) as w:
+        for _ in range(6):
+            train(optimizer, params, 1)
+            w._recorder.publish()
+    assert w.history.step.tolist() == [1, 2, 3, 4, 5, 6]
+    assert np.flatnonzero(~np.isnan(w.history.column("update_rms")[:, 0])).tolist() == [0, 4]
+
+
+def test_the_gradient_norm_is_the_one_after_clipping():
+    params = problem()
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    with dw.watch(optimizer, measure="grad_norm") as w:
+        loss_of(params).backward()
+        torch.nn.utils.clip_grad_norm_(params, 0.25)
+        optimizer.step()
+    assert w.history.column("grad_norm")[0] == pytest.approx(0.25, rel=1e-4)
+
+
+def test_the_share_of_bfloat16_updates_that_are_lost():
+    # the spacing of bfloat16 is 2^-7 above 1 and a half of that below 1, and a step moves each weight by 0.003
+    weight = torch.nn.Parameter(torch.tensor([1.5, 1.5, 0.25, 0.0, 1.5], dtype=torch.bfloat16))
+    idle = torch.nn.Parameter(torch.ones(8, dtype=torch.bfloat16))
+    optimizer = torch.optim.SGD([weight, idle], lr=0.003)
+    with dw.watch(optimizer, measure="bf16_lost") as w:
+        (weight * torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0])).sum().backward()
+        optimizer.step()
+    assert w.history.column("bf16_lost").tolist() == [0.5]  # 1.5 twice; the last one was not meant to move
+
+
+def test_what_cannot_be_measured_is_told_once_and_the_training_goes_on():
+    embedding = torch.nn.Embedding(5, 2, sparse=True)
+    optimizer = torch.optim.SGD(embedding.parameters(), lr=0.1)
+    with dw.watch(optimizer, measure="grad_norm") as w, pytest.warns(UserWarning, match="the training goes on") as told:  # noqa: PT031
+        for _ in range(3):
+            embedding(torch.tensor([1, 2])).sum().backward()
+            optimizer.step()
+    assert len(told) == 1
+    assert w.history.column("applied_lr")[:, 0].tolist() == [0.1, 0.1, 0.1]
+
+
+# ---------------------------------------------------------------------------------------------------- the device
+
+
+def test_recording_never_waits_for_the_device(monkeypatch):
+    """Whatever reads a tensor's value waits for the device; only publishing may."""
+    params = problem(4, 3)
+    optimizer = dw.build_optimizer(dw.Settings("ADAFACTOR", relative_step=True, lr=None), params)
+    reads = []
+
+    def reader(name, original):
+        def read(self, *args, **kwargs):
+            reads.append(name)
+            return original(self, *args, **kwargs)
+
+        return read
+
+    w = dw.watch(optimizer, measure=["grad_norm", "weight_norm", "update_rms", "update_ratio", "bf16_lost"])
+    w._recorder._due = math.inf
+    loss_of(params).backward()
+    loss = loss_of(params)
+    before, after = w._recorder._begin, w._recorder._after
+    monkeypatch.setattr(torch.Tensor, "is_cpu", property(lambda _: False))
+    for name in ("item", "tolist", "__float__", "__int__", "__bool__", "__index__", "cpu", "numpy"):
+        monkeypatch.setattr(torch.Tensor, name, reader(name, getattr(torch.Tensor, name)))
+    before(optimizer, (), {})
+    after(optimizer, (), {})
+    w.log(loss=loss)
+    assert reads == []
+    assert w.history.column("loss").tolist() == [pytest.approx(float(loss.detach()))]
+    assert reads  # the spy sees a read
+
+
+def test_a_value_is_kept_as_it_was_when_it_was_logged(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "is_cpu", property(lambda _: False))  # as on a GPU, where it is fetched later
+    params = problem()
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    running = torch.zeros(1)
+    with dw.watch(optimizer) as w:
+        w._recorder._due = math.inf
+        for _ in range(3):
+            train(optimizer, params, 1)
+            running += 1
+            w.log(running=running)
+    assert w.history.column("running").tolist() == [1.0, 2.0, 3.0]
