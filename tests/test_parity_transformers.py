@@ -9,7 +9,7 @@ import torch
 import diffopt_widgets as dw
 
 transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed: pip install 'diffopt-widgets[transformers]'"
+    "transformers", reason="transformers is not installed: pip install 'diffopt-widgets[integrations]'"
 )
 
 STEPS = 50
