@@ -79,6 +79,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.progress.add_class("dw-progress")
         self.words = widgets.HTML(paragraph("Ready.", "dw-status"))
         self.words.add_class("dw-words")
+        self._wrong, self._covered = False, self.words.value
         self.about = widgets.HTML()
         self.failure = widgets.HTML()
         self.mend = _button("", "", "Put this into the form; Undo there takes it back", lambda: self._mend(on_mend))
@@ -118,7 +119,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         done = len(run.history)
         self.progress.value = done / run.plan.steps
         self.progress.bar_style = {"failed": "danger", "done": "success"}.get(run.status, "")
-        self.words.value = _status(run, waiting)
+        self._wrong, self.words.value = False, _status(run, waiting)
         if run.status == "failed":
             self._failed, self.failure.value = run, _failure(run)
             self.mend.description = _mend_words(run)
@@ -133,7 +134,10 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._offer_mend(offered=False)
 
     def say(self, message: str, *, error: bool = False) -> None:
-        """Show a message that belongs to no run."""
+        """Show a message that belongs to no run; what an error covers comes back when it is mended."""
+        if error and not self._wrong:
+            self._covered = self.words.value
+        self._wrong = error
         self.words.value = paragraph(message, "dw-status dw-error" if error else "dw-status")
 
     def _offer_mend(self, *, offered: bool) -> None:
@@ -150,8 +154,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.pause.description = "Resume" if paused else "Pause"
         if problem and not busy:
             self.say(problem, error=True)
-        elif "dw-error" in self.words.value and not busy:
-            self.say("Ready.")
+        elif self._wrong and not busy:
+            self._wrong, self.words.value = False, self._covered
 
     def _repaint_buttons(self) -> None:
         self._paint_buttons(busy=not self.stop.disabled, paused=self.pause.description == "Resume")

@@ -175,12 +175,13 @@ def test_keys_that_are_commands_of_the_notebook_stay_in_the_bench(notebook):
     nb, keys = opened(notebook, "lab")
     page, bench = nb.page, nb.page.locator(".dw-bench")
     task, run = bench.get_by_label("Task", exact=True), bench.get_by_role("button", name="Run", exact=True)
+    steps = bench.get_by_label("Steps", exact=True)
     task.focus()
-    keys.press("ArrowDown")
-    nb.until_python("bench.bar.values['task'] == 'digits'")
-    keys.press("ArrowUp")
-    nb.until_python("bench.bar.values['task'] == 'swiss_roll'")
-    bench.get_by_label("Steps", exact=True).fill("100000")
+    for key, name in (("ArrowDown", "digits"), ("ArrowUp", "swiss_roll")):
+        keys.press(key)
+        nb.until_python(f"bench.bar.values['task'] == {name!r}")
+        expect(steps).to_have_value(nb.eval_python(f"str(dw.tasks.get_task({name!r}).steps)"))  # each brings its own
+    steps.fill("100000")
     nb.until_python("bench.bar.values['steps'] == 100000")
     run.focus()
     keys.press("Enter")
