@@ -60,6 +60,7 @@ class LivePlot(PageWidget, Exports):
         "feed.js",
         "plotly.js",
         "save.js",
+        "keep_keys.js",
         "dom.js",
         "legend.js",
         "bar.js",

@@ -32,7 +32,7 @@ class ComparisonMenu(PageWidget):
     """
 
     FOLDER = pathlib.Path(__file__).parent / "static"
-    SCRIPTS = ("form_dom.js", "comparison_menu.js")
+    SCRIPTS = ("../../plot/static/keep_keys.js", "form_dom.js", "comparison_menu.js")
     STYLES = ("theme.css", "comparison_menu.css")
     items: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     about = traitlets.Unicode(ABOUT, read_only=True).tag(sync=True)

@@ -68,6 +68,7 @@ class Form(PageWidget):
     SCRIPTS = (
         "form_text.js",
         "form_outbox.js",
+        "../../plot/static/keep_keys.js",
         "form_dom.js",
         "form_search.js",
         "form_exchange.js",

@@ -19,5 +19,5 @@ class KeyGuard(PageWidget):
     """
 
     FOLDER = pathlib.Path(__file__).parent / "static"
-    SCRIPTS = ("form_dom.js", "key_guard.js")
+    SCRIPTS = ("../../plot/static/keep_keys.js", "key_guard.js")
     STYLES = ()

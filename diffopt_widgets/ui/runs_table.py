@@ -61,6 +61,7 @@ class RunsTable(PageWidget):
 
     FOLDER = pathlib.Path(__file__).parent / "static"
     SCRIPTS = (
+        "../../plot/static/keep_keys.js",
         "form_dom.js",
         "form_text.js",
         "form_tip.js",

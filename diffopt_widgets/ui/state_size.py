@@ -55,7 +55,7 @@ class StateSize(PageWidget):
     """
 
     FOLDER = pathlib.Path(__file__).parent / "static"
-    SCRIPTS = ("form_dom.js", "state_size.js")
+    SCRIPTS = ("../../plot/static/keep_keys.js", "form_dom.js", "state_size.js")
     STYLES = ("theme.css", "state_size.css")
 
     settings = traitlets.Instance(Settings, help="Whose state is told.")

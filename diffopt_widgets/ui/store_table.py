@@ -50,6 +50,7 @@ class RunStoreTable(PageWidget):
 
     FOLDER = pathlib.Path(__file__).parent / "static"
     SCRIPTS = (
+        "../../plot/static/keep_keys.js",
         "form_dom.js",
         "form_text.js",
         "runs_text.js",

@@ -37,7 +37,10 @@ def test_an_option_is_changed_by_the_keyboard_alone(opened):
     expect(opened.output(0)).to_contain_text("Differs from the defaults: d_coef 0.6")
 
 
-def test_keys_that_are_commands_of_the_notebook_stay_in_the_form(opened):
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_keys_that_are_commands_of_the_notebook_stay_in_the_form(notebook, app):
+    opened = notebook([CELL], app=app, height=1600)
+    opened.run_all()
     entry(opened, "use_bias_correction").focus()
     for key in ("a", "b", "d", "d", "x", "ArrowDown", "Escape"):
         opened.page.keyboard.press(key)

@@ -16,10 +16,3 @@ export function makeButton(children, act, name = "") {
   button.addEventListener("click", act);
   return button;
 }
-
-/** Keep plain keys inside the plot: the notebook would take a letter on one of its buttons for a command.
- * @param {KeyboardEvent} event */
-export function contain(event) {
-  const command = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
-  if (!command) event.stopPropagation();
-}

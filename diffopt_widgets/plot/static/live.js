@@ -1,7 +1,8 @@
 // @ts-check
 // The live plot in the page: draws what the feed holds, and listens to the user.
 import { Bar } from "./bar.js";
-import { contain, make } from "./dom.js";
+import { make } from "./dom.js";
+import { keepKeys } from "./keep_keys.js";
 import { Feed } from "./feed.js";
 import { PanelKeys } from "./keys.js";
 import { arrange, layout } from "./layout.js";
@@ -66,7 +67,7 @@ class View {
 
   listen() {
     const { signal } = this.controller;
-    this.root.addEventListener("keydown", contain);
+    keepKeys(this.root);
     this.theme.addEventListener("transitionend", () => this.schedule());
     // A drawing amid a drag would end it.
     this.gd.addEventListener("pointerdown", () => (this.dragging = true), { signal });

@@ -1,6 +1,7 @@
 // @ts-check
 // Buttons of ready comparisons, and what to look for in the one that is pointed at.
-import { contain, h, say } from "./form_dom.js";
+import { keepKeys } from "../../plot/static/keep_keys.js";
+import { h, say } from "./form_dom.js";
 
 /** @typedef {{key: string, title: string, look_for: string}} Item */
 
@@ -24,7 +25,9 @@ function render({ model, el }) {
   };
   mark();
   model.on("change:pressed", mark);
-  el.append(h("div", { class: "dw-themed dw-menu", keydown: contain }, row, words));
+  const root = h("div", { class: "dw-themed dw-menu" }, row, words);
+  keepKeys(root);
+  el.append(root);
   return () => model.off("change:pressed", mark);
 }
 

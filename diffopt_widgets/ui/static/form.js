@@ -1,7 +1,8 @@
 // @ts-check
 // The form in the page. It knows kinds of controls, never optimizers or options: the kernel describes them in `panel`,
 // says how they stand in `state`, and is told what was typed.
-import { breakable, contain, drawing, h, say } from "./form_dom.js";
+import { keepKeys } from "../../plot/static/keep_keys.js";
+import { breakable, drawing, h, say } from "./form_dom.js";
 import { Exchange } from "./form_exchange.js";
 import { Finder } from "./form_finder.js";
 import { Menu } from "./form_menu.js";
@@ -75,7 +76,8 @@ class View {
     this.folds = [];
     /** @type {Record<string, boolean>} */
     this.open = {};
-    this.root = h("div", { class: "dwf dw-themed", "data-lm-suppress-shortcuts": "true", keydown: contain });
+    this.root = h("div", { class: "dwf dw-themed", "data-lm-suppress-shortcuts": "true" });
+    keepKeys(this.root);
     this.build();
     el.append(this.root);
     this.fittedTo = 0; // the width that the formula was fitted to

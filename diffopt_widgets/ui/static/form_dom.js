@@ -35,12 +35,3 @@ export const breakable = (name) => name.split(/(?<=_)/).flatMap((part, i) => (i 
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
-
-/**
- * Keep plain keys inside a widget: the notebook would take arrows on a menu, or a letter on a button, for a command.
- * @param {KeyboardEvent} event
- */
-export function contain(event) {
-  const command = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
-  if (!command) event.stopPropagation();
-}

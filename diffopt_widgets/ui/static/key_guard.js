@@ -1,7 +1,7 @@
 // @ts-check
 // What plain widgets lack: they let the notebook take their keys, a button that is switched off while it is used loses the
 // focus, and a field that is wrong only looks so.
-import { contain } from "./form_dom.js";
+import { keepKeys } from "../../plot/static/keep_keys.js";
 
 /** A button that can be used, in the same row as this one. @param {Element} button */
 const neighbour = (button) =>
@@ -15,7 +15,7 @@ function tell(field) {
 /** Guard a box as long as it is shown. @param {HTMLElement} box @param {AbortSignal} signal */
 function guard(box, signal) {
   box.dataset.lmSuppressShortcuts = "true";
-  box.addEventListener("keydown", contain, { signal });
+  keepKeys(box);
   /** What had the focus last, unless it was left on purpose. @type {Element | undefined} */
   let last;
   box.addEventListener("focusin", ({ target }) => (last = /** @type {Element} */ (target)), { signal });

@@ -1,6 +1,7 @@
 // @ts-check
 // The table of runs in the page. The kernel says in `rows` what there is to show, and is told what a person does.
-import { contain, h, say } from "./form_dom.js";
+import { keepKeys } from "../../plot/static/keep_keys.js";
+import { h, say } from "./form_dom.js";
 import { Tip } from "./form_tip.js";
 import { Compare } from "./runs_compare.js";
 import { RunRow } from "./runs_row.js";
@@ -28,7 +29,8 @@ class RunsView {
     this.moving = "";
     this.tip = new Tip(this.prefix);
     this.compare = new Compare(`${this.prefix}-compare`);
-    this.root = h("div", { class: "dwr dw-themed", "data-lm-suppress-shortcuts": "true", keydown: contain });
+    this.root = h("div", { class: "dwr dw-themed", "data-lm-suppress-shortcuts": "true" });
+    keepKeys(this.root);
     this.build();
     const offers = model.get("offers");
     this.root.style.setProperty("--dwr-buttons", String(2 + Number(offers.repeat) + Number(offers.continue)));

@@ -1,6 +1,7 @@
 // @ts-check
 // How much state the optimizer will keep: a line, what it is told for, and a bar for each optimizer.
-import { contain, h, say } from "./form_dom.js";
+import { keepKeys } from "../../plot/static/keep_keys.js";
+import { h, say } from "./form_dom.js";
 
 /** @typedef {{key: string, words: string, why: string, share: number, own: boolean}} Bar */
 
@@ -60,7 +61,8 @@ function render({ model, el }) {
   const list = h("ul", { class: "dwm-bars", "aria-label": "State of each optimizer, the least first" });
   const chart = h("div", { class: "dwm-chart", id: `${id}-chart` }, about, list);
 
-  const root = h("div", { class: "dwm dw-themed", "data-lm-suppress-shortcuts": "true", keydown: contain });
+  const root = h("div", { class: "dwm dw-themed", "data-lm-suppress-shortcuts": "true" });
+  keepKeys(root);
   root.append(sentence, details, more, toggle, chart);
 
   const drawShown = () => {

@@ -1,6 +1,7 @@
 // @ts-check
 // The runs of a store in the page. The kernel says in `rows` what there is to show, and is told what a person does.
-import { contain, h, say } from "./form_dom.js";
+import { keepKeys } from "../../plot/static/keep_keys.js";
+import { h, say } from "./form_dom.js";
 import { StoredRow } from "./store_row.js";
 
 /** @typedef {import("./store_row.js").Stored} Stored */
@@ -32,7 +33,8 @@ class StoreView {
     this.rows = new Map();
     /** A button that will vanish was used: where the focus goes then. */
     this.removing = false;
-    this.root = h("div", { class: "dwr dws dw-themed", "data-lm-suppress-shortcuts": "true", keydown: contain });
+    this.root = h("div", { class: "dwr dws dw-themed", "data-lm-suppress-shortcuts": "true" });
+    keepKeys(this.root);
     this.build();
     el.append(this.root);
     /** @type {[string, (...args: any[]) => void][]} */
