@@ -3,7 +3,8 @@
 // commands, such as cutting the cell.
 
 /** Whether a key is meant for the notebook even here, such as Ctrl+S. @param {KeyboardEvent} event */
-const isCommand = (event) => event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
+const isCommand = (event) =>
+  event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
 
 /**
  * Keep plain keys inside a widget. JupyterLab looks at a key after it has passed here; Notebook 7 looks before, and leaves one
