@@ -1,7 +1,7 @@
 """Ours beside what people use to see a loss while they train: cost per step and bytes on the wire, at any length.
 
 All are told of the same loop, of a step and a wait of a millisecond as for a device, in one notebook kernel, one after the
-other. The cost is the kernel's processor time on top of the same loop without, in turns of half a second. Bytes are those
+other. The cost is processor time of the loop's own thread on top of the same step without, taken in turns. Bytes are those
 that leave the kernel for the notebook's page. It fails when ours is not the cheapest that shows a live curve.
 Run: pip install livelossplot tensorboard wandb bokeh tqdm, then python tests/benchmarks/bench_peers.py --write
 """
