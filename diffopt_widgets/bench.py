@@ -12,30 +12,23 @@ import ipywidgets as widgets
 import traitlets
 from IPython.display import display
 
-from diffopt_widgets.collection import Collection
 from diffopt_widgets.comparisons import Comparison, comparisons
 from diffopt_widgets.driver import recorder
-from diffopt_widgets.plot.live import LivePlot
-from diffopt_widgets.plot.panels import D
-from diffopt_widgets.plot.saved import SavedPicture
 from diffopt_widgets.runs import Run
+from diffopt_widgets.runs_view import RunsView
 from diffopt_widgets.session import Session, running_loop
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.ui.comparison_menu import ComparisonMenu
 from diffopt_widgets.ui.form import Form
-from diffopt_widgets.ui.html import paragraph
 from diffopt_widgets.ui.memory import Memory
 from diffopt_widgets.ui.panel import cannot_run
 from diffopt_widgets.ui.run_bar import RunBar
-from diffopt_widgets.ui.runs_table import RunsTable
-from diffopt_widgets.ui.samples import SamplesView
 from diffopt_widgets.ui.state_size import StateSize
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from diffopt_widgets.catalogue.schema import OptimizerSpec
     from diffopt_widgets.store import RecordedRun, RunStore
 
 P = ParamSpec("P")
@@ -86,19 +79,14 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_mend=self._guarded(self._mend),
         )
         self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
-        self.plot = LivePlot()
-        self.applied = widgets.HTML()
-        self.table = RunsTable(
-            on_rename=self._guarded(self._rename),
-            on_visible=self._guarded(self._set_visible),
-            on_remove=self._guarded(self._remove),
-            on_restore=self._guarded(self._restore),
-            on_repeat=self._guarded(self._repeat),
-            on_continue=self._guarded(self._continue),
+        self._view = RunsView(
+            self._guarded,
+            on_rename=self._renamed,
+            on_repeat=lambda run: self.start([Run(run.plan)]),
+            on_continue=lambda run: self._carry_out([run]),
         )
-        self.samples = SamplesView()
-        self._collection = Collection()
-        self._saved = SavedPicture()
+        self.plot, self.applied = self._view.plot, self._view.applied
+        self.table, self.samples = self._view.table, self._view.samples
         self._session: Session | None = None
         # The loop of the cell that opens the bench: a button's callback may run in another thread.
         self._loop = running_loop()
@@ -116,17 +104,16 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         super().__init__([widgets.HTML(f"<style>{style}</style>"), columns, below])
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors", "settings"])
-        self.form.observe(lambda _: self._expect(self.form.settings), ["settings"])
-        self.plot.observe(lambda _: self._mirror_legend(), ["runs"])
+        self.form.observe(lambda _: self._view.expect(self.form.settings), ["settings"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
         self._check()
-        self._expect(self.form.settings)
+        self._view.expect(self.form.settings)
 
     @property
     def runs(self) -> list[Run]:
         """The runs so far, in the order in which they were started."""
-        return self._collection.runs
+        return self._view.runs
 
     def start(self, runs: Sequence[Run]) -> None:
         """Carry out runs, after those that are in progress; their curves are added to the plots.
@@ -136,8 +123,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """
         self._need_session()
         for run in runs:
-            self._expect(run.settings)
-            self._add(run)
+            self._view.add(run)
         self._carry_out(runs)
 
     def add(self, run: Run | RecordedRun) -> None:
@@ -148,16 +134,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         Raises:
             ValueError: it is shown already.
         """
-        if not isinstance(run, Run):
-            key = run.id or f"{id(run.history)}"
-            self.plot.add_run(key, run.name, run.history, schedule=run.draws_schedule)
-            self.plot.end_run(key)
-            return
-        if run.key in self.table.names:
-            raise ValueError(f"the run {run.name!r} is in the table already")
-        self.table.add(run, self._collection.add(run, keep_name=True))
-        self._name_runs()
-        self._changed(run)
+        if isinstance(run, Run):
+            self._view.add(run, keep_name=True)
+            self._changed(run)
+        else:
+            self._view.add_curves(run)
 
     async def wait(self) -> None:
         """Return when every run that was started has ended; for notebooks that run without anyone to watch."""
@@ -173,7 +154,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             super()._ipython_display_(**kwargs)
         else:
             display(self._repr_mimebundle_(), raw=True)
-        self._saved.show()
+        self._view.show_saved_picture()
 
     def _need_session(self) -> Session:
         if self._session is None:
@@ -184,14 +165,14 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.bar.forget_failure()
         self._need_session().start(runs)
         for run in runs:
-            self.table.show(run)
+            self._view.show_status(run)
 
     def _run_settings(self) -> None:
         self.start([Run(self.bar.plan(self.form.settings))])
 
     def _run_comparison(self, comparison: Comparison) -> None:
         plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
-        self._log_rate(on=comparison.log_rate)
+        self._view.log_rate(on=comparison.log_rate)
         self.start(comparison.runs(seed=plan.seed, device=plan.device))
 
     def _pause(self) -> None:
@@ -226,131 +207,23 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         refusal = cannot_run(self.form.draft.spec, why) if why else ""
         self.bar.block(f"To run, put {titles} right in the form." if errors else refusal)
 
-    def _add(self, run: Run) -> None:
-        self.table.add(run, self._collection.add(run))
-        self._name_runs()
-
-    def _name_runs(self) -> None:
-        for run, differs in self._collection.name_by_difference():
-            self.table.show(run)
-            self._show_samples(run)
-            self.table.set_differs(run.key, differs)
-        self._mark_curves()
-
-    def _mark_curves(self) -> None:
-        """Tell the plot what sets the runs apart, which changes as others come."""
-        for run, details, group in self._collection.marks():
-            if self.plot.has_run(run.key):
-                self.plot.rename_run(run.key, run.name, details=details, group=group)
-
-    def _show_name(self, run: Run) -> None:
-        self.table.show(run)
-        self._show_samples(run)
-        if self.plot.has_run(run.key):
-            self.plot.rename_run(run.key, run.name)
-
     def _published(self, run: Run) -> None:
         if self._recorder is not None:
             self._recorder.save(run)
         self._changed(run)
 
-    def _changed(self, run: Run) -> None:
-        """Show a run that has new records or another status."""
-        if run not in self.runs:
-            return
-        self._plot(run)
-        if session := self._session:
-            self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
-        if run.status == "failed":
-            self._log_rate(on=True)  # the rate that made it diverge would flatten the others
-        self.table.show(run)
-        self._show_samples(run)
-        over = run.ended and (self._session is None or self._session.current is not run)
-        if over and self.plot.has_run(run.key):
-            self.plot.end_run(run.key)
-            self._saved.update(self.plot)
-        else:
-            self.plot.refresh()
-
-    def _expect(self, settings: Settings) -> None:
-        """Keep a place for what the first run of these settings will show, so that it moves nothing then."""
-        if settings.spec.estimates_rate:
-            self.plot.expected = [D.key]
-        if not self.runs:
-            self._say_what_is_applied([settings.spec])
-
-    def _plot(self, run: Run) -> None:
-        """Give a run its curves as soon as it has any."""
-        if not run.history.groups or self.plot.has_run(run.key):
-            return
-        self.plot.add_run(
-            run.key,
-            run.name,
-            run.history,
-            color=self._collection.color(run),
-            schedule=run.settings.spec.estimates_rate,
-            visible=self.table.visible[run.key],
-            samples_per_step=run.samples_per_step,
-        )
-        self._mark_curves()
-        self._say_what_is_applied([run.settings.spec for run in self.runs])
-
-    def _say_what_is_applied(self, specs: Sequence[OptimizerSpec]) -> None:
-        """What the second plot shows, for each of these optimizers."""
-        words = ". ".join(dict.fromkeys(f"{spec.title} applies {spec.rate_words}" for spec in specs))
-        mixed = len({run.plan.task for run in self.runs}) > 1
-        warning = " Losses of different tasks cannot be compared." if mixed else ""
-        self.applied.value = paragraph(f"{words}.{warning}", "dw-about")
-
-    def _log_rate(self, *, on: bool) -> None:
-        self.plot.log = {**self.plot.log, "rate": on}
-
-    def _show_samples(self, run: Run) -> None:
-        self.samples.show(run, self._collection.color(run), visible=self.table.visible[run.key])
-
-    def _mirror_legend(self) -> None:
-        """A click in the legend hides a run too; table and samples follow."""
-        for shown in self.plot.runs:
-            key, visible = shown["key"], shown["visible"]
-            if self.table.visible.get(key, visible) != visible:
-                self.table.set_visible(key, visible)
-                self._show_samples(self._find(key))
-
-    def _rename(self, key: str, name: str) -> None:
-        run = self._find(key)
-        self._collection.rename(run, name)
+    def _renamed(self, run: Run) -> None:
         if self._recorder is not None:
             self._recorder.rename(run)
-        self._show_name(run)
-        self._saved.update(self.plot)
 
-    def _set_visible(self, key: str, visible: bool) -> None:
-        if self.plot.has_run(key):
-            self.plot.set_visible(key, visible)
-        self._show_samples(self._find(key))
-
-    def _remove(self, key: str) -> None:
-        self._collection.remove(self._find(key))
-        self.samples.remove(key)
-        if self.plot.has_run(key):
-            self.plot.remove_run(key)
-        self._saved.update(self.plot)
-
-    def _restore(self, key: str) -> None:
-        self._collection.arrange(self.table.runs)
-        self._name_runs()  # others may have come meanwhile
-        self._changed(self._find(key))
-
-    def _repeat(self, key: str) -> None:
-        self.start([Run(self._find(key).plan)])
-
-    def _continue(self, key: str) -> None:
-        if self.plot.has_run(key):
-            self.plot.resume_run(key)
-        self._carry_out([self._find(key)])
-
-    def _find(self, key: str) -> Run:
-        return self._collection.find(key)
+    def _changed(self, run: Run) -> None:
+        if run not in self.runs:
+            return
+        current = None
+        if session := self._session:
+            current = session.current
+            self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
+        self._view.changed(run, over=run.ended and run is not current)
 
     def _guarded(self, action: Callable[P, None]) -> Callable[P, None]:
         """An action whose errors are shown in the run bar: an exception in a callback would be seen by nobody."""
