@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch.optim import Optimizer
 
 if TYPE_CHECKING:
     import torch
+
+Arguments: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"  # Any: whatever an optimizer's step takes
+"""What a step is called with, itself the first."""
 
 _WITHIN = ("optimizer", "_optimizer", "base_optimizer", "base")
 """Where wrappers keep the optimizer that they step: accelerate, lightning, schedule-free and SAM ones."""
@@ -40,6 +43,31 @@ def hooked_optimizer(optimizer: object) -> Optimizer:
 def _has_hooks(optimizer: Optimizer) -> bool:
     there = {"_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"} <= vars(optimizer).keys()
     return there and bool(getattr(type(optimizer).step, "hooked", False))
+
+
+def with_closure(args: tuple[Any, ...], kwargs: dict[str, Any], then: Callable[[], None]) -> Arguments | None:
+    """What a step is to be called with so that `then` is called each time that its closure has computed gradients.
+
+    Args:
+        args: what the step was called with, itself the first, as step hooks get it.
+        kwargs: by name.
+        then: raises nothing.
+
+    Returns:
+        the arguments in the same order, as a hook that runs before a step may give them; None for a step without a closure.
+    """
+    closure = args[1] if len(args) > 1 else kwargs.get("closure")
+    if not callable(closure):
+        return None
+
+    def seen(*inner: Any, **named: Any) -> Any:  # Any: whatever an optimizer calls it with
+        loss = closure(*inner, **named)
+        then()
+        return loss
+
+    if len(args) > 1:
+        return (args[0], seen, *args[2:]), kwargs
+    return args, {**kwargs, "closure": seen}
 
 
 def group_names(

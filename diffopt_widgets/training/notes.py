@@ -114,10 +114,17 @@ def kept(value: object) -> Scalar:
     TypeError: a str is no number
     """
     if isinstance(value, torch.Tensor):
+        if value.__class__ is not torch.Tensor and hasattr(value, "full_tensor"):
+            raise TypeError("a DTensor is spread over processes: log its full_tensor()")
         if value.is_cpu:
-            return value.item()  # raises where there is not one number in it
-        if value.numel() != 1 or value.is_meta or value.layout is not torch.strided:
-            raise ValueError(f"a tensor of shape {tuple(value.shape)} on {value.device} is not one number")
+            number = value.item()  # raises where there is not one number in it
+            if number.__class__ is complex:
+                raise TypeError("a complex is no number")
+            return number
+        if value.numel() != 1 or value.is_meta or value.layout is not torch.strided or value.is_complex():
+            raise ValueError(
+                f"a tensor of shape {tuple(value.shape)} and {value.dtype} on {value.device} is not one number"
+            )
         return value.detach().clone()
     if isinstance(value, (np.ndarray, np.generic)):
         if value.size != 1:
