@@ -231,9 +231,13 @@ def test_what_accelerate_logs_for_each_batch_is_averaged_over_those_of_a_step(ac
             logs = {"loss": loss.detach(), "lr": schedule.get_last_lr()[0], "step": number, "note": "text"}
             accelerator.log(logs, step=number)
         accelerator.end_training()
-    np.testing.assert_allclose(tracker.watcher.history.column("loss"), np.reshape(losses, (3, 2)).mean(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(
+        tracker.watcher.history.column("loss"), np.reshape(losses, (3, 2)).mean(axis=1), rtol=1e-6
+    )
     assert tracker.watcher.history.column("batch").tolist() == [1, 3, 5]
-    assert [str(w.message) for w in told if "recorded" in str(w.message)] == ["'note' is not recorded: a str is no number"]
+    assert [str(w.message) for w in told if "recorded" in str(w.message)] == [
+        "'note' is not recorded: a str is no number"
+    ]
 
 
 def test_accelerate_tracker_says_once_that_it_has_nothing_to_watch(accelerated):
@@ -271,7 +275,7 @@ def fitted(tmp_path):
             self.log("batch", batch_idx)
             return loss
 
-        def on_before_optimizer_step(self, optimizer):
+        def on_before_optimizer_step(self, _):
             self.norms.append(float(torch.cat([p.grad.flatten() for p in self.parameters()]).norm()))
 
         def validation_step(self, batch, _):

@@ -51,14 +51,14 @@ def lora():
 
     down, up = ("CrossAttnDownBlock2D", "DownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")
     model = UNet2DConditionModel(**TINY, cross_attention_dim=8, down_block_types=down, up_block_types=up)
-    model.requires_grad_(False)  # noqa: FBT003  # torch's own
+    model.requires_grad_(False)
     model.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=["to_k", "to_q", "to_v", "to_out.0"]))
     return model, (torch.randn(4, 5, 8),)  # encoder hidden states
 
 
 @pytest.mark.parametrize("build", [unconditional, lora])
 @pytest.mark.parametrize("tracked", [False, True])
-def test_a_script_of_diffusers(build, tracked, libraries, tmp_path):
+def test_a_script_of_diffusers(build, tracked, libraries, tmp_path):  # noqa: PLR0915  # a script is long
     from accelerate import Accelerator
     from diffusers import DDPMScheduler
     from diffusers.optimization import get_scheduler

@@ -223,15 +223,53 @@ def test_a_training_that_goes_on_keeps_counting():
     assert w.history.step.tolist() == [501, 502]
 
 
-def test_a_group_that_is_added_is_told_once_and_the_others_go_on():
+def test_a_group_that_is_added_is_recorded_from_then_on(tmp_path):
     one, two = problem(4, 3)
     optimizer = torch.optim.SGD([one], lr=0.1)
-    with dw.watch(optimizer) as w, pytest.warns(UserWarning, match="2 parameter groups now, and had 1") as told:  # noqa: PT031
-        train(optimizer, [one], 1)
-        optimizer.add_param_group({"params": [two], "lr": 0.5})
+    with dw.watch(optimizer, measure="update_rms", store=tmp_path / "runs.sqlite") as w:
+        assert w.plot.runs
+        train(optimizer, [one], 2)
+        w._recorder.publish()  # all but the last step
+        w._recording.flush()
+        optimizer.add_param_group({"params": [two], "lr": 0.5, "name": "text"})
+        train(optimizer, [one, two], 2)
+        w._recorder.publish()
+    expected = [[0.1, math.nan], [0.1, math.nan], [0.1, 0.5], [0.1, 0.5]]
+    (kept,) = dw.RunStore(tmp_path / "runs.sqlite").list()
+    for history in (w.history, dw.RunStore(tmp_path / "runs.sqlite").load(kept.id).history):
+        assert history.groups == ("all", "text")
+        np.testing.assert_array_equal(history.column("applied_lr"), expected)
+        assert np.isnan(history.column("update_rms")).tolist() == np.isnan(expected).tolist()
+    assert any(trace.name and len(trace.x) for trace in w.figure().data)
+
+
+@pytest.mark.parametrize("key", dw.list_optimizers())
+def test_no_step_is_lost_when_a_group_comes(key):
+    """Of some optimizers each group has an estimate of its own."""
+    params = [torch.nn.Parameter(torch.linspace(0.5, 1.5, 12).reshape(shape)) for shape in ((3, 4), (4, 3))]
+    optimizer = dw.build_optimizer(dw.Settings(key), [{"params": params[:1]}])
+    if hasattr(optimizer, "train"):
+        optimizer.train()
+    with dw.watch(optimizer) as w:
+        train(optimizer, params[:1], 2)
+        own = {name: value for name, value in optimizer.param_groups[0].items() if name not in {"params", "name"}}
+        optimizer.add_param_group({**own, "params": params[1:]})
+        train(optimizer, params, 2)
+    assert w.history.step.tolist() == [1, 2, 3, 4]
+    assert w.history.column("lr").shape == (4, 2)
+    assert np.isnan(w.history.column("lr")[:2, 1]).all()
+    assert np.isfinite(w.history.column("lr")[2:, 1]).all()
+
+
+def test_a_group_that_is_taken_away_is_told_once_and_the_others_go_on():
+    one, two = problem(4, 3)
+    optimizer = torch.optim.SGD([{"params": [one], "lr": 0.1}, {"params": [two], "lr": 0.5}])
+    with dw.watch(optimizer) as w, pytest.warns(UserWarning, match="1 parameter groups now, and had 2") as told:  # noqa: PT031
+        train(optimizer, [one, two], 1)
+        del optimizer.param_groups[1]
         train(optimizer, [one, two], 2)
     assert len(told) == 1
-    assert w.history.column("applied_lr").tolist() == [[0.1], [0.1], [0.1]]
+    np.testing.assert_array_equal(w.history.column("lr"), [[0.1, 0.5], [0.1, math.nan], [0.1, math.nan]])
 
 
 # ---------------------------------------------------------------------------------------------------- which optimizers

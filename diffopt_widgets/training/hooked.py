@@ -100,6 +100,20 @@ def group_names(
     return tuple(name if name and found.count(name) == 1 else f"group {i}" for i, name in enumerate(found))
 
 
+def later_names(optimizer: Optimizer, taken: Sequence[str]) -> list[str]:
+    """Name the parameter groups that have come since the first were named.
+
+    >>> import torch
+    >>> one, two = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
+    >>> sgd = torch.optim.SGD([one])
+    >>> sgd.add_param_group({"params": [two]})
+    >>> later_names(sgd, ["all"])
+    ['group 1']
+    """
+    new = list(enumerate(group_names(optimizer)))[len(taken) :]
+    return [name if name not in taken else f"group {i} (added)" for i, name in new]
+
+
 def _parts(optimizer: Optimizer, model: torch.nn.Module) -> list[str]:
     """For each group what the names of its parameters begin with, up to a dot; "" where they have nothing in common."""
     name_of = {parameter: name for name, parameter in model.named_parameters()}

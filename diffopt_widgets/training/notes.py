@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, SupportsFloat
 
 import numpy as np
 import torch
 
+from diffopt_widgets.records import check_metric
+from diffopt_widgets.training.measures import MEASURES
+
 if TYPE_CHECKING:
     from diffopt_widgets.records import Scalar
     from diffopt_widgets.training.columns import Cell
 
+RECORDED_BY_ITSELF = {"lr", "applied_lr", "d", "d_hat"}
+"""Columns that are filled at every step, whatever is logged."""
 MOST_WAITING = 1000
 """Most values of one name that are kept between two steps."""
 
@@ -100,6 +106,21 @@ def merged(first: dict[str, Cell], second: dict[str, Cell]) -> dict[str, Cell]:
 def several(cell: Cell) -> list[Scalar]:
     """A cell that holds one value or several, as a list."""
     return cell if isinstance(cell, list) else [cell]  # type: ignore[list-item]  # notes hold nothing else
+
+
+def check_name(name: object, measures: Collection[str]) -> None:
+    """Raise where nothing can be logged under a name, beside these measures.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: the column is filled otherwise, or a column cannot have that name.
+    """
+    if not isinstance(name, str):
+        raise TypeError("a name is a text, such as 'loss'")
+    if name in RECORDED_BY_ITSELF or name in measures:
+        raise ValueError("the watch records that by itself at every step")
+    if name not in {"loss", "eval_loss", *MEASURES}:
+        check_metric(name)
 
 
 def kept(value: object) -> Scalar:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffopt_widgets.records import History, check_metric
+from diffopt_widgets.records import History
 from diffopt_widgets.training.adapters import adapter_of
 from diffopt_widgets.training.effective_lr import RateMeter
-from diffopt_widgets.training.hooked import group_names, hooked_optimizer, with_closure
-from diffopt_widgets.training.measures import MEASURES, Measured, Measures, check_measures
-from diffopt_widgets.training.notes import Notes, kept, several
+from diffopt_widgets.training.hooked import group_names, hooked_optimizer, later_names, with_closure
+from diffopt_widgets.training.measures import Measured, Measures, check_measures
+from diffopt_widgets.training.notes import Notes, check_name, kept, several
 from diffopt_widgets.training.once import Once
 from diffopt_widgets.training.reader import rate_of
 from diffopt_widgets.training.rows import Row, table, without_skipped
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from diffopt_widgets.records import Scalar
     from diffopt_widgets.training.hooked import Arguments
     from diffopt_widgets.training.reader import Rates
-
-MEASURED_OTHERWISE = {"lr", "applied_lr", "d", "d_hat"}
-"""Columns that the recorder fills at every step."""
 
 _log = logging.getLogger(__name__)
 _NONE: Measured = {}
@@ -194,15 +191,17 @@ class Recorder:
 
     # dynamo must not trace these, nor keep what it saw of them: they are for their side effects.
     for _hook in (_before, _before_first, _after):
-        _hook._torchdynamo_disable = True  # type: ignore[attr-defined]  # noqa: SLF001  # importing torch._dynamo takes a second
+        _hook._torchdynamo_disable = True  # type: ignore[union-attr]  # noqa: SLF001  # importing torch._dynamo takes a second
 
     def _regroup(self) -> None:
         now = len(self.optimizer.param_groups)
-        self._tell(
-            "groups",
-            f"the optimizer has {now} parameter groups now, and had {self._count} when the watch began: those beyond are "
-            "not recorded. To see them, close this watch and begin another",
-        )
+        if now < self._count:
+            self._tell(
+                "groups",
+                f"the optimizer has {now} parameter groups now, and had {self._count}: which they are nobody can tell, and the "
+                "curves of the first groups go on with their rates. To see them by name, close this watch and begin another",
+            )
+        self.published.add_groups(later_names(self.optimizer, self.published.groups))
         self._meter = RateMeter(self.optimizer)
         self._count = now
 
@@ -238,12 +237,7 @@ class Recorder:
         """A value to keep; None, with a warning once for each name, where it cannot be recorded."""
         try:
             if name not in self._accepted:
-                if not isinstance(name, str):
-                    raise TypeError("a name is a text, such as 'loss'")  # noqa: TRY301
-                if name in MEASURED_OTHERWISE or name in self.measures:
-                    raise ValueError("the watch records that by itself at every step")  # noqa: TRY301
-                if name not in {"loss", "eval_loss", *MEASURES}:
-                    check_metric(name)
+                check_name(name, self.measures)
                 self._accepted.add(name)
             return kept(value)
         except Exception as error:  # noqa: BLE001  # the loop must go on, whatever it was given

@@ -11,7 +11,7 @@ from diffopt_widgets.training.notes import merged
 if TYPE_CHECKING:
     import torch
 
-    from diffopt_widgets.records import Grouped, Scalar
+    from diffopt_widgets.records import Grouped
     from diffopt_widgets.training.columns import Cell
     from diffopt_widgets.training.measures import Measured
     from diffopt_widgets.training.reader import Rates
