@@ -226,21 +226,30 @@ def test_a_training_that_goes_on_keeps_counting():
 def test_a_group_that_is_added_is_recorded_from_then_on(tmp_path):
     one, two = problem(4, 3)
     optimizer = torch.optim.SGD([one], lr=0.1)
-    with dw.watch(optimizer, measure="update_rms", store=tmp_path / "runs.sqlite") as w:
-        assert w.plot.runs
-        train(optimizer, [one], 2)
-        w._recorder.publish()  # all but the last step
+    store = dw.RunStore(tmp_path / "runs.sqlite")
+    expected = np.array([[0.1, math.nan], [0.1, math.nan], [0.1, 0.5], [0.1, 0.5]])
+
+    def check(history):
+        assert history.groups == ("all", "text")
+        rows = expected[: len(history)]
+        np.testing.assert_array_equal(history.column("applied_lr"), rows)
+        assert np.isnan(history.column("update_rms")).tolist() == np.isnan(rows).tolist()
+
+    with dw.watch(optimizer, measure="update_rms", store=store) as w:
+        train(optimizer, [one], 2, lambda loss: w.log(loss=loss))
+        w._recorder.publish()
         w._recording.flush()
         optimizer.add_param_group({"params": [two], "lr": 0.5, "name": "text"})
-        train(optimizer, [one, two], 2)
+        train(optimizer, [one, two], 2, lambda loss: w.log(loss=loss))
         w._recorder.publish()
-    expected = [[0.1, math.nan], [0.1, math.nan], [0.1, 0.5], [0.1, 0.5]]
-    (kept,) = dw.RunStore(tmp_path / "runs.sqlite").list()
-    for history in (w.history, dw.RunStore(tmp_path / "runs.sqlite").load(kept.id).history):
-        assert history.groups == ("all", "text")
-        np.testing.assert_array_equal(history.column("applied_lr"), expected)
-        assert np.isnan(history.column("update_rms")).tolist() == np.isnan(expected).tolist()
-    assert any(trace.name and len(trace.x) for trace in w.figure().data)
+        w._recording.flush()
+        (kept,) = store.list()
+        assert kept.steps == 3  # in two pieces, of one group and of two
+        check(store.load(kept.id).history)
+    check(store.load(kept.id).history)
+    check(w.history)
+    labels = {trace.hovertemplate for trace in w.figure().data}
+    assert any("text" in label for label in labels if label)
 
 
 @pytest.mark.parametrize("key", dw.list_optimizers())
