@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -188,21 +191,23 @@ def test_a_step_that_a_scaler_skips_is_none(fused):
 
 
 def test_a_compiled_step_is_recorded_each_time():
-    params, plain = problem(), problem()
+    params, plain, norms = problem(), problem(), []
     optimizer, same = torch.optim.AdamW(params, lr=0.1), torch.optim.AdamW(plain, lr=0.1)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
     other = torch.optim.lr_scheduler.ExponentialLR(same, 0.5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, about what it does not trace
         compiled = torch.compile(optimizer.step, backend="eager")
-        with dw.watch(optimizer) as w:
+        with dw.watch(optimizer, measure="grad_norm") as w:
             for _ in range(3):
                 optimizer.zero_grad()
                 loss_of(params).backward()
+                norms.append(float(params[0].grad.norm()))
                 compiled()
                 schedule.step()
     train(same, plain, 3, lambda _: other.step())
     assert w.history.column("lr")[:, 0].tolist() == [0.1, 0.05, 0.025]
+    assert w.history.column("grad_norm").tolist() == pytest.approx(norms)
     torch.testing.assert_close(params, plain)
 
 
@@ -268,6 +273,22 @@ def test_no_step_is_lost_when_a_group_comes(key):
     assert w.history.column("lr").shape == (4, 2)
     assert np.isnan(w.history.column("lr")[:2, 1]).all()
     assert np.isfinite(w.history.column("lr")[2:, 1]).all()
+
+
+def test_an_average_of_past_rates_goes_on_when_a_group_comes():
+    one, two = problem(4, 3)
+    optimizer = dw.build_optimizer(dw.Settings("DADAPT_ADAM"), [{"params": [one]}])
+    with dw.watch(optimizer) as w:
+        train(optimizer, [one], 3)
+        own = {name: value for name, value in optimizer.param_groups[0].items() if name != "params"}
+        optimizer.add_param_group({**own, "params": [two]})
+        train(optimizer, [one, two], 3)
+    beta, d = optimizer.param_groups[0]["betas"][0], w.history.column("d")
+    assert len(set(d)) > 2
+    weights = [beta ** np.arange(step, -1, -1) for step in range(6)]
+    expected = [float((weight * d[: len(weight)]).sum() / weight.sum()) for weight in weights]
+    np.testing.assert_allclose(w.history.column("applied_lr")[:, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(w.history.column("applied_lr")[3:, 1], expected[3:], rtol=1e-6)
 
 
 def test_a_group_that_is_taken_away_is_told_once_and_the_others_go_on():
@@ -364,6 +385,23 @@ def test_closing_leaves_the_optimizer_as_it_was():
     assert (hooks_of(optimizer), {**vars(schedule)}, set(vars(optimizer))) == before
     train(optimizer, params, 1)
     assert (len(w.history), len(seen), w.status) == (2, 3, "done")
+
+
+@pytest.mark.parametrize("key", ["ADAMW", "PRODIGY"])
+def test_a_watched_optimizer_is_copied_and_kept_without_its_watch(key):
+    params = problem()
+    optimizer = dw.build_optimizer(dw.Settings(key), params)
+    with dw.watch(optimizer, measure="update_rms") as w:
+        assert w.plot.runs
+        train(optimizer, params, 2)
+        torch.save(optimizer, io.BytesIO())
+        for copied in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+            assert hooks_of(copied) == [{}, {}]
+            copied.step()
+        assert len(w.history) == 2
+        optimizer.load_state_dict(optimizer.state_dict())
+        train(optimizer, params, 1)
+    assert w.history.step.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ class Recorder:
                 "curves of the first groups go on with their rates. To see them by name, close this watch and begin another",
             )
         self.published.add_groups(later_names(self.optimizer, self.published.groups))
-        self._meter = RateMeter(self.optimizer)
+        self._meter.regroup()
         self._count = now
 
     # ------------------------------------------------------------------------------------------------ values
