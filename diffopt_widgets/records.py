@@ -130,6 +130,23 @@ class History:
             raise KeyError(f"this history has no column {name!r}; it has {', '.join(self.names()) or 'none yet'}")
         return self._columns[name][: self._length]
 
+    def add_groups(self, names: Iterable[str]) -> None:
+        """Have more parameter groups from the next row on; the rows so far have no value for them.
+
+        >>> h = History(("unet",))
+        >>> h.extend_columns([1], {"lr": [[0.1]]})
+        >>> h.add_groups(["text"])
+        >>> h.extend_columns([2], {"lr": [[0.1, 0.2]]})
+        >>> h.groups, h.column("lr").tolist()
+        (('unet', 'text'), [[0.1, nan], [0.1, 0.2]])
+        """
+        groups = (*self.groups, *names)
+        for name, column in self._columns.items():
+            if column.ndim > 1:
+                nothing = np.full((len(column), len(groups) - len(self.groups)), np.nan)
+                self._columns[name] = np.concatenate([column, nothing], axis=1)
+        self.groups = groups
+
     def extend(self, records: Iterable[StepRecord]) -> None:
         """Append records; their values must be numbers by now (`training.loop.fetch` makes them so)."""
         for record in records:

@@ -6,13 +6,12 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
 
 from diffopt_widgets.driver import PUBLISH_SECONDS
 from diffopt_widgets.plot.curves import Curve
-from diffopt_widgets.plot.panels import DEFAULT_PANELS, LOSS, Panel, metric_panel
+from diffopt_widgets.plot.watch_panels import PANELS, further, panel_of
 from diffopt_widgets.records import History
 from diffopt_widgets.runs import to_frame
 from diffopt_widgets.training.described import described
@@ -33,12 +32,6 @@ if TYPE_CHECKING:
     from diffopt_widgets.store import Recording, RunStore
 
 Status: TypeAlias = Literal["running", "done", "stopped", "failed"]
-
-LOGARITHMIC = {"grad_norm", "update_rms", "update_ratio"}
-"""Measures whose panel begins with a logarithmic axis."""
-PANELS = (replace(LOSS, sparse=True), *DEFAULT_PANELS[1:])
-"""The usual ones, for loops that do not log a loss at every step."""
-_DRAWN = frozenset(column for panel in PANELS for column in panel.columns) | {"seconds"}
 
 
 class Watcher:
@@ -172,7 +165,10 @@ class Watcher:
         return self._recorder.closed
 
     def close(self) -> None:
-        """End the watch: leave the optimizer as it was, and show and keep what is left. Closing twice does nothing."""
+        """End the watch: leave the optimizer as it was, and show and keep what is left.
+
+        Closing again does nothing, or writes to the store what could not be written before.
+        """
         self._end("done", "")
 
     def __enter__(self) -> Self:
@@ -189,14 +185,21 @@ class Watcher:
             self._end("failed", f"{type(error).__name__}: {error}")
 
     def _end(self, status: Status, message: str) -> None:
-        if self._recorder.closed:
-            return
-        self.status, self.message = status, message
-        self._recorder.close()
-        if self._recording is not None:
-            self._guarded("keeping the end of the run", functools.partial(self._recording.end, status, message))
-        if self._plot is not None:
+        recording, again = self._recording, self._recorder.closed
+        if not again:
+            self.status, self.message = status, message
+            self._recorder.close()
+        if recording is not None and (recording.problem or not again):
+            self._guarded("keeping the end of the run", functools.partial(self._keep_end, recording))
+        if self._plot is not None and not again:
             self._guarded("showing the end of the run", self._finish_plot)
+
+    def _keep_end(self, recording: Recording) -> None:
+        recording.end(self.status, self.message)
+        if recording.problem:
+            self._tell(
+                "end", f"{self.name!r} has ended and is not all in its store; close() tries again. {recording.problem}"
+            )
 
     # ------------------------------------------------------------------------------------------------ showing
 
@@ -215,8 +218,8 @@ class Watcher:
         from diffopt_widgets.plot.figures import figure
 
         history = self.history
-        curve = Curve(self.name, history, schedule=self._recorder.estimates)
-        return figure([curve], (*PANELS, *map(_panel, _further(history))))
+        panels = (*PANELS, *map(panel_of, further(history)))
+        return figure([Curve(self.name, history, schedule=self._recorder.estimates)], panels)
 
     def to_frame(self) -> pd.DataFrame:
         """The record as a pandas DataFrame, one row per step.
@@ -253,13 +256,13 @@ class Watcher:
             self._guarded("drawing", self._refresh)
 
     def _refresh(self) -> None:
-        self._add_panels(_further(self._recorder.published))
+        self._add_panels(further(self._recorder.published))
         self.plot.refresh()
 
     def _add_panels(self, columns: Iterable[str]) -> None:
         for column in columns:
             if not self.plot.has_panel(column):
-                self.plot.add_panel(_panel(column))
+                self.plot.add_panel(panel_of(column))
 
     def _finish_plot(self) -> None:
         self._refresh()
@@ -289,12 +292,3 @@ def _begin(
     from diffopt_widgets.store import RunStore
 
     return (store if isinstance(store, RunStore) else RunStore(store)).begin(name, history, about)
-
-
-def _further(history: History) -> list[str]:
-    """Columns that the usual panels do not show."""
-    return [column for column in history.names() if column not in _DRAWN]
-
-
-def _panel(column: str) -> Panel:
-    return metric_panel(column, scale="log" if column in LOGARITHMIC else "linear")

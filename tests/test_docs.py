@@ -12,7 +12,7 @@ FENCE = re.compile(r"(?:<!-- needs: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL
 
 
 @pytest.mark.filterwarnings("ignore")  # the trainers' own
-@pytest.mark.parametrize("needs", ["", "transformers", "accelerate"])
+@pytest.mark.parametrize("needs", ["", "transformers", "accelerate", "diffusers"])
 def test_the_code_of_the_watch_page_runs(needs, tmp_path, monkeypatch):
     if needs:
         pytest.importorskip(needs, reason="needs the extra diffopt-widgets[integrations]")

@@ -5,6 +5,8 @@ Their packages are an extra; `.ci/run` has a stage that installs them and fails 
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -205,6 +207,39 @@ def test_accelerate_tracker(accelerated, tmp_path):
     assert (kept.name, kept.status, kept.about["batch_size"]) == ("mine", "done", 4)
 
 
+def test_what_accelerate_logs_for_each_batch_is_averaged_over_those_of_a_step(accelerated):
+    """As train_unconditional.py of diffusers logs; a batch is known to end with a step only when it has."""
+    from diffopt_widgets.integrations.accelerate import WatchTracker
+
+    tracker = WatchTracker()
+    accelerator, model, optimizer, schedule, data = accelerated(log_with=tracker)
+    accelerator.init_trackers("project")
+    tracker.watch(optimizer, schedule)
+    losses = []
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for number, batch in enumerate(data):
+            with accelerator.accumulate(model):
+                loss = (model(batch["x"]) - batch["labels"]).square().mean()
+                losses.append(float(loss.detach()))
+                accelerator.backward(loss)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+            if accelerator.sync_gradients:
+                accelerator.log({"batch": number})
+            logs = {"loss": loss.detach(), "lr": schedule.get_last_lr()[0], "step": number, "note": "text"}
+            accelerator.log(logs, step=number)
+        accelerator.end_training()
+    np.testing.assert_allclose(
+        tracker.watcher.history.column("loss"), np.reshape(losses, (3, 2)).mean(axis=1), rtol=1e-6
+    )
+    assert tracker.watcher.history.column("batch").tolist() == [1, 3, 5]
+    assert [str(w.message) for w in told if "recorded" in str(w.message)] == [
+        "'note' is not recorded: a str is no number"
+    ]
+
+
 def test_accelerate_tracker_says_once_that_it_has_nothing_to_watch(accelerated):
     from diffopt_widgets.integrations.accelerate import WatchTracker
 
@@ -230,7 +265,7 @@ def fitted(tmp_path):
             super().__init__()
             self.line = torch.nn.Linear(2, 1)
             self.fault = fault
-            self.losses = []
+            self.losses, self.norms = [], []
 
         def training_step(self, batch, batch_idx):
             if self.fault is not None and batch_idx == 4:
@@ -239,6 +274,9 @@ def fitted(tmp_path):
             self.losses.append(float(loss.detach()))
             self.log("batch", batch_idx)
             return loss
+
+        def on_before_optimizer_step(self, _):
+            self.norms.append(float(torch.cat([p.grad.flatten() for p in self.parameters()]).norm()))
 
         def validation_step(self, batch, _):
             self.log("val/loss", (self.line(batch["x"]) - batch["labels"]).square().mean())
@@ -277,6 +315,7 @@ def test_lightning_trainer(fitted):
     assert (w.status, w.history.step.tolist()) == ("done", [1, 2, 3, 4, 5, 6])
     np.testing.assert_allclose(w.history.column("loss"), np.reshape(model.losses, (6, 2)).mean(axis=1), rtol=1e-6)
     np.testing.assert_allclose(w.history.column("applied_lr")[:, 0], 0.1 * 0.5 ** np.arange(6))
+    np.testing.assert_allclose(w.history.column("grad_norm"), model.norms, rtol=1e-6)
     assert w.history.column("batch").tolist() == [1, 3, 5, 1, 3, 5]
     assert (np.flatnonzero(~np.isnan(w.history.column("val/loss"))) + 1).tolist() == [3, 6]
     assert w.history.groups == ("all",)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -188,21 +191,23 @@ def test_a_step_that_a_scaler_skips_is_none(fused):
 
 
 def test_a_compiled_step_is_recorded_each_time():
-    params, plain = problem(), problem()
+    params, plain, norms = problem(), problem(), []
     optimizer, same = torch.optim.AdamW(params, lr=0.1), torch.optim.AdamW(plain, lr=0.1)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
     other = torch.optim.lr_scheduler.ExponentialLR(same, 0.5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, about what it does not trace
         compiled = torch.compile(optimizer.step, backend="eager")
-        with dw.watch(optimizer) as w:
+        with dw.watch(optimizer, measure="grad_norm") as w:
             for _ in range(3):
                 optimizer.zero_grad()
                 loss_of(params).backward()
+                norms.append(float(params[0].grad.norm()))
                 compiled()
                 schedule.step()
     train(same, plain, 3, lambda _: other.step())
     assert w.history.column("lr")[:, 0].tolist() == [0.1, 0.05, 0.025]
+    assert w.history.column("grad_norm").tolist() == pytest.approx(norms)
     torch.testing.assert_close(params, plain)
 
 
@@ -223,15 +228,78 @@ def test_a_training_that_goes_on_keeps_counting():
     assert w.history.step.tolist() == [501, 502]
 
 
-def test_a_group_that_is_added_is_told_once_and_the_others_go_on():
+def test_a_group_that_is_added_is_recorded_from_then_on(tmp_path):
     one, two = problem(4, 3)
     optimizer = torch.optim.SGD([one], lr=0.1)
-    with dw.watch(optimizer) as w, pytest.warns(UserWarning, match="2 parameter groups now, and had 1") as told:  # noqa: PT031
-        train(optimizer, [one], 1)
-        optimizer.add_param_group({"params": [two], "lr": 0.5})
+    store = dw.RunStore(tmp_path / "runs.sqlite")
+    expected = np.array([[0.1, math.nan], [0.1, math.nan], [0.1, 0.5], [0.1, 0.5]])
+
+    def check(history):
+        assert history.groups == ("all", "text")
+        rows = expected[: len(history)]
+        np.testing.assert_array_equal(history.column("applied_lr"), rows)
+        assert np.isnan(history.column("update_rms")).tolist() == np.isnan(rows).tolist()
+
+    with dw.watch(optimizer, measure="update_rms", store=store) as w:
+        train(optimizer, [one], 2, lambda loss: w.log(loss=loss))
+        w._recorder.publish()
+        w._recording.flush()
+        optimizer.add_param_group({"params": [two], "lr": 0.5, "name": "text"})
+        train(optimizer, [one, two], 2, lambda loss: w.log(loss=loss))
+        w._recorder.publish()
+        w._recording.flush()
+        (kept,) = store.list()
+        assert kept.steps == 3  # in two pieces, of one group and of two
+        check(store.load(kept.id).history)
+    check(store.load(kept.id).history)
+    check(w.history)
+    labels = {trace.hovertemplate for trace in w.figure().data}
+    assert any("text" in label for label in labels if label)
+
+
+@pytest.mark.parametrize("key", dw.list_optimizers())
+def test_no_step_is_lost_when_a_group_comes(key):
+    """Of some optimizers each group has an estimate of its own."""
+    params = [torch.nn.Parameter(torch.linspace(0.5, 1.5, 12).reshape(shape)) for shape in ((3, 4), (4, 3))]
+    optimizer = dw.build_optimizer(dw.Settings(key), [{"params": params[:1]}])
+    if hasattr(optimizer, "train"):
+        optimizer.train()
+    with dw.watch(optimizer) as w:
+        train(optimizer, params[:1], 2)
+        own = {name: value for name, value in optimizer.param_groups[0].items() if name not in {"params", "name"}}
+        optimizer.add_param_group({**own, "params": params[1:]})
+        train(optimizer, params, 2)
+    assert w.history.step.tolist() == [1, 2, 3, 4]
+    assert w.history.column("lr").shape == (4, 2)
+    assert np.isnan(w.history.column("lr")[:2, 1]).all()
+    assert np.isfinite(w.history.column("lr")[2:, 1]).all()
+
+
+def test_an_average_of_past_rates_goes_on_when_a_group_comes():
+    one, two = problem(4, 3)
+    optimizer = dw.build_optimizer(dw.Settings("DADAPT_ADAM"), [{"params": [one]}])
+    with dw.watch(optimizer) as w:
+        train(optimizer, [one], 3)
+        own = {name: value for name, value in optimizer.param_groups[0].items() if name != "params"}
+        optimizer.add_param_group({**own, "params": [two]})
+        train(optimizer, [one, two], 3)
+    beta, d = optimizer.param_groups[0]["betas"][0], w.history.column("d")
+    assert len(set(d)) > 2
+    weights = [beta ** np.arange(step, -1, -1) for step in range(6)]
+    expected = [float((weight * d[: len(weight)]).sum() / weight.sum()) for weight in weights]
+    np.testing.assert_allclose(w.history.column("applied_lr")[:, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(w.history.column("applied_lr")[3:, 1], expected[3:], rtol=1e-6)
+
+
+def test_a_group_that_is_taken_away_is_told_once_and_the_others_go_on():
+    one, two = problem(4, 3)
+    optimizer = torch.optim.SGD([{"params": [one], "lr": 0.1}, {"params": [two], "lr": 0.5}])
+    with dw.watch(optimizer) as w, pytest.warns(UserWarning, match="1 parameter groups now, and had 2") as told:  # noqa: PT031
+        train(optimizer, [one, two], 1)
+        del optimizer.param_groups[1]
         train(optimizer, [one, two], 2)
     assert len(told) == 1
-    assert w.history.column("applied_lr").tolist() == [[0.1], [0.1], [0.1]]
+    np.testing.assert_array_equal(w.history.column("lr"), [[0.1, 0.5], [0.1, math.nan], [0.1, math.nan]])
 
 
 # ---------------------------------------------------------------------------------------------------- which optimizers
@@ -319,6 +387,23 @@ def test_closing_leaves_the_optimizer_as_it_was():
     assert (len(w.history), len(seen), w.status) == (2, 3, "done")
 
 
+@pytest.mark.parametrize("key", ["ADAMW", "PRODIGY"])
+def test_a_watched_optimizer_is_copied_and_kept_without_its_watch(key):
+    params = problem()
+    optimizer = dw.build_optimizer(dw.Settings(key), params)
+    with dw.watch(optimizer, measure="update_rms") as w:
+        assert w.plot.runs
+        train(optimizer, params, 2)
+        torch.save(optimizer, io.BytesIO())
+        for copied in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+            assert hooks_of(copied) == [{}, {}]
+            copied.step()
+        assert len(w.history) == 2
+        optimizer.load_state_dict(optimizer.state_dict())
+        train(optimizer, params, 1)
+    assert w.history.step.tolist() == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [(ValueError("no such file"), "failed", "ValueError: no such file"), (KeyboardInterrupt(), "stopped", "")],
@@ -355,120 +440,3 @@ def test_arguments_that_cannot_be_used():
     with pytest.raises(ValueError, match="fused_back_pass frees them"):
         dw.watch(fused, measure="bf16_lost")
     assert hooks_of(optimizer) == [{}, {}]
-
-
-# ---------------------------------------------------------------------------------------------------- measures
-
-
-def test_measures_are_what_they_say():
-    torch.manual_seed(0)
-    groups = [[torch.nn.Parameter(torch.randn(40)), torch.nn.Parameter(torch.randn(3, 3))], problem(5)]
-    params = [p for group in groups for p in group]
-    optimizer = torch.optim.SGD([{"params": group} for group in groups], lr=0.1)
-    with dw.watch(optimizer, measure=["weight_norm", "grad_norm", "update_rms", "update_ratio"], every=2) as w:
-        for step in range(3):
-            old = [[p.detach().clone() for p in group] for group in groups]
-            train(optimizer, params, 1)
-            if step == 0:
-                moved = [
-                    torch.cat([(p.detach() - q).flatten() for p, q in zip(group, copies, strict=True)])
-                    for group, copies in zip(groups, old, strict=True)
-                ]
-                was = [torch.cat([q.flatten() for q in copies]) for copies in old]
-                now = torch.cat([p.detach().flatten() for p in params])
-    history = w.history
-    assert history.column("weight_norm")[0] == pytest.approx(float(now.norm()))
-    assert history.column("grad_norm")[0] == pytest.approx(2 * float(torch.cat(was).norm()))
-    assert history.column("update_rms")[0].tolist() == pytest.approx([float(m.square().mean().sqrt()) for m in moved])
-    assert history.column("update_ratio")[0].tolist() == pytest.approx([0.2, 0.2], rel=1e-5)
-    assert np.isnan(history.column("update_rms")).tolist() == [[False, False], [True, True], [False, False]]
-    assert np.isnan(history.column("grad_norm")).tolist() == [False, True, False]
-
-
-def test_steps_published_without_a_measure_are_kept():
-    params = problem()
-    optimizer = torch.optim.SGD(params, lr=0.1)
-    with dw.watch(optimizer, measure=["update_rms", "grad_norm"], every=4) as w:
-        for _ in range(6):
-            train(optimizer, params, 1)
-            w._recorder.publish()
-    assert w.history.step.tolist() == [1, 2, 3, 4, 5, 6]
-    assert np.flatnonzero(~np.isnan(w.history.column("update_rms")[:, 0])).tolist() == [0, 4]
-
-
-def test_the_gradient_norm_is_the_one_after_clipping():
-    params = problem()
-    optimizer = torch.optim.SGD(params, lr=0.1)
-    with dw.watch(optimizer, measure="grad_norm") as w:
-        loss_of(params).backward()
-        torch.nn.utils.clip_grad_norm_(params, 0.25)
-        optimizer.step()
-    assert w.history.column("grad_norm")[0] == pytest.approx(0.25, rel=1e-4)
-
-
-def test_the_share_of_bfloat16_updates_that_are_lost():
-    # the spacing of bfloat16 is 2^-7 above 1 and a half of that below 1, and a step moves each weight by 0.003
-    weight = torch.nn.Parameter(torch.tensor([1.5, 1.5, 0.25, 0.0, 1.5], dtype=torch.bfloat16))
-    idle = torch.nn.Parameter(torch.ones(8, dtype=torch.bfloat16))
-    optimizer = torch.optim.SGD([weight, idle], lr=0.003)
-    with dw.watch(optimizer, measure="bf16_lost") as w:
-        (weight * torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0])).sum().backward()
-        optimizer.step()
-    assert w.history.column("bf16_lost").tolist() == [0.5]  # 1.5 twice; the last one was not meant to move
-
-
-def test_what_cannot_be_measured_is_told_once_and_the_training_goes_on():
-    embedding = torch.nn.Embedding(5, 2, sparse=True)
-    optimizer = torch.optim.SGD(embedding.parameters(), lr=0.1)
-    with dw.watch(optimizer, measure="grad_norm") as w, pytest.warns(UserWarning, match="the training goes on") as told:  # noqa: PT031
-        for _ in range(3):
-            embedding(torch.tensor([1, 2])).sum().backward()
-            optimizer.step()
-    assert len(told) == 1
-    assert w.history.column("applied_lr")[:, 0].tolist() == [0.1, 0.1, 0.1]
-
-
-# ---------------------------------------------------------------------------------------------------- the device
-
-
-def test_recording_never_waits_for_the_device(monkeypatch):
-    """Whatever reads a tensor's value waits for the device; only publishing may."""
-    params = problem(4, 3)
-    optimizer = dw.build_optimizer(dw.Settings("ADAFACTOR", relative_step=True, lr=None), params)
-    reads = []
-
-    def reader(name, original):
-        def read(self, *args, **kwargs):
-            reads.append(name)
-            return original(self, *args, **kwargs)
-
-        return read
-
-    w = dw.watch(optimizer, measure=["grad_norm", "weight_norm", "update_rms", "update_ratio", "bf16_lost"])
-    w._recorder._due = math.inf
-    loss_of(params).backward()
-    loss = loss_of(params)
-    before, after = w._recorder._begin, w._recorder._after
-    monkeypatch.setattr(torch.Tensor, "is_cpu", property(lambda _: False))
-    for name in ("item", "tolist", "__float__", "__int__", "__bool__", "__index__", "cpu", "numpy"):
-        monkeypatch.setattr(torch.Tensor, name, reader(name, getattr(torch.Tensor, name)))
-    before(optimizer, (), {})
-    after(optimizer, (), {})
-    w.log(loss=loss)
-    assert reads == []
-    assert w.history.column("loss").tolist() == [pytest.approx(float(loss.detach()))]
-    assert reads  # the spy sees a read
-
-
-def test_a_value_is_kept_as_it_was_when_it_was_logged(monkeypatch):
-    monkeypatch.setattr(torch.Tensor, "is_cpu", property(lambda _: False))  # as on a GPU, where it is fetched later
-    params = problem()
-    optimizer = torch.optim.SGD(params, lr=0.1)
-    running = torch.zeros(1)
-    with dw.watch(optimizer) as w:
-        w._recorder._due = math.inf
-        for _ in range(3):
-            train(optimizer, params, 1)
-            running += 1
-            w.log(running=running)
-    assert w.history.column("running").tolist() == [1.0, 2.0, 3.0]

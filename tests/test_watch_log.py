@@ -112,6 +112,8 @@ def test_nan_is_a_value_like_others(optimizer):
         (None, "a NoneType is no number"),
         (1 + 2j, "a complex is no number"),
         (torch.ones(1, device="meta"), "meta"),
+        (torch.tensor(1 + 2j), "a complex is no number"),
+        (torch.ones(0), "a Tensor with 0 elements"),
     ],
 )
 def test_a_value_that_is_no_number_is_told_once_and_left_out(optimizer, value, told):
@@ -134,6 +136,23 @@ def test_a_name_that_is_taken_is_told_once_and_left_out(optimizer, name):
     assert len(seen) == 1
     assert column(w) == [0, 1, 2]
     assert column(w, "lr") == [[0.1], [0.1], [0.1]]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (torch.tensor(1.0), "a Tensor without a name is not recorded: log values by name, such as loss=loss"),
+        ({7: 0.5}, "7 is not recorded: a name is a text, such as 'loss'"),
+    ],
+)
+def test_a_value_without_a_name_is_told_once_and_left_out(optimizer, given, told):
+    with dw.watch(optimizer) as w, pytest.warns(UserWarning, match=told) as seen:  # noqa: PT031
+        for i in range(3):
+            w.log(given, loss=i)
+            optimizer.step()
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+    assert column(w) == [0, 1, 2]
 
 
 def test_known_columns_may_be_logged_where_they_are_not_measured(optimizer):

@@ -162,3 +162,21 @@ def test_a_store_that_cannot_be_opened_is_refused_and_no_hook_is_left(optimizer,
         dw.watch(optimizer, store=tmp_path / "runs.sqlite")
     assert not optimizer._optimizer_step_post_hooks
     assert not optimizer._optimizer_step_pre_hooks
+
+
+def test_an_end_that_cannot_be_kept_is_told_and_closing_again_keeps_it(optimizer, tmp_path):
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    with dw.watch(optimizer, store=folder / "runs.sqlite") as w, pytest.warns() as told:  # noqa: PT031
+        optimizer.step()
+        folder.rename(tmp_path / "gone")
+        w.log(loss=1.0)
+        w.close()
+        w.close()
+    texts = [str(warning.message) for warning in told]
+    assert sum("is not being saved" in text for text in texts) == 1
+    assert sum("has ended and is not all in its store; close() tries again" in text for text in texts) == 1
+    (tmp_path / "gone").rename(folder)
+    w.close()
+    (kept,) = dw.RunStore(folder / "runs.sqlite").list()
+    assert (kept.steps, kept.status) == (1, "done")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.integrations import RATES, checked, missing
+from diffopt_widgets.training.notes import kept
 from diffopt_widgets.training.once import Once
 from diffopt_widgets.watcher import Watcher
 
 try:
+    from accelerate.state import GradientState
     from accelerate.tracking import GeneralTracker, on_main_process
 except ImportError as error:
     raise missing("accelerate") from error
@@ -18,13 +20,16 @@ if TYPE_CHECKING:
 
     import torch
 
+_BY_ITSELF = RATES | {"step"}
+
 
 class WatchTracker(GeneralTracker):
     """A tracker for scripts that log with `accelerator.log`, as those of diffusers do.
 
     `accelerator = Accelerator(log_with=tracker)`, and after `prepare` and `init_trackers` `tracker.watch(optimizer)`. What is
-    logged goes to the watch, except the schedule's rate, which the watch records by itself; `accelerator.end_training()`
-    closes it.
+    logged goes to the watch, except the schedule's rate and the step, which the watch records by itself. What is logged for
+    each batch of an accumulation (`accelerator.accumulate`) is averaged over the batches of a step.
+    `accelerator.end_training()` closes the watch.
 
     Args:
         options: of `dw.watch`, such as `measure` and `store`.
@@ -38,6 +43,8 @@ class WatchTracker(GeneralTracker):
         self._options = checked(options)
         self._config: dict[str, Any] = {}
         self._tell = Once()
+        self._waiting: dict[str, list[Any]] = {}
+        """Values of batches whose step is yet to come."""
         self.watcher: Watcher | None = None
         """None before `watch`, and in all processes but the first."""
 
@@ -53,6 +60,7 @@ class WatchTracker(GeneralTracker):
         After `accelerator.init_trackers`, so that the script's configuration is kept in the store too.
         """
         self.finish()
+        self._waiting = {}
         about = {**self._config, **(self._options.get("about") or {})}
         self.watcher = Watcher(optimizer, scheduler, model, **{**self._options, "about": about})
 
@@ -71,7 +79,22 @@ class WatchTracker(GeneralTracker):
             text = "nothing is recorded before WatchTracker.watch(optimizer) is called, after accelerator.prepare()"
             self._tell("watch", text)
             return
-        self.watcher.log({name: value for name, value in values.items() if name not in RATES})
+        self.watcher.log(self._of_step({name: value for name, value in values.items() if name not in _BY_ITSELF}))
+
+    def _of_step(self, values: dict[str, Any]) -> dict[str, Any]:
+        """What to record of values, with those of earlier batches; those of a batch that ends without a step wait."""
+        whole: dict[str, Any] = {}
+        for name, value in values.items():
+            try:
+                parts = [*self._waiting.pop(name, ()), kept(value)]
+            except (TypeError, ValueError, RuntimeError):
+                whole[name] = value  # the watch says what is wrong with it
+                continue
+            if GradientState().sync_gradients:
+                whole[name] = sum(parts) / len(parts)
+            else:
+                self._waiting[name] = parts
+        return whole
 
     @on_main_process
     def finish(self) -> None:

@@ -67,12 +67,15 @@ def unpack(groups: Sequence[str], chunks: Iterable[tuple[int, str, bytes]]) -> H
         step[start:stop] = np.frombuffer(blob, STEP, count)
         offset = count * STEP.itemsize
         for name, width, present in layout:
-            shape = (width,) if width else ()
             if name not in columns:
-                columns[name] = np.full((total, *shape), np.nan)
+                columns[name] = np.full((total, len(groups)) if width else total, np.nan)
             if present:
                 size = count * max(1, width)
-                columns[name][start:stop] = np.frombuffer(blob, VALUE, size, offset).reshape(count, *shape)
+                values = np.frombuffer(blob, VALUE, size, offset)
+                if width:  # fewer than there are groups where some came later
+                    columns[name][start:stop, :width] = values.reshape(count, width)
+                else:
+                    columns[name][start:stop] = values
                 offset += size * VALUE.itemsize
         start = stop
     return History.from_columns(groups, step, columns)

@@ -52,6 +52,11 @@ class RateMeter:
         self.plain = kind == "group"
         """Whether what it reads are the rates of the parameter groups as they stand, and nothing else."""
 
+    def regroup(self) -> None:
+        """Read the groups anew that the optimizer has now."""
+        old, self._reader = self._reader, READERS[rate_kind(self._optimizer)](self._optimizer)
+        self._reader.take_over(old)
+
     def before(self) -> Rates:
         """Read the rate that the coming step's gradient enters with, one value per parameter group."""
         return self._reader.before()

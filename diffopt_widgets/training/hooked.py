@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch.optim import Optimizer
 
 if TYPE_CHECKING:
     import torch
+
+Arguments: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"  # Any: whatever an optimizer's step takes
+"""What a step is called with, itself the first."""
 
 _WITHIN = ("optimizer", "_optimizer", "base_optimizer", "base")
 """Where wrappers keep the optimizer that they step: accelerate, lightning, schedule-free and SAM ones."""
@@ -42,6 +45,31 @@ def _has_hooks(optimizer: Optimizer) -> bool:
     return there and bool(getattr(type(optimizer).step, "hooked", False))
 
 
+def with_closure(args: tuple[Any, ...], kwargs: dict[str, Any], then: Callable[[], None]) -> Arguments | None:
+    """What a step is to be called with so that `then` is called each time that its closure has computed gradients.
+
+    Args:
+        args: what the step was called with, itself the first, as step hooks get it.
+        kwargs: by name.
+        then: raises nothing.
+
+    Returns:
+        the arguments in the same order, as a hook that runs before a step may give them; None for a step without a closure.
+    """
+    closure = args[1] if len(args) > 1 else kwargs.get("closure")
+    if not callable(closure):
+        return None
+
+    def seen(*inner: Any, **named: Any) -> Any:  # Any: whatever an optimizer calls it with
+        loss = closure(*inner, **named)
+        then()
+        return loss
+
+    if len(args) > 1:
+        return (args[0], seen, *args[2:]), kwargs
+    return args, {**kwargs, "closure": seen}
+
+
 def group_names(
     optimizer: Optimizer, names: Sequence[str] | None = None, model: torch.nn.Module | None = None
 ) -> tuple[str, ...]:
@@ -70,6 +98,20 @@ def group_names(
     if model is not None and not all(found):
         found = [name or part for name, part in zip(found, _parts(optimizer, model), strict=True)]
     return tuple(name if name and found.count(name) == 1 else f"group {i}" for i, name in enumerate(found))
+
+
+def later_names(optimizer: Optimizer, taken: Sequence[str]) -> list[str]:
+    """Name the parameter groups that have come since the first were named.
+
+    >>> import torch
+    >>> one, two = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
+    >>> sgd = torch.optim.SGD([one])
+    >>> sgd.add_param_group({"params": [two]})
+    >>> later_names(sgd, ["all"])
+    ['group 1']
+    """
+    new = list(enumerate(group_names(optimizer)))[len(taken) :]
+    return [name if name not in taken else f"group {i} (added)" for i, name in new]
 
 
 def _parts(optimizer: Optimizer, model: torch.nn.Module) -> list[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.training.adapters import Adapter
 
 MEASURES = {
-    "grad_norm": "Euclidean norm of the whole gradient, as the step got it: after clipping",
+    "grad_norm": "Euclidean norm of the whole gradient, as the step got it: unscaled and after clipping",
     "weight_norm": "Euclidean norm of all weights after the step",
     "update_rms": "root mean square of what the step added to the weights, per group",
     "update_ratio": "norm of what the step added over the norm of the weights before it, per group",
@@ -50,15 +50,15 @@ def check_measures(wanted: str | Iterable[str]) -> tuple[str, ...]:
 
 
 class Measures:
-    """Measures steps of one optimizer: `before()` and `after()` around each that is to be measured.
+    """Measures steps of one optimizer: `before()`, `gradients()` once they are there, and `after()`.
 
     Args:
-        optimizer: its parameters as they are now; one that is added later is not measured.
+        optimizer: its parameters that are trained at the time of a step; what a fused back pass frees, those trained now.
         wanted: names of `MEASURES`.
         adapter: of a fused back pass, which frees gradients before `step` is called.
 
     Raises:
-        ValueError: a measure needs gradients that a fused back pass frees.
+        ValueError: a measure needs gradients that a fused back pass frees, or each process has only a part of the weights.
     """
 
     def __init__(self, optimizer: Optimizer, wanted: tuple[str, ...], adapter: Adapter | None = None) -> None:
@@ -69,8 +69,13 @@ class Measures:
             )
         self._optimizer = optimizer
         self._wanted = frozenset(wanted)
-        self._groups = [_alike(group["params"]) for group in optimizer.param_groups]
-        self._counts = [max(1, sum(p.numel() for part in group for p in part)) for group in self._groups]
+        self._groups = self._trained()
+        """The parameters of the step in progress, by group and kind."""
+        if any(hasattr(p, "full_tensor") for group in self._groups for part in group for p in part):
+            raise ValueError(
+                f"{', '.join(wanted)} would need all processes, each of which has only a part of these weights (DTensor): "
+                "leave measure out"
+            )
         self._before: list[list[list[torch.Tensor]]] = []
         """Copies of the weights, as the groups have them."""
         self._found: Measured = {}
@@ -96,16 +101,24 @@ class Measures:
 
     @torch.no_grad()
     def before(self) -> None:
-        """Look at the gradients, and keep a copy of the weights as far as that is needed."""
-        self._found = {}
-        if "grad_norm" in self._wanted and not self._handles:
-            norm = _norm([[p.grad for p in part if p.grad is not None] for group in self._groups for part in group])
-            if (scale := getattr(self._optimizer, "grad_scale", None)) is not None:
-                norm = norm / scale  # GradScaler leaves it to a fused step to undo it
-            self._found["grad_norm"] = norm
+        """See what there is to measure, and keep a copy of the weights as far as that is needed."""
+        self._found, self._groups = {}, self._trained()
         if self._wanted & _NEED_COPY:
             # A product with 1 changes no bit, and copies all tensors at once.
             self._before = [[list(torch._foreach_mul(part, 1.0)) for part in group] for group in self._groups]
+
+    @torch.no_grad()
+    def gradients(self) -> None:
+        """Look at the gradients that the step got, the first time where it has them computed several times."""
+        if "grad_norm" not in self._wanted or self._handles or "grad_norm" in self._found:
+            return
+        found = [[p.grad for p in part if p.grad is not None] for group in self._groups for part in group]
+        if any(gradient.is_sparse for part in found for gradient in part):
+            raise TypeError("grad_norm is not measured of sparse gradients")
+        norm = _norm(found)
+        if (scale := getattr(self._optimizer, "grad_scale", None)) is not None:
+            norm = norm / scale  # GradScaler leaves it to a fused step to undo it
+        self._found["grad_norm"] = norm
 
     @torch.no_grad()
     def after(self) -> Measured:
@@ -127,10 +140,14 @@ class Measures:
                 torch._foreach_sub_(copy, part)  # the copies are used up
         moved = [_norm(copies) for copies in before]
         if "update_rms" in wanted:
-            found["update_rms"] = tuple(norm / n**0.5 for norm, n in zip(moved, self._counts, strict=True))
+            counts = [max(1, sum(p.numel() for part in group for p in part)) for group in self._groups]
+            found["update_rms"] = tuple(norm / n**0.5 for norm, n in zip(moved, counts, strict=True))
         if "update_ratio" in wanted:
             found["update_ratio"] = tuple(norm / weight for norm, weight in zip(moved, weights, strict=True))
         return found
+
+    def _trained(self) -> list[list[list[torch.Tensor]]]:
+        return [_alike(group["params"]) for group in self._optimizer.param_groups]
 
     def _lost(self, before: list[list[list[torch.Tensor]]]) -> torch.Tensor:
         lost, count = [], []
@@ -150,7 +167,7 @@ def _alike(params: list[torch.Tensor]) -> list[list[torch.Tensor]]:
     """Those to be trained, in parts of one device and precision: the quick foreach operations take one kind at a time."""
     parts: dict[tuple[torch.device, torch.dtype], list[torch.Tensor]] = {}
     for p in params:
-        if p.requires_grad:
+        if p.requires_grad and not p.is_meta:  # what was put off to a disk has no values here
             parts.setdefault((p.device, p.dtype), []).append(p)
     return list(parts.values())
 
@@ -174,6 +191,9 @@ def _whole(norms: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _gathered(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Tensors of one element as a vector, on the first one's device and in its precision."""
-    first = parts[0]
-    return torch.stack([part.to(first.device, first.dtype, non_blocking=True) for part in parts])
+    """Tensors of one element as a vector: in the first one's precision, and not on the host if one is elsewhere.
+
+    A copy to the host that is not waited for may be read before it is there.
+    """
+    first = next((part for part in parts if not part.is_cpu), parts[0])
+    return torch.stack([part.to(first.device, parts[0].dtype, non_blocking=True) for part in parts])

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, SupportsFloat
 
 import numpy as np
 import torch
 
+from diffopt_widgets.records import check_metric
+from diffopt_widgets.training.measures import MEASURES
+
 if TYPE_CHECKING:
     from diffopt_widgets.records import Scalar
     from diffopt_widgets.training.columns import Cell
 
+RECORDED_BY_ITSELF = {"lr", "applied_lr", "d", "d_hat"}
+"""Columns that are filled at every step, whatever is logged."""
 MOST_WAITING = 1000
 """Most values of one name that are kept between two steps."""
 
@@ -102,6 +108,21 @@ def several(cell: Cell) -> list[Scalar]:
     return cell if isinstance(cell, list) else [cell]  # type: ignore[list-item]  # notes hold nothing else
 
 
+def check_name(name: object, measures: Collection[str]) -> None:
+    """Raise where nothing can be logged under a name, beside these measures.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: the column is filled otherwise, or a column cannot have that name.
+    """
+    if not isinstance(name, str):
+        raise TypeError("a name is a text, such as 'loss'")
+    if name in RECORDED_BY_ITSELF or name in measures:
+        raise ValueError("the watch records that by itself at every step")
+    if name not in {"loss", "eval_loss", *MEASURES}:
+        check_metric(name)
+
+
 def kept(value: object) -> Scalar:
     """A value as a number, or as a tensor of its own that is still on its device: the loop may go on to change its.
 
@@ -114,10 +135,17 @@ def kept(value: object) -> Scalar:
     TypeError: a str is no number
     """
     if isinstance(value, torch.Tensor):
+        if value.__class__ is not torch.Tensor and hasattr(value, "full_tensor"):
+            raise TypeError("a DTensor is spread over processes: log its full_tensor()")
         if value.is_cpu:
-            return value.item()  # raises where there is not one number in it
-        if value.numel() != 1 or value.is_meta or value.layout is not torch.strided:
-            raise ValueError(f"a tensor of shape {tuple(value.shape)} on {value.device} is not one number")
+            number = value.item()  # raises where there is not one number in it
+            if number.__class__ is complex:
+                raise TypeError("a complex is no number")
+            return number
+        if value.numel() != 1 or value.is_meta or value.layout is not torch.strided or value.is_complex():
+            raise ValueError(
+                f"a tensor of shape {tuple(value.shape)} and {value.dtype} on {value.device} is not one number"
+            )
         return value.detach().clone()
     if isinstance(value, (np.ndarray, np.generic)):
         if value.size != 1:

@@ -51,6 +51,9 @@ class _Averaged(_Estimating):
         super().__init__(optimizer)
         self._average = Average()
 
+    def take_over(self, old: Any) -> None:
+        self._average = old._average  # noqa: SLF001  # of its own kind
+
     def after(self) -> Rates:
         return (self._average.put(self.rates[0], self.groups[0]["betas"][0]),) * len(self.groups)
 
@@ -97,6 +100,9 @@ class _DAdaptSGD(_Estimating):
     def __init__(self, optimizer: Optimizer) -> None:
         super().__init__(optimizer)
         self._average = Average()
+
+    def take_over(self, old: Any) -> None:
+        self._average = old._average  # noqa: SLF001  # of its own kind
 
     def before(self) -> Rates:
         super().before()

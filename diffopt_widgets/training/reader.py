@@ -39,6 +39,9 @@ class Reader:
         """Tell what the step just taken applied."""
         return self.rates
 
+    def take_over(self, old: Any) -> None:  # Any: a reader of its own kind
+        """Go on with what a reader knew of past steps, after groups of the optimizer came or went."""
+
     def d_hat(self) -> Grouped | None:
         """Tell the raw estimate that the step came to."""
         return None

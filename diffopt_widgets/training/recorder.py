@@ -10,16 +10,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffopt_widgets.records import History, check_metric
+from diffopt_widgets.records import History
 from diffopt_widgets.training.adapters import adapter_of
 from diffopt_widgets.training.effective_lr import RateMeter
-from diffopt_widgets.training.hooked import group_names, hooked_optimizer
-from diffopt_widgets.training.measures import MEASURES, Measured, Measures, check_measures
-from diffopt_widgets.training.notes import Notes, kept, several
+from diffopt_widgets.training.hooked import group_names, hooked_optimizer, later_names, with_closure
+from diffopt_widgets.training.measures import Measured, Measures, check_measures
+from diffopt_widgets.training.notes import Notes, check_name, kept, several
 from diffopt_widgets.training.once import Once
 from diffopt_widgets.training.reader import rate_of
 from diffopt_widgets.training.rows import Row, table, without_skipped
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from diffopt_widgets.records import Scalar
+    from diffopt_widgets.training.hooked import Arguments
     from diffopt_widgets.training.reader import Rates
-
-MEASURED_OTHERWISE = {"lr", "applied_lr", "d", "d_hat"}
-"""Columns that the recorder fills at every step."""
 
 _log = logging.getLogger(__name__)
 _NONE: Measured = {}
@@ -111,11 +109,11 @@ class Recorder:
         self._began = time.perf_counter()
         self._due = self._began + seconds
         self._handles = [
-            self.optimizer.register_step_pre_hook(self._begin if self._adapter is None else self._before),
+            self.optimizer.register_step_pre_hook(self._before),
             self.optimizer.register_step_post_hook(self._after),
         ]
         if self._adapter is not None:
-            self._adapter.on_begin.append(self._begin)
+            self._adapter.on_begin.append(self._before_first)
 
     @property
     def estimates(self) -> bool:
@@ -124,12 +122,25 @@ class Recorder:
 
     # ------------------------------------------------------------------------------------------------ steps
 
-    def _before(self, *_: object) -> None:
-        """A step begins that may be that of one tensor alone, or have stepped all of them already."""
-        if self._adapter is not None and not (self._adapter.within or self._within):
-            self._begin()
+    def _before(self, _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+        """A step begins, or has begun: an adapter steps each tensor alone, in backward or before the step's own work."""
+        adapter = self._adapter
+        if adapter is not None and (adapter.within or self._within):
+            return None
+        self._begin()
+        if not (self._measures_now and "grad_norm" in self.measures):
+            return None
+        given = with_closure(args, kwargs, self._gradients)
+        if given is None:
+            self._gradients()
+        return given
 
-    def _begin(self, *_: object) -> None:
+    def _before_first(self) -> None:
+        """An adapter begins a step."""
+        self._begin()
+        self._gradients()
+
+    def _begin(self) -> None:
         """Read the rates before any weight moves. Again where a step calls the step of a class above it."""
         self._within, self._lr = True, ()
         try:
@@ -145,7 +156,16 @@ class Recorder:
                 if self._measures_now:
                     self._measuring.before()
         except Exception as error:  # noqa: BLE001  # the loop must go on, whatever a back end holds
+            self._measures_now = False
             self._troubled("reading an optimizer before its step", error)
+
+    def _gradients(self) -> None:
+        """The gradients of a step that is measured are there."""
+        try:
+            if self._measuring is not None and self._measures_now:
+                self._measuring.gradients()
+        except Exception as error:  # noqa: BLE001  # as above
+            self._troubled("measuring gradients", error)
 
     def _after(self, *_: object) -> None:
         if not self._within or (self._adapter is not None and self._adapter.within):
@@ -170,17 +190,19 @@ class Recorder:
             self.publish()
 
     # dynamo must not trace these, nor keep what it saw of them: they are for their side effects.
-    for _hook in (_before, _begin, _after):
-        _hook._torchdynamo_disable = True  # type: ignore[attr-defined]  # noqa: SLF001  # importing torch._dynamo takes a second
+    for _hook in (_before, _before_first, _after):
+        _hook._torchdynamo_disable = True  # type: ignore[union-attr]  # noqa: SLF001  # importing torch._dynamo takes a second
 
     def _regroup(self) -> None:
         now = len(self.optimizer.param_groups)
-        self._tell(
-            "groups",
-            f"the optimizer has {now} parameter groups now, and had {self._count} when the watch began: those beyond are "
-            "not recorded. To see them, close this watch and begin another",
-        )
-        self._meter = RateMeter(self.optimizer)
+        if now < self._count:
+            self._tell(
+                "groups",
+                f"the optimizer has {now} parameter groups now, and had {self._count}: which they are nobody can tell, and the "
+                "curves of the first groups go on with their rates. To see them by name, close this watch and begin another",
+            )
+        self.published.add_groups(later_names(self.optimizer, self.published.groups))
+        self._meter.regroup()
         self._count = now
 
     # ------------------------------------------------------------------------------------------------ values
@@ -191,7 +213,15 @@ class Recorder:
             text = "this watch is closed: what is logged now is not recorded. Begin another with dw.watch()"
             self._tell("closed", text, stacklevel=4)
             return
-        for name, value in (more if values is None else {**values, **more}).items():
+        if values is not None:
+            if not isinstance(values, Mapping):
+                text = (
+                    f"a {type(values).__name__} without a name is not recorded: log values by name, such as loss=loss"
+                )
+                self._tell("names", text, stacklevel=4)
+                values = {}
+            more = {**values, **more}
+        for name, value in more.items():
             plain = value if value.__class__ is float and name in self._accepted else self._accept(name, value)
             if plain is not None and not self._notes.put(name, plain):
                 self._tell(
@@ -207,10 +237,7 @@ class Recorder:
         """A value to keep; None, with a warning once for each name, where it cannot be recorded."""
         try:
             if name not in self._accepted:
-                if name in MEASURED_OTHERWISE or name in self.measures:
-                    raise ValueError("the watch records that by itself at every step")  # noqa: TRY301
-                if name not in {"loss", "eval_loss", *MEASURES}:
-                    check_metric(name)
+                check_name(name, self.measures)
                 self._accepted.add(name)
             return kept(value)
         except Exception as error:  # noqa: BLE001  # the loop must go on, whatever it was given
@@ -262,7 +289,7 @@ class Recorder:
         for handle in self._handles:
             handle.remove()
         if self._adapter is not None:
-            self._adapter.on_begin.remove(self._begin)
+            self._adapter.on_begin.remove(self._before_first)
         if self._measuring is not None:
             self._measuring.close()
         self.publish()

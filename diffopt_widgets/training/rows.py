@@ -11,7 +11,7 @@ from diffopt_widgets.training.notes import merged
 if TYPE_CHECKING:
     import torch
 
-    from diffopt_widgets.records import Grouped, Scalar
+    from diffopt_widgets.records import Grouped
     from diffopt_widgets.training.columns import Cell
     from diffopt_widgets.training.measures import Measured
     from diffopt_widgets.training.reader import Rates
@@ -56,14 +56,17 @@ def table(rows: list[Row], groups: int, measures: Iterable[str]) -> Columns:
     columns.put("seconds", [row.seconds for row in rows])
     columns.put("lr", [_of_groups(row.lr, groups) for row in rows])
     columns.put("applied_lr", [_of_groups(row.applied, groups) for row in rows])
-    columns.put("d", [row.d for row in rows])
-    columns.put("d_hat", [row.d_hat for row in rows])
+    columns.put("d", [_of_groups(row.d, groups) for row in rows])
+    columns.put("d_hat", [_of_groups(row.d_hat, groups) for row in rows])
     for name in measures:
-        columns.put(name, [row.measured.get(name) for row in rows])
+        columns.put(name, [_of_groups(row.measured.get(name), groups) for row in rows])
     for name in dict.fromkeys(name for row in rows for name in row.notes):
         columns.put(name, [row.notes.get(name) for row in rows])
     return columns
 
 
-def _of_groups(rates: Rates, groups: int) -> tuple[Scalar | None, ...]:
-    return rates if len(rates) == groups else (*rates[:groups], *(None,) * (groups - len(rates)))
+def _of_groups(cell: Cell, groups: int) -> Cell:
+    """A cell that has one value for each group, with nothing for groups that there were not at the step."""
+    if cell.__class__ is not tuple or len(cell) == groups:
+        return cell
+    return (*cell[:groups], *(None,) * (groups - len(cell)))

@@ -40,6 +40,11 @@ class Adafactor(_PerTensor):
         super().__init__(optimizer)
         self._averages = [Average() for _ in self.groups]
 
+    def take_over(self, old: Any) -> None:  # Any: a reader of its own kind
+        """Go on with the averages of the groups that there were."""
+        kept = old._averages[: len(self._averages)]  # noqa: SLF001  # as above
+        self._averages[: len(kept)] = kept
+
     def before(self) -> Rates:
         """Read the rate that the coming gradient enters with."""
         self.rates = tuple(self._rate(index, group) for index, group in enumerate(self.groups))

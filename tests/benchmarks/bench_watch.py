@@ -67,18 +67,19 @@ def loop(
 def count_inside(w: dw.Watcher, inside: list[float], clock: Callable[[], float]) -> None:
     """Add up the seconds that the watch's hooks and `log` take, publishing included."""
 
-    def timed(act: Callable[..., None]) -> Callable[..., None]:
-        def call(*args: object, **kwargs: object) -> None:
+    def timed(act: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **kwargs: object) -> object:
             began = clock()
-            act(*args, **kwargs)
+            found = act(*args, **kwargs)
             inside[0] += clock() - began
+            return found
 
         return call
 
     recorder = w._recorder
     for handle in recorder._handles:
         handle.remove()
-    recorder.optimizer.register_step_pre_hook(timed(recorder._begin))
+    recorder.optimizer.register_step_pre_hook(timed(recorder._before))
     recorder.optimizer.register_step_post_hook(timed(recorder._after))
     recorder.log = timed(recorder.log)
 
