@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import threading
 import tracemalloc
 from typing import Any
 
@@ -433,6 +435,63 @@ def test_whatever_the_page_does_nothing_piles_up_here(plot, wire, history):
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 100_000
+
+
+def test_an_echo_comes_back_behind_the_answer_to_what_was_asked_before(plot, wire, history):
+    plot.add_run("a", "a", history)
+    append(history, 5)
+    plot.refresh(final=True)
+    plot.comm.kept.clear()
+    wire.say({"k": "resync", "id": number(plot, "a"), "from": 0, "to": None})
+    wire.say({"k": "echo", "q": 7})
+    contents = [data["content"] for _, data, _ in plot.comm.kept]
+    assert [content["k"] for content in contents] == ["rows", "echo"]
+    assert contents[-1]["q"] == 7
+
+
+@pytest.fixture
+def _quick_switches():
+    """Threads take turns as often as Python can, so that a race is met soon."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_quick_switches")
+def test_a_page_that_is_answered_in_another_thread_meets_the_training_nowhere(plot, wire, history):
+    """As with ipykernel 7.1 to 7.3, which answer while a cell runs, or a training in a thread of its own."""
+    plot.add_run("a", "a", history)
+    ended, faults = threading.Event(), []
+
+    def page():
+        try:
+            shown = False
+            while not ended.is_set():
+                run = number(plot, "a")
+                wire.say({"k": "visible", "id": run, "visible": (shown := not shown)})
+                wire.say({"k": "resync", "id": run, "from": 0, "to": None})
+                wire.say({"k": "detail", "id": run, "from": 0, "to": 10})
+                wire.say({"k": "hello"})
+        except Exception as error:
+            faults.append(error)
+
+    thread = threading.Thread(target=page)
+    thread.start()
+    try:
+        for i in range(500):
+            append(history, 1, metrics={f"metric {i // 10}": 1.0})
+            plot.refresh(final=True)
+            plot.add_run(str(i), str(i), History(("unet",)))
+            plot.end_run("a")
+            assert plot.runs[0]["total"] == len(history)
+            plot.resume_run("a")
+            plot.remove_run(str(i))
+    finally:
+        ended.set()
+        thread.join()
+    assert faults == []
+    assert sorted(rows(wire.take())[number(plot, "a")]) == list(range(len(history)))
 
 
 def test_the_page_s_module_stands_alone(plot):

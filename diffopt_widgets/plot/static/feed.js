@@ -1,5 +1,6 @@
 // @ts-check
 // The page's side of the conversation with the kernel: takes rows in, notices what is lost or needed, asks for it.
+import { Echo, Patience } from "./asking.js";
 import { baseName, RunStore } from "./store.js";
 
 /**
@@ -15,8 +16,6 @@ import { baseName, RunStore } from "./store.js";
 const LOOK_EVERY = 200;
 /** A live run that was silent for so long is asked about, ms. */
 const SILENCE = 2000;
-/** Longest time between two questions, ms: a busy kernel answers them all when it is free. */
-const RAREST = 60_000;
 /** Values that are kept one by one, of all runs together: 4 bytes each. Of older rows the kernel is asked again. */
 const MOST_VALUES = 24_000_000;
 
@@ -37,36 +36,6 @@ function summaries(values, places, count) {
   });
 }
 
-/** A question that is put ever more rarely while nothing changes. */
-class Patience {
-  /** @param {number} first wait before the first question, ms @param {number} [then] before the second */
-  constructor(first, then = 2 * first) {
-    this.first = first;
-    this.then = then;
-    this.about = "";
-    this.wait = first;
-    this.at = 0;
-    this.reset();
-  }
-
-  reset() {
-    this.wait = this.first;
-    this.at = performance.now() + this.first;
-  }
-
-  /** Whether it is time to ask about this (and then count it as asked); about something else the wait begins anew.
-   * @param {object} [about] */
-  due(about) {
-    const words = JSON.stringify(about) ?? "";
-    if (words !== this.about) this.reset();
-    this.about = words;
-    if (performance.now() < this.at) return false;
-    this.wait = Math.min(RAREST, Math.max(this.then, 2 * this.wait));
-    this.at = performance.now() + this.wait;
-    return true;
-  }
-}
-
 /** The runs of a plot and their rows. One for all views of a plot. */
 export class Feed {
   /** @param {any} model */
@@ -84,6 +53,8 @@ export class Feed {
     this.gap = new Patience(LOOK_EVERY);
     this.finer = new Patience(0, SILENCE);
     this.strangers = new Patience(0, SILENCE);
+    this.echo = new Echo((message) => this.send(message));
+    this.late = false;
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this.timer = undefined;
     /** Somebody waits for every row to be here. @type {(() => void)[]} */
@@ -92,8 +63,9 @@ export class Feed {
     model.on("change:smoothing change:_panels", () => this.changed());
     model.on("msg:custom", (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => {
       if (message?.k === "rows") this.take(message.parts, buffers);
+      if (message?.k === "echo") this.heard(message.q);
     });
-    this.send({ k: "hello" });
+    this.ask([{ k: "hello" }]);
     this.runsChanged();
   }
 
@@ -115,6 +87,18 @@ export class Feed {
     } catch {
       // no kernel: what is here is all there is
     }
+  }
+
+  /** @param {object[]} questions */
+  ask(questions) {
+    for (const question of questions) this.send(question);
+    this.echo.follow();
+  }
+
+  /** The kernel has dealt with what was asked before. @param {number} number of the echo */
+  heard(number) {
+    this.echo.heard(number);
+    this.look();
   }
 
   /** @param {number} id */
@@ -145,7 +129,7 @@ export class Feed {
     const strange = parts.some(
       ({ id, columns = [] }) => !known.has(id) || columns.some((name) => !drawn.has(baseName(name))),
     );
-    if (strange && this.strangers.due()) this.send({ k: "hello" });
+    if (strange && this.strangers.due()) this.ask([{ k: "hello" }]);
     this.shrink();
     this.changed();
   }
@@ -198,7 +182,7 @@ export class Feed {
     if (rows.length) this.look();
   }
 
-  /** What would show more than is here: rows in sight, and averages of another weight. @returns {object[]} */
+  /** What would show more than is here: rows in sight, and averages of another weight. @returns {{k: string}[]} */
   get finerQuestions() {
     const rows = [...this.wanted.values()]
       .flat()
@@ -216,15 +200,39 @@ export class Feed {
 
   /** Ask for gaps, for what would show more, and whether there is more of runs that have been silent. */
   look() {
-    const gaps = this.runs.flatMap((run) => this.store(run.id).missing.map(([from, to]) => ({ id: run.id, from, to })));
-    if (gaps.length && this.gap.due(gaps)) for (const gap of gaps) this.send({ k: "resync", ...gap });
-    const finer = this.finerQuestions;
-    if (finer.length && this.finer.due(finer)) for (const question of finer) this.send(question);
-    const live = this.runs.filter((run) => run.total === null);
-    if (live.length && this.silence.due()) {
-      for (const run of live) this.send({ k: "resync", id: run.id, from: this.store(run.id).length, to: null });
-    }
+    const questions = this.echo.open ? [] : this.questions();
+    if (questions.length) this.ask(questions);
+    const { late } = this.echo;
+    if (late !== this.late) for (const listener of this.listeners) listener();
+    this.late = late;
     this.attend();
+  }
+
+  /** What it is time to ask. @returns {object[]} */
+  questions() {
+    const gaps = this.runs.flatMap((run) => this.store(run.id).missing.map(([from, to]) => ({ id: run.id, from, to })));
+    const finer = this.finerQuestions;
+    const live = this.runs.filter((run) => run.total === null);
+    return [
+      ...(gaps.length && this.gap.due(gaps) ? gaps.map((gap) => ({ k: "resync", ...gap })) : []),
+      ...(finer.length && this.finer.due(finer) ? finer : []),
+      ...(live.length && this.silence.due()
+        ? live.map(({ id }) => ({ k: "resync", id, from: this.store(id).length, to: null }))
+        : []),
+    ];
+  }
+
+  /** What a view lacks for want of an answer that takes long, in words. @param {object} view */
+  lack(view) {
+    if (!this.echo.late) return "";
+    const rows = this.wanted.get(view) ?? [];
+    const stores = this.runs.filter(({ visible }) => visible).map(({ id }) => this.store(id));
+    const lacking = [
+      ["Lost steps come", stores.some(({ missing }) => missing.length > 0)],
+      ["More detail comes", rows.some(({ id, from, to }) => this.stores.get(id)?.coarseSpan(from, to))],
+      ["The new smoothing comes", this.finerQuestions.some(({ k }) => k === "average")],
+    ].find(([, lacks]) => lacks);
+    return lacking ? `${lacking[0]} when the kernel answers: not while a cell runs` : "";
   }
 
   /** Show or hide runs: here at once, in the kernel when it listens. @param {number[]} ids @param {boolean} visible */
