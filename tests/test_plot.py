@@ -70,13 +70,22 @@ class Wire:
 
 
 def pieces(messages) -> list[tuple[dict[str, Any], list[bytes]]]:
-    """Every part of messages with its own buffers."""
+    """Every part of messages with its own buffers; rows have their columns, steps and values one after the other."""
     found = []
     for content, buffers in messages:
         left = list(buffers)
+        columns: list[list[str]] = []
         for part in content["parts"]:
-            count = 3 if "blocks" in part else 2
-            found.append((part, [left.pop(0) for _ in range(count)]))
+            if "blocks" in part or "average" in part:
+                count = 3 if "blocks" in part else 2
+                found.append((part, [left.pop(0) for _ in range(count)]))
+                continue
+            columns = part.get("columns", columns)
+            steps = np.arange(part["n"]) + part["step"] if "step" in part else np.frombuffer(left.pop(0), np.float64)
+            values = np.frombuffer(left.pop(0), np.float32).reshape(len(columns), part["n"])
+            apart = np.concatenate([values[[i] * len(names)] for i, names in enumerate(columns)])
+            flat = [name for names in columns for name in names]
+            found.append(({**part, "columns": flat}, [steps.astype(np.float64).tobytes(), apart.tobytes()]))
         assert not left
     return found
 
@@ -182,6 +191,29 @@ def test_only_new_rows_are_sent(plot, wire, history):
     assert sorted(rows(wire.take())[number(plot, "a")]) == [3, 4]
     plot.refresh(final=True)
     assert wire.take() == []
+
+
+@pytest.mark.parametrize(("new", "limit"), [(1, 1500), (10, 3000)])
+def test_an_update_of_eight_runs_at_once_is_one_message(plot, wire, new, limit):
+    histories = [long_history(1000) for _ in range(8)]
+    for i, history in enumerate(histories):
+        plot.add_run(str(i), f"d_coef {i}", history, schedule=True)
+    plot.refresh(final=True)
+    wire.take()
+    for history in histories:
+        append(history, new, d=1e-3, d_hat=1.1e-3)
+    plot.refresh(final=True)
+    [size] = wire.sizes()
+    assert size < limit
+
+
+def test_steps_that_leave_some_out_are_sent_as_they_are(plot, wire, history):
+    plot.add_run("a", "a", history)
+    history.extend([StepRecord(s, 0.1 * s, 1.0, (1.0, 2.0), (1.0, 1.0)) for s in (5, 7, 9)])
+    plot.refresh(final=True)
+    found = rows(wire.take())[number(plot, "a")]
+    assert [row["step"] for row in found.values()] == [5, 7, 9]
+    assert found[1]["lr[unet]"] == 2.0
 
 
 def test_calls_in_quick_succession_are_one_message(plot, wire, history):

@@ -35,7 +35,7 @@ function talk(t, run = {}) {
     rows(start, n) {
       const bytes = (array) => new DataView(array.buffer);
       const steps = Float64Array.from({ length: n }, (_, i) => start + i + 1);
-      hear({ k: "rows", parts: [{ id: 1, start, n, columns: ["loss"] }] }, [
+      hear({ k: "rows", parts: [{ id: 1, start, n, columns: [["loss"]] }] }, [
         bytes(steps),
         bytes(new Float32Array(n).fill(1)),
       ]);

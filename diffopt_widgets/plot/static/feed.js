@@ -8,8 +8,9 @@ import { baseName, RunStore } from "./store.js";
  * @typedef {import("./picture.js").Panel} Panel
  * @typedef {import("./picture.js").Rows} Rows
  * @typedef {import("./column.js").Summary} Summary
- * @typedef {{id: number, start: number, n: number, columns?: string[], blocks?: string[], average?: string, beta?: number}} Part
- *   rows one by one, the extremes of blocks of rows, or those of a column's moving average
+ * @typedef {{id: number, start: number, n: number, step?: number, columns?: string[][], blocks?: string[], average?: string,
+ *   beta?: number}} Part the extremes of blocks of rows, those of a column's moving average, or else rows one by one: their first
+ *   step when each is one more, and which columns have each row of values; without these, the same as the part before
  */
 
 /** How often to look whether something is lost or needed, ms. */
@@ -34,6 +35,16 @@ function summaries(values, places, count) {
     const [least, most] = [found.subarray(a, b), found.subarray(b, c)];
     return { least, most, low: rows.subarray(a, b), high: rows.subarray(b, c) };
   });
+}
+
+/** Values of columns, one after the other, from those that several may share. @param {string[][]} columns
+ * @param {Float32Array} values @param {number} n of each */
+function apart(columns, values, n) {
+  const found = new Float32Array(n * columns.flat().length);
+  let to = 0;
+  for (const [i, names] of columns.entries())
+    for (const _ of names) found.set(values.subarray(i * n, (i + 1) * n), n * to++);
+  return found;
 }
 
 /** The runs of a plot and their rows. One for all views of a plot. */
@@ -112,22 +123,29 @@ export class Feed {
   take(parts, buffers) {
     const left = [...buffers];
     const next = () => /** @type {DataView} */ (left.shift());
-    for (const { id, start, columns, blocks, average, beta = 0 } of parts) {
+    /** @type {string[][]} */
+    let named = [];
+    for (const { id, start, n, step, columns, blocks, average, beta = 0 } of parts) {
       const store = this.store(id);
-      if (columns) store.write(start, typed(next(), Float64Array), columns, typed(next(), Float32Array));
+      if (average) store.summarizeAverage(start, average, beta, summaries(next(), next(), 1)[0]);
       else if (blocks) {
         const ends = typed(next(), Float64Array);
-        const n = ends.length / 2;
-        const [low, high] = [new Uint8Array(n), new Uint8Array(n).fill(255)];
+        const count = ends.length / 2;
+        const [low, high] = [new Uint8Array(count), new Uint8Array(count).fill(255)];
         const found = summaries(next(), next(), blocks.length);
-        const steps = { low, high, least: ends.subarray(0, n), most: ends.subarray(n) };
+        const steps = { low, high, least: ends.subarray(0, count), most: ends.subarray(count) };
         store.summarize(start, steps, new Map(blocks.map((name, i) => [name, found[i]])));
-      } else if (average) store.summarizeAverage(start, average, beta, summaries(next(), next(), 1)[0]);
+      } else {
+        named = columns ?? named;
+        const steps =
+          step === undefined ? typed(next(), Float64Array) : Float64Array.from({ length: n }, (_, i) => step + i);
+        store.write(start, steps, named.flat(), apart(named, typed(next(), Float32Array), n));
+      }
     }
     const known = new Set(this.runs.map((run) => run.id));
     const drawn = new Set(["seconds", ...this.panels.flatMap((panel) => panel.columns.map(({ name }) => name))]);
     const strange = parts.some(
-      ({ id, columns = [] }) => !known.has(id) || columns.some((name) => !drawn.has(baseName(name))),
+      ({ id, columns = [] }) => !known.has(id) || columns.flat().some((name) => !drawn.has(baseName(name))),
     );
     if (strange && this.strangers.due()) this.ask([{ k: "hello" }]);
     this.shrink();
