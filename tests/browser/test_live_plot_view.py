@@ -101,7 +101,7 @@ def test_while_a_cell_blocks_the_kernel_the_plot_says_what_waits_and_has_it_afte
         panel.press("+")
         page.wait_for_function(f"{GRAPH}.layout.xaxis.range[1] !== {before[1]}")
     note = page.locator(".dw-plot-note")
-    expect(note).to_have_text("More detail comes when the kernel answers: not while a cell runs")
+    expect(note).to_have_text("More detail comes when the kernel is free (a running cell can keep it busy)")
     # What the page can do alone it does at once, and rows go on to come.
     page.get_by_role("button", name="log loss").click()
     until(page, "g.layout.yaxis.type === 'log'")

@@ -250,7 +250,7 @@ export class Feed {
       ["More detail comes", rows.some(({ id, from, to }) => this.stores.get(id)?.coarseSpan(from, to))],
       ["The new smoothing comes", this.finerQuestions.some(({ k }) => k === "average")],
     ].find(([, lacks]) => lacks);
-    return lacking ? `${lacking[0]} when the kernel answers: not while a cell runs` : "";
+    return lacking ? `${lacking[0]} when the kernel is free (a running cell can keep it busy)` : "";
   }
 
   /** Show or hide runs: here at once, in the kernel when it listens. @param {number[]} ids @param {boolean} visible */
