@@ -24,6 +24,7 @@ function talk(t, run = {}) {
   return {
     feed,
     hear,
+    state,
     /** What was sent since the last time. */
     sent: () => sent.splice(0),
     pass(seconds) {
@@ -99,6 +100,18 @@ test("what is lacking while no answer comes is told, and asked for as it is then
   page.rows(1024, 256);
   page.pass(5);
   assert.equal(page.feed.lack(view), "");
+});
+
+test("an average of another weight that only the kernel can tell is told as lacking", (t) => {
+  const page = talk(t);
+  page.hear({ k: "echo", q: 1 });
+  page.blocks(8);
+  page.feed.store(1).smoothed("loss", 0.9);
+  page.sent();
+  page.state.smoothing = 0.5;
+  page.pass(2);
+  assert.deepEqual(page.sent()[0], { k: "average", id: 1, name: "loss", beta: 0.5 });
+  assert.equal(page.feed.lack({}), "The new smoothing comes when the kernel is free (a running cell can keep it busy)");
 });
 
 test("an echo that is lost is put again, and then the question", (t) => {
