@@ -76,12 +76,10 @@ def test_a_long_run_opens_thinned_and_shows_every_step_in_a_zoom(notebook):
 
 BLOCK = """
 import pathlib, time
-page_is_done = pathlib.Path("page_is_done")
-while not page_is_done.exists():
+while not pathlib.Path("seen_while_blocked").exists():
     kept.extend([StepRecord(len(kept) + 1, len(kept) / 10, 0.5, (1e-3,), (1e-3,))])
     plot.refresh()
     time.sleep(0.02)
-page_is_done.unlink()
 plot.end_run("a")
 """
 
@@ -114,7 +112,7 @@ def test_while_a_cell_blocks_the_kernel_the_plot_says_what_waits_and_has_it_afte
     until(page, f"Number(g.dataset.rows) > {rows + 20}")
     assert page.evaluate(f"{GRAPH}.dataset.lacking") == "1"
 
-    nb.path.with_name("page_is_done").touch()
+    nb.path.with_name("seen_while_blocked").touch()
     expect(note).to_be_empty()
     until(page, "g.dataset.lacking === '0' && g.data[0].x.every((x, i, all) => i === 0 || x === all[i - 1] + 1)")
     total = nb.until_python("plot.runs[0]['total']")
