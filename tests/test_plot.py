@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import comm
@@ -68,13 +71,22 @@ class Wire:
 
 
 def pieces(messages) -> list[tuple[dict[str, Any], list[bytes]]]:
-    """Every part of messages with its own buffers."""
+    """Every part of messages with its own buffers; rows have their columns, steps and values one after the other."""
     found = []
     for content, buffers in messages:
         left = list(buffers)
+        columns: list[list[str]] = []
         for part in content["parts"]:
-            count = 3 if "blocks" in part else 2
-            found.append((part, [left.pop(0) for _ in range(count)]))
+            if "blocks" in part or "average" in part:
+                count = 3 if "blocks" in part else 2
+                found.append((part, [left.pop(0) for _ in range(count)]))
+                continue
+            columns = part.get("columns", columns)
+            steps = np.arange(part["n"]) + part["step"] if "step" in part else np.frombuffer(left.pop(0), np.float64)
+            values = np.frombuffer(left.pop(0), np.float32).reshape(len(columns), part["n"])
+            apart = np.concatenate([values[[i] * len(names)] for i, names in enumerate(columns)])
+            flat = [name for names in columns for name in names]
+            found.append(({**part, "columns": flat}, [steps.astype(np.float64).tobytes(), apart.tobytes()]))
         assert not left
     return found
 
@@ -180,6 +192,29 @@ def test_only_new_rows_are_sent(plot, wire, history):
     assert sorted(rows(wire.take())[number(plot, "a")]) == [3, 4]
     plot.refresh(final=True)
     assert wire.take() == []
+
+
+@pytest.mark.parametrize(("new", "limit"), [(1, 1500), (4, 2000), (10, 3200)])
+def test_an_update_of_eight_runs_at_once_is_one_message(plot, wire, new, limit):
+    histories = [long_history(1000) for _ in range(8)]
+    for i, history in enumerate(histories):
+        plot.add_run(str(i), f"d_coef {i}", history, schedule=True)
+    plot.refresh(final=True)
+    wire.take()
+    for history in histories:
+        append(history, new, d=2e-3, d_hat=1.1e-3)
+    plot.refresh(final=True)
+    [size] = wire.sizes()
+    assert size < limit
+
+
+def test_steps_that_leave_some_out_are_sent_as_they_are(plot, wire, history):
+    plot.add_run("a", "a", history)
+    history.extend([StepRecord(s, 0.1 * s, 1.0, (1.0, 2.0), (1.0, 1.0)) for s in (5, 7, 9)])
+    plot.refresh(final=True)
+    found = rows(wire.take())[number(plot, "a")]
+    assert [row["step"] for row in found.values()] == [5, 7, 9]
+    assert found[1]["lr[unet]"] == 2.0
 
 
 def test_calls_in_quick_succession_are_one_message(plot, wire, history):
@@ -433,6 +468,92 @@ def test_whatever_the_page_does_nothing_piles_up_here(plot, wire, history):
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 100_000
+
+
+class CountedComm(KeptComm):
+    """Counts what it is given and lets it go, as a kernel whose page is gone."""
+
+    count = 0
+    bytes = 0
+
+    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):  # noqa: ARG002
+        self.count += 1
+        self.bytes += sum(memoryview(buffer).nbytes for buffer in buffers or ())
+
+
+def test_with_no_page_ten_minutes_are_ten_messages_a_second_and_nothing_is_kept(monkeypatch):
+    monkeypatch.setattr(comm, "create_comm", CountedComm)
+    monkeypatch.setattr("ipywidgets.widgets.widget.Comm", CountedComm, raising=False)
+    clock = iter(range(60_001))
+    monkeypatch.setattr("diffopt_widgets.plot.live.time.monotonic", lambda: next(clock) / 100)
+    plot, history = LivePlot(), long_history(60_000)
+    length, history._length = len(history), 0  # rows that come, without memory that grows for them
+    plot.add_run("a", "a", history, schedule=True)
+    before = plot.comm.count
+    tracemalloc.start()
+    kept = []
+    for row in range(length):
+        history._length = row + 1
+        plot.refresh()
+        if row in (1_000, length - 1):
+            kept.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert 5000 < plot.comm.count - before <= 6000
+    assert plot.comm.bytes < 60_000 * 100
+    assert kept[1] - kept[0] < 500_000  # the messages were 6 MB
+
+
+def test_an_echo_comes_back_behind_the_answer_to_what_was_asked_before(plot, wire, history):
+    plot.add_run("a", "a", history)
+    append(history, 5)
+    plot.refresh(final=True)
+    plot.comm.kept.clear()
+    wire.say({"k": "resync", "id": number(plot, "a"), "from": 0, "to": None})
+    wire.say({"k": "echo", "q": 7})
+    contents = [data["content"] for _, data, _ in plot.comm.kept]
+    assert [content["k"] for content in contents] == ["rows", "echo"]
+    assert contents[-1]["q"] == 7
+
+
+@pytest.fixture
+def _quick_switches():
+    """Threads take turns as often as Python can, so that a race is met soon."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_quick_switches")
+def test_a_page_that_is_answered_in_another_thread_meets_the_training_nowhere(plot, wire, history):
+    """As where ipykernel 7 answers in a subshell, or somebody trains in a thread."""
+    plot.add_run("a", "a", history)
+    ended = threading.Event()
+
+    def page():
+        shown = False
+        while not ended.is_set():
+            run = number(plot, "a")
+            wire.say({"k": "visible", "id": run, "visible": (shown := not shown)})
+            wire.say({"k": "resync", "id": run, "from": 0, "to": None})
+            wire.say({"k": "detail", "id": run, "from": 0, "to": 10})
+            wire.say({"k": "hello"})
+
+    with ThreadPoolExecutor(1) as pool:
+        answering = pool.submit(page)
+        try:
+            for i in range(500):
+                append(history, 1, metrics={f"metric {i // 10}": 1.0})
+                plot.refresh(final=True)
+                plot.add_run(str(i), str(i), History(("unet",)))
+                plot.end_run("a")
+                assert plot.runs[0]["total"] == len(history)
+                plot.resume_run("a")
+                plot.remove_run(str(i))
+        finally:
+            ended.set()
+        answering.result()
+    assert sorted(rows(wire.take())[number(plot, "a")]) == list(range(len(history)))
 
 
 def test_the_page_s_module_stands_alone(plot):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,20 +20,25 @@ if TYPE_CHECKING:
 class Exports:
     """What a plot can be written to."""
 
+    panels: tuple[Panel, ...]
+    log: Mapping[str, bool]
     smoothing: float
     x: Along
+    height: int
 
     @abstractmethod
     def curves(self) -> list[Curve]:
         """The runs that are shown."""
 
-    @abstractmethod
     def shown_panels(self) -> list[Panel]:
-        """The panels as they are drawn now."""
+        """The panels as they are drawn now, with the scale that the page's switches gave them."""
+        return [replace(panel, scale="log" if self.log.get(panel.key) else "linear") for panel in self.panels]
 
-    @abstractmethod
     def figure(self) -> Figure:
         """The same picture as an ordinary plotly Figure."""
+        from diffopt_widgets.plot.figures import figure
+
+        return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height + 60, x=self.x)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write every recorded step of the runs that are shown as a table: run, step, then a column for each value.

@@ -3,11 +3,15 @@
 Python sends rows that the page has not got, in one message of about a kilobyte, at most ten times a second, and the page
 keeps them. Messages do get lost, so every one says which rows it holds: the page sees a gap and asks for it, and after a
 page reload it asks for everything. Asking and answering is the same in every case (`_answer`).
+
+Some kernels take the page's messages in a thread of their own while a cell trains, and some people train in a thread: one
+lock lets one of them at a time change what the plot knows. The history needs none: its rows stay as they are.
 """
 
 from __future__ import annotations
 
 import base64
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,8 +31,6 @@ from diffopt_widgets.plot.saved import PlotDisplay
 from diffopt_widgets.plot.sender import PlotRun, Sender
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
     from diffopt_widgets.records import History
 
 FLUSH_SECONDS = 0.1
@@ -50,22 +52,9 @@ class LivePlot(PageWidget, Exports):
 
     FOLDER = STATIC
     SCRIPTS = (
-        "column.js",
-        "smooth.js",
-        "store.js",
-        "format.js",
-        "layout.js",
-        "picture.js",
-        "zoom.js",
-        "feed.js",
-        "plotly.js",
-        "save.js",
-        "keep_keys.js",
-        "dom.js",
-        "legend.js",
-        "bar.js",
-        "keys.js",
-        "live.js",
+        *("column.js", "smooth.js", "store.js", "asking.js", "feed.js"),  # what the page knows
+        *("format.js", "layout.js", "picture.js", "zoom.js", "plotly.js", "save.js"),  # how it is drawn
+        *("keep_keys.js", "dom.js", "legend.js", "bar.js", "keys.js", "live.js"),  # what somebody sees and does
     )
     STYLES = ("live.css",)
     _bundle = traitlets.Instance(PlotlyBundle).tag(sync=True, **ipywidgets.widget_serialization)
@@ -92,7 +81,8 @@ class LivePlot(PageWidget, Exports):
         self, panels: Sequence[Panel] = DEFAULT_PANELS, *, smoothing: float = 0.9, height: int = 300, **traits: Any
     ) -> None:
         self.panels = tuple(panels)
-        self._by_key: dict[str, PlotRun] = {}
+        self._lock = threading.RLock()
+        self._by_key: Mapping[str, PlotRun] = {}
         self._sender = Sender(lambda content, buffers: self.send(content, buffers))  # noqa: PLW0108  # may be replaced
         self._sender.draw(self.panels)
         self._numbers = count(1)
@@ -144,17 +134,27 @@ class LivePlot(PageWidget, Exports):
         Raises:
             ValueError: there is a run of this key already, or `samples_per_step` is not above 0.
         """
-        if key in self._by_key:
-            raise ValueError(f"there is already a run with the key {key!r}: choose another or call remove_run({key!r})")
         if samples_per_step is not None and not 0 < samples_per_step < float("inf"):
             raise ValueError(
                 f"samples_per_step is {samples_per_step!r}; it must be above 0, or None where it is unknown"
             )
-        color = color or next_color(run.color for run in self._by_key.values())
-        self._by_key[key] = PlotRun(
-            next(self._numbers), key, name, history, color, schedule, visible, details or {}, group, samples_per_step
-        )
-        self._publish()
+        with self._lock:
+            if key in self._by_key:
+                raise ValueError(f"there is already a run with the key {key!r}: choose another or remove_run({key!r})")
+            color = color or next_color(run.color for run in self._by_key.values())
+            run = PlotRun(
+                next(self._numbers),
+                key,
+                name,
+                history,
+                color,
+                schedule,
+                visible,
+                details or {},
+                group,
+                samples_per_step,
+            )
+            self._set_runs({**self._by_key, key: run})
         self.refresh()
 
     def add_panel(self, panel: Panel) -> None:
@@ -171,18 +171,21 @@ class LivePlot(PageWidget, Exports):
         Raises:
             ValueError: there is a panel of this key already.
         """
-        if panel.key in {other.key for other in self.panels}:
-            raise ValueError(f"there is already a panel with the key {panel.key!r}: give this one another key")
-        new = set(panel.columns) - self._sender.columns
-        self.panels += (panel,)
-        self._sender.draw(self.panels)
-        self._panels = [other.to_json() for other in self.panels]
-        self.log = {**self.log, panel.key: panel.scale == "log"}
-        for key, run in self._by_key.items():
-            if self._sender.has_sent(run) and new.intersection(run.history.names()):
-                self._by_key[key] = replace(run, number=next(self._numbers))
-        self._publish()
-        self._sender.send_new(self._by_key.values(), self.smoothing)
+        with self._lock:
+            if self.has_panel(panel.key):
+                raise ValueError(f"there is already a panel with the key {panel.key!r}: give this one another key")
+            new = set(panel.columns) - self._sender.columns
+            self.panels += (panel,)
+            self._sender.draw(self.panels)
+            self._panels = [other.to_json() for other in self.panels]
+            self.log = {**self.log, panel.key: panel.scale == "log"}
+            lacking = {
+                key: replace(run, number=next(self._numbers))
+                for key, run in self._by_key.items()
+                if self._sender.has_sent(run) and new.intersection(run.history.names())
+            }
+            self._set_runs({**self._by_key, **lacking})
+            self._sender.send_new(self._by_key.values(), self.smoothing)
 
     def has_panel(self, key: str) -> bool:
         """Whether there is a panel of this key."""
@@ -198,11 +201,12 @@ class LivePlot(PageWidget, Exports):
         At most ten times a second: a call in between does nothing, and its rows go with the next one, or when the page,
         having heard nothing for two seconds, asks. `final=True` sends at once.
         """
-        now = time.monotonic()
-        if not final and now - self._flushed < FLUSH_SECONDS:
-            return
-        self._flushed = now
-        self._sender.send_new((run for run in self._by_key.values() if run.total is None), self.smoothing)
+        with self._lock:
+            now = time.monotonic()
+            if not final and now - self._flushed < FLUSH_SECONDS:
+                return
+            self._flushed = now
+            self._sender.send_new((run for run in self._by_key.values() if run.total is None), self.smoothing)
 
     def end_run(self, key: str) -> None:
         """Send what is left of a run and how many rows it has in all, so that the page asks for what it lost."""
@@ -217,13 +221,8 @@ class LivePlot(PageWidget, Exports):
         self, key: str, name: str, *, details: Mapping[str, str] | None = None, group: str | None = None
     ) -> None:
         """Give a run another name, and where given other words on what sets it apart, as in `add_run`."""
-        run = self._run(key)
-        self._change(
-            key,
-            name=name,
-            details=run.details if details is None else details,
-            group=run.group if group is None else group,
-        )
+        given = {"name": name, "details": details, "group": group}
+        self._change(key, **{what: words for what, words in given.items() if words is not None})
 
     def set_visible(self, key: str, visible: bool) -> None:
         """Show or hide a run; a click on its name in the legend does the same."""
@@ -231,9 +230,9 @@ class LivePlot(PageWidget, Exports):
 
     def remove_run(self, key: str) -> None:
         """Take a run's curves away; the others keep their colours."""
-        self._run(key)
-        del self._by_key[key]
-        self._publish()
+        with self._lock:
+            gone = self._run(key)
+            self._set_runs({other: run for other, run in self._by_key.items() if run is not gone})
 
     def curves(self) -> list[Curve]:
         """The runs that are shown, for `plot.figures`."""
@@ -242,16 +241,6 @@ class LivePlot(PageWidget, Exports):
             for r in self._by_key.values()
             if r.visible
         ]
-
-    def shown_panels(self) -> list[Panel]:
-        """The panels as they are drawn now, with the scale that the page's switches gave them."""
-        return [replace(panel, scale="log" if self.log.get(panel.key) else "linear") for panel in self.panels]
-
-    def figure(self) -> Figure:
-        """The same picture as an ordinary plotly Figure."""
-        from diffopt_widgets.plot.figures import figure
-
-        return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height + 60, x=self.x)
 
     def freeze(self) -> None:
         """Replace the displayed plot by a picture that a saved notebook keeps; call it when the last run has ended.
@@ -270,11 +259,17 @@ class LivePlot(PageWidget, Exports):
         return self._by_key[key]
 
     def _change(self, key: str, **changes: Any) -> None:
-        self._by_key[key] = replace(self._run(key), **changes)
-        self._publish()
+        with self._lock:
+            self._set_runs({**self._by_key, key: replace(self._run(key), **changes)})
 
-    def _publish(self) -> None:
-        self.runs = [run.to_json() for run in self._by_key.values()]
+    def _set_runs(self, by_key: Mapping[str, PlotRun]) -> None:
+        self._by_key = by_key
+        self.runs = [run.to_json() for run in by_key.values()]
+
+    def _handle_msg(self, msg: dict[str, Any]) -> None:
+        """All that the page sends comes by here."""
+        with self._lock:
+            super()._handle_msg(msg)
 
     def _answer(self, _: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
         """Answer a message of the page."""
@@ -289,6 +284,8 @@ class LivePlot(PageWidget, Exports):
             self._sender.answer(run, message, self.smoothing)
         elif kind == "visible" and run is not None:
             self.set_visible(run.key, bool(message["visible"]))
+        elif kind == "echo":
+            self.send({"k": "echo", "q": message["q"]})
         elif kind == "bundle":
             self.send({"k": "bundle", "data": base64.b64encode(plotly_bytes()).decode("ascii")})
         elif kind == "png" and buffers:

@@ -54,7 +54,14 @@ def messages(parts: Iterable[Part]) -> Iterable[tuple[dict[str, Any], list[memor
 
 
 def _message(held: list[Part]) -> tuple[dict[str, Any], list[memoryview]]:
-    return {"k": "rows", "parts": [part.head for part in held]}, [buffer for part in held for buffer in part.buffers]
+    """A part that has the columns of the one before does not name them again."""
+    heads = []
+    named = None
+    for part in held:
+        columns = part.head.get("columns", named)
+        heads.append({key: value for key, value in part.head.items() if key != "columns" or value != named})
+        named = columns
+    return {"k": "rows", "parts": heads}, [buffer for part in held for buffer in part.buffers]
 
 
 def parts(
@@ -92,14 +99,20 @@ def detail(number: int, history: History, columns: Collection[str], start: int, 
 
 
 def rows(number: int, history: History, columns: Collection[str], start: int, stop: int) -> Part:
-    """Rows one by one: steps as float64, then the values as float32, one column after the other."""
-    flat = _flat(history, columns)
-    values = np.empty((len(flat), stop - start), dtype=np.float32)
+    """Rows one by one: the values as float32, one column after the other, columns that are equal here only once.
+
+    Before them the steps as float64, unless each is one more than that before: then the head has the first.
+    """
+    equal: dict[bytes, list[str]] = {}
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is not drawn
-        for row, column in zip(values, flat.values(), strict=True):
-            row[:] = column[start:stop]
-    head = {"id": number, "start": start, "n": stop - start, "columns": list(flat)}
-    return Part(head, [_bytes(history.step[start:stop].astype(np.float64)), _bytes(values)])
+        for name, column in _flat(history, columns).items():
+            equal.setdefault(column[start:stop].astype(np.float32).tobytes(), []).append(name)
+    head = {"id": number, "start": start, "n": stop - start, "columns": list(equal.values())}
+    values = memoryview(b"".join(equal))
+    steps = history.step[start:stop]
+    if np.array_equal(steps, np.arange(steps[0], steps[0] + len(steps))):
+        return Part({**head, "step": int(steps[0])}, [values])
+    return Part(head, [_bytes(steps.astype(np.float64)), values])
 
 
 def blocks(number: int, history: History, columns: Collection[str], first: int, last: int) -> Part:

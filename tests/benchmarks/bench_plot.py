@@ -1,7 +1,7 @@
 """What an update of the live plot costs, and what a page is sent that opens: bytes and milliseconds, at any length.
 
-Each update sends ten new rows of one run. Bytes are those of the whole message, as the kernel's session packs and signs
-it. Run: python tests/benchmarks/bench_plot.py
+Each update sends new rows of one run, or of all of them at once. Bytes are those of the whole message, as the kernel's
+session packs and signs it. Run: python tests/benchmarks/bench_plot.py
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from diffopt_widgets.plot.live import LivePlot
 from diffopt_widgets.records import History, StepRecord
 
 ROUNDS = 200
-NEW_ROWS = 10
+CASES = [(1, 1, 10), (8, 1, 10), (8, 8, 1), (8, 8, 4), (8, 8, 10)]
+"""Runs, how many of them get rows in an update, and how many rows each."""
 
 
 class WireComm(BaseComm):
@@ -38,13 +39,14 @@ class WireComm(BaseComm):
 
 
 def records(start: int, count: int) -> list[StepRecord]:
-    """Rows with all that the plot draws: two groups, loss, rates, d and d_hat."""
+    """Rows with all that the plot draws, no two values alike but the rates of the two groups."""
     return [
-        StepRecord(s, 0.1 * s, 1 / s, (1.0, 1.0), (1e-3, 1e-3), d=1e-3, d_hat=9e-4) for s in range(start, start + count)
+        StepRecord(s, 0.1 * s, 1 / s, (1 - 1e-9 * s,) * 2, (1e-3 + 1e-9 * s,) * 2, d=2e-3 + 1e-9 * s, d_hat=1e-3 / s)
+        for s in range(start, start + count)
     ]
 
 
-def measure(rows: int, runs: int) -> tuple[float, float, float, float, float]:
+def measure(rows: int, runs: int, growing: int, new: int) -> tuple[float, float, float, float, float]:
     """Bytes per update, its median and 99th percentile in ms, MB and ms of all rows for a page that opens."""
     plot = LivePlot()
     histories = [History(("text_encoder", "unet")) for _ in range(runs)]
@@ -61,8 +63,9 @@ def measure(rows: int, runs: int) -> tuple[float, float, float, float, float]:
     opened, snapshot = time.perf_counter() - began, sum(WireComm.sizes)
     seconds, sizes = [], []
     for update in range(ROUNDS):
-        history = histories[update % runs]
-        history.extend(records(len(history) + 1, NEW_ROWS))
+        for i in range(growing):
+            history = histories[(update + i) % runs]
+            history.extend(records(len(history) + 1, new))
         WireComm.sizes.clear()
         began = time.perf_counter()
         plot.refresh(final=True)
@@ -75,13 +78,24 @@ def measure(rows: int, runs: int) -> tuple[float, float, float, float, float]:
 def main() -> None:
     """Print the table."""
     comm.create_comm = WireComm
-    table = Table(title=f"LivePlot: one update of {NEW_ROWS} rows (reach: under 2,000 bytes and 1 ms)")
-    for title in ("runs", "rows per run", "bytes", "ms, median", "ms, 99%", "opening: MB", "opening: ms"):
+    table = Table(title="LivePlot: one update (reach: under 2,000 bytes and 1 ms)")
+    titles = (
+        "runs",
+        "of these grow",
+        "by rows",
+        "rows per run",
+        "bytes",
+        "ms, median",
+        "ms, 99%",
+        "opening: MB",
+        "opening: ms",
+    )
+    for title in titles:
         table.add_column(title, justify="right")
-    for runs in (1, 8):
+    for case in CASES:
         for rows in (1_000, 100_000, 1_000_000):
-            size, *times = measure(rows, runs)
-            table.add_row(f"{runs}", f"{rows:,}", f"{size:,.0f}", *(f"{value:.2f}" for value in times))
+            size, *times = measure(rows, *case)
+            table.add_row(*map(str, case), f"{rows:,}", f"{size:,.0f}", *(f"{value:.2f}" for value in times))
     Console().print(table)
 
 

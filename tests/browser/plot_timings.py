@@ -13,6 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 ROUNDS = 15
+APART = 500
+"""Milliseconds between two updates: each is alone, and the page has rested from the one before, as it does for as long as that
+took."""
 CASES = [(runs, rows) for runs in (1, 8) for rows in (1_000, 100_000, 1_000_000)]
 
 SETUP = """
@@ -127,11 +130,11 @@ def test_timings(notebook):
         memory = renderers() - before
         painted, python = [], []
         for i in range(ROUNDS):
+            nb.page.wait_for_timeout(APART)
             nb.page.evaluate(PAINTED, runs * rows + 10 * (i + 1))
             began, took = nb.eval_python("append(plot)")
             painted.append(nb.page.evaluate("window.painted") - began)
             python.append(took)
-            nb.page.wait_for_timeout(150)  # one update alone, whatever the time of those before
         zoomed = nb.page.evaluate(ZOOM)
         times = (statistics.median(painted), max(painted), statistics.median(python), zoomed)
         cells = [f"{runs}", f"{rows:,}", f"{opened / 1000:.2f}", *(f"{time:.1f}" for time in times), f"{memory:.0f}"]

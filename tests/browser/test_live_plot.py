@@ -188,7 +188,7 @@ def test_controls_reach_python_and_panels_follow_the_width(notebook):
     page.get_by_label("Smoothing").fill("0")
     nb.until_python("plot.smoothing == 0")
     page.wait_for_function(f"{GRAPH}.data.filter(t => t.yaxis === 'y').length === 1")
-    page.set_viewport_size({"width": 700, "height": 1000})
+    page.set_viewport_size({"width": 500, "height": 1000})
     page.wait_for_function(f"{GRAPH}.layout.yaxis.domain[0] > {GRAPH}.layout.yaxis2.domain[1]")
     page.set_viewport_size({"width": 1400, "height": 1000})
     page.wait_for_function(f"{GRAPH}.layout.xaxis.domain[1] < {GRAPH}.layout.xaxis2.domain[0]")

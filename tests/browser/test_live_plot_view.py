@@ -74,6 +74,52 @@ def test_a_long_run_opens_thinned_and_shows_every_step_in_a_zoom(notebook):
     expect(page.get_by_role("button", name="Reset view")).to_be_hidden()
 
 
+BLOCK = """
+import pathlib, time
+while not pathlib.Path("seen_while_blocked").exists():
+    kept.extend([StepRecord(len(kept) + 1, len(kept) / 10, 0.5, (1e-3,), (1e-3,))])
+    plot.refresh()
+    time.sleep(0.02)
+plot.end_run("a")
+"""
+
+
+def test_while_a_cell_blocks_the_kernel_the_plot_says_what_waits_and_has_it_afterwards(notebook):
+    nb = notebook([SETUP, "kept = history(300_000)\nplot.add_run('a', 'long', kept)\nplot", BLOCK])
+    page = nb.page
+    nb.run_cell(0)
+    nb.run_cell(1)
+    until(page, "g.dataset.rows === '300000'")
+    nb.run_cell(2, wait=False)
+    until(page, "Number(g.dataset.rows) > 300050")
+    panel = page.get_by_role("application", name="Training loss")
+    panel.focus()
+    while shown_range(page)[1] - shown_range(page)[0] > 200:
+        before = shown_range(page)
+        panel.press("+")
+        page.wait_for_function(f"{GRAPH}.layout.xaxis.range[1] !== {before[1]}")
+    note = page.locator(".dw-plot-note")
+    expect(note).to_have_text("More detail comes when the kernel is free (a running cell can keep it busy)")
+    # What the page can do alone it does at once, and rows go on to come.
+    page.get_by_role("button", name="log loss").click()
+    until(page, "g.layout.yaxis.type === 'log'")
+    entry = page.get_by_role("button", name="long")
+    entry.press("Enter")
+    until(page, "g.dataset.points === '0'")
+    entry.press("Enter")
+    until(page, "g.dataset.points !== '0'")
+    rows = page.evaluate(f"Number({GRAPH}.dataset.rows)")
+    until(page, f"Number(g.dataset.rows) > {rows + 20}")
+    assert page.evaluate(f"{GRAPH}.dataset.lacking") == "1"
+
+    nb.path.with_name("seen_while_blocked").touch()
+    expect(note).to_be_empty()
+    until(page, "g.dataset.lacking === '0' && g.data[0].x.every((x, i, all) => i === 0 || x === all[i - 1] + 1)")
+    total = nb.until_python("plot.runs[0]['total']")
+    until(page, f"g.dataset.rows === '{total}'")
+    nb.until_python("plot.log['loss'] and plot.runs[0]['visible']")
+
+
 def test_axes_groups_panels_and_files(notebook, tmp_path):
     runs = """
 for i in range(4):

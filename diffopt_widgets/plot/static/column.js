@@ -133,17 +133,18 @@ export class Column {
     const first = Math.ceil(from / BLOCK);
     const last = Math.floor(to / BLOCK);
     if (last <= first) return this.scan(from, to);
+    const { low: lows, high: highs, least: leasts, most: mosts } = this;
     let [low, high] = this.scan(from, first * BLOCK);
-    let least = low < 0 ? NaN : this.at(low);
-    let most = high < 0 ? NaN : this.at(high);
-    /** @param {number} a @param {number} b @param {number} less @param {number} more */
-    const merge = (a, b, less, more) => {
-      if (a >= 0 && (low < 0 || less < least)) [low, least] = [a, less];
-      if (b >= 0 && (high < 0 || more > most)) [high, most] = [b, more];
-    };
-    for (let i = first; i < last; i++) merge(this.low[i], this.high[i], this.least[i], this.most[i]);
-    const [a, b] = this.scan(last * BLOCK, to);
-    merge(a, b, this.at(a), this.at(b));
+    let [least, most] = [low < 0 ? NaN : this.at(low), high < 0 ? NaN : this.at(high)];
+    for (let i = first; i < last; i++) {
+      if (lows[i] >= 0 && (low < 0 || leasts[i] < least)) [low, least] = [lows[i], leasts[i]];
+      if (highs[i] >= 0 && (high < 0 || mosts[i] > most)) [high, most] = [highs[i], mosts[i]];
+    }
+    if (last * BLOCK < to) {
+      const [a, b] = this.scan(last * BLOCK, to);
+      if (a >= 0 && (low < 0 || this.at(a) < least)) low = a;
+      if (b >= 0 && (high < 0 || this.at(b) > most)) high = b;
+    }
     return [low, high];
   }
 
@@ -174,10 +175,17 @@ export function thin(column, lo, hi, buckets, coarse = () => false) {
   };
   if (few) for (let row = lo; row < hi; row++) keep(row);
   else {
+    // Parts that end where blocks do are found from the blocks alone.
+    const grid = n < buckets * BLOCK ? 1 : BLOCK;
+    /** @param {number} bucket */
+    const edge = (bucket) => {
+      if (bucket === buckets) return hi;
+      return bucket ? grid * Math.floor((lo + (bucket * n) / buckets) / grid) : lo;
+    };
     keep(lo);
     for (let bucket = 0; bucket < buckets; bucket++) {
-      const from = lo + Math.floor((bucket * n) / buckets);
-      const [low, high] = column.extremes(from, lo + Math.floor(((bucket + 1) * n) / buckets));
+      const from = edge(bucket);
+      const [low, high] = column.extremes(from, edge(bucket + 1));
       keep(low < 0 ? from : Math.min(low, high));
       if (low >= 0) keep(Math.max(low, high));
     }

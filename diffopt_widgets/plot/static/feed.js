@@ -1,5 +1,6 @@
 // @ts-check
 // The page's side of the conversation with the kernel: takes rows in, notices what is lost or needed, asks for it.
+import { Echo, Patience } from "./asking.js";
 import { baseName, RunStore } from "./store.js";
 
 /**
@@ -7,16 +8,15 @@ import { baseName, RunStore } from "./store.js";
  * @typedef {import("./picture.js").Panel} Panel
  * @typedef {import("./picture.js").Rows} Rows
  * @typedef {import("./column.js").Summary} Summary
- * @typedef {{id: number, start: number, n: number, columns?: string[], blocks?: string[], average?: string, beta?: number}} Part
- *   rows one by one, the extremes of blocks of rows, or those of a column's moving average
+ * @typedef {{id: number, start: number, n: number, step?: number, columns?: string[][], blocks?: string[], average?: string,
+ *   beta?: number}} Part the extremes of blocks of rows, those of a column's moving average, or else rows one by one: their first
+ *   step when each is one more, and which columns have each row of values; without these, the same as the part before
  */
 
 /** How often to look whether something is lost or needed, ms. */
 const LOOK_EVERY = 200;
 /** A live run that was silent for so long is asked about, ms. */
 const SILENCE = 2000;
-/** Longest time between two questions, ms: a busy kernel answers them all when it is free. */
-const RAREST = 60_000;
 /** Values that are kept one by one, of all runs together: 4 bytes each. Of older rows the kernel is asked again. */
 const MOST_VALUES = 24_000_000;
 
@@ -37,34 +37,14 @@ function summaries(values, places, count) {
   });
 }
 
-/** A question that is put ever more rarely while nothing changes. */
-class Patience {
-  /** @param {number} first wait before the first question, ms @param {number} [then] before the second */
-  constructor(first, then = 2 * first) {
-    this.first = first;
-    this.then = then;
-    this.about = "";
-    this.wait = first;
-    this.at = 0;
-    this.reset();
-  }
-
-  reset() {
-    this.wait = this.first;
-    this.at = performance.now() + this.first;
-  }
-
-  /** Whether it is time to ask about this (and then count it as asked); about something else the wait begins anew.
-   * @param {object} [about] */
-  due(about) {
-    const words = JSON.stringify(about) ?? "";
-    if (words !== this.about) this.reset();
-    this.about = words;
-    if (performance.now() < this.at) return false;
-    this.wait = Math.min(RAREST, Math.max(this.then, 2 * this.wait));
-    this.at = performance.now() + this.wait;
-    return true;
-  }
+/** Values of columns, one after the other, from those that several may share. @param {string[][]} columns
+ * @param {Float32Array} values @param {number} n of each */
+function apart(columns, values, n) {
+  const found = new Float32Array(n * columns.flat().length);
+  let to = 0;
+  for (const [i, names] of columns.entries())
+    for (const _ of names) found.set(values.subarray(i * n, (i + 1) * n), n * to++);
+  return found;
 }
 
 /** The runs of a plot and their rows. One for all views of a plot. */
@@ -84,6 +64,8 @@ export class Feed {
     this.gap = new Patience(LOOK_EVERY);
     this.finer = new Patience(0, SILENCE);
     this.strangers = new Patience(0, SILENCE);
+    this.echo = new Echo((message) => this.send(message));
+    this.late = false;
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this.timer = undefined;
     /** Somebody waits for every row to be here. @type {(() => void)[]} */
@@ -92,8 +74,9 @@ export class Feed {
     model.on("change:smoothing change:_panels", () => this.changed());
     model.on("msg:custom", (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => {
       if (message?.k === "rows") this.take(message.parts, buffers);
+      if (message?.k === "echo") this.heard(message.q);
     });
-    this.send({ k: "hello" });
+    this.ask([{ k: "hello" }]);
     this.runsChanged();
   }
 
@@ -117,6 +100,18 @@ export class Feed {
     }
   }
 
+  /** @param {object[]} questions */
+  ask(questions) {
+    for (const question of questions) this.send(question);
+    this.echo.follow();
+  }
+
+  /** The kernel has dealt with what was asked before. @param {number} number of the echo */
+  heard(number) {
+    this.echo.heard(number);
+    this.look();
+  }
+
   /** @param {number} id */
   store(id) {
     let store = this.stores.get(id);
@@ -128,24 +123,31 @@ export class Feed {
   take(parts, buffers) {
     const left = [...buffers];
     const next = () => /** @type {DataView} */ (left.shift());
-    for (const { id, start, columns, blocks, average, beta = 0 } of parts) {
+    /** @type {string[][]} */
+    let named = [];
+    for (const { id, start, n, step, columns, blocks, average, beta = 0 } of parts) {
       const store = this.store(id);
-      if (columns) store.write(start, typed(next(), Float64Array), columns, typed(next(), Float32Array));
+      if (average) store.summarizeAverage(start, average, beta, summaries(next(), next(), 1)[0]);
       else if (blocks) {
         const ends = typed(next(), Float64Array);
-        const n = ends.length / 2;
-        const [low, high] = [new Uint8Array(n), new Uint8Array(n).fill(255)];
+        const count = ends.length / 2;
+        const [low, high] = [new Uint8Array(count), new Uint8Array(count).fill(255)];
         const found = summaries(next(), next(), blocks.length);
-        const steps = { low, high, least: ends.subarray(0, n), most: ends.subarray(n) };
+        const steps = { low, high, least: ends.subarray(0, count), most: ends.subarray(count) };
         store.summarize(start, steps, new Map(blocks.map((name, i) => [name, found[i]])));
-      } else if (average) store.summarizeAverage(start, average, beta, summaries(next(), next(), 1)[0]);
+      } else {
+        named = columns ?? named;
+        const steps =
+          step === undefined ? typed(next(), Float64Array) : Float64Array.from({ length: n }, (_, i) => step + i);
+        store.write(start, steps, named.flat(), apart(named, typed(next(), Float32Array), n));
+      }
     }
     const known = new Set(this.runs.map((run) => run.id));
     const drawn = new Set(["seconds", ...this.panels.flatMap((panel) => panel.columns.map(({ name }) => name))]);
     const strange = parts.some(
-      ({ id, columns = [] }) => !known.has(id) || columns.some((name) => !drawn.has(baseName(name))),
+      ({ id, columns = [] }) => !known.has(id) || columns.flat().some((name) => !drawn.has(baseName(name))),
     );
-    if (strange && this.strangers.due()) this.send({ k: "hello" });
+    if (strange && this.strangers.due()) this.ask([{ k: "hello" }]);
     this.shrink();
     this.changed();
   }
@@ -198,7 +200,7 @@ export class Feed {
     if (rows.length) this.look();
   }
 
-  /** What would show more than is here: rows in sight, and averages of another weight. @returns {object[]} */
+  /** What would show more than is here: rows in sight, and averages of another weight. @returns {{k: string}[]} */
   get finerQuestions() {
     const rows = [...this.wanted.values()]
       .flat()
@@ -216,15 +218,39 @@ export class Feed {
 
   /** Ask for gaps, for what would show more, and whether there is more of runs that have been silent. */
   look() {
-    const gaps = this.runs.flatMap((run) => this.store(run.id).missing.map(([from, to]) => ({ id: run.id, from, to })));
-    if (gaps.length && this.gap.due(gaps)) for (const gap of gaps) this.send({ k: "resync", ...gap });
-    const finer = this.finerQuestions;
-    if (finer.length && this.finer.due(finer)) for (const question of finer) this.send(question);
-    const live = this.runs.filter((run) => run.total === null);
-    if (live.length && this.silence.due()) {
-      for (const run of live) this.send({ k: "resync", id: run.id, from: this.store(run.id).length, to: null });
-    }
+    const questions = this.echo.open ? [] : this.questions();
+    if (questions.length) this.ask(questions);
+    const { late } = this.echo;
+    if (late !== this.late) for (const listener of this.listeners) listener();
+    this.late = late;
     this.attend();
+  }
+
+  /** What it is time to ask. @returns {object[]} */
+  questions() {
+    const gaps = this.runs.flatMap((run) => this.store(run.id).missing.map(([from, to]) => ({ id: run.id, from, to })));
+    const finer = this.finerQuestions;
+    const live = this.runs.filter((run) => run.total === null);
+    return [
+      ...(gaps.length && this.gap.due(gaps) ? gaps.map((gap) => ({ k: "resync", ...gap })) : []),
+      ...(finer.length && this.finer.due(finer) ? finer : []),
+      ...(live.length && this.silence.due()
+        ? live.map(({ id }) => ({ k: "resync", id, from: this.store(id).length, to: null }))
+        : []),
+    ];
+  }
+
+  /** What a view lacks for want of an answer that takes long, in words. @param {object} view */
+  lack(view) {
+    if (!this.echo.late) return "";
+    const rows = this.wanted.get(view) ?? [];
+    const stores = this.runs.filter(({ visible }) => visible).map(({ id }) => this.store(id));
+    const lacking = [
+      ["Lost steps come", stores.some(({ missing }) => missing.length > 0)],
+      ["More detail comes", rows.some(({ id, from, to }) => this.stores.get(id)?.coarseSpan(from, to))],
+      ["The new smoothing comes", this.finerQuestions.some(({ k }) => k === "average")],
+    ].find(([, lacks]) => lacks);
+    return lacking ? `${lacking[0]} when the kernel is free (a running cell can keep it busy)` : "";
   }
 
   /** Show or hide runs: here at once, in the kernel when it listens. @param {number[]} ids @param {boolean} visible */

@@ -47,8 +47,10 @@ class View {
     });
     this.gd = /** @type {any} */ (make("div", "dw-plot-graph"));
     this.hint = make("div", "dw-plot-hint");
+    this.note = make("div", "dw-plot-note");
+    this.note.setAttribute("role", "status");
     this.keys = new PanelKeys((key, panel) => this.pressed(key, panel));
-    this.area = make("div", "dw-plot-area", [this.gd, this.hint, this.keys.node]);
+    this.area = make("div", "dw-plot-area", [this.gd, this.hint, this.note, this.keys.node]);
     // The saved picture of this plot is hidden exactly as long as this element is in the page.
     const style = make("style", "", [`.dw-for-${this.model.get("plot_id")} { display: none !important; }`]);
     this.root = make("div", "dw-plot", [
@@ -90,6 +92,7 @@ class View {
     this.model.on(names, changed);
     const rows = () => {
       this.legend.update();
+      this.tell();
       this.schedule();
     };
     this.feed.listeners.add(rows);
@@ -126,6 +129,12 @@ class View {
   /** @param {string} text */
   say(text) {
     this.hint.replaceChildren(make("span", "", [text]));
+  }
+
+  /** Say what is lacking while the kernel cannot answer. */
+  tell() {
+    const lack = this.feed.lack(this);
+    if (this.note.textContent !== lack) this.note.textContent = lack;
   }
 
   /** Keep the place of the figure, so that nothing jumps when it is drawn. */
@@ -179,6 +188,7 @@ class View {
     this.bar.update(drawn.shown, zoom.any);
     this.keys.update(drawn.shown, made);
     feed.want(this, zoom.x ? drawn.detail : []);
+    this.tell();
     const first = !gd.data;
     // Given a configuration again, Plotly builds everything anew, and its buttons lose the focus.
     await this.Plotly.react(gd, drawn.data, made, first ? this.config() : undefined);

@@ -47,12 +47,20 @@ export class RunStore {
    * @param {number} start @param {Summary} steps the first and the last of each block
    * @param {Map<string, Summary>} columns */
   summarize(start, steps, columns) {
-    const stop = start + steps.least.length * BLOCK;
-    this.come(start, stop, steps.least[0]);
-    this.steps.summarize(start / BLOCK, steps);
-    for (const [name, summary] of columns) this.column(name).summarize(start / BLOCK, summary);
-    this.summaries.fill(1, start / BLOCK, stop / BLOCK);
+    const [first, count] = [start / BLOCK, steps.least.length];
+    // What came row by row is not known less well now.
+    const known = Array.from({ length: count }, (_, i) => this.isExact(first + i));
+    this.come(start, start + count * BLOCK, steps.least[0]);
+    this.steps.summarize(first, steps);
+    for (const [name, summary] of columns) this.column(name).summarize(first, summary);
+    for (const [i, exact] of known.entries()) this.summaries[first + i] = exact ? 0 : 1;
     this.compareSummaries(columns);
+  }
+
+  /** Whether all rows of a block have come one by one. @param {number} block */
+  isExact(block) {
+    const [from, to] = [block * BLOCK, (block + 1) * BLOCK];
+    return to <= this.length && !this.isCoarse(block) && !this.missing.some(([a, b]) => a < to && from < b);
   }
 
   /** The extremes of a column's moving average, for the blocks of which no more is known.
