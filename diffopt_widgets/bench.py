@@ -14,9 +14,10 @@ from IPython.display import display
 
 from diffopt_widgets.comparisons import Comparison, comparisons
 from diffopt_widgets.driver import recorder
+from diffopt_widgets.event_loop import on_loop, running_loop
 from diffopt_widgets.runs import Run
 from diffopt_widgets.runs_view import RunsView
-from diffopt_widgets.session import Session, running_loop
+from diffopt_widgets.session import Session
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.ui.comparison_menu import ComparisonMenu
@@ -68,6 +69,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         steps: int | None = None,
         store: RunStore | str | os.PathLike[str] | None = None,
     ) -> None:
+        # That of the cell that opens the bench. All that a person does is done there, where the runs train.
+        self._loop = running_loop()
         self._recorder = recorder(store)
         self.form = Form(settings, memory=Memory.of_user())
         self.bar = RunBar(
@@ -88,8 +91,6 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.plot, self.applied = self._view.plot, self._view.applied
         self.table, self.samples = self._view.table, self._view.samples
         self._session: Session | None = None
-        # The loop of the cell that opens the bench: a button's callback may run in another thread.
-        self._loop = running_loop()
         style = (resources.files("diffopt_widgets.ui") / "static" / "bench.css").read_text(encoding="utf-8")
         self.size = StateSize(self.form.settings, loop=self._loop)
         traitlets.dlink((self.form, "settings"), (self.size, "settings"))
@@ -226,13 +227,16 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._view.changed(run, over=run.ended and run is not current)
 
     def _guarded(self, action: Callable[P, None]) -> Callable[P, None]:
-        """An action whose errors are shown in the run bar: an exception in a callback would be seen by nobody."""
+        """An action, done on the event loop, whose errors are shown in the run bar: nobody would see them elsewhere."""
 
-        def act(*args: P.args, **kwargs: P.kwargs) -> None:
+        def attempt(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 action(*args, **kwargs)
             except Exception as error:  # noqa: BLE001  # nobody else would see it
                 _log.exception("a callback failed")
                 self.bar.say(str(error) or type(error).__name__, error=True)
+
+        def act(*args: P.args, **kwargs: P.kwargs) -> None:
+            on_loop(self._loop, attempt, *args, **kwargs)
 
         return act

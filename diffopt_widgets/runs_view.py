@@ -62,9 +62,10 @@ class RunsView:
         self.samples = SamplesView()
         self._collection = Collection()
         self._saved = SavedPicture()
+        mirror_legend = guard(self._mirror_legend)  # the plot may answer its page in another thread
         self._tell_renamed = on_rename
         self._tell_continue = on_continue
-        self.plot.observe(lambda _: self._mirror_legend(), ["runs"])
+        self.plot.observe(lambda _: mirror_legend(), ["runs"])
 
     @property
     def runs(self) -> list[Run]:

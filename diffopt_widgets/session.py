@@ -159,11 +159,3 @@ class Session:
             self._on_change(run)
         except Exception:  # noqa: BLE001  # a fault in the display must not end the training
             _log.exception("the display of %s failed", run.name)
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop of the cell that is being run; None in a plain script."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

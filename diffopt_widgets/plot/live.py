@@ -51,6 +51,7 @@ class LivePlot(PageWidget, Exports):
     """
 
     FOLDER = STATIC
+    ANY_THREAD = True
     SCRIPTS = (
         *("column.js", "smooth.js", "store.js", "asking.js", "feed.js"),  # what the page knows
         *("format.js", "layout.js", "picture.js", "zoom.js", "plotly.js", "save.js"),  # how it is drawn
@@ -267,7 +268,6 @@ class LivePlot(PageWidget, Exports):
         self.runs = [run.to_json() for run in by_key.values()]
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:
-        """All that the page sends comes by here."""
         with self._lock:
             super()._handle_msg(msg)
 

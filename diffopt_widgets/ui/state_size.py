@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from diffopt_widgets.catalogue import list_optimizers
+from diffopt_widgets.event_loop import running_loop
 from diffopt_widgets.models import LAYERS, MODELS, Choice
 from diffopt_widgets.models.words import bytes_words, state_details, state_sentence
 from diffopt_widgets.pages import PageWidget
-from diffopt_widgets.session import running_loop
 from diffopt_widgets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:

@@ -1,0 +1,85 @@
+"""What a page or a button asks in another thread, as newer kernels take it, is done on the loop of the cells."""
+
+import asyncio
+import threading
+
+import diffopt_widgets as dw
+from diffopt_widgets.event_loop import on_loop
+from diffopt_widgets.ui.runs_table import RunsTable
+
+
+def message(content):
+    """As Jupyter brings what a page sends."""
+    return {"content": {"data": {"method": "custom", "content": content}}, "buffers": []}
+
+
+async def in_a_subshell(action, *args):
+    """Do something in another thread, and give the cells' loop the moment that it needs."""
+    await asyncio.to_thread(action, *args)
+    await asyncio.sleep(0)
+
+
+def test_what_a_page_types_is_observed_on_the_loop():
+    async def notebook():
+        form, seen = dw.Form(dw.Settings("ADAM")), []
+        form.observe(lambda change: seen.append((threading.current_thread(), change.new.options["beta2"])), "settings")
+        await in_a_subshell(form._handle_msg, message({"k": "type", "name": "beta2", "text": "0.5"}))
+        return seen
+
+    assert asyncio.run(notebook()) == [(threading.main_thread(), 0.5)]
+
+
+def test_an_update_of_a_trait_is_observed_on_the_loop():
+    async def notebook():
+        table, seen = RunsTable(), []
+        table.observe(lambda _: seen.append(threading.current_thread()), "notice")
+        update = {"content": {"data": {"method": "update", "state": {"notice": "moved"}}}, "buffers": []}
+        await in_a_subshell(table._handle_msg, update)
+        return seen
+
+    assert asyncio.run(notebook()) == [threading.main_thread()]
+
+
+def test_a_button_of_the_bench_acts_on_the_loop():
+    async def notebook():
+        bench = dw.lab(dw.Settings("ADAM"), task="swiss_roll", steps=2)
+        ways = []
+        bench.table.observe(lambda _: ways.append(threading.current_thread()), "rows")
+        await in_a_subshell(bench.bar.run.click)
+        await bench.wait()
+        return bench.runs[0].status, set(ways)
+
+    assert asyncio.run(notebook()) == ("done", {threading.main_thread()})
+
+
+def test_a_click_in_the_legend_reaches_the_table_on_the_loop():
+    async def notebook():
+        bench = dw.lab(dw.Settings("ADAM"), task="swiss_roll", steps=2)
+        bench.bar.run.click()
+        await bench.wait()
+        ways = []
+        bench.table.observe(lambda change: ways.append((threading.current_thread(), change.new[0]["visible"])), "rows")
+        number = bench.plot.runs[0]["id"]
+        await in_a_subshell(bench.plot._handle_msg, message({"k": "visible", "id": number, "visible": False}))
+        return ways
+
+    assert asyncio.run(notebook()) == [(threading.main_thread(), False)]
+
+
+def test_without_a_loop_it_is_done_at_once():
+    done = []
+    on_loop(None, done.append, 1)
+    loop = asyncio.new_event_loop()
+    on_loop(loop, done.append, 2)
+    loop.close()
+    on_loop(loop, done.append, 3)
+    assert done == [1, 2, 3]
+
+
+def test_on_the_loop_itself_it_is_done_at_once():
+    async def cell():
+        done = []
+        on_loop(asyncio.get_running_loop(), done.append, 1)
+        return done
+
+    assert asyncio.run(cell()) == [1]
