@@ -59,8 +59,7 @@ def test_form(notebook, keep, width, theme):
     keep(bench, "search")
     find.press("Escape")
 
-    for section in bench.locator(".dwf-section:not([open]) > summary").all():
-        section.click()
+    bench.evaluate("bench => bench.querySelectorAll('.dwf-section').forEach((section) => (section.open = true))")
     bench.get_by_role("button", name="Explain D coefficient").click()
     bench.get_by_role("button", name="Show code").click()
     bench.get_by_text("Compare all optimizers").click()
@@ -102,7 +101,9 @@ def test_runs(notebook, keep, width, theme):
     plan = "dw.RunPlan(dw.Settings('ADAMW', schedule='COSINE'), 'swiss_roll', 60)"
     nb.eval_python(f"bench.start([dw.Run(plan) for plan in dw.runs.vary({plan}, {over})])")
     nb.until_python("bench.runs[-1].ended", seconds=120)
-    nb.eval_python("bench._rename(bench.runs[0].key, 'the one that I tried on Monday, before the warm-up was longer')")
+    name = bench.locator(".dwr-runs").get_by_role("textbox").first
+    name.fill("the one that I tried on Monday, before the warm-up was longer")
+    name.press("Enter")
     nb.eval_python("bench.form.choose('SGD') or bench.form.type('lr', '1e20')")
     bench.get_by_role("button", name="Run", exact=True).click()
     expect(bench.locator(".dw-failure")).to_be_visible()

@@ -12,7 +12,7 @@ bench"""
 CUT = """bench => {
   const drawn = document.createElement('canvas').getContext('2d');
   const cut = [];
-  for (const control of bench.querySelectorAll('.dwf input[type=text], .dwf select, .dws input[type=text]')) {
+  for (const control of bench.querySelectorAll('.dwf input[type=text], .dwf select')) {
     const { font, paddingLeft, paddingRight } = getComputedStyle(control);
     const arrow = control.options ? 16 : 0;
     const room = control.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight) - arrow;
