@@ -12,44 +12,107 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+MISSING = "import sys\nsys.modules['lion_pytorch'] = None  # what import then raises for\n"
 OPEN = """import torch, diffopt_widgets as dw
 bench = dw.lab(dw.Settings("PRODIGY", schedule="COSINE"))
 bench"""
+STORE = """import pathlib, tempfile, ipywidgets, diffopt_widgets as dw
+store = dw.RunStore(pathlib.Path(tempfile.mkdtemp()) / "runs.sqlite")
+grid = {"optimizer": ["ADAMW", "LION"], "lr": [1e-3, 3e-3]}
+runs = dw.sweep(dw.Settings("ADAMW"), over=grid, task="swiss_roll", steps=60, store=store)
+store.annotate(runs[1].key, "falls quickest, but look again with another seed")
+table = dw.RunStoreTable(store)
+for run in runs[:3]:
+    table.draw(run.key)
+ipywidgets.VBox([table, table.plot])"""
+
+HEIGHTS = {480: 5200, 700: 3600, 1400: 2600}
+"""By width: so tall that the notebook shows the whole bench without scrolling."""
 
 
 @pytest.fixture
-def keep():
+def keep(request):
     """Return a function that takes a picture of one element."""
     folder = Path(os.environ.get("DIFFOPT_SCREENSHOTS", "screenshots"))
     folder.mkdir(exist_ok=True, parents=True)
-    return lambda nb, name: nb.page.locator(".dw-bench").screenshot(path=folder / f"{name}.png")
+    looks = "{width}-{theme}".format(**request.node.callspec.params)
+    return lambda place, name: place.screenshot(path=folder / f"{name}-{looks}.png")
 
 
-HEIGHTS = {480: 3600, 700: 2800, 1400: 2000}
-"""By width: so tall that the notebook shows the whole bench without scrolling."""
+def opened(notebook, cell, width, theme):
+    nb = notebook([cell], width=width, height=HEIGHTS[width], theme=theme)
+    nb.run_cell(0)
+    return nb, nb.page.locator(".dw-bench")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", HEIGHTS)
-def test_pictures(notebook, keep, width, theme):
-    nb = notebook([OPEN], width=width, height=HEIGHTS[width], theme=theme)
-    name = f"bench-{width}-{theme}"
-    page = nb.page
-    nb.run_cell(0)
-    expect(page.get_by_text("Press Run: loss and applied learning rate appear here").first).to_be_visible(
-        timeout=60_000
-    )
-    keep(nb, f"{name}-open")
+def test_form(notebook, keep, width, theme):
+    """What one meets before a run: the search, help, every option, what cannot run here, what is wrong."""
+    nb, bench = opened(notebook, MISSING + OPEN, width, theme)
+    expect(bench.get_by_text("Press Run: loss and applied learning rate appear here").first).to_be_visible()
+    keep(bench, "open")
 
-    page.locator(".dw-bench").get_by_role("button", name="D coefficient under cosine").click()
-    nb.until_python("bench.runs and len(bench.runs[0].history) > 60", seconds=120)
-    keep(nb, f"{name}-running")
-    nb.until_python("len(bench.runs) == 3 and bench.runs[2].ended", seconds=300)
-    expect(page.locator(".dw-samples img")).to_have_count(18)
-    keep(nb, f"{name}-compared")
+    find = bench.get_by_label("Find an option of any optimizer")
+    find.fill("beta")
+    expect(bench.locator(".dwf-hit").first).to_be_visible()
+    keep(bench, "search")
+    find.press("Escape")
+
+    bench.evaluate("bench => bench.querySelectorAll('.dwf-section').forEach((section) => (section.open = true))")
+    bench.get_by_role("button", name="Explain D coefficient").click()
+    bench.get_by_role("button", name="Show code").click()
+    bench.get_by_text("Compare all optimizers").click()
+    expect(bench.locator(".dwm-bars li").first).to_be_visible()
+    keep(bench, "unfolded")
 
     nb.eval_python("bench.form.type('lr', 'fast')")
     nb.eval_python("bench.form.choose('ADAFACTOR')")
     nb.eval_python("bench.form.type('clip_threshold', '-1')")
-    expect(page.locator("[aria-invalid=true]").first).to_be_attached()
-    keep(nb, f"{name}-wrong")
+    expect(bench.locator("[aria-invalid=true]").first).to_be_attached()
+    keep(bench, "wrong")
+
+    bench.locator(".dwf-optimizer").evaluate("menu => (menu.size = 24)")  # a menu that is open is in no picture
+    bench.locator(".dwf-optimizer").select_option("LION")
+    expect(bench.locator(".dwf-absence")).to_be_visible()
+    keep(bench, "missing")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", HEIGHTS)
+def test_runs(notebook, keep, width, theme):
+    """A comparison while it trains and after it, the plot's menus, groups and long names, a failure."""
+    nb, bench = opened(notebook, OPEN, width, theme)
+    bench.get_by_role("button", name="D coefficient under cosine").click()
+    nb.until_python("bench.runs and len(bench.runs[0].history) > 60", seconds=120)
+    keep(bench, "running")
+    bench.locator(".dw-plot-save > summary").click()
+    keep(bench, "saving")
+    bench.locator(".dw-plot-save > summary").click()
+    nb.until_python("len(bench.runs) == 3 and bench.runs[2].ended", seconds=300)
+    expect(bench.locator(".dw-samples img")).to_have_count(18)
+    bench.get_by_role("button", name="Compare settings").click()
+    keep(bench, "compared")
+
+    over = "{'beta2': (0.9, 0.99), 'lr': (1e-3, 2e-3, 4e-3)}"
+    for _ in range(3):
+        bench.locator(".dwr-runs").get_by_role("button", name="Remove ").first.click()
+    nb.until_python("not bench.runs")
+    plan = "dw.RunPlan(dw.Settings('ADAMW', schedule='COSINE'), 'swiss_roll', 60)"
+    nb.eval_python(f"bench.start([dw.Run(plan) for plan in dw.runs.vary({plan}, {over})])")
+    nb.until_python("bench.runs[-1].ended", seconds=120)
+    name = bench.locator(".dwr-runs").get_by_role("textbox").first
+    name.fill("the one that I tried on Monday, before the warm-up was longer")
+    name.press("Enter")
+    nb.eval_python("bench.form.choose('SGD') or bench.form.type('lr', '1e20')")
+    bench.get_by_role("button", name="Run", exact=True).click()
+    expect(bench.locator(".dw-failure")).to_be_visible()
+    keep(bench, "failed")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", HEIGHTS)
+def test_store(notebook, keep, width, theme):
+    nb, _ = opened(notebook, STORE, width, theme)
+    expect(nb.page.locator(".dw-plot-run")).to_have_count(3)
+    keep(nb.output(0), "store")

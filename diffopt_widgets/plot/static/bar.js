@@ -119,12 +119,13 @@ export class Bar {
     ];
     const menu = make("details", "dw-plot-save", [make("summary", "", ["Save"])]);
     const choices = kinds.map(([kind, title, content]) => {
-      const button = makeButton([kind], () => {
+      const button = makeButton([make("b", "", [kind]), make("span", "", [title])], () => {
         menu.open = false;
         menu.querySelector("summary")?.focus();
         void this.download(content, `diffopt.${kind.toLowerCase()}`);
       });
-      button.title = title;
+      button.setAttribute("aria-label", kind);
+      button.setAttribute("aria-description", title);
       return button;
     });
     menu.append(make("div", "", choices));

@@ -23,6 +23,7 @@ import { TRACK, nudge, placeOf, sentence, textAt } from "./form_text.js";
 
 const TYPING_PAUSE = 150;
 const ERROR_PAUSE = 600; // "1e-" is on its way to "1e-4": say what is wrong only when typing has paused
+const WIDE = 16; // so many letters do not fit beside the name where there is little room
 
 /** One option: label, control, marks and help. */
 export class Row {
@@ -84,12 +85,12 @@ export class Row {
       this.changed,
     );
     const field = h("div", { class: `dwf-field dwf-${control.kind}` }, this.input, this.word, this.slider);
+    const letters = longest(control);
+    field.style.setProperty("--dwf-letters", String(letters));
+    const looks = [`dwf-is-${control.standing}`, control.depends && "dwf-depends", letters > WIDE && "dwf-wide"];
     this.node = h(
       "div",
-      {
-        class: `dwf-row dwf-is-${control.standing}${control.depends ? " dwf-depends" : ""}`,
-        "data-name": control.name,
-      },
+      { class: ["dwf-row", ...looks].filter(Boolean).join(" "), "data-name": control.name },
       this.label,
       field,
       h("div", { class: "dwf-tools" }, this.resetButton, this.helpButton),
@@ -284,3 +285,8 @@ export class Row {
     clearTimeout(this.timer);
   }
 }
+
+/** How many letters the longest word of a control has: a choice, or what is written where a field is empty.
+ * @param {Control} control */
+const longest = ({ choices = [], placeholder = "" }) =>
+  Math.max(...[placeholder, ...choices.map(({ label }) => label)].map((words) => words.length));

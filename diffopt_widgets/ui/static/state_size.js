@@ -1,7 +1,7 @@
 // @ts-check
 // How much state the optimizer will keep: a line, what it is told for, and a bar for each optimizer.
 import { keepKeys } from "../../plot/static/keep_keys.js";
-import { h, say } from "./form_dom.js";
+import { breakable, h, say } from "./form_dom.js";
 
 /** @typedef {{key: string, words: string, why: string, share: number, own: boolean}} Bar */
 
@@ -20,7 +20,7 @@ function row({ key, words, why, share, own }) {
   fill.style.width = `${100 * share}%`;
   const size = h("span", { class: "dwm-size", title: why || false }, words || "…");
   const track = h("span", { class: "dwm-track", "aria-hidden": "true" }, fill);
-  return h("li", { "aria-current": own && "true" }, h("span", { class: "dwm-key" }, key), track, size);
+  return h("li", { "aria-current": own && "true" }, h("span", { class: "dwm-key" }, ...breakable(key)), track, size);
 }
 
 /** @param {{model: any, el: HTMLElement}} place */

@@ -26,8 +26,9 @@ export class StoredRow {
         if (event.key === "Escape") this.note.value = this.run.note;
       },
     });
+    this.brief = h("div", { class: "dws-brief" });
     this.status = h("td", { class: "dws-status" });
-    this.steps = h("td", { class: "dws-number" });
+    this.steps = h("td", { class: "dws-number dws-steps" });
     this.loss = h("td", { class: "dws-number" });
     this.started = h("td", { class: "dws-started" });
     this.drop = h(
@@ -39,7 +40,7 @@ export class StoredRow {
       "tr",
       { "data-key": key },
       h("td", { class: "dws-tick" }, this.tick),
-      h("th", { scope: "row" }, this.name.node, this.name.wrong),
+      h("th", { scope: "row" }, this.name.node, this.name.wrong, this.brief),
       h("td", {}, this.note),
       this.status,
       this.steps,
@@ -59,6 +60,8 @@ export class StoredRow {
     this.name.show(run.name);
     this.note.setAttribute("aria-label", `Note on ${run.name}`);
     this.note.title = run.note;
+    say(this.brief, `${run.status} · ${run.steps} steps · training loss ${short(run.loss)} · ${run.started}`);
+    this.brief.title = run.message;
     say(this.status, run.status);
     this.status.title = run.message;
     say(this.steps, String(run.steps));

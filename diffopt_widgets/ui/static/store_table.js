@@ -12,13 +12,13 @@ import { StoredRow } from "./store_row.js";
  */
 
 const HEADS = [
-  ["Draw"],
+  ["Draw", "dws-tick"],
   ["Run", "dws-who"],
-  ["Note"],
-  ["Status"],
-  ["Steps", "dws-number"],
+  ["Note", "dws-remark"],
+  ["Status", "dws-status"],
+  ["Steps", "dws-number dws-steps"],
   ["Train loss", "dws-number"],
-  ["Started"],
+  ["Started", "dws-started"],
 ];
 let tables = 0;
 
