@@ -61,6 +61,7 @@ class RunsView:
         )
         self.samples = SamplesView()
         self._collection = Collection()
+        self._expected: OptimizerSpec | None = None
         self._saved = SavedPicture()
         mirror_legend = guard(self._mirror_legend)  # the plot may answer its page in another thread
         self._tell_renamed = on_rename
@@ -113,6 +114,7 @@ class RunsView:
 
     def expect(self, settings: Settings) -> None:
         """Keep a place for what the first run of these settings will show, so that it moves nothing then."""
+        self._expected = settings.spec
         if settings.spec.estimates_rate:
             self.plot.expected = [D.key]
         if not self.runs:
@@ -196,6 +198,10 @@ class RunsView:
         self.samples.remove(key)
         if self.plot.has_run(key):
             self.plot.remove_run(key)
+        if not any(
+            spec and spec.estimates_rate for spec in (self._expected, *(run.settings.spec for run in self.runs))
+        ):
+            self.plot.expected = []
         self._saved.update(self.plot)
 
     def _restore(self, key: str) -> None:

@@ -91,6 +91,21 @@ def test_a_run_can_be_renamed_hidden_and_removed():
     assert len(bench.runs) == 2
 
 
+def test_the_place_of_d_goes_with_the_last_run_that_has_it():
+    async def script(bench):
+        bench.form.settings = dw.Settings("PRODIGY")
+        await click_run(bench)
+        [run] = bench.runs
+        bench.form.settings = dw.Settings("SGD", lr=0.1)
+        assert bench.plot.expected == ["d"]
+        on_row(bench, run, "remove")
+        assert bench.plot.expected == []
+        bench.table._handle_custom_msg({"k": "restore"}, [])
+        assert "d" in [panel.key for panel in bench.plot.shown_panels()]
+
+    in_kernel(script, task="swiss_roll", steps=3)
+
+
 def test_a_given_name_stays_when_more_runs_come():
     async def script(bench):
         await click_run(bench)
