@@ -13,6 +13,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from diffopt_widgets.catalogue.schedules import lr_scale, schedule_factor
+from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.plan import accumulation_fault
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.training.adapters import adapt
@@ -95,6 +96,8 @@ def build_optimizer(
     _check_needs(settings, groups)
     scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
     lr = settings.lr * scale
+    if entry.rates != "each":
+        _check_rates(entry, [float(group.own.get("lr", lr)) for group in groups])
     given = muon_groups(settings, groups, scale) if entry.auxiliary else as_given(groups, grouped=grouped)
     arguments = entry.arguments(lr, settings.options)
     if entry.catalogued:  # of other classes a text is what it says
@@ -158,6 +161,27 @@ def _check_needs(settings: Settings, groups: list[Group]) -> None:
                 f"{settings.optimizer}'s {use.name} needs {why}. To mend it: set {use.name} back to its default",
                 mend={use.name: use.default},
             )
+
+
+def _check_rates(entry: OptimizerSpec, rates: list[float]) -> None:
+    """Refuse rates by group that raise in the first step, or that the back end ignores."""
+    different = {rate for rate in rates if rate != 0 or entry.rates == "first"}
+    if len(different) < 2:
+        return
+    shown = " and ".join(format_value(rate) for rate in dict.fromkeys(rates))
+    then = "raises" if entry.rates == "one" else "takes the first group's for all"
+    raise SettingsError(
+        (
+            Fault(
+                "lr",
+                None,
+                f"{entry.key} wants one learning rate for all parameter groups, and these have {shown}: it {then}",
+                "",
+                "Leave lr out of the groups; or choose PRODIGY_ADV, where each may have its own, or give each part an "
+                "optimizer of its own.",
+            ),
+        )
+    )
 
 
 def _asked_for(settings: Settings) -> Iterator[Use]:
