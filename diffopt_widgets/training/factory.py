@@ -52,10 +52,11 @@ def load_class(entry: OptimizerSpec) -> type[torch.optim.Optimizer]:
             found = importlib.import_module(module)
             return getattr(found, name)  # type: ignore[no-any-return]  # the catalogue names a class
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
-        raise _missing_package(entry, error) from error
+        raise missing_package(entry, error) from error
 
 
-def _missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
+def missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
+    """What to raise where an optimizer's package is not there, or its version is to blame for an error."""
     found = trouble(entry)
     reason, mend = (found.reason, found.mend) if found else (error, upgrade(entry.package))
     return MissingBackend(
@@ -108,7 +109,7 @@ def build_optimizer(
             optimizer = cls(given, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
     except refusals as error:
         if trouble(entry):
-            raise _missing_package(entry, error) from error  # another version may have other arguments
+            raise missing_package(entry, error) from error  # another version may have other arguments
         raise SettingsError((_refusal(entry, error),)) from error
     train_mode(optimizer)
     if any(use.requires == "compiler" for use in _asked_for(settings)):

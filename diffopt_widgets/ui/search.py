@@ -10,7 +10,6 @@ from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Standing, Use
 
-
 _WITHOUT = {Standing.INERT: "no effect", Standing.UNAVAILABLE: "not available"}
 
 
