@@ -86,6 +86,8 @@ def _optimizer(entry: OptimizerSpec) -> Iterator[str]:
     yield f"- Class: `{entry.target.replace(':', '.')}` of the package `{entry.package}`"
     yield f"- Read on: {links}"
     yield f"- What a step applies: {_text(entry.rate_words)}"
+    if entry.rates != "each":
+        yield "- Parameter groups: one learning rate for all of them; different ones are refused"
     yield f"- State per weight: {_state(entry)}"
     yield "\n## Presets\n"
     for preset in entry.presets:

@@ -30,6 +30,7 @@ def test_a_page_says_everything_that_the_catalogue_knows(key, pages):
     entry, page = spec(key), pages[f"{key}.md"]
     words = plain(page)
     assert f"$${entry.formula}$$" in page
+    assert ("one learning rate for all" in words) == (entry.rates != "each")
     for use in (entry.lr, *entry.uses):
         assert use.name.lower() in headings(page)
         part = words.split(f"### {use.name}\n")[1].split("\n#")[0]
