@@ -466,3 +466,23 @@ def test_the_search_names_last_where_an_option_does_nothing_and_says_so():
         for use in spec(key).uses
         if use.standing in words
     }
+
+
+def test_a_fused_back_pass_and_accumulation_clash_in_the_form_with_the_mend(form):
+    form.choose("ADAMW")
+    form.type("fused_back_pass", "true")
+    assert form.errors == {}
+    form.accumulation = 4
+    assert list(form.errors) == ["fused_back_pass"]
+    assert "over 4 batches" in form.errors["fused_back_pass"]
+    assert form.state["controls"]["fused_back_pass"]["mend"] == "Set Fused back pass to off"
+    page_sends(form, k="mend", name="fused_back_pass", page="p", n=1)
+    assert form.errors == {}
+    assert form.settings.options["fused_back_pass"] is False
+    form.undo()
+    assert list(form.errors) == ["fused_back_pass"]
+    form.accumulation = 1
+    assert form.errors == {}
+    form.undo()
+    form.accumulation = 4
+    assert form.errors == {}, "the option is not on any more"

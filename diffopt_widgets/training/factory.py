@@ -92,7 +92,7 @@ def build_optimizer(
     entry = settings.spec
     refusals = (TypeError, ValueError, NotImplementedError, RuntimeError) if entry.catalogued else (Exception,)
     groups, grouped = read_groups(params)
-    if fault := accumulation_fault(settings, accumulation):
+    if fault := accumulation_fault(settings.options, accumulation):
         raise SettingsError((fault,))
     _check_needs(settings, groups)
     scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
