@@ -188,8 +188,8 @@ _ROUNDING_RULE = Rule(
     "rounding-32-bits",
     ("stochastic_rounding",),
     lambda values: values["stochastic_rounding"] is True,
-    "Stochastic rounding needs weights in bfloat16, which the tasks of this bench do not have: a run of them is refused. Turn "
-    "it off, or take these settings to code of your own.",
+    "Stochastic rounding needs weights in bfloat16, which the tasks of this bench do not have: a run here is refused. Turn it "
+    "off, or take these settings to code of your own.",
     mend={"stochastic_rounding": False},
     severity="warning",
 )
