@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.schema import Values
 from diffopt_widgets.catalogue.values import Interval, ValueProblem
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
@@ -85,7 +86,7 @@ class RunPlan:
                 object.__setattr__(self, name, option.check(value))
             except ValueProblem as problem:
                 faults.append(Fault.of(name, value, problem, option.allowed()))
-        if not faults and (fault := accumulation_fault(self.settings, self.accumulation)):
+        if not faults and (fault := accumulation_fault(self.settings.options, self.accumulation)):
             faults.append(fault)
         if faults:
             raise SettingsError(tuple(faults))
@@ -96,9 +97,9 @@ class RunPlan:
         return {"optimizer": self.settings.optimizer, **self.settings.values(), **own}
 
 
-def accumulation_fault(settings: Settings, accumulation: int) -> Fault | None:
-    """Why these settings cannot accumulate gradients over so many batches; None where they can."""
-    if accumulation == 1 or not settings.options.get("fused_back_pass"):
+def accumulation_fault(options: Values, accumulation: int) -> Fault | None:
+    """Why an optimizer with these options cannot accumulate gradients over so many batches; None where it can."""
+    if accumulation == 1 or not options.get("fused_back_pass"):
         return None
     return Fault(
         "fused_back_pass",

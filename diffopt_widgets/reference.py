@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue import families
 from diffopt_widgets.catalogue.probed import evidence
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import Standing
+from diffopt_widgets.catalogue.schema import REQUIREMENTS, Standing
 from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.models import Tensor
 from diffopt_widgets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ def _optimizer(entry: OptimizerSpec) -> Iterator[str]:
     yield f"- Class: `{entry.target.replace(':', '.')}` of the package `{entry.package}`"
     yield f"- Read on: {links}"
     yield f"- What a step applies: {_text(entry.rate_words)}"
+    if entry.rates != "each":
+        yield "- Parameter groups: one learning rate for all of them; different ones are refused"
     yield f"- State per weight: {_state(entry)}"
     yield "\n## Presets\n"
     for preset in entry.presets:
@@ -105,12 +109,13 @@ def _optimizer(entry: OptimizerSpec) -> Iterator[str]:
 def _state(entry: OptimizerSpec) -> str:
     """What it keeps for each weight of a square layer at its own defaults, as the real optimizer tells."""
     from diffopt_widgets.training.factory import MissingBackend
-    from diffopt_widgets.training.state_size import memory
+    from diffopt_widgets.training.state_size import tensors_memory
 
+    layer = Tensor((_SIDE, _SIDE), name="blocks.0.weight")
     found = {}
     for dtype in ("float32", "bfloat16"):
         try:
-            found[dtype] = memory(Settings(entry.key), [(_SIDE, _SIDE)], dtype=dtype) / _SIDE**2
+            found[dtype] = tensors_memory(Settings(entry.key), Counter([layer]), dtype) / _SIDE**2
         except (MissingBackend, SettingsError) as error:
             return f"cannot be told here, since {_text(str(error))}"
     words = " and ".join(f"{bytes_:.3g} bytes with weights in {dtype}" for dtype, bytes_ in found.items())
@@ -137,6 +142,8 @@ def _facts(option: Option, use: Use) -> Iterable[tuple[str, str]]:
         yield "Recommended", _text(f"{use.advice.text()}. {use.advice.reason} ({use.advice.source})")
     if use.enabled_if is not None:
         yield "Works", _text(use.enabled_if.words())
+    if need := use.requires or use.only_in:
+        yield "Needs", _text(REQUIREMENTS[need])
     if use.argument:
         yield "Argument", f"`{use.argument}`"
 

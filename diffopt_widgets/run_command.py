@@ -92,6 +92,7 @@ def carry_out(given: argparse.Namespace) -> int:
     from rich.console import Console
 
     from diffopt_widgets.plot.figures import compare, write_html
+    from diffopt_widgets.runs import vary
     from diffopt_widgets.sweeps import sweep
     from diffopt_widgets.terminal import runs_table
 
@@ -100,6 +101,9 @@ def carry_out(given: argparse.Namespace) -> int:
     )
     folder = writable(given.out, "--out")  # before hours of training are lost on it
     store = _opened(given.store)
+    warned = (rule.message for plan in vary(base, over) for rule in plan.settings.warnings())
+    for message in dict.fromkeys(warned):
+        print(f"diffopt: mind that: {message}", file=sys.stderr)
     runs = sweep(
         base.settings,
         over,

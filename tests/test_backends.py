@@ -6,6 +6,7 @@ import sys
 from importlib import metadata
 
 import pytest
+import torch
 
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
@@ -80,6 +81,25 @@ class Old:
     @staticmethod
     def Prodigy(params, lr):  # noqa: N802  # as its package calls it
         """Take no other argument."""
+
+
+def test_a_version_that_builds_and_cannot_step_is_named_too(monkeypatch):
+    real = metadata.version
+    monkeypatch.setattr(backends.metadata, "version", lambda name: "0.49" if name == "bitsandbytes" else real(name))
+
+    def step(self, closure=None):
+        raise NotImplementedError("no kernel for this device")
+
+    cls = type(dw.build_optimizer(dw.Settings("LION_8BIT"), [torch.nn.Parameter(torch.ones(3))]))
+    monkeypatch.setattr(cls, "step", step)
+    run = dw.train(dw.Settings("LION_8BIT"), "swiss_roll", 2, progress=False)
+    assert run.status == "failed"
+    assert "MissingBackend" in run.message
+    assert "bitsandbytes 0.49 is installed, and >=0.50 is needed" in run.message
+    assert "pip install --upgrade" in run.message
+    monkeypatch.setattr(backends.metadata, "version", real)
+    run = dw.train(dw.Settings("LION_8BIT"), "swiss_roll", 2, progress=False)
+    assert "NotImplementedError" in run.message, "nothing is blamed on a version that fits"
 
 
 def test_a_development_version_and_a_build_of_ones_own_fit(monkeypatch):

@@ -766,6 +766,7 @@ BREAKING = {
     "accelerated-steps": {"accelerated_ns": True, "ns_steps": 5},
     "adam-kourkoutas-beta2": {"adam_kourkoutas_beta": True, "adam_beta2": 0.9},
     "normuon-atan2": {"normuon_variant": True, "use_atan2": True},
+    "rounding-32-bits": {"stochastic_rounding": True},
     "muon-expression": {"muon_hidden_layers": "(blocks", "muon_adam_regex": True},
 }
 

@@ -43,6 +43,15 @@ def test_run_compares_writes_a_figure_and_a_table(tmp_path, capsys):
     assert not re.search(r"<script[^>]+src=", page), "the figure must open without a network"
 
 
+def test_what_is_probably_not_meant_is_said_once_before_training(tmp_path, capsys):
+    words = ["run", "--optimizer", "PRODIGY", "--set", "lr=1e-4,1e-3,1", *SMALL, "--out", str(tmp_path)]
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert said.count("diffopt: mind that: This optimizer finds its own rate") == 1
+    assert main(["run", "--optimizer", "PRODIGY", *SMALL, "--out", str(tmp_path)]) == 0
+    assert "mind that" not in capsys.readouterr().err
+
+
 def test_a_rule_between_options_looks_at_the_varied_values(tmp_path, capsys):
     words = ["run", "--optimizer", "SGD", "--set", "nesterov=true", "--set", "momentum=0.5,0.9"]
     words += ["--task", "swiss_roll", "--steps", "3,5", "--out", str(tmp_path)]

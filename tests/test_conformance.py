@@ -441,6 +441,7 @@ def run_directly(key, arguments, factors):
         ("ADAGRAD", {"optim_bits": 16}, [1.0], NotImplementedError),
         ("LAMB", {"optim_bits": 16}, [1.0], NotImplementedError),
         ("SCHEDULE_FREE_SGD", {"momentum": 0.0}, [1.0], ValueError),
+        *((key, {"momentum": 0.0}, [1.0], NotImplementedError) for key in ("LARS", "LARS_8BIT", "SGD_8BIT")),
         ("PRODIGY_PLUS_SCHEDULE_FREE", {"eps": 0.0}, [1.0], ValueError),
         ("AdEMAMix", {"optim_bits": 16}, [1.0], NotImplementedError),
         ("AdEMAMix", {"t_beta3": 4, "beta1": 0.0}, [1.0], ValueError),

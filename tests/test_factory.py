@@ -7,6 +7,8 @@ import torch
 
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.settings import SettingsError
+from diffopt_widgets.training.factory import load_class
 
 
 def weight():
@@ -41,6 +43,57 @@ def test_parameter_groups_keep_what_they_bring():
     a, b = weight(), weight()
     optimizer = dw.build_optimizer(dw.Settings("ADAMW", lr=0.1), [{"params": [a]}, {"params": [b], "lr": 0.2}])
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.2]
+
+
+def two_rates(first, second):
+    """A matrix and a vector in groups of their own, each with a learning rate."""
+    matrix, vector = weight(), torch.nn.Parameter(torch.linspace(-1, 1, 64))
+    return [{"params": [matrix], "lr": first}, {"params": [vector], "lr": second}]
+
+
+def walked(optimizer, steps=12):
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    for step in range(steps):
+        for p in params:
+            p.grad = p.detach() + 0.1 * (step % 3)
+        optimizer.step()
+    return torch.cat([p.detach().flatten() for p in params])
+
+
+ESTIMATING = [key for key in list_optimizers() if spec(key).estimates_rate]
+
+
+@pytest.mark.parametrize("key", ESTIMATING)
+def test_rates_by_group_are_what_the_back_end_makes_of_them(key):
+    """What the catalogue says of an optimizer's rates is seen in the back end, built by hand."""
+    entry = spec(key)
+    arguments = entry.arguments(1.0, dw.Settings(key).options)
+
+    def by_hand(first, second):
+        return walked(load_class(entry)(two_rates(first, second), **arguments))
+
+    if entry.rates == "one":
+        with pytest.raises(RuntimeError, match="different lr values"):
+            by_hand(1.0, 0.5)
+    else:
+        assert torch.equal(by_hand(1.0, 1.0), by_hand(1.0, 0.5)) == (entry.rates == "first")
+
+
+@pytest.mark.parametrize("key", ESTIMATING)
+def test_rates_that_would_raise_or_be_ignored_are_refused_before_the_first_step(key):
+    if spec(key).rates == "each":
+        dw.build_optimizer(dw.Settings(key), two_rates(1.0, 0.5))
+        return
+    with pytest.raises(SettingsError, match=r"one learning rate.* 1 and 0\.5.*PRODIGY_ADV") as caught:
+        dw.build_optimizer(dw.Settings(key), two_rates(1.0, 0.5))
+    assert [fault.option for fault in caught.value.faults] == ["lr"]
+    dw.build_optimizer(dw.Settings(key), two_rates(0.5, 0.5))
+    with pytest.raises(SettingsError):
+        dw.build_optimizer(
+            dw.Settings(key), [two_rates(1.0, 0.5)[1], {"params": [weight()]}]
+        )  # 0.5, and that of Settings
+    if spec(key).rates == "one":
+        dw.build_optimizer(dw.Settings(key), two_rates(1.0, 0.0))  # a group that stands still is taken
 
 
 def test_a_missing_package_is_named_with_its_mend(monkeypatch):

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.schema import Standing
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.ui.exchange import LONGEST_TEXT
 from diffopt_widgets.ui.form import Form
 from diffopt_widgets.ui.panel import mathml
 from diffopt_widgets.ui.schedule import SchedulePreview, restarts, schedule_points, schedule_svg
+from diffopt_widgets.ui.search import option_index
 
 
 @pytest.fixture
@@ -450,3 +452,37 @@ def test_a_small_form_inside_the_form_is_a_folded_section_of_its_own(optimizer):
     titles = [section["title"] for section in sections]
     assert titles[:2] == ["Training", "Options"] or not spec(optimizer).uses
     assert not inner or titles[2] == "Auxiliary Adam"
+
+
+def test_the_search_names_last_where_an_option_does_nothing_and_says_so():
+    for entry in option_index():
+        last = [key for key in entry["optimizers"] if key in entry["without"]]
+        assert entry["optimizers"][len(entry["optimizers"]) - len(last) :] == last
+    found = {(entry["name"], key): words for entry in option_index() for key, words in entry["without"].items()}
+    words = {Standing.INERT: "no effect", Standing.UNAVAILABLE: "not available"}
+    assert found == {
+        (use.name, key): words[use.standing]
+        for key in list_optimizers()
+        for use in spec(key).uses
+        if use.standing in words
+    }
+
+
+def test_a_fused_back_pass_and_accumulation_clash_in_the_form_with_the_mend(form):
+    form.choose("ADAMW")
+    form.type("fused_back_pass", "true")
+    assert form.errors == {}
+    form.accumulation = 4
+    assert list(form.errors) == ["fused_back_pass"]
+    assert "over 4 batches" in form.errors["fused_back_pass"]
+    assert form.state["controls"]["fused_back_pass"]["mend"] == "Set Fused back pass to off"
+    page_sends(form, k="mend", name="fused_back_pass", page="p", n=1)
+    assert form.errors == {}
+    assert form.settings.options["fused_back_pass"] is False
+    form.undo()
+    assert list(form.errors) == ["fused_back_pass"]
+    form.accumulation = 1
+    assert form.errors == {}
+    form.undo()
+    form.accumulation = 4
+    assert form.errors == {}, "the option is not on any more"

@@ -7,7 +7,7 @@ import pytest
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.probed import evidence
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import Standing
+from diffopt_widgets.catalogue.schema import REQUIREMENTS, Standing
 from diffopt_widgets.cli import main
 from diffopt_widgets.reference import reference_pages
 
@@ -30,6 +30,7 @@ def test_a_page_says_everything_that_the_catalogue_knows(key, pages):
     entry, page = spec(key), pages[f"{key}.md"]
     words = plain(page)
     assert f"$${entry.formula}$$" in page
+    assert ("one learning rate for all" in words) == (entry.rates != "each")
     for use in (entry.lr, *entry.uses):
         assert use.name.lower() in headings(page)
         part = words.split(f"### {use.name}\n")[1].split("\n#")[0]
@@ -38,6 +39,8 @@ def test_a_page_says_everything_that_the_catalogue_knows(key, pages):
         assert use.reason in part
         assert f"- Tried: {evidence(entry, use.name)}" in part
         assert f"Allowed: {use.allowed()}" in part
+        need = REQUIREMENTS.get(use.requires or use.only_in)
+        assert (f"- Needs: {need}" in part) if need else ("- Needs:" not in part)
         assert ("No effect here" in part) == (use.standing is Standing.INERT)
         assert ("Not available here" in part) == (use.standing is Standing.UNAVAILABLE)
     assert all(rule.message in words for rule in entry.rules)
@@ -92,3 +95,8 @@ def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert main(["options", "--markdown", str(tmp_path / "file")]) == 2
     assert "--markdown" in capsys.readouterr().err
+
+
+def test_writing_the_pages_warns_of_nothing(caplog):
+    reference_pages()
+    assert caplog.messages == []

@@ -28,6 +28,8 @@ TENSORS = {
 }
 """Factors of a LoRA, a layer, a bias, a convolution, and on both sides of the smallest 8-bit size."""
 
+ROUNDS = {"stochastic_rounding": True}
+
 
 def measured(settings, tensors=TENSORS, dtype=torch.float32):
     """Return the bytes after a real step on tensors of these shapes."""
@@ -87,6 +89,13 @@ def test_every_option_that_changes_the_state_is_followed(key):
             seen[settings] = measured(settings)
     assert dw.Settings(key) in seen
     assert {settings: tensors_memory(settings, TENSORS) for settings in seen} == seen
+
+
+@pytest.mark.parametrize("key", [key for key in dw.list_optimizers() if dw.spec(key).adapted(ROUNDS)])
+def test_stochastic_rounding_keeps_the_states_of_32_bit_weights(key):
+    settings = dw.Settings(key, **ROUNDS)
+    assert tensors_memory(settings, TENSORS, "bfloat16") == measured(settings, dtype=torch.bfloat16)
+    assert tensors_memory(settings, TENSORS) == tensors_memory(dw.Settings(key), TENSORS), "of no use there"
 
 
 def test_small_tensors_of_an_8_bit_optimizer_keep_32_bits():

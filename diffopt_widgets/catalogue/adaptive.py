@@ -123,5 +123,6 @@ PRODIGY = OptimizerSpec(
     rate="prodigy",
     rate_words="d · learning rate · bias correction",
     estimates_rate=True,
+    rates="one",
     state_names=("exp_avg", "exp_avg_sq", "s", "p0"),
 )

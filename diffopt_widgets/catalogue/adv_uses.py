@@ -31,6 +31,7 @@ STOCHASTIC_ROUNDING = Use(
     o.STOCHASTIC_ROUNDING,
     True,
     "stochastic_rounding",
+    only_in="bfloat16",
     note="With weights of 32 bits it changes nothing. Its random numbers come from a generator of the package, not from "
     "torch's global one: building an optimizer for bfloat16 weights seeds it anew, so a run can be repeated to the bit, "
     "as long as no other such optimizer is built or steps in between.",

@@ -74,6 +74,7 @@ ADAM = OptimizerSpec(
     rate="dadapt_adam",
     rate_words="beta1-average of d · learning rate · bias correction",
     estimates_rate=True,
+    rates="one",
     state_names=("s", "exp_avg", "exp_avg_sq"),
 )
 
@@ -122,6 +123,7 @@ ADAN = OptimizerSpec(
     rate="dadapt_adan",
     rate_words="beta1-average of d · learning rate",
     estimates_rate=True,
+    rates="first",
     state_names=("s", "exp_avg", "exp_avg_diff", "exp_avg_sq", "pre_grad"),
 )
 
@@ -165,6 +167,7 @@ ADA_GRAD = OptimizerSpec(
     rate="dadapt_adagrad",
     rate_words="d · learning rate (dual averaging has no rate of a single step)",
     estimates_rate=True,
+    rates="first",
     state_names=("alphak", "sk", "x0"),
 )
 
@@ -219,6 +222,7 @@ LION = OptimizerSpec(
     rate="dadapt_lion",
     rate_words="d · learning rate",
     estimates_rate=True,
+    rates="one",
     state_names=("exp_avg", "s"),
 )
 
@@ -287,6 +291,7 @@ SGD = OptimizerSpec(
     rate="dadapt_sgd",
     rate_words="momentum-average of d · learning rate / norm of the first gradient",
     estimates_rate=True,
+    rates="one",
     raises_at_zero=True,
     state_names=("z", "s", "x0"),
 )

@@ -168,7 +168,6 @@ _LARS_MOMENTUM = Use(
     0.9,
     "momentum",
     note="The package's own default of 0 raises, so 0.9 stands here.",
-    domain=shared.OPEN_FRACTION,
     mended=True,
 )
 _DAMPENING = shared.inert(o.DAMPENING, 0.0, "dampening", f"{_IGNORED}; SGD honours it", shared.BELOW_ONE)
@@ -213,6 +212,7 @@ LARS = OptimizerSpec(
             "do not move under the limit.",
         ),
     ),
+    rules=(shared.MOMENTUM_RULE,),
     hidden=(shared.BNB_ARGS,),
     rate="trust",
     rate_words=_RATE_WORDS,
@@ -251,6 +251,7 @@ LARS_8BIT = OptimizerSpec(
             "that start at zero learn too.",
         ),
     ),
+    rules=(shared.MOMENTUM_RULE,),
     hidden=(shared.BNB_ARGS,),
     rate="trust",
     rate_words=_RATE_WORDS_8BIT,

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
-from diffopt_widgets.catalogue.schema import OptimizerSpec, Standing
+from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standing, Use
 
 TABLE = Path(__file__).with_name("probed.json")
 DEVICES = {"cpu": "CPU", "cuda": "NVIDIA GPU"}
@@ -33,6 +33,13 @@ class Seen(Enum):
         if self is Seen.UNTRIED:
             return True
         return standing.value == ("live" if self is Seen.ELSEWHERE else self.value)
+
+
+_STANDINGS = {
+    Standing.INERT: "accepted here, changes nothing",
+    Standing.UNAVAILABLE: "not available here",
+    Standing.UNCATALOGUED: "not catalogued: whether it changes the run, and for which values, is not known",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,26 @@ def evidence(found: OptimizerSpec, option: str) -> str:
     looked = findings(found.key, option)
     tried = {device: finding for device, finding in looked.items() if finding.seen is not Seen.UNTRIED} or looked
     return "; ".join(_sentence(found, device, finding) for device, finding in tried.items())
+
+
+def effect(found: OptimizerSpec, use: Use) -> str:
+    """What changing an option does here, in words: no more than was seen.
+
+    >>> from diffopt_widgets.catalogue import spec
+    >>> effect(spec("ADAMW"), spec("ADAMW").use("beta1")), effect(spec("ADAMW"), spec("ADAMW").use("foreach"))
+    ('changing it changes the run', 'it changes how a step is done, and not the weights')
+    """
+    if use.standing is not Standing.LIVE:
+        words = _STANDINGS[use.standing]
+        return f"{words}: {use.reason}" if use.reason else words
+    if untried(found.key, use.name):
+        return "not seen yet, since what it needs was not there"
+    if use.only_in:
+        return f"only with {REQUIREMENTS[use.only_in]} does it change a run; the tasks of this bench have weights of 32 bits"
+    seen = {finding.seen for finding in findings(found.key, use.name).values()}
+    if Seen.ELSEWHERE in seen and Seen.LIVE not in seen:
+        return "it changes how a step is done, and not the weights"
+    return "changing it changes the run"
 
 
 def untried(optimizer: str, option: str) -> bool:

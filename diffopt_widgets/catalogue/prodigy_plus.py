@@ -120,6 +120,7 @@ PRODIGY_PLUS = OptimizerSpec(
             o.FACTORED_FP32,
             True,
             "factored_fp32",
+            only_in="bfloat16",
             note="Only 16-bit gradients, such as those of bfloat16 weights, feel it; the bench's tasks train in 32 bits.",
             enabled_if=When("factored", "==", True),
         ),
@@ -137,6 +138,7 @@ PRODIGY_PLUS = OptimizerSpec(
             o.STOCHASTIC_ROUNDING,
             True,
             "stochastic_rounding",
+            only_in="bfloat16",
             note="Only bfloat16 weights feel it; the bench's tasks train in 32 bits. It draws from torch's global random numbers.",
         ),
         Use(

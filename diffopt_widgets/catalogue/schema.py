@@ -89,7 +89,9 @@ class Use:
     reason: str = ""
     """Why it is inert or unavailable, and what would change that."""
     requires: Literal["", "cuda", "distributed", "compiler", "bfloat16"] = ""
-    """What must be there before a value other than the default has an effect."""
+    """What must be there before a value other than the default has an effect; without it, such a value is refused."""
+    only_in: Literal["", "bfloat16"] = ""
+    """The precision of the weights that alone feel it; the bench's own tasks train in 32 bits."""
     advice: Advice | None = None
     domain: Interval | None = None
     """A narrower domain than the option's own, for this optimizer."""
@@ -206,6 +208,9 @@ class OptimizerSpec:
     """Whether it has `train()` and `eval()`: it steps in the one, and the other gives the weights to use."""
     catalogued: bool = True
     """Whether somebody has looked into it; otherwise `spec_of` has read it from its signature and docstring."""
+    rates: Literal["each", "one", "first"] = "each"
+    """Whether each parameter group may have a learning rate of its own: with `one` a second rate other than 0 raises in the
+    step, with `first` the first group's is taken for all."""
     auxiliary: bool = False
     """Whether it steps hidden matrices only and leaves all other tensors to an Adam of its own, told by `use_muon`."""
 

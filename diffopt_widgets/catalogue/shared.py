@@ -53,6 +53,7 @@ STOCHASTIC_ROUNDING = Use(
     None,
     note=f"{_OURS}: each tensor in turn is stepped as a copy in 32 bits, so states that would be in bfloat16 are in 32 bits.",
     requires="bfloat16",
+    only_in="bfloat16",
 )
 FUSED_BACK_PASS = Use(o.FUSED_BACK_PASS, False, None, note=f"{_OURS}.")
 PERCENTILE_CLIPPING = Use(
@@ -102,6 +103,13 @@ IS_PAGED = Use(
     "is_paged",
     requires="cuda",
     note="On a CPU bitsandbytes warns and goes on without it.",
+)
+MOMENTUM_RULE = Rule(
+    "momentum-zero",
+    ("momentum",),
+    lambda values: number(values, "momentum") == 0,
+    "At a momentum of 0 bitsandbytes raises. Set it to 0.9, or choose SGD, which does without.",
+    mend={"momentum": 0.9},
 )
 MAXIMIZE_RULE = Rule(
     "maximize",
@@ -176,6 +184,15 @@ def touches_zero(values: Values) -> bool:
     )
 
 
+_ROUNDING_RULE = Rule(
+    "rounding-32-bits",
+    ("stochastic_rounding",),
+    lambda values: values["stochastic_rounding"] is True,
+    "Stochastic rounding needs weights in bfloat16, which the tasks of this bench do not have: a run here is refused. Turn it "
+    "off, or take these settings to code of your own.",
+    mend={"stochastic_rounding": False},
+    severity="warning",
+)
 _ADAFACTOR_SCHEDULE = Rule(
     "adafactor-schedule",
     ("schedule",),
@@ -205,6 +222,7 @@ _TOGETHER = (
 
 def with_common_rules(entry: OptimizerSpec) -> OptimizerSpec:
     """Add the rules that hold for every optimizer."""
-    if entry.key == "ADAFACTOR":
-        return entry
-    return replace(entry, rules=(*entry.rules, _ADAFACTOR_SCHEDULE))
+    rules = () if entry.key == "ADAFACTOR" else (_ADAFACTOR_SCHEDULE,)
+    if any(use.option is o.STOCHASTIC_ROUNDING and use.requires for use in entry.uses):
+        rules = (*rules, _ROUNDING_RULE)
+    return replace(entry, rules=(*entry.rules, *rules))

@@ -25,7 +25,8 @@ LAYERS: Mapping[str, Callable[[Weight], bool]] = MappingProxyType(
 )
 """Which of the linear and convolution layers a LoRA trains. `attention`: query, key, value and output of every attention,
 as diffusers' text-to-image scripts have it. `blocks`: all in the transformer blocks with the projections into and out of
-them, as kohya's scripts have it when no `conv_dim` is given. `all`: every one of the network."""
+them, as kohya's scripts have it for Stable Diffusion when no `conv_dim` is given; those for Flux hold query, key and value
+in one layer, with one first factor for the three. `all`: every one of the network."""
 
 
 def lora_tensors(model: Model, rank: int, layers: str = "attention") -> Tensors:

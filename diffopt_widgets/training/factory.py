@@ -13,6 +13,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from diffopt_widgets.catalogue.schedules import lr_scale, schedule_factor
+from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.plan import accumulation_fault
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.training.adapters import adapt
@@ -51,10 +52,11 @@ def load_class(entry: OptimizerSpec) -> type[torch.optim.Optimizer]:
             found = importlib.import_module(module)
             return getattr(found, name)  # type: ignore[no-any-return]  # the catalogue names a class
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
-        raise _missing_package(entry, error) from error
+        raise missing_package(entry, error) from error
 
 
-def _missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
+def missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
+    """What to raise where an optimizer's package is not there, or its version is to blame for an error."""
     found = trouble(entry)
     reason, mend = (found.reason, found.mend) if found else (error, upgrade(entry.package))
     return MissingBackend(
@@ -90,11 +92,13 @@ def build_optimizer(
     entry = settings.spec
     refusals = (TypeError, ValueError, NotImplementedError, RuntimeError) if entry.catalogued else (Exception,)
     groups, grouped = read_groups(params)
-    if fault := accumulation_fault(settings, accumulation):
+    if fault := accumulation_fault(settings.options, accumulation):
         raise SettingsError((fault,))
     _check_needs(settings, groups)
     scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
     lr = settings.lr * scale
+    if entry.rates != "each":
+        _check_rates(entry, [float(group.own.get("lr", lr)) for group in groups])
     given = muon_groups(settings, groups, scale) if entry.auxiliary else as_given(groups, grouped=grouped)
     arguments = entry.arguments(lr, settings.options)
     if entry.catalogued:  # of other classes a text is what it says
@@ -105,7 +109,7 @@ def build_optimizer(
             optimizer = cls(given, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
     except refusals as error:
         if trouble(entry):
-            raise _missing_package(entry, error) from error  # another version may have other arguments
+            raise missing_package(entry, error) from error  # another version may have other arguments
         raise SettingsError((_refusal(entry, error),)) from error
     train_mode(optimizer)
     if any(use.requires == "compiler" for use in _asked_for(settings)):
@@ -158,6 +162,27 @@ def _check_needs(settings: Settings, groups: list[Group]) -> None:
                 f"{settings.optimizer}'s {use.name} needs {why}. To mend it: set {use.name} back to its default",
                 mend={use.name: use.default},
             )
+
+
+def _check_rates(entry: OptimizerSpec, rates: list[float]) -> None:
+    """Refuse rates by group that raise in the first step, or that the back end ignores."""
+    different = {rate for rate in rates if rate != 0 or entry.rates == "first"}
+    if len(different) < 2:
+        return
+    shown = " and ".join(format_value(rate) for rate in dict.fromkeys(rates))
+    then = "raises" if entry.rates == "one" else "takes the first group's for all"
+    raise SettingsError(
+        (
+            Fault(
+                "lr",
+                None,
+                f"{entry.key} wants one learning rate for all parameter groups, and these have {shown}: it {then}",
+                "",
+                "Leave lr out of the groups; or choose PRODIGY_ADV, where each may have its own, or give each part an "
+                "optimizer of its own.",
+            ),
+        )
+    )
 
 
 def _asked_for(settings: Settings) -> Iterator[Use]:

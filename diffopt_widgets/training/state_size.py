@@ -68,6 +68,8 @@ def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32",
         SettingsError: the optimizer cannot step with these settings, or its step takes more than `most` operations.
         MissingBackend: its package is not there.
     """
+    if settings.spec.adapted(settings.options).get("stochastic_rounding"):
+        dtype = "float32"  # each tensor is stepped as a copy in 32 bits, and so are its states
     tensors = _kinds(settings, tensors)
     # Two of a kind: what the second one adds is what each further one adds. Tables that all share are not in that.
     kinds = [tensor for tensor, count in tensors.items() for _ in range(min(count, 2))]

@@ -1,4 +1,4 @@
-"""Whether the bench's plain loop can train an optimizer that nobody catalogued, and if not, why, in words."""
+"""Whether the bench's plain loop can train an optimizer, and if not, why, in words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import inspect
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.settings import Fault, SettingsError
-from diffopt_widgets.training.factory import load_class
+from diffopt_widgets.training.backends import trouble
+from diffopt_widgets.training.factory import load_class, missing_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,15 +60,19 @@ def check_groups(entry: OptimizerSpec, optimizer: Optimizer) -> None:
 
 @contextlib.contextmanager
 def explained(entry: OptimizerSpec) -> Iterator[None]:
-    """Say of whatever the first step raises that it is this optimizer's, where nobody catalogued it.
+    """Say what to do about whatever the first step raises, where it is the optimizer's or its package's.
 
     Raises:
-        SettingsError: the step raised; the message has its words, and what they mean where that is known.
+        MissingBackend: the step raised, and the version of the package that is installed does not fit.
+        SettingsError: the step of an optimizer that nobody catalogued raised; the message has its words, and what they mean
+            where that is known.
     """
     try:
         yield
     except Exception as error:
         if entry.catalogued:
+            if trouble(entry):
+                raise missing_package(entry, error) from error
             raise
         words = " ".join(str(error).split()) or "no message"
         known = _SECOND_ORDER if "does not have a grad_fn" in words else ""

@@ -13,6 +13,7 @@ from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Standing, Use, Values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value
+from diffopt_widgets.plan import accumulation_fault
 from diffopt_widgets.settings import Fault, Settings, check_values, default_values, ended
 from diffopt_widgets.ui.starts import first_valid, valid_settings
 
@@ -57,6 +58,8 @@ class Draft:
     """What was typed for the training options."""
     good: Mapping[str, Settings]
     """By optimizer: its last valid settings."""
+    accumulation: int = 1
+    """Batches per step of the run that is planned, which not every option goes with."""
 
     @classmethod
     def begin(cls, settings: Settings | str) -> Draft:
@@ -264,6 +267,8 @@ class Draft:
                 faults[name] = Fault.of(name, text, problem, taker.allowed())
         for fault in check_values(self.spec, values)[1]:
             faults.setdefault(fault.option, fault)
+        if clash := accumulation_fault(values, self.accumulation):
+            faults.setdefault(clash.option, clash)
         return values, faults
 
     def _defaults_now(self) -> dict[str, Value]:

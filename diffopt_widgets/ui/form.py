@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import traitlets
@@ -182,7 +182,7 @@ class Form(PageWidget):
         self._show(draft)
 
     def _show(self, draft: Draft) -> None:
-        before, self._draft = self._draft, draft
+        before, self._draft = self._draft, replace(draft, accumulation=self.accumulation)
         try:
             self._publish()
         finally:  # after it: the page need not wait for the disk; an observer may have changed the draft meanwhile
@@ -210,9 +210,14 @@ class Form(PageWidget):
         if change["new"] != self._draft.last_good:
             self._change(self._draft.show(change["new"]), "set from code", f"settings:{change['new']!r}")
 
-    @traitlets.observe("steps", "batch_size", "accumulation")
+    @traitlets.observe("steps", "batch_size")
     def _redraw(self, _: object) -> None:
         self._write_run()
+
+    @traitlets.observe("accumulation")
+    def _accumulate(self, _: object) -> None:
+        self._draft = replace(self._draft, accumulation=self.accumulation)
+        self._publish()
 
     def _write_run(self) -> None:
         """Bring up to date what depends on the run beside the settings."""

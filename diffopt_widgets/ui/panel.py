@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from diffopt_widgets.catalogue import families, spec
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.probed import evidence, untried
+from diffopt_widgets.catalogue.probed import effect, evidence, untried
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standing, Use, Values
 from diffopt_widgets.catalogue.uncatalogued import FAMILY
@@ -24,12 +24,6 @@ SHORT_FOLD = 2
 """A fold that hides no more than this is not worth its click."""
 ORIGINS = {"library", "onetrainer"}
 """Presets that say where values come from; the others are advice, and what they name stays in view."""
-STANDINGS = {
-    Standing.LIVE: "changing it changes the run",
-    Standing.INERT: "accepted here, changes nothing",
-    Standing.UNAVAILABLE: "not available here",
-    Standing.UNCATALOGUED: "not catalogued: whether it changes the run, and for which values, is not known",
-}
 IN_USE, WITHIN = "✓ in use", "✓ within the advice"
 BY_SCHEDULE = {"cycles", "min_factor"}
 """What has a say under some schedules only."""
@@ -177,7 +171,9 @@ def _mark(found: OptimizerSpec, use: Use) -> str:
     """The word beside the name; none for what does something, which is as one expects, nor for what is greyed."""
     if use.standing is Standing.INERT:
         return "inert"
-    return "not tried" if untried(found.key, use.name) else ""
+    if untried(found.key, use.name):
+        return "not tried"
+    return f"{use.only_in} only" if use.only_in else ""
 
 
 def _kind(option: Option) -> str:
@@ -255,14 +251,13 @@ def _advised(option: Option, advice: Advice | None) -> str:
 
 
 def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
-    standing = "" if use.name in TRAINING else STANDINGS[use.standing]
     facts = [
         ("Allowed", use.allowed() if _kind(use.option) in {"number", "text"} else ""),
         ("Default", _shown(use.option, use.default)),
         ("Recommended", _advised(use.option, use.advice)),
         ("Depends on", use.enabled_if.words() if use.enabled_if else ""),
         ("Needs", REQUIREMENTS.get(use.requires, "")),
-        ("Here", ": ".join(text for text in (standing, use.reason) if text)),
+        ("Here", "" if use.name in TRAINING else effect(found, use)),
         ("Tried", evidence(found, use.name)),
         ("Argument", f"{use.argument} of {found.target.replace(':', '.')}" if use.argument else ""),
     ]

@@ -170,6 +170,15 @@ def test_an_option_of_another_optimizer_is_reached_by_a_click(opened):
     expect(opened.output(0).get_by_text("No option is called so or speaks of “no such thing <b>”.")).to_be_visible()
 
 
+def test_a_question_is_understood_and_answered_with_those_that_have_the_option(opened):
+    finder(opened).fill("Which optimizers have weight decay by lr?")
+    expect(opened.output(0).get_by_role("group", name="Weight decay by learning rate, not in Prodigy")).to_be_visible()
+    expect(hits(opened)).to_have_text("Prodigy Plus (schedule-free)")
+    finder(opened).fill("which have nesterov?")
+    expect(hits(opened).first).to_have_text("SGD")
+    expect(hits(opened).last).to_have_text("LARS (8-bit) (no effect)")
+
+
 def test_enter_alone_never_switches_to_another_optimizer(opened):
     finder(opened).fill("decay")
     expect(hits(opened).first).to_contain_text("weight_decay")

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { marked, search } from "../../diffopt_widgets/ui/static/form_search.js";
+import { askedFor, marked, search } from "../../diffopt_widgets/ui/static/form_search.js";
 
 const ENTRIES = [
   entry("lr", "Learning rate", "The size of each step.", ["ADAM", "PRODIGY", "SGD"]),
@@ -15,7 +15,7 @@ const ENTRIES = [
 
 /** @param {string} name @param {string} title @param {string} help @param {string[]} optimizers */
 function entry(name, title, help, optimizers, notes = {}) {
-  return { name, title, help, optimizers, notes };
+  return { name, title, help, optimizers, notes, without: {} };
 }
 
 /** @param {string} query */
@@ -65,6 +65,19 @@ test("a note of one optimizer is found last, and for that optimizer only", () =>
     [hit.entry.name, hit.optimizers, hit.snippet, more],
     ["momentum", ["SGD"], "Needed under 8 bits.", []],
   );
+});
+
+test("a question is asked for what it is about", () => {
+  const questions = {
+    "which optimizers have weight decay by lr?": "weight decay by lr",
+    "What does d_coef do?": "d_coef",
+    "who has “8 bits”?": "8 bits",
+    momentum: "momentum",
+    "which optimizers have?": "which optimizers have?",
+    "": "",
+  };
+  for (const [question, words] of Object.entries(questions)) assert.equal(askedFor(question), words);
+  assert.equal(askedFor("x ".repeat(100_000)).length, 99);
 });
 
 test("one letter finds beginnings only, and no words find nothing", () => {

@@ -1,7 +1,7 @@
 // @ts-check
 // The search box: a combo box whose list holds the options of all optimizers.
 import { h, say } from "./form_dom.js";
-import { marked, search } from "./form_search.js";
+import { askedFor, marked, search } from "./form_search.js";
 
 /** @typedef {import("./form_search.js").Entry} Entry */
 /** @typedef {import("./form_search.js").Hit} Hit */
@@ -80,11 +80,14 @@ export class Finder {
   }
 
   draw() {
-    const query = this.input.value;
-    if (!query.trim()) return this.close();
+    const typed = this.input.value;
+    if (!typed.trim()) return this.close();
     this.need();
     const place = this.form.place();
-    const hits = this.entries ? search(this.entries, query, place.optimizer) : [];
+    const find = (/** @type {string} */ words) => (this.entries ? search(this.entries, words, place.optimizer) : []);
+    const asTyped = find(typed);
+    const query = asTyped.length ? typed : askedFor(typed);
+    const hits = asTyped.length ? asTyped : find(query);
     this.choices = [];
     this.list.replaceChildren(...hits.slice(0, MOST).map((hit) => this.drawHit(hit, query, place)));
     this.list.hidden = !hits.length;
@@ -107,10 +110,14 @@ export class Finder {
       h("code", { class: "dwf-name" }, ...parts(entry.name)),
       h("span", { class: "dwf-snippet" }, ...parts(snippet)),
     ];
-    const title = (/** @type {string} */ key) => titles.get(key) ?? key;
+    const { without } = entry;
+    const title = (/** @type {string} */ key) => {
+      const name = titles.get(key) ?? key;
+      return without[key] ? `${name} (${without[key]})` : name;
+    };
     if (here) {
-      const others = optimizers.length - 1;
-      const all = optimizers.length === titles.size;
+      const others = optimizers.filter((key) => key !== optimizer && !without[key]).length;
+      const all = others + 1 === titles.size && !without[optimizer];
       const owners = all ? "all optimizers" : others ? `${title(optimizer)} and ${others} more` : title(optimizer);
       const names = optimizers.map(title).join(", ");
       const found = h("span", { class: "dwf-owners", title: names }, owners);

@@ -1,7 +1,11 @@
 // @ts-check
 // Finding options by their words. Pure.
 
-/** @typedef {{name: string, title: string, help: string, optimizers: string[], notes: Record<string, string>}} Entry */
+/**
+ * One option of all optimizers that have it; `without` says of some that it does nothing there.
+ * @typedef {{name: string, title: string, help: string, optimizers: string[], notes: Record<string, string>,
+ *   without: Record<string, string>}} Entry
+ */
 /** @typedef {{text: string, hit: boolean}[]} Parts */
 /**
  * An option that was found: whether the present optimizer has it, the optimizers that have it (those whose note holds
@@ -14,6 +18,25 @@ const LAST_NAMED = 3; // the ranks up to here are hits in a name or a title
 const NOTED = 7;
 const BEFORE = 24; // so many characters of a snippet stand before the hit, which must be seen on a narrow page too
 const GAP = "[\\s_-]*"; // "warmup", "warm-up" and "warm up" are one word; "d coef" is d_coef
+
+/** What a question is made of beside what it asks for: "which optimizers have weight decay by lr?" */
+const ASKING = new Set(
+  `a an and are can could do does for has have having how i in is it me of on option options optimizer optimizers
+  optimiser optimisers show takes that the there to use uses what where which who with`.split(/\s+/),
+);
+
+/**
+ * What a question asks for; the query itself where nothing would be left.
+ * @param {string} query
+ */
+export function askedFor(query) {
+  const words = query
+    .slice(0, LONGEST_QUERY)
+    .split(/\s+/)
+    .map((word) => word.replace(/^["“‘'(]+|["”’'),.:;!?]+$/g, ""))
+    .filter((word) => word && !ASKING.has(word.toLowerCase()));
+  return words.join(" ") || query;
+}
 
 /** @param {string} query */
 const wordsOf = (query) =>
