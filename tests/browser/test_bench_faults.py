@@ -157,3 +157,34 @@ def test_a_name_is_text_wherever_the_bench_shows_it(notebook):
     saved.wait_for(state="attached")
     assert page.locator("[src=x], [onerror]").count() == 0
     assert page.evaluate("window.hacked") is None
+
+
+WAYS = """
+import threading
+ways = []
+bench.form.observe(lambda _: ways.append(threading.current_thread().name), "settings")
+bench.table.observe(lambda _: ways.append(threading.current_thread().name), "rows")
+"""
+BLOCK = """
+import pathlib, time
+while not pathlib.Path("asked_meanwhile").exists():
+    time.sleep(0.02)
+"""
+
+
+def test_what_is_asked_while_a_cell_blocks_is_done_afterwards_in_the_thread_of_the_cells(notebook):
+    nb = notebook([OPEN.format("") + "\n", WAYS, BLOCK])
+    nb.run_cell(0)
+    expect(nb.page.locator(".dw-bench .dwf-optimizer")).to_be_visible()
+    nb.run_cell(1)
+    nb.run_cell(2, wait=False)
+    entry(nb, "lr").fill("0.02")
+    button(nb, "Run").click()
+    nb.path.with_name("asked_meanwhile").touch()
+    nb.until_python("[run.status for run in bench.runs] == ['done'] and bench.runs[0].settings.lr == 0.02")
+    # Some kernels take messages in another thread from the first cell that has blocked on.
+    entry(nb, "lr").fill("0.03")
+    nb.until_python("bench.form.settings.lr == 0.03")
+    button(nb, "Run").click()
+    nb.until_python("[run.status for run in bench.runs] == ['done'] * 2")
+    assert nb.eval_python("sorted(set(ways))") == ["MainThread"]
