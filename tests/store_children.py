@@ -2,6 +2,7 @@
 
     python store_children.py kill STORE LOCKING ROUNDS
     python store_children.py crowd STORE LOCKING
+    python store_children.py train STORE LOCKING STEPS
 
 Each forks its children from one interpreter, since starting one takes longer than what is tried. The exit status is 0 when
 everything was as it must be.
@@ -19,8 +20,9 @@ import traceback
 
 import numpy as np
 
+import diffopt_widgets as dw
 from diffopt_widgets.records import History
-from diffopt_widgets.store import RunStore, database, recording
+from diffopt_widgets.store import RunStore, database, recorder, recording
 
 GROUPS = ("unet", "text_encoder")
 
@@ -134,11 +136,23 @@ def crowd(path: str, locking: str) -> None:
     check_file(path)
 
 
+def train(path: str, steps: int) -> None:
+    """Train a run, or take up the one that is there, with many checkpoints, until it is killed."""
+    recorder.CHECKPOINT_SECONDS, recorder.CHECKPOINT_COST = 0.25, 1.0
+    store = RunStore(path)
+    if runs := store.list():
+        dw.resume(store.load(runs[0].id), progress=False, store=store)
+    else:
+        dw.train(dw.Settings("PRODIGY", schedule="COSINE"), "swiss_roll", steps, progress=False, store=store)
+
+
 if __name__ == "__main__":
     recording.SMALL_CHUNKS, recording.FULL_ROWS = 3, 50  # so that chunks are merged all the time
     if sys.argv[3] == "folder":
         database.STALE_SECONDS, database.BUSY_SECONDS = 0.1, 0.2  # else each killed owner of a lock would cost a minute
-    if sys.argv[1] == "kill":
+    if sys.argv[1] == "train":
+        train(sys.argv[2], int(sys.argv[4]))
+    elif sys.argv[1] == "kill":
         kill(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     else:
         database.BUSY_SECONDS = 10.0
