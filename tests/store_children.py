@@ -44,15 +44,22 @@ def check(history: History) -> None:
             np.testing.assert_array_equal(history.column(name), expected)
 
 
-def check_file(path: str) -> None:
-    connection = sqlite3.connect(path)
+def check_file(path: str, locking: str) -> None:
+    """With "refused", SQLite itself must be told to go without locks."""
+    lockless = "&vfs=unix-none" if locking == "refused" else ""
+    connection = sqlite3.connect(f"file:{path}?mode=rw{lockless}", uri=True)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
 
 
+def opened(path: str, locking: str) -> RunStore:
+    """The store; with "refused" it has to find out by itself that there are no locks on files."""
+    return RunStore(path, "auto" if locking == "refused" else locking)
+
+
 def write_until_killed(path: str, locking: str, report: int) -> None:
     """Tells the id, and after each save how many rows are confirmed: 8 bytes each time."""
-    store = RunStore(path, locking)
+    store = opened(path, locking)
     history = History(GROUPS)
     written = store.begin("killed", history)
     os.write(report, written.id.encode().ljust(16))
@@ -81,8 +88,8 @@ def kill(path: str, locking: str, rounds: int) -> None:
             told += part
         os.close(read)
         confirmed = int.from_bytes(told[len(told) // 8 * 8 - 8 :][:8], "little")
-        store = RunStore(path, locking)
-        check_file(path)
+        store = opened(path, locking)
+        check_file(path, locking)
         summary = store.summary(key)
         assert summary.status == "interrupted", summary
         history = store.load(key).history
@@ -96,7 +103,7 @@ def kill(path: str, locking: str, rounds: int) -> None:
 
 def write_to_the_end(path: str, locking: str) -> None:
     history = History(GROUPS)
-    written = RunStore(path, locking).begin("crowd", history)
+    written = opened(path, locking).begin("crowd", history)
     for _ in range(30):
         grow(history, 5)
         written.save()
@@ -106,7 +113,7 @@ def write_to_the_end(path: str, locking: str) -> None:
 
 
 def read_all_along(path: str, locking: str) -> None:
-    store = RunStore(path, locking)
+    store = opened(path, locking)
     while len(runs := store.list()) < 3 or any(run.status == "running" for run in runs):
         for run in runs:
             assert run.status in {"running", "done"}, run  # an open writer is never taken for a dead one
@@ -133,7 +140,7 @@ def crowd(path: str, locking: str) -> None:
             for other in children:
                 os.kill(other, signal.SIGKILL)
             sys.exit(1)
-    check_file(path)
+    check_file(path, locking)
 
 
 def train(path: str, steps: int) -> None:

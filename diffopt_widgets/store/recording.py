@@ -185,13 +185,11 @@ class Recording:
             )
 
     def _write(self, rows: Rows, state: _State) -> None:
-        over = state.status != "running"
         with self._database.write(create=True) as connection:
             written = self._known(connection, rows, state)
             if len(rows) > written.rows:
                 insert(connection, self.id, rows, written.rows, len(rows))
                 written = replace(written, rows=len(rows), small=written.small + 1)
-            written = self._merged(connection, rows, written, over=over)
             connection.execute(
                 "UPDATE runs SET name = coalesce(?, name), status = ?, message = ?, saved = ?, writer = ?, groups = ?, rows = ?, "
                 "final_loss = ?, about = ? WHERE id = ?",
@@ -209,6 +207,8 @@ class Recording:
                 ),
             )
         self._written, self._name = written, state.name
+        with contextlib.suppress(StoreError):  # it needs room of its own; the next save tries again
+            self._merge(rows, over=state.status != "running")
         self._put_extras(state.extras)
 
     def _put_extras(self, wanted: Mapping[Kind, Extra | None]) -> None:
@@ -247,17 +247,21 @@ class Recording:
             return self._written
         return _Written(found[0], found[0], found[0])
 
-    def _merged(self, connection: sqlite3.Connection, rows: Rows, written: _Written, *, over: bool) -> _Written:
+    def _merge(self, rows: Rows, *, over: bool) -> None:
         """Put many small chunks into one, each row a few times in all: when there are many, or as many rows as merged before."""
+        written = self._written
         fresh, grown = written.rows - written.merged, written.merged - written.open
         many = written.small >= SMALL_CHUNKS and fresh >= grown
         full = written.rows - written.open >= FULL_ROWS
         if not (many or full or (over and written.small > (grown == 0))):
-            return written
-        connection.execute("DELETE FROM chunks WHERE run = ? AND start >= ?", (self.id, written.open))
-        insert(connection, self.id, rows, written.open, written.rows)
+            return
+        with self._database.write() as connection:
+            if connection.execute("SELECT rows FROM runs WHERE id = ?", (self.id,)).fetchone() != (written.rows,):
+                return  # the file has been replaced this moment
+            connection.execute("DELETE FROM chunks WHERE run = ? AND start >= ?", (self.id, written.open))
+            insert(connection, self.id, rows, written.open, written.rows)
         rest = (written.rows - written.open) % FULL_ROWS
-        return _Written(written.rows, written.rows - rest, written.rows)
+        self._written = _Written(written.rows, written.rows - rest, written.rows)
 
 
 def insert(connection: sqlite3.Connection, id: str, rows: Rows, start: int, stop: int) -> None:

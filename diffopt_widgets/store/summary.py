@@ -52,7 +52,16 @@ def summary_of(
     if status == "running" and is_gone(writer, now() - saved):
         status, message = "interrupted", INTERRUPTED
     began, last = (datetime.fromtimestamp(moment, timezone.utc) for moment in (started, saved))
-    return RunSummary(id, name, status, message, began, last, steps, final_loss, json.loads(about), note)
+    return RunSummary(id, name, status, message, began, last, steps, final_loss, _about(about), note)
+
+
+def _about(text: str) -> dict[str, Any]:
+    """What is known about a run; nothing where that is damaged, so that it can be shown and the others too."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def words_of(run: RunSummary) -> str:
