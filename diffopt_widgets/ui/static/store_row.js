@@ -60,11 +60,12 @@ export class StoredRow {
     this.name.show(run.name);
     this.note.setAttribute("aria-label", `Note on ${run.name}`);
     this.note.title = run.note;
-    say(this.brief, `${run.status} · ${run.steps} steps · training loss ${short(run.loss)} · ${run.started}`);
+    const steps = run.steps.toLocaleString("en-US");
+    say(this.brief, `${run.status} · ${steps} steps · training loss ${short(run.loss)} · ${run.started}`);
     this.brief.title = run.message;
     say(this.status, run.status);
     this.status.title = run.message;
-    say(this.steps, String(run.steps));
+    say(this.steps, steps);
     say(this.loss, short(run.loss));
     say(this.started, run.started);
     this.drop.setAttribute("aria-label", `Delete ${run.name}`);
