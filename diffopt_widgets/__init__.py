@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.catalogue import list_optimizers as list_optimizers
     from diffopt_widgets.catalogue import spec as spec
     from diffopt_widgets.catalogue.uncatalogued import spec_of as spec_of
+    from diffopt_widgets.driver import resume as resume
     from diffopt_widgets.driver import train as train
     from diffopt_widgets.interop import export as export
     from diffopt_widgets.plan import RunPlan as RunPlan
@@ -73,6 +74,7 @@ _HOMES = {
     "memory": "training.state_size",
     "preset": "settings",
     "read_logs": "store",
+    "resume": "driver",
     "spec": "catalogue",
     "spec_of": "catalogue.uncatalogued",
     "stream": "training.loop",

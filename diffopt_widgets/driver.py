@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import math
 import os
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from diffopt_widgets.outcome import Diverged, explain, summary
+from diffopt_widgets.outcome import divergence, explain, summary, while_finite
 from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.progress import progress_bar
 from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.runs import Run
 from diffopt_widgets.tasks import get_task
+from diffopt_widgets.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
@@ -52,13 +51,16 @@ def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -
 
 def _carry_out(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None, None]:
     pending: list[StepRecord] = []
-    training = run.kept
-    run.keep(None)
+    training = None
+    if run.kept is not None and (training := _taken_up(run)) is None:
+        on_publish(run)
+        return
     run.status, run.message = "running", ""
     try:
         if training is None:
             with _captured(run):
                 training = _prepare(run)
+        run.keep(training)
         yield
         steps = training.steps()
         published = time.perf_counter()
@@ -101,6 +103,25 @@ def _prepare(run: Run) -> Training:
     return training
 
 
+def _taken_up(run: Run) -> Training | None:
+    """What a stopped run goes on with; None when its checkpoint cannot be used here, which its message then says.
+
+    From a checkpoint, steps that came after it are taken again: they are in the history already.
+    """
+    if not isinstance(run.kept, Checkpoint):
+        return run.kept
+    run.status = "stopped"
+    try:
+        with _captured(run):
+            training = run.kept.restored(run.plan)
+    except Exception as error:  # noqa: BLE001  # nothing is lost: elsewhere, or another day, it may go on
+        run.message = f"It cannot go on here: {error}. It can be repeated from the start."
+        return None
+    training.seconds = max(training.seconds, run.seconds)
+    run.wanted = training.problem.wanted()
+    return training
+
+
 def _picture_due(training: Training) -> bool:
     """Whether samples are to be made after the step just taken: it is time, and they cost little beside the run."""
     steps, taken = training.plan.steps, training.taken
@@ -123,7 +144,7 @@ def _record(run: Run, training: Training | None, pending: list[StepRecord]) -> N
     from diffopt_widgets.training.memory import state_bytes
 
     began = time.perf_counter()
-    records = _while_finite(fetch(pending))
+    records = while_finite(fetch(pending))
     training.seconds += time.perf_counter() - began  # the device worked meanwhile: it is training time too
     run.history.extend(
         record for record in records if record.step > len(run.history)
@@ -133,48 +154,35 @@ def _record(run: Run, training: Training | None, pending: list[StepRecord]) -> N
         run.state_bytes = state_bytes(training.optimizer)
 
 
-def _while_finite(records: Sequence[StepRecord]) -> Sequence[StepRecord]:
-    """The records up to the first whose loss is no number, that one kept.
-
-    How many steps more were taken before anyone looked depends on the machine, and they say nothing.
-    """
-    ends = (place for place, record in enumerate(records, 1) if not math.isfinite(float(record.loss)))
-    return records[: next(ends, len(records))]
-
-
 def _check_finite(run: Run) -> None:
-    if diverged := _divergence(run):
+    if diverged := divergence(run):
         raise diverged
-
-
-def _divergence(run: Run) -> Diverged | None:
-    if len(run.history) and not (finite := np.isfinite(run.history.column("loss"))).all():
-        return Diverged(f"at step {run.history.step[finite.argmin()]}")
-    if run.eval_after is not None and not math.isfinite(run.eval_after):
-        return Diverged(f"after step {len(run.history)}")
-    return None
 
 
 def _fail(run: Run, error: Exception) -> None:
     run.status, run.trace = "failed", traceback.format_exc()
-    run.message, run.mend = explain(run, _divergence(run) or error)  # what a broken loss led to is not the cause
+    run.message, run.mend = explain(run, divergence(run) or error)  # what a broken loss led to is not the cause
 
 
 def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> None:
     """Keep what was recorded and what a stopped run needs to go on, evaluate, and say in words how it ended."""
     if run.status == "failed":
+        run.keep(None)
         return
     try:
         _record(run, training, pending)
-        if training is not None:
-            run.eval_after = training.evaluate()
-            _check_finite(run)
-            run.samples[training.taken] = training.samples()
-        run.message = summary(run)
+        if training is not None and training.taken < len(run.history):
+            run.message = f"Stopped at step {training.taken}, on its way back to the {len(run.history)} taken before"
+        else:
+            if training is not None:
+                run.eval_after = training.evaluate()
+                _check_finite(run)
+                run.samples[training.taken] = training.samples()
+            run.message = summary(run)
     except Exception as error:  # noqa: BLE001  # as above; an evaluation needs memory of its own
         _fail(run, error)
-    if run.status == "stopped" and training is not None and training.taken == len(run.history) and not training.torn:
-        run.keep(training)
+    whole = training is not None and training.taken <= len(run.history) and not training.torn
+    run.keep(training if run.status == "stopped" and whole else None)
 
 
 @contextlib.contextmanager
@@ -241,6 +249,20 @@ def recorder(store: RunStore | str | os.PathLike[str] | None) -> RunRecorder | N
     return RunRecorder(store if isinstance(store, RunStore) else RunStore(store))
 
 
+def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLike[str] | None = None) -> Run:
+    """Take a stopped run up again and train it to its planned end, as if it had not been stopped.
+
+    One that a store gives (`store.load(id)`) goes on from its last checkpoint, in any process; name the store to have it
+    kept there on. Where the checkpoint cannot be used, such as without the GPU that it was made on, the run stays stopped
+    and its `message` says why.
+
+    Raises:
+        ValueError: the run is over or in progress, or what it needs to go on is gone.
+        StoreError: the store cannot be opened.
+    """
+    return finish(run, progress=progress, recorder=recorder(store))
+
+
 def finish(run: Run, *, progress: bool = True, recorder: RunRecorder | None = None) -> Run:
     """Carry out a waiting or stopped run to its end, with a progress bar; `recorder` keeps it in a store.
 
@@ -255,7 +277,7 @@ def finish(run: Run, *, progress: bool = True, recorder: RunRecorder | None = No
 def carry_through(run: Run, *, progress: bool = True, recorder: RunRecorder | None = None) -> None:
     """As `finish`, but KeyboardInterrupt goes on to the caller once the run is stopped."""
     with contextlib.ExitStack() as stack:
-        show = stack.enter_context(_progress_bar(run)) if progress else lambda _: None
+        show = stack.enter_context(progress_bar(run)) if progress else lambda _: None
 
         def publish(run: Run) -> None:
             if recorder is not None:
@@ -264,26 +286,3 @@ def carry_through(run: Run, *, progress: bool = True, recorder: RunRecorder | No
 
         for _ in carry_out(run, on_publish=publish):
             pass
-
-
-@contextlib.contextmanager
-def _progress_bar(run: Run) -> Iterator[Callable[[Run], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    # Refreshed by hand: some notebooks do not show updates that come from a thread.
-    with Progress(*columns, auto_refresh=False) as bar:
-        row = bar.add_task(run.name, total=run.plan.steps, speed="")
-
-        def show(run: Run) -> None:
-            speed = f"{run.steps_per_second:.3g} steps/s" if run.steps_per_second else ""
-            loss = f"loss {run.final_loss:.3g}" if run.final_loss is not None else ""
-            bar.update(row, completed=len(run.history), speed=f"{loss}  {speed}", refresh=True)
-
-        yield show

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from diffopt_widgets.catalogue.schema import OptimizerSpec
+    from diffopt_widgets.records import StepRecord
     from diffopt_widgets.runs import Run
     from diffopt_widgets.settings import Settings
 
@@ -28,6 +29,24 @@ _USUAL_RATE = 1e-3
 
 class Diverged(ArithmeticError):
     """The loss is no longer a finite number; the message says when, as in "at step 7"."""
+
+
+def while_finite(records: Sequence[StepRecord]) -> Sequence[StepRecord]:
+    """The records up to the first whose loss is no number, that one kept.
+
+    How many steps more were taken before anyone looked depends on the machine, and they say nothing.
+    """
+    ends = (place for place, record in enumerate(records, 1) if not math.isfinite(float(record.loss)))
+    return records[: next(ends, len(records))]
+
+
+def divergence(run: Run) -> Diverged | None:
+    """Whether and when a run's loss, or the one it was evaluated with, was no number any more."""
+    if len(run.history) and not (finite := np.isfinite(run.history.column("loss"))).all():
+        return Diverged(f"at step {run.history.step[finite.argmin()]}")
+    if run.eval_after is not None and not math.isfinite(run.eval_after):
+        return Diverged(f"after step {len(run.history)}")
+    return None
 
 
 def summary(run: Run) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.tasks import Samples
+    from diffopt_widgets.training.checkpoint import Checkpoint
     from diffopt_widgets.training.loop import Training
 
 Status: TypeAlias = Literal["waiting", "running", "paused", "done", "stopped", "failed"]
@@ -53,7 +54,7 @@ class Run:
     """Bytes of all tensors in the optimizer's state, each storage once, as they are after the first published steps."""
     mend: Mapping[str, Value] = field(default_factory=dict)
     """Values to set so that a failed run would go better; empty when none are known."""
-    _training: Training | None = field(default=None, init=False, repr=False)
+    _kept: Training | Checkpoint | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.name = self.name or short_name(self.plan.settings)
@@ -82,19 +83,22 @@ class Run:
 
         A stopped run that was pickled, or interrupted in the middle of a step, cannot.
         """
-        return self.status == "stopped" and (self._training is not None or not len(self.history))
+        return self.status == "stopped" and (self._kept is not None or not len(self.history))
 
     @property
-    def kept(self) -> Training | None:
-        """The model, optimizer and schedule with which a stopped run goes on; None when it has not begun or is over."""
-        return self._training
+    def kept(self) -> Training | Checkpoint | None:
+        """The model, optimizer and schedule of a run in progress, and those with which a stopped one goes on.
 
-    def keep(self, training: Training | None) -> None:
-        """Keep what a stopped run needs to go on, or let it go with None. It is not pickled."""
-        self._training = training
+        A checkpoint in the place of them for a run that comes from a store; None when it has not begun or is over.
+        """
+        return self._kept
+
+    def keep(self, kept: Training | Checkpoint | None) -> None:
+        """Keep what a run needs to go on, or let it go with None. It is not pickled."""
+        self._kept = kept
 
     def __getstate__(self) -> dict[str, Any]:  # Any: its fields
-        return self.__dict__ | {"_training": None}
+        return self.__dict__ | {"_kept": None}
 
     @property
     def samples_per_step(self) -> int:

@@ -2,6 +2,7 @@
 
     python store_children.py kill STORE LOCKING ROUNDS
     python store_children.py crowd STORE LOCKING
+    python store_children.py train STORE LOCKING STEPS
 
 Each forks its children from one interpreter, since starting one takes longer than what is tried. The exit status is 0 when
 everything was as it must be.
@@ -19,8 +20,9 @@ import traceback
 
 import numpy as np
 
+import diffopt_widgets as dw
 from diffopt_widgets.records import History
-from diffopt_widgets.store import RunStore, database, recording
+from diffopt_widgets.store import RunStore, database, recorder, recording
 
 GROUPS = ("unet", "text_encoder")
 
@@ -42,15 +44,22 @@ def check(history: History) -> None:
             np.testing.assert_array_equal(history.column(name), expected)
 
 
-def check_file(path: str) -> None:
-    connection = sqlite3.connect(path)
+def check_file(path: str, locking: str) -> None:
+    """With "refused", SQLite itself must be told to go without locks."""
+    lockless = "&vfs=unix-none" if locking == "refused" else ""
+    connection = sqlite3.connect(f"file:{path}?mode=rw{lockless}", uri=True)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
 
 
+def opened(path: str, locking: str) -> RunStore:
+    """The store; with "refused" it has to find out by itself that there are no locks on files."""
+    return RunStore(path, "auto" if locking == "refused" else locking)
+
+
 def write_until_killed(path: str, locking: str, report: int) -> None:
     """Tells the id, and after each save how many rows are confirmed: 8 bytes each time."""
-    store = RunStore(path, locking)
+    store = opened(path, locking)
     history = History(GROUPS)
     written = store.begin("killed", history)
     os.write(report, written.id.encode().ljust(16))
@@ -79,8 +88,8 @@ def kill(path: str, locking: str, rounds: int) -> None:
             told += part
         os.close(read)
         confirmed = int.from_bytes(told[len(told) // 8 * 8 - 8 :][:8], "little")
-        store = RunStore(path, locking)
-        check_file(path)
+        store = opened(path, locking)
+        check_file(path, locking)
         summary = store.summary(key)
         assert summary.status == "interrupted", summary
         history = store.load(key).history
@@ -94,7 +103,7 @@ def kill(path: str, locking: str, rounds: int) -> None:
 
 def write_to_the_end(path: str, locking: str) -> None:
     history = History(GROUPS)
-    written = RunStore(path, locking).begin("crowd", history)
+    written = opened(path, locking).begin("crowd", history)
     for _ in range(30):
         grow(history, 5)
         written.save()
@@ -104,7 +113,7 @@ def write_to_the_end(path: str, locking: str) -> None:
 
 
 def read_all_along(path: str, locking: str) -> None:
-    store = RunStore(path, locking)
+    store = opened(path, locking)
     while len(runs := store.list()) < 3 or any(run.status == "running" for run in runs):
         for run in runs:
             assert run.status in {"running", "done"}, run  # an open writer is never taken for a dead one
@@ -131,14 +140,26 @@ def crowd(path: str, locking: str) -> None:
             for other in children:
                 os.kill(other, signal.SIGKILL)
             sys.exit(1)
-    check_file(path)
+    check_file(path, locking)
+
+
+def train(path: str, steps: int) -> None:
+    """Train a run, or take up the one that is there, with many checkpoints, until it is killed."""
+    recorder.CHECKPOINT_SECONDS, recorder.CHECKPOINT_COST = 0.25, 1.0
+    store = RunStore(path)
+    if runs := store.list():
+        dw.resume(store.load(runs[0].id), progress=False, store=store)
+    else:
+        dw.train(dw.Settings("PRODIGY", schedule="COSINE"), "swiss_roll", steps, progress=False, store=store)
 
 
 if __name__ == "__main__":
     recording.SMALL_CHUNKS, recording.FULL_ROWS = 3, 50  # so that chunks are merged all the time
     if sys.argv[3] == "folder":
         database.STALE_SECONDS, database.BUSY_SECONDS = 0.1, 0.2  # else each killed owner of a lock would cost a minute
-    if sys.argv[1] == "kill":
+    if sys.argv[1] == "train":
+        train(sys.argv[2], int(sys.argv[4]))
+    elif sys.argv[1] == "kill":
         kill(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     else:
         database.BUSY_SECONDS = 10.0

@@ -51,6 +51,48 @@ def test_a_log_of_kohya() -> None:
     np.testing.assert_array_equal(history.column("seconds"), (STEPS - 1) / 2)
 
 
+def logged(*rows: tuple[int, float, dict[str, float]]) -> History:
+    """The history of events, each with its step, seconds and values; every value is an event, as writers make them."""
+    return history_of(
+        Event(step, BEGAN + seconds, {tag: value}) for step, seconds, tags in rows for tag, value in tags.items()
+    )
+
+
+def test_kohyas_rate_of_the_first_part_alone() -> None:
+    """train_network.py logs `lr/d*lr` without a part for ProdigyPlusScheduleFree, of the first group: a rate of 1 is not applied."""
+    history = logged((1, 0.0, {"loss/current": 0.5, "lr/textencoder": 1.0, "lr/unet": 1.0, "lr/d*lr": 1e-6}))
+    assert history.groups == ("textencoder", "unet")
+    np.testing.assert_array_equal(history.column("lr"), [[1, 1]])
+    np.testing.assert_array_equal(history.column("applied_lr"), [[1e-6, math.nan]])
+    history = logged((1, 0.0, {"loss": 0.5, "lr": 1.0, "lr/d*lr": 1e-6}))  # train_textual_inversion.py
+    assert (history.column("lr").tolist(), history.column("applied_lr").tolist()) == ([[1]], [[1e-6]])
+
+
+@pytest.mark.parametrize("number", ["epochs", "steps"])
+def test_what_kohya_logs_once_an_epoch_stands_at_its_step_and_moves_no_time(number: str) -> None:
+    rows = []
+    for step in range(1, 7):
+        rows.append((step, 10.0 * step, {"loss/current": 1 / step, "loss/average": 2 / step}))
+        if step % 3 == 0:
+            at = step // 3 if number == "epochs" else step
+            rows.append((at, 10.0 * step + 1, {"loss/epoch_average": 5.0, "loss/validation/epoch_average": 7.0}))
+    history = logged(*rows)
+    np.testing.assert_array_equal(history.step, range(1, 7))
+    np.testing.assert_array_equal(history.column("seconds"), [0, 10, 20, 30, 40, 50])
+    np.testing.assert_array_equal(history.column("loss/epoch_average"), [math.nan, math.nan, 5] * 2)
+    np.testing.assert_array_equal(history.column("eval_loss"), [math.nan, math.nan, 7] * 2)
+
+
+def test_the_validation_of_onetrainer_with_one_concept_and_with_two() -> None:
+    step = {"loss/train_step": 0.5, "smooth_loss/train_step": 0.6, "lr/unet": 1e-4, "kourkoutas/beta2_mean": 0.9}
+    one = logged((1, 0.0, step), (1, 1.0, {"loss/validation_step/cats": 0.7}))
+    assert one.names() == ("loss", "lr", "applied_lr", "eval_loss", "seconds", "smooth_loss/train_step", "kourkoutas/beta2_mean")  # fmt: skip
+    both = {"loss/validation_step/cats": 0.7, "loss/validation_step/dogs": 0.9}
+    two = logged((1, 0.0, step), (1, 1.0, both | {"loss/validation_step/total_average": 0.8}))
+    assert (one.column("eval_loss")[0], two.column("eval_loss")[0]) == (0.7, 0.8)
+    assert {"loss/validation_step/cats", "loss/validation_step/dogs"} <= set(two.names())
+
+
 def test_a_log_of_onetrainer_with_a_restart_and_a_loss_that_is_no_number() -> None:
     (run,) = dw.read_logs(file_of("onetrainer"))
     history = run.history
@@ -63,6 +105,21 @@ def test_a_log_of_onetrainer_with_a_restart_and_a_loss_that_is_no_number() -> No
     assert np.isnan(history.column("eval_loss")[4])
     assert history.column("seconds")[9] == 0.5 * 10  # the one after the restart
     assert "ema_decay" in history.names()
+
+
+def test_a_restart_from_a_backup_counts_from_its_step_on(tmp_path: Path) -> None:
+    def write(number: int, steps: range, loss: float) -> None:
+        began = BEGAN + 100 * number
+        events = [Event(step, began + step, {"loss/train_step": loss, "lr/unet": 0.1}) for step in steps]
+        path = tmp_path / f"events.out.tfevents.{began:.0f}.host"
+        path.write_bytes(first_record(began) + b"".join(map(event_record, events)))
+
+    write(1, range(1, 11), 1.0)
+    write(2, range(6, 9), 2.0)  # stopped before it came as far as the first
+    (run,) = dw.read_logs(tmp_path)
+    assert run.history.step.tolist() == list(range(1, 9))
+    assert run.history.column("loss").tolist() == [1.0] * 5 + [2.0] * 3
+    assert (np.diff(run.history.column("seconds")) > 0).all()
 
 
 def test_a_scalar_that_is_a_tensor() -> None:

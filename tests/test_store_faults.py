@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,8 @@ import diffopt_widgets as dw
 from diffopt_widgets.records import History
 from diffopt_widgets.store import database
 from diffopt_widgets.store.database import Database
+
+CHILDREN = Path(__file__).with_name("store_children.py")
 
 
 def grow(history: History, rows: int) -> None:
@@ -75,6 +80,23 @@ def test_a_full_disk_is_told_once_and_what_was_recorded_is_written_later(tmp_pat
     saved.save()
     saved.flush()
     assert (saved.saved, saved.problem) == (20_000, "")
+    np.testing.assert_array_equal(store.load(saved.id).history.column("loss"), history.column("loss"))
+
+
+def test_without_room_to_merge_what_was_written_a_run_ends_all_the_same(tmp_path: Path) -> None:
+    store, history = dw.RunStore(tmp_path / "runs.sqlite"), History(("a",))
+    saved = store.begin("tight", history)
+    for _ in range(20):
+        grow(history, 500)
+        saved.save()
+        saved.flush()
+    with sqlite3.connect(store.path) as connection:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.close()
+    with at_most(pages + 1):
+        grow(history, 1)
+        saved.end("done")
+    assert [(told.status, told.steps) for told in store.list()] == [("done", 10_001)]
     np.testing.assert_array_equal(store.load(saved.id).history.column("loss"), history.column("loss"))
 
 
@@ -220,6 +242,87 @@ def test_damaged_rows_are_told(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(dw.StoreError, match=r"the rows of 'cut' .* are damaged"):
         store.load(saved.id)
+
+
+@pytest.mark.parametrize("about", ["{broken", "[1, 2]"])
+def test_one_damaged_run_does_not_hide_the_others(tmp_path: Path, about: str) -> None:
+    store, history = dw.RunStore(tmp_path / "runs.sqlite"), History(("a",))
+    grow(history, 3)
+    for name in ("whole", "damaged"):
+        store.begin(name, history, {"batch": 4}, id=name).end("done")
+    connection = sqlite3.connect(store.path)
+    connection.execute("UPDATE runs SET about = ? WHERE id = 'damaged'", (about,))
+    connection.commit()
+    connection.close()
+    assert [(run.name, dict(run.about)) for run in store.list()] == [("damaged", {}), ("whole", {"batch": 4})]
+    assert len(store.load("damaged").history) == 3
+
+
+def test_a_half_copied_file_is_told(tmp_path: Path) -> None:
+    store, history = dw.RunStore(tmp_path / "runs.sqlite"), History(("a",))
+    grow(history, 2000)
+    store.begin("whole", history, id="whole").end("done")
+    whole, half = store.path.read_bytes(), tmp_path / "half.sqlite"
+    for size in (99, 1000, 4096, 4097, len(whole) // 2):
+        half.write_bytes(whole[:size])
+        with pytest.raises(dw.StoreError, match=r"half.sqlite is (damaged|not a SQLite database)"):
+            dw.RunStore(half).load("whole")
+        assert half.read_bytes() == whole[:size]
+
+
+NO_LOCKS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+static int is_lock(int c) {
+  return c == F_SETLK || c == F_SETLKW || c == F_GETLK || c == F_OFD_SETLK || c == F_OFD_SETLKW || c == F_OFD_GETLK;
+}
+static int call(const char *name, int fd, int c, void *p) {
+  if (is_lock(c)) { errno = atoi(getenv("LOCK_ERRNO")); return -1; }
+  return ((int (*)(int, int, ...))dlsym(RTLD_NEXT, name))(fd, c, p);
+}
+int fcntl(int fd, int c, ...) { va_list a; va_start(a, c); void *p = va_arg(a, void *); va_end(a); return call("fcntl", fd, c, p); }
+int fcntl64(int fd, int c, ...) { va_list a; va_start(a, c); void *p = va_arg(a, void *); va_end(a); return call("fcntl64", fd, c, p); }
+int flock(int fd, int op) { errno = atoi(getenv("LOCK_ERRNO")); return -1; }
+"""
+"""A library that makes the system refuse every lock on a file, as some network and FUSE folders do."""
+
+
+@pytest.fixture(scope="module")
+def refused_locks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if not sys.platform.startswith("linux") or compiler is None:
+        pytest.skip("needs a C compiler on Linux")
+    library = tmp_path_factory.mktemp("preload") / "refused_locks.so"
+    made = subprocess.run(
+        [compiler, "-shared", "-fPIC", "-x", "c", "-o", library, "-", "-ldl"],
+        check=False,
+        input=NO_LOCKS,
+        text=True,
+        capture_output=True,
+    )
+    if made.returncode:
+        pytest.skip(f"the C compiler cannot make a library: {made.stderr[-200:]}")
+    return library
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EPERM])
+def test_where_the_system_refuses_locks_three_write_and_two_read_at_once(
+    tmp_path: Path, refused_locks: Path, number: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, CHILDREN, "crowd", tmp_path / "runs.sqlite", "refused"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "LD_PRELOAD": str(refused_locks), "LOCK_ERRNO": str(number)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [run.steps for run in dw.RunStore(tmp_path / "runs.sqlite").list()] == [150, 150, 150]
 
 
 def test_without_locks_on_files_a_folder_is_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,9 @@ import pytest
 import diffopt_widgets as dw
 from diffopt_widgets.bench import Bench
 from diffopt_widgets.cli import main
+from diffopt_widgets.driver import carry_out
 from diffopt_widgets.records import History
+from diffopt_widgets.store import RunRecorder
 
 
 def bench_that_trained(path: Path, runs: int = 1) -> Bench:
@@ -52,6 +54,34 @@ def test_a_bench_keeps_its_runs_and_another_one_opens_them(tmp_path: Path) -> No
     on_row(second, shown.key, "rename", name="of today")
     on_row(second, shown.key, "remove")
     assert store.summary(shown.key).name == "of today"  # removed from this bench only
+
+
+def test_another_bench_continues_a_stopped_run(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    straight = bench_that_trained(path).runs[0]
+    run, keeping = dw.Run(straight.plan), RunRecorder(dw.RunStore(path))
+    going = carry_out(run, on_publish=keeping.save)
+    for _ in range(5):
+        next(going)
+    going.close()
+
+    async def script() -> Bench:
+        bench = dw.lab(task="swiss_roll", steps=10, store=path)
+        bench.add(dw.RunStore(path).load(run.key))
+        assert bench.table.rows[0]["cannot_continue"] == ""
+        on_row(bench, run.key, "continue")
+        await bench.wait()
+        return bench
+
+    bench = asyncio.run(script())
+    assert [(row["status"], row["name"]) for row in bench.table.rows] == [("done", run.name)]
+    (curve,) = bench.plot.curves()
+    np.testing.assert_array_equal(curve.history.column("loss"), straight.history.column("loss"))
+    np.testing.assert_array_equal(
+        dw.RunStore(path).load(run.key).history.column("loss"), straight.history.column("loss")
+    )
+    assert [told.status for told in dw.RunStore(path).list()] == ["done", "done"]
+    assert "before training" in bench.samples.strips[run.key].value
 
 
 def test_a_bench_draws_what_others_recorded(tmp_path: Path) -> None:

@@ -65,6 +65,49 @@ def test_a_ticked_run_is_drawn_and_follows_what_is_recorded(store: dw.RunStore) 
     assert (table.plot.curves(), [row["shown"] for row in table.rows]) == ([], [False] * 3)
 
 
+def test_a_refresh_keeps_what_is_hidden_its_colour_and_its_place(store: dw.RunStore) -> None:
+    table, other = dw.RunStoreTable(store), dw.RunStore(store.path)
+    history = History(("all",))
+    recording = other.begin("live", history)
+    for key in (recording.id, "id-5", "id-13"):
+        ask(table, "draw", key=key, shown=True)
+    table.plot.set_visible(recording.id, visible=False)
+    table.query = "first"  # the others are not listed, and still drawn
+    before = [dict(shown) for shown in table.plot.runs]
+    history.extend_columns([1, 2], {"loss": [3.0, 2.0], "grad_norm": [1.0, 1.0]})
+    recording.save()
+    recording.flush()
+    other.rename(recording.id, "alive")
+    ask(table, "refresh")
+    (total,) = [shown["total"] for shown in table.plot.runs if shown["key"] == recording.id]
+    assert total == 2
+    unlike = {"total", "name"}
+    assert [{k: v for k, v in shown.items() if k not in unlike} for shown in table.plot.runs] == [
+        {k: v for k, v in shown.items() if k not in unlike} for shown in before
+    ]
+    assert [shown["name"] for shown in table.plot.runs] == ["alive", "first", "<b>second</b>"]
+    table.plot.set_visible(recording.id, visible=True)
+    np.testing.assert_array_equal(table.plot.curves()[0].history.column("grad_norm"), [1, 1])
+    other.delete("id-5")
+    ask(table, "refresh")
+    assert [shown["name"] for shown in table.plot.runs] == ["alive", "<b>second</b>"]
+
+
+def test_a_run_whose_file_was_replaced_is_drawn_anew_as_it_looked(store: dw.RunStore) -> None:
+    table = dw.RunStoreTable(store)
+    for key in ("id-5", "id-13"):
+        ask(table, "draw", key=key, shown=True)
+    table.plot.set_visible("id-5", visible=False)
+    color = next(shown["color"] for shown in table.plot.runs if shown["key"] == "id-5")
+    store.path.unlink()
+    fresh, history = dw.RunStore(store.path), History(("all",))
+    history.extend_columns([5, 6, 7], {"loss": [3.0, 2.0, 1.0]})
+    fresh.begin("first", history, id="id-5").end("done")
+    ask(table, "refresh")
+    (shown,) = table.plot.runs
+    assert (shown["color"], shown["visible"], shown["total"]) == (color, False, 3)
+
+
 def test_a_deletion_is_undone(store: dw.RunStore) -> None:
     table = dw.RunStoreTable(store)
     ask(table, "draw", key="id-5", shown=True)

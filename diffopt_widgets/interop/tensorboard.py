@@ -1,17 +1,19 @@
 """Histories as TensorBoard's scalars, and other trainers' scalars as histories.
 
-Names that trainers use: OneTrainer logs `loss/train_step`, `smooth_loss/train_step`, `lr/<part>` and
-`loss/validation_step/…`; kohya's scripts `loss/current`, `loss/average`, `lr/<part>` and, for optimizers that estimate their
-rate, `lr/d*lr/<part>` (with schedule-free Prodigy also `lr/d*eff_lr/<part>`); transformers and diffusers `train/loss`,
-`train/learning_rate` or `train_loss`, `lr`. Of rates this is what those programs say: OneTrainer and kohya read d after the
-step, so it is the next step's, and without bias correction.
+Names that trainers use: OneTrainer logs `loss/train_step`, `smooth_loss/train_step`, `lr/<part>` (times d where there is one)
+and `loss/validation_step/…`, one for each concept and with several their `total_average`; kohya's scripts `loss/current`,
+`loss/average`, `lr/<part>` and, for optimizers that estimate their rate, `lr/d*lr/<part>`, or `lr/d*lr` for the first part
+alone; forks of them also `lr/d*eff_lr/<part>`; transformers and diffusers `train/loss`, `train/learning_rate` or
+`train_loss`, `lr`. Of rates this is what those programs say: OneTrainer and kohya read d after the step, so it is the next
+step's, and without bias correction. What kohya's scripts log once an epoch they number by epochs, not steps.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -24,31 +26,46 @@ if TYPE_CHECKING:
 
 _SINGLE_TAGS = {
     "loss": ("loss/train_step", "loss/current", "train/loss", "train_loss", "loss/train", "Loss/train", "step_loss"),
-    "eval_loss": ("loss/validation_step/total_average", "eval/loss", "val/loss", "val_loss", "loss/validation/current"),
+    "eval_loss": (
+        *("loss/validation_step/total_average", "loss/validation/step_average", "loss/validation/epoch_average"),
+        *("eval/loss", "val/loss", "val_loss", "loss/validation/current"),
+    ),
     "grad_norm": ("train/grad_norm", "norm/avg_grad_norm"),
 }
 """Of each column the tags that mean it, the first that is there."""
+_LOSS_TAGS = frozenset({"loss", *_SINGLE_TAGS["loss"]})
 _RATE_TAGS = (re.compile(r"lr/d\*eff_lr/(.+)"), re.compile(r"lr/d\*lr/(.+)"))
+_FIRST_RATE = ("lr/d*eff_lr", "lr/d*lr")
+"""The applied rate of the first group, where a program says no more."""
 _SCHEDULE_TAG = re.compile(r"lr/(?!d\*)(.+)")
 _ONE_GROUP = ("lr", "train/learning_rate", "learning_rate", "train/lr")
 _OWN_TAG = re.compile(rf"({'|'.join(GROUPED)}|d|d_hat)/(.+)")
+_CONCEPT_TAG = re.compile(r"loss/validation_step/(.+)")
+_EPOCH_TAG = re.compile(r"loss/(validation/)?epoch(_.+)?")
+"""What kohya's scripts log with the number of the epoch in the place of the step."""
 _Tags: TypeAlias = "dict[str, NDArray[np.float64]]"
 
 
 def history_of(events: Iterable[Event]) -> History:
     """The history that scalars tell.
 
-    Steps are put in order; of a tag that was logged twice at a step, as after a restart, the later counts. `seconds` is by
-    the clock, since the first event. Tags without a known meaning become metrics.
+    Steps are put in order; of a tag that was logged twice at a step, as after a restart, the later counts. What is logged
+    once an epoch stands at the step that was the last by then. `seconds` is by the clock, since the first event; at a step
+    that has a loss it is when that was logged. Tags without a known meaning become metrics.
     """
-    ordered = sorted(events, key=lambda event: event.wall_time)
+    ordered = _by_steps(sorted(events, key=lambda event: event.wall_time))
     steps = np.unique(np.array([event.step for event in ordered], dtype=np.int64))
     row = {step: place for place, step in enumerate(steps.tolist())}
     tags: dict[str, NDArray[np.float64]] = {}
     seconds = np.full(len(steps), np.nan)
+    timed: set[int] = set()
     for event in ordered:
         place = row[event.step]
-        seconds[place] = event.wall_time - ordered[0].wall_time
+        has_loss = not _LOSS_TAGS.isdisjoint(event.values)
+        if has_loss or place not in timed:
+            seconds[place] = event.wall_time - ordered[0].wall_time
+        if has_loss:
+            timed.add(place)
         for tag, value in event.values.items():
             if tag not in tags:
                 tags[tag] = np.full(len(steps), np.nan)
@@ -62,13 +79,42 @@ def history_of(events: Iterable[Event]) -> History:
     return History.from_columns(groups, steps, columns)
 
 
+def without_repeated(files: Iterable[Sequence[Event]]) -> list[Event]:
+    """The events of the files of one run, without those of steps that a later file went back before.
+
+    A training that is taken up again from a backup writes a new file, from the backup's step on.
+    """
+    kept: list[Event] = []
+    for events in sorted(files, key=lambda events: min((event.wall_time for event in events), default=0.0)):
+        first = min((event.step for event in events if not _LOSS_TAGS.isdisjoint(event.values)), default=None)
+        if first is not None:
+            kept = [event for event in kept if event.step < first]
+        kept += events
+    return kept
+
+
+def _by_steps(events: Iterable[Event]) -> list[Event]:
+    """The same events, those that are numbered by epochs at the step that had the last loss before them."""
+    found, step = [], None
+    for event in events:
+        if step is not None and all(_EPOCH_TAG.fullmatch(tag) for tag in event.values):
+            found.append(replace(event, step=step))
+            continue
+        if not _LOSS_TAGS.isdisjoint(event.values):
+            step = event.step
+        found.append(event)
+    return found
+
+
 def _known(tags: _Tags) -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]]:
     """The names of the groups, and the columns whose tags are known; those are taken out of `tags`."""
     columns: dict[str, NDArray[np.float64]] = {}
     for name in SINGLE:
-        tag = next((tag for tag in (name, *_SINGLE_TAGS.get(name, ())) if tag in tags), "")
-        if tag:
+        if tag := _first((name, *_SINGLE_TAGS.get(name, ())), tags):
             columns[name] = tags.pop(tag)
+    concepts = _matching(_CONCEPT_TAG, tags)
+    if "eval_loss" not in columns and len(concepts) == 1:  # of one concept OneTrainer logs no average
+        columns["eval_loss"] = tags.pop(concepts[0][0])
     grouped = _grouped(tags)
     groups = tuple(dict.fromkeys(group for parts in grouped.values() for group in parts))
     for name, parts in grouped.items():
@@ -92,12 +138,18 @@ def _grouped(tags: _Tags) -> dict[str, _Tags]:
             grouped.setdefault("applied_lr", {}).setdefault(group, tags.pop(tag))
     for tag, group in _matching(_SCHEDULE_TAG, tags):
         grouped.setdefault("lr", {})[group] = tags.pop(tag)
-    for tag in _ONE_GROUP:
-        if tag in tags and "lr" not in grouped:
-            grouped["lr"] = {"all": tags.pop(tag)}
+    if "lr" not in grouped and (tag := _first(_ONE_GROUP, tags)):
+        grouped["lr"] = {"all": tags.pop(tag)}
+    if "applied_lr" not in grouped and (tag := _first(_FIRST_RATE, tags)):
+        first = next(iter(grouped.get("lr", {"all": tags[tag]})))
+        grouped["applied_lr"] = {first: tags.pop(tag)}
     if "lr" in grouped:
         grouped.setdefault("applied_lr", grouped["lr"])  # a plain rate is applied as it is
     return grouped
+
+
+def _first(wanted: Iterable[str], tags: _Tags) -> str:
+    return next((tag for tag in wanted if tag in tags), "")
 
 
 def _matching(pattern: re.Pattern[str], tags: Iterable[str]) -> list[tuple[str, str]]:

@@ -29,6 +29,12 @@ BUSY_SECONDS = 10.0
 STALE_SECONDS = 60.0
 """The age from which a lock folder was left by a process that is gone; a transaction takes far less."""
 
+EXTRAS_TABLE = (
+    "CREATE TABLE IF NOT EXISTS extras (run TEXT NOT NULL, kind TEXT NOT NULL, step INTEGER NOT NULL, "
+    "data BLOB NOT NULL, PRIMARY KEY (run, kind))"
+)
+"""Of what is kept beside a run's rows. Stores of the first days have none: it is made when it is needed."""
+
 _TABLES = f"""
 CREATE TABLE runs (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, status TEXT NOT NULL, message TEXT NOT NULL, started REAL NOT NULL,
@@ -39,6 +45,7 @@ CREATE TABLE chunks (
     run TEXT NOT NULL, start INTEGER NOT NULL, rows INTEGER NOT NULL, layout TEXT NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY (run, start)
 );
+{EXTRAS_TABLE};
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
@@ -114,7 +121,10 @@ class Database:
         """Whether another try is worth it: with folders as locks, or since a stale one has been taken away."""
         if self._lock_folder:
             return "locked" in str(error) and _remove_stale(Path(f"{self.path}.lock"))
-        failed = any(words in str(error) for words in ("locked", "disk I/O error", "locking protocol"))
+        failed = any(
+            words in str(error)
+            for words in ("locked", "disk I/O error", "locking protocol", "access permission denied")
+        )
         if not (failed and self._may_change) or os.name != "posix" or locks_work(self.path.parent):
             return False
         self._lock_folder = True

@@ -7,15 +7,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from diffopt_widgets.interop.event_files import Event, read_events
-from diffopt_widgets.interop.tensorboard import history_of
+from diffopt_widgets.interop.tensorboard import history_of, without_repeated
 from diffopt_widgets.store.recorded import RecordedRun
 
 
 def read_logs(path: str | os.PathLike[str]) -> list[RecordedRun]:
     """The runs that OneTrainer, kohya's scripts or any other tool logged for TensorBoard.
 
-    Of a file that is still being written, or was cut off, what is whole is read, and the run's `message` says so. A rate is
-    what the tool says: see `interop.tensorboard`.
+    Of a file that is still being written, or was cut off, what is whole is read, and the run's `message` says so. Where a
+    later file of a folder goes back to an earlier step, as after a restart from a backup, it counts from there on. A rate
+    is what the tool says: see `interop.tensorboard`.
 
     Args:
         path: an event file, or a folder that has some, also in folders below; the files of one folder are one run.
@@ -43,13 +44,14 @@ def read_logs(path: str | os.PathLike[str]) -> list[RecordedRun]:
 
 def _run(folder: Path, root: Path, files: list[Path]) -> RecordedRun | None:
     """The run of the files of one folder; None when no scalars are in them."""
-    events: list[Event] = []
+    read: list[list[Event]] = []
     problems = []
     for file in files:
         found, problem = read_events(file)
-        events += found
+        read.append(found)
         if problem:
             problems.append(f"{file.name} was read only in part: {problem}.")
+    events = without_repeated(read)
     if not events:
         return None
     inner = folder.relative_to(root).as_posix() if root.is_dir() else "."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,16 @@ from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.records import History
 from diffopt_widgets.runs import Run
 from diffopt_widgets.settings import Settings, SettingsError
-from diffopt_widgets.store.database import StoreError
+from diffopt_widgets.store.extras import unpack_samples
 from diffopt_widgets.store.recorded import RecordedRun
+from diffopt_widgets.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from diffopt_widgets.store.recording import Recording
-    from diffopt_widgets.store.run_store import RunStore, RunSummary
+    from diffopt_widgets.store.extras import Extra
+    from diffopt_widgets.store.summary import RunSummary
 
 RESULTS = ("device", "output", "trace", "eval_before", "eval_after", "state_bytes", "mend")
-"""What is kept of a run besides plan, name, status, message and history. Samples are not."""
+"""What is kept of a run besides plan, name, status, message, history, samples and checkpoint."""
 
 
 def about_run(run: Run) -> dict[str, Any]:
@@ -33,17 +34,18 @@ def about_run(run: Run) -> dict[str, Any]:
     return {"optimizer": run.settings.optimizer, "task": run.plan.task, "plan": plan, "results": results}
 
 
-def run_of(summary: RunSummary, history: History) -> Run | RecordedRun:
+def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -> Run | RecordedRun:
     """The run that a store has: a `Run` where its plan is known and can be read by this version."""
-    about = summary.about
-    plan = about.get("plan")
+    plan = summary.about.get("plan")
     if isinstance(plan, dict):
-        try:
-            return _own_run(summary, history, plan, about.get("results", {}))
-        except (SettingsError, TypeError, KeyError, ValueError):
-            pass  # an option or a class of former days; what was recorded can be shown all the same
+        # Else an option or a class of former days: what was recorded can be shown all the same.
+        with contextlib.suppress(SettingsError, AttributeError, TypeError, KeyError, ValueError):
+            run = _own_run(summary, history, plan, summary.about.get("results", {}))
+            _give(run, summary.status, extras)
+            return run
     return RecordedRun(
-        summary.name, history, summary.id, summary.status, summary.message, about, summary.note, summary.started
+        *(summary.name, history, summary.id, summary.status, summary.message),
+        *(summary.about, summary.note, summary.started),
     )
 
 
@@ -63,74 +65,13 @@ def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], res
     return run
 
 
-class RunRecorder:
-    """Writes runs of the bench into a store at each publish; nothing that goes wrong there reaches the training.
-
-    Args:
-        store: where to.
-
-    >>> import pathlib, tempfile
-    >>> from diffopt_widgets.driver import carry_out
-    >>> from diffopt_widgets.store import RunStore
-    >>> store = RunStore(pathlib.Path(tempfile.mkdtemp()) / "runs.sqlite")
-    >>> run = Run(RunPlan(Settings("PRODIGY"), "swiss_roll", steps=2))
-    >>> for _ in carry_out(run, on_publish=RunRecorder(store).save):
-    ...     pass
-    >>> store.load(run.key).settings == run.settings, len(store.load(run.key).history)
-    (True, 2)
-    """
-
-    def __init__(self, store: RunStore) -> None:
-        self._store = store
-        self._recordings: dict[str, Recording] = {}
-        self._names: dict[str, str] = {}
-        self._ends: dict[str, tuple[str, str, str, int]] = {}
-        self._told = ""
-
-    def save(self, run: Run) -> None:
-        """Write what is new of a run; call it at each publish, and once more when the run has ended."""
-        if not run.history.groups:
-            return  # it has not begun
-        recording = self._recordings.get(run.key)
-        if recording is None:
-            recording = self._begin(run)
-        if recording is None:
-            return
-        renamed = run.name if run.name != self._names[run.key] else ""
-        self._names[run.key] = run.name
-        if not run.ended:
-            recording.describe(renamed)
-            recording.save()
-        elif recording.problem or self._ends.get(run.key) != _end(run):
-            self._ends[run.key] = _end(run)
-            recording.describe(renamed, about_run(run))
-            recording.end(run.status, run.message)
-
-    def rename(self, run: Run) -> None:
-        """Give a run in the store the name that it has here, whoever put it there; nothing where it is not in the store.
-
-        Raises:
-            StoreError: it cannot be written.
-        """
-        with contextlib.suppress(KeyError):
-            self._store.rename(run.key, run.name)
-
-    def _begin(self, run: Run) -> Recording | None:
-        try:
-            recording = self._store.begin(run.name, run.history, about_run(run), id=run.key)
-        except StoreError as error:
-            if str(error) != self._told:
-                self._told = str(error)
-                warnings.warn(
-                    f"The run {run.name!r} is not being saved: {error} It goes on, and every publish tries again.",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
-            return None
-        self._recordings[run.key], self._names[run.key] = recording, run.name
-        return recording
-
-
-def _end(run: Run) -> tuple[str, str, str, int]:
-    """What tells one end of a run from another: a stopped one may go on."""
-    return run.status, run.message, run.name, len(run.history)
+def _give(run: Run, status: str, extras: Mapping[str, Extra]) -> None:
+    """Give a run its samples, and what it needs to go on unless another process is training it."""
+    if samples := extras.get("samples"):
+        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):  # damaged: the run is whole without them
+            run.samples, run.wanted = unpack_samples(samples.data)
+    checkpoint = extras.get("checkpoint")
+    if checkpoint and run.status == "stopped" and status != "running" and checkpoint.step <= len(run.history):
+        run.keep(Checkpoint(checkpoint.step, checkpoint.data))
+        if checkpoint.step < len(run.history):
+            run.message += f" It can go on from step {checkpoint.step}."

@@ -7,7 +7,7 @@ import json
 import threading
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from diffopt_widgets.records import History
 from diffopt_widgets.store.chunks import Rows, pack
 from diffopt_widgets.store.database import Database, StoreError, now
+from diffopt_widgets.store.extras import Extra, Kind, put
 from diffopt_widgets.store.writers import this_writer
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ SMALL_CHUNKS = 64
 """How many small chunks are merged at once, at least."""
 
 
+class _BesideError(StoreError):
+    """The rows are in the file, what stands beside them is not."""
+
+
 @dataclass(frozen=True)
 class _State:
     """What is to be written of a run besides its rows."""
@@ -35,6 +40,8 @@ class _State:
     about: str
     status: str = "running"
     message: str = ""
+    extras: Mapping[Kind, Extra | None] = field(default_factory=dict)
+    """What is kept beside the rows; None where it is to be taken away."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +75,12 @@ class Recording:
         self._state = _State(name, about)
         self._name = name  # as last written: somebody may rename the run in the store meanwhile
         self._written = _Written()
+        self._put: Mapping[Kind, Extra | None] = {}
+        """Of the extras those that are in the file, or have been taken out of it."""
         self._lock = threading.Lock()
         self._pending: tuple[Rows, _State] | None = None
         self._thread: threading.Thread | None = None
-        self._problem = ""
+        self._problem, self._what = "", "is not being saved"
         self._told = ""
 
     def __repr__(self) -> str:
@@ -107,6 +116,10 @@ class Recording:
             name=name or self._state.name,
             about=about_text({**known, **about}) if about else self._state.about,
         )
+
+    def attach(self, kind: Kind, extra: Extra | None) -> None:
+        """Keep something beside the rows, in the place of the last of its kind; written with the next save."""
+        self._state = replace(self._state, extras={**self._state.extras, kind: extra})
 
     def save(self) -> None:
         """Have the rows written that the history has got since the last call."""
@@ -153,6 +166,8 @@ class Recording:
                 self._write(*pending)
                 self._problem = ""
             except StoreError as error:
+                beside = isinstance(error, _BesideError)
+                self._what = "is saved without its samples and checkpoint" if beside else "is not being saved"
                 self._problem = str(error)
             except Exception as error:  # noqa: BLE001  # nobody would see it in a thread; `_tell` does
                 self._problem = f"{type(error).__name__}: {error}"
@@ -163,20 +178,18 @@ class Recording:
         self._told = problem
         if problem and problem != before:
             warnings.warn(
-                f"The run {self._state.name!r} is not being saved: {problem} "
+                f"The run {self._state.name!r} {self._what}: {problem} "
                 "It goes on, what it has recorded is kept, and every save tries again.",
                 RuntimeWarning,
                 stacklevel=3,
             )
 
     def _write(self, rows: Rows, state: _State) -> None:
-        over = state.status != "running"
         with self._database.write(create=True) as connection:
             written = self._known(connection, rows, state)
             if len(rows) > written.rows:
                 insert(connection, self.id, rows, written.rows, len(rows))
                 written = replace(written, rows=len(rows), small=written.small + 1)
-            written = self._merged(connection, rows, written, over=over)
             connection.execute(
                 "UPDATE runs SET name = coalesce(?, name), status = ?, message = ?, saved = ?, writer = ?, groups = ?, rows = ?, "
                 "final_loss = ?, about = ? WHERE id = ?",
@@ -194,6 +207,21 @@ class Recording:
                 ),
             )
         self._written, self._name = written, state.name
+        with contextlib.suppress(StoreError):  # it needs room of its own; the next save tries again
+            self._merge(rows, over=state.status != "running")
+        self._put_extras(state.extras)
+
+    def _put_extras(self, wanted: Mapping[Kind, Extra | None]) -> None:
+        """Write what is new beside the rows, in a transaction of its own: where it finds no room, the rows are safe."""
+        new = {kind: extra for kind, extra in wanted.items() if kind not in self._put or self._put[kind] is not extra}
+        if new:
+            try:
+                with self._database.write() as connection:
+                    for kind, extra in new.items():
+                        put(connection, self.id, kind, extra)
+            except StoreError as error:
+                raise _BesideError(str(error)) from error
+            self._put = wanted
 
     def _known(self, connection: sqlite3.Connection, rows: Rows, state: _State) -> _Written:
         """What the file has of the run: less than was written when it has been replaced by an older copy or a new file."""
@@ -213,22 +241,27 @@ class Recording:
                     state.about,
                 ),
             )
+            self._put = {}
             return _Written()
         if found[0] == self._written.rows:
             return self._written
         return _Written(found[0], found[0], found[0])
 
-    def _merged(self, connection: sqlite3.Connection, rows: Rows, written: _Written, *, over: bool) -> _Written:
+    def _merge(self, rows: Rows, *, over: bool) -> None:
         """Put many small chunks into one, each row a few times in all: when there are many, or as many rows as merged before."""
+        written = self._written
         fresh, grown = written.rows - written.merged, written.merged - written.open
         many = written.small >= SMALL_CHUNKS and fresh >= grown
         full = written.rows - written.open >= FULL_ROWS
         if not (many or full or (over and written.small > (grown == 0))):
-            return written
-        connection.execute("DELETE FROM chunks WHERE run = ? AND start >= ?", (self.id, written.open))
-        insert(connection, self.id, rows, written.open, written.rows)
+            return
+        with self._database.write() as connection:
+            if connection.execute("SELECT rows FROM runs WHERE id = ?", (self.id,)).fetchone() != (written.rows,):
+                return  # the file has been replaced this moment
+            connection.execute("DELETE FROM chunks WHERE run = ? AND start >= ?", (self.id, written.open))
+            insert(connection, self.id, rows, written.open, written.rows)
         rest = (written.rows - written.open) % FULL_ROWS
-        return _Written(written.rows, written.rows - rest, written.rows)
+        self._written = _Written(written.rows, written.rows - rest, written.rows)
 
 
 def insert(connection: sqlite3.Connection, id: str, rows: Rows, start: int, stop: int) -> None:

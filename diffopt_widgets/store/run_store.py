@@ -6,8 +6,6 @@ import json
 import os
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,38 +15,21 @@ from diffopt_widgets.runs import Run
 from diffopt_widgets.store.chunks import unpack
 from diffopt_widgets.store.database import Database, Locking, StoreError, now
 from diffopt_widgets.store.exports import write_runs
+from diffopt_widgets.store.extras import extras_of, purge
 from diffopt_widgets.store.own_runs import about_run, run_of
 from diffopt_widgets.store.recorded import RecordedRun
+from diffopt_widgets.store.recorder import keep_beside
 from diffopt_widgets.store.recording import Recording, about_text
-from diffopt_widgets.store.writers import is_gone
+from diffopt_widgets.store.summary import COLUMNS, INTERRUPTED, RunSummary, summary_of, words_of
+from diffopt_widgets.store.writers import is_gone, this_writer
 
 if TYPE_CHECKING:
     import sqlite3
+    from datetime import datetime
 
 
 BIN_SECONDS = 86_400.0
 """How long a deleted run can be brought back."""
-INTERRUPTED = "Interrupted: the process that trained it ended without closing it."
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """What a store tells of a run without loading its rows."""
-
-    id: str
-    name: str
-    status: str
-    """"running", how it ended ("done", "stopped", "failed"), or "interrupted" when its process is gone."""
-    message: str
-    started: datetime
-    saved: datetime
-    """When it was last written."""
-    steps: int
-    """How many rows it has."""
-    final_loss: float | None
-    """Mean of the last twentieth of the losses."""
-    about: Mapping[str, Any]
-    note: str
 
 
 class RunStore:
@@ -113,9 +94,36 @@ class RunStore:
         with self._database.read() as connection:
             if connection.execute("SELECT 1 FROM runs WHERE id = ?", (recording.id,)).fetchone():
                 raise StoreError(f"{self.path} has a run with the id {recording.id!r} already. Choose another id.")
+        return self._started(recording)
+
+    def _started(self, recording: Recording) -> Recording:
         recording.begin()
         self._recordings.add(recording)
         return recording
+
+    def has(self, id: str) -> bool:
+        """Whether there is a run of this id, also one that was deleted and can be brought back."""
+        with self._database.read() as connection:
+            return connection.execute("SELECT 1 FROM runs WHERE id = ?", (id,)).fetchone() is not None
+
+    def resume(self, id: str, history: History) -> Recording:
+        """Go on recording a run that was loaded from here.
+
+        Args:
+            id: names it in the store.
+            history: its rows, to which the caller goes on appending.
+
+        Raises:
+            StoreError: another process is writing it, or it cannot be written.
+            KeyError: there is no such run.
+        """
+        with self._database.read() as connection:
+            name, about, started, status, writer, saved = self._row(
+                connection, id, "name, about, started, status, writer, saved"
+            )
+        if status == "running" and writer != this_writer() and not is_gone(writer, now() - saved):
+            raise StoreError(f"the run {name!r} in {self.path} is being written by another process.")
+        return self._started(Recording(self._database, id, name, history, about, started))
 
     def add(self, run: Run | RecordedRun) -> str:
         """Keep a copy of a run as it is now, such as one of `read_logs`; returns its id in this store.
@@ -125,6 +133,7 @@ class RunStore:
         """
         if isinstance(run, Run):
             recording = self.begin(run.name, run.history, about_run(run), id=run.key)
+            keep_beside(recording, run)
         else:
             recording = self._begin(run.name, run.history, run.about, run.id, run.started)
         recording.end(run.status, run.message)
@@ -139,7 +148,7 @@ class RunStore:
     def search(self, text: str) -> tuple[RunSummary, ...]:
         """The runs that have every word of a text in their name, note, id or what is known about them, or as their status."""
         words = text.casefold().split()
-        return tuple(run for run in self.list() if all(word == run.status or word in _words(run) for word in words))
+        return tuple(run for run in self.list() if all(word == run.status or word in words_of(run) for word in words))
 
     def summary(self, id: str) -> RunSummary:
         """What `list` tells of one run."""
@@ -165,7 +174,8 @@ class RunStore:
                 history = unpack(json.loads(groups), chunks)
             except ValueError as error:
                 raise StoreError(f"the rows of {summary.name!r} in {self.path} are damaged: {error}") from error
-        return run_of(summary, history)
+            extras = extras_of(connection, id)
+        return run_of(summary, history, extras)
 
     def annotate(self, id: str, note: str) -> None:
         """Keep a note with a run; it replaces the one before."""
@@ -216,11 +226,10 @@ class RunStore:
         self._flush()
         with self._database.read() as connection:
             rows = connection.execute(
-                "SELECT id, name, status, message, started, saved, rows, final_loss, about, note, writer "  # noqa: S608  # our own words
-                f"FROM runs WHERE {which} ORDER BY started DESC, rowid DESC",
+                f"SELECT {COLUMNS} FROM runs WHERE {which} ORDER BY started DESC, rowid DESC",  # noqa: S608  # our own words
                 values,
             ).fetchall()
-        return tuple(_summary(*row) for row in rows)
+        return tuple(summary_of(*row) for row in rows)
 
     def _row(self, connection: sqlite3.Connection, id: str, what: str) -> tuple[Any, ...]:
         found = connection.execute(f"SELECT {what} FROM runs WHERE id = ?", (id,)).fetchone()  # noqa: S608  # our own words
@@ -261,27 +270,4 @@ def _purge(connection: sqlite3.Connection) -> None:
     old = (now() - BIN_SECONDS,)
     connection.execute("DELETE FROM chunks WHERE run IN (SELECT id FROM runs WHERE deleted < ?)", old)
     connection.execute("DELETE FROM runs WHERE deleted < ?", old)
-
-
-def _summary(
-    id: str,
-    name: str,
-    status: str,
-    message: str,
-    started: float,
-    saved: float,
-    steps: int,
-    final_loss: float | None,
-    about: str,
-    note: str,
-    writer: str,
-) -> RunSummary:
-    if status == "running" and is_gone(writer, now() - saved):
-        status, message = "interrupted", INTERRUPTED
-    began, last = (datetime.fromtimestamp(moment, timezone.utc) for moment in (started, saved))
-    return RunSummary(id, name, status, message, began, last, steps, final_loss, json.loads(about), note)
-
-
-def _words(run: RunSummary) -> str:
-    about = json.dumps(run.about, ensure_ascii=False)
-    return f"{run.name} {run.note} {run.id} {about}".casefold()
+    purge(connection)

@@ -14,10 +14,12 @@ from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.training.rate_readers import READERS, UNCATALOGUED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch.optim import Optimizer
 
     from diffopt_widgets.records import Grouped
-    from diffopt_widgets.training.reader import Rates
+    from diffopt_widgets.training.reader import Rate, Rates
 
 
 def applied_lr(optimizer: Optimizer) -> list[float]:
@@ -76,6 +78,19 @@ class RateMeter:
     def d_hat(self) -> Grouped | None:
         """The raw estimate that the step came to, before it was bounded."""
         return self._reader.d_hat()
+
+    def averages(self) -> list[tuple[Rate, float]]:
+        """What is remembered of the rates of past steps, to be kept in a checkpoint."""
+        return [(average.sum, average.weight) for average in self._reader.averages()]
+
+    def take_averages(self, kept: Sequence[tuple[Rate, float]]) -> None:
+        """Go on from what `averages` gave.
+
+        Raises:
+            ValueError: it is of another kind of optimizer.
+        """
+        for average, (total, weight) in zip(self._reader.averages(), kept, strict=True):
+            average.sum, average.weight = total, weight
 
 
 def rate_kind(optimizer: Optimizer) -> str:

@@ -69,7 +69,8 @@ class Training:
         """Training time so far. Who waits for the device elsewhere adds that time here."""
         self.sampling_seconds = 0.0
         """How long `samples` took the last time."""
-        self._meter = RateMeter(self.optimizer)
+        self.meter = RateMeter(self.optimizer)
+        """Reads the rates that its steps apply."""
         options = plan.settings.options
         self._draws = any(use.draws and options[use.name] != use.default for use in plan.settings.spec.uses)
         self._norms: dict[torch.Tensor, torch.Tensor] = {}
@@ -97,7 +98,7 @@ class Training:
             yield replace(record, seconds=self.seconds)
 
     def _step(self, step: int) -> StepRecord:
-        meter = self._meter
+        meter = self.meter
         lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
         meter.before()  # a fused back pass moves the weights inside backward
         loss = self._backward(step)

@@ -46,6 +46,11 @@ class Reader:
         """Tell the raw estimate that the step came to."""
         return None
 
+    def averages(self) -> list[Average]:
+        """Give all that it remembers from one step to the next."""
+        kept = [value if isinstance(value, list) else [value] for value in vars(self).values()]
+        return [value for values in kept for value in values if isinstance(value, Average)]
+
 
 class Average:
     """The running average of what was put in so far, whose weights sum to 1.
@@ -55,14 +60,14 @@ class Average:
     """
 
     def __init__(self) -> None:
-        self._sum: Rate = 0.0
-        self._weight = 0.0
+        self.sum: Rate = 0.0
+        self.weight = 0.0
 
     def put(self, rate: Rate, beta: float) -> Rate:
         """Put in the rate of one step, of which `beta` is kept at the next; give the average."""
-        self._sum = beta * self._sum + (1.0 - beta) * rate
-        self._weight = beta * self._weight + (1.0 - beta)
-        return self._sum / self._weight
+        self.sum = beta * self.sum + (1.0 - beta) * rate
+        self.weight = beta * self.weight + (1.0 - beta)
+        return self.sum / self.weight
 
 
 def rate_of(group: dict[str, Any]) -> Rate:

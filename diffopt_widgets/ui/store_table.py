@@ -7,6 +7,7 @@ import math
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import traitlets
 
 from diffopt_widgets.pages import PageWidget
@@ -14,6 +15,7 @@ from diffopt_widgets.plot.live import LivePlot
 from diffopt_widgets.ui.run_row import clean_name
 
 if TYPE_CHECKING:
+    from diffopt_widgets.records import History
     from diffopt_widgets.store import RunStore, RunSummary
 
 LONGEST_NOTE = 2000
@@ -78,6 +80,8 @@ class RunStoreTable(PageWidget):
     ) -> None:
         self.store = store
         self.plot = plot if plot is not None else LivePlot(hint="Tick a run: its curves appear here")
+        self._histories: dict[str, History] = {}
+        """Of the runs that are drawn, as far as the plot has them."""
         self._deleted: list[tuple[str, str]] = []
         self.set_trait("file", str(store.path))
         self.refresh()
@@ -87,7 +91,7 @@ class RunStoreTable(PageWidget):
         self.on_msg(self._receive)
 
     def refresh(self) -> None:
-        """Read the store anew: the list, and new rows of the runs that are drawn.
+        """Read the list of runs anew.
 
         Raises:
             StoreError: the store cannot be read.
@@ -102,12 +106,36 @@ class RunStoreTable(PageWidget):
         Raises:
             StoreError, KeyError: the store cannot be read, or has no such run.
         """
+        if shown and self.plot.has_run(key) and key in self._histories:
+            self._follow(key)
+            return
         if self.plot.has_run(key):
             self.plot.remove_run(key)
+        self._histories.pop(key, None)
         if shown:
             run = self.store.load(key)
+            self._histories[key] = run.history
             self.plot.add_run(key, run.name, run.history, schedule=run.draws_schedule)
             self.plot.end_run(key)
+
+    def _follow(self, key: str) -> None:
+        """Draw what has been recorded of a run since; its colour, its place and whether it is hidden stay."""
+        run, drawn = self.store.load(key), self._histories[key]
+        known, now = len(drawn), run.history
+        if now.groups == drawn.groups and np.array_equal(now.step[:known], drawn.step):
+            if len(now) > known:
+                drawn.extend_columns(now.step[known:], {name: now.column(name)[known:] for name in now.names()})
+                self.plot.resume_run(key)
+                self.plot.end_run(key)
+        else:  # another file is in the store's place
+            shown = next(shown for shown in self.plot.runs if shown["key"] == key)
+            self.plot.remove_run(key)
+            self._histories[key] = now
+            look = {"color": shown["color"], "visible": shown["visible"]}
+            self.plot.add_run(key, run.name, now, schedule=run.draws_schedule, **look)
+            self.plot.end_run(key)
+        if run.name != next(shown["name"] for shown in self.plot.runs if shown["key"] == key):
+            self.plot.rename_run(key, run.name)
 
     def rename(self, key: str, name: str) -> None:
         """Give a run another name, in the store and in the plot.
@@ -182,11 +210,18 @@ class RunStoreTable(PageWidget):
             case "restore":
                 self.restore()
             case "refresh":
-                for shown in [row["key"] for row in self.rows if row["shown"]]:
-                    self.draw(shown)
-                self.refresh()
+                self._refresh_all()
             case "dismiss":
                 self.notice = ""
+
+    def _refresh_all(self) -> None:
+        """The list, and new rows of all runs that are drawn, also of those that the search leaves out."""
+        for shown in list(self._histories):
+            try:
+                self.draw(shown)
+            except KeyError:  # somebody has deleted it
+                self.draw(shown, shown=False)
+        self.refresh()
 
     def _rename_from_page(self, key: str, text: str) -> None:
         """Rename, and tell the page how it went, so that it lets go of what was typed or marks it."""

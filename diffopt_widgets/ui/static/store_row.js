@@ -8,6 +8,9 @@ import { short } from "./runs_text.js";
 /** @typedef {{key: string, name: string, note: string, status: string, message: string, steps: number,
  *   loss: number | null, started: string, shown: boolean}} Stored */
 
+/** A date that is not broken over two lines. @param {string} date */
+const whole = (date) => date.replaceAll("-", "\u2011").replaceAll(" ", "\u00a0");
+
 /** A row; its nodes stay, so that a change of a number moves neither focus nor caret. */
 export class StoredRow {
   /** @param {string} id @param {Stored} run @param {(content: object) => void} send */
@@ -60,11 +63,12 @@ export class StoredRow {
     this.name.show(run.name);
     this.note.setAttribute("aria-label", `Note on ${run.name}`);
     this.note.title = run.note;
-    say(this.brief, `${run.status} · ${run.steps} steps · training loss ${short(run.loss)} · ${run.started}`);
+    const steps = run.steps.toLocaleString("en-US");
+    say(this.brief, `${run.status} · ${steps} steps · training loss ${short(run.loss)} · ${whole(run.started)}`);
     this.brief.title = run.message;
     say(this.status, run.status);
     this.status.title = run.message;
-    say(this.steps, String(run.steps));
+    say(this.steps, steps);
     say(this.loss, short(run.loss));
     say(this.started, run.started);
     this.drop.setAttribute("aria-label", `Delete ${run.name}`);

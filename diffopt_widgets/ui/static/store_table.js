@@ -73,6 +73,8 @@ class StoreView {
     const actions = h("th", { scope: "col", class: "dwr-actions" }, h("span", { class: "dwf-sr" }, "Actions"));
     const top = h("thead", {}, h("tr", {}, ...heads, actions));
     this.table = h("div", { class: "dws-scroll" }, h("table", { "aria-label": "Stored runs" }, top, this.body));
+    this.empty = h("div", { class: "dwr-empty" });
+    say(this.empty, `Runs that are kept in ${model.get("file")} appear here.`);
     this.gone = h("span", { class: "dwr-gone" });
     const restore = () => {
       this.query.focus(); // the button may vanish
@@ -80,7 +82,7 @@ class StoreView {
     };
     this.undo = h("button", { type: "button", click: restore }, "Undo");
     this.removed = h("div", { class: "dwr-removed" }, this.gone, " ", this.undo);
-    this.root.append(this.noticeBox, this.head, this.table, this.removed);
+    this.root.append(this.noticeBox, this.head, this.empty, this.table, this.removed);
   }
 
   drawQuery() {
@@ -108,6 +110,7 @@ class StoreView {
       if (there !== row.node) this.body.insertBefore(row.node, there ?? null);
     });
     this.table.hidden = !runs.length;
+    this.empty.hidden = runs.length > 0 || this.model.get("query") !== "";
     const none = this.model.get("query") ? "No run has these words" : "No runs yet";
     say(this.found, runs.length ? `${runs.length} run${runs.length > 1 ? "s" : ""}` : none);
     this.drawRemoved();
