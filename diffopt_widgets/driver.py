@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from diffopt_widgets.outcome import divergence, explain, summary, while_finite
 from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.progress import progress_bar
+from diffopt_widgets.progress import progress_bars
 from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.runs import Run
 from diffopt_widgets.tasks import get_task
@@ -269,20 +269,19 @@ def finish(run: Run, *, progress: bool = True, recorder: RunRecorder | None = No
     Raises:
         ValueError: the run is over or in progress, or what it needs to go on is gone.
     """
-    with contextlib.suppress(KeyboardInterrupt):
-        carry_through(run, progress=progress, recorder=recorder)
+    with contextlib.suppress(KeyboardInterrupt), progress_bars(shown=progress) as show:
+        carry_through(run, show=show, recorder=recorder)
     return run
 
 
-def carry_through(run: Run, *, progress: bool = True, recorder: RunRecorder | None = None) -> None:
-    """As `finish`, but KeyboardInterrupt goes on to the caller once the run is stopped."""
-    with contextlib.ExitStack() as stack:
-        show = stack.enter_context(progress_bar(run)) if progress else lambda _: None
+def carry_through(run: Run, *, show: Callable[[Run], None], recorder: RunRecorder | None = None) -> None:
+    """As `finish`, but KeyboardInterrupt goes on to the caller once the run is stopped; `show` is told of progress."""
 
-        def publish(run: Run) -> None:
-            if recorder is not None:
-                recorder.save(run)
-            show(run)
+    def publish(run: Run) -> None:
+        if recorder is not None:
+            recorder.save(run)
+        show(run)
 
-        for _ in carry_out(run, on_publish=publish):
-            pass
+    show(run)
+    for _ in carry_out(run, on_publish=publish):
+        pass

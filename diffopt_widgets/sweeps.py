@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.driver import carry_through, finish, recorder
 from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.progress import progress_bars
 from diffopt_widgets.runs import Run, name_by_difference, vary
 from diffopt_widgets.tasks import get_task
 
@@ -68,14 +69,15 @@ def sweep(
 
 def _in_turn(runs: list[Run], keeper: RunRecorder | None, *, progress: bool) -> list[Run]:
     stopped = False
-    for run in runs:
-        if stopped:
-            run.status, run.message = "stopped", "Not started: the sweep was stopped before its turn"
-            continue
-        try:
-            carry_through(run, progress=progress, recorder=keeper)
-        except KeyboardInterrupt:
-            stopped = True
+    with progress_bars(shown=progress) as show:
+        for run in runs:
+            if stopped:
+                run.status, run.message = "stopped", "Not started: the sweep was stopped before its turn"
+                continue
+            try:
+                carry_through(run, show=show, recorder=keeper)
+            except KeyboardInterrupt:
+                stopped = True
     return runs
 
 
