@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -28,6 +29,11 @@ UNREADABLE = """async () => {
 }"""
 
 
+def serve(route):
+    name = urlsplit(route.request.url).path.rpartition("/")[2]
+    route.fulfill(path=FILES[name], content_type="text/html" if name.endswith("html") else "text/javascript")
+
+
 @pytest.fixture
 def page(jupyter, browser):
     """The page in which VS Code's widget manager waits for cells; `execute(code)` in it runs one."""
@@ -35,14 +41,14 @@ def page(jupyter, browser):
         missing = "VS Code's widget manager is not installed. To mend it: cd tests/js && npm ci"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     context = browser.new_context(viewport={"width": 1300, "height": 1000}, permissions=["local-network-access"])
-    context.route("**/vscode/*", lambda route: route.fulfill(path=FILES[route.request.url.rpartition("/")[2]]))
+    context.route("**/vscode/*", serve)
     page = context.new_page()
     page.set_default_timeout(60_000)
     errors = []
     page.on("pageerror", lambda error: errors.append(error.stack))
     page.on("console", lambda message: message.type == "error" and errors.append(message.text))
     page.goto(f"{jupyter.url}/vscode/page.html#{jupyter.token}")
-    page.wait_for_function("window.execute")
+    page.wait_for_function("'execute' in window")
     yield page
     context.close()
     jupyter.shut_down_kernels()
@@ -61,11 +67,12 @@ def test_the_bench_trains_draws_and_saves_in_vs_codes_widget_manager(page):
     name.fill("mine")
     name.press("Enter")
     expect(page.locator(".dw-plot-run")).to_have_text("mine")
-    bench.locator("tr[data-key]").get_by_role("button", name="Hide").click()
+    bench.get_by_role("button", name="Show the curves of mine").click()
     expect(page.locator(".dw-plot-run")).to_have_attribute("aria-pressed", "false")
     bench.locator(".dw-plot-save > summary").click()
     with page.expect_download() as saved:
         bench.locator(".dw-plot-save").get_by_role("button", name="CSV").click()
     assert saved.value.path().read_text(encoding="utf-8").count("\n") >= 30
+    expect(bench.locator("[data-pending]")).to_have_count(0)
     page.add_script_tag(path=MODULES / "axe-core" / "axe.min.js")
     assert not page.evaluate(UNREADABLE)  # in the dark theme, on the white that lies under every widget
