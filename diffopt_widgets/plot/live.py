@@ -57,7 +57,7 @@ class LivePlot(PageWidget, Exports):
         *("format.js", "layout.js", "picture.js", "zoom.js", "plotly.js", "save.js"),  # how it is drawn
         *("keep_keys.js", "dom.js", "legend.js", "bar.js", "keys.js", "live.js"),  # what somebody sees and does
     )
-    STYLES = ("live.css",)
+    STYLES = ("host.css", "live.css")
     _bundle = traitlets.Instance(PlotlyBundle).tag(sync=True, **ipywidgets.widget_serialization)
     _panels: Any = traitlets.List().tag(sync=True)
     plot_id = traitlets.Unicode().tag(sync=True)

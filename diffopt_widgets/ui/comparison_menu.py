@@ -33,7 +33,7 @@ class ComparisonMenu(PageWidget):
 
     FOLDER = pathlib.Path(__file__).parent / "static"
     SCRIPTS = ("../../plot/static/keep_keys.js", "form_dom.js", "comparison_menu.js")
-    STYLES = ("theme.css", "comparison_menu.css")
+    STYLES = ("../../plot/static/host.css", "theme.css", "comparison_menu.css")
     items: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     about = traitlets.Unicode(ABOUT, read_only=True).tag(sync=True)
     pressed = traitlets.Unicode(help="Key of the comparison that was pressed last.").tag(sync=True)

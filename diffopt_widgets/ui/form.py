@@ -81,7 +81,7 @@ class Form(PageWidget):
         "form_sums.js",
         "form.js",
     )
-    STYLES = ("theme.css", "form.css", "form_aids.css")
+    STYLES = ("../../plot/static/host.css", "theme.css", "form.css", "form_aids.css")
 
     settings = traitlets.Instance(Settings, help="What the form says; the last right values while something is wrong.")
     errors = traitlets.Dict(read_only=True, help="What is wrong, by the name of the control; empty when all is right.")

@@ -72,7 +72,7 @@ class RunsTable(PageWidget):
         "runs_compare.js",
         "runs_table.js",
     )
-    STYLES = ("theme.css", "runs_table.css")
+    STYLES = ("../../plot/static/host.css", "theme.css", "runs_table.css")
 
     rows: traitlets.List[Any] = traitlets.List(
         read_only=True, help="A dict for each run: key, name, color, differs, visible, status, progress, its numbers."

@@ -56,7 +56,7 @@ class StateSize(PageWidget):
 
     FOLDER = pathlib.Path(__file__).parent / "static"
     SCRIPTS = ("../../plot/static/keep_keys.js", "form_dom.js", "state_size.js")
-    STYLES = ("theme.css", "state_size.css")
+    STYLES = ("../../plot/static/host.css", "theme.css", "state_size.css")
 
     settings = traitlets.Instance(Settings, help="Whose state is told.")
     menus = traitlets.Dict(read_only=True, help="What can be chosen, each with its title.").tag(sync=True)

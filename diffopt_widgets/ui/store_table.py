@@ -61,7 +61,7 @@ class RunStoreTable(PageWidget):
         "store_row.js",
         "store_table.js",
     )
-    STYLES = ("theme.css", "runs_table.css", "store_table.css")
+    STYLES = ("../../plot/static/host.css", "theme.css", "runs_table.css", "store_table.css")
 
     rows: traitlets.List[Any] = traitlets.List(
         read_only=True, help="A dict for each run that is found: key, name, note, status, steps, loss, started, shown."
