@@ -115,8 +115,7 @@ class RunsView:
     def expect(self, settings: Settings) -> None:
         """Keep a place for what the first run of these settings will show, so that it moves nothing then."""
         self._expected = settings.spec
-        if settings.spec.estimates_rate:
-            self.plot.expected = [D.key]
+        self._keep_places()
         if not self.runs:
             self._say_what_is_applied([settings.spec])
 
@@ -127,6 +126,11 @@ class RunsView:
     def show_saved_picture(self) -> None:
         """Show, below the bench, what stays of the plots in a saved notebook."""
         self._saved.show()
+
+    def _keep_places(self) -> None:
+        """The plot of d has its place as soon as a run may have it, and as long as one has."""
+        specs = (self._expected, *(run.settings.spec for run in self.runs))
+        self.plot.expected = [D.key] if any(spec and spec.estimates_rate for spec in specs) else []
 
     def _name_runs(self) -> None:
         for run, differs in self._collection.name_by_difference():
@@ -198,10 +202,7 @@ class RunsView:
         self.samples.remove(key)
         if self.plot.has_run(key):
             self.plot.remove_run(key)
-        if not any(
-            spec and spec.estimates_rate for spec in (self._expected, *(run.settings.spec for run in self.runs))
-        ):
-            self.plot.expected = []
+        self._keep_places()
         self._saved.update(self.plot)
 
     def _restore(self, key: str) -> None:

@@ -100,6 +100,10 @@ def test_the_place_of_d_goes_with_the_last_run_that_has_it():
         assert bench.plot.expected == ["d"]
         on_row(bench, run, "remove")
         assert bench.plot.expected == []
+        bench.form.settings = dw.Settings("DADAPT_ADAM")
+        assert bench.plot.expected == ["d"]
+        bench.form.settings = dw.Settings("ADAM")
+        assert bench.plot.expected == []
         bench.table._handle_custom_msg({"k": "restore"}, [])
         assert "d" in [panel.key for panel in bench.plot.shown_panels()]
 
