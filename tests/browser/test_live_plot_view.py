@@ -38,6 +38,17 @@ def shown_range(page: Page) -> list[float]:
     return page.evaluate(f"{GRAPH}.layout.xaxis.range")
 
 
+def zoom_to_steps(page):
+    """Zoom in by keyboard until single steps can be seen; the panel that has the focus."""
+    panel = page.get_by_role("application", name="Training loss")
+    panel.focus()
+    while shown_range(page)[1] - shown_range(page)[0] > 200:
+        before = shown_range(page)
+        panel.press("+")
+        page.wait_for_function(f"{GRAPH}.layout.xaxis.range[1] !== {before[1]}")
+    return panel
+
+
 def test_a_long_run_opens_thinned_and_shows_every_step_in_a_zoom(notebook):
     nb = notebook([SETUP, "kept = history(300_000)\nplot.add_run('a', 'long', kept)\nplot"])
     page = nb.page
@@ -45,12 +56,7 @@ def test_a_long_run_opens_thinned_and_shows_every_step_in_a_zoom(notebook):
     nb.run_cell(1)
     until(page, "g.dataset.rows === '300000'")
     assert page.evaluate(f"{GRAPH}.data[0].x.length") < 2000
-    panel = page.get_by_role("application", name="Training loss")
-    panel.focus()
-    while shown_range(page)[1] - shown_range(page)[0] > 200:
-        before = shown_range(page)
-        panel.press("+")
-        page.wait_for_function(f"{GRAPH}.layout.xaxis.range[1] !== {before[1]}")
+    panel = zoom_to_steps(page)
     until(page, "g.dataset.lacking === '0' && g.data[0].x.every((x, i, all) => i === 0 || x === all[i - 1] + 1)")
     # Every step in sight as it was recorded, and its average as it is over all rows.
     steps, values, means = page.evaluate(f"[0, 0, 1].map((i, j) => Array.from({GRAPH}.data[i][j ? 'y' : 'x']))")
@@ -92,12 +98,7 @@ def test_while_a_cell_blocks_the_kernel_the_plot_says_what_waits_and_has_it_afte
     until(page, "g.dataset.rows === '300000'")
     nb.run_cell(2, wait=False)
     until(page, "Number(g.dataset.rows) > 300050")
-    panel = page.get_by_role("application", name="Training loss")
-    panel.focus()
-    while shown_range(page)[1] - shown_range(page)[0] > 200:
-        before = shown_range(page)
-        panel.press("+")
-        page.wait_for_function(f"{GRAPH}.layout.xaxis.range[1] !== {before[1]}")
+    zoom_to_steps(page)
     note = page.locator(".dw-plot-note")
     expect(note).to_have_text("More detail comes when the kernel is free (a running cell can keep it busy)")
     # What the page can do alone it does at once, and rows go on to come.
