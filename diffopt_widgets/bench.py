@@ -166,7 +166,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.bar.forget_failure()
         self._need_session().start(runs)
         for run in runs:
-            self._view.show_status(run)
+            self.table.show(run)
 
     def _run_settings(self) -> None:
         self.start([Run(self.bar.plan(self.form.settings))])

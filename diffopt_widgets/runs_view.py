@@ -95,10 +95,6 @@ class RunsView:
         self.plot.add_run(key, run.name, run.history, schedule=run.draws_schedule)
         self.plot.end_run(key)
 
-    def show_status(self, run: Run) -> None:
-        """Show a run that waits, or has another status, in the table."""
-        self.table.show(run)
-
     def changed(self, run: Run, *, over: bool) -> None:
         """Show a run that has new records or another status; `over` when it will have no more."""
         self._plot(run)
@@ -160,7 +156,7 @@ class RunsView:
             run.name,
             run.history,
             color=self._collection.color(run),
-            schedule=run.settings.spec.estimates_rate,
+            schedule=run.draws_schedule,
             visible=self.table.visible[run.key],
             samples_per_step=run.samples_per_step,
         )
