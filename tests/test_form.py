@@ -5,12 +5,14 @@ from xml.dom.minidom import parseString
 
 import ipywidgets
 import pytest
+import torch
 import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schema import Standing
+from diffopt_widgets.catalogue.uncatalogued import spec_of
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.ui.exchange import LONGEST_TEXT
 from diffopt_widgets.ui.form import Form
@@ -205,6 +207,35 @@ def test_mend_reset_and_recommended_values_on_the_page_s_word(form):
     assert form.settings.options["beta2"] == form.draft.advice("beta2").value
     page_sends(form, k="reset", name="beta2")
     assert form.settings.options["beta2"] == 0.999
+
+
+@pytest.mark.parametrize("text", ["2", "2,0"])
+def test_what_only_the_panel_before_has_is_typed_there(form, text):
+    """On a slow connection the page still shows PRODIGY while the kernel is at SGD."""
+    page_sends(form, k="choose", optimizer="SGD", panel="PRODIGY")
+    shown = form.settings
+    page_sends(form, k="type", name="d_coef", text=text, panel="PRODIGY")
+    assert (form.settings, form.errors, form.notice) == (shown, {}, "")
+    form.choose("PRODIGY")
+    assert form.draft.texts["d_coef"] == text
+    form.choose("SGD")
+    page_sends(form, k="reset", name="d_coef", panel="PRODIGY")
+    form.choose("PRODIGY")
+    assert form.draft.texts["d_coef"] == "1"
+
+
+def test_a_preset_of_only_the_panel_before_is_loaded_there(form):
+    form.settings = nadam = Settings(spec_of(torch.optim.NAdam))
+    page_sends(form, k="load", preset="recommended", panel="PRODIGY")
+    assert (form.settings.optimizer, form.notice) == (nadam.optimizer, "")
+    form.choose("PRODIGY")
+    assert "recommended" in form.draft.presets
+
+
+def test_what_both_panels_have_is_changed_in_the_one_that_was_chosen(form):
+    page_sends(form, k="choose", optimizer="SGD", panel="PRODIGY")
+    page_sends(form, k="type", name="lr", text="0.5", panel="PRODIGY")
+    assert form.settings == Settings("SGD", lr=0.5, schedule="COSINE")
 
 
 @pytest.mark.parametrize(

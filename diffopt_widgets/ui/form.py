@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import traitlets
@@ -15,29 +15,18 @@ from diffopt_widgets.pages import PageWidget
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.training.backends import Trouble, troubles
 from diffopt_widgets.ui import panel as page
+from diffopt_widgets.ui.changes import Change, asked, loaded, typed
 from diffopt_widgets.ui.draft import START, Draft
 from diffopt_widgets.ui.exchange import read_settings, write_settings
 from diffopt_widgets.ui.memory import Memory
-from diffopt_widgets.ui.messages import BadMessageError, Message, message_of, sender_of, text_in, typed_in
+from diffopt_widgets.ui.messages import BadMessageError, Message, message_of, sender_of, text_in
 from diffopt_widgets.ui.schedule import schedule_svg
 from diffopt_widgets.ui.search import option_index
 from diffopt_widgets.ui.slider import linked_slider
 
 UNDO_STEPS = 100
-BESIDE = {"reset": (Draft.reset, "reset"), "advise": (Draft.advise, "recommended"), "mend": (Draft.mend, "mend")}
-"""What can be done with one control, with the word that Undo says for it."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """A draft to go back to, and what was done since."""
-
-    draft: Draft
-    done: str
-    place: str
-    """What was changed; changes in the same place are undone together."""
 
 
 class Form(PageWidget):
@@ -78,6 +67,7 @@ class Form(PageWidget):
         "form_tip.js",
         "form_help.js",
         "form_row.js",
+        "form_handover.js",
         "form_sums.js",
         "form.js",
     )
@@ -107,7 +97,7 @@ class Form(PageWidget):
     ) -> None:
         self._memory = memory
         self._draft = _opening(settings, memory)
-        self._past: list[_Past] = []
+        self._past: list[Change] = []  # with the draft to go back to
         self._seen: list[Any] = []
         self._pasted: list[Any] = []
         self._missing = _cannot_run()
@@ -135,7 +125,7 @@ class Form(PageWidget):
         Raises:
             KeyError: the optimizer has no such control.
         """
-        self._change(self._draft.type(name, text), name, f"type:{name}")
+        self._change(typed(self._draft, name, text))
 
     def choose(self, optimizer: str) -> None:
         """Switch to another optimizer and what was last typed for it.
@@ -145,7 +135,7 @@ class Form(PageWidget):
         """
         if self._missing:
             self._missing = _cannot_run()
-        self._change(self._draft.choose(optimizer), f"switch to {optimizer}", "choose")
+        self._change(Change(self._draft.choose(optimizer), f"switch to {optimizer}", "choose"))
 
     def load(self, preset: str) -> None:
         """Load a preset of this optimizer.
@@ -153,7 +143,7 @@ class Form(PageWidget):
         Raises:
             KeyError: there is no such preset.
         """
-        self._change(self._draft.load(preset), f"load {self._draft.spec.preset(preset).title}", f"load:{preset}")
+        self._change(loaded(self._draft, preset))
 
     def undo(self) -> None:
         """Take the last change back; nothing happens when there is none."""
@@ -176,10 +166,10 @@ class Form(PageWidget):
         """
         return linked_slider(self, name)
 
-    def _change(self, draft: Draft, done: str, place: str) -> None:
-        if not self._past or self._past[-1].place != place:
-            self._past = [*self._past[1 - UNDO_STEPS :], _Past(self._draft, done, place)]
-        self._show(draft)
+    def _change(self, change: Change) -> None:
+        if not self._past or self._past[-1].place != change.place:
+            self._past = [*self._past[1 - UNDO_STEPS :], change._replace(draft=self._draft)]
+        self._show(change.draft)
 
     def _show(self, draft: Draft) -> None:
         before, self._draft = self._draft, replace(draft, accumulation=self.accumulation)
@@ -208,7 +198,7 @@ class Form(PageWidget):
     @traitlets.observe("settings")
     def _set_from_outside(self, change: Any) -> None:
         if change["new"] != self._draft.last_good:
-            self._change(self._draft.show(change["new"]), "set from code", f"settings:{change['new']!r}")
+            self._change(Change(self._draft.show(change["new"]), "set from code", f"settings:{change['new']!r}"))
 
     @traitlets.observe("steps", "batch_size")
     def _redraw(self, _: object) -> None:
@@ -245,14 +235,8 @@ class Form(PageWidget):
         message = message_of(content)
         self._seen = sender_of(message)
         match message.get("k"):
-            case "type":
-                self.type(text_in(message, "name"), typed_in(message))
             case "choose":
                 self.choose(text_in(message, "optimizer"))
-            case "load":
-                self.load(text_in(message, "preset"))
-            case ("reset" | "advise" | "mend") as kind:
-                self._change_one(kind, text_in(message, "name"))
             case "paste":
                 self._paste_from_page(message)
             case "index":
@@ -261,13 +245,8 @@ class Form(PageWidget):
                 self.undo()
             case "dismiss":
                 self.notice = ""
-            case kind:
-                raise BadMessageError(f"there is no message {str(kind)[:40]!r}")
-
-    def _change_one(self, kind: str, name: str) -> None:
-        """Change a control in one of the ways that stand beside it."""
-        change, words = BESIDE[kind]
-        self._change(change(self._draft, name), f"{words} {name}", f"{kind}:{name}")
+            case _:
+                self._change(asked(message, self._draft))
 
     def _paste_from_page(self, message: Message) -> None:
         """What is wrong with the text is shown where it stands, so the answer says whose it is."""
@@ -282,7 +261,7 @@ class Form(PageWidget):
             self._show_pasted(settings)
 
     def _show_pasted(self, settings: Settings) -> None:
-        self._change(self._draft.show(settings), "paste settings", f"paste:{settings!r}")
+        self._change(Change(self._draft.show(settings), "paste settings", f"paste:{settings!r}"))
 
 
 def _cannot_run() -> tuple[tuple[str, Trouble], ...]:

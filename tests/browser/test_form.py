@@ -78,6 +78,51 @@ def test_a_switch_and_back_keeps_what_was_typed(opened):
     opened.until_python("list(form.errors) == ['d_coef']")
 
 
+@pytest.fixture
+def slow(notebook):
+    """A form whose first switch of optimizer takes until a file is there, and what makes that file."""
+    wait = "def wait(_):\n    while not pathlib.Path('go').exists(): time.sleep(0.02)\n"
+    found = notebook([f"import pathlib, time\n{wait}{CELL}.observe(wait, 'panel')\nform"], height=1600)
+    found.run_all()
+    found.output(0).locator(".dwf").wait_for()
+    go = found.path.parent / "go"
+    yield found, go.touch
+    go.unlink(missing_ok=True)
+
+
+def test_who_types_before_another_optimizer_has_come_keeps_the_place_and_the_text(slow):
+    opened, go = slow
+    opened.output(0).get_by_label("Optimizer", exact=True).select_option("ADAM")
+    entry(opened, "lr").focus()
+    opened.page.keyboard.press("ControlOrMeta+a")
+    opened.page.keyboard.type("0.0025")
+    opened.page.keyboard.press("ArrowLeft")
+    expect(entry(opened, "lr")).to_have_value("0.0025")
+    expect(row(opened, "d_coef")).to_be_visible()
+    go()
+    expect(row(opened, "d_coef")).to_have_count(0)
+    expect(entry(opened, "lr")).to_have_value("0.0025")
+    expect(entry(opened, "lr")).to_be_focused()
+    opened.page.keyboard.press("Backspace")
+    opened.until_python("form.settings == type(form.settings)('ADAM', lr=0.005)")
+
+
+def test_what_the_other_optimizer_does_not_have_is_kept_for_the_one_it_was_typed_in(slow):
+    opened, go = slow
+    menu = opened.output(0).get_by_label("Optimizer", exact=True)
+    menu.select_option("ADAM")
+    entry(opened, "d_coef").focus()
+    opened.page.keyboard.press("ControlOrMeta+a")
+    opened.page.keyboard.type("0.2")
+    go()
+    expect(row(opened, "d_coef")).to_have_count(0)
+    expect(opened.output(0).locator(".dwf-body")).to_be_focused()
+    opened.until_python("form.settings.optimizer == 'ADAM' and not form.notice and not form.errors")
+    menu.select_option("PRODIGY")
+    expect(entry(opened, "d_coef")).to_have_value("0.2")
+    opened.until_python(f"{OPTION.format('d_coef')} == 0.2")
+
+
 def test_presets_and_undo(opened):
     entry(opened, "lr").fill("3")
     opened.until_python("form.settings.lr == 3")
@@ -349,7 +394,6 @@ def test_another_kernel_opens_the_form_as_it_was_left(notebook):
     first.run_all()
     entry(first, "d_coef").fill("5e-1")
     first.output(0).get_by_label("Optimizer", exact=True).select_option("ADAM")
-    expect(row(first, "d_coef")).to_have_count(0)  # the new panel has come: the old one's beta1 would go with it
     entry(first, "beta1").fill("0,8")
     first.until_python("list(form.errors) == ['beta1']")
     second = notebook([cell], height=1600)

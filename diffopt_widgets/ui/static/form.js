@@ -5,6 +5,7 @@ import { keepKeys } from "../../plot/static/keep_keys.js";
 import { breakable, drawing, h, say } from "./form_dom.js";
 import { Exchange } from "./form_exchange.js";
 import { Finder } from "./form_finder.js";
+import { Handover } from "./form_handover.js";
 import { Menu } from "./form_menu.js";
 import { Outbox } from "./form_outbox.js";
 import { Presets } from "./form_presets.js";
@@ -48,8 +49,10 @@ class View {
     views += 1;
     this.prefix = `dwf${views}`;
     this.page = `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`;
+    /** Whose panel is drawn, and so whose options are typed in. */
+    this.optimizer = "";
     this.outbox = new Outbox((content) => {
-      model.send({ ...content, page: this.page });
+      model.send({ ...content, page: this.page, panel: this.optimizer });
       clearTimeout(this.patience);
       this.patience = setTimeout(() => this.wait(), KERNEL_PATIENCE);
     });
@@ -120,7 +123,7 @@ class View {
     this.summary = h("p", { class: "dwf-summary" });
     this.formula = h("div", { class: "dwf-formula" });
     this.links = h("p", { class: "dwf-links" });
-    this.body = h("div", { class: "dwf-body" });
+    this.body = h("div", { class: "dwf-body", tabindex: -1 });
     this.picture = h("div", { class: "dwf-picture" });
     this.root.append(
       this.noticeBox,
@@ -170,6 +173,9 @@ class View {
   drawPanel() {
     /** @type {Panel} */
     const panel = this.model.get("panel");
+    this.outbox.flush(); // while it is known whose options were typed
+    const handover = new Handover(this.root, this.rows);
+    this.optimizer = panel.optimizer;
     this.menu.show(panel.optimizer);
     this.key.replaceChildren(...breakable(panel.optimizer));
     say(this.summary, panel.summary);
@@ -183,7 +189,6 @@ class View {
     ]);
     this.links.replaceChildren(...links);
     this.presets.draw(panel.presets);
-    for (const row of this.rows.values()) row.dispose();
     this.tip.hide();
     this.rows = new Map(
       Object.values(panel.controls).map((control) => [
@@ -193,7 +198,9 @@ class View {
     );
     this.folds = [];
     this.body.replaceChildren(...panel.sections.map((section) => this.drawSection(section)));
+    handover.texts(this.rows);
     this.drawState(); // panel and state come together, in either order
+    handover.focus(this.rows, this.body);
     this.fit();
     const { target } = this;
     if (target?.optimizer !== panel.optimizer) return;

@@ -271,12 +271,17 @@ export class Row {
     say(this.mend, marks.mend ?? "");
   }
 
-  /** Bring it into view and to the keyboard. */
-  show() {
+  /** Bring it to the keyboard, unfolded. */
+  reach() {
     const fold = this.node.closest("details");
     if (fold) fold.open = true;
-    this.node.scrollIntoView({ block: "nearest" });
     (this.input.disabled ? this.helpButton : this.input).focus();
+  }
+
+  /** Bring it into view and to the keyboard. */
+  show() {
+    this.reach();
+    this.node.scrollIntoView({ block: "nearest" });
     this.node.classList.add("dwf-found");
     this.node.addEventListener("animationend", () => this.node.classList.remove("dwf-found"), { once: true });
   }
