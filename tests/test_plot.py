@@ -75,18 +75,20 @@ def pieces(messages) -> list[tuple[dict[str, Any], list[bytes]]]:
     found = []
     for content, buffers in messages:
         left = list(buffers)
-        columns: list[list[str]] = []
+        told: dict[str, Any] = {}
         for part in content["parts"]:
             if "blocks" in part or "average" in part:
                 count = 3 if "blocks" in part else 2
                 found.append((part, [left.pop(0) for _ in range(count)]))
                 continue
-            columns = part.get("columns", columns)
-            steps = np.arange(part["n"]) + part["step"] if "step" in part else np.frombuffer(left.pop(0), np.float64)
-            values = np.frombuffer(left.pop(0), np.float32).reshape(len(columns), part["n"])
+            told = {**told, **part}
+            columns, n = told["columns"], told["n"]
+            counted = told["offset"] is not None
+            steps = told["start"] + np.arange(n) + told["offset"] if counted else np.frombuffer(left.pop(0), np.float64)
+            values = np.frombuffer(left.pop(0), np.float32).reshape(len(columns), n)
             apart = np.concatenate([values[[i] * len(names)] for i, names in enumerate(columns)])
             flat = [name for names in columns for name in names]
-            found.append(({**part, "columns": flat}, [steps.astype(np.float64).tobytes(), apart.tobytes()]))
+            found.append(({**told, "columns": flat}, [steps.astype(np.float64).tobytes(), apart.tobytes()]))
         assert not left
     return found
 
@@ -194,18 +196,48 @@ def test_only_new_rows_are_sent(plot, wire, history):
     assert wire.take() == []
 
 
-@pytest.mark.parametrize(("new", "limit"), [(1, 1500), (4, 2000), (10, 3200)])
-def test_an_update_of_eight_runs_at_once_is_one_message(plot, wire, new, limit):
-    histories = [long_history(1000) for _ in range(8)]
+@pytest.mark.parametrize(
+    ("new", "estimates", "limit"), [(1, True, 1300), (4, True, 1900), (10, False, 2000), (10, True, 3000)]
+)
+def test_an_update_of_eight_runs_at_once_is_one_message(plot, wire, new, estimates, limit):
+    others = {"d": 2e-3, "d_hat": 1.1e-3} if estimates else {}
+    histories = [History(("text_encoder", "unet")) for _ in range(8)]
     for i, history in enumerate(histories):
+        append(history, 1000 + i, **others)
         plot.add_run(str(i), f"d_coef {i}", history, schedule=True)
     plot.refresh(final=True)
     wire.take()
     for history in histories:
-        append(history, new, d=2e-3, d_hat=1.1e-3)
+        steps = range(len(history) + 1, len(history) + 1 + new)
+        applied = 1e-3 if estimates else 0.5
+        history.extend(StepRecord(s, 0.1 * s, 1 / s, (0.5,) * 2, (applied,) * 2, **others) for s in steps)
     plot.refresh(final=True)
     [size] = wire.sizes()
     assert size < limit
+
+
+def test_what_rows_of_a_message_have_in_common_is_told_once(plot, wire):
+    histories = [History(("unet",)) for _ in range(4)]
+    for i, history in enumerate(histories):
+        plot.add_run(str(i), str(i), history)
+        append(history, 3 + i)
+    plot.refresh(final=True)
+    wire.take()
+    for history in histories[:2]:
+        append(history, 2)
+    histories[2].extend([StepRecord(s, 0.1, 1.0, (1.0,), (1.0,)) for s in (50, 70)])
+    append(histories[3], 1)
+    plot.refresh(final=True)
+    sent = wire.take()
+    [(content, _)] = sent
+    assert [sorted(set(part) - {"id", "start"}) for part in content["parts"]] == [
+        ["columns", "n", "offset"],
+        [],
+        ["columns", "offset"],
+        ["columns", "n", "offset"],
+    ]
+    found = [[row["step"] for row in run.values()] for run in rows(sent).values()]
+    assert found == [[4, 5], [5, 6], [50, 70], [7]]
 
 
 def test_steps_that_leave_some_out_are_sent_as_they_are(plot, wire, history):

@@ -26,6 +26,8 @@ EXACT_ROWS = 65_536
 """Most rows of a run that are sent one by one unasked, and in one part."""
 MESSAGE_BYTES = 4_000_000
 """A message with several parts is not larger."""
+TOLD_ONCE = ("n", "columns", "offset")
+"""What rows in a message do not say again where it is as of the rows before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +56,14 @@ def messages(parts: Iterable[Part]) -> Iterable[tuple[dict[str, Any], list[memor
 
 
 def _message(held: list[Part]) -> tuple[dict[str, Any], list[memoryview]]:
-    """A part that has the columns of the one before does not name them again."""
     heads = []
-    named = None
+    told: dict[str, Any] = {}
     for part in held:
-        columns = part.head.get("columns", named)
-        heads.append({key: value for key, value in part.head.items() if key != "columns" or value != named})
-        named = columns
+        if "columns" not in part.head:
+            heads.append(part.head)
+            continue
+        heads.append({key: value for key, value in part.head.items() if key not in told or told[key] != value})
+        told = {key: part.head[key] for key in TOLD_ONCE}
     return {"k": "rows", "parts": heads}, [buffer for part in held for buffer in part.buffers]
 
 
@@ -101,18 +104,19 @@ def detail(number: int, history: History, columns: Collection[str], start: int, 
 def rows(number: int, history: History, columns: Collection[str], start: int, stop: int) -> Part:
     """Rows one by one: the values as float32, one column after the other, columns that are equal here only once.
 
-    Before them the steps as float64, unless each is one more than that before: then the head has the first.
+    Before them the steps as float64, unless each is the row's number and an offset, which the head has then.
     """
     equal: dict[bytes, list[str]] = {}
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is not drawn
         for name, column in _flat(history, columns).items():
             equal.setdefault(column[start:stop].astype(np.float32).tobytes(), []).append(name)
-    head = {"id": number, "start": start, "n": stop - start, "columns": list(equal.values())}
     values = memoryview(b"".join(equal))
     steps = history.step[start:stop]
-    if np.array_equal(steps, np.arange(steps[0], steps[0] + len(steps))):
-        return Part({**head, "step": int(steps[0])}, [values])
-    return Part(head, [_bytes(steps.astype(np.float64)), values])
+    offset = int(steps[0]) - start
+    counted = np.array_equal(steps, np.arange(start, stop) + offset)
+    head = {"id": number, "start": start, "n": stop - start, "columns": list(equal.values())}
+    head["offset"] = offset if counted else None
+    return Part(head, [values] if counted else [_bytes(steps.astype(np.float64)), values])
 
 
 def blocks(number: int, history: History, columns: Collection[str], first: int, last: int) -> Part:

@@ -21,8 +21,9 @@ from diffopt_widgets.plot.live import LivePlot
 from diffopt_widgets.records import History, StepRecord
 
 ROUNDS = 200
-CASES = [(1, 1, 10), (8, 1, 10), (8, 8, 1), (8, 8, 4), (8, 8, 10)]
-"""Runs, how many of them get rows in an update, and how many rows each."""
+CASES = [(1, 1, 10, 6), (8, 1, 10, 6), (8, 8, 1, 6), (8, 8, 4, 6), (8, 8, 10, 6), (8, 8, 10, 3)]
+"""Runs, how many of them get rows in an update, how many rows each, and how many values a row has of its own: 6 where the
+optimizer estimates d, 3 (loss, rate, seconds) where it applies the scheduled rate."""
 
 
 class WireComm(BaseComm):
@@ -38,23 +39,29 @@ class WireComm(BaseComm):
         self.sizes.append(sum(map(len, frames)) + sum(memoryview(buffer).nbytes for buffer in buffers or ()))
 
 
-def records(start: int, count: int) -> list[StepRecord]:
+def records(start: int, count: int, own: int) -> list[StepRecord]:
     """Rows with all that the plot draws, no two values alike but the rates of the two groups."""
+    rate = [1e-3 + 1e-9 * s for s in range(start, start + count)]
     return [
-        StepRecord(s, 0.1 * s, 1 / s, (1 - 1e-9 * s,) * 2, (1e-3 + 1e-9 * s,) * 2, d=2e-3 + 1e-9 * s, d_hat=1e-3 / s)
-        for s in range(start, start + count)
+        StepRecord(s, 0.1 * s, 1 / s, (1 - r,) * 2, (r,) * 2, d=1e-3 + r, d_hat=1e-3 / s)
+        if own == 6
+        else StepRecord(s, 0.1 * s, 1 / s, (r,) * 2, (r,) * 2)
+        for s, r in enumerate(rate, start)
     ]
 
 
-def measure(rows: int, runs: int, growing: int, new: int) -> tuple[float, float, float, float, float]:
-    """Bytes per update, its median and 99th percentile in ms, MB and ms of all rows for a page that opens."""
+def measure(rows: int, runs: int, growing: int, new: int, own: int) -> tuple[float, float, float, float, float]:
+    """Bytes per update, its median and 99th percentile in ms, MB and ms of all rows for a page that opens.
+
+    Each run is a row longer than the one before, as runs are that go on beside each other.
+    """
     plot = LivePlot()
     histories = [History(("text_encoder", "unet")) for _ in range(runs)]
     for i, history in enumerate(histories):
-        history.extend(records(1, 1))
+        history.extend(records(1, 1, own))
         noise = np.random.default_rng(i).random
-        columns = {name: noise((rows - 1, *history.column(name).shape[1:])) for name in history.names()}
-        history.extend_columns(np.arange(2, rows + 1), columns)
+        columns = {name: noise((rows + i - 1, *history.column(name).shape[1:])) for name in history.names()}
+        history.extend_columns(np.arange(2, rows + i + 1), columns)
         plot.add_run(str(i), f"d_coef {i}", history, schedule=True)
     plot.refresh(final=True)
     WireComm.sizes.clear()
@@ -65,7 +72,7 @@ def measure(rows: int, runs: int, growing: int, new: int) -> tuple[float, float,
     for update in range(ROUNDS):
         for i in range(growing):
             history = histories[(update + i) % runs]
-            history.extend(records(len(history) + 1, new))
+            history.extend(records(len(history) + 1, new, own))
         WireComm.sizes.clear()
         began = time.perf_counter()
         plot.refresh(final=True)
@@ -83,6 +90,7 @@ def main() -> None:
         "runs",
         "of these grow",
         "by rows",
+        "of values",
         "rows per run",
         "bytes",
         "ms, median",

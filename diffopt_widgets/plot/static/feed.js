@@ -8,9 +8,10 @@ import { baseName, RunStore } from "./store.js";
  * @typedef {import("./picture.js").Panel} Panel
  * @typedef {import("./picture.js").Rows} Rows
  * @typedef {import("./column.js").Summary} Summary
- * @typedef {{id: number, start: number, n: number, step?: number, columns?: string[][], blocks?: string[], average?: string,
- *   beta?: number}} Part the extremes of blocks of rows, those of a column's moving average, or else rows one by one: their first
- *   step when each is one more, and which columns have each row of values; without these, the same as the part before
+ * @typedef {{n?: number, columns?: string[][], offset?: number | null}} Told of rows one by one: how many, which columns have
+ *   each row of values, and what a row's number lacks to its step, null where steps come on their own
+ * @typedef {Told & {id: number, start: number, blocks?: string[], average?: string, beta?: number}} Part the extremes of
+ *   blocks of rows, those of a column's moving average, or else rows one by one: what is not told of these is as of those before
  */
 
 /** How often to look whether something is lost or needed, ms. */
@@ -123,9 +124,10 @@ export class Feed {
   take(parts, buffers) {
     const left = [...buffers];
     const next = () => /** @type {DataView} */ (left.shift());
-    /** @type {string[][]} */
-    let named = [];
-    for (const { id, start, n, step, columns, blocks, average, beta = 0 } of parts) {
+    /** @type {Told} */
+    let told = {};
+    for (const part of parts) {
+      const { id, start, blocks, average, beta = 0 } = part;
       const store = this.store(id);
       if (average) store.summarizeAverage(start, average, beta, summaries(next(), next(), 1)[0]);
       else if (blocks) {
@@ -136,10 +138,13 @@ export class Feed {
         const steps = { low, high, least: ends.subarray(0, count), most: ends.subarray(count) };
         store.summarize(start, steps, new Map(blocks.map((name, i) => [name, found[i]])));
       } else {
-        named = columns ?? named;
+        told = { ...told, ...part };
+        const { n = 0, columns = [], offset = null } = told;
         const steps =
-          step === undefined ? typed(next(), Float64Array) : Float64Array.from({ length: n }, (_, i) => step + i);
-        store.write(start, steps, named.flat(), apart(named, typed(next(), Float32Array), n));
+          offset === null
+            ? typed(next(), Float64Array)
+            : Float64Array.from({ length: n }, (_, i) => start + i + offset);
+        store.write(start, steps, columns.flat(), apart(columns, typed(next(), Float32Array), n));
       }
     }
     const known = new Set(this.runs.map((run) => run.id));
