@@ -108,7 +108,6 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.form.observe(lambda _: self._view.expect(self.form.settings), ["settings"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
-        self._check()
         self._view.expect(self.form.settings)
 
     @property
@@ -196,17 +195,20 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.bar.say("It is in the form now. Press Run to try again.")
 
     def _plan_edited(self) -> None:
-        """The picture of the schedule is drawn over the run that the bar describes."""
+        """The form is about the run that the bar describes: it draws the schedule over it, and says what is refused there."""
         plan = self.bar.values
         self.form.steps, self.form.accumulation = plan["steps"], plan["accumulation"]
+        self.form.device = plan["device"]
         self.form.batch_size = plan["batch_size"] or get_task(plan["task"]).batch_size
+        self._check()
 
     def _check(self) -> None:
-        errors = self.form.errors
-        titles = " and ".join(self.form.panel["controls"][name]["title"] for name in errors)
+        """Say at Run what keeps it from being pressed."""
+        wrong = [*self.form.errors, *sorted(self.form.draft.refused)]
+        titles = " and ".join(self.form.panel["controls"][name]["title"] for name in wrong)
         why = self.form.trouble
         refusal = cannot_run(self.form.draft.spec, why) if why else ""
-        self.bar.block(f"To run, put {titles} right in the form." if errors else refusal)
+        self.bar.block(f"To run, put {titles} right in the form." if wrong else refusal)
 
     def _published(self, run: Run) -> None:
         if self._recorder is not None:

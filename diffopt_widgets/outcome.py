@@ -116,7 +116,7 @@ def explain(run: Run, error: Exception) -> tuple[str, Mapping[str, Value]]:
         advice, mend = _gentler(run.settings)
         return f"Failed {error} of {run.plan.steps}: the loss was no longer a number. {advice}", mend
     text = " ".join(str(error).split()) or "no message"
-    mend = getattr(error, "mend", {})  # MissingBackend has one; importing it here would load torch
+    mend = getattr(error, "mend", {})  # SettingsError and MissingBackend have one; importing that here would load torch
     return f"{type(error).__name__} after {len(run.history)} steps: {text}", mend
 
 

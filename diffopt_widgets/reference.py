@@ -30,6 +30,7 @@ _STANDING = {
     Standing.UNAVAILABLE: "**Not available here.** ",
     Standing.UNCATALOGUED: "",  # its help says so
 }
+_SEVERITY = {"error": "Refused", "refused": "Refused to run", "warning": "Warned of"}
 
 
 def reference_pages() -> dict[str, str]:
@@ -98,7 +99,7 @@ def _optimizer(entry: OptimizerSpec) -> Iterator[str]:
         yield from _use(entry, use)
     if entry.rules:
         yield "## What does not go together\n"
-        yield from (f"- {'Refused' if r.severity == 'error' else 'Warned of'}: {_text(r.message)}" for r in entry.rules)
+        yield from (f"- {_SEVERITY[rule.severity]}: {_text(rule.message)}" for rule in entry.rules)
         yield ""
     if entry.hidden:
         yield "## Arguments of the class that are not shown\n"

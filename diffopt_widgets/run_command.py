@@ -101,8 +101,8 @@ def carry_out(given: argparse.Namespace) -> int:
     )
     folder = writable(given.out, "--out")  # before hours of training are lost on it
     store = _opened(given.store)
-    warned = (rule.message for plan in vary(base, over) for rule in plan.settings.warnings())
-    for message in dict.fromkeys(warned):
+    broken = (rule for plan in vary(base, over) for rule in plan.settings.warnings())
+    for message in dict.fromkeys(rule.message for rule in broken if rule.severity == "warning"):
         print(f"diffopt: mind that: {message}", file=sys.stderr)
     runs = sweep(
         base.settings,

@@ -39,6 +39,11 @@ class Fault:
             return cls(option, value, f"must be {allowed}", "")
         return cls(option, value, str(problem), allowed)
 
+    @classmethod
+    def broken(cls, rule: Rule, values: Values) -> Fault:
+        """The fault of values that break a rule."""
+        return cls(rule.options[0], values[rule.options[0]], rule.message, "", mend=rule.mend)
+
     def __str__(self) -> str:
         value = "" if self.value is None else f" = {shorten(_words(self.value))}"
         allowed = f" Allowed: {self.allowed}." if self.allowed else ""
@@ -53,10 +58,11 @@ def ended(problem: str) -> str:
 
 
 class SettingsError(ValueError):
-    """Settings that cannot be used; `faults` lists everything that is wrong with them at once."""
+    """Settings that cannot be used; `faults` lists everything that is wrong with them at once, `mend` what is known to put it right."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         self.faults = faults
+        self.mend: Values = {name: value for fault in faults for name, value in fault.mend.items()}
         super().__init__("\n".join(str(fault) for fault in faults))
 
 
@@ -171,9 +177,14 @@ class Settings:
             kept = {name: kept[name] for name in TRAINING_DEFAULTS}
         return Settings(key, **{**kept, **changes})
 
-    def warnings(self) -> tuple[Rule, ...]:
-        """What works but is probably not meant."""
-        return tuple(rule for rule in self.spec.rules if rule.severity == "warning" and rule.broken(self.values()))
+    def warnings(self, run: Values | None = None) -> tuple[Rule, ...]:
+        """What is right but probably not meant, or what a run is refused for.
+
+        Args:
+            run: what `training.surroundings` knows of the run; without it, only what is so in any.
+        """
+        values = {**self.values(), **(run or {})}
+        return tuple(rule for rule in self.spec.rules if rule.severity != "error" and rule.broken(values))
 
     def to_json(self) -> str:
         """JSON with every value written out; infinity is the string "inf"."""
@@ -250,9 +261,7 @@ def check_values(found: OptimizerSpec, given: Mapping[str, object]) -> tuple[dic
             faults.append(Fault.of(name, value, problem, taker.allowed()))
     if not faults:
         faults = [
-            Fault(rule.options[0], values[rule.options[0]], rule.message, "", mend=rule.mend)
-            for rule in found.rules
-            if rule.severity == "error" and rule.broken(values)
+            Fault.broken(rule, values) for rule in found.rules if rule.severity == "error" and rule.broken(values)
         ]
     return values, tuple(faults)
 

@@ -12,6 +12,7 @@ from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.progress import progress_bars
 from diffopt_widgets.runs import Run, name_by_difference, vary
 from diffopt_widgets.tasks import get_task
+from diffopt_widgets.training.surroundings import check_runs
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -54,12 +55,14 @@ def sweep(
         training and those that wait for their turn.
 
     Raises:
-        SettingsError: a value cannot be used; nothing is trained then.
+        SettingsError: a value cannot be used, or without an executor a run would be refused here; nothing is trained then.
         KeyError: there is no such task.
         StoreError: the store cannot be opened; nothing is trained then.
     """
     keeper = recorder(store)
     plans = vary(RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device), over)
+    if executor is None:  # an executor's processes may be on other machines
+        check_runs(plans)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
     if executor is None:
         return _in_turn(runs, keeper, progress=progress)

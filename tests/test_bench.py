@@ -9,6 +9,7 @@ import diffopt_widgets as dw
 from diffopt_widgets import driver
 from diffopt_widgets.runs import Run
 from diffopt_widgets.tasks import get_task
+from diffopt_widgets.training.doctor import accelerators
 from diffopt_widgets.ui.panel import menu
 
 
@@ -26,6 +27,11 @@ def in_kernel(script, **options):
 def on_row(bench, run, kind, **content):
     """Do in the table what a person would do in the page."""
     bench.table._handle_custom_msg({"k": kind, "key": run.key, **content}, [])
+
+
+def page_mends(bench, name):
+    """Click on the mend beside a control of the form."""
+    bench.form._handle_custom_msg({"k": "mend", "name": name, "page": "p", "n": 1}, [])
 
 
 async def click_run(bench):
@@ -329,6 +335,27 @@ def test_a_failed_run_offers_its_mend_as_a_button():
         assert not bench.bar.failure.value
 
     in_kernel(script, task="swiss_roll", steps=50)
+
+
+def test_a_run_that_would_be_refused_cannot_be_started():
+    async def script(bench):
+        bench.form.settings = dw.Settings("MUON", MuonWithAuxAdam=False)
+        assert bench.bar.run.tooltip == "To run, put Auxiliary Adam right in the form."
+        bench.form.settings = dw.Settings("ADAM_8BIT", is_paged=True)
+        bench.bar.device.value = "cuda"
+        assert "Paged" not in bench.bar.run.tooltip
+        bench.bar.device.value = "cpu"
+        assert bench.bar.run.disabled
+        assert bench.bar.run.tooltip == "To run, put Paged right in the form."
+        page_mends(bench, "is_paged")
+        assert not bench.bar.run.disabled
+        for device in {"cuda", "mps"} - set(accelerators()):
+            bench.bar.device.value = device
+            assert f"Device: there is no device '{device}' here; there is " in bench.bar.run.tooltip
+        bench.bar.device.value = "cpu"
+        assert not bench.bar.run.disabled
+
+    in_kernel(script, task="swiss_roll", steps=3)
 
 
 def test_a_run_hidden_in_the_legend_is_hidden_in_table_and_samples():

@@ -151,6 +151,10 @@ def test_without_an_optimizer_the_rest_is_still_checked(capsys):
         (["--optimizer", "PRODIGY", "--set", "d_coef=1", "--set", "d_coef=2"], "several values: 1,2."),
         (["--optimizer", "PRODIGY", "--set", "d_coef=1, 1.0"], "1.0 stands there twice"),
         (["--optimizer", "PRODIGY", "--set", "beta3=0.9,none,"], "stands there twice"),
+        (
+            ["--optimizer", "ADAM", "--device", "cpu", "--set", "capturable=false,true"],
+            "capturable = true: Capturable needs",
+        ),
     ],
 )
 def test_wrong_input_is_named(words, message, tmp_path, capsys):

@@ -10,6 +10,7 @@ import logging
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,9 +21,10 @@ from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schema import Standing, split_argument
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
 from diffopt_widgets.training.adapters import adapt
-from diffopt_widgets.training.factory import build_optimizer, build_schedule, load_class
+from diffopt_widgets.training.factory import MissingBackend, build_optimizer, build_schedule, load_class
 from diffopt_widgets.training.probe_values import changed_value
 from diffopt_widgets.training.rate_readers import READERS
+from diffopt_widgets.ui.draft import Draft
 
 KEYS = list_optimizers()
 
@@ -228,7 +230,9 @@ def numbers_on_sliders(use):
 
 
 def anywhere_on_the_panel(use):
-    if use.standing is Standing.UNAVAILABLE or use.requires or use.by_groups:
+    if use.standing is Standing.UNAVAILABLE or use.option.kind == "text":
+        return st.just(use.default)
+    if use.requires == "compiler":  # seconds each: test_parity_adv.py has them compiled
         return st.just(use.default)
     choices = st.booleans() if use.option.kind == "bool" else numbers_on_sliders(use)
     return st.one_of(st.none(), choices) if use.option.nullable else choices
@@ -237,7 +241,7 @@ def anywhere_on_the_panel(use):
 @pytest.mark.parametrize("key", KEYS)
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_the_panel_allows_can_be_built_and_stepped(key, data):
+def test_whatever_the_panel_allows_can_be_built_and_stepped_unless_it_says_what_is_refused(key, data):
     chosen = {use.name: data.draw(anywhere_on_the_panel(use), use.name) for use in (spec(key).lr, *spec(key).uses)}
     schedule = data.draw(st.sampled_from(["CONSTANT", "COSINE", "COSINE_WITH_RESTARTS", "ADAFACTOR"]), "schedule")
     warmup = data.draw(st.sampled_from([0.0, 0.5, 2.0]), "warmup")
@@ -245,6 +249,11 @@ def test_whatever_the_panel_allows_can_be_built_and_stepped(key, data):
         configured = Settings(key, schedule=schedule, warmup=warmup, **chosen)
     except SettingsError:
         return
+    draft = replace(Draft.begin(configured), device="cpu")
+    if draft.refused:
+        with pytest.raises((MissingBackend, SettingsError)):
+            build_optimizer(configured, parameters())
+        configured = configured.replace(**{n: v for name in draft.refused for n, v in draft.mends[name].items()})
     params = parameters()
     optimizer = build_optimizer(configured, params)
     walk([optimizer], params, 8, [build_schedule(configured, optimizer, 8)])

@@ -499,6 +499,22 @@ def test_the_search_names_last_where_an_option_does_nothing_and_says_so():
     }
 
 
+def test_what_a_run_on_the_device_is_refused_for_is_told_with_the_mend_and_the_settings_stay(form):
+    form.choose("ADAMW")
+    form.device = "cuda"
+    form.type("capturable", "true")
+    assert "warning" not in form.state["controls"]["capturable"]
+    form.device = "cpu"
+    shown = form.state["controls"]["capturable"]
+    assert "needs an NVIDIA GPU, and a run on anything else is refused" in shown["warning"]
+    assert shown["mend"] == "Set Capturable to off"
+    assert form.errors == {}
+    assert form.settings.options["capturable"] is True
+    page_sends(form, k="mend", name="capturable", page="p", n=1)
+    assert form.settings == Settings("ADAMW", schedule="COSINE")
+    assert "warning" not in form.state["controls"]["capturable"]
+
+
 def test_a_fused_back_pass_and_accumulation_clash_in_the_form_with_the_mend(form):
     form.choose("ADAMW")
     form.type("fused_back_pass", "true")

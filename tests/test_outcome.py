@@ -156,6 +156,11 @@ def test_an_option_whose_device_is_missing_is_set_back():
     assert mended.mend == {}
 
 
+def test_settings_that_the_tensors_of_the_task_refuse_are_set_back():
+    run = dw.train(dw.Settings("MUON", MuonWithAuxAdam=False), task="swiss_roll", steps=3, progress=False)
+    assert (run.status, run.mend) == ("failed", {"MuonWithAuxAdam": True})
+
+
 def test_what_has_no_known_mend_offers_none():
     run = Run(RunPlan(dw.Settings("ADAMW")))
     assert explain(run, RuntimeError("out of memory")) == ("RuntimeError after 0 steps: out of memory", {})

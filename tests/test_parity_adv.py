@@ -260,17 +260,22 @@ def test_a_step_that_is_said_to_be_compiled_for_nothing_compiles_nothing(key):
 def test_without_a_compiler_it_is_refused_before_the_first_step():
     code = (
         "import torch, diffopt_widgets as dw\n"
+        "from dataclasses import replace\n"
+        "from diffopt_widgets.ui.draft import Draft\n"
         "weight = torch.nn.Parameter(torch.ones(3, 4))\n"
         "dw.build_optimizer(dw.Settings('LION_ADV', compile=True), [weight])\n"
         "try:\n"
         "    dw.build_optimizer(dw.Settings('ADAMW_ADV', compile=True), [weight])\n"
         "except dw.MissingBackend as error:\n"
-        "    print(error, error.mend)"
+        "    print(error, error.mend)\n"
+        "draft = replace(Draft.begin(dw.Settings('ADAMW_ADV', compile=True)), device='cpu')\n"
+        "print('form:', *draft.refused, draft.mends)"
     )
     environment = {**os.environ, "CXX": "no-such-compiler"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert "ADAMW_ADV's compile needs a compiler" in done.stdout
     assert "To mend it: set compile back to its default {'compile': False}" in done.stdout
+    assert "form: compile {'compile': {'compile': False}}" in done.stdout
 
 
 # ---------------------------------------------------------------------------------------------------- claims in words

@@ -118,7 +118,6 @@ PRODIGY = OptimizerSpec(
         shared.lr_near_one(0.1, 10.0),
         shared.SCALER_RULE,
         shared.OWN_WARMUP_RULE,
-        shared.FSDP_RULE,
     ),
     rate="prodigy",
     rate_words="d · learning rate · bias correction",

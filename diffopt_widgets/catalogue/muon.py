@@ -56,6 +56,16 @@ EXPRESSION_RULE = Rule(
     mend={"muon_adam_regex": False},
 )
 
+MATRICES_RULE = Rule(
+    "muon-alone",
+    ("MuonWithAuxAdam",),
+    lambda values: values["MuonWithAuxAdam"] is False,
+    "Without the auxiliary Adam Muon takes every tensor, and steps matrices only; the models of the bench have biases too, so a "
+    "run here is refused. Turn it on, or take these settings to code of your own.",
+    mend={"MuonWithAuxAdam": True},
+    severity="refused",
+)
+
 
 def recommended(lr: float, adam_lr: float, why: str) -> Preset:
     """The recommended preset: both rates, and a cosine."""
@@ -130,7 +140,7 @@ MUON = OptimizerSpec(
             "for the auxiliary Adam on large models.",
         ),
     ),
-    rules=(EXPRESSION_RULE,),
+    rules=(EXPRESSION_RULE, MATRICES_RULE),
     hidden=(
         Hidden("weight_decouple", "decay mixed into the gradient would be made orthogonal with it and lose its size"),
         Hidden("nesterov", "its default, on, is what Muon is defined with"),

@@ -131,6 +131,7 @@ _HIDDEN = (
 _RULES = (
     adv.COMPILE_FUSED_RULE,
     muon.EXPRESSION_RULE,
+    muon.MATRICES_RULE,
     Rule(
         "accelerated-steps",
         ("ns_steps", "accelerated_ns"),

@@ -131,7 +131,10 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A constraint between options: the sentence that tells the user what to do, and the mend to offer."""
+    """A constraint between options: the sentence that tells the user what to do, and the mend to offer.
+
+    A condition may ask for what `training.surroundings` knows of a run too; of what is absent there nothing is known.
+    """
 
     id: str
     options: tuple[str, ...]
@@ -139,7 +142,8 @@ class Rule:
     broken: Callable[[Values], bool]
     message: str
     mend: Values = field(default_factory=no_values)
-    severity: Literal["error", "warning"] = "error"
+    severity: Literal["error", "refused", "warning"] = "error"
+    """Whether such settings are wrong, are right but a run of the bench with them here is refused, or are hardly meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +231,10 @@ class OptimizerSpec:
             if preset.key == key:
                 return preset
         raise KeyError(key)
+
+    def asking(self, options: Values) -> tuple[Use, ...]:
+        """The options that need something and are not at their default."""
+        return tuple(use for use in self.uses if use.requires and options[use.name] != use.default)
 
     def adapted(self, options: Values) -> dict[str, Value]:
         """The options that the back end does not take and that are set: the arguments of `training.adapters.adapt`."""

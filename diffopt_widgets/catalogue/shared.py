@@ -144,15 +144,6 @@ OWN_WARMUP_RULE = Rule(
     mend={"warmup": 0.0},
     severity="warning",
 )
-FSDP_RULE = Rule(
-    "fsdp_in_use",
-    ("fsdp_in_use",),
-    lambda values: values["fsdp_in_use"] is True,
-    "FSDP in use works only in a process group on GPUs, and raises at the first step anywhere else. Turn it off unless the "
-    "model is wrapped in FSDP.",
-    mend={"fsdp_in_use": False},
-    severity="warning",
-)
 FSDP_IN_USE = Use(
     o.FSDP_IN_USE,
     False,
@@ -184,6 +175,45 @@ def touches_zero(values: Values) -> bool:
     )
 
 
+def _off_cuda(values: Values) -> bool:
+    """Whether the run is known to be on something else than an NVIDIA GPU."""
+    return values.get("device") not in {None, "cuda"}
+
+
+_FSDP_RULE = Rule(
+    "fsdp_in_use",
+    ("fsdp_in_use",),
+    lambda values: values["fsdp_in_use"] is True,
+    "FSDP in use works only in a process group on GPUs, and a run of the bench is in none: it is refused. Turn it off, or take "
+    "these settings to code of your own, where the model is wrapped in FSDP.",
+    mend={"fsdp_in_use": False},
+    severity="refused",
+)
+_CAPTURABLE_RULE = Rule(
+    "capturable-off-cuda",
+    ("capturable",),
+    lambda values: values["capturable"] is True and _off_cuda(values),
+    "Capturable needs an NVIDIA GPU, and a run on anything else is refused. Turn it off, or train on such a GPU.",
+    mend={"capturable": False},
+    severity="refused",
+)
+_PAGED_RULE = Rule(
+    "paged-off-cuda",
+    ("is_paged",),
+    lambda values: values["is_paged"] is True and _off_cuda(values),
+    "Paged states need an NVIDIA GPU, and a run on anything else is refused. Turn them off, or train on such a GPU.",
+    mend={"is_paged": False},
+    severity="refused",
+)
+_COMPILER_RULE = Rule(
+    "compile-no-compiler",
+    ("compile",),
+    lambda values: values["compile"] is True and values.get("compiler") is False,
+    "A compiled step needs a compiler that torch can use, and a run without one is refused. Turn it off; or install one, such as "
+    "g++ for a run on the CPU, or the triton package for one on an NVIDIA GPU.",
+    mend={"compile": False},
+    severity="refused",
+)
 _ROUNDING_RULE = Rule(
     "rounding-32-bits",
     ("stochastic_rounding",),
@@ -191,8 +221,10 @@ _ROUNDING_RULE = Rule(
     "Stochastic rounding needs weights in bfloat16, which the tasks of this bench do not have: a run here is refused. Turn it "
     "off, or take these settings to code of your own.",
     mend={"stochastic_rounding": False},
-    severity="warning",
+    severity="refused",
 )
+_NEEDS_RULES = (_FSDP_RULE, _CAPTURABLE_RULE, _PAGED_RULE, _COMPILER_RULE, _ROUNDING_RULE)
+"""For each option that `requires` something: a run without it is refused, and the form says so before."""
 _ADAFACTOR_SCHEDULE = Rule(
     "adafactor-schedule",
     ("schedule",),
@@ -223,6 +255,6 @@ _TOGETHER = (
 def with_common_rules(entry: OptimizerSpec) -> OptimizerSpec:
     """Add the rules that hold for every optimizer."""
     rules = () if entry.key == "ADAFACTOR" else (_ADAFACTOR_SCHEDULE,)
-    if any(use.option is o.STOCHASTIC_ROUNDING and use.requires for use in entry.uses):
-        rules = (*rules, _ROUNDING_RULE)
-    return replace(entry, rules=(*entry.rules, *rules))
+    asking = {use.name for use in entry.uses if use.requires}
+    needs = (rule for rule in _NEEDS_RULES if rule.options[0] in asking)
+    return replace(entry, rules=(*entry.rules, *rules, *needs))

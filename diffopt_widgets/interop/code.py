@@ -71,7 +71,7 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
         body += [f"# {words}" for name, words in _NEEDS.items() if name in adapted]
     schedule, needs = _schedule(settings, steps)
     needs = [*needs, *regex]
-    if any(use.requires == "compiler" and settings.options[use.name] != use.default for use in settings.spec.uses):
+    if any(use.requires == "compiler" for use in settings.spec.asking(settings.options)):
         body = [f"{_LIMIT} = 4096  # one for each shape of tensor; torch's own 8 soon raise", "", *body]
         needs = [*needs, "import torch._dynamo"]
     if any("torch." in value for _, value in arguments):

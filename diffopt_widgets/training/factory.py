@@ -25,7 +25,7 @@ from diffopt_widgets.training.modes import train_mode
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
-    from diffopt_widgets.catalogue.schema import OptimizerSpec, Use
+    from diffopt_widgets.catalogue.schema import OptimizerSpec
     from diffopt_widgets.catalogue.values import Value
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def build_optimizer(
             raise missing_package(entry, error) from error  # another version may have other arguments
         raise SettingsError((_refusal(entry, error),)) from error
     train_mode(optimizer)
-    if any(use.requires == "compiler" for use in _asked_for(settings)):
+    if any(use.requires == "compiler" for use in entry.asking(settings.options)):
         give_room(optimizer)
     adapt(optimizer, **entry.adapted(settings.options))  # type: ignore[arg-type]  # each was checked by its option
     return optimizer
@@ -156,7 +156,7 @@ def _refusal(entry: OptimizerSpec, error: Exception) -> Fault:
 def _check_needs(settings: Settings, groups: list[Group]) -> None:
     """Refuse an option whose device or process group is not there; the back ends would raise in the middle of a step."""
     flat: list[torch.Tensor] = [p for group in groups for p in group.params]
-    for use in _asked_for(settings):
+    for use in settings.spec.asking(settings.options):
         if why := _missing(use.requires, flat):
             raise MissingBackend(
                 f"{settings.optimizer}'s {use.name} needs {why}. To mend it: set {use.name} back to its default",
@@ -183,11 +183,6 @@ def _check_rates(entry: OptimizerSpec, rates: list[float]) -> None:
             ),
         )
     )
-
-
-def _asked_for(settings: Settings) -> Iterator[Use]:
-    """The options that need something and are not at their default."""
-    return (use for use in settings.spec.uses if use.requires and settings.options[use.name] != use.default)
 
 
 def _missing(need: str, params: list[torch.Tensor]) -> str:

@@ -15,6 +15,7 @@ from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Standing, Use,
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value
 from diffopt_widgets.plan import accumulation_fault
 from diffopt_widgets.settings import Fault, Settings, check_values, default_values, ended
+from diffopt_widgets.training.surroundings import surroundings
 from diffopt_widgets.ui.starts import first_valid, valid_settings
 
 Texts = Mapping[str, str]
@@ -60,6 +61,8 @@ class Draft:
     """By optimizer: its last valid settings."""
     accumulation: int = 1
     """Batches per step of the run that is planned, which not every option goes with."""
+    device: str = "auto"
+    """Where the run that is planned would be, which not every option works on."""
 
     @classmethod
     def begin(cls, settings: Settings | str) -> Draft:
@@ -123,23 +126,20 @@ class Draft:
 
     @cached_property
     def warnings(self) -> dict[str, str]:
-        """What works but is probably not meant, by control; none while something is wrong."""
-        if self.faults:
-            return {}
-        found: dict[str, str] = {}
-        for rule in self._broken("warning"):
-            found.setdefault(rule.options[0], rule.message)
-        return found
+        """What a run is refused for, or what is probably not meant, by control; none while something is wrong."""
+        return {name: rule.message for name, rule in self._warned.items()}
+
+    @cached_property
+    def refused(self) -> frozenset[str]:
+        """The controls whose values are right and for which a run here is refused."""
+        return frozenset(name for name, rule in self._warned.items() if rule.severity == "refused")
 
     @cached_property
     def mends(self) -> dict[str, Values]:
         """The values that would put an error or a warning right, by control, where there is a single way."""
-        found = {name: fault.mend for name, fault in self.faults.items() if fault.mend}
-        if not self.faults:
-            for rule in self._broken("warning"):
-                if rule.mend and self.warnings.get(rule.options[0]) == rule.message:
-                    found.setdefault(rule.options[0], rule.mend)
-        return found
+        offered = [(name, fault.mend) for name, fault in self.faults.items()]
+        offered += [(name, rule.mend) for name, rule in self._warned.items()]
+        return {name: mend for name, mend in offered if mend}
 
     @cached_property
     def related(self) -> frozenset[str]:
@@ -278,8 +278,22 @@ class Draft:
         remembered = self.good[self.optimizer].values() if self.optimizer in self.good else {}
         return {**defaults, **{name: value for name, value in remembered.items() if name in defaults}, **shared}
 
+    @cached_property
+    def _warned(self) -> dict[str, Rule]:
+        """The rule to tell at each control while nothing is wrong: the first, but one that refuses a run before others."""
+        if self.faults:
+            return {}
+        broken = [*self._broken("refused"), *self._broken("warning")]
+        return {rule.options[0]: rule for rule in reversed(broken)}
+
     def _broken(self, severity: str) -> list[Rule]:
-        return [rule for rule in self.spec.rules if rule.severity == severity and rule.broken(self.values)]
+        values = {**self.values, **self._run}
+        return [rule for rule in self.spec.rules if rule.severity == severity and rule.broken(values)]
+
+    @cached_property
+    def _run(self) -> Values:
+        """What is known of the run that is planned; looked up only where an option asks, since torch may be imported for it."""
+        return surroundings(self.device) if self.spec.asking(self.values) else {}
 
 
 def _message(fault: Fault) -> str:

@@ -78,6 +78,7 @@ class Form(PageWidget):
     steps = traitlets.Int(300, min=1, help="Length of the run, for the picture of the schedule and the code.")
     batch_size = traitlets.Int(1, min=1, help="Examples per batch, for the learning-rate scaler in the code.")
     accumulation = traitlets.Int(1, min=1, help="Batches per step, for the learning-rate scaler in the code.")
+    device = traitlets.Unicode("auto", help="Where the run would be, for what is refused there.")
     notice = traitlets.Unicode(help="Something that went wrong elsewhere, shown above the form.").tag(sync=True)
 
     menu: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
@@ -172,7 +173,7 @@ class Form(PageWidget):
         self._show(change.draft)
 
     def _show(self, draft: Draft) -> None:
-        before, self._draft = self._draft, replace(draft, accumulation=self.accumulation)
+        before, self._draft = self._draft, self._planned(draft)
         try:
             self._publish()
         finally:  # after it: the page need not wait for the disk; an observer may have changed the draft meanwhile
@@ -204,10 +205,14 @@ class Form(PageWidget):
     def _redraw(self, _: object) -> None:
         self._write_run()
 
-    @traitlets.observe("accumulation")
-    def _accumulate(self, _: object) -> None:
-        self._draft = replace(self._draft, accumulation=self.accumulation)
+    @traitlets.observe("accumulation", "device")
+    def _plan(self, _: object) -> None:
+        self._draft = self._planned(self._draft)
         self._publish()
+
+    def _planned(self, draft: Draft) -> Draft:
+        """The draft, told of the run that is planned."""
+        return replace(draft, accumulation=self.accumulation, device=self.device)
 
     def _write_run(self) -> None:
         """Bring up to date what depends on the run beside the settings."""

@@ -12,6 +12,7 @@ from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.catalogue.values import OutOfRange, ValueProblem, format_value
 from diffopt_widgets.plan import PLAN_OPTIONS, RunPlan
 from diffopt_widgets.tasks import get_task, list_tasks
+from diffopt_widgets.training.surroundings import device_problem
 from diffopt_widgets.ui.html import escape, paragraph
 from diffopt_widgets.ui.key_guard import KeyGuard
 
@@ -177,6 +178,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
                 words = "must be" if isinstance(problem, OutOfRange) else f"{problem}; allowed is"
                 problems.append(f"{option.title}: {words} {option.allowed()}")
                 field.add_class("dw-wrong")
+        if absent := device_problem(self.device.value):
+            problems.append(f"{PLAN_OPTIONS['device'].title}: {absent}")
         with self.hold_trait_notifications():
             self.set_trait("problem", "\n".join(problems))
             self.set_trait("values", values)
