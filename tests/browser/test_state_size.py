@@ -47,6 +47,14 @@ def test_state_is_told_for_another_rank_and_compared(notebook):
     view.get_by_label("Training").select_option("LoRA")
     expect(rank).to_have_value("32")
 
+    rank.fill("1")
+    found.eval_python("card.choose(dtype='float32')")  # what was chosen before comes back late
+    expect(view.get_by_label("Trained weights")).to_have_value("float32")
+    rank.press("6")
+    rank.press("Enter")
+    found.until_python("(card.choice.rank, card.choice.dtype) == (16, 'float32')")
+    expect(rank).to_have_value("16")
+
     toggle = view.get_by_role("button")
     toggle.focus()
     found.page.keyboard.press("Enter")
