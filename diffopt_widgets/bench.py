@@ -199,6 +199,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """The picture of the schedule is drawn over the run that the bar describes."""
         plan = self.bar.values
         self.form.steps, self.form.accumulation = plan["steps"], plan["accumulation"]
+        self.form.dtype = plan["dtype"]
         self.form.batch_size = plan["batch_size"] or get_task(plan["task"]).batch_size
 
     def _check(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schema import Values
+from diffopt_widgets.catalogue.schema import Rule, Values
 from diffopt_widgets.catalogue.values import Interval, ValueProblem
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
@@ -50,6 +50,14 @@ PLAN_OPTIONS: Mapping[str, Option] = {
             "Where to train. auto takes the GPU when there is one.",
             choices=("auto", "cpu", "cuda", "mps"),
         ),
+        Option(
+            "dtype",
+            "Weights",
+            "choice",
+            "Precision of the weights, their gradients and the model's own arithmetic; the loss is always taken in float32. In "
+            "bfloat16, as large models are often trained, a step far smaller than its weight is lost to rounding.",
+            choices=("float32", "bfloat16"),
+        ),
     )
 }
 """The options of a plan by name, checked and explained like an optimizer's own."""
@@ -75,6 +83,7 @@ class RunPlan:
     accumulation: int = 1
     seed: int = 0
     device: str = "auto"
+    dtype: str = "float32"
     grad_norm: bool = False
     """Record the norm of the whole gradient too; on the tasks of the bench it costs one step in a hundred or two."""
 
@@ -90,6 +99,10 @@ class RunPlan:
             faults.append(fault)
         if faults:
             raise SettingsError(tuple(faults))
+
+    def warnings(self) -> tuple[Rule, ...]:
+        """What works but is probably not meant."""
+        return self.settings.warnings(dtype=self.dtype)
 
     def flat(self) -> dict[str, object]:
         """Every value by name: the optimizer, its options, the schedule, the task and so on."""

@@ -101,7 +101,7 @@ def carry_out(given: argparse.Namespace) -> int:
     )
     folder = writable(given.out, "--out")  # before hours of training are lost on it
     store = _opened(given.store)
-    warned = (rule.message for plan in vary(base, over) for rule in plan.settings.warnings())
+    warned = (rule.message for plan in vary(base, over) for rule in plan.warnings())
     for message in dict.fromkeys(warned):
         print(f"diffopt: mind that: {message}", file=sys.stderr)
     runs = sweep(
@@ -111,6 +111,7 @@ def carry_out(given: argparse.Namespace) -> int:
         base.steps,
         seed=base.seed,
         device=base.device,
+        dtype=base.dtype,
         batch_size=base.batch_size,
         accumulation=base.accumulation,
         store=store,

@@ -171,9 +171,10 @@ class Settings:
             kept = {name: kept[name] for name in TRAINING_DEFAULTS}
         return Settings(key, **{**kept, **changes})
 
-    def warnings(self) -> tuple[Rule, ...]:
-        """What works but is probably not meant."""
-        return tuple(rule for rule in self.spec.rules if rule.severity == "warning" and rule.broken(self.values()))
+    def warnings(self, *, dtype: str = "float32") -> tuple[Rule, ...]:
+        """What works but is probably not meant, for weights of this precision."""
+        values = {**self.values(), "dtype": dtype}
+        return tuple(rule for rule in self.spec.rules if rule.severity == "warning" and rule.broken(values))
 
     def to_json(self) -> str:
         """JSON with every value written out; infinity is the string "inf"."""

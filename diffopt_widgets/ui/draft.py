@@ -60,6 +60,8 @@ class Draft:
     """By optimizer: its last valid settings."""
     accumulation: int = 1
     """Batches per step of the run that is planned, which not every option goes with."""
+    dtype: str = "float32"
+    """Precision of that run's weights; some options are for one alone."""
 
     @classmethod
     def begin(cls, settings: Settings | str) -> Draft:
@@ -279,7 +281,8 @@ class Draft:
         return {**defaults, **{name: value for name, value in remembered.items() if name in defaults}, **shared}
 
     def _broken(self, severity: str) -> list[Rule]:
-        return [rule for rule in self.spec.rules if rule.severity == severity and rule.broken(self.values)]
+        values = {**self.values, "dtype": self.dtype}
+        return [rule for rule in self.spec.rules if rule.severity == severity and rule.broken(values)]
 
 
 def _message(fault: Fault) -> str:

@@ -88,6 +88,7 @@ class Form(PageWidget):
     steps = traitlets.Int(300, min=1, help="Length of the run, for the picture of the schedule and the code.")
     batch_size = traitlets.Int(1, min=1, help="Examples per batch, for the learning-rate scaler in the code.")
     accumulation = traitlets.Int(1, min=1, help="Batches per step, for the learning-rate scaler in the code.")
+    dtype = traitlets.Unicode("float32", help="Precision of the run's weights, which some options are for.")
     notice = traitlets.Unicode(help="Something that went wrong elsewhere, shown above the form.").tag(sync=True)
 
     menu: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
@@ -182,7 +183,7 @@ class Form(PageWidget):
         self._show(draft)
 
     def _show(self, draft: Draft) -> None:
-        before, self._draft = self._draft, replace(draft, accumulation=self.accumulation)
+        before, self._draft = self._draft, replace(draft, accumulation=self.accumulation, dtype=self.dtype)
         try:
             self._publish()
         finally:  # after it: the page need not wait for the disk; an observer may have changed the draft meanwhile
@@ -214,15 +215,15 @@ class Form(PageWidget):
     def _redraw(self, _: object) -> None:
         self._write_run()
 
-    @traitlets.observe("accumulation")
-    def _accumulate(self, _: object) -> None:
-        self._draft = replace(self._draft, accumulation=self.accumulation)
+    @traitlets.observe("accumulation", "dtype")
+    def _check_anew(self, _: object) -> None:
+        self._draft = replace(self._draft, accumulation=self.accumulation, dtype=self.dtype)
         self._publish()
 
     def _write_run(self) -> None:
         """Bring up to date what depends on the run beside the settings."""
         good, run = self._draft.last_good, {"batch_size": self.batch_size, "accumulation": self.accumulation}
-        self.set_trait("code", to_python(good, steps=self.steps, **run))
+        self.set_trait("code", to_python(good, steps=self.steps, **run, dtype=self.dtype))
         self.set_trait("json", write_settings(good))
         self.set_trait("preview", schedule_svg(good, self.steps))
 
