@@ -198,7 +198,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """The form is about the run that the bar describes: it draws the schedule over it, and says what is refused there."""
         plan = self.bar.values
         self.form.steps, self.form.accumulation = plan["steps"], plan["accumulation"]
-        self.form.device = plan["device"]
+        self.form.device, self.form.dtype = plan["device"], plan["dtype"]
         self.form.batch_size = plan["batch_size"] or get_task(plan["task"]).batch_size
         self._check()
 

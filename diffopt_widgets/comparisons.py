@@ -69,4 +69,13 @@ def comparisons() -> tuple[Comparison, ...]:
             {"warmup": (0.0, 0.1)},
             log_rate=False,
         ),
+        Comparison(
+            "rounding",
+            "Stochastic rounding in bfloat16",
+            "At this small rate a step leaves about three of four weights in bfloat16 as they were: what it adds is rounded away, "
+            "and the loss falls about half as far. Rounded up or down at random it counts on average, as with float32 weights.",
+            RunPlan(Settings("ADAMW", lr=1e-4), "swiss_roll", 200, dtype="bfloat16"),
+            {"stochastic_rounding": (False, True)},
+            log_rate=False,
+        ),
     )

@@ -213,6 +213,7 @@ def train(
     accumulation: int = 1,
     seed: int = 0,
     device: str = "auto",
+    dtype: str = "float32",
     grad_norm: bool = False,
     progress: bool = True,
     store: RunStore | str | os.PathLike[str] | None = None,
@@ -232,7 +233,7 @@ def train(
     >>> run.status, len(run.history)
     ('done', 5)
     """
-    plan = RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device, grad_norm)
+    plan = RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device, dtype, grad_norm)
     return finish(Run(plan), progress=progress, recorder=recorder(store))
 
 

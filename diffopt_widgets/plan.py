@@ -50,6 +50,14 @@ PLAN_OPTIONS: Mapping[str, Option] = {
             "Where to train. auto takes the GPU when there is one.",
             choices=("auto", "cpu", "cuda", "mps"),
         ),
+        Option(
+            "dtype",
+            "Weights",
+            "choice",
+            "Precision of the weights, their gradients and the model's own arithmetic; the loss is always taken in float32. In "
+            "bfloat16, as large models are often trained, a step far smaller than its weight is lost to rounding.",
+            choices=("float32", "bfloat16"),
+        ),
     )
 }
 """The options of a plan by name, checked and explained like an optimizer's own."""
@@ -75,6 +83,7 @@ class RunPlan:
     accumulation: int = 1
     seed: int = 0
     device: str = "auto"
+    dtype: str = "float32"
     grad_norm: bool = False
     """Record the norm of the whole gradient too; on the tasks of the bench it costs one step in a hundred or two."""
 

@@ -111,6 +111,7 @@ def carry_out(given: argparse.Namespace) -> int:
         base.steps,
         seed=base.seed,
         device=base.device,
+        dtype=base.dtype,
         batch_size=base.batch_size,
         accumulation=base.accumulation,
         store=store,

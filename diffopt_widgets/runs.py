@@ -60,7 +60,8 @@ class Run:
         self.name = self.name or short_name(self.plan.settings)
 
     def __repr__(self) -> str:
-        return f"<Run {self.name!r} on {self.plan.task}: {self.status}, {len(self.history)} of {self.plan.steps} steps>"
+        precision = "" if self.plan.dtype == "float32" else f" in {self.plan.dtype}"
+        return f"<Run {self.name!r} on {self.plan.task}{precision}: {self.status}, {len(self.history)} of {self.plan.steps} steps>"
 
     @property
     def settings(self) -> Settings:

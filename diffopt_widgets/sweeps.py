@@ -29,6 +29,7 @@ def sweep(
     *,
     seed: int = 0,
     device: str = "auto",
+    dtype: str = "float32",
     batch_size: int | None = None,
     accumulation: int = 1,
     executor: Executor | None = None,
@@ -44,6 +45,7 @@ def sweep(
         steps: length of each run.
         seed: of weights, batches and noise.
         device: where to train.
+        dtype: precision of the weights, `"float32"` or `"bfloat16"`.
         batch_size: examples per batch; the task's own when None.
         accumulation: batches per step.
         executor: where to train; None trains in turn, a `ProcessPoolExecutor` side by side.
@@ -60,7 +62,7 @@ def sweep(
         StoreError: the store cannot be opened; nothing is trained then.
     """
     keeper = recorder(store)
-    plans = vary(RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device), over)
+    plans = vary(RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device, dtype), over)
     if executor is None:  # an executor's processes may be on other machines
         check_runs(plans)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]

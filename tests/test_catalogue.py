@@ -775,7 +775,7 @@ BREAKING = {
 }
 
 
-POOR = {"device": "cpu", "compiler": False}
+POOR = {"device": "cpu", "compiler": False, "dtype": "float32"}
 """The surroundings of a run that is refused whatever can be."""
 
 

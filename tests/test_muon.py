@@ -239,7 +239,7 @@ def test_no_task_of_the_bench_has_a_second_text_encoder():
     from diffopt_widgets.tasks import get_task, list_tasks
 
     for task in list_tasks():
-        names = {group.name for group in get_task(task).build(0, torch.device("cpu"), 4).groups}
+        names = {group.name for group in get_task(task).build(0, torch.device("cpu"), 4, torch.float32).groups}
         assert "text_encoder" in names
         assert not names & {"text_encoder_2", "te2"}
 

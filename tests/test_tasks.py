@@ -23,7 +23,7 @@ TASKS = pytest.mark.parametrize("key", list_tasks())
 
 
 def build(key, seed=0, batch_size=16):
-    return get_task(key).build(seed, CPU, batch_size)
+    return get_task(key).build(seed, CPU, batch_size, torch.float32)
 
 
 def parameters(problem):
@@ -164,7 +164,7 @@ def test_loss_has_a_graph_and_evaluation_has_none(key):
 @pytest.mark.parametrize(("key", "steps", "share"), [("swiss_roll", 100, 0.4), ("digits", 60, 0.5)])
 def test_adamw_learns(key, steps, share):
     task = get_task(key)
-    problem = task.build(0, CPU, task.batch_size)
+    problem = task.build(0, CPU, task.batch_size, torch.float32)
     before = problem.evaluate().item()
     train(problem, torch.optim.AdamW(parameters(problem), lr=task.lr), steps)
     assert problem.evaluate().item() < share * before
@@ -172,7 +172,7 @@ def test_adamw_learns(key, steps, share):
 
 def test_trained_swiss_roll_samples_lie_on_the_roll():
     task = get_task("swiss_roll")
-    problem = task.build(0, CPU, task.batch_size)
+    problem = task.build(0, CPU, task.batch_size, torch.float32)
     roll = _roll(2000, 2)
 
     def distance():
@@ -269,7 +269,7 @@ def test_mix_is_splitmix64_and_tells_numbers_apart():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @TASKS
 def test_cuda_sees_the_same_and_never_waits(key):
-    here, there = build(key), get_task(key).build(0, torch.device("cuda"), 16)
+    here, there = build(key), get_task(key).build(0, torch.device("cuda"), 16, torch.float32)
     assert torch.equal(weights(here), weights(there).cpu())
     there.loss(0)  # the first call may initialise libraries
     torch.cuda.set_sync_debug_mode("error")

@@ -32,9 +32,10 @@ STOCHASTIC_ROUNDING = Use(
     True,
     "stochastic_rounding",
     only_in="bfloat16",
+    draws="adv_optm",
     note="With weights of 32 bits it changes nothing. Its random numbers come from a generator of the package, not from "
-    "torch's global one: building an optimizer for bfloat16 weights seeds it anew, so a run can be repeated to the bit, "
-    "as long as no other such optimizer is built or steps in between.",
+    "torch's global one. The bench seeds it at each step; elsewhere building an optimizer for bfloat16 weights seeds it anew, "
+    "so that a run can be repeated to the bit as long as no other such optimizer is built or steps in between.",
 )
 ORTHOGONAL_GRADIENT = Use(o.ORTHOGONAL_GRADIENT, False, "orthogonal_gradient", note=_NO_CHANNELS_LAST)
 FUSED_BACK_PASS = shared.FUSED_BACK_PASS

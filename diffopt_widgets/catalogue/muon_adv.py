@@ -51,7 +51,7 @@ _STEPS = (
         "ns_steps",
         note="With Chebyshev coefficients more steps do come nearer to 1, and at least 10 are needed.",
     ),
-    Use(o.LOW_RANK_ORTHO, False, "low_rank_ortho", draws=True),
+    Use(o.LOW_RANK_ORTHO, False, "low_rank_ortho", draws="torch"),
     Use(o.ORTHO_RANK, 128, "ortho_rank", enabled_if=When("low_rank_ortho", "==", True)),
     Use(o.RMS_RESCALING, True, "rms_rescaling"),
 )

@@ -90,7 +90,7 @@ def effect(found: OptimizerSpec, use: Use) -> str:
     if untried(found.key, use.name):
         return "not seen yet, since what it needs was not there"
     if use.only_in:
-        return f"only with {REQUIREMENTS[use.only_in]} does it change a run; the tasks of this bench have weights of 32 bits"
+        return f"only with {REQUIREMENTS[use.only_in]} does it change a run (Weights in the run bar, dtype in code)"
     seen = {finding.seen for finding in findings(found.key, use.name).values()}
     if Seen.ELSEWHERE in seen and Seen.LIVE not in seen:
         return "it changes how a step is done, and not the weights"

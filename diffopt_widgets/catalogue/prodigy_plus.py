@@ -121,7 +121,7 @@ PRODIGY_PLUS = OptimizerSpec(
             True,
             "factored_fp32",
             only_in="bfloat16",
-            note="Only 16-bit gradients, such as those of bfloat16 weights, feel it; the bench's tasks train in 32 bits.",
+            note="Only 16-bit gradients, such as those of bfloat16 weights, feel it.",
             enabled_if=When("factored", "==", True),
         ),
         Use(o.USE_STABLEADAMW, True, "use_stableadamw", enabled_if=When("eps", "!=", None)),
@@ -139,7 +139,8 @@ PRODIGY_PLUS = OptimizerSpec(
             True,
             "stochastic_rounding",
             only_in="bfloat16",
-            note="Only bfloat16 weights feel it; the bench's tasks train in 32 bits. It draws from torch's global random numbers.",
+            note="Only bfloat16 weights feel it. It draws from torch's global random numbers.",
+            draws="torch",
         ),
         Use(
             o.FUSED_BACK_PASS,

@@ -91,14 +91,14 @@ class Use:
     requires: Literal["", "cuda", "distributed", "compiler", "bfloat16"] = ""
     """What must be there before a value other than the default has an effect; without it, such a value is refused."""
     only_in: Literal["", "bfloat16"] = ""
-    """The precision of the weights that alone feel it; the bench's own tasks train in 32 bits."""
+    """The precision of the weights that alone feel it."""
     advice: Advice | None = None
     domain: Interval | None = None
     """A narrower domain than the option's own, for this optimizer."""
     mended: bool = False
     """Whether `default` is ours, because the back end has none or raises at its own; `note` says so."""
-    draws: bool = False
-    """Whether a value other than the default makes a step draw from torch's global random numbers."""
+    draws: Literal["", "torch", "adv_optm"] = ""
+    """Whose global random numbers a step draws from while it is on."""
     by_groups: bool = False
     """Whether it takes effect through the parameter groups that are made for the back end, not as an argument of it."""
     section: str = ""

@@ -217,9 +217,9 @@ _COMPILER_RULE = Rule(
 _ROUNDING_RULE = Rule(
     "rounding-32-bits",
     ("stochastic_rounding",),
-    lambda values: values["stochastic_rounding"] is True,
-    "Stochastic rounding needs weights in bfloat16, which the tasks of this bench do not have: a run here is refused. Turn it "
-    "off, or take these settings to code of your own.",
+    lambda values: values["stochastic_rounding"] is True and values.get("dtype") == "float32",
+    "Stochastic rounding needs weights in bfloat16: with weights in float32 a run is refused. Choose bfloat16 for the weights of "
+    "the run, turn it off, or take these settings to code of your own.",
     mend={"stochastic_rounding": False},
     severity="refused",
 )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RESERVED = frozenset(
     {"lr", "optimizer", "preset", "out", *TRAINING_DEFAULTS}
-    | {"settings", "task", "steps", "batch_size", "accumulation", "seed", "device", "grad_norm"}
+    | {"settings", "task", "steps", "batch_size", "accumulation", "seed", "device", "dtype", "grad_norm"}
 )
 """Names that mean something else on the bench; an argument of such a name becomes an option with `_` after it."""
 START_LR = 1e-3

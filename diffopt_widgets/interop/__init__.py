@@ -9,7 +9,13 @@ if TYPE_CHECKING:
 
 
 def export(
-    settings: Settings, to: str = "python", *, steps: int = 300, batch_size: int = 1, accumulation: int = 1
+    settings: Settings,
+    to: str = "python",
+    *,
+    steps: int = 300,
+    batch_size: int = 1,
+    accumulation: int = 1,
+    dtype: str = "float32",
 ) -> str:
     """Write settings for another program.
 
@@ -19,6 +25,7 @@ def export(
         steps: optimizer steps of the run there, which the schedule is spread over. Warm-up up to 1 is a fraction of them.
         batch_size: examples per batch there. It changes the learning rate where the learning-rate scaler counts it.
         accumulation: batches per optimizer step there; likewise.
+        dtype: precision of the weights there, which the code then names.
 
     Raises:
         ValueError: there is no such form.
@@ -28,4 +35,4 @@ def export(
     writers = {"python": to_python}
     if to not in writers:
         raise ValueError(f"cannot export to {to!r}; there is {', '.join(writers)}")
-    return writers[to](settings, steps=steps, batch_size=batch_size, accumulation=accumulation)
+    return writers[to](settings, steps=steps, batch_size=batch_size, accumulation=accumulation, dtype=dtype)

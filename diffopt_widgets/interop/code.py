@@ -27,7 +27,9 @@ _NEEDS = {
 """What the code around an adapted optimizer must know."""
 
 
-def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accumulation: int = 1) -> str:
+def to_python(
+    settings: Settings, *, steps: int = 300, batch_size: int = 1, accumulation: int = 1, dtype: str = "float32"
+) -> str:
     """Write plain torch code that needs `params` and gives `optimizer` and `scheduler`.
 
     It uses the back end's own class and torch's LambdaLR, and of this package only what no other has: `adapt`, where an
@@ -39,6 +41,7 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
         steps: length of the run that the schedule is spread over.
         batch_size: counted by the learning-rate scaler.
         accumulation: likewise.
+        dtype: precision of the weights; what the model must be brought to is said in a comment.
 
     >>> from diffopt_widgets import Settings
     >>> print(to_python(Settings("PRODIGY", d_coef=0.5)))
@@ -60,7 +63,15 @@ def to_python(settings: Settings, *, steps: int = 300, batch_size: int = 1, accu
     arguments = _arguments(settings, scale)
     parted, regex = muon_groups_code(settings, scale) if settings.spec.auxiliary else ([], [])
     first = GROUPS if parted else "params"
-    body = [*parted, f"optimizer = {name}(", f"    {first},", *(f"    {k}={value}," for k, value in arguments), ")"]
+    precise = [f"# params are those of a model in {dtype}: model.to(torch.{dtype})"] if dtype != "float32" else []
+    body = [
+        *precise,
+        *parted,
+        f"optimizer = {name}(",
+        f"    {first},",
+        *(f"    {k}={value}," for k, value in arguments),
+        ")",
+    ]
     if settings.spec.has_modes:
         body += [
             "optimizer.train()  # to step; optimizer.eval() before evaluating, sampling or saving, train() to go on"

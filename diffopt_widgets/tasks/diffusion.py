@@ -59,6 +59,7 @@ class Denoising:
         drawn: the labels of those samples, one each.
         seed: batches, noise and time steps follow from it, from the step and from nothing else.
         device: where the model and the data go, once.
+        dtype: precision of the model, which its inputs are cast to; all else is in float32.
         batch_size: examples per batch.
 
     """
@@ -73,9 +74,11 @@ class Denoising:
         drawn: Sequence[int],
         seed: int,
         device: torch.device,
+        dtype: torch.dtype,
         batch_size: int,
     ) -> None:
-        self.model = model.to(device)
+        self.model = model.to(device, dtype)
+        self._dtype = dtype
         self.groups = self.model.groups()
         self._kind = kind
         self._seed = seed
@@ -142,8 +145,9 @@ class Denoising:
         return functional.mse_loss(self._predict(x, times, labels), noise)
 
     def _predict(self, x: Tensor, times: Tensor, labels: Tensor) -> Tensor:
-        predicted: Tensor = self.model(x, times / TIMES, labels)
-        return predicted
+        """The noise in `x` as the model, in its own precision, tells it; in float32, as all that is done with it."""
+        predicted: Tensor = self.model(x.to(self._dtype), times / TIMES, labels)
+        return predicted.float()
 
     def _moved(self, tensor: Tensor) -> Tensor:
         """On the device; through pinned memory where that lets the CPU run on without waiting."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _WEIGHTS = 4
 
 
-def _build(seed: int, device: torch.device, batch_size: int) -> Problem:
+def _build(seed: int, device: torch.device, batch_size: int, dtype: torch.dtype) -> Problem:
     from diffopt_widgets.tasks.diffusion import Denoising
     from diffopt_widgets.tasks.networks import Conditioned, DigitsNet, seeded
     from diffopt_widgets.tasks.seeds import generator
@@ -29,6 +29,7 @@ def _build(seed: int, device: torch.device, batch_size: int) -> Problem:
         drawn=[*range(10), *range(10)],
         seed=seed,
         device=device,
+        dtype=dtype,
         batch_size=batch_size,
     )
 

@@ -57,7 +57,7 @@ def _fill(module: nn.Module, gain: float, generator: torch.Generator) -> None:
 
 
 def waves(x: Tensor, lowest: float, ratio: float, count: int) -> Tensor:
-    """Sines and cosines of the last dimension at `count` frequencies: (..., n) becomes (..., 2 · n · count)."""
+    """Sines and cosines of the last dimension at `count` frequencies, in float32: (..., n) becomes (..., 2 · n · count)."""
     frequencies = lowest * ratio ** torch.arange(count, device=x.device)
     angles = (x.unsqueeze(-1) * frequencies).flatten(-2)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
@@ -78,7 +78,7 @@ class Conditioned(nn.Module):
         self.unet = unet
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """Predict the noise in `x` of shape (n, …) at times `t` in 0…1 of shape (n,) for labels of shape (n,)."""
+        """Predict the noise in `x` of shape (n, …) at times `t` in 0…1 of shape (n,) for labels of shape (n,), in the precision of `x`."""
         noise: Tensor = self.unet(x, t, self.text_encoder(label))
         return noise
 
@@ -99,7 +99,8 @@ class _Time(nn.Module):
         self.outer = nn.Linear(CONDITION, CONDITION)
 
     def forward(self, t: Tensor, label: Tensor) -> Tensor:
-        hidden = functional.silu(self.inner(waves(t.unsqueeze(-1), 0.5, math.sqrt(2), 16)))
+        seen = waves(t.unsqueeze(-1), 0.5, math.sqrt(2), 16).to(label.dtype)
+        hidden = functional.silu(self.inner(seen))
         return functional.silu(self.outer(hidden) + label)
 
 
@@ -117,7 +118,7 @@ class PointsNet(nn.Module):
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         """Predict the noise in `x` for label vectors of shape (n, CONDITION)."""
         condition = self.time(t, label)
-        h = self.first_layer(torch.cat([x, waves(x, 0.5, 1.6, 6)], dim=-1))
+        h = self.first_layer(torch.cat([x, waves(x, 0.5, 1.6, 6).to(x.dtype)], dim=-1))
         for layer, modulation in zip(self.layers, self.modulations, strict=True):
             scale, shift = modulation(condition).chunk(2, dim=-1)
             normed = functional.layer_norm(h, h.shape[-1:])

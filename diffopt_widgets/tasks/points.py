@@ -21,7 +21,7 @@ DRAWN = 512
 _WEIGHTS, _DATA = 4, 5
 
 
-def _build(seed: int, device: torch.device, batch_size: int) -> Problem:
+def _build(seed: int, device: torch.device, batch_size: int, dtype: torch.dtype) -> Problem:
     from diffopt_widgets.tasks.diffusion import Denoising
     from diffopt_widgets.tasks.networks import Conditioned, PointsNet, seeded
     from diffopt_widgets.tasks.seeds import generator
@@ -35,6 +35,7 @@ def _build(seed: int, device: torch.device, batch_size: int) -> Problem:
         drawn=[i * SECTIONS // DRAWN for i in range(DRAWN)],
         seed=seed,
         device=device,
+        dtype=dtype,
         batch_size=batch_size,
     )
 

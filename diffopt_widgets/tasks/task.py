@@ -40,7 +40,7 @@ class Problem(Protocol):
     """A task made ready for one run: a freshly seeded model with its data on the device.
 
     The same seed gives the same weights, and the same step the same batch, noise and time steps, whatever optimizer is
-    used and on whatever device.
+    used and on whatever device; weights of another precision are the same, rounded.
     """
 
     groups: tuple[ParameterGroup, ...]
@@ -75,5 +75,5 @@ class Task:
     batch_size: int
     lr: float
     """A learning rate at which Adam trains well on it."""
-    build: Callable[[int, torch.device, int], Problem]
-    """Make it ready: `build(seed, device, batch_size)`."""
+    build: Callable[[int, torch.device, int, torch.dtype], Problem]
+    """Make it ready: `build(seed, device, batch_size, dtype)`, with weights of that precision."""

@@ -15,8 +15,10 @@ from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.records import StepRecord
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.tasks.seeds import mix, seeded
+from diffopt_widgets.training.draws import drawn_from, seed_adv_optm
 from diffopt_widgets.training.effective_lr import RateMeter
 from diffopt_widgets.training.factory import MissingBackend, build_optimizer, build_schedule
+from diffopt_widgets.training.measures import exact
 from diffopt_widgets.training.modes import eval_mode
 from diffopt_widgets.training.trainable import check_groups, check_step, explained
 
@@ -49,7 +51,7 @@ class Training:
         self.plan = plan
         self.device = find_device(plan.device)
         self.batch_size = plan.batch_size or task.batch_size
-        self.problem = task.build(plan.seed, self.device, self.batch_size)
+        self.problem = task.build(plan.seed, self.device, self.batch_size, getattr(torch, plan.dtype))
         self._params = [p for group in self.problem.groups for p in group.params]
         check_step(plan.settings.spec)
         self.optimizer = build_optimizer(
@@ -71,10 +73,9 @@ class Training:
         """How long `samples` took the last time."""
         self.meter = RateMeter(self.optimizer)
         """Reads the rates that its steps apply."""
-        options = plan.settings.options
-        self._draws = any(use.draws and options[use.name] != use.default for use in plan.settings.spec.uses)
+        self._drawn = drawn_from(plan.settings, plan.dtype)
         self._norms: dict[torch.Tensor, torch.Tensor] = {}
-        if plan.grad_norm and options.get("fused_back_pass"):
+        if plan.grad_norm and plan.settings.options.get("fused_back_pass"):
             self._note_norms()
         self._few_threads = self.device.type == "cpu" and sum(p.numel() for p in self._params) < SMALL_MODEL
 
@@ -101,11 +102,13 @@ class Training:
         meter = self.meter
         lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
         meter.before()  # a fused back pass moves the weights inside backward
+        seed = mix(_SKETCH, self.plan.seed, step)
+        if "adv_optm" in self._drawn:
+            seed_adv_optm(seed, self._params[0].device)
         loss = self._backward(step)
         grad_norm = self._grad_norm() if self.plan.grad_norm else None
         telling = explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
-        seed = mix(_SKETCH, self.plan.seed, step)
-        drawing = seeded(seed, self.device) if self._draws else contextlib.nullcontext()
+        drawing = seeded(seed, self.device) if "torch" in self._drawn else contextlib.nullcontext()
         with drawing, telling:
             self.optimizer.step()
         applied = meter.after()
@@ -129,14 +132,16 @@ class Training:
     def _grad_norm(self) -> torch.Tensor:
         grads = [p.grad for p in self._params if p.grad is not None]
         freed = [self._norms.pop(p) for p in self._params if p in self._norms]
-        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(freed or torch._foreach_norm(grads)))
+        norm: torch.Tensor = torch.linalg.vector_norm(
+            torch.stack(freed or torch._foreach_norm(grads, 2, exact(grads[0])))
+        )
         return norm
 
     def _note_norms(self) -> None:
         """Take the norm of each gradient as it comes, before a fused back pass frees it."""
 
         def note(p: torch.Tensor, gradient: torch.Tensor) -> None:
-            self._norms[p] = torch.linalg.vector_norm(gradient)
+            self._norms[p] = torch.linalg.vector_norm(gradient, dtype=exact(gradient))
 
         for p in self._params:
             if p.requires_grad:
@@ -178,6 +183,7 @@ def stream(
     accumulation: int = 1,
     seed: int = 0,
     device: str = "auto",
+    dtype: str = "float32",
     grad_norm: bool = False,
 ) -> Iterator[StepRecord]:
     """Train and yield a `StepRecord` after each step; its values are numbers, so reading waits for the device.
@@ -191,7 +197,8 @@ def stream(
     >>> len(losses)
     3
     """
-    training = Training(RunPlan(settings, task, steps, batch_size, accumulation, seed, device, grad_norm))
+    plan = RunPlan(settings, task, steps, batch_size, accumulation, seed, device, dtype, grad_norm)
+    training = Training(plan)
     for record in training.steps():
         yield from fetch([record])
 

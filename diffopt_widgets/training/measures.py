@@ -97,7 +97,7 @@ class Measures:
         self._before, self._norms = [], {}
 
     def _note(self, p: torch.Tensor, gradient: torch.Tensor) -> None:
-        self._norms[p] = torch.linalg.vector_norm(gradient.detach(), dtype=_exact(gradient))
+        self._norms[p] = torch.linalg.vector_norm(gradient.detach(), dtype=exact(gradient))
 
     @torch.no_grad()
     def before(self) -> None:
@@ -172,14 +172,14 @@ def _alike(params: list[torch.Tensor]) -> list[list[torch.Tensor]]:
     return list(parts.values())
 
 
-def _exact(tensor: torch.Tensor) -> torch.dtype | None:
+def exact(tensor: torch.Tensor) -> torch.dtype | None:
     """What to add up in: a sum of squares in half precision would be a rough one."""
     return torch.float32 if tensor.dtype in {torch.bfloat16, torch.float16} else None
 
 
 def _norm(parts: list[list[torch.Tensor]]) -> torch.Tensor:
     """The Euclidean norm of all tensors together."""
-    return _whole([norm for part in parts if part for norm in torch._foreach_norm(part, 2, _exact(part[0]))])
+    return _whole([norm for part in parts if part for norm in torch._foreach_norm(part, 2, exact(part[0]))])
 
 
 def _whole(norms: list[torch.Tensor]) -> torch.Tensor:

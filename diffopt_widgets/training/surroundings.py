@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from diffopt_widgets.plan import RunPlan
 
 
-def surroundings(device: str) -> Values:
-    """What the rules of the catalogue ask of a run: its `device`, and whether a `compiler` is there.
+def surroundings(device: str, dtype: str) -> Values:
+    """What the rules of the catalogue ask of a run: its `device` and `dtype`, and whether a `compiler` is there.
 
     Args:
         device: as a plan names it. `"auto"` imports torch, which takes a second or two the first time.
+        dtype: the precision of the weights.
 
     Returns:
-        Nothing where `device` is `"auto"` and there is no torch to tell which it is.
+        Only the dtype where `device` is `"auto"` and there is no torch to tell which it is.
 
-    >>> surroundings("cuda")["device"]
+    >>> surroundings("cuda", "bfloat16")["device"]
     'cuda'
     """
     kind = device
@@ -35,8 +36,8 @@ def surroundings(device: str) -> Values:
 
             kind = find_device(device).type
         except (ImportError, OSError, RuntimeError):  # `training.backends` tells of a torch that is not there
-            return {}
-    return {"device": kind, "compiler": _compiler(kind)}
+            return {"dtype": dtype}
+    return {"device": kind, "dtype": dtype, "compiler": _compiler(kind)}
 
 
 def device_problem(device: str) -> str:
@@ -62,7 +63,7 @@ def check_runs(plans: Iterable[RunPlan]) -> None:
     for plan in plans:
         if problem := device_problem(plan.device):
             faults["device"] = Fault("device", plan.device, problem, "")
-        asked = plan.settings.warnings(surroundings(plan.device))
+        asked = plan.settings.warnings(surroundings(plan.device, plan.dtype))
         values = plan.settings.values()
         faults.update({rule.id: Fault.broken(rule, values) for rule in asked if rule.severity == "refused"})
     if faults:

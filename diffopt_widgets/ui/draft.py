@@ -63,6 +63,8 @@ class Draft:
     """Batches per step of the run that is planned, which not every option goes with."""
     device: str = "auto"
     """Where the run that is planned would be, which not every option works on."""
+    dtype: str = "float32"
+    """Precision of that run's weights; some options are for one alone."""
 
     @classmethod
     def begin(cls, settings: Settings | str) -> Draft:
@@ -293,7 +295,7 @@ class Draft:
     @cached_property
     def _run(self) -> Values:
         """What is known of the run that is planned; looked up only where an option asks, since torch may be imported for it."""
-        return surroundings(self.device) if self.spec.asking(self.values) else {}
+        return surroundings(self.device, self.dtype) if self.spec.asking(self.values) else {}
 
 
 def _message(fault: Fault) -> str:

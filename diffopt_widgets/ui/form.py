@@ -79,6 +79,7 @@ class Form(PageWidget):
     batch_size = traitlets.Int(1, min=1, help="Examples per batch, for the learning-rate scaler in the code.")
     accumulation = traitlets.Int(1, min=1, help="Batches per step, for the learning-rate scaler in the code.")
     device = traitlets.Unicode("auto", help="Where the run would be, for what is refused there.")
+    dtype = traitlets.Unicode("float32", help="Precision of the run's weights, which some options are for.")
     notice = traitlets.Unicode(help="Something that went wrong elsewhere, shown above the form.").tag(sync=True)
 
     menu: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
@@ -205,19 +206,19 @@ class Form(PageWidget):
     def _redraw(self, _: object) -> None:
         self._write_run()
 
-    @traitlets.observe("accumulation", "device")
+    @traitlets.observe("accumulation", "device", "dtype")
     def _plan(self, _: object) -> None:
         self._draft = self._planned(self._draft)
         self._publish()
 
     def _planned(self, draft: Draft) -> Draft:
         """The draft, told of the run that is planned."""
-        return replace(draft, accumulation=self.accumulation, device=self.device)
+        return replace(draft, accumulation=self.accumulation, device=self.device, dtype=self.dtype)
 
     def _write_run(self) -> None:
         """Bring up to date what depends on the run beside the settings."""
         good, run = self._draft.last_good, {"batch_size": self.batch_size, "accumulation": self.accumulation}
-        self.set_trait("code", to_python(good, steps=self.steps, **run))
+        self.set_trait("code", to_python(good, steps=self.steps, **run, dtype=self.dtype))
         self.set_trait("json", write_settings(good))
         self.set_trait("preview", schedule_svg(good, self.steps))
 

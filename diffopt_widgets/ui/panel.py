@@ -167,13 +167,18 @@ def _control(found: OptimizerSpec, use: Use) -> Json:
     }
 
 
-def _mark(found: OptimizerSpec, use: Use) -> str:
-    """The word beside the name; none for what does something, which is as one expects, nor for what is greyed."""
+def _mark(found: OptimizerSpec, use: Use, dtype: str = "float32") -> str:
+    """The word beside the name; none for what does something, which is as one expects, nor for what is greyed.
+
+    What weights of one precision alone feel says so, and whether those of the run, of precision `dtype`, are such.
+    """
     if use.standing is Standing.INERT:
         return "inert"
     if untried(found.key, use.name):
         return "not tried"
-    return f"{use.only_in} only" if use.only_in else ""
+    if use.only_in:
+        return f"✓ {dtype}" if use.only_in == dtype else f"{use.only_in} only"
+    return ""
 
 
 def _kind(option: Option) -> str:
@@ -265,9 +270,10 @@ def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
 
 
 def _marks(draft: Draft, name: str) -> Json:
-    advice = draft.advice(name)
+    advice, taker = draft.advice(name), draft.taker(name)
     marks: Json = {
         "text": draft.texts[name],
+        "mark": _mark(draft.spec, taker, draft.dtype) if isinstance(taker, Use) and taker.only_in else "",
         "error": draft.errors.get(name),
         "warning": draft.warnings.get(name),
         "mend": mend_words(draft, draft.mends[name]) if name in draft.mends else None,

@@ -73,6 +73,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.fields = {name: self._number(name) for name in _NUMBERS}
         self.fields["steps"].value = format_value(get_task(task).steps if steps is None else steps)
         self.device = widgets.Dropdown(options=PLAN_OPTIONS["device"].choices, value="auto", description="Device")
+        self.dtype = widgets.Dropdown(options=PLAN_OPTIONS["dtype"].choices, value="float32", description="Weights")
         self.run = _button("Run", "primary", "Train with these settings", on_run)
         self.pause = _button("Pause", "", "Wait after the current step", on_pause)
         self.stop = _button("Stop", "", "End the run; what was recorded stays", on_stop)
@@ -87,7 +88,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.mend.layout.display = "none"
         self.mend.add_class("dw-mend")
         self.output = widgets.HTML()
-        fields = self._row("dw-fields", self.task, *self.fields.values(), self.device)
+        fields = self._row("dw-fields", self.task, *self.fields.values(), self.device, self.dtype)
         buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.mend, self.progress)
         state = widgets.VBox([self.words, self.failure])
         state.add_class("dw-state")
@@ -96,7 +97,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._describe_task()
         self._read()
         self._paint_buttons(busy=False, paused=False)
-        for control in (*self.fields.values(), self.device):
+        for control in (*self.fields.values(), self.device, self.dtype):
             control.observe(lambda _: self._edited(), "value")
         self.task.observe(lambda _: self._task_chosen(), "value")
 
@@ -167,7 +168,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _read(self) -> None:
         """Bring the traits up to date with the fields, and mark those that are wrong."""
-        values: dict[str, Any] = {**self.values, "task": self.task.value, "device": self.device.value}
+        values: dict[str, Any] = {**self.values, "task": self.task.value}
+        values |= {"device": self.device.value, "dtype": self.dtype.value}
         problems = []
         for name, field in self.fields.items():
             option = PLAN_OPTIONS[name]

@@ -33,7 +33,7 @@ def measure(key: str, make: Make, seed: int, threads: int, steps: int) -> dict[s
     """Train one task with one optimizer; times cover the steps only, not the evaluations between them."""
     torch.set_num_threads(threads)
     task = get_task(key)
-    problem = task.build(seed, torch.device("cpu"), task.batch_size)
+    problem = task.build(seed, torch.device("cpu"), task.batch_size, torch.float32)
     optimizer = make([p for group in problem.groups for p in group.params])
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda k: (1 + math.cos(math.pi * min(k / MARKS[-1], 1))) / 2

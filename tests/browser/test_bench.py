@@ -129,6 +129,15 @@ def test_on_a_narrow_page_run_is_in_sight_and_the_options_are_one_click_away(not
     expect(rate).to_be_hidden()
     nb.page.locator(".dwf-section > summary").first.click()
     expect(rate).to_be_visible()
+    fields = [field.bounding_box() for field in nb.page.locator(".dw-fields > *").all()]
+    ends = [max(f["x"] + f["width"] for f in fields if f["y"] == row) for row in sorted({f["y"] for f in fields})]
+    assert len(ends) == 2  # and neither row is shorter than the other
+    assert ends[0] == pytest.approx(ends[1], abs=1)
+    nb.eval_python("bench.form.choose('ADAMW')")
+    mark = nb.page.locator("[data-name=stochastic_rounding] .dwf-mark")
+    expect(mark).to_have_text("bfloat16 only")
+    nb.page.get_by_label("Weights", exact=True).select_option("bfloat16")
+    expect(mark).to_have_text("✓ bfloat16")
 
 
 def test_a_ready_comparison_is_one_button(notebook):

@@ -18,7 +18,7 @@ import { TRACK, nudge, placeOf, sentence, textAt } from "./form_text.js";
  */
 /**
  * @typedef {{text: string, error?: string, warning?: string, mend?: string, greyed?: string, changed?: boolean,
- *   related?: boolean, advised?: string, mended?: boolean}} Marks
+ *   related?: boolean, advised?: string, mended?: boolean, mark?: string}} Marks
  */
 
 const TYPING_PAUSE = 150;
@@ -74,14 +74,15 @@ export class Row {
       "?",
     );
     this.changed = h("span", { class: "dwf-sr" });
+    this.mark = control.mark ? h("span", { class: "dwf-mark" }, control.mark) : null;
     this.label = h(
       "label",
       { class: "dwf-label", for: id },
       h("span", { class: "dwf-title" }, control.title),
       " ",
       h("code", { class: "dwf-name" }, ...breakable(control.name)),
-      control.mark && " ",
-      control.mark && h("span", { class: "dwf-mark" }, control.mark),
+      this.mark && " ",
+      this.mark,
       this.changed,
     );
     const field = h("div", { class: `dwf-field dwf-${control.kind}` }, this.input, this.word, this.slider);
@@ -231,6 +232,7 @@ export class Row {
     this.node.classList.toggle("dwf-changed", Boolean(marks.changed));
     this.node.classList.toggle("dwf-related", Boolean(marks.related));
     this.node.classList.toggle("dwf-greyed", Boolean(marks.greyed));
+    if (this.mark) say(this.mark, marks.mark ?? this.control.mark ?? "");
     say(this.changed, marks.changed ? " (changed)" : "");
     this.resetButton.classList.toggle("dwf-gone", !marks.changed);
     this.resetButton.disabled = !marks.changed;
