@@ -204,7 +204,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _check(self) -> None:
         """Say at Run what keeps it from being pressed."""
-        wrong = [*self.form.errors, *sorted(self.form.draft.refused)]
+        wrong = [*self.form.errors, *sorted(self.form.draft.reading.refused)]
         titles = " and ".join(self.form.panel["controls"][name]["title"] for name in wrong)
         why = self.form.trouble
         refusal = cannot_run(self.form.draft.spec, why) if why else ""

@@ -250,10 +250,12 @@ def test_whatever_the_panel_allows_can_be_built_and_stepped_unless_it_says_what_
     except SettingsError:
         return
     draft = replace(Draft.begin(configured), device="cpu")
-    if draft.refused:
+    if draft.reading.refused:
         with pytest.raises((MissingBackend, SettingsError)):
             build_optimizer(configured, parameters())
-        configured = configured.replace(**{n: v for name in draft.refused for n, v in draft.mends[name].items()})
+        configured = configured.replace(
+            **{n: v for name in draft.reading.refused for n, v in draft.reading.mends[name].items()}
+        )
     params = parameters()
     optimizer = build_optimizer(configured, params)
     walk([optimizer], params, 8, [build_schedule(configured, optimizer, 8)])

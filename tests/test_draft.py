@@ -8,7 +8,8 @@ from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
-from diffopt_widgets.ui.draft import Draft, text_of
+from diffopt_widgets.ui.draft import Draft
+from diffopt_widgets.ui.reading import text_of
 
 LIKELY = ["1e-4", ".9", "0", "-1", "1", "inf", "none", "", "true", "False", "1e999", "0,5", "COSINE", "<b>x</b>", "９"]
 TEXTS = st.one_of(st.sampled_from(LIKELY), st.text(max_size=20), st.floats().map(repr), st.integers().map(str))
@@ -174,14 +175,14 @@ def test_a_clash_between_options_is_marked_and_mended():
     draft = Draft.begin("SGD").type("nesterov", "true").type("momentum", "0")
     (marked,) = draft.errors
     assert marked in {"nesterov", "momentum"}
-    assert draft.related == {"nesterov", "momentum"} - {marked}
+    assert draft.reading.related == {"nesterov", "momentum"} - {marked}
     assert draft.mend(marked).errors == {}
 
 
 def test_a_warning_leaves_the_settings_valid_and_offers_its_mend():
     draft = Draft.begin("PRODIGY").type("lr", "1e-4")
     assert draft.settings == Settings("PRODIGY", lr=1e-4)
-    assert "learning rate" in draft.warnings["lr"]
+    assert "learning rate" in draft.reading.warnings["lr"]
     assert draft.mend("lr").last_good.lr == 1.0
 
 
@@ -190,15 +191,15 @@ def test_presets_say_what_they_load(optimizer):
     for offered in spec(optimizer).presets:
         loaded = Draft.begin(optimizer).type("lr", "123").load(offered.key)
         assert loaded.settings == preset(optimizer, offered.key)
-        assert offered.key in loaded.presets
-        assert all(preset(optimizer, key) == loaded.settings for key in loaded.presets)
+        assert offered.key in loaded.reading.presets
+        assert all(preset(optimizer, key) == loaded.settings for key in loaded.reading.presets)
 
 
 def test_library_defaults_put_everything_back():
     draft = Draft.begin("PRODIGY").type("schedule", "REX").type("d_coef", "3").type("lr", "x").load("library")
-    assert draft.changed == frozenset()
-    assert "library" in draft.presets
-    assert draft.type("d_coef", "x").presets == []
+    assert draft.reading.changed == frozenset()
+    assert "library" in draft.reading.presets
+    assert draft.type("d_coef", "x").reading.presets == []
 
 
 def test_showing_settings_leaves_texts_that_already_say_them():
@@ -220,9 +221,9 @@ def test_recommended_and_default_values_are_one_call_away():
 
 def test_greyed_controls_say_why_and_a_wrong_one_is_never_greyed():
     draft = Draft.begin("PRODIGY")
-    assert "cycles" in draft.greyed["cycles"]
-    assert "cycles" not in draft.type("schedule", "COSINE_WITH_RESTARTS").greyed
-    assert "cycles" not in draft.type("cycles", "many").greyed
+    assert "cycles" in draft.reading.greyed["cycles"]
+    assert "cycles" not in draft.type("schedule", "COSINE_WITH_RESTARTS").reading.greyed
+    assert "cycles" not in draft.type("cycles", "many").reading.greyed
 
 
 def test_what_is_not_there_is_named():

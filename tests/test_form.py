@@ -229,7 +229,7 @@ def test_a_preset_of_only_the_panel_before_is_loaded_there(form):
     page_sends(form, k="load", preset="recommended", panel="PRODIGY")
     assert (form.settings.optimizer, form.notice) == (nadam.optimizer, "")
     form.choose("PRODIGY")
-    assert "recommended" in form.draft.presets
+    assert "recommended" in form.draft.reading.presets
 
 
 def test_what_both_panels_have_is_changed_in_the_one_that_was_chosen(form):

@@ -269,7 +269,7 @@ def test_without_a_compiler_it_is_refused_before_the_first_step():
         "except dw.MissingBackend as error:\n"
         "    print(error, error.mend)\n"
         "draft = replace(Draft.begin(dw.Settings('ADAMW_ADV', compile=True)), device='cpu')\n"
-        "print('form:', *draft.refused, draft.mends)"
+        "print('form:', *draft.reading.refused, draft.reading.mends)"
     )
     environment = {**os.environ, "CXX": "no-such-compiler"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)

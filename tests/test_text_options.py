@@ -15,9 +15,10 @@ from diffopt_widgets.catalogue.values import LONGEST_VALUE, ValueProblem, format
 from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.ui.differences import compare_settings
-from diffopt_widgets.ui.draft import Draft, text_of
+from diffopt_widgets.ui.draft import Draft
 from diffopt_widgets.ui.exchange import read_settings, write_settings
 from diffopt_widgets.ui.form import Form
+from diffopt_widgets.ui.reading import text_of
 
 NAME = "muon_hidden_layers"
 NAMES = Option("names", "Names", "text", "Pieces of names.", nullable=True, null_words="all of them")
@@ -78,7 +79,7 @@ def test_the_form_shows_a_line_to_type_into_and_answers():
     control = form.panel["controls"][NAME]
     assert (control["kind"], control["placeholder"], control["default"]) == ("text", "told by name and shape", "")
     assert "slider" not in control
-    assert form.draft.greyed["muon_adam_regex"] == "only with muon_hidden_layers set"
+    assert form.draft.reading.greyed["muon_adam_regex"] == "only with muon_hidden_layers set"
     form.type(NAME, "blocks, (attn")
     assert form.settings.options[NAME] == "blocks, (attn"
     form.type("muon_adam_regex", "true")

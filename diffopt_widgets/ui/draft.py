@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from diffopt_widgets.catalogue import is_path, spec
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
-from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Standing, Use, Values
-from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value
-from diffopt_widgets.plan import accumulation_fault
-from diffopt_widgets.settings import Fault, Settings, check_values, default_values, ended
-from diffopt_widgets.training.surroundings import surroundings
+from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
+from diffopt_widgets.catalogue.schema import OptimizerSpec, Use
+from diffopt_widgets.catalogue.values import Value
+from diffopt_widgets.settings import Settings, default_values
+from diffopt_widgets.ui.reading import TRAINING, PlannedRun, Reading, Texts, taker_of, text_of
 from diffopt_widgets.ui.starts import first_valid, valid_settings
 
-Texts = Mapping[str, str]
-TRAINING = {option.name: option for option in TRAINING_OPTIONS}
 START = "PRODIGY"
 """The optimizer that is shown when none is named."""
-
-
-def text_of(value: Value) -> str:
-    """How a control shows a value: as typed by the shortest way, empty for None.
-
-    >>> text_of(1e-5), text_of(None), text_of(True)
-    ('1e-5', '', 'true')
-    """
-    return "" if value is None else format_value(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +47,8 @@ class Draft:
     """What was typed for the training options."""
     good: Mapping[str, Settings]
     """By optimizer: its last valid settings."""
-    accumulation: int = 1
-    """Batches per step of the run that is planned, which not every option goes with."""
-    device: str = "auto"
-    """Where the run that is planned would be, which not every option works on."""
-    dtype: str = "float32"
-    """Precision of that run's weights; some options are for one alone."""
+    run: PlannedRun = field(default_factory=PlannedRun)
+    """What is known of the run that is planned, which not every option goes with."""
 
     @classmethod
     def begin(cls, settings: Settings | str) -> Draft:
@@ -111,77 +95,25 @@ class Draft:
         typed = {**self.own.get(self.optimizer, {}), **self.shared}
         return {name: typed.get(name, text_of(value)) for name, value in default_values(self.spec).items()}
 
-    @property
-    def values(self) -> dict[str, Value]:
-        """The value of every control; the last right one where the text is wrong."""
-        return self._read[0]
-
-    @property
-    def faults(self) -> dict[str, Fault]:
-        """What is wrong, by the control to mark; one fault for each."""
-        return self._read[1]
-
     @cached_property
+    def reading(self) -> Reading:
+        """What the texts say for the run that is planned, and what is to be told of it."""
+        return Reading.of(self.spec, self.texts, self._defaults_now(), self.run)
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """The value of every control; the last right one where the text is wrong."""
+        return self.reading.values
+
+    @property
     def errors(self) -> dict[str, str]:
         """What is wrong, by the control to mark, in words."""
-        return {name: _message(fault) for name, fault in self.faults.items()}
-
-    @cached_property
-    def warnings(self) -> dict[str, str]:
-        """What a run is refused for, or what is probably not meant, by control; none while something is wrong."""
-        return {name: rule.message for name, rule in self._warned.items()}
-
-    @cached_property
-    def refused(self) -> frozenset[str]:
-        """The controls whose values are right and for which a run here is refused."""
-        return frozenset(name for name, rule in self._warned.items() if rule.severity == "refused")
-
-    @cached_property
-    def mends(self) -> dict[str, Values]:
-        """The values that would put an error or a warning right, by control, where there is a single way."""
-        offered = [(name, fault.mend) for name, fault in self.faults.items()]
-        offered += [(name, rule.mend) for name, rule in self._warned.items()]
-        return {name: mend for name, mend in offered if mend}
-
-    @cached_property
-    def related(self) -> frozenset[str]:
-        """The controls that take part in a clash, beside the one that carries its message."""
-        return frozenset(name for rule in self._broken("error") for name in rule.options[1:]) - self.faults.keys()
-
-    @cached_property
-    def changed(self) -> frozenset[str]:
-        """The controls that are not at the back end's default."""
-        defaults = default_values(self.spec)
-        faulty = {name for name in self.faults if self.texts[name] != text_of(defaults[name])}
-        return frozenset(faulty | {name for name, value in self.values.items() if value != defaults[name]})
-
-    @cached_property
-    def greyed(self) -> dict[str, str]:
-        """The controls that have no say now, with the reason."""
-        schedule = SCHEDULES.get(str(self.values["schedule"]))
-        found = {}
-        if schedule and not schedule.uses_cycles:
-            found["cycles"] = f"the {schedule.title} schedule has no cycles"
-        if schedule and not schedule.uses_min_factor:
-            found["min_factor"] = f"the {schedule.title} schedule does not fall"
-        for use in (self.spec.lr, *self.spec.uses):
-            if use.standing is Standing.UNAVAILABLE:
-                found[use.name] = f"not available: {use.reason}"
-            elif use.enabled_if and not use.enabled_if.holds(self.values):
-                found[use.name] = use.enabled_if.words()
-        return {name: why for name, why in found.items() if name not in self.faults}
+        return self.reading.errors
 
     @property
     def settings(self) -> Settings | None:
         """The settings that the controls say; None while something is wrong."""
-        return None if self.faults else self.last_good
-
-    @property
-    def presets(self) -> list[str]:
-        """The keys of the presets that the controls show; more than one where presets are alike."""
-        defaults = default_values(self.spec)
-        alike = [preset.key for preset in self.spec.presets if {**defaults, **preset.values} == self.values]
-        return [] if self.faults else alike
+        return None if self.reading.faults else self.last_good
 
     def taker(self, name: str) -> Option | Use:
         """What takes the value of one control.
@@ -191,7 +123,7 @@ class Draft:
         """
         if name not in self.texts:
             raise KeyError(f"{self.optimizer} has no option {name!r}; there are {', '.join(self.texts)}")
-        return TRAINING[name] if name in TRAINING else self.spec.use(name)
+        return taker_of(self.spec, name)
 
     def type(self, name: str, text: str) -> Draft:
         """What follows from typing a text into one control."""
@@ -218,7 +150,7 @@ class Draft:
     def mend(self, name: str) -> Draft:
         """The mend that is offered for one control, done; unchanged when none is."""
         self.taker(name)
-        known = {other: value for other, value in self.mends.get(name, {}).items() if other in self.texts}
+        known = {other: value for other, value in self.reading.mends.get(name, {}).items() if other in self.texts}
         return self.put({other: text_of(value) for other, value in known.items()})
 
     def load(self, preset: str) -> Draft:
@@ -248,8 +180,9 @@ class Draft:
     def show(self, settings: Settings) -> Draft:
         """Some settings in the controls; a text that already says the value is left as it was typed."""
         draft = replace(self, optimizer=settings.optimizer)
-        same = {name for name, value in draft.values.items() if settings.values()[name] == value} - draft.faults.keys()
-        texts = {name: text_of(value) for name, value in settings.values().items() if name not in same}
+        wanted = settings.values()
+        same = {name for name, value in draft.values.items() if wanted[name] == value} - draft.reading.faults.keys()
+        texts = {name: text_of(value) for name, value in wanted.items() if name not in same}
         return replace(draft.put(texts), last_good=settings, good={**self.good, settings.optimizer: settings})
 
     def advice(self, name: str) -> Advice | None:
@@ -257,54 +190,12 @@ class Draft:
         taker = self.taker(name)
         return taker.advice if isinstance(taker, Use) else None
 
-    @cached_property
-    def _read(self) -> tuple[dict[str, Value], dict[str, Fault]]:
-        values, faults = self._defaults_now(), {}
-        for name, text in self.texts.items():
-            taker = self.taker(name)
-            option = taker.option if isinstance(taker, Use) else taker
-            try:
-                values[name] = taker.check(option.parse(text))
-            except ValueProblem as problem:
-                faults[name] = Fault.of(name, text, problem, taker.allowed())
-        for fault in check_values(self.spec, values)[1]:
-            faults.setdefault(fault.option, fault)
-        if clash := accumulation_fault(values, self.accumulation):
-            faults.setdefault(clash.option, clash)
-        return values, faults
-
     def _defaults_now(self) -> dict[str, Value]:
         """What stands in for a text that is wrong: the last right value."""
         defaults = default_values(self.spec)
         shared = {name: getattr(self.last_good, name) for name in TRAINING_DEFAULTS}
         remembered = self.good[self.optimizer].values() if self.optimizer in self.good else {}
         return {**defaults, **{name: value for name, value in remembered.items() if name in defaults}, **shared}
-
-    @cached_property
-    def _warned(self) -> dict[str, Rule]:
-        """The rule to tell at each control while nothing is wrong: the first, but one that refuses a run before others."""
-        if self.faults:
-            return {}
-        broken = [*self._broken("refused"), *self._broken("warning")]
-        return {rule.options[0]: rule for rule in reversed(broken)}
-
-    def _broken(self, severity: str) -> list[Rule]:
-        values = {**self.values, **self._run}
-        return [rule for rule in self.spec.rules if rule.severity == severity and rule.broken(values)]
-
-    @cached_property
-    def _run(self) -> Values:
-        """What is known of the run that is planned; looked up only where an option asks, since torch may be imported for it."""
-        return surroundings(self.device, self.dtype) if self.spec.asking(self.values) else {}
-
-
-def _message(fault: Fault) -> str:
-    problem = ended(
-        fault.problem.replace("must be", "Must be", 1) if fault.problem.startswith("must be") else fault.problem
-    )
-    allowed = f" Allowed: {fault.allowed}." if fault.allowed else ""
-    todo = f" {fault.todo}" if fault.todo else ""
-    return f"{problem}{allowed}{todo}"
 
 
 def _settled(draft: Draft) -> Draft:

@@ -20,6 +20,7 @@ from diffopt_widgets.ui.draft import START, Draft
 from diffopt_widgets.ui.exchange import read_settings, write_settings
 from diffopt_widgets.ui.memory import Memory
 from diffopt_widgets.ui.messages import BadMessageError, Message, message_of, sender_of, text_in
+from diffopt_widgets.ui.reading import PlannedRun
 from diffopt_widgets.ui.schedule import schedule_svg
 from diffopt_widgets.ui.search import option_index
 from diffopt_widgets.ui.slider import linked_slider
@@ -213,7 +214,7 @@ class Form(PageWidget):
 
     def _planned(self, draft: Draft) -> Draft:
         """The draft, told of the run that is planned."""
-        return replace(draft, accumulation=self.accumulation, device=self.device, dtype=self.dtype)
+        return replace(draft, run=PlannedRun(self.accumulation, self.device, self.dtype))
 
     def _write_run(self) -> None:
         """Bring up to date what depends on the run beside the settings."""

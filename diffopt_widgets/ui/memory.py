@@ -16,7 +16,8 @@ import platformdirs
 from diffopt_widgets.catalogue import is_path, list_optimizers, spec
 from diffopt_widgets.catalogue.uncatalogued import is_loaded
 from diffopt_widgets.settings import default_values
-from diffopt_widgets.ui.draft import START, TRAINING, Draft, Texts
+from diffopt_widgets.ui.draft import START, Draft
+from diffopt_widgets.ui.reading import TRAINING, Texts
 
 FORMAT = 1
 """Version of the file. A file of another version is neither used nor touched."""

@@ -14,7 +14,8 @@ from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standi
 from diffopt_widgets.catalogue.uncatalogued import FAMILY
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.training.backends import Trouble
-from diffopt_widgets.ui.draft import TRAINING, Draft, text_of
+from diffopt_widgets.ui.draft import Draft
+from diffopt_widgets.ui.reading import TRAINING, text_of
 
 Json: TypeAlias = dict[str, Any]  # Any: whatever JSON can hold
 
@@ -80,7 +81,7 @@ def _panel(found: OptimizerSpec) -> Json:
 def state(draft: Draft) -> Json:
     """What changes while one types: for each control its text, and only those marks that it has."""
     return {
-        "presets": draft.presets,
+        "presets": draft.reading.presets,
         "controls": {name: _marks(draft, name) for name in draft.texts},
     }
 
@@ -245,7 +246,7 @@ def _offer(option: Option, advice: Advice) -> str:
 def _followed(draft: Draft, name: str) -> str:
     """That the value does as is recommended, in words; none where it does not."""
     advice, value = draft.advice(name), draft.values[name]
-    if advice is None or advice.by_mode or name in draft.faults or not advice.allows(value):
+    if advice is None or advice.by_mode or name in draft.reading.faults or not advice.allows(value):
         return ""
     return IN_USE if value == advice.value else WITHIN
 
@@ -273,15 +274,15 @@ def _marks(draft: Draft, name: str) -> Json:
     advice, taker = draft.advice(name), draft.taker(name)
     marks: Json = {
         "text": draft.texts[name],
-        "mark": _mark(draft.spec, taker, draft.dtype) if isinstance(taker, Use) and taker.only_in else "",
+        "mark": _mark(draft.spec, taker, draft.run.dtype) if isinstance(taker, Use) and taker.only_in else "",
         "error": draft.errors.get(name),
-        "warning": draft.warnings.get(name),
-        "mend": mend_words(draft, draft.mends[name]) if name in draft.mends else None,
-        "greyed": draft.greyed.get(name),
-        "changed": name in draft.changed,
-        "related": name in draft.related,
+        "warning": draft.reading.warnings.get(name),
+        "mend": mend_words(draft, draft.reading.mends[name]) if name in draft.reading.mends else None,
+        "greyed": draft.reading.greyed.get(name),
+        "changed": name in draft.reading.changed,
+        "related": name in draft.reading.related,
         "advised": _followed(draft, name),
-        "mended": advice is not None and draft.mends.get(name) == {name: advice.value},
+        "mended": advice is not None and draft.reading.mends.get(name) == {name: advice.value},
     }
     return {key: value for key, value in marks.items() if value or key == "text"}
 

@@ -127,7 +127,7 @@ def test_presets_and_undo(opened):
     entry(opened, "lr").fill("3")
     opened.until_python("form.settings.lr == 3")
     opened.output(0).get_by_role("button", name="Recommended", exact=True).click()
-    opened.until_python("'recommended' in form.draft.presets")
+    opened.until_python("'recommended' in form.draft.reading.presets")
     expect(opened.output(0).get_by_role("button", name="Recommended", exact=True)).to_have_attribute(
         "aria-pressed", "true"
     )
@@ -161,7 +161,7 @@ def test_a_mend_is_one_click(opened):
     entry(opened, "lr").fill("1e-4")
     row(opened, "lr").get_by_role("button", name="Set Learning rate to 1").click()
     expect(entry(opened, "lr")).to_have_value("1")
-    opened.until_python("form.settings.lr == 1.0 and not form.draft.warnings")
+    opened.until_python("form.settings.lr == 1.0 and not form.draft.reading.warnings")
 
 
 def test_help_opens_below_its_control(opened):
