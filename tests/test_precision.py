@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import sqlite3
 
 import numpy as np
@@ -71,6 +72,13 @@ def test_a_run_that_rounds_at_random_goes_on_bit_for_bit_whatever_else_was_train
     plain = Training(plan(settings.replace(stochastic_rounding=False), 4))
     list(plain.steps())
     assert not all(torch.equal(p, q) for p, q in zip(weights(whole), weights(plain), strict=True))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_no_option_for_bfloat16_says_that_the_tasks_cannot_have_it(key):
+    for use in dw.spec(key).uses:
+        if use.only_in:
+            assert not re.search(r"tasks of th\w+ bench|bench's tasks", f"{use.option.help} {use.note}"), use.name
 
 
 def test_a_store_keeps_it_and_a_run_of_former_days_was_in_float32(tmp_path):
