@@ -107,6 +107,12 @@ def test_precisions_are_compared_like_all_else_of_a_plan():
         dw.train(dw.Settings("ADAMW"), dtype="float16")
 
 
+def test_a_run_that_needs_it_says_how_to_have_it():
+    run = dw.train(dw.Settings("ADAMW", stochastic_rounding=True), "swiss_roll", 2, progress=False)
+    assert 'a run of the bench has them with dtype="bfloat16". To mend it: ' in run.message
+    assert run.mend == {"stochastic_rounding": False}
+
+
 def test_the_command_line_takes_it_and_refuses_what_needs_it_without_it(tmp_path, capsys):
     words = ["run", "--optimizer", "ADAMW", "--set", "stochastic_rounding=false,true"]
     words += ["--task", "swiss_roll", "--steps", "2", "--out", str(tmp_path)]
