@@ -6,7 +6,7 @@ import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -64,6 +64,10 @@ class SettingsError(ValueError):
         self.faults = faults
         self.mend: Values = {name: value for fault in faults for name, value in fault.mend.items()}
         super().__init__("\n".join(str(fault) for fault in faults))
+
+    def __reduce__(self) -> tuple[type[SettingsError], tuple[tuple[Fault, ...]]]:
+        """So that it comes back whole from another process; by itself an exception is made anew from its message."""
+        return type(self), (tuple(replace(fault, mend=dict(fault.mend)) for fault in self.faults),)
 
 
 def _words(value: object) -> str:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schema import Standing
 from diffopt_widgets.catalogue.uncatalogued import spec_of
+from diffopt_widgets.plan import PLAN_OPTIONS
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.ui.exchange import LONGEST_TEXT
 from diffopt_widgets.ui.form import Form
@@ -513,6 +514,12 @@ def test_what_a_run_on_the_device_is_refused_for_is_told_with_the_mend_and_the_s
     page_sends(form, k="mend", name="capturable", page="p", n=1)
     assert form.settings == Settings("ADAMW", schedule="COSINE")
     assert "warning" not in form.state["controls"]["capturable"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("device", "cuda:0"), ("dtype", "float16")])
+def test_a_run_that_cannot_be_planned_is_refused_by_the_form_too(form, name, value):
+    with pytest.raises(traitlets.TraitError, match=PLAN_OPTIONS[name].choices[-1]):
+        setattr(form, name, value)
 
 
 def test_a_fused_back_pass_and_accumulation_clash_in_the_form_with_the_mend(form):

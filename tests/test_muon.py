@@ -423,12 +423,14 @@ def test_a_sketch_of_full_rank_differs_by_rounding_in_bfloat16_only(key):
     assert torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.95
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("key", ADV)
-def test_the_bench_repeats_a_run_with_a_sketch_and_leaves_the_global_generator_alone(key):
+def test_the_bench_repeats_a_run_with_a_sketch_and_leaves_the_global_generator_alone(key, fused):
     def losses(seed):
         torch.manual_seed(seed)
         before = torch.random.get_rng_state()
-        run = dw.train(Settings(key, **SKETCHED, muon_adam_lr=1e-3), "swiss_roll", 5, progress=False)
+        made = Settings(key, **SKETCHED, muon_adam_lr=1e-3, fused_back_pass=fused)
+        run = dw.train(made, "swiss_roll", 5, progress=False)
         assert torch.equal(before, torch.random.get_rng_state())
         return run.history.column("loss").tolist()
 

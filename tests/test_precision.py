@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import sqlite3
 
 import numpy as np
@@ -73,6 +74,13 @@ def test_a_run_that_rounds_at_random_goes_on_bit_for_bit_whatever_else_was_train
     assert not all(torch.equal(p, q) for p, q in zip(weights(whole), weights(plain), strict=True))
 
 
+@pytest.mark.parametrize("key", KEYS)
+def test_no_option_for_bfloat16_says_that_the_tasks_cannot_have_it(key):
+    for use in dw.spec(key).uses:
+        if use.only_in:
+            assert not re.search(r"tasks of th\w+ bench|bench's tasks", f"{use.option.help} {use.note}"), use.name
+
+
 def test_a_store_keeps_it_and_a_run_of_former_days_was_in_float32(tmp_path):
     path = tmp_path / "runs.sqlite"
     run = dw.train(dw.Settings("ADAMW"), "swiss_roll", 2, dtype="bfloat16", progress=False, store=path)
@@ -97,6 +105,12 @@ def test_precisions_are_compared_like_all_else_of_a_plan():
     assert runs[0].state_bytes == pytest.approx(2 * runs[1].state_bytes, rel=0.01)
     with pytest.raises(dw.SettingsError, match=r"dtype = float16: .*float32, bfloat16"):
         dw.train(dw.Settings("ADAMW"), dtype="float16")
+
+
+def test_a_run_that_needs_it_says_how_to_have_it():
+    run = dw.train(dw.Settings("ADAMW", stochastic_rounding=True), "swiss_roll", 2, progress=False)
+    assert 'a run of the bench has them with dtype="bfloat16". To mend it: ' in run.message
+    assert run.mend == {"stochastic_rounding": False}
 
 
 def test_the_command_line_takes_it_and_refuses_what_needs_it_without_it(tmp_path, capsys):

@@ -217,6 +217,14 @@ def test_a_broken_rule_offers_its_mend_and_reads_as_a_sentence():
     Settings("DADAPT_SGD", **fault.mend)
 
 
+@pytest.mark.parametrize("values", [{"lr": -1.0}, {"muon_hidden_layers": "(blocks", "muon_adam_regex": True}])
+def test_an_error_comes_back_whole_from_another_process(values):
+    with pytest.raises(SettingsError) as caught:
+        Settings("MUON", **values)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.faults, again.mend) == (str(caught.value), caught.value.faults, caught.value.mend)
+
+
 def test_numbers_of_numpy_are_numbers():
     made = Settings("PRODIGY", d_coef=np.float32(0.5), slice_p=np.int64(11))
     assert made.options["slice_p"] == 11

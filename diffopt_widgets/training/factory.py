@@ -194,7 +194,8 @@ def _missing(need: str, params: list[torch.Tensor]) -> str:
             return compiler_trouble({p.device for p in params})
         case "bfloat16":
             there = any(p.dtype is torch.bfloat16 for p in params)
-            return "" if there else "weights in bfloat16, and these parameters are not"
+            lacking = 'weights in bfloat16, and these are not; a run of the bench has them with dtype="bfloat16"'
+            return "" if there else lacking
         case _:
             return "" if _in_process_group() else "a torch.distributed process group, and there is none"
 

@@ -105,12 +105,12 @@ class Training:
         seed = mix(_SKETCH, self.plan.seed, step)
         if "adv_optm" in self._drawn:
             seed_adv_optm(seed, self._params[0].device)
-        loss = self._backward(step)
-        grad_norm = self._grad_norm() if self.plan.grad_norm else None
         telling = explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
-        drawing = seeded(seed, self.device) if "torch" in self._drawn else contextlib.nullcontext()
-        with drawing, telling:
-            self.optimizer.step()
+        with seeded(seed, self.device) if "torch" in self._drawn else contextlib.nullcontext():
+            loss = self._backward(step)
+            grad_norm = self._grad_norm() if self.plan.grad_norm else None
+            with telling:
+                self.optimizer.step()
         applied = meter.after()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)

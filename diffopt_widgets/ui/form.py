@@ -12,6 +12,7 @@ import traitlets
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.pages import PageWidget
+from diffopt_widgets.plan import PLAN_OPTIONS
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.training.backends import Trouble, troubles
 from diffopt_widgets.ui import panel as page
@@ -79,8 +80,12 @@ class Form(PageWidget):
     steps = traitlets.Int(300, min=1, help="Length of the run, for the picture of the schedule and the code.")
     batch_size = traitlets.Int(1, min=1, help="Examples per batch, for the learning-rate scaler in the code.")
     accumulation = traitlets.Int(1, min=1, help="Batches per step, for the learning-rate scaler in the code.")
-    device = traitlets.Unicode("auto", help="Where the run would be, for what is refused there.")
-    dtype = traitlets.Unicode("float32", help="Precision of the run's weights, which some options are for.")
+    device = traitlets.Enum(
+        PLAN_OPTIONS["device"].choices, "auto", help="Where the run would be, for what is refused there."
+    )
+    dtype = traitlets.Enum(
+        PLAN_OPTIONS["dtype"].choices, "float32", help="Precision of its weights, which some options are for."
+    )
     notice = traitlets.Unicode(help="Something that went wrong elsewhere, shown above the form.").tag(sync=True)
 
     menu: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)

@@ -118,7 +118,7 @@ STOCHASTIC_ROUNDING = Option(
     "bool",
     "When weights are kept in bfloat16, rounds each new weight up or down at random in proportion, so that updates too "
     "small for the format still count on average. Without it many small updates are lost. It has no use for 32-bit "
-    "weights, as the tasks of this bench have.",
+    "weights.",
 )
 FUSED_BACK_PASS = Option(
     "fused_back_pass",
