@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -190,9 +190,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _mend(self, run: Run) -> None:
         """Show a failed run's settings with its mend, one click on Run away."""
         mend: dict[str, Any] = dict(run.mend)  # Any: values of options, of whatever kind
-        self.form.settings = run.settings.replace(**mend)
         self.bar.forget_failure()
         self.bar.say("It is in the form now. Press Run to try again.")
+        self.bar.dtype.value = run.plan.dtype  # some options are for one precision alone
+        self.form.settings = run.settings.replace(**mend)
 
     def _plan_edited(self) -> None:
         """The form is about the run that the bar describes: it draws the schedule over it, and says what is refused there."""
@@ -204,11 +205,16 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _check(self) -> None:
         """Say at Run what keeps it from being pressed."""
-        wrong = [*self.form.errors, *sorted(self.form.draft.reading.refused)]
-        titles = " and ".join(self.form.panel["controls"][name]["title"] for name in wrong)
-        why = self.form.trouble
-        refusal = cannot_run(self.form.draft.spec, why) if why else ""
-        self.bar.block(f"To run, put {titles} right in the form." if wrong else refusal)
+        if why := self._titles(self.form.errors):
+            self.bar.block(f"To run, put {why} right in the form.")
+        elif why := self._titles(sorted(self.form.draft.reading.refused)):
+            self.bar.block(f"Such a run would be refused: the form says why, at {why}.")
+        else:
+            trouble = self.form.trouble
+            self.bar.block(cannot_run(self.form.draft.spec, trouble) if trouble else "")
+
+    def _titles(self, names: Iterable[str]) -> str:
+        return " and ".join(self.form.panel["controls"][name]["title"] for name in names)
 
     def _published(self, run: Run) -> None:
         if self._recorder is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from diffopt_widgets.arguments import read_plan
 from diffopt_widgets.catalogue import list_optimizers
+from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.models import LAYERS, MODELS, Choice
 from diffopt_widgets.settings import Fault, Settings, SettingsError
@@ -40,7 +41,7 @@ def add_arguments(memory: argparse.ArgumentParser) -> argparse.ArgumentParser:
     )
     memory.add_argument(
         "--dtype",
-        choices=("float32", "bfloat16"),
+        choices=tuple(PRECISIONS),
         default=default.dtype,
         help="Precision of the weights that are trained. (default: %(default)s)",
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.catalogue.schema import Values
 from diffopt_widgets.catalogue.values import Interval, ValueProblem
 from diffopt_widgets.settings import Fault, Settings, SettingsError
@@ -56,7 +57,7 @@ PLAN_OPTIONS: Mapping[str, Option] = {
             "choice",
             "Precision of the weights, their gradients and the model's own arithmetic; the loss is always taken in float32. In "
             "bfloat16, as large models are often trained, a step far smaller than its weight is lost to rounding.",
-            choices=("float32", "bfloat16"),
+            choices=tuple(PRECISIONS),
         ),
     )
 }

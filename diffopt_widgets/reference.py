@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue import families
+from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.catalogue.probed import evidence
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import REQUIREMENTS, Standing
@@ -114,7 +115,7 @@ def _state(entry: OptimizerSpec) -> str:
 
     layer = Tensor((_SIDE, _SIDE), name="blocks.0.weight")
     found = {}
-    for dtype in ("float32", "bfloat16"):
+    for dtype in PRECISIONS:
         try:
             found[dtype] = tensors_memory(Settings(entry.key), Counter([layer]), dtype) / _SIDE**2
         except (MissingBackend, SettingsError) as error:

@@ -125,6 +125,8 @@ def test_infinity_and_nothing_are_python():
 def test_export_names_what_it_can_write():
     with pytest.raises(ValueError, match="python"):
         dw.export(dw.Settings("PRODIGY"), to="fortran")
+    with pytest.raises(ValueError, match="no precision 'float61' of weights; there is float32, bfloat16"):
+        dw.export(dw.Settings("PRODIGY"), dtype="float61")
 
 
 def test_export_writes_for_the_run_that_it_is_told_of():

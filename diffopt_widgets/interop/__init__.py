@@ -28,11 +28,14 @@ def export(
         dtype: precision of the weights there, which the code then names.
 
     Raises:
-        ValueError: there is no such form.
+        ValueError: there is no such form, or no such precision.
     """
+    from diffopt_widgets.catalogue.precision import PRECISIONS
     from diffopt_widgets.interop.code import to_python
 
     writers = {"python": to_python}
     if to not in writers:
         raise ValueError(f"cannot export to {to!r}; there is {', '.join(writers)}")
+    if dtype not in PRECISIONS:
+        raise ValueError(f"there is no precision {dtype!r} of weights; there is {', '.join(PRECISIONS)}")
     return writers[to](settings, steps=steps, batch_size=batch_size, accumulation=accumulation, dtype=dtype)

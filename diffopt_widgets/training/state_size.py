@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 
 from diffopt_widgets.catalogue.hidden_layers import hidden_by_itself, named_hidden, pieces
+from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.models import Tensor, Tensors, find_model, full_tensors, lora_tensors
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.training.factory import build_optimizer, load_class
@@ -21,8 +22,6 @@ from diffopt_widgets.training.shapes_only import TooLong, shapes_only, storage_k
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-DTYPES = ("float32", "bfloat16")
-"""The precisions that weights may be in."""
 _REPEATS = ("k", "ns_steps")
 """How often AIDA projects and Muon iterates within one step; what they keep is the same."""
 
@@ -56,8 +55,8 @@ def memory(
     >>> round(memory(Settings("PRODIGY"), "sdxl", lora=64) / 1e9, 1)
     1.3
     """
-    if dtype not in DTYPES:
-        raise _fault("dtype", dtype, "weights are not counted in this precision", " or ".join(DTYPES))
+    if dtype not in PRECISIONS:
+        raise _fault("dtype", dtype, "weights are not counted in this precision", " or ".join(PRECISIONS))
     return tensors_memory(settings, read_shapes(shapes, lora, layers), dtype)
 
 

@@ -105,7 +105,7 @@ class Form(PageWidget):
     ) -> None:
         self._memory = memory
         self._draft = _opening(settings, memory)
-        self._past: list[Change] = []  # with the draft to go back to
+        self._past: list[tuple[Draft, Change]] = []  # what was shown, and the change made then
         self._seen: list[Any] = []
         self._pasted: list[Any] = []
         self._missing = _cannot_run()
@@ -156,7 +156,7 @@ class Form(PageWidget):
     def undo(self) -> None:
         """Take the last change back; nothing happens when there is none."""
         if self._past:
-            self._show(self._past.pop().draft)
+            self._show(self._past.pop()[0])
 
     def paste(self, text: str) -> None:
         """Show the settings that a text holds: JSON as in `json`, or the repr of Settings.
@@ -175,8 +175,8 @@ class Form(PageWidget):
         return linked_slider(self, name)
 
     def _change(self, change: Change) -> None:
-        if not self._past or self._past[-1].place != change.place:
-            self._past = [*self._past[1 - UNDO_STEPS :], change._replace(draft=self._draft)]
+        if not self._past or self._past[-1][1].place != change.place:
+            self._past = [*self._past[1 - UNDO_STEPS :], (self._draft, change)]
         self._show(change.draft)
 
     def _show(self, draft: Draft) -> None:
@@ -200,7 +200,7 @@ class Form(PageWidget):
             self.settings = draft.last_good
 
     def _state(self) -> dict[str, Any]:
-        undo = self._past[-1].done if self._past else ""
+        undo = self._past[-1][1].done if self._past else ""
         return {**page.state(self._draft), "undo": undo, "seen": self._seen, "pasted": self._pasted}
 
     @traitlets.observe("settings")

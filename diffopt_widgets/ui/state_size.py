@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from diffopt_widgets.catalogue import list_optimizers
+from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.event_loop import running_loop
 from diffopt_widgets.models import LAYERS, MODELS, Choice
 from diffopt_widgets.models.words import bytes_words, state_details, state_sentence
@@ -215,7 +216,7 @@ def _menus() -> dict[str, Mapping[str, str]]:
     return {
         "model": {key: model.title for key, model in MODELS.items()},
         "layers": {key: _LAYER_TITLES[key] for key in LAYERS},
-        "dtype": {"float32": "32 bits (float32)", "bfloat16": "16 bits (bfloat16)"},
+        "dtype": PRECISIONS,
     }
 
 

@@ -39,11 +39,8 @@ function render({ model, el }) {
     change: () => model.send({ choose: { rank: whole.value === "lora" ? lastRank : null } }),
   });
   whole.append(h("option", { value: "lora" }, "LoRA"), h("option", { value: "full" }, "Full fine-tune"));
-  let sent = "";
-  const typed = () => {
-    sent = rank.value;
-    model.send({ choose: { rank: /^\s*\d{1,9}\s*$/.test(sent) ? Number(sent) : sent } });
-  };
+  const typed = () =>
+    model.send({ choose: { rank: /^\s*\d{1,9}\s*$/.test(rank.value) ? Number(rank.value) : rank.value } });
   const rank = h("input", { type: "text", inputmode: "numeric", "aria-describedby": `${id}-wrong`, change: typed });
   const rankField = h("label", { class: "dwm-field dwm-rank" }, h("span", {}, "Rank"), rank);
   const wrong = h("p", { class: "dwm-wrong", id: `${id}-wrong`, role: "alert" });
@@ -82,7 +79,7 @@ function render({ model, el }) {
     whole.value = chosen.rank === null ? "full" : "lora";
     rankField.hidden = layers.field.hidden = chosen.rank === null;
     if (chosen.rank === null) return;
-    const typing = document.activeElement === rank && ![String(lastRank), sent].includes(rank.value);
+    const typing = document.activeElement === rank && ![lastRank, chosen.rank].includes(Number(rank.value));
     lastRank = chosen.rank;
     if (!typing) rank.value = String(chosen.rank); // else it is the answer to another choice, on a slow connection
   };
