@@ -80,31 +80,43 @@ def test_a_switch_and_back_keeps_what_was_typed(opened):
 
 @pytest.fixture
 def slow(notebook):
-    """A form whose first switch of optimizer takes until a file is there, and what makes that file."""
+    """A form whose switches of optimizer take until a file is there, and the path of that file."""
     wait = "def wait(_):\n    while not pathlib.Path('go').exists(): time.sleep(0.02)\n"
     found = notebook([f"import pathlib, time\n{wait}{CELL}.observe(wait, 'panel')\nform"], height=1600)
     found.run_all()
     found.output(0).locator(".dwf").wait_for()
     go = found.path.parent / "go"
-    yield found, go.touch
+    yield found, go
     go.unlink(missing_ok=True)
 
 
 def test_who_types_before_another_optimizer_has_come_keeps_the_place_and_the_text(slow):
     opened, go = slow
-    opened.output(0).get_by_label("Optimizer", exact=True).select_option("ADAM")
+    menu = opened.output(0).get_by_label("Optimizer", exact=True)
+    menu.select_option("ADAM")
     entry(opened, "lr").focus()
     opened.page.keyboard.press("ControlOrMeta+a")
     opened.page.keyboard.type("0.0025")
     opened.page.keyboard.press("ArrowLeft")
     expect(entry(opened, "lr")).to_have_value("0.0025")
     expect(row(opened, "d_coef")).to_be_visible()
-    go()
+    go.touch()
     expect(row(opened, "d_coef")).to_have_count(0)
     expect(entry(opened, "lr")).to_have_value("0.0025")
     expect(entry(opened, "lr")).to_be_focused()
     opened.page.keyboard.press("Backspace")
     opened.until_python("form.settings == type(form.settings)('ADAM', lr=0.005)")
+
+    entry(opened, "lr").fill("1")
+    opened.until_python("form.settings.lr == 1")
+    go.unlink()
+    menu.select_option("SGD")
+    entry(opened, "lr").focus()
+    opened.page.keyboard.press("ControlOrMeta+a")
+    go.touch()
+    expect(row(opened, "nesterov")).to_be_attached()
+    opened.page.keyboard.type("0.25")  # over all that is selected, although another text has come
+    opened.until_python("form.settings == type(form.settings)('SGD', lr=0.25)")
 
 
 def test_what_the_other_optimizer_does_not_have_is_kept_for_the_one_it_was_typed_in(slow):
@@ -114,7 +126,7 @@ def test_what_the_other_optimizer_does_not_have_is_kept_for_the_one_it_was_typed
     entry(opened, "d_coef").focus()
     opened.page.keyboard.press("ControlOrMeta+a")
     opened.page.keyboard.type("0.2")
-    go()
+    go.touch()
     expect(row(opened, "d_coef")).to_have_count(0)
     expect(opened.output(0).locator(".dwf-body")).to_be_focused()
     opened.until_python("form.settings.optimizer == 'ADAM' and not form.notice and not form.errors")

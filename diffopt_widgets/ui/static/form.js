@@ -199,7 +199,7 @@ class View {
     this.folds = [];
     this.body.replaceChildren(...panel.sections.map((section) => this.drawSection(section)));
     handover.texts(this.rows);
-    this.drawState(); // panel and state come together, in either order
+    this.drawState();
     handover.focus(this.rows, this.body);
     this.fit();
     const { target } = this;
@@ -221,6 +221,7 @@ class View {
   }
 
   drawState() {
+    if (this.model.get("panel").optimizer !== this.optimizer) return; // its rows come next: the two come together, in either order
     /** @type {State} */
     const state = this.model.get("state");
     this.shown = state;

@@ -31,8 +31,9 @@ export class Handover {
     const row = before && rows.get(before.control.name);
     if (!row) return rest.focus({ preventScroll: true });
     row.reach();
-    const { selectionStart, selectionEnd } = before.input;
-    if (row.input.selectionStart != null && selectionStart != null)
-      row.input.setSelectionRange(selectionStart, selectionEnd);
+    const { selectionStart: start, selectionEnd: end, value } = before.input;
+    if (start == null || row.input.selectionStart == null) return; // no field for text
+    if (start === 0 && end === value.length) row.input.select();
+    else if (row.input.value === value) row.input.setSelectionRange(start, end);
   }
 }
