@@ -96,6 +96,21 @@ def test_a_failed_run_offers_its_mend_and_the_form_takes_it_back(notebook):
     expect(button(nb, "Set Learning rate to 0.03")).to_be_hidden()
 
 
+def test_what_is_typed_just_before_run_is_in_the_run(notebook):
+    wait = "def wait(_):\n    while not pathlib.Path('go').exists(): time.sleep(0.02)\n"
+    nb = opened(notebook, "dw.Settings('SGD'), ", first=f"import pathlib, time\n{wait}")
+    nb.eval_python("bench.form.observe(wait, 'settings')")  # as slow to answer as a kernel far away
+    entry(nb, "lr").fill("0.05")
+    entry(nb, "schedule").select_option("COSINE")
+    entry(nb, "warmup").fill("7")
+    button(nb, "Run").click()
+    go = nb.path.parent / "go"
+    go.touch()
+    nb.until_python("[run.status for run in bench.runs] == ['done']")
+    go.unlink()
+    assert nb.eval_python("bench.runs[0].settings == dw.Settings('SGD', lr=0.05, schedule='COSINE', warmup=7)")
+
+
 def test_a_wrong_text_in_the_run_bar_is_marked_explained_and_kept(notebook):
     nb = opened(notebook)
     words = nb.page.locator(".dw-words")

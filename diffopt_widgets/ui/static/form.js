@@ -81,6 +81,8 @@ class View {
     this.open = {};
     this.root = h("div", { class: "dwf dw-themed", "data-lm-suppress-shortcuts": "true" });
     keepKeys(this.root);
+    // Whoever presses Run next means what stands here: it must not come after that.
+    this.root.addEventListener("focusout", () => this.outbox.flush());
     this.build();
     el.append(this.root);
     this.fittedTo = 0; // the width that the formula was fitted to

@@ -119,7 +119,7 @@ export class Row {
       spellcheck: "false",
       placeholder: control.placeholder,
       input: () => this.typed(TYPING_PAUSE),
-      blur: () => this.leave(),
+      blur: () => this.complain(),
       keydown: (/** @type {KeyboardEvent} */ event) => this.key(event),
     });
   }
@@ -189,11 +189,6 @@ export class Row {
   put(text, pause) {
     this.input.value = text;
     this.typed(pause);
-  }
-
-  leave() {
-    this.outbox.settle();
-    this.complain();
   }
 
   /** @param {KeyboardEvent} event */
