@@ -1,5 +1,7 @@
 """The form used as a person would, by keyboard and by mouse."""
 
+import json
+
 import pytest
 from playwright.sync_api import expect
 
@@ -323,6 +325,20 @@ def test_copy_as_code_reaches_the_clipboard(opened):
     opened.output(0).get_by_role("button", name="Copy as code").click()
     expect(opened.output(0).get_by_text("Copied", exact=True)).to_be_visible()
     assert opened.page.evaluate("navigator.clipboard.readText()") == opened.eval_python("form.code")
+
+
+def test_what_is_copied_is_what_was_typed_although_it_is_not_answered_yet(slow):
+    opened, go = slow
+    opened.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened.output(0).get_by_label("Optimizer", exact=True).select_option("ADAM")
+    entry(opened, "lr").fill("0.0025")
+    opened.output(0).get_by_role("button", name="Copy settings").click()
+    expect(opened.output(0).get_by_text("Waiting for the kernel, which is busy…")).to_be_visible()
+    expect(opened.output(0).get_by_text("Copied", exact=True)).to_have_count(0)
+    go.touch()
+    expect(opened.output(0).get_by_text("Copied", exact=True)).to_be_visible()
+    copied = json.loads(opened.page.evaluate("navigator.clipboard.readText()"))
+    assert (copied["optimizer"], copied["lr"]) == ("ADAM", 0.0025)
 
 
 def test_without_a_clipboard_the_code_is_selected(opened):

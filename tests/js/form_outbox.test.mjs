@@ -58,6 +58,21 @@ test("a command goes after what was typed before it", () => {
   );
 });
 
+test("what is known is told once all is answered, or after a while that it is not", async () => {
+  assert.equal(await outbox.known(), true);
+  outbox.type("lr", "1", 0);
+  outbox.type("eps", "2", 150);
+  const known = outbox.known();
+  assert.deepEqual(texts(), ["1", "2"]);
+  outbox.seen(1);
+  outbox.seen(2);
+  assert.equal(await known, true);
+  outbox.type("lr", "3", 0);
+  const lost = outbox.known();
+  mock.timers.tick(5000);
+  assert.equal(await lost, false);
+});
+
 test("the page holds a control from the first key to the answer to the last", () => {
   outbox.type("lr", "1", 150);
   assert.ok(outbox.holds("lr"));

@@ -98,8 +98,10 @@ export class Exchange {
     say(this.show, code ? "Hide code" : "Show code");
   }
 
-  /** @param {Kind} kind */
+  /** Only what the kernel knows can be copied: what was typed last is on its way. @param {Kind} kind */
   async copy(kind) {
+    if (!(await this.outbox.known()))
+      return this.tell("Not copied: the kernel is busy, and does not know yet what was typed");
     const wrong = this.wrong ? " with the last right values" : "";
     try {
       await navigator.clipboard.writeText(this.source.get(kind)); // absent on plain http

@@ -23,6 +23,8 @@ export class Outbox {
     this.number = 0;
     this.answered = 0;
     this.sentAt = 0;
+    /** Who waits until all is answered. @type {((known: boolean) => void)[]} */
+    this.waiters = [];
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
   }
@@ -71,11 +73,23 @@ export class Outbox {
     this.answered = Math.max(this.answered, number);
     for (const [name, asked] of this.asked) if (asked <= this.answered) this.asked.delete(name);
     if (this.answered >= this.number && this.unsent.size) this.settle();
+    if (!this.waiting) for (const tell of this.waiters.splice(0)) tell(true);
   }
 
   /** Whether the page knows better than the kernel what stands in this control. @param {string} name */
   holds(name) {
     return this.unsent.has(name) || this.asked.has(name);
+  }
+
+  /** Send what is typed; whether the kernel knows all of it, once it has answered or that takes too long.
+   * @returns {Promise<boolean>} */
+  known() {
+    this.flush();
+    if (!this.waiting) return Promise.resolve(true);
+    return new Promise((tell) => {
+      this.waiters.push(tell);
+      setTimeout(() => tell(false), LOST);
+    });
   }
 
   get waiting() {
