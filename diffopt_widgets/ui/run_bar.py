@@ -92,7 +92,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.mend, self.progress)
         state = widgets.VBox([self.words, self.failure])
         state.add_class("dw-state")
-        super().__init__([fields, self.about, buttons, state, self.output, KeyGuard()])
+        super().__init__([fields, self.about, buttons, state, self.output, KeyGuard([*self.fields.values()])])
         self.add_class("dw-run-bar")
         self._describe_task()
         self._read()

@@ -103,11 +103,15 @@ def test_what_is_typed_just_before_run_is_in_the_run(notebook):
     entry(nb, "lr").fill("0.05")
     entry(nb, "schedule").select_option("COSINE")
     entry(nb, "warmup").fill("7")
+    field(nb, "Steps").focus()
+    nb.page.keyboard.press("ControlOrMeta+a")
+    nb.page.keyboard.type("12", delay=100)  # letter by letter: the first one is under way when the second one comes
     button(nb, "Run").click()
     go = nb.path.parent / "go"
     go.touch()
     nb.until_python("[run.status for run in bench.runs] == ['done']")
     go.unlink()
+    assert nb.eval_python("bench.runs[0].plan.steps") == 12
     assert nb.eval_python("bench.runs[0].settings == dw.Settings('SGD', lr=0.05, schedule='COSINE', warmup=7)")
 
 

@@ -1,6 +1,7 @@
 // @ts-check
 // What plain widgets lack: they let the notebook take their keys, a button that is switched off while it is used loses the
-// focus, and a field that is wrong only looks so.
+// focus, a field that is wrong only looks so, and a button overtakes what was typed before it was pressed: a field keeps its
+// text back while an earlier one is not answered.
 import { keepKeys } from "../../plot/static/keep_keys.js";
 
 /** A button that can be used, in the same row as this one. @param {Element} button */
@@ -12,13 +13,19 @@ function tell(field) {
   field.querySelector(":scope > input")?.setAttribute("aria-invalid", String(field.classList.contains("dw-wrong")));
 }
 
-/** Guard a box as long as it is shown. @param {HTMLElement} box @param {AbortSignal} signal */
-function guard(box, signal) {
+/** Guard a box as long as it is shown. @param {any} model @param {HTMLElement} box @param {AbortSignal} signal */
+function guard(model, box, signal) {
   box.dataset.lmSuppressShortcuts = "true";
   keepKeys(box);
   /** What had the focus last, unless it was left on purpose. @type {Element | undefined} */
   let last;
   box.addEventListener("focusin", ({ target }) => (last = /** @type {Element} */ (target)), { signal });
+  const press = (/** @type {MouseEvent} */ { target }) => {
+    if (!(/** @type {Element} */ (target).closest("button"))) return;
+    const texts = /** @type {NodeListOf<HTMLInputElement>} */ (box.querySelectorAll("input[type=text]"));
+    model.send({ texts: [...texts].map(({ value }) => value) });
+  };
+  box.addEventListener("click", press, { signal, capture: true }); // so before the button's own message
   const leave = (/** @type {FocusEvent} */ { target }) => {
     if (!(/** @type {Element} */ (target).matches(":disabled"))) last = undefined;
   };
@@ -38,13 +45,13 @@ function guard(box, signal) {
   signal.addEventListener("abort", () => watch.disconnect());
 }
 
-/** @param {{el: HTMLElement}} place */
-function render({ el }) {
+/** @param {{model: any, el: HTMLElement}} place */
+function render({ model, el }) {
   el.style.display = "none";
   const controller = new AbortController();
   const begin = () => {
     if (controller.signal.aborted) return;
-    if (el.parentElement) guard(el.parentElement, controller.signal);
+    if (el.parentElement) guard(model, el.parentElement, controller.signal);
     else requestAnimationFrame(begin); // it is put into its box after this
   };
   begin();
