@@ -25,6 +25,7 @@ from diffopt_widgets.training.factory import MissingBackend, build_optimizer, bu
 from diffopt_widgets.training.probe_values import changed_value
 from diffopt_widgets.training.rate_readers import READERS
 from diffopt_widgets.ui.draft import Draft
+from diffopt_widgets.ui.reading import PlannedRun
 
 KEYS = list_optimizers()
 
@@ -249,7 +250,7 @@ def test_whatever_the_panel_allows_can_be_built_and_stepped_unless_it_says_what_
         configured = Settings(key, schedule=schedule, warmup=warmup, **chosen)
     except SettingsError:
         return
-    draft = replace(Draft.begin(configured), device="cpu")
+    draft = replace(Draft.begin(configured), run=PlannedRun(device="cpu"))
     if draft.reading.refused:
         with pytest.raises((MissingBackend, SettingsError)):
             build_optimizer(configured, parameters())
