@@ -96,8 +96,7 @@ def test_who_types_before_another_optimizer_has_come_keeps_the_place_and_the_tex
     opened, go = slow
     menu = opened.output(0).get_by_label("Optimizer", exact=True)
     menu.select_option("ADAM")
-    entry(opened, "lr").focus()
-    opened.page.keyboard.press("ControlOrMeta+a")
+    entry(opened, "lr").select_text()
     opened.page.keyboard.type("0.0025")
     opened.page.keyboard.press("ArrowLeft")
     expect(entry(opened, "lr")).to_have_value("0.0025")
@@ -113,8 +112,7 @@ def test_who_types_before_another_optimizer_has_come_keeps_the_place_and_the_tex
     opened.until_python("form.settings.lr == 1")
     go.unlink()
     menu.select_option("SGD")
-    entry(opened, "lr").focus()
-    opened.page.keyboard.press("ControlOrMeta+a")
+    entry(opened, "lr").select_text()
     go.touch()
     expect(row(opened, "nesterov")).to_be_attached()
     opened.page.keyboard.type("0.25")  # over all that is selected, although another text has come
@@ -125,8 +123,7 @@ def test_what_the_other_optimizer_does_not_have_is_kept_for_the_one_it_was_typed
     opened, go = slow
     menu = opened.output(0).get_by_label("Optimizer", exact=True)
     menu.select_option("ADAM")
-    entry(opened, "d_coef").focus()
-    opened.page.keyboard.press("ControlOrMeta+a")
+    entry(opened, "d_coef").select_text()
     opened.page.keyboard.type("0.2")
     go.touch()
     expect(row(opened, "d_coef")).to_have_count(0)

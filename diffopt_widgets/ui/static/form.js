@@ -177,6 +177,7 @@ class View {
     const panel = this.model.get("panel");
     this.outbox.flush(); // while it is known whose options were typed
     const handover = new Handover(this.root, this.rows);
+    for (const row of this.rows.values()) row.dispose();
     this.optimizer = panel.optimizer;
     this.menu.show(panel.optimizer);
     this.key.replaceChildren(...breakable(panel.optimizer));

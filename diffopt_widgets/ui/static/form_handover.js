@@ -11,7 +11,6 @@ export class Handover {
     this.root = root;
     this.rows = rows;
     this.active = root.contains(document.activeElement) ? document.activeElement : null;
-    for (const row of rows.values()) row.dispose();
   }
 
   /** Show in the rows that come what the kernel has not answered yet. @param {Rows} rows */
