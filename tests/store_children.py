@@ -22,7 +22,9 @@ import numpy as np
 
 import diffopt_widgets as dw
 from diffopt_widgets.records import History
-from diffopt_widgets.store import RunStore, database, recorder, recording
+from diffopt_widgets.store import RunStore, database
+from diffopt_widgets.store import run_saver as recorder
+from diffopt_widgets.store import run_writer as recording
 
 GROUPS = ("unet", "text_encoder")
 

@@ -12,13 +12,13 @@ from torch.utils._pytree import tree_leaves
 
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.driver import carry_out, finish
-from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.runs import Run
-from diffopt_widgets.training.adapters import adapt, clip_to_percentile, round_stochastically
-from diffopt_widgets.training.effective_lr import applied_lr
+from diffopt_widgets.execution.driver import carry_out, finish
+from diffopt_widgets.optimizers.adapters import adapt, clip_to_percentile, round_stochastically
+from diffopt_widgets.rates.applied import applied_lr
+from diffopt_widgets.runs.run import Run
+from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.state_size.measured import state_bytes
 from diffopt_widgets.training.loop import Training, fetch
-from diffopt_widgets.training.memory import state_bytes
 
 ALONE = [key for key in list_optimizers() if spec(key).steps_each_tensor]
 OURS = [key for key in ALONE if "stochastic_rounding" in spec(key).adapted({"stochastic_rounding": True})]

@@ -10,10 +10,10 @@ import torch
 
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.training import backends
-from diffopt_widgets.training.backends import package_trouble, troubles
-from diffopt_widgets.ui.form import Form
-from diffopt_widgets.ui.panel import menu
+from diffopt_widgets.optimizers import backends
+from diffopt_widgets.optimizers.backends import package_trouble, troubles
+from diffopt_widgets.widgets.form.form import Form
+from diffopt_widgets.widgets.form.panel import menu
 
 BACK_ENDS = {spec(key).target.partition(":")[0].partition(".")[0] for key in list_optimizers()}
 

@@ -6,11 +6,11 @@ import sys
 import pytest
 
 import diffopt_widgets as dw
-from diffopt_widgets import driver
-from diffopt_widgets.runs import Run
+from diffopt_widgets.execution import driver
+from diffopt_widgets.probe.doctor import accelerators
+from diffopt_widgets.runs.run import Run
 from diffopt_widgets.tasks import get_task
-from diffopt_widgets.training.doctor import accelerators
-from diffopt_widgets.ui.panel import menu
+from diffopt_widgets.widgets.form.panel import menu
 
 
 def in_kernel(script, **options):
@@ -245,9 +245,9 @@ def test_what_the_second_plot_shows_is_said():
 
 
 def test_the_wikis_figure_is_one_button(monkeypatch):
-    from diffopt_widgets import bench as module
-    from diffopt_widgets.comparisons import Comparison, comparisons
-    from diffopt_widgets.plan import RunPlan
+    from diffopt_widgets.runs.comparisons import Comparison, comparisons
+    from diffopt_widgets.settings.plan import RunPlan
+    from diffopt_widgets.widgets.bench import bench as module
 
     original = comparisons()[0]
     assert original.title == "D coefficient under cosine"

@@ -17,8 +17,8 @@ from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Standing, split_argument
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
-from diffopt_widgets.ui.form import Form
-from diffopt_widgets.ui.panel import panel
+from diffopt_widgets.widgets.form.form import Form
+from diffopt_widgets.widgets.form.panel import panel
 
 KEYS = list_optimizers()
 USES = [pytest.param(key, use, id=f"{key}-{use.name}") for key in KEYS for use in (spec(key).lr, *spec(key).uses)]

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schema import Standing, split_argument
+from diffopt_widgets.optimizers.adapters import adapt
+from diffopt_widgets.optimizers.factory import MissingBackend, build_optimizer, build_schedule, load_class
+from diffopt_widgets.probe.values import changed_value
+from diffopt_widgets.rates.readers import READERS
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
-from diffopt_widgets.training.adapters import adapt
-from diffopt_widgets.training.factory import MissingBackend, build_optimizer, build_schedule, load_class
-from diffopt_widgets.training.probe_values import changed_value
-from diffopt_widgets.training.rate_readers import READERS
-from diffopt_widgets.ui.draft import Draft
-from diffopt_widgets.ui.reading import PlannedRun
+from diffopt_widgets.widgets.form.draft import Draft
+from diffopt_widgets.widgets.form.reading import PlannedRun
 
 KEYS = list_optimizers()
 

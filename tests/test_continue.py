@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import diffopt_widgets as dw
-from diffopt_widgets import driver
-from diffopt_widgets.driver import carry_out, finish
-from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.runs import Run
-from diffopt_widgets.session import Session
+from diffopt_widgets.execution import driver
+from diffopt_widgets.execution.driver import carry_out, finish
+from diffopt_widgets.execution.session import Session
+from diffopt_widgets.runs.run import Run
+from diffopt_widgets.settings.plan import RunPlan
 
 STEPS = 12
 

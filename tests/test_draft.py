@@ -8,8 +8,8 @@ from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
-from diffopt_widgets.ui.draft import Draft
-from diffopt_widgets.ui.reading import text_of
+from diffopt_widgets.widgets.form.draft import Draft
+from diffopt_widgets.widgets.form.reading import text_of
 
 LIKELY = ["1e-4", ".9", "0", "-1", "1", "inf", "none", "", "true", "False", "1e999", "0,5", "COSINE", "<b>x</b>", "９"]
 TEXTS = st.one_of(st.sampled_from(LIKELY), st.text(max_size=20), st.floats().map(repr), st.integers().map(str))

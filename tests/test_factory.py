@@ -7,8 +7,8 @@ import torch
 
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.optimizers.factory import load_class
 from diffopt_widgets.settings import SettingsError
-from diffopt_widgets.training.factory import load_class
 
 
 def weight():
@@ -97,7 +97,7 @@ def test_rates_that_would_raise_or_be_ignored_are_refused_before_the_first_step(
 
 
 def test_a_missing_package_is_named_with_its_mend(monkeypatch):
-    from diffopt_widgets.training import factory
+    from diffopt_widgets.optimizers import factory
 
     def missing(name):
         raise ModuleNotFoundError(f"No module named {name!r}")

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.introspect.uncatalogued import spec_of
 from diffopt_widgets.catalogue.schema import Standing
-from diffopt_widgets.catalogue.uncatalogued import spec_of
-from diffopt_widgets.plan import PLAN_OPTIONS
 from diffopt_widgets.settings import Settings, SettingsError
-from diffopt_widgets.ui.exchange import LONGEST_TEXT
-from diffopt_widgets.ui.form import Form
-from diffopt_widgets.ui.panel import mathml
-from diffopt_widgets.ui.schedule import SchedulePreview, restarts, schedule_points, schedule_svg
-from diffopt_widgets.ui.search import option_index
+from diffopt_widgets.settings.plan import PLAN_OPTIONS
+from diffopt_widgets.widgets.form.exchange import LONGEST_TEXT
+from diffopt_widgets.widgets.form.form import Form
+from diffopt_widgets.widgets.form.panel import mathml
+from diffopt_widgets.widgets.form.schedule import SchedulePreview, restarts, schedule_points, schedule_svg
+from diffopt_widgets.widgets.form.search import option_index
 
 
 @pytest.fixture

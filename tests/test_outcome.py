@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffopt_widgets as dw
-from diffopt_widgets import outcome
 from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.driver import carry_out, finish
-from diffopt_widgets.outcome import Diverged, explain, settled_at, summary
-from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.execution import outcome
+from diffopt_widgets.execution.driver import carry_out, finish
+from diffopt_widgets.execution.outcome import Diverged, explain, settled_at, summary
 from diffopt_widgets.records import History, StepRecord
-from diffopt_widgets.runs import Run
+from diffopt_widgets.runs.run import Run
+from diffopt_widgets.settings.plan import RunPlan
 
 
 def estimating(d, status="done", planned=None, **options):

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import diffopt_widgets as dw
-from diffopt_widgets.cli import main
-from diffopt_widgets.driver import finish
-from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.cli.main import main
+from diffopt_widgets.execution.driver import finish
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import list_tasks
 from diffopt_widgets.training.checkpoint import Checkpoint
 from diffopt_widgets.training.loop import Training, fetch
-from diffopt_widgets.ui.differences import compare_settings
+from diffopt_widgets.widgets.tables.differences import compare_settings
 
 KEYS = dw.list_optimizers()
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import diffopt_widgets as dw
-from diffopt_widgets import driver
-from diffopt_widgets.driver import carry_out
-from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.runs import Run, name_by_difference, vary
-from diffopt_widgets.session import Session
+from diffopt_widgets.execution import driver
+from diffopt_widgets.execution.driver import carry_out
+from diffopt_widgets.execution.session import Session
+from diffopt_widgets.runs.run import Run, name_by_difference, vary
+from diffopt_widgets.settings.plan import RunPlan
 
 
 def plan(steps=40, **options):

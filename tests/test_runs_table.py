@@ -6,13 +6,13 @@ import pytest
 from ipykernel.comm import Comm
 
 import diffopt_widgets as dw
-from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.plot.panels import PALETTE
+from diffopt_widgets.drawing.panels import PALETTE
 from diffopt_widgets.records import History, StepRecord
-from diffopt_widgets.runs import Run
-from diffopt_widgets.ui.differences import compare_settings
-from diffopt_widgets.ui.run_row import LONGEST_NAME
-from diffopt_widgets.ui.runs_table import UNDO_STEPS
+from diffopt_widgets.runs.run import Run
+from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.widgets.tables.differences import compare_settings
+from diffopt_widgets.widgets.tables.run_row import LONGEST_NAME
+from diffopt_widgets.widgets.tables.runs_table import UNDO_STEPS
 
 NASTY = '<img src=x onerror="alert(1)">'
 

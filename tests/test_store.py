@@ -13,9 +13,10 @@ import pytest
 from hypothesis.extra.numpy import arrays
 
 import diffopt_widgets as dw
-from diffopt_widgets.driver import carry_out
+from diffopt_widgets.execution.driver import carry_out
 from diffopt_widgets.records import GROUPED, SINGLE, History
-from diffopt_widgets.store import RecordedRun, RunRecorder, recording
+from diffopt_widgets.store import RecordedRun, RunRecorder
+from diffopt_widgets.store import run_writer as recording
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import diffopt_widgets as dw
-from diffopt_widgets.driver import carry_out
-from diffopt_widgets.store import RunRecorder, recorder
+from diffopt_widgets.execution.driver import carry_out
+from diffopt_widgets.store import RunRecorder, own_runs, run_saver
 from diffopt_widgets.store.database import Database
 
 CHILDREN = Path(__file__).with_name("store_children.py")
@@ -107,7 +107,7 @@ def test_steps_after_the_checkpoint_are_taken_again_and_nothing_is_lost(
     copy = store.load(run.key)
     go_on(copy, 4)
     with monkeypatch.context() as patch:
-        patch.setattr(recorder, "_checkpoint", lambda run: None)
+        patch.setattr(own_runs, "_checkpoint", lambda run: None)
         RunRecorder(store).save(copy)  # the rows of a process that was killed before its next checkpoint
     loaded = store.load(run.key)
     assert (len(loaded.history), loaded.kept.step) == (8, 4)
@@ -138,8 +138,8 @@ def test_what_cannot_go_on_here_stays_as_it_is(store: dw.RunStore, monkeypatch: 
 
 def test_a_run_in_progress_elsewhere_is_not_taken_over(store: dw.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     run, elsewhere = dw.Run(asked()), RunRecorder(store)
-    monkeypatch.setattr(recorder, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr("diffopt_widgets.driver.PUBLISH_SECONDS", 0.0)
+    monkeypatch.setattr(own_runs, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("diffopt_widgets.execution.driver.PUBLISH_SECONDS", 0.0)
     going = carry_out(run, on_publish=elsewhere.save)
     for _ in range(5):
         next(going)
@@ -156,17 +156,18 @@ def test_a_run_in_progress_elsewhere_is_not_taken_over(store: dw.RunStore, monke
 
 def test_checkpoints_come_seldom_and_cost_little(store: dw.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    monkeypatch.setattr("diffopt_widgets.driver.PUBLISH_SECONDS", 0.0)
-    monkeypatch.setattr(recorder, "_checkpoint", lambda run: made.append(len(run.history)))
+    monkeypatch.setattr("diffopt_widgets.execution.driver.PUBLISH_SECONDS", 0.0)
+    monkeypatch.setattr(own_runs, "_checkpoint", lambda run: made.append(len(run.history)))
     dw.train(asked().settings, "swiss_roll", 40, progress=False, store=store)
     assert made == []  # in less than CHECKPOINT_SECONDS none, and at the end none is needed
-    monkeypatch.setattr(recorder, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(own_runs, "CHECKPOINT_SECONDS", 0.0)
     seconds, ticks = (
         count(0, 0.1),
         count(0, 0.01),
     )  # the first is looked at once at a publish, the second around the work
     clocks = SimpleNamespace(monotonic=lambda: next(seconds), perf_counter=lambda: next(ticks))
-    monkeypatch.setattr(recorder, "time", clocks)
+    monkeypatch.setattr(run_saver, "time", clocks)
+    monkeypatch.setattr(own_runs, "time", clocks)
     dw.train(asked().settings, "swiss_roll", 40, progress=False, store=store)
     assert 1 < len(made) < 10  # each takes 0.01 s by these clocks, so the next one comes a second later
     assert np.diff(made).min() >= 8

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import diffopt_widgets as dw
-from diffopt_widgets.bench import Bench
-from diffopt_widgets.cli import main
-from diffopt_widgets.driver import carry_out
+from diffopt_widgets.cli.main import main
+from diffopt_widgets.execution.driver import carry_out
 from diffopt_widgets.records import History
 from diffopt_widgets.store import RunRecorder
+from diffopt_widgets.widgets.bench.bench import Bench
 
 
 def bench_that_trained(path: Path, runs: int = 1) -> Bench:

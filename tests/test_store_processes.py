@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from diffopt_widgets.records import History
-from diffopt_widgets.store import RunStore, writers
+from diffopt_widgets.store import RunStore
+from diffopt_widgets.store import liveness as writers
 
 CHILDREN = Path(__file__).with_name("store_children.py")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks, and kills with SIGKILL")
@@ -56,7 +57,7 @@ def test_another_process_with_the_same_number_is_not_the_writer() -> None:
 def test_a_writer_that_was_taken_for_gone_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, history = RunStore(tmp_path / "runs.sqlite"), History(("a",))
     with monkeypatch.context() as patch:
-        patch.setattr("diffopt_widgets.store.recording.this_writer", lambda: "{}")
+        patch.setattr("diffopt_widgets.store.run_writer.this_writer", lambda: "{}")
         recording = store.begin("slow", history)
         patch.setattr(writers, "SILENT_SECONDS", -1.0)
         assert RunStore(store.path).list()[0].status == "interrupted"

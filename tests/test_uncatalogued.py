@@ -17,23 +17,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffopt_widgets as dw
-from diffopt_widgets.arguments import read_plan
 from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.catalogue.docstrings import argument_entries
+from diffopt_widgets.catalogue.introspect.docstrings import argument_entries
+from diffopt_widgets.catalogue.introspect.signatures import RESERVED
+from diffopt_widgets.catalogue.introspect.uncatalogued import FAMILY
 from diffopt_widgets.catalogue.schema import Standing
-from diffopt_widgets.catalogue.signatures import RESERVED
-from diffopt_widgets.catalogue.uncatalogued import FAMILY
-from diffopt_widgets.cli import main
+from diffopt_widgets.cli.arguments import read_plan
+from diffopt_widgets.cli.main import main
 from diffopt_widgets.interop.code import to_python
-from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.training.factory import load_class
+from diffopt_widgets.optimizers.factory import load_class
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.training.loop import Training
-from diffopt_widgets.ui import panel as page
-from diffopt_widgets.ui.draft import Draft
-from diffopt_widgets.ui.exchange import read_settings
-from diffopt_widgets.ui.form import Form
-from diffopt_widgets.ui.memory import Memory
-from diffopt_widgets.ui.search import option_index
+from diffopt_widgets.widgets.form import panel as page
+from diffopt_widgets.widgets.form.draft import Draft
+from diffopt_widgets.widgets.form.exchange import read_settings
+from diffopt_widgets.widgets.form.form import Form
+from diffopt_widgets.widgets.form.remembered import Memory
+from diffopt_widgets.widgets.form.search import option_index
 
 NADAM = "torch.optim:NAdam"
 CLASSES = {

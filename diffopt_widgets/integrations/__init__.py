@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from diffopt_widgets.watcher import Watcher
+from diffopt_widgets.watching.watcher import Watcher
 
 RATES = frozenset({"lr", "learning_rate"})
 """What trainers log of the schedule: the watch records the rates by itself."""

@@ -77,7 +77,7 @@ def to_python(
             "optimizer.train()  # to step; optimizer.eval() before evaluating, sampling or saving, train() to go on"
         ]
     if adapted := settings.spec.adapted(settings.options):
-        imports += ["from diffopt_widgets.training.adapters import adapt  # what the optimizer's own package lacks"]
+        imports += ["from diffopt_widgets.optimizers.adapters import adapt  # what the optimizer's own package lacks"]
         body += [f"adapt(optimizer, {', '.join(f'{name}={_literal(value)}' for name, value in adapted.items())})"]
         body += [f"# {words}" for name, words in _NEEDS.items() if name in adapted]
     schedule, needs = _schedule(settings, steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffopt_widgets.interop.tensorboard import event_file
+from diffopt_widgets.records import write_csv
 from diffopt_widgets.store.database import StoreError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from diffopt_widgets.runs import Run
-    from diffopt_widgets.store.recorded import RecordedRun
+    from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.store.logged_run import RecordedRun
 
 
 def write_runs(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
@@ -38,21 +38,7 @@ def write_runs(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path)
 
 
 def _write_csv(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
-    names = _columns(runs)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "run", *names])
-        for key, run, _ in runs:
-            table = run.history.to_columns()
-            rows = len(run.history)
-            blank = [""] * rows
-            columns = (_texts(table[name]) if name in table else blank for name in names)
-            writer.writerows(zip([key] * rows, [run.name] * rows, *columns, strict=True))
-
-
-def _texts(values: NDArray[np.float64] | NDArray[np.int64]) -> list[float | int | str]:
-    """Values as a CSV file has them: nothing where there is none."""
-    return ["" if value != value else value for value in values.tolist()]  # noqa: PLR0124  # NaN alone differs from itself
+    write_csv(path, [((key, run.name), run.history) for key, run, _ in runs], ("id", "run"))
 
 
 def _write_parquet(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:

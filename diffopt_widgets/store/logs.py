@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diffopt_widgets.interop.event_files import Event, read_events
 from diffopt_widgets.interop.tensorboard import history_of, without_repeated
-from diffopt_widgets.store.recorded import RecordedRun
+from diffopt_widgets.store.logged_run import RecordedRun
 
 
 def read_logs(path: str | os.PathLike[str]) -> list[RecordedRun]:

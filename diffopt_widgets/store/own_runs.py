@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.records import History
-from diffopt_widgets.runs import Run
+from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Settings, SettingsError
-from diffopt_widgets.store.extras import unpack_samples
-from diffopt_widgets.store.recorded import RecordedRun
+from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.store.extras import Extra, pack_samples, unpack_samples
+from diffopt_widgets.store.logged_run import RecordedRun
 from diffopt_widgets.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from diffopt_widgets.store.extras import Extra
+    from diffopt_widgets.store.run_writer import Recording
     from diffopt_widgets.store.summary import RunSummary
 
 RESULTS = ("device", "output", "trace", "eval_before", "eval_after", "state_bytes", "mend")
 """What is kept of a run besides plan, name, status, message, history, samples and checkpoint."""
+CHECKPOINT_SECONDS = 30.0
+"""Shortest time between two checkpoints of a run: what a killed process has to train again."""
+CHECKPOINT_COST = 1 / 100
+"""Most that making them may take, as a part of the time."""
+LARGEST_CHECKPOINT = 64 * 2**20
+"""Bytes of a checkpoint above which it is not kept."""
 
 
 def about_run(run: Run) -> dict[str, Any]:
@@ -75,3 +82,33 @@ def _give(run: Run, status: str, extras: Mapping[str, Extra]) -> None:
         run.keep(Checkpoint(checkpoint.step, checkpoint.data))
         if checkpoint.step < len(run.history):
             run.message += f" It can go on from step {checkpoint.step}."
+
+
+def keep_beside(recording: Recording, run: Run) -> float:
+    """Have a run's samples and what it needs to go on be written with the next save; gives the seconds to the next time.
+
+    Nothing is kept to go on with where that cannot be: after the end, of some optimizers outside the catalogue, and above
+    `LARGEST_CHECKPOINT`.
+    """
+    began = time.perf_counter()
+    if run.samples:
+        recording.attach("samples", Extra(max(run.samples), pack_samples(run.samples, run.wanted)))
+    if run.status in {"done", "failed"}:
+        recording.attach("checkpoint", None)
+    elif checkpoint := _checkpoint(run):
+        recording.attach("checkpoint", Extra(checkpoint.step, checkpoint.data))
+    return max(CHECKPOINT_SECONDS, (time.perf_counter() - began) / CHECKPOINT_COST)
+
+
+def _checkpoint(run: Run) -> Checkpoint | None:
+    """What a run needs to go on from here; None where there is nothing, or where rows up to there are still to come."""
+    training = run.kept
+    if training is None or isinstance(training, Checkpoint):
+        return training
+    if training.taken > len(run.history):
+        return None
+    try:
+        checkpoint = Checkpoint.of(training)
+    except Exception:  # noqa: BLE001  # too little memory, an optimizer without a form: the training goes on all the same
+        return None
+    return checkpoint if len(checkpoint.data) <= LARGEST_CHECKPOINT else None

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from diffopt_widgets.records import History
-from diffopt_widgets.runs import Run
+from diffopt_widgets.runs.run import Run
 from diffopt_widgets.store.chunks import unpack
 from diffopt_widgets.store.database import Database, Locking, StoreError, now
 from diffopt_widgets.store.exports import write_runs
 from diffopt_widgets.store.extras import extras_of, purge
-from diffopt_widgets.store.own_runs import about_run, run_of
-from diffopt_widgets.store.recorded import RecordedRun
-from diffopt_widgets.store.recorder import keep_beside
-from diffopt_widgets.store.recording import Recording, about_text
+from diffopt_widgets.store.liveness import is_gone, this_writer
+from diffopt_widgets.store.logged_run import RecordedRun
+from diffopt_widgets.store.own_runs import about_run, keep_beside, run_of
+from diffopt_widgets.store.run_writer import Recording, about_text
 from diffopt_widgets.store.summary import COLUMNS, INTERRUPTED, RunSummary, summary_of, words_of
-from diffopt_widgets.store.writers import is_gone, this_writer
 
 if TYPE_CHECKING:
     import sqlite3

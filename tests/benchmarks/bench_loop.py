@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 import diffopt_widgets as dw
-from diffopt_widgets.driver import carry_out
-from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.runs import Run
+from diffopt_widgets.execution.driver import carry_out
+from diffopt_widgets.runs.run import Run
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.training.loop import Training
 
 STEPS = 200

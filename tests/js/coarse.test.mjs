@@ -1,10 +1,10 @@
 // Long runs, of which the page has the extremes of blocks until somebody looks closer.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BLOCK, CHUNK, thin } from "../../diffopt_widgets/plot/static/column.js";
-import { picture } from "../../diffopt_widgets/plot/static/picture.js";
-import { Smoothed } from "../../diffopt_widgets/plot/static/smooth.js";
-import { RunStore } from "../../diffopt_widgets/plot/static/store.js";
+import { BLOCK, CHUNK, thin } from "../../diffopt_widgets/widgets/plot/static/column.js";
+import { picture } from "../../diffopt_widgets/widgets/plot/static/picture.js";
+import { Smoothed } from "../../diffopt_widgets/widgets/plot/static/smooth.js";
+import { RunStore } from "../../diffopt_widgets/widgets/plot/static/store.js";
 
 const N = 400 * BLOCK;
 /** Walks up and down, with two rows that stand out. */

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { escapeHtml, formatNumber } from "../../diffopt_widgets/plot/static/format.js";
-import { arrange, layout } from "../../diffopt_widgets/plot/static/layout.js";
-import { picture } from "../../diffopt_widgets/plot/static/picture.js";
-import { RunStore } from "../../diffopt_widgets/plot/static/store.js";
+import { escapeHtml, formatNumber } from "../../diffopt_widgets/widgets/plot/static/format.js";
+import { arrange, layout } from "../../diffopt_widgets/widgets/plot/static/layout.js";
+import { picture } from "../../diffopt_widgets/widgets/plot/static/picture.js";
+import { RunStore } from "../../diffopt_widgets/widgets/plot/static/store.js";
 
 const curve = (name, dash = "solid", schedule = false) => ({ name, dash, schedule });
 const PANELS = [

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BLOCK, CHUNK, Column, lowerBound, thin } from "../../diffopt_widgets/plot/static/column.js";
-import { Smoothed } from "../../diffopt_widgets/plot/static/smooth.js";
-import { RunStore, baseName } from "../../diffopt_widgets/plot/static/store.js";
+import { BLOCK, CHUNK, Column, lowerBound, thin } from "../../diffopt_widgets/widgets/plot/static/column.js";
+import { Smoothed } from "../../diffopt_widgets/widgets/plot/static/smooth.js";
+import { RunStore, baseName } from "../../diffopt_widgets/widgets/plot/static/store.js";
 
 /** Numbers that look random and are the same each time. */
 function noise(n, seed = 1) {

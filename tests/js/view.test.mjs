@@ -1,11 +1,11 @@
 // What is seen of the plot: axes along, zoom, legend, the table of the rows in sight.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { groups, summary } from "../../diffopt_widgets/plot/static/legend.js";
-import { picture } from "../../diffopt_widgets/plot/static/picture.js";
-import { csv } from "../../diffopt_widgets/plot/static/save.js";
-import { RunStore } from "../../diffopt_widgets/plot/static/store.js";
-import { Zoom } from "../../diffopt_widgets/plot/static/zoom.js";
+import { groups, summary } from "../../diffopt_widgets/widgets/plot/static/legend.js";
+import { picture } from "../../diffopt_widgets/widgets/plot/static/picture.js";
+import { csv } from "../../diffopt_widgets/widgets/plot/static/save.js";
+import { RunStore } from "../../diffopt_widgets/widgets/plot/static/store.js";
+import { Zoom } from "../../diffopt_widgets/widgets/plot/static/zoom.js";
 
 const COLUMN = { dash: "solid", schedule: false };
 const LOSS = { key: "loss", title: "Loss", scale: "linear", smooth: true, optional: false, sparse: false };
