@@ -23,7 +23,7 @@ import numpy as np
 import diffopt_widgets as dw
 from diffopt_widgets.records import History
 from diffopt_widgets.store import RunStore, database
-from diffopt_widgets.store import run_saver as recorder
+from diffopt_widgets.store import own_runs
 from diffopt_widgets.store import run_writer as recording
 
 GROUPS = ("unet", "text_encoder")
@@ -147,7 +147,7 @@ def crowd(path: str, locking: str) -> None:
 
 def train(path: str, steps: int) -> None:
     """Train a run, or take up the one that is there, with many checkpoints, until it is killed."""
-    recorder.CHECKPOINT_SECONDS, recorder.CHECKPOINT_COST = 0.25, 1.0
+    own_runs.CHECKPOINT_SECONDS, own_runs.CHECKPOINT_COST = 0.25, 1.0
     store = RunStore(path)
     if runs := store.list():
         dw.resume(store.load(runs[0].id), progress=False, store=store)
