@@ -125,6 +125,10 @@ def test_the_mend_after_a_divergence_is_what_the_sentence_says(settings, mend):
     assert format_value(number) in words
 
 
+def test_an_optimizer_that_estimates_its_rate_says_what_slows_the_estimate_down():
+    assert [key for key in dw.list_optimizers() if dw.spec(key).estimates_rate and not dw.spec(key).remedies] == []
+
+
 @pytest.mark.parametrize("key", dw.list_optimizers())
 def test_every_mend_can_be_set(key):
     for settings in (dw.Settings(key), *(dw.preset(key, preset.key) for preset in dw.spec(key).presets)):

@@ -147,6 +147,21 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to try after a run diverged, where an optimizer has better means than a lower learning rate."""
+
+    applies: Callable[[Values], bool]
+    cause: str
+    """What went wrong, such as "The estimated rate is too high"."""
+    advice: str
+    """What to try; `{name}` stands for the new value of an option."""
+    values: Callable[[Values], Values]
+    """The values to set, from those of the run."""
+    ignores_lr: bool = False
+    """Whether the learning rate does nothing where it applies, so that none can have been too high."""
+
+
+@dataclass(frozen=True, slots=True)
 class Preset:
     """A named set of values. What it does not name is the back end's own default."""
 
@@ -194,6 +209,8 @@ class OptimizerSpec:
     uses: tuple[Use, ...]
     presets: tuple[Preset, ...]
     rules: tuple[Rule, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    """What to try after a run diverged, the first that applies; where none does, a lower learning rate."""
     hidden: tuple[Hidden, ...] = ()
     rate: str = "group"
     """Which reader of `training.effective_lr` knows the rate that a step applies."""

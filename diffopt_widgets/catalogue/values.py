@@ -15,6 +15,15 @@ LONGEST_VALUE = 1000
 """So many characters a value that is a text may have."""
 
 
+def two_digits(value: float) -> float:
+    """Round to two significant digits.
+
+    >>> two_digits(1 / 3), two_digits(1234)
+    (0.33, 1200.0)
+    """
+    return float(f"{value:.2g}")
+
+
 class ValueProblem(ValueError):
     """A value that an option cannot take; the message says why."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffopt_widgets.catalogue.schedules import warmup_steps
-from diffopt_widgets.catalogue.values import Value, format_value
+from diffopt_widgets.catalogue.values import Value, format_value, two_digits
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 SETTLED = 0.05
 """How far from its last value an estimate may be, as a part of it, and count as settled."""
 
-
 _USUAL_RATE = 1e-3
-"""A rate at which Adafactor trains like AdamW."""
+"""Where neither the catalogue nor a signature names a learning rate."""
 
 
 class Diverged(ArithmeticError):
@@ -120,31 +119,18 @@ def explain(run: Run, error: Exception) -> tuple[str, Mapping[str, Value]]:
     return f"{type(error).__name__} after {len(run.history)} steps: {text}", mend
 
 
-def _gentler(settings: Settings) -> tuple[str, dict[str, Value]]:
-    """What to change so that the same run would not diverge, by the kind of optimizer: the advice, and its values."""
-    options = settings.options
-    if options.get("relative_step"):
-        mend: dict[str, Value] = {"relative_step": False, "lr": _USUAL_RATE}
-        if options["warmup_init"]:
-            mend["warmup_init"] = False  # a part of relative_step
-        if settings.schedule == "ADAFACTOR":
-            mend["schedule"] = "CONSTANT"  # leaves the rate to relative_step
-        advice = f"turn relative_step off and give a learning rate, such as {format_value(_USUAL_RATE)}"
-        return f"Adafactor set its own rate too high: {advice}.", mend
-    usual, estimates = _usual_rate(settings.spec), settings.spec.estimates_rate
-    growth = ", or a growth_rate of 1.02" if "growth_rate" in options else ""
-    gentler = _rounded(settings.lr / (3 if estimates else 10))
-    if usual < gentler:
+def _gentler(settings: Settings) -> tuple[str, Mapping[str, Value]]:
+    """What to change so that the same run would not diverge: the advice, and its values."""
+    values, spec = settings.values(), settings.spec
+    remedy = next((one for one in spec.remedies if one.applies(values)), None)
+    usual, gentler = _usual_rate(spec), two_digits(settings.lr / (3 if spec.estimates_rate else 10))
+    if usual < gentler and not (remedy and remedy.ignores_lr):
         advice = f"try a learning rate of {format_value(usual)}, the one to begin with"
         return f"The rate is far too high: {advice}.", {"lr": usual}
-    if "d_coef" in options and not options.get("d_limiter"):  # with the limiter a small d_coef stops the estimate
-        coefficient = float(options["d_coef"] or 1.0)
-        half = min(_rounded(coefficient / 2), 1.0)
-        words = "half of d_coef" if coefficient <= 2 else "the default d_coef"
-        return f"The estimated rate is too high: try {words} ({format_value(half)}){growth}.", {"d_coef": half}
-    if estimates:
-        advice = f"try a third of the learning rate ({format_value(gentler)}){growth}"
-        return f"The estimated rate is too high: {advice}.", {"lr": gentler}
+    if remedy:
+        better = remedy.values(values)
+        advice = remedy.advice.format_map({name: format_value(value) for name, value in better.items()})
+        return f"{remedy.cause}: {advice}.", better
     advice = f"try a tenth of it (learning rate {format_value(gentler)})"
     return f"The rate is probably too high: {advice}.", {"lr": gentler}
 
@@ -154,10 +140,6 @@ def _usual_rate(spec: OptimizerSpec) -> float:
     advised = spec.lr.advice.value if spec.lr.advice else None
     usual = spec.lr.default if advised is None else advised
     return float(usual) if isinstance(usual, float | int) else _USUAL_RATE
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.2g}")
 
 
 def _short(value: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.remedies import RELATIVE_STEP
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, When
 
 _RELATIVE = When("relative_step", "==", True)
@@ -174,6 +175,7 @@ ADAFACTOR = OptimizerSpec(
         Hidden("maximize", "a loss is never maximised"),
         Hidden("kwargs", "further entries of the parameter groups, of which the package reads none that is documented"),
     ),
+    remedies=(RELATIVE_STEP,),
     rate="adafactor",
     rate_words="(relative step or learning rate) · size of each tensor when scaled by it, as a mean over the weights; "
     "with beta1 its beta1-average",

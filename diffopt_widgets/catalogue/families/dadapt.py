@@ -7,6 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.remedies import lower_estimate
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Rule, Use, When
 
 _FAMILY = "Finds its own rate"
@@ -21,6 +22,7 @@ _LR_ADVICE = Advice(
 _LR = Use(o.LR, 1.0, "lr", advice=_LR_ADVICE)
 _D0 = Use(o.D0, 1e-6, "d0")
 _GROWTH_RATE = Use(o.GROWTH_RATE, float("inf"), "growth_rate")
+_REMEDIES = lower_estimate({"growth_rate"})
 _LOG_EVERY = Use(
     o.LOG_EVERY,
     0,
@@ -74,6 +76,7 @@ ADAM = OptimizerSpec(
     rate="dadapt_adam",
     rate_words="beta1-average of d · learning rate · bias correction",
     estimates_rate=True,
+    remedies=_REMEDIES,
     rates="one",
     state_names=("s", "exp_avg", "exp_avg_sq"),
 )
@@ -123,6 +126,7 @@ ADAN = OptimizerSpec(
     rate="dadapt_adan",
     rate_words="beta1-average of d · learning rate",
     estimates_rate=True,
+    remedies=_REMEDIES,
     rates="first",
     state_names=("s", "exp_avg", "exp_avg_diff", "exp_avg_sq", "pre_grad"),
 )
@@ -167,6 +171,7 @@ ADA_GRAD = OptimizerSpec(
     rate="dadapt_adagrad",
     rate_words="d · learning rate (dual averaging has no rate of a single step)",
     estimates_rate=True,
+    remedies=_REMEDIES,
     rates="first",
     state_names=("alphak", "sk", "x0"),
 )
@@ -221,6 +226,7 @@ LION = OptimizerSpec(
     rate="dadapt_lion",
     rate_words="d · learning rate",
     estimates_rate=True,
+    remedies=lower_estimate(()),
     rates="one",
     state_names=("exp_avg", "s"),
 )
@@ -289,6 +295,7 @@ SGD = OptimizerSpec(
     rate="dadapt_sgd",
     rate_words="momentum-average of d · learning rate / norm of the first gradient",
     estimates_rate=True,
+    remedies=_REMEDIES,
     rates="one",
     raises_at_zero=True,
     state_names=("z", "s", "x0"),

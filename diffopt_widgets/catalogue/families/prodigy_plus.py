@@ -7,6 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.remedies import lower_estimate
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Standing, Use, When
 
 _README = "prodigy-plus-schedule-free's README"
@@ -266,6 +267,7 @@ PRODIGY_PLUS = OptimizerSpec(
     rate_words="d · learning rate · bias correction of the point that takes the steps; with use_schedulefree the weights stay "
     "between it and its average",
     estimates_rate=True,
+    remedies=lower_estimate({"d_coef"}),
     state_names=("z", "exp_avg_sq_row", "exp_avg_sq_col"),
     has_modes=True,
 )

@@ -17,6 +17,7 @@ from importlib import metadata
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.introspect.docstrings import docstring_of, first_sentence, quoted
 from diffopt_widgets.catalogue.introspect.signatures import read_signature
+from diffopt_widgets.catalogue.remedies import known_remedies
 from diffopt_widgets.catalogue.schema import OptimizerSpec
 from diffopt_widgets.catalogue.shared import LIBRARY, with_common_rules
 
@@ -111,6 +112,7 @@ def _made(cls: type) -> OptimizerSpec:
             uses=read.uses,
             presets=() if read.needs else (LIBRARY,),
             rules=read.needs,
+            remedies=known_remedies({use.name for use in read.uses}),
             hidden=read.hidden,
             rate_words="the learning rate as scheduled; not catalogued, so whether the optimizer scales it is not known",
             has_modes=all(callable(getattr(cls, name, None)) for name in ("train", "eval")),

@@ -1,0 +1,65 @@
+"""Remedies: what to try after a run diverged, by the options that an optimizer has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from diffopt_widgets.catalogue.schema import Remedy, Values
+from diffopt_widgets.catalogue.shared import number
+from diffopt_widgets.catalogue.values import two_digits
+
+ADAMW_LIKE_RATE = 1e-3
+"""A rate at which Adafactor trains like AdamW."""
+_TOO_HIGH = "The estimated rate is too high"
+
+
+def _without_relative_step(values: Values) -> Values:
+    """Turn off what belongs to `relative_step` with it."""
+    parts = {"warmup_init": False} if values.get("warmup_init") else {}
+    schedule = (
+        {"schedule": "CONSTANT"} if values["schedule"] == "ADAFACTOR" else {}
+    )  # it leaves the rate to relative_step
+    return {"relative_step": False, "lr": ADAMW_LIKE_RATE, **parts, **schedule}
+
+
+RELATIVE_STEP = Remedy(
+    lambda values: values["relative_step"] is True,
+    "Adafactor set its own rate too high",
+    "turn relative_step off and give a learning rate, such as {lr}",
+    _without_relative_step,
+    ignores_lr=True,
+)
+
+
+def lower_estimate(options: Collection[str]) -> tuple[Remedy, ...]:
+    """What slows an estimate of the rate down, by the names of the options that an optimizer has."""
+    growth = ", or a growth_rate of 1.02" if "growth_rate" in options else ""
+    third = Remedy(
+        lambda _: True,
+        _TOO_HIGH,
+        f"try a third of the learning rate ({{lr}}){growth}",
+        lambda values: {"lr": two_digits(number(values, "lr") / 3)},
+    )
+    return (*_lower_d_coef(growth), third) if "d_coef" in options else (third,)
+
+
+def _lower_d_coef(growth: str) -> tuple[Remedy, Remedy]:
+    """Halve `d_coef`, or set it back to its default where that is lower still."""
+
+    def acts(values: Values) -> bool:
+        return not values.get("d_limiter")  # with the limiter a small d_coef stops the estimate
+
+    half = Remedy(
+        lambda values: acts(values) and number(values, "d_coef") <= 2,
+        _TOO_HIGH,
+        f"try half of d_coef ({{d_coef}}){growth}",
+        lambda values: {"d_coef": two_digits((number(values, "d_coef") or 1.0) / 2)},
+    )
+    default = Remedy(acts, _TOO_HIGH, f"try the default d_coef ({{d_coef}}){growth}", lambda _: {"d_coef": 1.0})
+    return half, default
+
+
+def known_remedies(options: Collection[str]) -> tuple[Remedy, ...]:
+    """The remedies for options of these names, of an optimizer of which nothing else is known."""
+    relative = (RELATIVE_STEP,) if "relative_step" in options else ()
+    return (*relative, *(lower_estimate(options)[:-1] if "d_coef" in options else ()))
