@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -53,6 +54,15 @@ def test_it_goes_on_bit_for_bit(key: str, options: dict[str, object]) -> None:
     weights = [[p for group in one.problem.groups for p in group.params] for one in (training, again)]
     assert all(torch.equal(p, q) for p, q in zip(*weights, strict=True))
     assert again.evaluate() == training.evaluate()
+
+
+def test_training_names_no_package_of_optimizers() -> None:
+    folder = Path(dw.__file__).parent / "training"
+    packages = {dw.spec(key).package for key in dw.list_optimizers()} - {"torch"}
+    named = [
+        (file.name, package) for file in folder.glob("*.py") for package in packages if package in file.read_text()
+    ]
+    assert named == []  # what one needs beyond torch's interface stands in optimizers/quirks
 
 
 @pytest.fixture(scope="module")

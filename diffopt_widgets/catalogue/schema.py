@@ -97,8 +97,8 @@ class Use:
     """A narrower domain than the option's own, for this optimizer."""
     mended: bool = False
     """Whether `default` is ours, because the back end has none or raises at its own; `note` says so."""
-    draws: Literal["", "torch", "adv_optm"] = ""
-    """Whose global random numbers a step draws from while it is on."""
+    draws: Literal["", "torch", "package"] = ""
+    """Whose global random numbers a step draws from while it is on: torch's, or those of a generator of its package."""
     by_groups: bool = False
     """Whether it takes effect through the parameter groups that are made for the back end, not as an argument of it."""
     section: str = ""

@@ -16,9 +16,10 @@ from diffopt_widgets.catalogue.schedules import lr_scale, schedule_factor
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.optimizers.adapters import adapt
 from diffopt_widgets.optimizers.backends import trouble, upgrade
-from diffopt_widgets.optimizers.compiled import compiler_trouble, give_room
+from diffopt_widgets.optimizers.compiled import compiler_trouble
 from diffopt_widgets.optimizers.groups import Given, Group, as_given, muon_groups, read_groups
 from diffopt_widgets.optimizers.modes import train_mode
+from diffopt_widgets.optimizers.quirks import quirks_of
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.settings.plan import accumulation_fault
 
@@ -112,8 +113,7 @@ def build_optimizer(
             raise missing_package(entry, error) from error  # another version may have other arguments
         raise SettingsError((_refusal(entry, error),)) from error
     train_mode(optimizer)
-    if any(use.requires == "compiler" for use in entry.asking(settings.options)):
-        give_room(optimizer)
+    quirks_of(entry.package).prepare(optimizer, settings)
     adapt(optimizer, **entry.adapted(settings.options))  # type: ignore[arg-type]  # each was checked by its option
     return optimizer
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from diffopt_widgets.optimizers.quirks import PackageQuirks, quirks_of
+
 if TYPE_CHECKING:
     import torch
 
@@ -117,7 +119,7 @@ def _saved(training: Training) -> dict[str, Any]:  # Any: what optimizers keep
         ],  # in its own order: some sum over it
         "groups": [_plain_ones(group, without=_NAMES) for group in optimizer.param_groups],
         "attributes": _plain_ones(attributes),
-        "layers": _layers(optimizer),
+        "layers": _plain(_quirks(training).memory(optimizer)),
         "schedule": _plain_ones(training.schedule.state_dict(), without={"lr_lambdas"}),
         "averages": training.meter.averages(),
     }
@@ -137,9 +139,7 @@ def _load(training: Training, data: dict[str, Any]) -> None:
     for group, saved in zip(optimizer.param_groups, data["groups"], strict=True):
         group.update({name: value for name, value in saved.items() if name not in _NAMES})
     vars(optimizer).update({name: value for name, value in data["attributes"].items() if name not in _torchs_own()})
-    if helper := getattr(optimizer, "kourkoutas_helper", None):
-        layers, helper._current_step_prepared = data["layers"]  # noqa: SLF001  # it has no other way
-        helper.layer_state = {key: layer for key, layer in zip(helper.layer_info, layers, strict=True) if layer}
+    _quirks(training).recall(optimizer, data["layers"])
     schedule.load_state_dict({**data["schedule"], "lr_lambdas": [None] * len(optimizer.param_groups)})
     training.meter.take_averages(data["averages"])
     training.taken, training.seconds = int(data["taken"]), float(data["seconds"])
@@ -149,13 +149,8 @@ def _params(training: Training) -> list[torch.nn.Parameter]:
     return [p for group in training.problem.groups for p in group.params]
 
 
-def _layers(optimizer: torch.optim.Optimizer) -> Any:
-    """What adv_optm's Kourkoutas-β remembers of each layer, beside the optimizer's state; None without it."""
-    helper = getattr(optimizer, "kourkoutas_helper", None)
-    if helper is None:
-        return None
-    layers = [_plain(helper.layer_state.get(key, {})) for key in helper.layer_info]
-    return layers, helper._current_step_prepared  # noqa: SLF001  # as above
+def _quirks(training: Training) -> PackageQuirks:
+    return quirks_of(training.plan.settings.spec.package)
 
 
 def _torchs_own() -> frozenset[str]:

@@ -13,12 +13,12 @@ import torch
 
 from diffopt_widgets.optimizers.factory import MissingBackend, build_optimizer, build_schedule
 from diffopt_widgets.optimizers.modes import eval_mode
-from diffopt_widgets.optimizers.random_draws import drawn_from, seed_adv_optm
+from diffopt_widgets.optimizers.random_draws import RandomDraws
 from diffopt_widgets.rates.applied import RateMeter
 from diffopt_widgets.records import StepRecord
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import get_task
-from diffopt_widgets.tasks.seeds import mix, seeded
+from diffopt_widgets.tasks.seeds import mix
 from diffopt_widgets.training.measures import exact
 from diffopt_widgets.training.trainable import check_groups, check_step, explained
 
@@ -73,7 +73,7 @@ class Training:
         """How long `samples` took the last time."""
         self.meter = RateMeter(self.optimizer)
         """Reads the rates that its steps apply."""
-        self._drawn = drawn_from(plan.settings, plan.dtype)
+        self._draws = RandomDraws(plan.settings, plan.dtype, self._params[0].device)
         self._norms: dict[torch.Tensor, torch.Tensor] = {}
         if plan.grad_norm and plan.settings.options.get("fused_back_pass"):
             self._note_norms()
@@ -102,11 +102,8 @@ class Training:
         meter = self.meter
         lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
         meter.before()  # a fused back pass moves the weights inside backward
-        seed = mix(_SKETCH, self.plan.seed, step)
-        if "adv_optm" in self._drawn:
-            seed_adv_optm(seed, self._params[0].device)
         telling = explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
-        with seeded(seed, self.device) if "torch" in self._drawn else contextlib.nullcontext():
+        with self._draws.seeded(mix(_SKETCH, self.plan.seed, step)):
             loss = self._backward(step)
             grad_norm = self._grad_norm() if self.plan.grad_norm else None
             with telling:

@@ -32,7 +32,7 @@ STOCHASTIC_ROUNDING = Use(
     True,
     "stochastic_rounding",
     only_in="bfloat16",
-    draws="adv_optm",
+    draws="package",
     note="With weights of 32 bits it changes nothing. Its random numbers come from a generator of the package, not from "
     "torch's global one. The bench seeds it at each step; elsewhere building an optimizer for bfloat16 weights seeds it anew, "
     "so that a run can be repeated to the bit as long as no other such optimizer is built or steps in between.",

@@ -1,0 +1,26 @@
+"""PackageQuirks: what the optimizers of one package need beyond torch's own interface; by default nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from diffopt_widgets.settings import Settings
+
+
+class PackageQuirks:
+    """Hooks that factory, loop and checkpoint call for every optimizer; a package that needs one has a subclass."""
+
+    def prepare(self, optimizer: torch.optim.Optimizer, settings: Settings) -> None:
+        """Do what is left to do after an optimizer was built from settings, before its first step."""
+
+    def seed(self, seed: int, device: torch.device) -> None:
+        """Seed the random numbers that steps on a device draw from a generator of the package's own."""
+
+    def memory(self, optimizer: torch.optim.Optimizer) -> Any:  # Any: out of tensors, numbers, texts, lists and dicts
+        """Return what an optimizer remembers from step to step in objects of its own; None when nothing."""
+
+    def recall(self, optimizer: torch.optim.Optimizer, memory: Any) -> None:
+        """Give a freshly built optimizer what another one remembered."""
