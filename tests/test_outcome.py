@@ -13,7 +13,7 @@ from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.execution import outcome
 from diffopt_widgets.execution.driver import carry_out, finish
 from diffopt_widgets.execution.outcome import Diverged, explain, settled_at, summary
-from diffopt_widgets.records import History, StepRecord
+from diffopt_widgets.records import StepRecord
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.plan import RunPlan
 
@@ -21,9 +21,11 @@ from diffopt_widgets.settings.plan import RunPlan
 def estimating(d, status="done", planned=None, **options):
     """A run of Prodigy whose estimate took these values."""
     run = Run(RunPlan(dw.Settings("PRODIGY", **options), steps=planned or len(d)))
-    run.history = History(["unet"])
-    run.history.extend(StepRecord(i + 1, 0.1 * (i + 1), 0.5, (1.0,), (x,), d=x) for i, x in enumerate(d))
-    run.status, run.device, run.eval_before, run.eval_after = status, "cpu", 0.98, 0.17
+    run.begin()
+    run.set_up("cpu", ["unet"])
+    run.record(StepRecord(i + 1, 0.1 * (i + 1), 0.5, (1.0,), (x,), d=x) for i, x in enumerate(d))
+    run.evaluated(before=0.98, after=0.17)
+    run.end(status)
     return run
 
 

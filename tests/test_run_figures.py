@@ -13,7 +13,7 @@ import diffopt_widgets as dw
 from diffopt_widgets.execution import driver
 from diffopt_widgets.execution.driver import finish
 from diffopt_widgets.optimizers.factory import build_optimizer
-from diffopt_widgets.records import History, StepRecord
+from diffopt_widgets.records import StepRecord
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.state_size.measured import state_bytes
@@ -25,7 +25,7 @@ def told(losses, rates=None):
     """A run with this history; `rates` has one tuple per step."""
     groups = len(rates[0]) if rates else 1
     run = Run(RunPlan(dw.Settings("ADAMW"), steps=max(1, len(losses))))
-    run.history = History([f"group {i}" for i in range(groups)])
+    run.set_up("cpu", [f"group {i}" for i in range(groups)])
     rows = zip(losses, rates or [(0.1,)] * len(losses), strict=True)
     run.history.extend(StepRecord(i + 1, 0.1 * (i + 1), loss, rate, rate) for i, (loss, rate) in enumerate(rows))
     return run

@@ -5,6 +5,7 @@ import concurrent.futures
 import multiprocessing
 import pickle
 import time
+from dataclasses import FrozenInstanceError, fields
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import diffopt_widgets as dw
 from diffopt_widgets.execution import driver
 from diffopt_widgets.execution.driver import carry_out
 from diffopt_widgets.execution.session import Session
+from diffopt_widgets.records import StepRecord
 from diffopt_widgets.runs.run import Run, name_by_difference, vary
 from diffopt_widgets.settings.plan import RunPlan
 
@@ -40,6 +42,68 @@ async def until(condition):
             await asyncio.sleep(0.005)
 
     await asyncio.wait_for(look(), 60)
+
+
+WAYS = {
+    "waiting": (),
+    "running": ("begin",),
+    "paused": ("begin", "pause"),
+    "stopped": ("begin", "stop"),
+    "done": ("begin", "finish"),
+    "failed": ("begin", "fail"),
+}
+STEPS = {
+    "queue": lambda run: run.queue(),
+    "begin": lambda run: run.begin(),
+    "pause": lambda run: run.pause(),
+    "unpause": lambda run: run.unpause(),
+    "stop": lambda run: run.end("stopped"),
+    "finish": lambda run: run.end("done"),
+    "fail": lambda run: run.fail("it broke", "a traceback"),
+}
+ALLOWED = {
+    "waiting": {"queue", "begin", "stop", "fail"},
+    "running": {"pause", "stop", "finish", "fail"},
+    "paused": {"unpause", "stop", "finish", "fail"},
+    "stopped": {"stop", "fail"},  # after a step, and with nothing kept to go on with
+    "done": {"fail"},
+    "failed": {"fail"},
+}
+
+
+@pytest.mark.parametrize("status", WAYS)
+def test_what_may_follow_each_status(status):
+    for name, change in STEPS.items():
+        run = Run(plan(), "one")
+        run.set_up("cpu", ["all"])
+        run.record([StepRecord(1, 0.1, 1.0, (1.0,), (1.0,))])
+        for way in WAYS[status]:
+            STEPS[way](run)
+        assert run.status == status
+        if name in ALLOWED[status]:
+            change(run)
+        else:
+            with pytest.raises(RuntimeError, match=f"one is {status} and cannot become "):
+                change(run)
+            assert run.status == status
+
+
+def test_a_run_changes_by_its_methods_alone():
+    run = Run(plan())
+    for field in fields(run):
+        with pytest.raises(FrozenInstanceError):
+            setattr(run, field.name, None)
+    run.rename("mine")
+    assert run.name == "mine"
+
+
+def test_what_is_recorded_twice_is_kept_once():
+    run = Run(plan())
+    run.set_up("cpu", ["all"])
+    records = [StepRecord(step, 0.1 * step, 1.0 / step, (1.0,), (1.0,)) for step in (1, 2, 3)]
+    run.record(records[:2])
+    run.record(records)
+    assert run.history.step.tolist() == [1, 2, 3]
 
 
 def test_runs_are_carried_out_in_turn():

@@ -46,8 +46,7 @@ def wire(monkeypatch):
 
 
 def run_of(name="", *, steps=10, taken=0, status="done", **options):
-    run = Run(RunPlan(dw.Settings("PRODIGY", **options), "swiss_roll", steps), name, status=status)
-    run.history = History(("all",))
+    run = Run(RunPlan(dw.Settings("PRODIGY", **options), "swiss_roll", steps), name, status=status, history=History(("all",)))
     step(run, taken)
     return run
 
@@ -285,7 +284,7 @@ def test_a_change_of_status_sends_the_whole_table_so_that_lost_rows_are_mended(w
     runs = [run_of(name, status="running") for name in "ab"]
     table = dw.RunsTable(runs)
     wire(table)
-    runs[0].status = "done"
+    runs[0].end("done")
     table.show(runs[0])
     (message,) = wire(table)
     assert message["method"] == "update"
@@ -328,7 +327,7 @@ def test_an_observer_that_renames_meanwhile_leaves_nothing_unsent(wire):
 
 def test_numbers_that_are_not_finite_can_be_sent():
     run = run_of("a", taken=2)
-    run.eval_after = float("nan")
+    run.evaluated(after=float("nan"))
     run.history.extend([StepRecord(3, 0.3, loss=float("inf"), lr=(1.0,), applied_lr=(float("nan"),))])
     row = dw.RunsTable([run]).rows[0]
     assert (row["eval_after"], row["final_loss"]) == (None, None)

@@ -227,7 +227,7 @@ def test_a_stopped_run_that_goes_on_is_one_run_in_the_store(store: dw.RunStore) 
         next(steps)
     steps.close()
     assert store.load(run.key).status == "stopped"
-    run.name = "mine"
+    run.rename("mine")
     for _ in carry_out(run, on_publish=recorder.save):
         pass
     assert [(told.name, told.status, told.steps) for told in store.list()] == [("mine", "done", 10)]

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from diffopt_widgets.execution.outcome import divergence, explain, summary, while_finite
 from diffopt_widgets.execution.progress import progress_bars
-from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from diffopt_widgets.records import StepRecord
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.store import RunRecorder, RunStore
     from diffopt_widgets.training.loop import Training
@@ -44,7 +44,7 @@ def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -
     Raises:
         ValueError: the run is over or in progress, or what it needs to go on is gone.
     """
-    if run.status != "waiting" and not run.can_continue:
+    if not run.can_begin:
         raise ValueError(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
     return _carry_out(run, on_publish)
 
@@ -55,7 +55,7 @@ def _carry_out(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, N
     if run.kept is not None and (training := _taken_up(run)) is None:
         on_publish(run)
         return
-    run.status, run.message = "running", ""
+    run.begin()
     try:
         if training is None:
             with _captured(run):
@@ -74,14 +74,14 @@ def _carry_out(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, N
             if picture or time.perf_counter() - published >= PUBLISH_SECONDS:
                 _publish(run, training, pending, on_publish)
                 if picture:
-                    run.samples[training.taken] = training.samples()
+                    run.sampled(training.taken, training.samples())
                 published = time.perf_counter()
             yield
         _publish(run, training, pending, on_publish)
-        run.status = "done"
+        run.end("done")
     except (GeneratorExit, KeyboardInterrupt):
         over = training is not None and training.taken == run.plan.steps
-        run.status = "done" if over else "stopped"
+        run.end("done" if over else "stopped")
         raise
     except Exception as error:  # noqa: BLE001  # whatever a back end raises is shown in the run bar
         with contextlib.suppress(Exception):  # a device that has failed cannot be read any more
@@ -96,10 +96,10 @@ def _prepare(run: Run) -> Training:
     from diffopt_widgets.training.loop import Training
 
     training = Training(run.plan)
-    run.device = str(training.device)
-    run.history = History(training.group_names)
-    run.eval_before = training.evaluate()
-    run.samples, run.wanted = {0: training.samples()}, training.problem.wanted()
+    run.set_up(str(training.device), training.group_names)
+    run.evaluated(before=training.evaluate())
+    run.sampled(0, training.samples())
+    run.compare_samples_with(training.problem.wanted())
     return training
 
 
@@ -110,15 +110,15 @@ def _taken_up(run: Run) -> Training | None:
     """
     if not isinstance(run.kept, Checkpoint):
         return run.kept
-    run.status = "stopped"
+    run.end("stopped")
     try:
         with _captured(run):
             training = run.kept.restored(run.plan)
     except Exception as error:  # noqa: BLE001  # nothing is lost: elsewhere, or another day, it may go on
-        run.message = f"It cannot go on here: {error}. It can be repeated from the start."
+        run.say(f"It cannot go on here: {error}. It can be repeated from the start.")
         return None
     training.seconds = max(training.seconds, run.seconds)
-    run.wanted = training.problem.wanted()
+    run.compare_samples_with(training.problem.wanted())
     return training
 
 
@@ -146,12 +146,10 @@ def _record(run: Run, training: Training | None, pending: list[StepRecord]) -> N
     began = time.perf_counter()
     records = while_finite(fetch(pending))
     training.seconds += time.perf_counter() - began  # the device worked meanwhile: it is training time too
-    run.history.extend(
-        record for record in records if record.step > len(run.history)
-    )  # an interrupt may have left some twice
+    run.record(records)  # an interrupt may have left some twice
     pending.clear()
     if run.state_bytes is None:
-        run.state_bytes = state_bytes(training.optimizer)
+        run.measured(state_bytes(training.optimizer))
 
 
 def _check_finite(run: Run) -> None:
@@ -160,25 +158,24 @@ def _check_finite(run: Run) -> None:
 
 
 def _fail(run: Run, error: Exception) -> None:
-    run.status, run.trace = "failed", traceback.format_exc()
-    run.message, run.mend = explain(run, divergence(run) or error)  # what a broken loss led to is not the cause
+    message, mend = explain(run, divergence(run) or error)  # what a broken loss led to is not the cause
+    run.fail(message, traceback.format_exc(), mend)
 
 
 def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> None:
     """Keep what was recorded and what a stopped run needs to go on, evaluate, and say in words how it ended."""
     if run.status == "failed":
-        run.keep(None)
         return
     try:
         _record(run, training, pending)
         if training is not None and training.taken < len(run.history):
-            run.message = f"Stopped at step {training.taken}, on its way back to the {len(run.history)} taken before"
+            run.say(f"Stopped at step {training.taken}, on its way back to the {len(run.history)} taken before")
         else:
             if training is not None:
-                run.eval_after = training.evaluate()
+                run.evaluated(after=training.evaluate())
                 _check_finite(run)
-                run.samples[training.taken] = training.samples()
-            run.message = summary(run)
+                run.sampled(training.taken, training.samples())
+            run.say(summary(run))
     except Exception as error:  # noqa: BLE001  # as above; an evaluation needs memory of its own
         _fail(run, error)
     whole = training is not None and training.taken <= len(run.history) and not training.torn
@@ -201,7 +198,7 @@ def _captured(run: Run) -> Iterator[None]:
         if handler:
             root.removeHandler(handler)
             root.setLevel(level)
-        run.output += out.getvalue()
+        run.printed(out.getvalue())
 
 
 def train(

@@ -71,11 +71,11 @@ class Session:
         found = list(runs)
         for place, run in enumerate(found):
             here = run is self.current or run in self._waiting or run in found[:place]
-            if here or not (run.status == "waiting" or run.can_continue):
+            if here or not run.can_begin:
                 state = "in progress or waiting already" if here else f"{run.status} and cannot go on"
                 raise ValueError(f"{run.name} is {state}; make a new Run of its plan to train it again")
         for run in found:
-            run.status = "waiting"
+            run.queue()
         self._waiting.extend(found)
         self._loop.call_soon_threadsafe(self._begin)
 
@@ -93,9 +93,8 @@ class Session:
         self._paused = False
         while self._waiting:
             run = self._waiting.popleft()
-            run.status = "stopped"
-            if not len(run.history):  # else its message says how far it came
-                run.message = "Not started: stopped before its turn"
+            taken = len(run.history)  # where there are any, its message says how far it came
+            run.end("stopped", None if taken else "Not started: stopped before its turn")
             self._dropped.append(run)
         self._loop.call_soon_threadsafe(self._tell_dropped)
 
@@ -117,7 +116,7 @@ class Session:
                 self.stop()
             except Exception:  # noqa: BLE001  # the runs that wait must have their turn
                 _log.exception("%s failed", run.name)
-                run.status, run.message, run.trace = "failed", "The bench itself failed", traceback.format_exc()
+                run.fail("The bench itself failed", traceback.format_exc())
             finally:
                 self._tell_dropped()  # before the end of the run that was stopped: that is what a person waits for
                 self.current = None
@@ -143,11 +142,11 @@ class Session:
             steps.close()
 
     async def _sit_out(self, run: Run) -> None:
-        run.status = "paused"
+        run.pause()
         self._tell(run)
         while self._paused:
             await asyncio.sleep(0.02)
-        run.status = "running"
+        run.unpause()
         self._tell(run)
 
     def _tell_dropped(self) -> None:

@@ -77,7 +77,7 @@ def _in_turn(runs: list[Run], keeper: RunRecorder | None, *, progress: bool) -> 
     with progress_bars(shown=progress) as show:
         for run in runs:
             if stopped:
-                run.status, run.message = "stopped", "Not started: the sweep was stopped before its turn"
+                run.end("stopped", "Not started: the sweep was stopped before its turn")
                 continue
             try:
                 carry_through(run, show=show, recorder=keeper)

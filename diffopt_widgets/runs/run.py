@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from diffopt_widgets.catalogue.values import Value, format_value
-from diffopt_widgets.records import History, to_frame
+from diffopt_widgets.records import History, StepRecord, to_frame
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.settings.variations import differences, varying, words_of
 
@@ -28,9 +28,21 @@ if TYPE_CHECKING:
 Status: TypeAlias = Literal["waiting", "running", "paused", "done", "stopped", "failed"]
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Run:
-    """One training run: what was asked, what happened, and how it ended."""
+    """One training run: what was asked, what happened, and how it ended.
+
+    Everyone may read its attributes. It changes by its methods alone, which whoever carries it out calls; `rename` is for
+    everyone. A run that was trained before, such as one from a store, is made with its results as arguments.
+
+    >>> from diffopt_widgets import Settings
+    >>> run = Run(RunPlan(Settings("PRODIGY")))
+    >>> run.begin()
+    >>> run.end("stopped", "After no step")
+    >>> run.pause()
+    Traceback (most recent call last):
+    RuntimeError: PRODIGY is stopped and cannot become paused
+    """
 
     plan: RunPlan
     name: str = ""
@@ -46,7 +58,7 @@ class Run:
     device: str = ""
     eval_before: float | None = None
     eval_after: float | None = None
-    samples: dict[int, Samples] = field(default_factory=dict)
+    samples: Mapping[int, Samples] = field(default_factory=dict)
     """What its model made from the same noise, by the number of steps taken; 0 is before training."""
     wanted: Samples | None = None
     """Real examples of the same labels in the same order, to compare the samples with; None before it has begun."""
@@ -57,7 +69,7 @@ class Run:
     _kept: Training | Checkpoint | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.name = self.name or short_name(self.plan.settings)
+        self.rename(self.name or short_name(self.plan.settings))
 
     def __repr__(self) -> str:
         precision = "" if self.plan.dtype == "float32" else f" in {self.plan.dtype}"
@@ -79,6 +91,11 @@ class Run:
         return self.status in {"done", "stopped", "failed"}
 
     @property
+    def can_begin(self) -> bool:
+        """Whether it can be carried out: it waits for that, or was stopped and can go on."""
+        return self.status == "waiting" or self.can_continue
+
+    @property
     def can_continue(self) -> bool:
         """Whether it was stopped and can go on to its planned end; one that was stopped before its first step can begin.
 
@@ -96,7 +113,89 @@ class Run:
 
     def keep(self, kept: Training | Checkpoint | None) -> None:
         """Keep what a run needs to go on, or let it go with None. It is not pickled."""
-        self._kept = kept
+        self._set(_kept=kept)
+
+    def rename(self, name: str) -> None:
+        """Give it another name."""
+        self._set(name=name)
+
+    def queue(self) -> None:
+        """Let it wait for its turn. Raises RuntimeError when it cannot begin."""
+        self._become("waiting", allowed=self.can_begin)
+
+    def begin(self) -> None:
+        """Begin training, or go on where it was stopped. Raises RuntimeError when it can do neither."""
+        self._become("running", allowed=self.can_begin, message="")
+
+    def pause(self) -> None:
+        """Let the training rest. Raises RuntimeError when it is not running."""
+        self._become("paused", allowed=self.status == "running")
+
+    def unpause(self) -> None:
+        """Go on after a pause. Raises RuntimeError when it is not paused."""
+        self._become("running", allowed=self.status == "paused")
+
+    def end(self, status: Literal["done", "stopped"], message: str | None = None) -> None:
+        """End it, with a message or with the one that it has.
+
+        Raises:
+            RuntimeError: it is over already, or would be done without having run.
+        """
+        allowed = {"running", "paused"} if status == "done" else {"waiting", "running", "paused", "stopped"}
+        self._become(status, allowed=self.status in allowed, **({} if message is None else {"message": message}))
+
+    def fail(self, message: str, trace: str, mend: Mapping[str, Value] | None = None) -> None:
+        """End it as failed, whatever it was: it cannot go on. Also its last evaluation may fail, when it is done.
+
+        Args:
+            message: what went wrong, in words.
+            trace: the traceback.
+            mend: values to set so that it would go better.
+        """
+        self._become("failed", allowed=True, message=message, trace=trace, mend=mend or {}, _kept=None)
+
+    def say(self, message: str) -> None:
+        """Set the message on how it ended."""
+        self._set(message=message)
+
+    def set_up(self, device: str, groups: Sequence[str]) -> None:
+        """Begin an empty history, once it is known where it is trained and in which parameter groups."""
+        self._set(device=device, history=History(groups))
+
+    def record(self, records: Iterable[StepRecord]) -> None:
+        """Add what is new to the history; steps that it has are passed over."""
+        self.history.extend(record for record in records if record.step > len(self.history))
+
+    def evaluated(self, *, before: float | None = None, after: float | None = None) -> None:
+        """Note the loss on the evaluation set before training, or after the steps taken."""
+        losses = {"eval_before": before, "eval_after": after}
+        self._set(**{name: loss for name, loss in losses.items() if loss is not None})
+
+    def measured(self, state_bytes: int) -> None:
+        """Note the size of the optimizer's state."""
+        self._set(state_bytes=state_bytes)
+
+    def sampled(self, step: int, samples: Samples) -> None:
+        """Add what its model makes after so many steps."""
+        self._set(samples={**self.samples, step: samples})
+
+    def compare_samples_with(self, wanted: Samples | None) -> None:
+        """Note the real examples to compare its samples with."""
+        self._set(wanted=wanted)
+
+    def printed(self, text: str) -> None:
+        """Add what the back end printed or logged."""
+        self._set(output=self.output + text)
+
+    def _become(self, status: Status, *, allowed: bool, **changes: Any) -> None:  # Any: values of fields
+        if not allowed:
+            raise RuntimeError(f"{self.name} is {self.status} and cannot become {status}")
+        self._set(status=status, **changes)
+
+    def _set(self, **changes: Any) -> None:  # Any: as above
+        """Change fields: the only place that does, since the class is frozen for everyone else."""
+        for name, value in changes.items():
+            object.__setattr__(self, name, value)
 
     def __getstate__(self) -> dict[str, Any]:  # Any: its fields
         return self.__dict__ | {"_kept": None}

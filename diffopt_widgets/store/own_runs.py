@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.records import History
-from diffopt_widgets.runs.run import Run
+from diffopt_widgets.runs.run import Run, Status
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.store.extras import Extra, pack_samples, unpack_samples
@@ -21,6 +21,7 @@ from diffopt_widgets.training.checkpoint import Checkpoint
 if TYPE_CHECKING:
     from diffopt_widgets.store.run_writer import Recording
     from diffopt_widgets.store.summary import RunSummary
+    from diffopt_widgets.tasks import Samples
 
 RESULTS = ("device", "output", "trace", "eval_before", "eval_after", "state_bytes", "mend")
 """What is kept of a run besides plan, name, status, message, history, samples and checkpoint."""
@@ -47,41 +48,62 @@ def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -
     if isinstance(plan, dict):
         # Else an option or a class of former days: what was recorded can be shown all the same.
         with contextlib.suppress(SettingsError, AttributeError, TypeError, KeyError, ValueError):
-            run = _own_run(summary, history, plan, summary.about.get("results", {}))
-            _give(run, summary.status, extras)
-            return run
+            return _own_run(summary, history, plan, extras)
     return RecordedRun(
         *(summary.name, history, summary.id, summary.status, summary.message),
         *(summary.about, summary.note, summary.started),
     )
 
 
-def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], results: Mapping[str, Any]) -> Run:
+def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], extras: Mapping[str, Extra]) -> Run:
     settings = Settings.from_json(json.dumps(plan["settings"]))
-    run = Run(RunPlan(**{**plan, "settings": settings}), summary.name, key=summary.id, history=history)
-    for name in RESULTS:
-        if name in results:
-            setattr(run, name, results[name])
-    match summary.status:
-        case "done" | "stopped" | "failed":
-            run.status, run.message = summary.status, summary.message
-        case "running":
-            run.status, run.message = "stopped", f"A copy after {len(history)} steps: it was still being trained."
-        case _:
-            run.status, run.message = "stopped", f"{summary.message} {len(history)} of {run.plan.steps} steps are here."
+    planned = RunPlan(**{**plan, "settings": settings})
+    results = summary.about.get("results", {})
+    status, message = _ending(summary, len(history), planned.steps)
+    checkpoint = _usable_checkpoint(summary, status, len(history), extras)
+    if checkpoint and checkpoint.step < len(history):
+        message += f" It can go on from step {checkpoint.step}."
+    samples, wanted = _samples(extras)
+    run = Run(
+        planned,
+        summary.name,
+        key=summary.id,
+        status=status,
+        message=message,
+        history=history,
+        samples=samples,
+        wanted=wanted,
+        **{name: results[name] for name in RESULTS if name in results},
+    )
+    run.keep(checkpoint)
     return run
 
 
-def _give(run: Run, status: str, extras: Mapping[str, Extra]) -> None:
-    """Give a run its samples, and what it needs to go on unless another process is training it."""
+def _ending(summary: RunSummary, taken: int, planned: int) -> tuple[Status, str]:
+    """The status and message of a copy: nobody here is carrying it out."""
+    match summary.status:
+        case "done" | "stopped" | "failed":
+            return summary.status, summary.message
+        case "running":
+            return "stopped", f"A copy after {taken} steps: it was still being trained."
+        case _:
+            return "stopped", f"{summary.message} {taken} of {planned} steps are here."
+
+
+def _samples(extras: Mapping[str, Extra]) -> tuple[Mapping[int, Samples], Samples | None]:
     if samples := extras.get("samples"):
         with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):  # damaged: the run is whole without them
-            run.samples, run.wanted = unpack_samples(samples.data)
-    checkpoint = extras.get("checkpoint")
-    if checkpoint and run.status == "stopped" and status != "running" and checkpoint.step <= len(run.history):
-        run.keep(Checkpoint(checkpoint.step, checkpoint.data))
-        if checkpoint.step < len(run.history):
-            run.message += f" It can go on from step {checkpoint.step}."
+            return unpack_samples(samples.data)
+    return {}, None
+
+
+def _usable_checkpoint(
+    summary: RunSummary, status: Status, taken: int, extras: Mapping[str, Extra]
+) -> Checkpoint | None:
+    """What a copy needs to go on; None where it has none, or while another process is training the run."""
+    kept = extras.get("checkpoint")
+    usable = kept and status == "stopped" and summary.status != "running" and kept.step <= taken
+    return Checkpoint(kept.step, kept.data) if kept and usable else None
 
 
 def keep_beside(recording: Recording, run: Run) -> float:

@@ -12,8 +12,7 @@ from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.runs.run import Run
 
 def run_of(name, status="done", taken=10, **options):
-    run = Run(RunPlan(dw.Settings("PRODIGY", **options), "swiss_roll", 10), name, status=status)
-    run.history = History(("all",))
+    run = Run(RunPlan(dw.Settings("PRODIGY", **options), "swiss_roll", 10), name, status=status, history=History(("all",)))
     step(run, taken)
     return run
 
@@ -154,7 +153,7 @@ def test_what_cannot_be_done_says_why(opened):
     go_on.click(force=True)  # Playwright takes it for disabled; a person can click it
     expect(view(opened).get_by_role("status")).to_contain_text("schedule has ended")
     assert opened.eval_python("[len(table.runs), heard]") == [3, []]
-    opened.eval_python("[setattr(runs[2], 'status', 'done'), table.show(runs[2])]")
+    opened.eval_python("[runs[2].end('done'), table.show(runs[2])]")
     expect(drop).to_have_attribute("data-tip", "Remove this run")
     drop.click()
     opened.until_python("len(table.runs) == 2")

@@ -53,7 +53,7 @@ class Collection:
     def rename(self, run: Run, name: str) -> None:
         """Give a run a name that stays."""
         self._auto_named.discard(run.key)
-        run.name = name
+        run.rename(name)
 
     def marks(self) -> list[tuple[Run, dict[str, str], str]]:
         """Each run with the settings that set it apart, and the group in which the legend puts it."""
@@ -66,5 +66,5 @@ class Collection:
         for position, (run, name) in enumerate(zip(self.runs, names, strict=True)):
             if run.key in self._auto_named:
                 again = names[:position].count(name)
-                run.name = f"{name} ({again + 1})" if again else name
+                run.rename(f"{name} ({again + 1})" if again else name)
         return list(zip(self.runs, names, strict=True))

@@ -175,7 +175,7 @@ class RunsTable(PageWidget):
             KeyError: the table has no such run.
             ValueError: the name is empty or too long.
         """
-        self._entry(key).run.name = clean_name(name)
+        self._entry(key).run.rename(clean_name(name))
         self._refresh(key)
 
     def set_visible(self, key: str, visible: bool) -> None:
