@@ -8,11 +8,11 @@ from ipykernel.comm import Comm
 import diffopt_widgets as dw
 from diffopt_widgets.drawing.panels import PALETTE
 from diffopt_widgets.records import History, StepRecord
+from diffopt_widgets.runs.collection import UNDO_STEPS
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.widgets.tables.differences import compare_settings
 from diffopt_widgets.widgets.tables.run_row import LONGEST_NAME
-from diffopt_widgets.widgets.tables.runs_table import UNDO_STEPS
 
 NASTY = '<img src=x onerror="alert(1)">'
 
@@ -46,7 +46,9 @@ def wire(monkeypatch):
 
 
 def run_of(name="", *, steps=10, taken=0, status="done", **options):
-    run = Run(RunPlan(dw.Settings("PRODIGY", **options), "swiss_roll", steps), name, status=status, history=History(("all",)))
+    run = Run(
+        RunPlan(dw.Settings("PRODIGY", **options), "swiss_roll", steps), name, status=status, history=History(("all",))
+    )
     step(run, taken)
     return run
 

@@ -1,4 +1,4 @@
-"""RunsView: the runs of a bench wherever they are seen, in plots, table and samples, kept alike."""
+"""RunsView: the runs of a bench wherever they are seen: plots, table and samples paint what one collection has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol
 import ipywidgets as widgets
 
 from diffopt_widgets.drawing.panels import D
-from diffopt_widgets.widgets.bench.collection import Collection
+from diffopt_widgets.runs.collection import Collection
 from diffopt_widgets.widgets.bench.samples import SamplesView
 from diffopt_widgets.widgets.page.html import paragraph
 from diffopt_widgets.widgets.plot.live import LivePlot
@@ -32,10 +32,12 @@ class Guard(Protocol):
 
 
 class RunsView:
-    """Plots, the line below them, table and samples of the same runs; what is done in one of them shows in all.
+    """Plots, the line below them, table and samples of the same runs.
+
+    What is done in one of them goes to the collection that owns the runs, and all paint what it has then.
 
     Args:
-        guard: put around every callback of the table.
+        guard: put around every callback.
         on_rename: called with a run that was given another name.
         on_repeat: called with a run that is to be trained once more.
         on_continue: called with a run that is to go on.
@@ -49,29 +51,28 @@ class RunsView:
         on_repeat: Callable[[Run], None],
         on_continue: Callable[[Run], None],
     ) -> None:
-        self.plot = LivePlot()
+        self._collection = Collection(compares=True)
+        self.plot = LivePlot(shown=self._collection.shown)
         self.applied = widgets.HTML()
         self.table = RunsTable(
-            on_rename=guard(self._rename),
-            on_visible=guard(self._set_visible),
-            on_remove=guard(self._remove),
-            on_restore=guard(self._restore),
-            on_repeat=guard(lambda key: on_repeat(self._find(key))),
+            collection=self._collection,
+            on_rename=guard(self._renamed),
+            on_remove=guard(self._removed),
+            on_restore=guard(self._restored),
+            on_repeat=guard(lambda key: on_repeat(self._collection.find(key))),
             on_continue=guard(self._continue),
         )
         self.samples = SamplesView()
-        self._collection = Collection()
         self._expected: OptimizerSpec | None = None
         self._saved = SavedPicture()
-        mirror_legend = guard(self._mirror_legend)  # the plot may answer its page in another thread
         self._tell_renamed = on_rename
         self._tell_continue = on_continue
-        self.plot.observe(lambda _: mirror_legend(), ["runs"])
+        self._collection.shown.observe(guard(self._paint_samples))  # a click in the legend may come in another thread
 
     @property
     def runs(self) -> list[Run]:
         """The runs that are there, in the order in which they were started."""
-        return self._collection.runs
+        return list(self._collection.runs)
 
     def add(self, run: Run, *, keep_name: bool = False) -> None:
         """Take a run in; unless its name is to be kept, it is named by what sets it apart from the others.
@@ -79,11 +80,12 @@ class RunsView:
         Raises:
             ValueError: it is there already.
         """
-        if run.key in self.table.names:
-            raise ValueError(f"the run {run.name!r} is in the table already")
-        self.expect(run.settings)
-        self.table.add(run, self._collection.add(run, keep_name=keep_name))
-        self._name_runs()
+        first = not self.runs
+        self._collection.add(run, keep_name=keep_name)
+        self._expected = run.settings.spec
+        self._keep_places()
+        if first:
+            self._say_what_is_applied([run.settings.spec])
 
     def add_curves(self, run: RecordedRun) -> None:
         """Draw a run that was not trained on a bench; it has no settings to compare or repeat.
@@ -101,7 +103,7 @@ class RunsView:
         if run.status == "failed":
             self.log_rate(on=True)  # the rate that made it diverge would flatten the others
         self.table.show(run)
-        self._show_samples(run)
+        self._paint_samples_of(run)
         if over and self.plot.has_run(run.key):
             self.plot.end_run(run.key)
             self._saved.update(self.plot)
@@ -128,39 +130,11 @@ class RunsView:
         specs = (self._expected, *(run.settings.spec for run in self.runs))
         self.plot.expected = [D.key] if any(spec and spec.estimates_rate for spec in specs) else []
 
-    def _name_runs(self) -> None:
-        for run, differs in self._collection.name_by_difference():
-            self.table.show(run)
-            self._show_samples(run)
-            self.table.set_differs(run.key, differs)
-        self._mark_curves()
-
-    def _mark_curves(self) -> None:
-        """Tell the plot what sets the runs apart, which changes as others come."""
-        for run, details, group in self._collection.marks():
-            if self.plot.has_run(run.key):
-                self.plot.rename_run(run.key, run.name, details=details, group=group)
-
-    def _show_name(self, run: Run) -> None:
-        self.table.show(run)
-        self._show_samples(run)
-        if self.plot.has_run(run.key):
-            self.plot.rename_run(run.key, run.name)
-
     def _plot(self, run: Run) -> None:
         """Give a run its curves as soon as it has any."""
         if not run.history.groups or self.plot.has_run(run.key):
             return
-        self.plot.add_run(
-            run.key,
-            run.name,
-            run.history,
-            color=self._collection.color(run),
-            schedule=run.draws_schedule,
-            visible=self.table.visible[run.key],
-            samples_per_step=run.samples_per_step,
-        )
-        self._mark_curves()
+        self.plot.draw_run(run.key, run.history, schedule=run.draws_schedule, samples_per_step=run.samples_per_step)
         self._say_what_is_applied([run.settings.spec for run in self.runs])
 
     def _say_what_is_applied(self, specs: Sequence[OptimizerSpec]) -> None:
@@ -170,47 +144,29 @@ class RunsView:
         warning = " Losses of different tasks cannot be compared." if mixed else ""
         self.applied.value = paragraph(f"{words}.{warning}", "dw-about")
 
-    def _show_samples(self, run: Run) -> None:
-        self.samples.show(run, self._collection.color(run), visible=self.table.visible[run.key])
+    def _paint_samples(self) -> None:
+        """Paint the samples of the runs as they are shown now; those of a run that is not there any more go."""
+        for key in self.samples.strips.keys() - {run.key for run in self.runs}:
+            self.samples.remove(key)
+        for run in self.runs:
+            self._paint_samples_of(run)
 
-    def _mirror_legend(self) -> None:
-        """A click in the legend hides a run too; table and samples follow."""
-        for shown in self.plot.runs:
-            key, visible = shown["key"], shown["visible"]
-            if self.table.visible.get(key, visible) != visible:
-                self.table.set_visible(key, visible)
-                self._show_samples(self._find(key))
+    def _paint_samples_of(self, run: Run) -> None:
+        self.samples.show(run, self._collection.shown.now[run.key])
 
-    def _rename(self, key: str, name: str) -> None:
-        run = self._find(key)
-        self._collection.rename(run, name)
-        self._tell_renamed(run)
-        self._show_name(run)
+    def _renamed(self, key: str, _: str) -> None:
+        self._tell_renamed(self._collection.find(key))
         self._saved.update(self.plot)
 
-    def _set_visible(self, key: str, visible: bool) -> None:
-        if self.plot.has_run(key):
-            self.plot.set_visible(key, visible)
-        self._show_samples(self._find(key))
-
-    def _remove(self, key: str) -> None:
-        self._collection.remove(self._find(key))
-        self.samples.remove(key)
-        if self.plot.has_run(key):
-            self.plot.remove_run(key)
+    def _removed(self, _: str) -> None:
         self._keep_places()
         self._saved.update(self.plot)
 
-    def _restore(self, key: str) -> None:
-        self._collection.arrange(self.table.runs)
-        self._name_runs()  # others may have come meanwhile
-        back = self._find(key)
+    def _restored(self, key: str) -> None:
+        back = self._collection.find(key)
         self.changed(back, over=back.ended)
 
     def _continue(self, key: str) -> None:
         if self.plot.has_run(key):
             self.plot.resume_run(key)
-        self._tell_continue(self._find(key))
-
-    def _find(self, key: str) -> Run:
-        return self._collection.find(key)
+        self._tell_continue(self._collection.find(key))

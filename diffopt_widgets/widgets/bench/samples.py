@@ -11,6 +11,7 @@ from diffopt_widgets.widgets.page.html import escape, picture
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.runs.shown import Shown
     from diffopt_widgets.tasks import Samples
 
 COLUMNS = 5
@@ -21,8 +22,9 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
     """One strip for each run: what was made from the same noise, from before training to its end, and real examples.
 
     >>> import diffopt_widgets as dw
+    >>> from diffopt_widgets.runs.shown import Shown
     >>> view, run = SamplesView(), dw.train(dw.Settings("PRODIGY"), task="swiss_roll", steps=4, progress=False)
-    >>> view.show(run, "#1B80C4")
+    >>> view.show(run, Shown(run.key, run.name, "#1B80C4"))
     >>> "before training" in view.strips[run.key].value, "step 4" in view.strips[run.key].value
     (True, True)
     """
@@ -38,7 +40,7 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
         super().__init__([])
         self.add_class("dw-samples")
 
-    def show(self, run: Run, color: str, *, visible: bool = True) -> None:
+    def show(self, run: Run, shown: Shown) -> None:
         """Paint the samples of a run as far as they are there; nothing is sent when they have not changed."""
         if run.key not in self.strips:
             if not run.samples:
@@ -50,14 +52,14 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
         for step, samples in run.samples.items():
             if step not in drawn:
                 drawn[step] = _drawn_at(samples, step)
-        swatch = f'<span class="dw-swatch" style="background:{escape(color)}"></span>'
+        swatch = f'<span class="dw-swatch" style="background:{escape(shown.color)}"></span>'
         figures = "".join(drawn[step] for step in sorted(drawn))
         strip = self.strips[run.key]
         strip.value = (
-            f'<div class="dw-strip-name">{swatch} {escape(run.name)}</div>'
+            f'<div class="dw-strip-name">{swatch} {escape(shown.name)}</div>'
             f'<div class="dw-strip">{figures}{self._wanted[run.key]}</div>'
         )
-        strip.layout.display = None if visible else "none"
+        strip.layout.display = None if shown.visible else "none"
 
     def remove(self, key: str) -> None:
         """Take a run's strip away, if it has one."""

@@ -27,6 +27,7 @@ from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.drawing.exports import Exports
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel, next_color
 from diffopt_widgets.drawing.plotly_js import plotly_bytes
+from diffopt_widgets.runs.shown import Shown, ShownRuns
 from diffopt_widgets.widgets.page.page_widget import PageWidget
 from diffopt_widgets.widgets.plot.bundle import PlotlyBundle, shared_bundle
 from diffopt_widgets.widgets.plot.saved import PlotDisplay
@@ -42,7 +43,14 @@ FLUSH_SECONDS = 0.1
 class LivePlot(PageWidget, Exports):
     """Loss, applied learning rate and d of runs, drawn while they train.
 
-    The plot shares each run's History and never copies it: append to the history, then call `refresh()`.
+    The plot shares each run's History and never copies it: append to the history, then call `refresh()`. Names, colours and
+    what is hidden belong to `shown`, which the plot paints; a click in the legend goes there too.
+
+    Args:
+        panels: what is drawn.
+        smoothing: weight of the past in the moving average of the loss.
+        height: of one row of panels, in pixels.
+        shown: the owner of how runs are shown, where others paint them too; one of its own by default.
 
     >>> from diffopt_widgets.records import History, StepRecord
     >>> plot, history = LivePlot(), History(("unet",))
@@ -81,9 +89,17 @@ class LivePlot(PageWidget, Exports):
     """What the empty plot says."""
 
     def __init__(
-        self, panels: Sequence[Panel] = DEFAULT_PANELS, *, smoothing: float = 0.9, height: int = 300, **traits: Any
+        self,
+        panels: Sequence[Panel] = DEFAULT_PANELS,
+        *,
+        smoothing: float = 0.9,
+        height: int = 300,
+        shown: ShownRuns | None = None,
+        **traits: Any,
     ) -> None:
         self.panels = tuple(panels)
+        self.shown = ShownRuns() if shown is None else shown
+        """The owner of the runs' names, colours and what is hidden."""
         self._lock = threading.RLock()
         self._by_key: Mapping[str, PlotRun] = {}
         self._sender = Sender(lambda content, buffers: self.send(content, buffers))  # noqa: PLW0108  # may be replaced
@@ -102,6 +118,7 @@ class LivePlot(PageWidget, Exports):
             **traits,
         )
         self._display = PlotDisplay(self)
+        self.shown.observe(self._paint)
         self.on_msg(self._answer)
 
     def __repr__(self) -> str:
@@ -137,26 +154,30 @@ class LivePlot(PageWidget, Exports):
         Raises:
             ValueError: there is a run of this key already, or `samples_per_step` is not above 0.
         """
-        if samples_per_step is not None and not 0 < samples_per_step < float("inf"):
-            raise ValueError(
-                f"samples_per_step is {samples_per_step!r}; it must be above 0, or None where it is unknown"
-            )
+        _check_samples_per_step(samples_per_step)
+        with self._lock:
+            if key in self.shown.now:
+                raise ValueError(f"there is already a run with the key {key!r}: choose another or remove_run({key!r})")
+            color = color or next_color(run.color for run in self.shown.now.values())
+            self.shown.add(Shown(key, name, color, visible, details=details or {}, group=group))
+            self.draw_run(key, history, schedule=schedule, samples_per_step=samples_per_step)
+
+    def draw_run(
+        self, key: str, history: History, *, schedule: bool = False, samples_per_step: float | None = None
+    ) -> None:
+        """Add the curves of a run that `shown` has already; the arguments are as in `add_run`.
+
+        Raises:
+            KeyError: `shown` has no such run.
+            ValueError: its curves are drawn already, or `samples_per_step` is not above 0.
+        """
+        _check_samples_per_step(samples_per_step)
         with self._lock:
             if key in self._by_key:
-                raise ValueError(f"there is already a run with the key {key!r}: choose another or remove_run({key!r})")
-            color = color or next_color(run.color for run in self._by_key.values())
-            run = PlotRun(
-                next(self._numbers),
-                key,
-                name,
-                history,
-                color,
-                schedule,
-                visible,
-                details or {},
-                group,
-                samples_per_step,
-            )
+                raise ValueError(f"the run with the key {key!r} is drawn already")
+            if key not in self.shown.now:
+                raise KeyError(key)
+            run = PlotRun(next(self._numbers), key, history, schedule, samples_per_step)
             self._set_runs({**self._by_key, key: run})
         self.refresh()
 
@@ -225,24 +246,26 @@ class LivePlot(PageWidget, Exports):
     ) -> None:
         """Give a run another name, and where given other words on what sets it apart, as in `add_run`."""
         given = {"name": name, "details": details, "group": group}
-        self._change(key, **{what: words for what, words in given.items() if words is not None})
+        self._run(key)
+        self.shown.change(key, **{what: words for what, words in given.items() if words is not None})
 
     def set_visible(self, key: str, visible: bool) -> None:
         """Show or hide a run; a click on its name in the legend does the same."""
-        self._change(key, visible=visible)
+        self._run(key)
+        self.shown.change(key, visible=visible)
 
     def remove_run(self, key: str) -> None:
         """Take a run's curves away; the others keep their colours."""
-        with self._lock:
-            gone = self._run(key)
-            self._set_runs({other: run for other, run in self._by_key.items() if run is not gone})
+        self._run(key)
+        self.shown.remove(key)  # and so its curves go
 
     def curves(self) -> list[Curve]:
         """The runs that are shown, for `plot.figures`."""
+        now = self.shown.now
         return [
-            Curve(r.name, r.history, r.color, r.schedule, r.details, r.samples_per_step)
-            for r in self._by_key.values()
-            if r.visible
+            Curve(one.name, run.history, one.color, run.schedule, one.details, run.samples_per_step)
+            for run in self._by_key.values()
+            if (one := now.get(run.key)) and one.visible
         ]
 
     def freeze(self) -> None:
@@ -265,9 +288,15 @@ class LivePlot(PageWidget, Exports):
         with self._lock:
             self._set_runs({**self._by_key, key: replace(self._run(key), **changes)})
 
+    def _paint(self) -> None:
+        """Paint what `shown` has now; the curves of a run that is not there any more go."""
+        with self._lock:
+            self._set_runs(self._by_key)
+
     def _set_runs(self, by_key: Mapping[str, PlotRun]) -> None:
-        self._by_key = by_key
-        self.runs = [run.to_json() for run in by_key.values()]
+        now = self.shown.now
+        self._by_key = {key: run for key, run in by_key.items() if key in now}
+        self.runs = [run.to_json(now[key]) for key, run in self._by_key.items()]
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:
         with self._lock:
@@ -293,3 +322,8 @@ class LivePlot(PageWidget, Exports):
         elif kind == "png" and buffers:
             self.png = bytes(buffers[0])
             self._display.picture_arrived()
+
+
+def _check_samples_per_step(samples_per_step: float | None) -> None:
+    if samples_per_step is not None and not 0 < samples_per_step < float("inf"):
+        raise ValueError(f"samples_per_step is {samples_per_step!r}; it must be above 0, or None where it is unknown")

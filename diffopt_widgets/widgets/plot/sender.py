@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.widgets.plot.wire import Part, average, detail, messages, parts
@@ -11,6 +11,7 @@ from diffopt_widgets.widgets.plot.wire import Part, average, detail, messages, p
 if TYPE_CHECKING:
     from diffopt_widgets.drawing.panels import Panel
     from diffopt_widgets.records import History
+    from diffopt_widgets.runs.shown import Shown
 
 DETAIL_ROWS = 262_144
 """Most rows of a run that are sent at once for a zoom."""
@@ -20,34 +21,29 @@ ALONG = frozenset({"seconds"})
 
 @dataclass(frozen=True)
 class PlotRun:
-    """A run as the plot has it."""
+    """A run's curves as the plot has them; its name, colour and the like are its owner's."""
 
     number: int
     """Names the run to the page. A key that is used again after removal must not meet the old rows; with a new number
     the page asks for all rows again."""
     key: str
-    name: str
     history: History
-    color: str
     schedule: bool
-    visible: bool = True
-    details: Mapping[str, str] = field(default_factory=dict)
-    group: str = ""
     samples_per_step: float | None = None
     total: int | None = None
     """How many rows it has in all, once it has ended."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, shown: Shown) -> dict[str, Any]:
         """What the page needs to know of the run."""
         return {
             "id": self.number,
             "key": self.key,
-            "name": self.name,
-            "color": self.color,
+            "name": shown.name,
+            "color": shown.color,
             "schedule": self.schedule,
-            "visible": self.visible,
-            "details": dict(self.details),
-            "group": self.group,
+            "visible": shown.visible,
+            "details": dict(shown.details),
+            "group": shown.group,
             "samples_per_step": self.samples_per_step,
             "total": self.total,
         }

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.runs.shown import Shown
 
 LONGEST_NAME = 200
 NUMBERS = ("final_loss", "eval_after", "best_loss", "applied_plateau", "steps_per_second", "state_bytes")
 """The numbers in a row, by the attributes of a Run."""
 
 
-@dataclass(slots=True)
-class Entry:
-    """A run in the table, and what only the table knows of it."""
-
-    run: Run
-    color: str
-    differs: str
-    visible: bool
-
-
-def row_of(entry: Entry) -> dict[str, Any]:
+def row_of(run: Run, shown: Shown) -> dict[str, Any]:
     """A row as the page and observers see it: plain values; a number that there is not, or not a finite one, is None."""
-    run = entry.run
     return {
         "key": run.key,
-        "name": run.name,
-        "color": entry.color,
-        "differs": entry.differs,
-        "visible": entry.visible,
+        "name": shown.name,
+        "color": shown.color,
+        "differs": shown.differs,
+        "visible": shown.visible,
         "status": run.status,
         "message": run.message,
         "progress": len(run.history) / run.plan.steps,

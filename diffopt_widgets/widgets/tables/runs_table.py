@@ -5,30 +5,22 @@ from __future__ import annotations
 import logging
 import pathlib
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import traitlets
 
-from diffopt_widgets.drawing.panels import next_color
+from diffopt_widgets.runs.collection import Collection
 from diffopt_widgets.runs.run import name_by_difference
+from diffopt_widgets.widgets.page.event_loop import on_loop
 from diffopt_widgets.widgets.page.page_widget import PageWidget
 from diffopt_widgets.widgets.tables.differences import compare_settings
-from diffopt_widgets.widgets.tables.run_row import Entry, cannot_continue, cannot_remove, clean_name, row_of
+from diffopt_widgets.widgets.tables.run_row import cannot_continue, cannot_remove, clean_name, row_of
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
 
-UNDO_STEPS = 20
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Removed:
-    entry: Entry
-    place: int
-    """Where it stood."""
 
 
 class RunsTable(PageWidget):
@@ -46,6 +38,7 @@ class RunsTable(PageWidget):
         on_restore: called with the key of a run whose removal was undone.
         on_repeat: called with a run's key; without it there is no such button.
         on_continue: called with the key of a run that can go on; without it there is no such button.
+        collection: the owner of the runs and of how they are shown, where others paint them too; one of its own by default.
         layout: an ipywidgets Layout.
 
     >>> from diffopt_widgets import Settings, sweep
@@ -89,27 +82,28 @@ class RunsTable(PageWidget):
         on_restore: Callable[[str], None] | None = None,
         on_repeat: Callable[[str], None] | None = None,
         on_continue: Callable[[str], None] | None = None,
+        collection: Collection | None = None,
         layout: Any = None,  # an ipywidgets Layout, or a dict for one
     ) -> None:
         self._tell_renamed, self._tell_visible = on_rename or _nobody, on_visible or _nobody
         self._tell_removed, self._tell_restored = on_remove or _nobody, on_restore or _nobody
         self._repeat, self._continue = on_repeat or _nobody, on_continue or _nobody
-        self._entries: dict[str, Entry] = {}
-        self._removed: list[_Removed] = []
+        self._collection = Collection() if collection is None else collection
         self._changed_row: dict[str, Any] | None = None
         self.set_trait("offers", {"repeat": on_repeat is not None, "continue": on_continue is not None})
         given = list(runs)
         names = name_by_difference([run.plan for run in given]) if given else []
         for run, name in zip(given, names, strict=True):
-            self._insert(Entry(run, self._next_color(), name, visible=True), len(self._entries))
+            self._collection.add(run, differs=name)
         self._publish()  # before the widget opens, so that its first message holds everything
         super().__init__(**({} if layout is None else {"layout": layout}))
         self.on_msg(self._receive)
+        self._collection.shown.observe(lambda: on_loop(self._cells, self._paint))  # a click in a legend has any thread
 
     @property
     def runs(self) -> tuple[Run, ...]:
         """The runs in the table, from the top."""
-        return tuple(entry.run for entry in self._entries.values())
+        return self._collection.runs
 
     @property
     def names(self) -> dict[str, str]:
@@ -133,19 +127,18 @@ class RunsTable(PageWidget):
         Raises:
             ValueError: it is in the table already.
         """
-        if run.key in self._entries:
-            raise ValueError(f"the run {run.name!r} is in the table already")
-        self._removed = [one for one in self._removed if one.entry.run.key != run.key]
-        self._insert(Entry(run, color or self._next_color(), differs, visible), len(self._entries))
-        self._publish()
+        self._collection.add(run, color, differs=differs, visible=visible)
 
     def show(self, run: Run) -> None:
         """Bring a run's numbers up to date; one that is not in the table is passed over.
 
         While nothing changes nothing is sent, and while its status stays the same only its own row.
         """
-        if run.key in self._entries:
-            self._refresh(run.key)
+        if run.key not in self._collection:
+            return
+        if run.name != self._collection.shown.now[run.key].name:
+            self._collection.rename(run.key, run.name)
+        self._refresh(run.key)
 
     def remove(self, key: str) -> None:
         """Take a run's row away; `restore` brings it back.
@@ -153,20 +146,12 @@ class RunsTable(PageWidget):
         Raises:
             KeyError: the table has no such run.
         """
-        entry = self._entry(key)
-        place = list(self._entries).index(key)
-        del self._entries[key]
-        self._removed = [*self._removed[1 - UNDO_STEPS :], _Removed(entry, place)]
-        self._publish()
+        self._check(key)
+        self._collection.remove(key)
 
     def restore(self) -> str | None:
         """Bring the run that was removed last back to its place; returns its key, or None when there is none."""
-        if not self._removed:
-            return None
-        last = self._removed.pop()
-        self._insert(last.entry, last.place)
-        self._publish()
-        return last.entry.run.key
+        return self._collection.restore()
 
     def rename(self, key: str, name: str) -> None:
         """Give a run another name, in the table and as `run.name`.
@@ -175,8 +160,8 @@ class RunsTable(PageWidget):
             KeyError: the table has no such run.
             ValueError: the name is empty or too long.
         """
-        self._entry(key).run.rename(clean_name(name))
-        self._refresh(key)
+        self._check(key)
+        self._collection.rename(key, clean_name(name))
 
     def set_visible(self, key: str, visible: bool) -> None:
         """Mark a run as shown or hidden.
@@ -184,8 +169,8 @@ class RunsTable(PageWidget):
         Raises:
             KeyError: the table has no such run.
         """
-        self._entry(key).visible = visible
-        self._publish()
+        self._check(key)
+        self._collection.shown.change(key, visible=visible)
 
     def set_differs(self, key: str, text: str) -> None:
         """Say in a few words what sets a run apart.
@@ -193,8 +178,8 @@ class RunsTable(PageWidget):
         Raises:
             KeyError: the table has no such run.
         """
-        self._entry(key).differs = text
-        self._refresh(key)
+        self._check(key)
+        self._collection.shown.change(key, differs=text)
 
     def send_state(self, key: Any = None) -> None:  # as ipywidgets has it: a name, a set of names or None for all
         """Send traits to the page; of the rows only the one that changed, where no other did."""
@@ -203,34 +188,37 @@ class RunsTable(PageWidget):
         else:
             super().send_state(key)
 
-    def _entry(self, key: str) -> Entry:
-        if key not in self._entries:
+    def _check(self, key: str) -> None:
+        if key not in self._collection:
             raise KeyError(f"the table has no run with the key {key!r}")
-        return self._entries[key]
 
-    def _next_color(self) -> str:
-        gone = (one.entry.color for one in self._removed)  # they may come back
-        return next_color([*(entry.color for entry in self._entries.values()), *gone])
-
-    def _insert(self, entry: Entry, place: int) -> None:
-        items = list(self._entries.items())
-        self._entries = dict([*items[:place], (entry.run.key, entry), *items[place:]])
+    def _paint(self) -> None:
+        """Paint what has changed of how runs are shown."""
+        now = {run.key: self._collection.shown.now[run.key] for run in self._collection.runs}
+        painted = {row["key"]: row for row in self.rows}
+        if list(now) != list(painted) or any(one.visible != painted[key]["visible"] for key, one in now.items()):
+            self._publish()
+            return
+        for key, one in now.items():
+            if any(painted[key][name] != getattr(one, name) for name in ("name", "color", "differs")):
+                self._refresh(key)
 
     def _publish(self) -> None:
         """Bring every trait up to date, in one message to the page."""
-        shown = [entry.run for entry in self._entries.values() if entry.visible]
+        runs, now = self._collection.runs, self._collection.shown.now
+        shown = [run for run in runs if now[run.key].visible]
         lines = compare_settings([run.plan for run in shown]) if len(shown) > 1 else ()
         comparison = {"keys": [run.key for run in shown], "lines": [asdict(line) for line in lines]}
         with self.hold_sync():
-            self.set_trait("rows", [row_of(entry) for entry in self._entries.values()])
+            self.set_trait("rows", [row_of(run, now[run.key]) for run in runs])
             self.set_trait("comparison", comparison)
-            self.set_trait("removed", self._removed[-1].entry.run.name if self._removed else "")
+            self.set_trait("removed", self._collection.removed)
 
     def _refresh(self, key: str) -> None:
         """Bring one row up to date."""
         rows = list(self.rows)
         place = next(i for i, row in enumerate(rows) if row["key"] == key)
-        before, rows[place] = rows[place], row_of(self._entries[key])
+        before, rows[place] = rows[place], row_of(self._collection.find(key), self._collection.shown.now[key])
         # A message of one row may get lost; a change of status is sent with all rows, and so mends that.
         self._changed_row = rows[place] if rows[place]["status"] == before["status"] else None
         try:
@@ -243,7 +231,7 @@ class RunsTable(PageWidget):
         message = content if isinstance(content, dict) else {}
         kind, key = message.get("k"), message.get("key")
         try:
-            if isinstance(key, str) and key in self._entries:
+            if isinstance(key, str) and key in self._collection:
                 self._obey(key, message)
             elif kind == "restore":
                 if restored := self.restore():
@@ -256,7 +244,7 @@ class RunsTable(PageWidget):
             self.notice = f"The change is made, but something that follows it failed: {type(error).__name__}: {error}"
 
     def _obey(self, key: str, message: dict[str, Any]) -> None:
-        run = self._entries[key].run
+        run = self._collection.find(key)
         match message.get("k"):
             case "rename":
                 self._rename_from_page(key, str(message.get("name", "")))

@@ -126,13 +126,12 @@ class RunStoreTable(PageWidget):
                 self.plot.resume_run(key)
                 self.plot.end_run(key)
         else:  # another file is in the store's place
-            shown = next(shown for shown in self.plot.runs if shown["key"] == key)
+            shown = self.plot.shown.now[key]
             self.plot.remove_run(key)
             self._histories[key] = now
-            look = {"color": shown["color"], "visible": shown["visible"]}
-            self.plot.add_run(key, run.name, now, schedule=run.draws_schedule, **look)
+            self.plot.add_run(key, run.name, now, schedule=run.draws_schedule, color=shown.color, visible=shown.visible)
             self.plot.end_run(key)
-        if run.name != next(shown["name"] for shown in self.plot.runs if shown["key"] == key):
+        if run.name != self.plot.shown.now[key].name:
             self.plot.rename_run(key, run.name)
 
     def rename(self, key: str, name: str) -> None:

@@ -1,0 +1,129 @@
+"""Collection: runs that are shown together, each with its colour and a name that says what sets it apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from diffopt_widgets.drawing.panels import next_color
+from diffopt_widgets.runs.run import name_by_difference
+from diffopt_widgets.runs.shown import Shown, ShownRuns
+from diffopt_widgets.settings.variations import differences, swept_groups
+
+if TYPE_CHECKING:
+    from diffopt_widgets.runs.run import Run
+
+UNDO_STEPS = 20
+"""How many removals can be undone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Removed:
+    run: Run
+    shown: Shown
+    place: int
+    """Where it stood."""
+
+
+class Collection:
+    """Runs in the order in which they came, and in `shown` how each is shown.
+
+    With `compares` a run is named by what differs between the runs that are there, so its name may change when others
+    come; one that somebody gave stays. Its colour stays too, also when runs before it are removed.
+
+    Args:
+        compares: whether runs are named and marked anew by what sets them apart, each time that one comes.
+    """
+
+    def __init__(self, *, compares: bool = False) -> None:
+        self.shown = ShownRuns()
+        self._compares = compares
+        self._runs: dict[str, Run] = {}
+        self._removed: list[_Removed] = []
+        self._auto_named: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._runs
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs in their order."""
+        return tuple(self._runs[key] for key in self.shown.now if key in self._runs)
+
+    @property
+    def removed(self) -> str:
+        """The name of the run that `restore` brings back; empty when there is none."""
+        return self._removed[-1].run.name if self._removed else ""
+
+    def find(self, key: str) -> Run:
+        """The run of a key. Raises KeyError when there is none."""
+        return self._runs[key]
+
+    def add(
+        self, run: Run, color: str | None = None, *, differs: str = "", visible: bool = True, keep_name: bool = False
+    ) -> None:
+        """Add a run at the end; where runs are compared, it is named by what sets it apart unless it keeps its name.
+
+        Args:
+            run: the run.
+            color: any CSS colour; by default the one of the palette that is used least.
+            differs: what sets it apart, in a few words.
+            visible: whether it is shown at first.
+            keep_name: whether its name was given by somebody.
+
+        Raises:
+            ValueError: it is there already.
+        """
+        if run.key in self.shown.now:
+            raise ValueError(f"the run {run.name!r} is in the table already")
+        self._removed = [one for one in self._removed if one.run.key != run.key]
+        gone = (one.shown.color for one in self._removed)  # they may come back
+        color = color or next_color([*(one.color for one in self.shown.now.values()), *gone])
+        (self._auto_named.discard if keep_name else self._auto_named.add)(run.key)
+        self._insert(run, Shown(run.key, run.name, color, visible, differs), len(self.shown.now))
+
+    def remove(self, key: str) -> None:
+        """Take a run out; `restore` brings it back. Raises KeyError when there is none of this key."""
+        shown, place = self.shown.now[key], list(self.shown.now).index(key)
+        self._removed = [*self._removed[1 - UNDO_STEPS :], _Removed(self._runs.pop(key), shown, place)]
+        self.shown.remove(key)
+
+    def restore(self) -> str | None:
+        """Bring the run that was removed last back to its place; returns its key, or None when there is none."""
+        if not self._removed:
+            return None
+        last = self._removed.pop()
+        self._insert(last.run, last.shown, last.place)
+        return last.run.key
+
+    def rename(self, key: str, name: str) -> None:
+        """Give a run a name that stays. Raises KeyError when there is none of this key."""
+        self._runs[key].rename(name)
+        self._auto_named.discard(key)
+        self.shown.change(key, name=name)
+
+    def _insert(self, run: Run, shown: Shown, place: int) -> None:
+        """Put a run in its place; others may have come meanwhile."""
+
+        def put(runs: dict[str, Shown]) -> None:
+            items = list(runs.items())
+            runs.clear()
+            runs.update([*items[:place], (run.key, shown), *items[place:]])
+            if self._compares:
+                self._compare(runs)
+
+        self._runs[run.key] = run
+        self.shown.edit(put)
+
+    def _compare(self, shown: dict[str, Shown]) -> None:
+        """Name and mark the runs anew."""
+        runs = [self._runs[key] for key in shown if key in self._runs]
+        plans = [run.plan for run in runs]
+        names = name_by_difference(plans)
+        marks = zip(names, differences(plans), swept_groups(plans), strict=True)
+        for place, (run, (name, details, group)) in enumerate(zip(runs, marks, strict=True)):
+            if run.key in self._auto_named:
+                again = names[:place].count(name)
+                run.rename(f"{name} ({again + 1})" if again else name)
+            marked = replace(shown[run.key], name=run.name, differs=name, details=details, group=group)
+            shown[run.key] = marked

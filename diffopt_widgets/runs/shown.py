@@ -1,0 +1,94 @@
+"""ShownRuns: the one owner of how runs are shown. Plot, table and samples paint what it has and keep nothing of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A run as it is shown, wherever that is."""
+
+    key: str
+    name: str
+    color: str
+    visible: bool = True
+    differs: str = ""
+    """What sets it apart, in a few words."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """The settings in which it differs from the others."""
+    group: str = ""
+    """Runs of one group stand together in a legend."""
+
+
+class ShownRuns:
+    """Runs as they are shown, in their order; whoever paints them observes it and paints anew after each change.
+
+    Any thread may change it. An observer is called in the thread of the change, when the change is made, and reads `now`.
+
+    >>> shown, seen = ShownRuns(), []
+    >>> shown.observe(lambda: seen.append([run.name for run in shown.now.values()]))
+    >>> shown.add(Shown("a", "PRODIGY", "#1B80C4"))
+    >>> shown.change("a", name="baseline")
+    >>> shown.change("a", name="baseline")
+    >>> seen
+    [['PRODIGY'], ['baseline']]
+    """
+
+    def __init__(self) -> None:
+        self._now: Mapping[str, Shown] = MappingProxyType({})
+        self._lock = threading.Lock()
+        self._observers: list[Callable[[], None]] = []
+
+    @property
+    def now(self) -> Mapping[str, Shown]:
+        """The runs by their keys, as they are now; this mapping stays as it is when they change."""
+        return self._now
+
+    def observe(self, paint: Callable[[], None]) -> None:
+        """Call `paint` after each change from now on."""
+        self._observers.append(paint)
+
+    def add(self, run: Shown) -> None:
+        """Show a run after the others.
+
+        Raises:
+            ValueError: there is a run of this key already.
+        """
+
+        def put(runs: dict[str, Shown]) -> None:
+            if run.key in runs:
+                raise ValueError(f"there is already a run with the key {run.key!r}")
+            runs[run.key] = run
+
+        self.edit(put)
+
+    def change(self, key: str, **changes: Any) -> None:  # Any: values of Shown's fields
+        """Change how a run is shown. Raises KeyError when there is none of this key."""
+
+        def put(runs: dict[str, Shown]) -> None:
+            runs[key] = replace(runs[key], **changes)
+
+        self.edit(put)
+
+    def remove(self, key: str) -> None:
+        """Show a run no longer. Raises KeyError when there is none of this key."""
+
+        def take(runs: dict[str, Shown]) -> None:
+            del runs[key]
+
+        self.edit(take)
+
+    def edit(self, change: Callable[[dict[str, Shown]], None]) -> None:
+        """Make several changes at once, in a copy that `change` is given; nobody is told when nothing is different."""
+        with self._lock:
+            before, runs = self._now, dict(self._now)
+            change(runs)
+            self._now = MappingProxyType(runs)
+        if list(before.items()) != list(runs.items()):
+            for paint in tuple(self._observers):  # not under the lock: painting may need one of its own
+                paint()
