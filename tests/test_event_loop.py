@@ -66,6 +66,28 @@ def test_a_click_in_the_legend_reaches_the_table_on_the_loop():
     assert asyncio.run(notebook()) == [(threading.main_thread(), False)]
 
 
+def test_a_click_in_the_legend_while_a_cell_runs_shows_in_the_plot_at_once_and_elsewhere_after_it():
+    async def notebook():
+        bench = dw.lab(dw.Settings("ADAM"), task="swiss_roll", steps=2)
+        bench.bar.run.click()
+        await bench.wait()
+        [run] = bench.runs
+        strip, number = bench.samples.strips[run.key], bench.plot.runs[0]["id"]
+
+        def looks():
+            return bench.plot.runs[0]["visible"], bench.table.visible[run.key], strip.layout.display
+
+        click = message({"k": "visible", "id": number, "visible": False})
+        subshell = threading.Thread(target=bench.plot._handle_msg, args=(click,))
+        subshell.start()
+        subshell.join()  # the cell goes on meanwhile
+        before = looks()
+        await asyncio.sleep(0)
+        return before, looks()
+
+    assert asyncio.run(notebook()) == ((False, True, None), (False, False, "none"))
+
+
 def test_without_a_loop_it_is_done_at_once():
     done = []
     on_loop(None, done.append, 1)

@@ -36,7 +36,7 @@ class Collection:
     """
 
     def __init__(self, *, compares: bool = False) -> None:
-        self.shown = ShownRuns()
+        self.shown = ShownRuns(self._renamed)
         self._compares = compares
         self._runs: dict[str, Run] = {}
         self._removed: list[_Removed] = []
@@ -98,9 +98,15 @@ class Collection:
 
     def rename(self, key: str, name: str) -> None:
         """Give a run a name that stays. Raises KeyError when there is none of this key."""
-        self._runs[key].rename(name)
         self._auto_named.discard(key)
         self.shown.change(key, name=name)
+
+    def _renamed(self, key: str, name: str) -> None:
+        """Give the run itself a name that somebody gave it wherever it is shown, for good."""
+        run = self._runs.get(key)
+        if run is not None and run.name != name:
+            run.rename(name)
+            self._auto_named.discard(key)
 
     def _insert(self, run: Run, shown: Shown, place: int) -> None:
         """Put a run in its place; others may have come meanwhile."""

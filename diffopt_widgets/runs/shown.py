@@ -30,6 +30,9 @@ class ShownRuns:
 
     Any thread may change it. An observer is called in the thread of the change, when the change is made, and reads `now`.
 
+    Args:
+        on_rename: called before the observers with the key and the new name of a run whose name was changed.
+
     >>> shown, seen = ShownRuns(), []
     >>> shown.observe(lambda: seen.append([run.name for run in shown.now.values()]))
     >>> shown.add(Shown("a", "PRODIGY", "#1B80C4"))
@@ -39,7 +42,8 @@ class ShownRuns:
     [['PRODIGY'], ['baseline']]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_rename: Callable[[str, str], None] = lambda *_: None) -> None:
+        self._on_rename = on_rename
         self._now: Mapping[str, Shown] = MappingProxyType({})
         self._lock = threading.Lock()
         self._observers: list[Callable[[], None]] = []
@@ -89,6 +93,9 @@ class ShownRuns:
             before, runs = self._now, dict(self._now)
             change(runs)
             self._now = MappingProxyType(runs)
+        for key, run in runs.items():
+            if key in before and before[key].name != run.name:
+                self._on_rename(key, run.name)
         if list(before.items()) != list(runs.items()):
             for paint in tuple(self._observers):  # not under the lock: painting may need one of its own
                 paint()
