@@ -1,4 +1,4 @@
-"""Remedies: what to try after a run diverged, by the options that an optimizer has."""
+"""Remedies after a run diverged, by the options that an optimizer has."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RELATIVE_STEP = Remedy(
 
 
 def lower_estimate(options: Collection[str]) -> tuple[Remedy, ...]:
-    """What slows an estimate of the rate down, by the names of the options that an optimizer has."""
+    """Remedies that slow an estimate of the rate down, by the names of the options that an optimizer has."""
     growth = ", or a growth_rate of 1.02" if "growth_rate" in options else ""
     third = Remedy(
         lambda _: True,

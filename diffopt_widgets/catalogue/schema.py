@@ -148,7 +148,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What to try after a run diverged, where an optimizer has better means than a lower learning rate."""
+    """Advice after a run diverged, where an optimizer has better means than a lower learning rate."""
 
     applies: Callable[[Values], bool]
     cause: str
@@ -210,7 +210,7 @@ class OptimizerSpec:
     presets: tuple[Preset, ...]
     rules: tuple[Rule, ...] = ()
     remedies: tuple[Remedy, ...] = ()
-    """What to try after a run diverged, the first that applies; where none does, a lower learning rate."""
+    """Tried after a run diverged, the first that applies; where none does, a lower learning rate."""
     hidden: tuple[Hidden, ...] = ()
     rate: str = "group"
     """Which reader of `training.effective_lr` knows the rate that a step applies."""

@@ -100,7 +100,7 @@ def _samples(extras: Mapping[str, Extra]) -> tuple[Mapping[int, Samples], Sample
 def _usable_checkpoint(
     summary: RunSummary, status: Status, taken: int, extras: Mapping[str, Extra]
 ) -> Checkpoint | None:
-    """What a copy needs to go on; None where it has none, or while another process is training the run."""
+    """Checkpoint with which a copy can go on; None where there is none, or while another process is training the run."""
     kept = extras.get("checkpoint")
     usable = kept and status == "stopped" and summary.status != "running" and kept.step <= taken
     return Checkpoint(kept.step, kept.data) if kept and usable else None

@@ -96,8 +96,12 @@ def test_two_views_show_the_same_and_both_can_be_used(notebook, show_again):
     one.names.first.fill("mine")
     one.names.first.press("Enter")
     expect(two.names.first).to_have_value("mine")
-    two.root.locator(".dw-plot").get_by_role("button", name="mine").click()
-    expect(one.rows.first.get_by_role("button", name="Show the curves")).to_have_attribute("aria-pressed", "false")
+    legend = two.root.locator(".dw-plot").get_by_role("button", name="mine")
+    eye = one.rows.first.get_by_role("button", name="Show the curves")
+    for clicked, shown in ((legend, "false"), (eye, "true"), (eye, "false"), (legend, "true"), (legend, "false")):
+        clicked.click()
+        for seen in (legend, eye):
+            expect(seen).to_have_attribute("aria-pressed", shown)
 
     one.button("Run").click()
     nb.until_python(f"len(bench.runs) == 2 and {FINISHED}")

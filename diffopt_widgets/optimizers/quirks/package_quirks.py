@@ -1,4 +1,4 @@
-"""PackageQuirks: what the optimizers of one package need beyond torch's own interface; by default nothing."""
+"""PackageQuirks: hooks for what the optimizers of one package need beyond torch's own interface."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class PackageQuirks:
-    """Hooks that factory, loop and checkpoint call for every optimizer; a package that needs one has a subclass."""
+    """Hooks that factory, loop and checkpoint call for every optimizer; here they do nothing.
+
+    A package that needs one has a subclass, in a file of its own beside this one.
+    """
 
     def prepare(self, optimizer: torch.optim.Optimizer, settings: Settings) -> None:
         """Do what is left to do after an optimizer was built from settings, before its first step."""
