@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from collecting import Faults
 
 from diffopt_widgets.catalogue import list_optimizers, probed, spec
 from diffopt_widgets.catalogue.option import Option
@@ -346,12 +347,16 @@ def test_a_circumstance_is_what_it_says(circumstance):
 # ---------------------------------------------------------------------------------------------------- values
 
 
-@pytest.mark.parametrize(("key", "use"), USES, ids=lambda part: getattr(part, "name", part))
-def test_a_value_lies_where_a_person_would_choose_it(key, use):
-    low, high = use.option.soft or (None, None)
-    for value in changed_values(spec(key), use):
-        assert use.option.check(value) == value != use.default
-        assert low is None or low <= value <= high
+@pytest.mark.parametrize("key", KEYS)
+def test_a_value_lies_where_a_person_would_choose_it(key):
+    faults = Faults()
+    for use in (spec(key).lr, *spec(key).uses):
+        low, high = use.option.soft or (None, None)
+        with faults.of(use.name):
+            for value in changed_values(spec(key), use):
+                assert use.option.check(value) == value != use.default
+                assert low is None or low <= value <= high
+    assert faults == []
 
 
 def made(default, **facts):
