@@ -9,7 +9,7 @@ import pytest
 
 
 class Faults(list[str]):
-    """What failed, by name: wrap each check in `with faults.of(name):`, and end the test with `assert faults == []`."""
+    """What failed, by name: wrap each check in `with faults.of(name):`, and end the test with `assert not faults, str(faults)`."""
 
     @contextlib.contextmanager
     def of(self, name: str) -> Iterator[None]:
@@ -18,3 +18,6 @@ class Faults(list[str]):
             yield
         except (Exception, pytest.fail.Exception) as failure:  # noqa: BLE001  # whatever the code under test raises
             self.append(f"{name}: {type(failure).__name__}: {failure}")
+
+    def __str__(self) -> str:
+        return "\n".join(["these are wrong:", *self])

@@ -521,7 +521,7 @@ def test_help_teaches():
             assert 2 <= len(sentences) <= 5
             assert option.help.endswith(".")
             assert len(words(option.help) - words(option.title) - words(option.name.replace("_", " "))) > 15
-    assert faults == []
+    assert not faults, str(faults)
 
 
 def test_no_help_is_given_twice():
@@ -541,7 +541,7 @@ def test_an_option_is_stated_once(key):
             assert len(stated) == NAMESAKES.get(use.name, 1)
             assert use.option in [replace(option, **may_differ) for option in stated]
             assert bool(use.option.nullable) == bool(use.option.null_words)
-    assert faults == []
+    assert not faults, str(faults)
 
 
 def test_every_option_is_used():
@@ -575,7 +575,7 @@ def test_every_use_is_sound(key):
     for use in all_uses(key):
         with faults.of(use.name):
             check_use(spec(key), use)
-    assert faults == []
+    assert not faults, str(faults)
 
 
 def check_use(entry, use):
@@ -610,7 +610,7 @@ def test_numbers_have_a_domain_and_a_slider():
             assert (option.domain is not None) == numeric
             assert (option.soft is not None) == numeric
             assert option.log == (option.name in rates and option is not options.CLIP_THRESHOLD_OF_LION)
-    assert faults == []
+    assert not faults, str(faults)
 
 
 # ---------------------------------------------------------------------------------------------------- advice, presets
@@ -629,7 +629,7 @@ def test_advice_is_legal_and_has_a_reason(key):
                 assert use.advice.source
                 assert use.advice.allows(use.advice.value)
                 assert use.advice.by_mode or isinstance(use.advice.value, bool) == (use.option.kind == "bool")
-    assert faults == []
+    assert not faults, str(faults)
 
 
 WIKI_ADVICE = {
@@ -678,7 +678,7 @@ def test_presets_are_legal_settings(key):
             assert {option: made.values()[option] for option in entry.values} == entry.values
             assert entry.why
             assert made.warnings() == () or entry.key in {"library", "onetrainer"}
-    assert faults == []
+    assert not faults, str(faults)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -752,7 +752,7 @@ def test_rules_name_real_options_and_speak_in_sentences(key):
             assert rule.message[0].isupper()
             assert rule.message.endswith(".")
             assert rule.severity == "warning" or rule.mend
-    assert faults == []
+    assert not faults, str(faults)
 
 
 BREAKING = {
@@ -815,7 +815,7 @@ def test_a_rule_breaks_where_it_should_and_its_mend_makes_it_hold(key):
     for rule in spec(key).rules:
         with faults.of(rule.id):
             check_rule(key, rule)
-    assert faults == []
+    assert not faults, str(faults)
 
 
 def check_rule(key, rule):

@@ -28,7 +28,7 @@ def test_every_slider_can_return_to_the_default(key):
             low, high = control["slider"]["low"], control["slider"]["high"]
             assert low < high
             assert low <= default <= high or math.isinf(default)
-    assert faults == []
+    assert not faults, str(faults)
 
 
 def relative_step(step, *, warmup_init):

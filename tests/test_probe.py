@@ -356,7 +356,7 @@ def test_a_value_lies_where_a_person_would_choose_it(key):
             for value in changed_values(spec(key), use):
                 assert use.option.check(value) == value != use.default
                 assert low is None or low <= value <= high
-    assert faults == []
+    assert not faults, str(faults)
 
 
 def made(default, **facts):
