@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import PATIENCE, assert_same, go_on, until
 
 import diffopt_widgets as dw
 from diffopt_widgets import driver
@@ -23,23 +24,6 @@ def plan(key="ADAMW", steps=STEPS, **options):
     rates = {"ADAMW": 1e-3, "ADAMW_8BIT": 1e-3, "SCHEDULE_FREE_SGD": 0.1}
     given = {"lr": rates[key]} if key in rates else {}
     return RunPlan(dw.Settings(key, schedule="COSINE", **given), task="swiss_roll", steps=steps, **options)
-
-
-def go_on(run, steps):
-    """Carry out `steps` steps more, then stop."""
-    going = carry_out(run)
-    for _ in range(steps + 1):  # the first builds the run, or takes it up again
-        next(going)
-    going.close()
-
-
-def assert_same(run, straight):
-    assert run.history.names() == straight.history.names()
-    for name in straight.history.names():
-        if name != "seconds":
-            np.testing.assert_array_equal(run.history.column(name), straight.history.column(name), err_msg=name)
-    assert (run.status, run.eval_before, run.eval_after) == ("done", straight.eval_before, straight.eval_after)
-    np.testing.assert_array_equal(run.samples_after.values, straight.samples_after.values)
 
 
 @pytest.mark.parametrize(
@@ -98,17 +82,9 @@ def in_session(script):
     async def main():
         session = Session(lambda run: None)
         await script(session)
-        await asyncio.wait_for(session.wait(), 60)
+        await asyncio.wait_for(session.wait(), PATIENCE)
 
     asyncio.run(main())
-
-
-async def until(condition):
-    async def look():
-        while not condition():
-            await asyncio.sleep(0.005)
-
-    await asyncio.wait_for(look(), 60)
 
 
 def test_a_session_takes_up_a_stopped_run_again_and_again(monkeypatch):

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from running import until
 
 import diffopt_widgets as dw
 from diffopt_widgets import driver
@@ -32,14 +33,6 @@ def in_session(script):
         return seen
 
     return asyncio.run(main())
-
-
-async def until(condition):
-    async def look():
-        while not condition():
-            await asyncio.sleep(0.005)
-
-    await asyncio.wait_for(look(), 60)
 
 
 def test_runs_are_carried_out_in_turn():

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from running import until
 
 import diffopt_widgets as dw
 from diffopt_widgets.models import Choice
@@ -26,11 +27,6 @@ def sent(widget, action):
     action()
     del widget._send
     return [message["state"] for message in messages if message.get("method") == "update"]
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 def test_the_sentence_is_what_memory_says():

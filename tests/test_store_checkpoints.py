@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from running import assert_same, go_on
 
 import diffopt_widgets as dw
 from diffopt_widgets.driver import carry_out
@@ -31,27 +32,6 @@ def store(tmp_path: Path) -> dw.RunStore:
 
 def asked(steps: int = STEPS) -> dw.RunPlan:
     return dw.RunPlan(dw.Settings("PRODIGY", schedule="COSINE"), "swiss_roll", steps=steps)
-
-
-def go_on(run: dw.Run, steps: int, recording: RunRecorder | None = None) -> None:
-    """Carry out so many steps, then stop."""
-    going = carry_out(run, on_publish=recording.save if recording else lambda _: None)
-    for _ in range(steps + 1):
-        next(going)
-    going.close()
-
-
-def assert_same(run: dw.Run, straight: dw.Run) -> None:
-    assert (run.status, run.history.names()) == ("done", straight.history.names())
-    for name in straight.history.names():
-        if name != "seconds":
-            np.testing.assert_array_equal(run.history.column(name), straight.history.column(name), err_msg=name)
-    assert (np.diff(run.history.column("seconds")) > 0).all()
-    assert (run.eval_before, run.eval_after) == (straight.eval_before, straight.eval_after)
-    for step in (0, len(straight.history)):
-        np.testing.assert_array_equal(run.samples[step].values, straight.samples[step].values)
-        np.testing.assert_array_equal(run.samples[step].labels, straight.samples[step].labels)
-    np.testing.assert_array_equal(run.wanted.values, straight.wanted.values)
 
 
 def checkpoints(store: dw.RunStore) -> list[int]:
