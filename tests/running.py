@@ -11,7 +11,7 @@ import diffopt_widgets as dw
 from diffopt_widgets.driver import carry_out
 from diffopt_widgets.store import RunRecorder
 
-PATIENCE = 60  # seconds for what takes a fraction of one; a busy machine is not a failure
+PATIENCE = 300  # seconds for what takes one or two; a busy machine is not a failure
 
 
 def go_on(run: dw.Run, steps: int, recording: RunRecorder | None = None) -> None:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import diffopt_widgets as dw
-from diffopt_widgets import driver
+from diffopt_widgets import driver, session
 from diffopt_widgets.runs import Run
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.training.doctor import accelerators
@@ -206,6 +206,7 @@ def test_a_failing_run_is_told_in_the_run_bar():
     in_kernel(script, task="swiss_roll", steps=100)
 
 
+@pytest.mark.slow
 def test_a_run_can_be_started_named_and_hidden_while_another_prepares(monkeypatch):
     monkeypatch.setattr(driver, "PUBLISH_SECONDS", 1e9)  # however slow the machine, nothing is told before the end
 
@@ -222,7 +223,7 @@ def test_a_run_can_be_started_named_and_hidden_while_another_prepares(monkeypatc
         assert [trace.name for trace in bench.figure().data if trace.showlegend] == ["SGD · lr 0.1"]
         assert not bench.table.visible[second.key]
 
-    in_kernel(script, task="swiss_roll", steps=300)
+    in_kernel(script, task="swiss_roll", steps=60)
 
 
 def test_what_the_back_end_printed_is_shown():
@@ -272,7 +273,11 @@ def test_without_an_event_loop_the_bench_says_what_to_do():
     assert "use train()" in bench.bar.words.value
 
 
-def test_a_run_can_be_repeated_and_a_stopped_one_goes_on():
+@pytest.mark.slow
+def test_a_run_can_be_repeated_and_a_stopped_one_goes_on(monkeypatch):
+    monkeypatch.setattr(driver, "PUBLISH_SECONDS", 0)  # after each step it is told,
+    monkeypatch.setattr(session, "SLICE_SECONDS", 0)  # and the loop asked whether to stop
+
     async def script(bench):
         bench.bar.run.click()
         while not bench.runs or len(bench.runs[0].history) < 5:
@@ -285,17 +290,17 @@ def test_a_run_can_be_repeated_and_a_stopped_one_goes_on():
         bench.table._receive(None, {"k": "continue", "key": run.key}, None)
         await bench.wait()
         assert run.status == "done"
-        assert taken < len(run.history) == 1000
+        assert taken < len(run.history) == 60
         assert bench.runs == [run]
         assert bench.plot.curves()[0].history is run.history
-        assert bench.plot.runs[0]["total"] == 1000
+        assert bench.plot.runs[0]["total"] == 60
         bench.bar.fields["steps"].value = "7"
         bench.table._receive(None, {"k": "repeat", "key": run.key}, None)
         bench.bar.stop.click()
         await bench.wait()
-        assert [run.plan.steps for run in bench.runs] == [1000, 1000]
+        assert [run.plan.steps for run in bench.runs] == [60, 60]
 
-    in_kernel(script, task="swiss_roll", steps=1000)
+    in_kernel(script, task="swiss_roll", steps=60)
 
 
 def test_a_removed_run_comes_back_to_its_place_with_its_colour():

@@ -60,6 +60,7 @@ def test_they_are_named_by_what_differs():
     }
 
 
+@pytest.mark.slow
 def test_a_beta2_far_too_low_keeps_the_loss_up_and_two_usual_ones_are_alike():
     (low, middle, high), runs = part_way("beta2", 60)
     low, middle, high = (loss[30:].mean() for loss in (low, middle, high))  # measured: 0.92, 0.38, 0.38
@@ -68,6 +69,7 @@ def test_a_beta2_far_too_low_keeps_the_loss_up_and_two_usual_ones_are_alike():
     assert {tuple(run.history.column("applied_lr").ravel()) for run in runs} == {(2e-2,) * 120}
 
 
+@pytest.mark.slow
 def test_8_bits_follow_32_with_two_fifths_of_their_memory():
     (full, small), runs = part_way("bits", 30)
     np.testing.assert_allclose(small, full, rtol=0.03)
@@ -86,6 +88,7 @@ def test_eight_bit_states_are_a_quarter_where_tensors_are_large():
     assert sizes[1] / sizes[0] == pytest.approx(0.25, abs=0.01)
 
 
+@pytest.mark.slow
 def test_without_warm_up_the_loss_is_thrown_up_and_stays_up():
     (cold, warm), _ = part_way("warmup", 40)
     assert cold[:10].max() > 1.2 * cold[0]  # measured: 1.4 times; and 1.004
@@ -93,6 +96,7 @@ def test_without_warm_up_the_loss_is_thrown_up_and_stays_up():
     assert cold[30:].mean() > 2 * warm[30:].mean()  # measured: 0.99 and 0.3
 
 
+@pytest.mark.slow
 def test_steps_too_small_for_bfloat16_are_lost_unless_they_are_rounded_at_random():
     (plain, rounded), runs = part_way("rounding", 60)
     exact = Run(replace(runs[0].plan, dtype="float32"))

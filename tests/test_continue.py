@@ -12,6 +12,7 @@ from running import PATIENCE, assert_same, go_on, until
 
 import diffopt_widgets as dw
 from diffopt_widgets import driver
+from diffopt_widgets import session as session_module
 from diffopt_widgets.driver import carry_out, finish
 from diffopt_widgets.plan import RunPlan
 from diffopt_widgets.runs import Run
@@ -59,6 +60,7 @@ def straight():
     return finish(Run(plan()), progress=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(stops=st.lists(st.integers(0, STEPS - 1), max_size=4))
 def test_wherever_it_is_stopped_and_however_often(straight, stops):
@@ -87,9 +89,11 @@ def in_session(script):
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_session_takes_up_a_stopped_run_again_and_again(monkeypatch):
     monkeypatch.setattr(driver, "PUBLISH_SECONDS", 0)
-    asked = plan("PRODIGY", steps=400)
+    monkeypatch.setattr(session_module, "SLICE_SECONDS", 0)  # it can be stopped after each step
+    asked = plan("PRODIGY", steps=120)
     run = Run(asked)
     lengths = []
 
@@ -106,7 +110,7 @@ def test_a_session_takes_up_a_stopped_run_again_and_again(monkeypatch):
         session.start([run])
 
     in_session(script)
-    assert 0 < lengths[0] < lengths[1] < 400
+    assert 0 < lengths[0] < lengths[1] < 120
     assert_same(run, finish(Run(asked), progress=False))
 
 

@@ -349,6 +349,7 @@ def test_the_rows_of_many_runs_share_a_message_only_as_far_as_they_fit(plot, wir
     assert [len(content["parts"]) for content, _ in wire.take()] == [3]
 
 
+@pytest.mark.slow
 def test_a_million_rows_of_eight_runs_open_with_under_half_a_megabyte_each(plot, wire):
     history = long_history(1_000_000)
     for key in "abcdefgh":
@@ -487,6 +488,7 @@ class CountedComm(KeptComm):
         self.bytes += sum(memoryview(buffer).nbytes for buffer in buffers or ())
 
 
+@pytest.mark.slow
 def test_with_no_page_ten_minutes_are_ten_messages_a_second_and_nothing_is_kept(monkeypatch):
     monkeypatch.setattr(comm, "create_comm", CountedComm)
     monkeypatch.setattr("ipywidgets.widgets.widget.Comm", CountedComm, raising=False)

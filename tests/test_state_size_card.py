@@ -29,6 +29,7 @@ def sent(widget, action):
     return [message["state"] for message in messages if message.get("method") == "update"]
 
 
+@pytest.mark.slow
 def test_the_sentence_is_what_memory_says():
     card = StateSize(dw.Settings("PRODIGY", slice_p=11))
     card.choose(model="sd15", rank=8, layers="blocks", dtype="bfloat16")
@@ -109,6 +110,7 @@ def test_all_optimizers_come_one_after_the_other_the_smallest_first():
     assert card.bars == []
 
 
+@pytest.mark.slow
 def test_what_would_hold_up_the_event_loop_is_not_counted():
     card = StateSize(dw.Settings("pytorch_optimizer:ScalableShampoo"))
     card.choose(model="sd15", rank=None)
@@ -117,6 +119,7 @@ def test_what_would_hold_up_the_event_loop_is_not_counted():
     assert "takes as long as it needs" in card.shown["sentence"]
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_is_not_installed_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "lion_pytorch", None)
     card = StateSize(dw.Settings("LION"))

@@ -13,7 +13,7 @@ from diffopt_widgets.records import History
 from diffopt_widgets.store import RunStore, writers
 
 CHILDREN = Path(__file__).with_name("store_children.py")
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks, and kills with SIGKILL")
+pytestmark = [pytest.mark.faults, pytest.mark.skipif(os.name != "posix", reason="forks, and kills with SIGKILL")]
 
 
 def carry_out(*arguments: object) -> None:
