@@ -62,11 +62,11 @@ def test_they_are_named_by_what_differs():
 
 @pytest.mark.slow
 def test_a_beta2_far_too_low_keeps_the_loss_up_and_two_usual_ones_are_alike():
-    (low, middle, high), runs = part_way("beta2", 60)
-    low, middle, high = (loss[30:].mean() for loss in (low, middle, high))  # measured: 0.92, 0.38, 0.38
+    (low, middle, high), runs = part_way("beta2", 40)
+    low, middle, high = (loss[20:].mean() for loss in (low, middle, high))  # measured: 1.02, 0.51, 0.48
     assert low > 1.5 * max(middle, high)
     assert middle == pytest.approx(high, rel=0.25)
-    assert {tuple(run.history.column("applied_lr").ravel()) for run in runs} == {(2e-2,) * 120}
+    assert {tuple(run.history.column("applied_lr").ravel()) for run in runs} == {(2e-2,) * 80}
 
 
 @pytest.mark.slow
@@ -90,10 +90,10 @@ def test_eight_bit_states_are_a_quarter_where_tensors_are_large():
 
 @pytest.mark.slow
 def test_without_warm_up_the_loss_is_thrown_up_and_stays_up():
-    (cold, warm), _ = part_way("warmup", 40)
+    (cold, warm), _ = part_way("warmup", 30)
     assert cold[:10].max() > 1.2 * cold[0]  # measured: 1.4 times; and 1.004
     assert warm[:10].max() < 1.1 * warm[0]
-    assert cold[30:].mean() > 2 * warm[30:].mean()  # measured: 0.99 and 0.3
+    assert cold[20:].mean() > 2 * warm[20:].mean()  # measured: 0.99 and 0.36
 
 
 @pytest.mark.slow
