@@ -25,7 +25,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    # With -n: a process has whole files, for what they share is made once, and takes from another's when it has no more.
+    if config.getoption("dist", "no") == "load":
+        config.option.dist = "worksteal"
     # Several times faster for models of this size, and the same numbers on every machine.
     torch.set_num_threads(1)
     # A slow machine is not a wrong answer.
