@@ -27,6 +27,7 @@ def modes(of):
     return [group["train_mode"] for group in of.optimizer.param_groups]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", AVERAGING)
 def test_looking_changes_no_bit_of_the_path(key):
     watched, alone = training(key), training(key)
@@ -113,6 +114,7 @@ def test_what_is_built_is_ready_to_step(key):
     assert optimizer.param_groups[0]["train_mode"]
 
 
+@pytest.mark.slow
 def test_each_group_has_its_own_estimate_in_the_history():
     own = dw.train(dw.Settings(AVERAGING[2]), "swiss_roll", STEPS, progress=False)
     assert own.history.groups == ("text_encoder", "unet")

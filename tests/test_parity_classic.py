@@ -216,6 +216,7 @@ def test_ademamix_without_its_slow_average_is_adamw():
     torch.testing.assert_close(path, adamw, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_slow_average_in_8_bits_falls_behind_where_noise_does_not_carry_it_on(seed):
     sizes = {}

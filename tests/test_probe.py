@@ -152,18 +152,21 @@ class Unable(Prober):
         raise ProbeError(f"{self.found.key}.{use.name} cannot be tried")
 
 
+@pytest.mark.slow
 def test_an_option_shows_only_under_its_circumstance():
     assert "with a tensor that starts at zero" in found("ADAFACTOR", "eps2").words
     assert "with a learning rate that starts at 0" in found("PRODIGY", "safeguard_warmup").words
     assert "with weight_decay at 0.05" in found("PRODIGY", "decouple").words
 
 
+@pytest.mark.slow
 def test_an_inert_option_names_every_circumstance_that_was_tried():
     words = found("LAMB", "adam_w_mode").words
     assert all(circumstance.words in words for circumstance in CIRCUMSTANCES)
     assert len({circumstance.words for circumstance in CIRCUMSTANCES}) == len(CIRCUMSTANCES)
 
 
+@pytest.mark.slow
 def test_a_circumstance_that_a_rule_forbids_is_left_out_of_the_evidence(monkeypatch):
     monkeypatch.setattr(probe_values, "ELSEWHERE", {})
     words = {key: found(key, "log_every").words for key in ("DADAPT_SGD", "DADAPT_LION")}
@@ -290,6 +293,7 @@ def noisy(monkeypatch):
     return build
 
 
+@pytest.mark.slow
 def test_walks_that_share_a_generator_do_not_disturb_one_another(noisy):
     noisy()
     assert found("SGD", "momentum").seen is Seen.INERT, "this class has none"
@@ -477,6 +481,7 @@ def test_a_second_device_adds_its_sentence(monkeypatch):
     assert not probed.untried("ADAM", "capturable")
 
 
+@pytest.mark.slow
 def test_the_command_tries_one_and_writes_all(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["probe", "lion"]) == 0

@@ -87,6 +87,7 @@ def test_typing_counts_the_last_settings_only(monkeypatch):
     assert counted == [dw.Settings("ADAMW", beta1=0.3)]
 
 
+@pytest.mark.slow
 def test_all_optimizers_come_one_after_the_other_the_smallest_first():
     async def script():
         card = StateSize(dw.Settings("PRODIGY", slice_p=11))

@@ -54,6 +54,7 @@ def blocks(draw: st.DrawFn) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
     return found
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=15)
 @hypothesis.given(pieces=blocks())
 def test_whatever_a_history_holds_comes_back(pieces: list, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -232,6 +233,7 @@ def test_a_stopped_run_that_goes_on_is_one_run_in_the_store(store: dw.RunStore) 
     assert [(told.name, told.status, told.steps) for told in store.list()] == [("mine", "done", 10)]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_kept_also_by_an_executor_that_knows_only_the_path(store: dw.RunStore) -> None:
     settings, over = dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}
     runs = dw.sweep(settings, over, "swiss_roll", 3, progress=False, store=store)
