@@ -58,6 +58,7 @@ def test_a_click_on_run_trains_with_the_settings_of_the_form():
     assert strip.rindex("<img") > strip.rindex("step")  # what was wanted comes last
 
 
+@pytest.mark.slow
 def test_runs_stack_and_their_names_say_what_differs():
     async def script(bench):
         for beta in (0.9, 0.5):
@@ -74,6 +75,7 @@ def test_runs_stack_and_their_names_say_what_differs():
     assert bench.plot.runs[0]["samples_per_step"] == get_task("swiss_roll").batch_size
 
 
+@pytest.mark.slow
 def test_a_run_can_be_renamed_hidden_and_removed():
     async def script(bench):
         for _ in range(2):
@@ -189,6 +191,7 @@ def test_pause_resume_and_stop_by_their_buttons():
     in_kernel(script, task="swiss_roll", steps=100_000)
 
 
+@pytest.mark.slow
 def test_a_failing_run_is_told_in_the_run_bar():
     async def script(bench):
         bench.form.settings = dw.Settings("SGD", lr=1e20)
@@ -245,6 +248,7 @@ def test_what_the_second_plot_shows_is_said():
     in_kernel(script, task="swiss_roll", steps=3)
 
 
+@pytest.mark.slow
 def test_the_wikis_figure_is_one_button(monkeypatch):
     from diffopt_widgets import bench as module
     from diffopt_widgets.comparisons import Comparison, comparisons
@@ -303,6 +307,7 @@ def test_a_run_can_be_repeated_and_a_stopped_one_goes_on(monkeypatch):
     in_kernel(script, task="swiss_roll", steps=60)
 
 
+@pytest.mark.slow
 def test_a_removed_run_comes_back_to_its_place_with_its_colour():
     async def script(bench):
         for lr in (0.1, 0.2, 0.3):

@@ -27,17 +27,12 @@ def plan(key="ADAMW", steps=STEPS, **options):
     return RunPlan(dw.Settings(key, schedule="COSINE", **given), task="swiss_roll", steps=steps, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "accumulation"),
     [
         *[("PRODIGY", 1), ("PRODIGY", 3), ("ADAMW_8BIT", 1), ("ADAMW_8BIT", 2), ("DADAPT_ADAM", 1), ("ADAFACTOR", 1)],
         *[("SCHEDULE_FREE_ADAMW", 1), ("SCHEDULE_FREE_SGD", 2), ("PRODIGY_PLUS_SCHEDULE_FREE", 1)],
-        ("PRODIGY", 1),
-        ("PRODIGY", 3),
-        ("ADAMW_8BIT", 1),
-        ("ADAMW_8BIT", 2),
-        ("DADAPT_ADAM", 1),
-        ("ADAFACTOR", 1),
         ("AdEMAMix_8BIT", 1),
         ("ADABELIEF", 1),
         ("ADOPT", 1),

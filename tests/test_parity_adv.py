@@ -146,6 +146,7 @@ def test_every_option_that_is_passed_on_is_walked_by_hand(key):
     assert passed_on - {"lr", "beta1"} <= walked | elsewhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 def test_a_run_can_be_repeated_to_the_bit(key):
     settings = dw.Settings(key, nnmf_factor=True, orthogonal_gradient=True, **({} if key[0] in "LS" else KOURKOUTAS))

@@ -257,6 +257,7 @@ def test_aida_steps_are_larger_and_grow_with_k():
     assert update_size("AIDA", k=0) == pytest.approx(update_size("ADABELIEF"), rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "floor"), [("AIDA", 0.003), ("ADABELIEF", 3e-7)])
 def test_epsilon_is_the_least_that_a_gradient_is_divided_by(key, floor):
     assert f"{format_value(floor)} at the defaults" in spec(key).use("eps").note

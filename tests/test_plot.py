@@ -460,6 +460,7 @@ def test_mistakes_are_named(plot, history):
         plot.end_run("z")
 
 
+@pytest.mark.slow
 def test_whatever_the_page_does_nothing_piles_up_here(plot, wire, history):
     """Of a page that is hidden, slow or gone nothing is kept: the history is all that grows."""
     plot.add_run("a", "a", history)
@@ -532,6 +533,7 @@ def _quick_switches():
     sys.setswitchinterval(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_quick_switches")
 def test_a_page_that_is_answered_in_another_thread_meets_the_training_nowhere(plot, wire, history):
     """As where ipykernel 7 answers in a subshell, or somebody trains in a thread."""

@@ -110,6 +110,7 @@ def test_unknown_options_are_refused_by_name(key, values):
         assert unknown <= {fault.option for fault in error.faults} if error else not unknown
 
 
+@pytest.mark.slow
 @given(legal())
 @settings(deadline=None, max_examples=200)
 def test_settings_survive_json_pickle_and_replace(made):

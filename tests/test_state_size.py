@@ -184,6 +184,7 @@ def test_outer_layers_of_known_models_are_adams(key, caplog):
     assert named - nameless == second_moments > 0
 
 
+@pytest.mark.slow
 def test_a_known_model_is_asked_for_by_name():
     settings = dw.Settings("ADAMW")
     sizes = [memory(settings, "sdxl", dtype=dtype) / 2**30 for dtype in ("float32", "bfloat16")]

@@ -181,6 +181,7 @@ def test_about_must_be_json_and_an_id_is_used_once(store: dw.RunStore) -> None:
     assert [run.name for run in store.list()] == ["x"]
 
 
+@pytest.mark.slow
 def test_a_run_of_ours_comes_back_as_a_run(store: dw.RunStore) -> None:
     settings = dw.Settings("PRODIGY", schedule="COSINE", d_coef=0.5, growth_rate=float("inf"))
     run = dw.train(settings, task="swiss_roll", steps=12, seed=3, progress=False, store=store)

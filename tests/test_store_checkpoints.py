@@ -41,6 +41,7 @@ def checkpoints(store: dw.RunStore) -> list[int]:
     return [step for (step,) in found]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_in_another_process_as_if_it_had_not_been_stopped(store: dw.RunStore) -> None:
     run = dw.Run(asked())
     go_on(run, 5, RunRecorder(store))
@@ -81,6 +82,7 @@ def test_a_run_whose_process_is_killed_again_and_again_ends_as_if_it_had_not_bee
     assert store.summary(run.key).steps == steps
 
 
+@pytest.mark.slow
 def test_steps_after_the_checkpoint_are_taken_again_and_nothing_is_lost(
     store: dw.RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_run_in_progress_elsewhere_is_not_taken_over(store: dw.RunStore, monke
     assert store.load(run.key).can_continue
 
 
+@pytest.mark.slow
 def test_checkpoints_come_seldom_and_cost_little(store: dw.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     monkeypatch.setattr("diffopt_widgets.driver.PUBLISH_SECONDS", 0.0)

@@ -173,6 +173,7 @@ def test_a_step_that_a_scaler_skips_is_none(fused):
     assert w.history.column("grad_norm")[-1] == pytest.approx(norm)
 
 
+@pytest.mark.slow
 def test_a_compiled_step_is_recorded_each_time():
     params, plain, norms = problem(), problem(), []
     optimizer, same = torch.optim.AdamW(params, lr=0.1), torch.optim.AdamW(plain, lr=0.1)
