@@ -44,6 +44,7 @@ def test_run_compares_writes_a_figure_and_a_table(tmp_path, capsys):
     assert not re.search(r"<script[^>]+src=", page), "the figure must open without a network"
 
 
+@pytest.mark.slow
 def test_what_is_probably_not_meant_is_said_once_before_training(tmp_path, capsys):
     words = ["run", "--optimizer", "PRODIGY", "--set", "lr=1e-4,1e-3,1", *SMALL, "--out", str(tmp_path)]
     assert main(words) == 0

@@ -126,6 +126,7 @@ def test_a_run_stopped_before_its_turn_can_be_started():
     assert "Not started" not in second.message
 
 
+@pytest.mark.slow
 def test_a_stopped_run_that_waits_and_is_dropped_can_still_go_on(straight):
     run, other = Run(plan()), Run(plan(steps=100_000))
     go_on(run, 4)

@@ -66,6 +66,7 @@ def test_any_sequence_keeps_every_text_and_something_valid(data):
             assert shown.texts[name] == text
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(st.sampled_from(list_optimizers()), st.data())
 def test_a_text_is_right_exactly_when_settings_take_it(optimizer, data):

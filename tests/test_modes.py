@@ -59,6 +59,7 @@ def test_what_is_evaluated_and_sampled_is_the_average(key):
     np.testing.assert_allclose(drawn, run.problem.samples().values, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", AVERAGING)
 def test_what_raises_while_looking_leaves_the_training_as_it_was(key, monkeypatch):
     run, alone = training(key), training(key)

@@ -108,6 +108,7 @@ def test_trying_again_shows_the_same(key):
 # ---------------------------------------------------------------------------------------------------- what it finds out
 
 
+@pytest.mark.slow
 def test_what_the_catalogue_gets_wrong_is_found():
     for key, name, wrong, right in [
         ("LAMB", "bias_correction", Standing.LIVE, Seen.INERT),

@@ -49,6 +49,7 @@ def test_runs_are_carried_out_in_turn():
     assert seen[-1] == ("done", 40)
 
 
+@pytest.mark.slow
 def test_pause_holds_and_resume_goes_on_as_if_nothing_had_been(monkeypatch):
     monkeypatch.setattr(driver, "PUBLISH_SECONDS", 0)  # after each step it is told,
     monkeypatch.setattr(session_module, "SLICE_SECONDS", 0)  # and the loop asked whether to pause

@@ -58,6 +58,7 @@ def test_steps_of_single_tensors_count_as_one_and_rates_are_read_before_the_firs
     assert all(not p._backward_hooks for p in params)
 
 
+@pytest.mark.slow
 def test_a_schedule_and_groups_of_different_rates():
     one, two = problem(4, 3)
     optimizer = torch.optim.SGD([{"params": [one], "lr": 0.1}, {"params": [two], "lr": 0.01}])
