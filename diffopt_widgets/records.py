@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
 Scalar: TypeAlias = SupportsFloat
@@ -227,3 +230,48 @@ class History:
             else:
                 flat.update({f"{name}[{group}]": column[:, i] for i, group in enumerate(self.groups)})
         return flat
+
+
+def to_frame(history: History) -> pd.DataFrame:
+    """A history as a pandas DataFrame, one row per step.
+
+    Raises:
+        ImportError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("to_frame() needs pandas. To fix it: pip install pandas") from error
+    return pd.DataFrame(dict(history.to_columns())).set_index("step")
+
+
+def write_csv(
+    path: Path, histories: Sequence[tuple[tuple[str, ...], History]], labels: Sequence[str] = ("run",)
+) -> None:
+    """Write every step of some runs as one table: labels of the run, then the columns that any of them has.
+
+    Values are written in full; a cell without a value is empty.
+
+    Args:
+        path: the file, which is written anew.
+        histories: each history with a text for each of `labels`.
+        labels: names of the first columns.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    tables = [(texts, history.to_columns()) for texts, history in histories]
+    names = list(dict.fromkeys(name for _, columns in tables for name in columns))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*labels, *names])
+        for texts, columns in tables:
+            for start in range(0, len(columns["step"]), 10_000):  # a table of Python's numbers is large
+                part = [columns[name][start : start + 10_000].tolist() if name in columns else None for name in names]
+                rows = len(columns["step"][start : start + 10_000])
+                cells = [[""] * rows if column is None else map(_cell, column) for column in part]
+                writer.writerows(zip(*([text] * rows for text in texts), *cells, strict=True))
+
+
+def _cell(value: float) -> float | str:
+    return "" if value != value else value  # noqa: PLR0124  # NaN alone differs from itself

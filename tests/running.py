@@ -8,15 +8,15 @@ from collections.abc import Callable
 import numpy as np
 
 import diffopt_widgets as dw
-from diffopt_widgets.driver import carry_out
-from diffopt_widgets.store import RunRecorder
+from diffopt_widgets.execution.driver import drive
+from diffopt_widgets.store import RunSaver
 
 PATIENCE = 300  # seconds for what takes one or two; a busy machine is not a failure
 
 
-def go_on(run: dw.Run, steps: int, recording: RunRecorder | None = None) -> None:
+def go_on(run: dw.Run, steps: int, recording: RunSaver | None = None) -> None:
     """Carry out so many steps more, then stop."""
-    going = carry_out(run, on_publish=recording.save if recording else lambda _: None)
+    going = drive(run, on_publish=recording.save if recording else lambda _: None)
     for _ in range(steps + 1):  # the first builds the run, or takes it up again
         next(going)
     going.close()

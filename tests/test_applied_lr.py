@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import diffopt_widgets as dw
-from diffopt_widgets.training.effective_lr import RateMeter
-from diffopt_widgets.training.factory import build_optimizer, build_schedule
+from diffopt_widgets.optimizers.factory import build_optimizer, build_schedule
+from diffopt_widgets.rates.applied import RateMeter
 
 STEPS = 6
 GRADIENTS = (torch.linspace(0.5, 1.5, 12, dtype=torch.float64), torch.linspace(-2.0, -0.25, 7, dtype=torch.float64))

@@ -9,8 +9,8 @@ from prodigyplus import ProdigyPlusScheduleFree
 from schedulefree import AdamWScheduleFree, SGDScheduleFree
 
 import diffopt_widgets as dw
-from diffopt_widgets.training.effective_lr import RateMeter
-from diffopt_widgets.training.factory import build_optimizer, build_schedule
+from diffopt_widgets.optimizers.factory import build_optimizer, build_schedule
+from diffopt_widgets.rates.applied import RateMeter
 
 STEPS = 8
 PLUS = "PRODIGY_PLUS_SCHEDULE_FREE"

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import diffopt_widgets as dw
-from diffopt_widgets.training.came8bit import BLOCK_SIZES, CAME8bit
-from diffopt_widgets.training.memory import state_bytes
+from diffopt_widgets.optimizers.came8bit import BLOCK_SIZES, CAME8bit
+from diffopt_widgets.state_size.measured import state_bytes
 
 SHAPES = {"matrix": (96, 80), "bias": (8192,), "convolution": (40, 20, 3, 3), "scalar": ()}
 

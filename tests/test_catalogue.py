@@ -18,8 +18,8 @@ from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Standing, split_argument
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
-from diffopt_widgets.ui.form import Form
-from diffopt_widgets.ui.panel import panel
+from diffopt_widgets.widgets.form.form import Form
+from diffopt_widgets.widgets.form.panel import panel
 
 KEYS = list_optimizers()
 OPTIONS = [getattr(options, name) for name in options.__all__]
@@ -747,11 +747,11 @@ def test_rules_name_real_options_and_speak_in_sentences(key):
         with faults.of(rule.id):
             assert rule.options
             assert set(rule.options) <= set(values)
-            assert set(rule.mend) <= set(values)
+            assert set(rule.fix) <= set(values)
             assert names_read(rule) >= set(rule.options)
             assert rule.message[0].isupper()
             assert rule.message.endswith(".")
-            assert rule.severity == "warning" or rule.mend
+            assert rule.severity == "warning" or rule.fix
     assert not faults, str(faults)
 
 
@@ -806,11 +806,11 @@ BREAKING = {
 
 
 POOR = {"device": "cpu", "compiler": False, "dtype": "float32"}
-"""The surroundings of a run that is refused whatever can be."""
+"""The environment of a run that is refused whatever can be."""
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_rule_breaks_where_it_should_and_its_mend_makes_it_hold(key):
+def test_a_rule_breaks_where_it_should_and_its_fix_makes_it_hold(key):
     faults = Faults()
     for rule in spec(key).rules:
         with faults.of(rule.id):
@@ -823,16 +823,16 @@ def check_rule(key, rule):
     values = BREAKING[rule.id]
     broken = {**default_values(spec(key)), **values, **POOR}
     assert rule.broken(broken)
-    mended = {**values, **rule.mend}
-    assert not rule.broken({**broken, **rule.mend})
+    fixed = {**values, **rule.fix}
+    assert not rule.broken({**broken, **rule.fix})
     if rule.severity == "error":
         with pytest.raises(SettingsError) as caught:
             Settings(key, **values)
         assert rule.message.rstrip(".") in str(caught.value)
-        assert rule.mend in [fault.mend for fault in caught.value.faults]
+        assert rule.fix in [fault.fix for fault in caught.value.faults]
     else:
         assert rule in Settings(key, **values).warnings(POOR)
-    assert rule not in Settings(key, **mended).warnings(POOR)
+    assert rule not in Settings(key, **fixed).warnings(POOR)
 
 
 def test_every_rule_has_an_id_of_its_own():
@@ -875,7 +875,7 @@ def test_prodigy_warns_far_from_one_and_with_warmup():
     for lr, expected in ((0.05, True), (0.1, False), (1.0, False), (10.0, False), (11.0, True)):
         assert ("lr-near-1" in [rule.id for rule in Settings("PRODIGY", lr=lr).warnings()]) == expected
     (rule,) = Settings("PRODIGY", warmup=20).warnings()
-    assert rule.mend == {"warmup": 0.0}
+    assert rule.fix == {"warmup": 0.0}
 
 
 def test_arguments_put_tuples_together_and_pass_hidden_values():

@@ -11,7 +11,7 @@ from pytorch_optimizer import AdaFactor
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import SCHEDULES
-from diffopt_widgets.ui.panel import panel
+from diffopt_widgets.widgets.form.panel import panel
 
 
 @pytest.mark.parametrize("key", list_optimizers())

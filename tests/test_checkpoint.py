@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import diffopt_widgets as dw
-from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.optimizers.factory import MissingBackend
 from diffopt_widgets.records import StepRecord
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.training.checkpoint import Checkpoint, CheckpointError
-from diffopt_widgets.training.factory import MissingBackend
 from diffopt_widgets.training.loop import Training, fetch
 
 RATES = {"SCHEDULE_FREE_SGD": 0.1, "SGD": 0.01, "SGD_8BIT": 0.01, "LARS": 0.01, "LARS_8BIT": 0.01, "DADAPT_SGD": 1.0}

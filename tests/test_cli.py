@@ -14,8 +14,8 @@ import pytest
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
-from diffopt_widgets.cli import main
-from diffopt_widgets.plan import PLAN_OPTIONS
+from diffopt_widgets.cli.main import main
+from diffopt_widgets.settings.plan import PLAN_OPTIONS
 from diffopt_widgets.tasks import list_tasks
 from diffopt_widgets.training.loop import Training
 
@@ -274,7 +274,7 @@ def test_doctor_says_what_runs_here(capsys, monkeypatch):
 def test_doctor_tries_every_device_that_is_there(capsys, monkeypatch):
     import torch
 
-    from diffopt_widgets.training import doctor
+    from diffopt_widgets.probe import doctor
 
     monkeypatch.setenv("COLUMNS", "200")
     main(["doctor"])
@@ -291,8 +291,9 @@ def test_doctor_tries_every_device_that_is_there(capsys, monkeypatch):
     assert "or train it with device cpu" in " ".join(table.split())
 
 
-def test_doctor_says_how_to_mend_a_missing_package(monkeypatch):
-    from diffopt_widgets.training import doctor, factory
+def test_doctor_says_how_to_fix_a_missing_package(monkeypatch):
+    from diffopt_widgets.optimizers import factory
+    from diffopt_widgets.probe import doctor
 
     def missing(name):
         raise ModuleNotFoundError(f"No module named {name!r}")
@@ -300,7 +301,7 @@ def test_doctor_says_how_to_mend_a_missing_package(monkeypatch):
     monkeypatch.setattr(factory.importlib, "import_module", missing)
     finding = doctor.try_optimizer("PRODIGY")
     assert finding.works is False
-    assert finding.mend.startswith('pip install --upgrade "prodigyopt>=')
+    assert finding.fix.startswith('pip install --upgrade "prodigyopt>=')
     assert "needs prodigyopt" in finding.words
 
 
@@ -312,7 +313,7 @@ def test_torch_that_cannot_be_loaded_is_a_finding_and_no_traceback(tmp_path):
     env = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{here}", "COLUMNS": "200"}
 
     def diffopt(*words):
-        call = f"import sys; from diffopt_widgets.cli import main; sys.exit(main({[*words]!r}))"
+        call = f"import sys; from diffopt_widgets.cli.main import main; sys.exit(main({[*words]!r}))"
         return subprocess.run(
             [sys.executable, "-c", call], cwd=tmp_path, env=env, check=False, capture_output=True, text=True
         )
@@ -329,11 +330,11 @@ def test_torch_that_cannot_be_loaded_is_a_finding_and_no_traceback(tmp_path):
 
 
 def test_torch_that_is_not_there_is_to_be_installed(monkeypatch):
-    from diffopt_widgets.training import doctor
+    from diffopt_widgets.probe import doctor
 
     monkeypatch.setitem(sys.modules, "torch", None)  # as if nothing of that name were installed
     (finding,) = doctor.devices()
-    assert (finding.name, finding.works, finding.mend) == ("torch", False, "pip install torch")
+    assert (finding.name, finding.works, finding.fix) == ("torch", False, "pip install torch")
     assert doctor.accelerators() == ()
 
 
@@ -365,7 +366,7 @@ def test_the_command_alone_shows_what_there_is(capsys):
 
 
 def test_lab_without_jupyterlab_says_how_to_get_it(monkeypatch, capsys):
-    from diffopt_widgets import lab_server
+    from diffopt_widgets.cli import lab as lab_server
 
     monkeypatch.setattr(lab_server, "find_spec", lambda name: None)
     assert main(["lab"]) == 2
@@ -378,7 +379,7 @@ def test_lab_in_a_folder_that_is_not_there(tmp_path, capsys):
 
 
 def test_lab_brings_the_quickstart_into_an_empty_folder(tmp_path):
-    from diffopt_widgets.lab_server import _quickstart
+    from diffopt_widgets.cli.lab import _quickstart
 
     notebook = _quickstart(tmp_path)
     assert notebook == tmp_path / "quickstart.ipynb"

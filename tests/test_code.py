@@ -51,9 +51,9 @@ def compare(settings, steps=20, past=0):
         assert torch.equal(a, b), code
     lines = [line for line in code.splitlines() if "diffopt" in line]
     ours = {
-        "from diffopt_widgets.training.came8bit import CAME8bit  # no other package has it": settings.optimizer
+        "from diffopt_widgets.optimizers.came8bit import CAME8bit  # no other package has it": settings.optimizer
         == "CAME_8BIT",
-        "from diffopt_widgets.training.adapters import adapt  # what the optimizer's own package lacks": bool(
+        "from diffopt_widgets.optimizers.adapters import adapt  # what the optimizer's own package lacks": bool(
             settings.spec.adapted(settings.options)
         ),
     }

@@ -4,8 +4,8 @@ import asyncio
 import threading
 
 import diffopt_widgets as dw
-from diffopt_widgets.event_loop import on_loop
-from diffopt_widgets.ui.runs_table import RunsTable
+from diffopt_widgets.widgets.page.event_loop import on_loop
+from diffopt_widgets.widgets.tables.runs_table import RunsTable
 
 
 def message(content):

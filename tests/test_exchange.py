@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.settings import Settings, SettingsError
-from diffopt_widgets.ui.exchange import LONGEST_TEXT, read_settings, write_settings
-from diffopt_widgets.ui.starts import first_valid
+from diffopt_widgets.widgets.form.exchange import LONGEST_TEXT, read_settings, write_settings
+from diffopt_widgets.widgets.form.starts import first_valid
 
 
 @pytest.mark.parametrize("optimizer", list_optimizers())

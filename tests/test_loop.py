@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import diffopt_widgets as dw
-from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.rates.applied import RateMeter
 from diffopt_widgets.records import StepRecord
-from diffopt_widgets.training.effective_lr import RateMeter
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.training.loop import Training, fetch, find_device
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from diffopt_widgets.catalogue import list_optimizers
 from diffopt_widgets.settings import Settings
-from diffopt_widgets.ui.form import Form
-from diffopt_widgets.ui.memory import Memory
+from diffopt_widgets.widgets.form.form import Form
+from diffopt_widgets.widgets.form.remembered import Memory
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import re
 import pytest
 
 import diffopt_widgets as dw
-from diffopt_widgets.cli import main
-from diffopt_widgets.models.words import bytes_words
+from diffopt_widgets.cli.main import main
+from diffopt_widgets.state_size.words import bytes_words
 
 
 def told(capsys, *arguments):

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import diffopt_widgets as dw
-from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.optimizers.modes import eval_mode, has_modes, train_mode
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.training.loop import Training
-from diffopt_widgets.training.modes import eval_mode, has_modes, train_mode
 
 AVERAGING = ("SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD", "PRODIGY_PLUS_SCHEDULE_FREE")
 STEPS = 40

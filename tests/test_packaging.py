@@ -64,7 +64,7 @@ def test_every_public_name_can_be_imported():
 
 def test_the_command_is_installed():
     (command,) = [entry for entry in distribution("diffopt-widgets").entry_points if entry.group == "console_scripts"]
-    assert (command.name, command.value) == ("diffopt", "diffopt_widgets.cli:main")
+    assert (command.name, command.value) == ("diffopt", "diffopt_widgets.cli.main:main")
 
 
 def test_code_comes_early_in_the_readme():

@@ -10,9 +10,9 @@ import torch
 from adv_optm import AdamW_adv, Adopt_adv, Lion_adv, Prodigy_adv, SignSGD_adv
 
 import diffopt_widgets as dw
-from diffopt_widgets.training.compiled import try_compiler
-from diffopt_widgets.training.factory import build_optimizer
-from diffopt_widgets.training.memory import state_bytes
+from diffopt_widgets.optimizers.compiled import try_compiler
+from diffopt_widgets.optimizers.factory import build_optimizer
+from diffopt_widgets.state_size.measured import state_bytes
 
 KEYS = ("ADAMW_ADV", "ADOPT_ADV", "LION_ADV", "PRODIGY_ADV", "SIGNSGD_ADV")
 COMPILED = ("ADAMW_ADV", "ADOPT_ADV", "PRODIGY_ADV")
@@ -266,21 +266,21 @@ def test_without_a_compiler_it_is_refused_before_the_first_step():
     code = (
         "import torch, diffopt_widgets as dw\n"
         "from dataclasses import replace\n"
-        "from diffopt_widgets.ui.draft import Draft\n"
-        "from diffopt_widgets.ui.reading import PlannedRun\n"
+        "from diffopt_widgets.widgets.form.draft import Draft\n"
+        "from diffopt_widgets.widgets.form.parsed import PlannedRun\n"
         "weight = torch.nn.Parameter(torch.ones(3, 4))\n"
         "dw.build_optimizer(dw.Settings('LION_ADV', compile=True), [weight])\n"
         "try:\n"
         "    dw.build_optimizer(dw.Settings('ADAMW_ADV', compile=True), [weight])\n"
         "except dw.MissingBackend as error:\n"
-        "    print(error, error.mend)\n"
+        "    print(error, error.fix)\n"
         "draft = replace(Draft.begin(dw.Settings('ADAMW_ADV', compile=True)), run=PlannedRun(device='cpu'))\n"
-        "print('form:', *draft.reading.refused, draft.reading.mends)"
+        "print('form:', *draft.parsed.refused, draft.parsed.fixes)"
     )
     environment = {**os.environ, "CXX": "no-such-compiler"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert "ADAMW_ADV's compile needs a compiler" in done.stdout
-    assert "To mend it: set compile back to its default {'compile': False}" in done.stdout
+    assert "To fix it: set compile back to its default {'compile': False}" in done.stdout
     assert "form: compile {'compile': {'compile': False}}" in done.stdout
 
 

@@ -14,8 +14,8 @@ import torch
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import key_of, spec
 from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.optimizers.factory import build_optimizer, load_class
 from diffopt_widgets.settings import SettingsError
-from diffopt_widgets.training.factory import build_optimizer, load_class
 
 STEPS = 50
 

@@ -16,11 +16,11 @@ from histories import NASTY, append
 from jupyter_client.session import Session
 from wires import KeptComm, keep_messages, kept
 
-from diffopt_widgets.plot.curves import smooth
-from diffopt_widgets.plot.live import LivePlot
-from diffopt_widgets.plot.panels import PALETTE, metric_panel
-from diffopt_widgets.plot.wire import BLOCK, EXACT_ROWS, MESSAGE_BYTES
+from diffopt_widgets.drawing.curves import smooth
+from diffopt_widgets.drawing.panels import PALETTE, metric_panel
 from diffopt_widgets.records import History, StepRecord
+from diffopt_widgets.widgets.plot.live import LivePlot
+from diffopt_widgets.widgets.plot.wire import BLOCK, EXACT_ROWS, MESSAGE_BYTES
 
 
 class Wire:
@@ -494,7 +494,7 @@ def test_with_no_page_ten_minutes_are_ten_messages_a_second_and_nothing_is_kept(
     monkeypatch.setattr(comm, "create_comm", CountedComm)
     monkeypatch.setattr("ipywidgets.widgets.widget.Comm", CountedComm, raising=False)
     clock = iter(range(60_001))
-    monkeypatch.setattr("diffopt_widgets.plot.live.time.monotonic", lambda: next(clock) / 100)
+    monkeypatch.setattr("diffopt_widgets.widgets.plot.live.time.monotonic", lambda: next(clock) / 100)
     plot, history = LivePlot(), long_history(60_000)
     length, history._length = len(history), 0  # rows that come, without memory that grows for them
     plot.add_run("a", "a", history, schedule=True)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from histories import NASTY, append
 
-from diffopt_widgets.plot.curves import panel_lines, smooth, thin
-from diffopt_widgets.plot.figures import Curve, figure, write_html
-from diffopt_widgets.plot.live import LivePlot
-from diffopt_widgets.plot.panels import LOSS, RATE, D, Panel, metric_panel
-from diffopt_widgets.plot.saved import picture_html, picture_svg
-from diffopt_widgets.plot.svg import Line, line_chart, side_by_side
+from diffopt_widgets.drawing.curves import panel_lines, smooth, thin
+from diffopt_widgets.drawing.figures import Curve, figure, write_html
+from diffopt_widgets.drawing.panels import LOSS, RATE, D, Panel, metric_panel
+from diffopt_widgets.drawing.svg import Line, line_chart, side_by_side
 from diffopt_widgets.records import History
+from diffopt_widgets.widgets.plot.live import LivePlot
+from diffopt_widgets.widgets.plot.saved import picture_html
 
 
 @pytest.fixture
@@ -151,14 +151,14 @@ def test_the_saved_picture_stays_text(plot, history):
     page = Scripts()
     page.feed(html)
     assert [tag for tag, _ in page.found] == ["div", "img", "p", "small"]
-    svg = picture_svg(plot)
+    svg = plot.svg()
     assert len(list(elements(svg, "svg"))) == 4
     assert NASTY in ["".join(element.itertext()) for element in elements(svg, "text")]
     assert list(elements(side_by_side([]), "path")) == []
 
 
 def test_curves_and_svg_load_neither_plotly_nor_a_widget():
-    code = "import sys, diffopt_widgets.plot.curves, diffopt_widgets.plot.svg; print({'plotly', 'ipywidgets', 'torch'} & set(sys.modules))"
+    code = "import sys, diffopt_widgets.drawing.curves, diffopt_widgets.drawing.svg; print({'plotly', 'ipywidgets', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

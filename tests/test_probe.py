@@ -10,19 +10,20 @@ import pytest
 import torch
 from collecting import Faults
 
-from diffopt_widgets.catalogue import list_optimizers, probed, spec
+from diffopt_widgets.catalogue import evidence as probed
+from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.evidence import Finding, Probed, Seen, evidence, read_table, write_table
 from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.probed import Finding, Probed, Seen, evidence, read_table, write_table
 from diffopt_widgets.catalogue.schema import Rule, Standing, Use, When
 from diffopt_widgets.catalogue.values import Interval
-from diffopt_widgets.cli import main
-from diffopt_widgets.settings import Fault, Settings, SettingsError
-from diffopt_widgets.training import probe as probe_module
-from diffopt_widgets.training import probe_table, probe_values
-from diffopt_widgets.training.probe import Prober
-from diffopt_widgets.training.probe_model import CIRCUMSTANCES, PLAIN, parameters, same_bits, walk
-from diffopt_widgets.training.probe_table import disagreements, installed, outdated, probe
-from diffopt_widgets.training.probe_values import (
+from diffopt_widgets.cli.main import main
+from diffopt_widgets.probe import prober as probe_module
+from diffopt_widgets.probe import table as probe_table
+from diffopt_widgets.probe import values as probe_values
+from diffopt_widgets.probe.model import CIRCUMSTANCES, PLAIN, parameters, same_bits, walk
+from diffopt_widgets.probe.prober import Prober
+from diffopt_widgets.probe.table import disagreements, installed, outdated, probe
+from diffopt_widgets.probe.values import (
     CHANGED,
     ELSEWHERE,
     NEEDS,
@@ -31,7 +32,8 @@ from diffopt_widgets.training.probe_values import (
     changed_values,
     needed_values,
 )
-from diffopt_widgets.ui.panel import panel
+from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.widgets.form.panel import panel
 
 KEYS = list_optimizers()
 USES = [(key, use) for key in KEYS for use in (spec(key).lr, *spec(key).uses)]
@@ -91,7 +93,7 @@ def test_the_table_is_read_as_it_was_written():
 
 def test_reading_the_table_loads_no_back_end():
     code = (
-        "import sys, diffopt_widgets.catalogue.probed as probed\n"
+        "import sys, diffopt_widgets.catalogue.evidence as probed\n"
         "assert probed.findings('SGD', 'lr')\n"
         "print(sorted({'torch', 'numpy', 'bitsandbytes', 'ipywidgets'} & set(sys.modules)))"
     )
@@ -185,7 +187,7 @@ def test_a_value_that_shows_nothing_gives_way_to_an_end_of_the_slider():
     assert found("ADAFACTOR", "eps").words == "1e-30 → 1e-6: the weights first differ at step 1"
 
 
-def test_a_rule_without_a_mend_of_its_own_is_met_by_its_other_option():
+def test_a_rule_without_a_fix_of_its_own_is_met_by_its_other_option():
     entry = spec("SGD")
     rule = Rule("r", ("momentum", "maximize"), lambda v: v["momentum"] > 0 and not v["maximize"], "Maximize, please.")
     bound = replace(entry, rules=(rule,))
@@ -490,7 +492,7 @@ def test_the_command_tries_one_and_writes_all(tmp_path, capsys, monkeypatch):
     assert re.search(r"LION +use_triton +unavailable +off → on: ends the whole process", out)
     assert main(["probe", "LION", "--write"]) == 2
     assert "written whole" in capsys.readouterr().err
-    table = tmp_path / "probed.json"
+    table = tmp_path / "evidence.json"
     monkeypatch.setattr(probed, "TABLE", table)
     monkeypatch.setattr(probe_table, "list_optimizers", lambda: ("LION",))
     assert main(["probe", "--write"]) == 0

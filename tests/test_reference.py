@@ -5,11 +5,11 @@ import re
 import pytest
 
 from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.catalogue.probed import evidence
+from diffopt_widgets.catalogue.evidence import evidence
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import REQUIREMENTS, Standing
-from diffopt_widgets.cli import main
-from diffopt_widgets.reference import reference_pages
+from diffopt_widgets.cli.main import main
+from diffopt_widgets.cli.reference import reference_pages
 
 
 @pytest.fixture(scope="module", name="pages")

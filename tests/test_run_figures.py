@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffopt_widgets as dw
-from diffopt_widgets import driver
-from diffopt_widgets.driver import finish
-from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.execution import driver
+from diffopt_widgets.execution.driver import run_to_end
+from diffopt_widgets.optimizers.factory import build_optimizer
 from diffopt_widgets.records import History, StepRecord
-from diffopt_widgets.runs import Run
-from diffopt_widgets.training.factory import build_optimizer
-from diffopt_widgets.training.memory import state_bytes
+from diffopt_widgets.runs.run import Run
+from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.state_size.measured import state_bytes
 
 LOSSES = st.lists(st.one_of(st.floats(0, 1e30), st.just(math.nan), st.just(math.inf)), min_size=1, max_size=130)
 
@@ -104,7 +104,7 @@ def test_a_run_measures_the_state_of_its_own_optimizer():
 
 def pictured(monkeypatch, cost, settings, task="swiss_roll", steps=20, accumulation=1):
     monkeypatch.setattr(driver, "PICTURE_COST", cost)
-    run = finish(Run(RunPlan(settings, task, steps, accumulation=accumulation)), progress=False)
+    run = run_to_end(Run(RunPlan(settings, task, steps, accumulation=accumulation)), progress=False)
     assert run.status == "done", run.trace
     return run
 

@@ -12,12 +12,12 @@ import torch
 from running import until
 
 import diffopt_widgets as dw
-from diffopt_widgets import driver
-from diffopt_widgets import session as session_module
-from diffopt_widgets.driver import carry_out
-from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.runs import Run, name_by_difference, vary
-from diffopt_widgets.session import Session
+from diffopt_widgets.execution import driver
+from diffopt_widgets.execution import session as session_module
+from diffopt_widgets.execution.driver import drive
+from diffopt_widgets.execution.session import Session
+from diffopt_widgets.runs.run import Run, name_by_difference, vary
+from diffopt_widgets.settings.plan import RunPlan
 
 
 def plan(steps=40, **options):
@@ -370,7 +370,7 @@ def test_what_a_back_end_prints_or_logs_is_kept_with_the_run(capsys):
 
 def test_closing_the_generator_stops_the_run():
     run = Run(plan(100))
-    steps = carry_out(run)
+    steps = drive(run)
     for _ in range(6):
         next(steps)
     steps.close()

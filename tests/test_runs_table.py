@@ -5,13 +5,13 @@ import pytest
 from wires import keep_messages, kept
 
 import diffopt_widgets as dw
-from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.plot.panels import PALETTE
+from diffopt_widgets.drawing.panels import PALETTE
 from diffopt_widgets.records import History, StepRecord
-from diffopt_widgets.runs import Run
-from diffopt_widgets.ui.differences import compare_settings
-from diffopt_widgets.ui.run_row import LONGEST_NAME
-from diffopt_widgets.ui.runs_table import UNDO_STEPS
+from diffopt_widgets.runs.run import Run
+from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.widgets.tables.differences import compare_settings
+from diffopt_widgets.widgets.tables.run_row import LONGEST_NAME
+from diffopt_widgets.widgets.tables.runs_table import UNDO_STEPS
 
 NASTY = '<img src=x onerror="alert(1)">'
 
@@ -265,7 +265,7 @@ def test_while_a_run_trains_only_its_own_row_is_sent(wire):
     assert wire(table) == []
 
 
-def test_a_change_of_status_sends_the_whole_table_so_that_lost_rows_are_mended(wire):
+def test_a_change_of_status_sends_the_whole_table_so_that_lost_rows_are_fixed(wire):
     runs = [run_of(name, status="running") for name in "ab"]
     table = dw.RunsTable(runs)
     wire(table)

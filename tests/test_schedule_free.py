@@ -9,10 +9,10 @@ import torch
 
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.optimizers.factory import build_optimizer, build_schedule, load_class
+from diffopt_widgets.optimizers.modes import has_modes
 from diffopt_widgets.settings import default_values
-from diffopt_widgets.training.factory import build_optimizer, build_schedule, load_class
-from diffopt_widgets.training.memory import state_bytes
-from diffopt_widgets.training.modes import has_modes
+from diffopt_widgets.state_size.measured import state_bytes
 
 PLUS = "PRODIGY_PLUS_SCHEDULE_FREE"
 AVERAGING = ("SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue.schedules import SCHEDULES, lr_scale, schedule_factor, warmup_steps
-from diffopt_widgets.ui.schedule import schedule_words
+from diffopt_widgets.widgets.form.schedule import schedule_words
 
 _COS = [0.5 * (1 + math.cos(math.pi * eighths / 8)) for eighths in range(9)]
 EVERY = st.sampled_from(sorted(SCHEDULES))

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import diffopt_widgets as dw
-from diffopt_widgets.models import LAYERS, MODELS, Tensor, find_model, full_tensors, lora_tensors
+from diffopt_widgets.optimizers.factory import MissingBackend, build_optimizer
 from diffopt_widgets.settings import SettingsError
-from diffopt_widgets.training.factory import MissingBackend, build_optimizer
-from diffopt_widgets.training.memory import state_bytes
-from diffopt_widgets.training.shapes_only import shapes_only
-from diffopt_widgets.training.state_size import memory, read_shapes, tensors_memory
+from diffopt_widgets.state_size.count import memory, read_shapes, tensors_memory
+from diffopt_widgets.state_size.measured import state_bytes
+from diffopt_widgets.state_size.models import LAYERS, MODELS, Tensor, find_model, full_tensors, lora_tensors
+from diffopt_widgets.state_size.shapes_only import shapes_only
 
 TENSORS = {
     Tensor((320, 4)): 3,

@@ -8,10 +8,10 @@ import torch
 from running import until
 
 import diffopt_widgets as dw
-from diffopt_widgets.models import Choice
-from diffopt_widgets.models.words import bytes_words, state_sentence
-from diffopt_widgets.ui import state_size
-from diffopt_widgets.ui.state_size import StateSize
+from diffopt_widgets.state_size.models import Choice
+from diffopt_widgets.state_size.words import bytes_words, state_sentence
+from diffopt_widgets.widgets.state_size import card as state_size
+from diffopt_widgets.widgets.state_size.card import StateSize
 
 
 @pytest.fixture(autouse=True)

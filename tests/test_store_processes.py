@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from diffopt_widgets.records import History
-from diffopt_widgets.store import RunStore, writers
+from diffopt_widgets.store import RunStore
+from diffopt_widgets.store import liveness as writers
 
 CHILDREN = Path(__file__).with_name("store_children.py")
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(os.name != "posix", reason="forks, and kills with SIGKILL")]
 
 
-def carry_out(*arguments: object) -> None:
+def drive(*arguments: object) -> None:
     done = subprocess.run(
         [sys.executable, CHILDREN, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=300
     )
@@ -25,12 +26,12 @@ def carry_out(*arguments: object) -> None:
 
 @pytest.mark.parametrize(("locking", "rounds"), [("auto", 24), ("folder", 8)])
 def test_a_writer_killed_at_any_moment_loses_at_most_its_last_save(tmp_path: Path, locking: str, rounds: int) -> None:
-    carry_out("kill", tmp_path / "runs.sqlite", locking, rounds)
+    drive("kill", tmp_path / "runs.sqlite", locking, rounds)
 
 
 @pytest.mark.parametrize("locking", ["auto", "folder"])
 def test_three_write_and_two_read_at_once(tmp_path: Path, locking: str) -> None:
-    carry_out("crowd", tmp_path / "runs.sqlite", locking)
+    drive("crowd", tmp_path / "runs.sqlite", locking)
 
 
 def test_a_writer_on_this_machine_is_gone_when_its_process_is() -> None:
@@ -56,7 +57,7 @@ def test_another_process_with_the_same_number_is_not_the_writer() -> None:
 def test_a_writer_that_was_taken_for_gone_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, history = RunStore(tmp_path / "runs.sqlite"), History(("a",))
     with monkeypatch.context() as patch:
-        patch.setattr("diffopt_widgets.store.recording.this_writer", lambda: "{}")
+        patch.setattr("diffopt_widgets.store.run_writer.this_writer", lambda: "{}")
         recording = store.begin("slow", history)
         patch.setattr(writers, "SILENT_SECONDS", -1.0)
         assert RunStore(store.path).list()[0].status == "interrupted"

@@ -9,16 +9,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import diffopt_widgets as dw
-from diffopt_widgets.arguments import read_plan
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.values import LONGEST_VALUE, ValueProblem, format_value
+from diffopt_widgets.cli.arguments import read_plan
 from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.settings import Settings, SettingsError
-from diffopt_widgets.ui.differences import compare_settings
-from diffopt_widgets.ui.draft import Draft
-from diffopt_widgets.ui.exchange import read_settings, write_settings
-from diffopt_widgets.ui.form import Form
-from diffopt_widgets.ui.reading import text_of
+from diffopt_widgets.widgets.form.draft import Draft
+from diffopt_widgets.widgets.form.exchange import read_settings, write_settings
+from diffopt_widgets.widgets.form.form import Form
+from diffopt_widgets.widgets.form.parsed import text_of
+from diffopt_widgets.widgets.tables.differences import compare_settings
 
 NAME = "muon_hidden_layers"
 NAMES = Option("names", "Names", "text", "Pieces of names.", nullable=True, null_words="all of them")
@@ -79,7 +79,7 @@ def test_the_form_shows_a_line_to_type_into_and_answers():
     control = form.panel["controls"][NAME]
     assert (control["kind"], control["placeholder"], control["default"]) == ("text", "told by name and shape", "")
     assert "slider" not in control
-    assert form.draft.reading.greyed["muon_adam_regex"] == "only with muon_hidden_layers set"
+    assert form.draft.parsed.greyed["muon_adam_regex"] == "only with muon_hidden_layers set"
     form.type(NAME, "blocks, (attn")
     assert form.settings.options[NAME] == "blocks, (attn"
     form.type("muon_adam_regex", "true")

@@ -17,23 +17,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffopt_widgets as dw
-from diffopt_widgets.arguments import read_plan
 from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.catalogue.docstrings import argument_entries
+from diffopt_widgets.catalogue.introspect.docstrings import argument_entries
+from diffopt_widgets.catalogue.introspect.signatures import RESERVED
+from diffopt_widgets.catalogue.introspect.uncatalogued import FAMILY
 from diffopt_widgets.catalogue.schema import Standing
-from diffopt_widgets.catalogue.signatures import RESERVED
-from diffopt_widgets.catalogue.uncatalogued import FAMILY
-from diffopt_widgets.cli import main
+from diffopt_widgets.cli.arguments import read_plan
+from diffopt_widgets.cli.main import main
 from diffopt_widgets.interop.code import to_python
-from diffopt_widgets.plan import RunPlan
-from diffopt_widgets.training.factory import load_class
+from diffopt_widgets.optimizers.factory import load_class
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.training.loop import Training
-from diffopt_widgets.ui import panel as page
-from diffopt_widgets.ui.draft import Draft
-from diffopt_widgets.ui.exchange import read_settings
-from diffopt_widgets.ui.form import Form
-from diffopt_widgets.ui.memory import Memory
-from diffopt_widgets.ui.search import option_index
+from diffopt_widgets.widgets.form import panel as page
+from diffopt_widgets.widgets.form.draft import Draft
+from diffopt_widgets.widgets.form.exchange import read_settings
+from diffopt_widgets.widgets.form.form import Form
+from diffopt_widgets.widgets.form.remembered import Memory
+from diffopt_widgets.widgets.form.search import option_index
 
 NADAM = "torch.optim:NAdam"
 CLASSES = {
@@ -221,7 +221,7 @@ def test_every_argument_is_shown_or_hidden_and_every_default_is_the_class_s_own(
     assert all(hidden.reason and hidden.value is None for hidden in found.hidden)
     for name, value in found.arguments(found.lr.default, {}).items():
         default = signature.parameters[name].default
-        if name == "lr" and found.lr.mended:
+        if name == "lr" and found.lr.fixed:
             assert "starts with 0.001" in found.lr.note
         elif default is params.empty:
             assert value is None
@@ -235,7 +235,7 @@ def test_what_is_built_is_what_the_class_builds_by_itself(key):
     found, parameter = READ[key], torch.nn.Parameter(torch.ones(2, 3))
     settings = start(found)
     plain = {use.name: settings.options[use.name] for use in found.uses if use.option.null_words.startswith("none yet")}
-    expected = CLASSES[key]([parameter], **plain, **({"lr": found.lr.default} if found.lr.mended else {}))
+    expected = CLASSES[key]([parameter], **plain, **({"lr": found.lr.default} if found.lr.fixed else {}))
     built = dw.build_optimizer(settings, [parameter])
     assert type(built) is CLASSES[key]
     for mine, theirs in zip(built.param_groups, expected.param_groups, strict=True):

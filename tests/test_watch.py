@@ -14,7 +14,7 @@ import torch
 from quadratic import loss_of, problem, train
 
 import diffopt_widgets as dw
-from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.training.loop import Training, fetch
 
 

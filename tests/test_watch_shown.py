@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import diffopt_widgets as dw
-from diffopt_widgets.plot.live import LivePlot
 from diffopt_widgets.store import StoreError
+from diffopt_widgets.widgets.plot.live import LivePlot
 
 
 @pytest.fixture

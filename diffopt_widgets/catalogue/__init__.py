@@ -7,26 +7,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.catalogue.adafactor import LOW_MEMORY
-from diffopt_widgets.catalogue.adam import ADAM_FAMILY
-from diffopt_widgets.catalogue.adaptive import PRODIGY
-from diffopt_widgets.catalogue.ademamix import ADEMAMIX_FAMILY
-from diffopt_widgets.catalogue.adv_adam import ADV_ADAM
-from diffopt_widgets.catalogue.adv_prodigy import PRODIGY_ADV
-from diffopt_widgets.catalogue.adv_sign import ADV_SIGN
-from diffopt_widgets.catalogue.came import CAME_FAMILY
-from diffopt_widgets.catalogue.dadapt import DADAPT
-from diffopt_widgets.catalogue.history import HISTORY_FAMILY
-from diffopt_widgets.catalogue.layerwise import LAYERWISE_FAMILY
-from diffopt_widgets.catalogue.momentum import MOMENTUM_FAMILY
-from diffopt_widgets.catalogue.muon import MUON_FAMILY
-from diffopt_widgets.catalogue.muon_adv import MUON_ADV_FAMILY
-from diffopt_widgets.catalogue.prodigy_plus import PRODIGY_PLUS
-from diffopt_widgets.catalogue.schedule_free import SCHEDULE_FREE
+from diffopt_widgets.catalogue.families.adafactor import LOW_MEMORY
+from diffopt_widgets.catalogue.families.adagrad_rmsprop import HISTORY_FAMILY
+from diffopt_widgets.catalogue.families.adam import ADAM_FAMILY
+from diffopt_widgets.catalogue.families.adam_variants import VARIANTS
+from diffopt_widgets.catalogue.families.ademamix import ADEMAMIX_FAMILY
+from diffopt_widgets.catalogue.families.adv_adam import ADV_ADAM
+from diffopt_widgets.catalogue.families.adv_prodigy import PRODIGY_ADV
+from diffopt_widgets.catalogue.families.adv_sign import ADV_SIGN
+from diffopt_widgets.catalogue.families.came import CAME_FAMILY
+from diffopt_widgets.catalogue.families.dadapt import DADAPT
+from diffopt_widgets.catalogue.families.layerwise import LAYERWISE_FAMILY
+from diffopt_widgets.catalogue.families.lion import SIGN_FAMILY
+from diffopt_widgets.catalogue.families.muon import MUON_FAMILY
+from diffopt_widgets.catalogue.families.muon_adv import MUON_ADV_FAMILY
+from diffopt_widgets.catalogue.families.prodigy import PRODIGY
+from diffopt_widgets.catalogue.families.prodigy_plus import PRODIGY_PLUS
+from diffopt_widgets.catalogue.families.schedule_free import SCHEDULE_FREE
+from diffopt_widgets.catalogue.families.sgd import MOMENTUM_FAMILY
+from diffopt_widgets.catalogue.families.tiger import TIGER
 from diffopt_widgets.catalogue.shared import with_adapters, with_common_rules
-from diffopt_widgets.catalogue.sign import SIGN_FAMILY
-from diffopt_widgets.catalogue.tiger import TIGER
-from diffopt_widgets.catalogue.variants import VARIANTS
 
 if TYPE_CHECKING:
     from diffopt_widgets.catalogue.schema import OptimizerSpec
@@ -73,7 +73,7 @@ def spec(key: str) -> OptimizerSpec:
         return _SPECS[key]
     except KeyError:
         if is_path(key):
-            from diffopt_widgets.catalogue.uncatalogued import spec_at
+            from diffopt_widgets.catalogue.introspect.uncatalogued import spec_at
 
             return spec_at(key)
         raise KeyError(f"no optimizer {key!r}; there are {', '.join(list_optimizers())}") from None

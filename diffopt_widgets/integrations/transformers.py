@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffopt_widgets.integrations import RATES, checked, missing
-from diffopt_widgets.watcher import Watcher
+from diffopt_widgets.watching.watcher import Watcher
 
 try:
     from transformers import TrainerCallback

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffopt_widgets.interop.tensorboard import event_file
+from diffopt_widgets.records import write_csv
 from diffopt_widgets.store.database import StoreError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from diffopt_widgets.runs import Run
-    from diffopt_widgets.store.recorded import RecordedRun
+    from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.store.logged_run import LoggedRun
 
 
-def write_runs(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
+def write_runs(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -> None:
     """Write runs, each with its id and when it began in seconds since 1970, in the form that the path's suffix names.
 
     Raises:
@@ -37,31 +37,17 @@ def write_runs(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path)
         raise StoreError(f"{path} cannot be written: {error.strerror or error}. Name another path.") from error
 
 
-def _write_csv(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
-    names = _columns(runs)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "run", *names])
-        for key, run, _ in runs:
-            table = run.history.to_columns()
-            rows = len(run.history)
-            blank = [""] * rows
-            columns = (_texts(table[name]) if name in table else blank for name in names)
-            writer.writerows(zip([key] * rows, [run.name] * rows, *columns, strict=True))
+def _write_csv(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -> None:
+    write_csv(path, [((key, run.name), run.history) for key, run, _ in runs], ("id", "run"))
 
 
-def _texts(values: NDArray[np.float64] | NDArray[np.int64]) -> list[float | int | str]:
-    """Values as a CSV file has them: nothing where there is none."""
-    return ["" if value != value else value for value in values.tolist()]  # noqa: PLR0124  # NaN alone differs from itself
-
-
-def _write_parquet(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
+def _write_parquet(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -> None:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
         raise StoreError(
-            "writing Parquet needs pyarrow. To mend it: pip install pyarrow; or name a .csv file"
+            "writing Parquet needs pyarrow. To fix it: pip install pyarrow; or name a .csv file"
         ) from error
     names = _columns(runs)
     texts: dict[str, list[str]] = {"id": [], "run": []}
@@ -76,7 +62,7 @@ def _write_parquet(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: P
     pq.write_table(pa.table({**texts, **arrays}), path)
 
 
-def _write_events(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
+def _write_events(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -> None:
     """A folder for each run, named after it, with one event file."""
     for key, run, began in runs:
         name = re.sub(r"[^\w .=-]+", "_", run.name).strip(" .")[:80] or "run"
@@ -87,5 +73,5 @@ def _write_events(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Pa
             out.writelines(event_file(run.history, began))
 
 
-def _columns(runs: Sequence[tuple[str, Run | RecordedRun, float]]) -> list[str]:
+def _columns(runs: Sequence[tuple[str, Run | LoggedRun, float]]) -> list[str]:
     return list(dict.fromkeys(name for _, run, _ in runs for name in run.history.to_columns()))

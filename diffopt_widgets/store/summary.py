@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from diffopt_widgets.store.database import now
-from diffopt_widgets.store.writers import is_gone
+from diffopt_widgets.store.liveness import is_gone
 
 INTERRUPTED = "Interrupted: the process that trained it ended without closing it."
 COLUMNS = "id, name, status, message, started, saved, rows, final_loss, about, note, writer"

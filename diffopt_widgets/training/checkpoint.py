@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from diffopt_widgets.plan import RunPlan
+    from diffopt_widgets.settings.plan import RunPlan
     from diffopt_widgets.training.loop import Training
 
 FORMAT = 1

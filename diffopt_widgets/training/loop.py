@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.optimizers.factory import MissingBackend, build_optimizer, build_schedule
+from diffopt_widgets.optimizers.modes import eval_mode
+from diffopt_widgets.optimizers.random_draws import drawn_from, seed_adv_optm
+from diffopt_widgets.rates.applied import RateMeter
 from diffopt_widgets.records import StepRecord
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.tasks.seeds import mix, seeded
-from diffopt_widgets.training.draws import drawn_from, seed_adv_optm
-from diffopt_widgets.training.effective_lr import RateMeter
-from diffopt_widgets.training.factory import MissingBackend, build_optimizer, build_schedule
 from diffopt_widgets.training.measures import exact
-from diffopt_widgets.training.modes import eval_mode
 from diffopt_widgets.training.trainable import check_groups, check_step, explained
 
 if TYPE_CHECKING:
@@ -256,5 +256,5 @@ def find_device(name: str) -> torch.device:
         return torch.device(next(kind for kind, found in there.items() if found))
     if not there.get(name, False):
         found = ", ".join(kind for kind, is_there in there.items() if is_there)
-        raise MissingBackend(f"there is no device {name!r} here; there is {found}. To mend it: choose auto or {found}")
+        raise MissingBackend(f"there is no device {name!r} here; there is {found}. To fix it: choose auto or {found}")
     return torch.device(name)

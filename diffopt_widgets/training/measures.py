@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.utils.hooks import RemovableHandle
 
-    from diffopt_widgets.training.adapters import Adapter
+    from diffopt_widgets.optimizers.adapters import Adapter
 
 MEASURES = {
     "grad_norm": "Euclidean norm of the whole gradient, as the step got it: unscaled and after clipping",

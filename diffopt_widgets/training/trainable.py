@@ -6,9 +6,9 @@ import contextlib
 import inspect
 from typing import TYPE_CHECKING
 
+from diffopt_widgets.optimizers.backends import trouble
+from diffopt_widgets.optimizers.factory import load_class, missing_package
 from diffopt_widgets.settings import Fault, SettingsError
-from diffopt_widgets.training.backends import trouble
-from diffopt_widgets.training.factory import load_class, missing_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from diffopt_widgets.catalogue import list_optimizers
-from diffopt_widgets.ui.form import Form
-from diffopt_widgets.ui.slider import linked_slider
+from diffopt_widgets.widgets.form.form import Form
+from diffopt_widgets.widgets.form.slider import linked_slider
 
 OPTIMIZERS = ("SGD", "ADAM", "PRODIGY", "ADAFACTOR")
 

@@ -27,7 +27,7 @@ UPDATES = 6_000
 CODE = """
 import time
 from pathlib import Path
-from diffopt_widgets.plot.live import LivePlot
+from diffopt_widgets.widgets.plot.live import LivePlot
 from diffopt_widgets.records import History, StepRecord
 
 def records(start):

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from diffopt_widgets.catalogue import list_optimizers
-from diffopt_widgets.models import MODELS, Choice
 from diffopt_widgets.settings import Settings
-from diffopt_widgets.training.state_size import tensors_memory
+from diffopt_widgets.state_size.count import tensors_memory
+from diffopt_widgets.state_size.models import MODELS, Choice
 
 
 def main(dtype: str = "float32") -> None:

@@ -17,8 +17,8 @@ from jupyter_client.session import Session
 from rich.console import Console
 from rich.table import Table
 
-from diffopt_widgets.plot.live import LivePlot
 from diffopt_widgets.records import History, StepRecord
+from diffopt_widgets.widgets.plot.live import LivePlot
 
 ROUNDS = 200
 CASES = [(1, 1, 10, 6), (8, 1, 10, 6), (8, 8, 1, 6), (8, 8, 4, 6), (8, 8, 10, 6), (8, 8, 10, 3)]

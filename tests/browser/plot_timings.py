@@ -21,7 +21,7 @@ CASES = [(runs, rows) for runs in (1, 8) for rows in (1_000, 100_000, 1_000_000)
 SETUP = """
 import time
 import numpy as np
-from diffopt_widgets.plot.live import LivePlot
+from diffopt_widgets.widgets.plot.live import LivePlot
 from diffopt_widgets.records import History, StepRecord
 
 def records(start, count):

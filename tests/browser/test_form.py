@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-CELL = "from diffopt_widgets.ui.form import Form\nform = Form('PRODIGY')\nform"
+CELL = "from diffopt_widgets.widgets.form.form import Form\nform = Form('PRODIGY')\nform"
 OPTION = "form.settings.options[{!r}]"
 
 
@@ -138,7 +138,7 @@ def test_presets_and_undo(opened):
     entry(opened, "lr").fill("3")
     opened.until_python("form.settings.lr == 3")
     opened.output(0).get_by_role("button", name="Recommended", exact=True).click()
-    opened.until_python("'recommended' in form.draft.reading.presets")
+    opened.until_python("'recommended' in form.draft.parsed.presets")
     expect(opened.output(0).get_by_role("button", name="Recommended", exact=True)).to_have_attribute(
         "aria-pressed", "true"
     )
@@ -168,11 +168,11 @@ def test_undo_is_within_reach_of_the_keyboard_and_says_what_it_takes_back(opened
     expect(last).to_have_attribute("aria-disabled", "true")
 
 
-def test_a_mend_is_one_click(opened):
+def test_a_fix_is_one_click(opened):
     entry(opened, "lr").fill("1e-4")
     row(opened, "lr").get_by_role("button", name="Set Learning rate to 1").click()
     expect(entry(opened, "lr")).to_have_value("1")
-    opened.until_python("form.settings.lr == 1.0 and not form.draft.reading.warnings")
+    opened.until_python("form.settings.lr == 1.0 and not form.draft.parsed.warnings")
 
 
 def test_help_opens_below_its_control(opened):
@@ -415,7 +415,7 @@ def test_after_a_reload_the_form_is_as_it_was(opened):
 
 def test_another_kernel_opens_the_form_as_it_was_left(notebook):
     cell = (
-        "from diffopt_widgets.ui.form import Form\nfrom diffopt_widgets.ui.memory import Memory\n"
+        "from diffopt_widgets.widgets.form.form import Form\nfrom diffopt_widgets.widgets.form.remembered import Memory\n"
         "form = Form(memory=Memory.of_user())\nform"
     )
     first = notebook([cell], height=1600)
@@ -446,7 +446,7 @@ def test_two_views_and_code_show_the_same(notebook):
 
 @pytest.mark.parametrize("width", [320, 480, 700])
 def test_nothing_is_wider_than_the_form(notebook, width):
-    cell = f"import ipywidgets\nfrom diffopt_widgets.ui.form import Form\nForm('ADAFACTOR', layout=dict(width='{width}px'))"
+    cell = f"import ipywidgets\nfrom diffopt_widgets.widgets.form.form import Form\nForm('ADAFACTOR', layout=dict(width='{width}px'))"
     found = notebook([cell], app="notebook", height=1600)
     found.run_all()
     form = found.output(0).locator(".dwf")
@@ -502,7 +502,7 @@ def test_an_optimizer_outside_the_catalogue_has_a_form_that_says_so(notebook):
 
 
 def test_a_mark_says_that_an_option_is_inert_and_its_tip_what_was_seen(notebook):
-    opened = notebook(["from diffopt_widgets.ui.form import Form\nform = Form('LAMB')\nform"], height=2000)
+    opened = notebook(["from diffopt_widgets.widgets.form.form import Form\nform = Form('LAMB')\nform"], height=2000)
     opened.run_all()
     form = opened.output(0)
     form.get_by_text("All other options").click()

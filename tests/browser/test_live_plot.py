@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 
 SETUP = """
 import asyncio, math, ipywidgets
-from diffopt_widgets.plot.live import LivePlot
-from diffopt_widgets.plot.saved import SavedPicture
+from diffopt_widgets.widgets.plot.live import LivePlot
+from diffopt_widgets.widgets.plot.saved import SavedPicture
 from diffopt_widgets.records import History, StepRecord
 
 def record(step):

@@ -14,9 +14,9 @@ GRAPH = "document.querySelector('.dw-plot-graph')"
 
 SETUP = """
 import numpy as np
-from diffopt_widgets.plot.curves import smooth
-from diffopt_widgets.plot.live import LivePlot
-from diffopt_widgets.plot.panels import metric_panel
+from diffopt_widgets.drawing.curves import smooth
+from diffopt_widgets.widgets.plot.live import LivePlot
+from diffopt_widgets.drawing.panels import metric_panel
 from diffopt_widgets.records import History, StepRecord
 
 def history(rows):

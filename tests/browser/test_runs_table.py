@@ -7,9 +7,9 @@ MANY = "x" * 10_000
 
 CELL = """
 import diffopt_widgets as dw
-from diffopt_widgets.plan import RunPlan
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.records import History, StepRecord
-from diffopt_widgets.runs import Run
+from diffopt_widgets.runs.run import Run
 
 def run_of(name, status="done", taken=10, **options):
     run = Run(RunPlan(dw.Settings("PRODIGY", **options), "swiss_roll", 10), name, status=status)

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 CELL = """
 import diffopt_widgets as dw
-from diffopt_widgets.ui.state_size import StateSize
+from diffopt_widgets.widgets.state_size.card import StateSize
 card = StateSize(dw.Settings("ADAMW"))
 card
 """

@@ -1,7 +1,7 @@
 // What the page asks of a kernel, above all of one that does not answer.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Feed } from "../../diffopt_widgets/plot/static/feed.js";
+import { Feed } from "../../diffopt_widgets/widgets/plot/static/feed.js";
 
 const COLUMN = { name: "loss", dash: "solid", schedule: false };
 const LOSS = { key: "loss", title: "Loss", scale: "linear", smooth: true, optional: false, sparse: false };

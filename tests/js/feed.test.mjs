@@ -1,7 +1,7 @@
 // What the page makes of a message of rows.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Feed } from "../../diffopt_widgets/plot/static/feed.js";
+import { Feed } from "../../diffopt_widgets/widgets/plot/static/feed.js";
 
 const COLUMNS = ["loss", "d"].map((name) => ({ name, dash: "solid", schedule: false }));
 

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { shortHelp } from "../../diffopt_widgets/ui/static/form_help.js";
+import { shortHelp } from "../../diffopt_widgets/widgets/form/static/help.js";
 
 const facts = [
   { term: "Default", text: "off" },
   { term: "Tried", text: "off → on: the same to the bit" },
 ];
-/** @type {import("../../diffopt_widgets/ui/static/form_row.js").Control} */
+/** @type {import("../../diffopt_widgets/widgets/form/static/row.js").Control} */
 const control = {
   name: "nesterov",
   title: "Nesterov",

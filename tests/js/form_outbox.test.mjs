@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
-import { Outbox } from "../../diffopt_widgets/ui/static/form_outbox.js";
+import { Outbox } from "../../diffopt_widgets/widgets/form/static/outbox.js";
 
 /** @type {any[]} */
 let sent;

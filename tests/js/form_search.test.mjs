@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { askedFor, marked, search } from "../../diffopt_widgets/ui/static/form_search.js";
+import { askedFor, marked, search } from "../../diffopt_widgets/widgets/form/static/search.js";
 
 const ENTRIES = [
   entry("lr", "Learning rate", "The size of each step.", ["ADAM", "PRODIGY", "SGD"]),

@@ -9,7 +9,7 @@ import {
   sentence,
   textAt,
   textOf,
-} from "../../diffopt_widgets/ui/static/form_text.js";
+} from "../../diffopt_widgets/widgets/page/static/text.js";
 
 const RATE = { low: 1e-7, high: 10, log: true, integer: false };
 const BETA = { low: 0, high: 0.999, log: false, integer: false };

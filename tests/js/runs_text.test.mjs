@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { COLUMNS, memory, short, status, summary, unsaid, withRow } from "../../diffopt_widgets/ui/static/runs_text.js";
+import {
+  COLUMNS,
+  memory,
+  short,
+  status,
+  summary,
+  unsaid,
+  withRow,
+} from "../../diffopt_widgets/widgets/tables/static/runs_text.js";
 
 const run = (changes = {}) => ({
   key: "a",

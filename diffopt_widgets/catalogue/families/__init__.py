@@ -1,0 +1,1 @@
+"""The optimizers of the catalogue, one file for each family."""

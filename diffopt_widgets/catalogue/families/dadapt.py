@@ -1,0 +1,297 @@
+"""D-Adaptation: five optimizers that estimate their own learning rate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from diffopt_widgets.catalogue import options as o
+from diffopt_widgets.catalogue import shared
+from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Rule, Use, When
+
+_FAMILY = "Finds its own rate"
+_PAPER = Link("Defazio & Mishchenko 2023", "https://arxiv.org/abs/2301.07733")
+_CODE = Link("code", "https://github.com/facebookresearch/dadaptation")
+
+_LR_ADVICE = Advice(
+    1.0,
+    "The optimizer finds the rate by itself; this is not ignored, but multiplies what it found.",
+    source="dadaptation's README",
+)
+_LR = Use(o.LR, 1.0, "lr", advice=_LR_ADVICE)
+_D0 = Use(o.D0, 1e-6, "d0")
+_GROWTH_RATE = Use(o.GROWTH_RATE, float("inf"), "growth_rate")
+_LOG_EVERY = Use(
+    o.LOG_EVERY,
+    0,
+    "log_every",
+    note="In copied code it goes to Python's logging at level INFO, which is silent unless set up.",
+)
+_EPS = Use(o.EPS, 1e-8, "eps", note="0 raises.", domain=shared.POSITIVE)
+_WITH_DECAY = When("weight_decay", ">", 0)
+_COMMON_RULES = (shared.SCALER_RULE,)
+
+ADAM = OptimizerSpec(
+    key="DADAPT_ADAM",
+    title="D-Adapt Adam",
+    family=_FAMILY,
+    summary="Adam that estimates its own learning rate by D-Adaptation, Prodigy's older and more careful relative.",
+    formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\,\gamma d\, g,\quad \theta \leftarrow \theta - \frac{m}{\sqrt{v} + \epsilon}",
+    links=(_PAPER, _CODE),
+    target="dadaptation:DAdaptAdam",
+    package="dadaptation",
+    lr=_LR,
+    uses=(
+        Use(o.BETA1, 0.9, "betas[0]"),
+        Use(o.BETA2, 0.999, "betas[1]", note="Its square root also sets how long the estimate remembers."),
+        _EPS,
+        Use(o.WEIGHT_DECAY, 0.0, "weight_decay"),
+        Use(o.DECOUPLE, False, "decouple", enabled_if=_WITH_DECAY),
+        Use(o.USE_BIAS_CORRECTION, False, "use_bias_correction"),
+        _D0,
+        _GROWTH_RATE,
+        _LOG_EVERY,
+        shared.FSDP_IN_USE,
+    ),
+    presets=(
+        shared.LIBRARY,
+        shared.onetrainer({}),
+        Preset(
+            "recommended",
+            "Recommended",
+            {
+                "lr": 1.0,
+                "schedule": "COSINE",
+                "use_bias_correction": True,
+                "decouple": True,
+                "weight_decay": 0.01,
+            },
+            "Learning rate 1, since the estimate does the rest; bias correction, without which the estimate overshoots on the "
+            "bench's digits; decoupled weight decay as in AdamW; and a cosine, since the estimate never falls.",
+        ),
+    ),
+    rules=(shared.lr_near_one(0.1, 10.0), *_COMMON_RULES),
+    rate="dadapt_adam",
+    rate_words="beta1-average of d · learning rate · bias correction",
+    estimates_rate=True,
+    rates="one",
+    state_names=("s", "exp_avg", "exp_avg_sq"),
+)
+
+ADAN = OptimizerSpec(
+    key="DADAPT_ADAN",
+    title="D-Adapt Adan",
+    family=_FAMILY,
+    summary="Adan, which also looks at how the gradient changes from step to step, with its learning rate estimated. Five state "
+    "tensors: the hungriest of all.",
+    formula=r"\theta \leftarrow \frac{1}{1 + \gamma d \lambda}\left(\theta - \frac{m + \beta_2\, n}{\sqrt{v} + \epsilon}\right)",
+    links=(_PAPER, Link("Xie et al. 2022 (Adan)", "https://arxiv.org/abs/2208.06677"), _CODE),
+    target="dadaptation:DAdaptAdan",
+    package="dadaptation",
+    lr=_LR,
+    uses=(
+        Use(o.BETA1, 0.98, "betas[0]"),
+        Use(o.BETA2, 0.92, "betas[1]", note="Here it averages the differences between successive gradients."),
+        Use(
+            replace(o.BETA3, nullable=False, null_words=""),
+            0.99,
+            "betas[2]",
+            note="Here it averages the squared gradients, as beta2 does for Adam.",
+        ),
+        _EPS,
+        Use(o.WEIGHT_DECAY, 0.02, "weight_decay"),
+        Use(o.NO_PROX, False, "no_prox", enabled_if=_WITH_DECAY),
+        _D0,
+        _GROWTH_RATE,
+        Use(o.LOG_EVERY, 0, "log_every", note="In copied code it is printed."),
+    ),
+    presets=(
+        shared.LIBRARY,
+        shared.onetrainer({}),
+        Preset(
+            "recommended",
+            "Recommended",
+            {"lr": 1.0, "schedule": "COSINE", "growth_rate": 1.05},
+            "At its own values the estimate overshoots on the bench's digits; a growth of 5% per step at most keeps it in hand. "
+            "A cosine lets the run settle, since the estimate never falls.",
+        ),
+    ),
+    rules=(
+        shared.lr_near_one(0.1, 10.0),
+        *_COMMON_RULES,
+    ),
+    rate="dadapt_adan",
+    rate_words="beta1-average of d · learning rate",
+    estimates_rate=True,
+    rates="first",
+    state_names=("s", "exp_avg", "exp_avg_diff", "exp_avg_sq", "pre_grad"),
+)
+
+ADA_GRAD = OptimizerSpec(
+    key="DADAPT_ADA_GRAD",
+    title="D-Adapt AdaGrad",
+    family=_FAMILY,
+    summary="Adagrad by dual averaging with an estimated rate: each step recomputes the weights from where they began and the "
+    "weighted sum of all gradients.",
+    formula=r"s \leftarrow s + \gamma d\, g,\quad \theta \leftarrow \theta_0 - \frac{s}{\sqrt{\alpha} + \epsilon}"
+    r",\quad \alpha = \sum g^2",
+    links=(_PAPER, _CODE),
+    target="dadaptation:DAdaptAdaGrad",
+    package="dadaptation",
+    lr=_LR,
+    uses=(
+        Use(o.MOMENTUM, 0.0, "momentum", note="How slowly the weights follow the averaged point."),
+        Use(
+            o.EPS,
+            1e-6,
+            "eps",
+            note="OneTrainer starts with 0, which raises.",
+            domain=shared.POSITIVE,
+        ),
+        Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note="Added to the gradient."),
+        _D0,
+        _GROWTH_RATE,
+        _LOG_EVERY,
+    ),
+    presets=(
+        shared.LIBRARY,
+        shared.onetrainer({}, "Epsilon 0 is left out, since it raises."),
+        Preset(
+            "recommended",
+            "Recommended",
+            {"lr": 1.0, "momentum": 0.9, "schedule": "CONSTANT"},
+            "Steps shrink by themselves as gradients add up, so no falling schedule is needed; momentum smooths the path.",
+        ),
+    ),
+    rules=(shared.lr_near_one(0.1, 10.0), *_COMMON_RULES),
+    rate="dadapt_adagrad",
+    rate_words="d · learning rate (dual averaging has no rate of a single step)",
+    estimates_rate=True,
+    rates="first",
+    state_names=("alphak", "sk", "x0"),
+)
+
+LION = OptimizerSpec(
+    key="DADAPT_LION",
+    title="D-Adapt Lion",
+    family=_FAMILY,
+    summary="Lion with an estimated rate: every weight moves by exactly d times the learning rate.",
+    formula=r"\theta \leftarrow (1 - \gamma d\lambda)\,\theta - \gamma d\,\operatorname{sign}(\beta_1 m + (1-\beta_1)\,g)",
+    links=(_PAPER, Link("Chen et al. 2023 (Lion)", "https://arxiv.org/abs/2302.06675"), _CODE),
+    target="dadaptation:DAdaptLion",
+    package="dadaptation",
+    lr=Use(
+        o.LR,
+        1.0,
+        "lr",
+        note="Its estimate can be too bold for steps by sign: where the loss jumps, go down to 0.3 or 0.1.",
+        advice=_LR_ADVICE,
+    ),
+    uses=(
+        Use(o.BETA1, 0.9, "betas[0]", note="The weight of the memory in the direction of this step."),
+        Use(
+            o.BETA2, 0.99, "betas[1]", note="How long the momentum remembers; its square root does so for the estimate."
+        ),
+        Use(o.WEIGHT_DECAY, 0.0, "weight_decay"),
+        _D0,
+        _LOG_EVERY,
+        shared.FSDP_IN_USE,
+    ),
+    presets=(
+        shared.LIBRARY,
+        shared.onetrainer({"beta2": 0.999}),
+        Preset(
+            "recommended",
+            "Recommended",
+            {"lr": 1.0, "schedule": "COSINE"},
+            "A cosine, because the estimate never falls and steps by sign settle only when the rate does.",
+        ),
+    ),
+    rules=(
+        shared.lr_near_one(0.03, 10.0),
+        Rule(
+            "log-at-zero",
+            ("log_every", "schedule"),
+            lambda values: shared.number(values, "log_every") > 0 and shared.touches_zero(values),
+            "This schedule passes through a rate of 0, where the package's logging raises. Set log every to 0.",
+            fix={"log_every": 0},
+        ),
+        *_COMMON_RULES,
+    ),
+    rate="dadapt_lion",
+    rate_words="d · learning rate",
+    estimates_rate=True,
+    rates="one",
+    state_names=("exp_avg", "s"),
+)
+
+_SGD_LR = 0.3
+
+SGD = OptimizerSpec(
+    key="DADAPT_SGD",
+    title="D-Adapt SGD",
+    family=_FAMILY,
+    summary="SGD with an estimated rate, measured in units of the very first gradient. Three state tensors where SGD needs none.",
+    formula=r"z \leftarrow z - \frac{\gamma d}{\lVert g_0\rVert}\, g,\quad \theta \leftarrow \mu\,\theta + (1-\mu)\, z",
+    links=(_PAPER, _CODE),
+    target="dadaptation:DAdaptSGD",
+    package="dadaptation",
+    lr=Use(
+        o.LR,
+        1.0,
+        "lr",
+        advice=Advice(_SGD_LR, "At 1 it ran away on the bench's digits; 0.3 trained.", source="measured on the bench"),
+    ),
+    uses=(
+        Use(o.MOMENTUM, 0.0, "momentum", note="How slowly the weights follow the point that does the descent."),
+        Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note="Added to the gradient."),
+        _D0,
+        _GROWTH_RATE,
+        _LOG_EVERY,
+        shared.FSDP_IN_USE,
+    ),
+    presets=(
+        shared.LIBRARY,
+        shared.onetrainer({}),
+        Preset(
+            "recommended",
+            "Recommended",
+            {"lr": _SGD_LR, "momentum": 0.9, "schedule": "COSINE", "min_factor": 0.01},
+            "A rate below 1, at which it tends to run away; momentum smooths the path, a cosine lets it settle. No warm-up and "
+            "a minimum factor of 0.01, since a step at a rate of 0 raises.",
+        ),
+    ),
+    rules=(
+        Rule(
+            "lr-runs-away",
+            ("lr",),
+            lambda values: shared.number(values, "lr") >= 1,
+            "At a learning rate of 1 and above D-Adapt SGD easily runs away. Set it to 0.3.",
+            fix={"lr": _SGD_LR},
+            severity="warning",
+        ),
+        Rule(
+            "warmup",
+            ("warmup",),
+            lambda values: shared.number(values, "warmup") > 0,
+            "Warm-up starts at a rate of 0, and D-Adapt SGD divides by zero there. Set warm-up to 0; it warms up by itself.",
+            fix={"warmup": 0.0},
+        ),
+        Rule(
+            "schedule-at-zero",
+            ("schedule", "min_factor"),
+            shared.touches_zero,
+            "This schedule passes through a rate of 0, where D-Adapt SGD raises. Set the minimum factor to 0.01.",
+            fix={"min_factor": 0.01},
+        ),
+        *_COMMON_RULES,
+    ),
+    rate="dadapt_sgd",
+    rate_words="momentum-average of d · learning rate / norm of the first gradient",
+    estimates_rate=True,
+    rates="one",
+    raises_at_zero=True,
+    state_names=("z", "s", "x0"),
+)
+
+DADAPT = (ADAM, ADAN, LION, ADA_GRAD, SGD)

@@ -1,0 +1,1 @@
+"""The command `diffopt`, one file for each of its commands."""

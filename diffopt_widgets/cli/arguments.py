@@ -1,0 +1,128 @@
+"""What was asked for on a command line, read into a plan and the values to compare; all that is wrong, told at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+from diffopt_widgets.catalogue import key_of
+from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schema import Use
+from diffopt_widgets.catalogue.values import Value, ValueProblem
+from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, preset
+from diffopt_widgets.settings.plan import PLAN_OPTIONS, RunPlan
+from diffopt_widgets.tasks import list_tasks
+
+TASK = Option("task", "Task", "choice", "What to train on.", choices=list_tasks())
+"""The task, checked and explained like the options of a plan."""
+
+FLAGGED: Mapping[str, Option] = {option.name: option for option in (*TRAINING_OPTIONS, TASK, *PLAN_OPTIONS.values())}
+"""The options that have a flag of their own beside `--lr`; an optimizer's own are given as NAME=VALUE."""
+
+_ONLY_FLAGS = ("optimizer", "preset", "out")
+"""What has a flag and is no option, so that NAME=VALUE cannot mean it."""
+
+
+def read_plan(
+    optimizer: str, flags: Mapping[str, str | None], assignments: Sequence[str] = (), preset_key: str | None = None
+) -> tuple[RunPlan, dict[str, list[Value]]]:
+    """Read what was typed into a plan and the values to vary.
+
+    Args:
+        optimizer: its key, in upper or lower case, or the import path of a class outside the catalogue.
+        flags: texts by name; None where nothing was given. A text may hold several values with commas between them; for an
+            option that is a text itself they belong to it.
+        assignments: `NAME=VALUE` or `NAME=VALUE,VALUE`, for any option.
+        preset_key: the preset to start from; the library's defaults when None.
+
+    Returns:
+        The plan of the first run, and the values by name of the options that have several.
+
+    Raises:
+        SettingsError: with one `Fault` for each thing that is wrong, wherever it stands.
+
+    >>> plan, over = read_plan("prodigy", {"steps": "20", "seed": None}, ["d_coef=0.5,1"])
+    >>> plan.steps, plan.settings.options["d_coef"], over
+    (20, 0.5, {'d_coef': [0.5, 1.0]})
+    """
+    faults: list[Fault] = []
+    start = _start(key_of(optimizer), preset_key, faults)
+    texts = _merged(flags, assignments, faults)
+    values = {name: _read(start, name, text, faults) for name, text in texts.items()}
+    if start is None or faults:
+        raise SettingsError(tuple(faults))
+    plans = _plans(start, values)
+    return plans[0], {name: several for name, several in values.items() if len(several) > 1}
+
+
+def _start(key: str, preset_key: str | None, faults: list[Fault]) -> Settings | None:
+    """The settings that the values are put into; None when there is no such optimizer."""
+    start = None
+    try:
+        start = Settings(key)
+        if preset_key is not None:
+            start = preset(key, preset_key)
+    except SettingsError as error:
+        faults.extend(error.faults)
+    return start
+
+
+def _merged(flags: Mapping[str, str | None], assignments: Sequence[str], faults: list[Fault]) -> dict[str, str]:
+    """Every text by name. Two texts for one name are a fault: neither should win in silence."""
+    texts = {name: text for name, text in flags.items() if text is not None}
+    for item in assignments:
+        name, equals, text = (part.strip() for part in item.partition("="))
+        if not equals:
+            faults.append(Fault("--set", item, "there is no = in it", "NAME=VALUE, such as d_coef=0.5,1.0"))
+        elif name in _ONLY_FLAGS:
+            faults.append(Fault("--set", item, f"{name} is not an option", "", f"Write --{name} {text}."))
+        elif name in texts:
+            todo = f"Give it once; commas compare several values: {texts[name]},{text}."
+            faults.append(Fault(name, text, f"it is also given as {texts[name]}", "", todo))
+        else:
+            texts[name] = text
+    return texts
+
+
+def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> list[Value]:
+    """The values that a text stands for; those that are wrong are left out and become faults."""
+    taker = _taker(start, name)
+    if taker is None:
+        if start is not None:  # without an optimizer nobody knows which options there are
+            faults.extend(check_values(start.spec, {name: text})[1])
+        return []
+    option = taker.option if isinstance(taker, Use) else taker
+    values: list[Value] = []
+    for part in [text] if option.kind == "text" else text.split(","):
+        try:
+            value = taker.check(option.parse(part))
+        except ValueProblem as problem:
+            faults.append(Fault.of(name, part.strip(), problem, taker.allowed()))
+            continue
+        if value in values:
+            twice = f"{part.strip()} stands there twice, and both would be the same run"
+            faults.append(Fault(name, text, twice, "", "Leave one out."))
+        values.append(value)
+    return values
+
+
+def _taker(start: Settings | None, name: str) -> Option | Use | None:
+    if name in FLAGGED or start is None:
+        return FLAGGED.get(name)
+    return next((use for use in (start.spec.lr, *start.spec.uses) if use.name == name), None)
+
+
+def _plans(start: Settings, values: Mapping[str, Sequence[Value]]) -> list[RunPlan]:
+    """The plan of every combination; what options break together is told of all combinations at once."""
+    plans, faults = [], {}
+    for combination in itertools.product(*values.values()):
+        chosen = dict(zip(values, combination, strict=True))
+        own = {name: chosen.pop(name) for name in (TASK.name, *PLAN_OPTIONS) if name in chosen}
+        try:
+            plans.append(RunPlan(start.replace(**chosen), **own))  # type: ignore[arg-type]  # each was checked above
+        except SettingsError as error:
+            faults.update({str(fault): fault for fault in error.faults})
+    if faults:
+        raise SettingsError(tuple(faults.values()))
+    return plans

@@ -1,0 +1,92 @@
+"""The command `diffopt memory`: how much state an optimizer will keep."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from diffopt_widgets.catalogue import list_optimizers
+from diffopt_widgets.catalogue.precision import PRECISIONS
+from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.cli.arguments import read_plan
+from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.state_size.models import LAYERS, MODELS, Choice
+
+
+def add_arguments(memory: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Let a parser take what `tell` reads; returns it."""
+    default = Choice()
+    memory.add_argument(
+        "optimizer", nargs="?", metavar="KEY", help="An optimizer, such as PRODIGY. (default: compare all)"
+    )
+    memory.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="An option of the optimizer; several values with commas between them are compared.",
+    )
+    memory.add_argument(
+        "--model", choices=MODELS, default=default.model, help="Which model is trained. (default: %(default)s)"
+    )
+    how = memory.add_mutually_exclusive_group()
+    how.add_argument(
+        "--lora", type=int, default=default.rank, metavar="RANK", help="Rank of the LoRA. (default: %(default)s)"
+    )
+    how.add_argument("--full", action="store_true", help="A full fine-tune instead of a LoRA.")
+    memory.add_argument(
+        "--layers", choices=LAYERS, default=default.layers, help="Where the LoRA has factors. (default: %(default)s)"
+    )
+    memory.add_argument(
+        "--dtype",
+        choices=tuple(PRECISIONS),
+        default=default.dtype,
+        help="Precision of the weights that are trained. (default: %(default)s)",
+    )
+    return memory
+
+
+def tell(given: argparse.Namespace) -> int:
+    """Print the table; returns the exit status: 1 when the optimizer that is named cannot be counted here.
+
+    Raises:
+        SettingsError: something that was typed cannot be used.
+    """
+    from rich.console import Console
+
+    from diffopt_widgets.cli.terminal import state_table
+    from diffopt_widgets.optimizers.factory import MissingBackend
+    from diffopt_widgets.state_size.count import memory
+
+    lora = None if given.full else given.lora
+    choice = Choice(given.model, lora, given.layers, given.dtype)
+    found: dict[str, int | str] = {}
+    for name, settings in _named_settings(given.optimizer, given.set).items():
+        try:
+            found[name] = memory(settings, choice.model, lora=lora, layers=choice.layers, dtype=choice.dtype)
+        except MissingBackend as error:
+            found[name] = str(error)
+    Console().print(state_table(choice, found))
+    return 1 if given.optimizer and any(isinstance(size, str) for size in found.values()) else 0
+
+
+def _named_settings(optimizer: str | None, given: Sequence[str]) -> dict[str, Settings]:
+    """The settings whose state is asked for, by what the table calls them."""
+    if optimizer is None:
+        if given:
+            raise SettingsError((Fault("--set", None, "no optimizer is named whose option that is", "", "Name it."),))
+        return {key: Settings(key) for key in list_optimizers()}
+    base, over = read_plan(optimizer.upper(), {}, given)
+    names = list(over)
+    combinations = itertools.product(*over.values())
+    found = [_with(base.settings, dict(zip(names, values, strict=True))) for values in combinations]
+    return {
+        " · ".join([run.optimizer, *(f"{name} {format_value(run.options[name])}" for name in names)]): run
+        for run in found
+    }
+
+
+def _with(settings: Settings, changes: dict[str, Any]) -> Settings:  # Any: values of options, of whatever kind
+    return settings.replace(**changes)

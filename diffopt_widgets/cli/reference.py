@@ -1,0 +1,163 @@
+"""The reference as Markdown, one page for each optimizer, made from the catalogue and from what the back ends keep."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from diffopt_widgets.catalogue import families
+from diffopt_widgets.catalogue.evidence import evidence
+from diffopt_widgets.catalogue.precision import PRECISIONS
+from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schema import REQUIREMENTS, Standing
+from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.settings import Settings, SettingsError
+from diffopt_widgets.state_size.models import Tensor
+
+if TYPE_CHECKING:
+    from diffopt_widgets.catalogue.option import Option
+    from diffopt_widgets.catalogue.schema import OptimizerSpec, Use
+    from diffopt_widgets.catalogue.values import Value
+
+INDEX = "README.md"
+_SIDE = 1280
+"""Inputs and outputs of the layer whose state is told, as in SDXL's attention."""
+
+_STANDING = {
+    Standing.LIVE: "",
+    Standing.INERT: "**No effect here.** ",
+    Standing.UNAVAILABLE: "**Not available here.** ",
+    Standing.UNCATALOGUED: "",  # its help says so
+}
+_SEVERITY = {"error": "Refused", "refused": "Refused to run", "warning": "Warned of"}
+
+
+def reference_pages() -> dict[str, str]:
+    """The text of every page by its file name: the index, the schedules, and a page for each optimizer.
+
+    >>> pages = reference_pages()
+    >>> "PRODIGY.md" in pages, "(PRODIGY.md)" in pages["README.md"]
+    (True, True)
+    """
+    entries = [entry for family in families().values() for entry in family]
+    pages = {f"{entry.key}.md": "\n".join(_optimizer(entry)) for entry in entries}
+    return {INDEX: "\n".join(_index()), "schedules.md": "\n".join(_training()), **pages}
+
+
+def _index() -> Iterator[str]:
+    yield "# Optimizers and their options\n"
+    yield "What each does, what it needs, and whether it does anything at all. [The options of every run](schedules.md)"
+    yield "(learning-rate schedule, warm-up, …) have a page of their own.\n"
+    for family, entries in families().items():
+        yield f"## {_text(family)}\n"
+        yield from (
+            f"- [{_text(entry.title)}]({entry.key}.md) `{entry.key}`: {_text(entry.summary)}" for entry in entries
+        )
+        yield ""
+    yield "## Who has which option\n"
+    owners: dict[str, list[str]] = {}
+    for entries in families().values():
+        for entry in entries:
+            for use in entry.uses:
+                if use.standing is Standing.LIVE:
+                    owners.setdefault(use.name, []).append(f"[{entry.key}]({entry.key}.md#{use.name.lower()})")
+    yield from (f"- `{name}`: {', '.join(keys)}" for name, keys in sorted(owners.items()))
+    yield ""
+
+
+def _training() -> Iterator[str]:
+    yield "# The options of every run\n"
+    for option in TRAINING_OPTIONS:
+        yield f"## {option.name}\n"
+        yield f"**{_text(option.title)}.** {_text(option.help)}\n"
+        if not option.choices:
+            yield f"Allowed: {_text(option.allowed())}\n"
+    yield "## The schedules\n"
+    for key, schedule in SCHEDULES.items():
+        yield f"- **{_text(schedule.title)}** `{key}`: {_text(schedule.summary)}\n\n  $${schedule.formula}$$\n"
+
+
+def _optimizer(entry: OptimizerSpec) -> Iterator[str]:
+    yield f"# {_text(entry.title)}\n"
+    yield f"{_text(entry.summary)}\n"
+    yield f"$${entry.formula}$$\n"
+    links = ", ".join(f"[{_text(link.title)}]({link.url})" for link in entry.links)
+    yield f"- Key: `{entry.key}`, one of “{_text(entry.family)}”"
+    yield f"- Class: `{entry.target.replace(':', '.')}` of the package `{entry.package}`"
+    yield f"- Read on: {links}"
+    yield f"- What a step applies: {_text(entry.rate_words)}"
+    if entry.rates != "each":
+        yield "- Parameter groups: one learning rate for all of them; different ones are refused"
+    yield f"- State per weight: {_state(entry)}"
+    yield "\n## Presets\n"
+    for preset in entry.presets:
+        values = ", ".join(f"`{name}` {_value(value)}" for name, value in preset.values.items())
+        yield f"- **{_text(preset.title)}** `{preset.key}`: {_text(preset.why)}{f' Sets {values}.' if values else ''}"
+    yield "\n## Options\n"
+    for use in (entry.lr, *entry.uses):
+        yield from _use(entry, use)
+    if entry.rules:
+        yield "## What does not go together\n"
+        yield from (f"- {_SEVERITY[rule.severity]}: {_text(rule.message)}" for rule in entry.rules)
+        yield ""
+    if entry.hidden:
+        yield "## Arguments of the class that are not shown\n"
+        yield from (f"- `{hidden.argument}`: {_text(hidden.reason)}" for hidden in entry.hidden)
+        yield ""
+
+
+def _state(entry: OptimizerSpec) -> str:
+    """What it keeps for each weight of a square layer at its own defaults, as the real optimizer tells."""
+    from diffopt_widgets.optimizers.factory import MissingBackend
+    from diffopt_widgets.state_size.count import tensors_memory
+
+    layer = Tensor((_SIDE, _SIDE), name="blocks.0.weight")
+    found = {}
+    for dtype in PRECISIONS:
+        try:
+            found[dtype] = tensors_memory(Settings(entry.key), Counter([layer]), dtype) / _SIDE**2
+        except (MissingBackend, SettingsError) as error:
+            return f"cannot be told here, since {_text(str(error))}"
+    words = " and ".join(f"{bytes_:.3g} bytes with weights in {dtype}" for dtype, bytes_ in found.items())
+    return f"{words}, for a layer of {_SIDE} × {_SIDE} with the package's own defaults"
+
+
+def _use(entry: OptimizerSpec, use: Use) -> Iterator[str]:
+    option = use.option
+    yield f"### {use.name}\n"
+    words = " ".join(text for text in (option.help, use.note) if text)
+    yield f"**{_text(option.title)}.** {_STANDING[use.standing]}{_text(words)}\n"
+    yield from (f"- {term}: {text}" for term, text in _facts(option, use))
+    if tried := evidence(entry, use.name):
+        yield f"- Tried: {_text(tried)}"
+    yield ""
+
+
+def _facts(option: Option, use: Use) -> Iterable[tuple[str, str]]:
+    if use.reason:
+        yield "Why", _text(use.reason)
+    yield "Default", _value(use.default) if use.default is not None else f"empty ({_text(option.null_words)})"
+    yield "Allowed", _text(use.allowed())
+    if use.advice is not None:
+        yield "Recommended", _text(f"{use.advice.text()}. {use.advice.reason} ({use.advice.source})")
+    if use.enabled_if is not None:
+        yield "Works", _text(use.enabled_if.words())
+    if need := use.requires or use.only_in:
+        yield "Needs", _text(REQUIREMENTS[need])
+    if use.argument:
+        yield "Argument", f"`{use.argument}`"
+
+
+def _value(value: Value) -> str:
+    return f"`{format_value(value)}`"
+
+
+def _text(words: str) -> str:
+    r"""Plain words, of which Markdown reads nothing as its own.
+
+    >>> print(_text("a*b < c_d|e"))
+    a\*b \< c\_d\|e
+    """
+    return re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", words)

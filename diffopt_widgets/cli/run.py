@@ -1,0 +1,165 @@
+"""The command `diffopt run`: train without a browser."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
+from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.cli.arguments import FLAGGED, read_plan
+from diffopt_widgets.records import write_csv
+from diffopt_widgets.settings import Fault, SettingsError
+from diffopt_widgets.settings.plan import RunPlan
+
+if TYPE_CHECKING:
+    from diffopt_widgets.store import RunStore
+
+STOPPED = 130
+"""The exit status after Ctrl-C, as shells have it."""
+
+EXAMPLES = """\
+examples:
+  diffopt run --optimizer PRODIGY --task swiss_roll --steps 100
+  diffopt run --optimizer PRODIGY --set d_coef=0.5,1.0,1.2 --schedule COSINE
+  diffopt run --optimizer ADAFACTOR --preset adaptive --set clip_threshold=0.5
+  diffopt run --optimizer ADAMW --lr 1e-4,1e-3,1e-2 --seed 0,1
+
+Several values with commas between them are compared, one run for each
+combination; the same seed gives all of them the same weights and batches.
+`diffopt options` lists the optimizers, `diffopt options PRODIGY` the options
+and presets of one. Ctrl-C stops; what was trained until then is written.
+"""
+
+
+def add_arguments(run: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Let a parser take what `run_command` reads; returns it."""
+    run.add_argument("--optimizer", required=True, metavar="KEY", help="Which optimizer; `diffopt options` lists them.")
+    run.add_argument(
+        "--preset",
+        metavar="KEY",
+        help="Start from a preset of the optimizer instead of the defaults; what else is given wins.",
+    )
+    run.add_argument("--lr", metavar="RATE", help="Learning rate. (default: the optimizer's own)")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="An option of the optimizer. Give it again for another option.",
+    )
+    for option in FLAGGED.values():
+        words = f" One of {', '.join(option.choices)}." if option.choices else ""
+        run.add_argument(
+            f"--{option.name.replace('_', '-')}",
+            metavar="NUMBER" if option.kind in {"int", "float"} else "NAME",
+            help=f"{option.help}{words} (default: {_default(option)})".replace("%", "%%"),
+        )
+    run.add_argument(
+        "--out",
+        type=Path,
+        default=Path("diffopt-runs"),
+        metavar="FOLDER",
+        help="Where the figure and the table go. It is made when it is not there. (default: %(default)s)",
+    )
+    run.add_argument(
+        "--store",
+        type=Path,
+        metavar="FILE",
+        help="Keep the runs in this store as they go, such as runs.sqlite; dw.RunStore opens it. (default: none)",
+    )
+    return run
+
+
+def _default(option: Option) -> str:
+    value = TRAINING_DEFAULTS[option.name] if option.name in TRAINING_DEFAULTS else getattr(RunPlan, option.name)
+    return option.null_words if value is None else format_value(value)
+
+
+def run_command(given: argparse.Namespace) -> int:
+    """Train, print how each run ended, and write a figure and a table; returns the exit status.
+
+    Raises:
+        SettingsError: something that was typed cannot be used.
+    """
+    from rich.console import Console
+
+    from diffopt_widgets.cli.terminal import runs_table
+    from diffopt_widgets.drawing.figures import compare, write_html
+    from diffopt_widgets.execution.sweeps import sweep
+    from diffopt_widgets.runs.run import vary
+
+    base, over = read_plan(
+        given.optimizer, {name: getattr(given, name) for name in ("lr", *FLAGGED)}, given.set, given.preset
+    )
+    folder = writable(given.out, "--out")  # before hours of training are lost on it
+    store = _opened(given.store)
+    broken = (rule for plan in vary(base, over) for rule in plan.settings.warnings())
+    for message in dict.fromkeys(rule.message for rule in broken if rule.severity == "warning"):
+        print(f"diffopt: mind that: {message}", file=sys.stderr)
+    runs = sweep(
+        base.settings,
+        over,
+        base.task,
+        base.steps,
+        seed=base.seed,
+        device=base.device,
+        dtype=base.dtype,
+        batch_size=base.batch_size,
+        accumulation=base.accumulation,
+        store=store,
+    )
+    Console().print(runs_table(runs))
+    tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
+    page, table = _free_paths(folder, f"{base.settings.optimizer.lower().replace(':', '.')}-{tasks}")
+    write_html(compare(runs), page)
+    write_csv(table, [((run.name,), run.history) for run in runs])
+    print(f"wrote {page} and {table}")
+    for run in runs:
+        if run.status != "done":
+            print(f"diffopt: {run.name}: {run.message}", file=sys.stderr)
+    if any(run.status == "stopped" for run in runs):
+        return STOPPED
+    return 1 if any(run.status == "failed" for run in runs) else 0
+
+
+def _opened(path: Path | None) -> RunStore | None:
+    from diffopt_widgets.store import RunStore, StoreError
+
+    try:
+        return None if path is None else RunStore(path)
+    except StoreError as error:
+        fault = Fault("--store", str(path), str(error), "", "Nothing was done.")
+        raise SettingsError((fault,)) from None
+
+
+def writable(folder: Path, flag: str) -> Path:
+    """The folder, made if need be.
+
+    Raises:
+        SettingsError: it cannot be made, or nothing can be written into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        no_folder = isinstance(error, FileExistsError | NotADirectoryError)
+        problem = "a file is in its place" if no_folder else error.strerror or str(error)
+        todo = "Name another; nothing was done."
+        raise SettingsError((Fault(flag, str(folder), problem, "a folder that can be written to", todo),)) from None
+
+
+def _free_paths(folder: Path, stem: str) -> tuple[Path, Path]:
+    """Where the figure and the table go: under one name, numbered when former runs have it."""
+    for number in itertools.count(1):
+        name = stem if number == 1 else f"{stem}-{number}"
+        page, table = folder / f"{name}.html", folder / f"{name}.csv"
+        if not page.exists() and not table.exists():
+            break
+    return page, table

@@ -1,0 +1,193 @@
+"""From runs to lines: which lines a panel holds, smoothed and thinned. Figures and saved pictures draw these."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from diffopt_widgets.drawing.panels import Panel, next_color
+from diffopt_widgets.drawing.svg import Line
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from diffopt_widgets.records import History
+
+Along = Literal["step", "time", "samples"]
+"""What lies along: steps, training time in seconds, or examples seen."""
+X_TITLES: dict[Along, str] = {"step": "step", "time": "training time (s)", "samples": "samples seen"}
+GROUP_OPACITY = (1.0, 0.6, 0.4)
+"""Of a run's groups whose values differ, in turn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One run to be drawn."""
+
+    name: str
+    history: History
+    color: str = ""
+    """Any CSS colour; without one the next of the palette."""
+    schedule: bool = False
+    """Draw the schedule's own value beside the applied rate."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """Settings in which it differs from the others."""
+    samples_per_step: float | None = None
+    """Examples that one step saw."""
+
+    def place(self, x: Along) -> NDArray[np.float64] | None:
+        """Where its rows lie on the axis along; None where that is not known."""
+        if x == "time":
+            return self.history.column("seconds") if "seconds" in self.history.names() else None
+        step = self.history.step.astype(np.float64)
+        if x == "samples":
+            return None if self.samples_per_step is None else step * self.samples_per_step
+        return step
+
+    def hover_label(self, label: str) -> str:
+        """A line's label, with the settings that the run's name does not tell."""
+        parts = re.split(r"[ ·,]+", self.name)
+        untold = ", ".join(
+            f"{name} {value}"
+            for name, value in self.details.items()
+            if f"{name} {value}" not in self.name and value not in parts
+        )
+        return f"{label} ({untold})" if untold else label
+
+
+@dataclass(frozen=True, eq=False)
+class CurveLine(Line):
+    """A line of a run's column."""
+
+    label: str = ""
+    """The run's name, with what tells this line from the run's others."""
+    run: int = 0
+    """Which of the curves it belongs to, from 0."""
+    schedule: bool = False
+    """Whether it is the schedule's own value."""
+    main: bool = True
+    """Whether this is the line that stands for the run in a legend."""
+
+
+def colored(curves: Sequence[Curve]) -> list[Curve]:
+    """The curves, each with a colour."""
+    done: list[Curve] = []
+    used = [curve.color for curve in curves if curve.color]
+    for curve in curves:
+        color = curve.color or next_color(used)
+        if not curve.color:
+            used.append(color)
+        done.append(replace(curve, color=color))
+    return done
+
+
+def shown_panels(curves: Sequence[Curve], panels: Sequence[Panel]) -> list[Panel]:
+    """The panels to draw: an optional one only where a curve has one of its columns."""
+    present = {name for curve in curves for name in curve.history.names()}
+    return [panel for panel in panels if not panel.optional or present.intersection(panel.columns)]
+
+
+def panel_lines(
+    curves: Sequence[Curve], panel: Panel, *, smoothing: float, points: int, x: Along = "step"
+) -> list[CurveLine]:
+    """The lines of one panel, each of at most `points` points; runs that have no place along `x` have none."""
+    lines: list[CurveLine] = []
+    for number, curve in enumerate(colored(curves)):
+        place = curve.place(x)
+        if place is None:
+            continue
+        for column in panel.columns:
+            if column not in curve.history.names() or (panel.schedule(column) and not curve.schedule):
+                continue
+            main = column == panel.columns[0]
+            note = "schedule" if panel.schedule(column) else "" if main else column
+            dash = panel.dash(column)
+            for i, (group, values) in enumerate(_groups(curve.history, column)):
+                label = " · ".join(part for part in (curve.name, group, note) if part)
+                opacity = GROUP_OPACITY[min(i, len(GROUP_OPACITY) - 1)]
+                width = 1.8 if dash == "solid" else 1.1
+                known = np.flatnonzero(np.isfinite(values)) if panel.sparse else np.arange(len(values))
+                base = CurveLine("", (), (), curve.color, dash=dash, label=label, run=number)
+                if panel.smooth and smoothing > 0:
+                    rows = known[thin(values[known], points)]
+                    faint = 0.35 * opacity
+                    lines.append(replace(base, x=place[rows], y=values[rows], width=1.0, opacity=faint, main=False))
+                    values = smooth(values, smoothing)  # noqa: PLW2901
+                rows = known[thin(values[known], points)]
+                main_line = main and i == 0
+                front = replace(
+                    base, name=curve.name if main_line else "", x=place[rows], y=values[rows], main=main_line
+                )
+                lines.append(replace(front, width=width, opacity=opacity, schedule=panel.schedule(column)))
+    return lines
+
+
+def _groups(history: History, column: str) -> list[tuple[str, NDArray[np.float64]]]:
+    values = history.column(column)
+    if values.ndim == 1:
+        return [("", values)]
+    rounded = values.astype(np.float32)
+    if all(np.array_equal(rounded[:, 0], rounded[:, i], equal_nan=True) for i in range(1, values.shape[1])):
+        return [("", values[:, 0])]
+    return [(group, values[:, i]) for i, group in enumerate(history.groups)]
+
+
+def thin(values: NDArray[np.float64], points: int) -> NDArray[np.intp]:
+    """Rows to draw, at most `points`: the first, the last, and of equal parts the least and the greatest value.
+
+    A part without any finite value keeps a row, so that the line breaks there.
+
+    >>> thin(np.array([0.0, 1, 2, 9, 4, 5, -7, 7, 8, 9]), 6)
+    array([0, 3, 6, 9])
+    """
+    n = len(values)
+    if n <= points:
+        return np.arange(n)
+    buckets = max(1, points // 2 - 1)
+    size = -(-n // buckets)
+    padded = np.full(buckets * size, np.nan)
+    padded[:n] = values
+    parts = padded.reshape(buckets, size)
+    finite = np.isfinite(parts)
+    low = np.where(finite, parts, np.inf).argmin(axis=1)
+    high = np.where(finite, parts, -np.inf).argmax(axis=1)
+    start = np.arange(buckets) * size
+    rows = np.unique(np.concatenate([[0], start + low, start + high, [n - 1]]))
+    return rows[rows < n]
+
+
+def smooth(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
+    """Exponential moving average, corrected for its start from zero; NaN where a value is not finite.
+
+    >>> smooth(np.array([1.0, 1.0, np.nan, 4.0]), 0.5).round(3).tolist()
+    [1.0, 1.0, nan, 2.714]
+    """
+    out = np.full(len(values), np.nan)
+    finite = np.isfinite(values)
+    known = values[finite]
+    n = len(known)
+    if not n or beta == 0:
+        out[finite] = known
+        return out
+    # In parts over which the weight of the past falls by e^200, so that only the part before still counts: a sum of
+    # values that grow by 1 / beta from row to row is then a plain cumulative sum, and float64 can hold it.
+    rate = -math.log(beta)
+    size = min(n, max(1, int(200 / rate)))
+    total = np.zeros((-(-n // size), size))
+    total.ravel()[:n] = known
+    decay = np.exp(-rate * np.arange(size))
+    with np.errstate(over="ignore", invalid="ignore"):  # of values beyond 1e200
+        total *= (1 - beta) / decay
+        np.cumsum(total, axis=1, out=total)
+        total *= decay
+        total[1:] += total[:-1, -1:] * (beta * decay)
+    found = total.ravel()[:n]
+    begun = min(n, int(40 / rate) + 1)  # after that the weights sum to 1 in float64
+    found[:begun] /= -np.expm1(-rate * np.arange(1, begun + 1))
+    out[finite] = found
+    return out

@@ -1,0 +1,78 @@
+"""A plot as files: a table of every step, a picture, a page that opens offline."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffopt_widgets.drawing.curves import Along, Curve
+from diffopt_widgets.drawing.picture import picture_svg
+from diffopt_widgets.records import write_csv
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from diffopt_widgets.drawing.panels import Panel
+
+
+class Exports:
+    """What a plot can be written to."""
+
+    panels: tuple[Panel, ...]
+    log: Mapping[str, bool]
+    smoothing: float
+    x: Along
+    height: int
+
+    @abstractmethod
+    def curves(self) -> list[Curve]:
+        """The runs that are shown."""
+
+    def shown_panels(self) -> list[Panel]:
+        """The panels as they are drawn now, with the scale that the page's switches gave them."""
+        return [replace(panel, scale="log" if self.log.get(panel.key) else "linear") for panel in self.panels]
+
+    def figure(self) -> Figure:
+        """The same picture as an ordinary plotly Figure."""
+        from diffopt_widgets.drawing.figures import figure
+
+        return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height + 60, x=self.x)
+
+    def svg(self) -> str:
+        """The same picture as SVG, the panels side by side."""
+        return picture_svg(self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write every recorded step of the runs that are shown as a table: run, step, then a column for each value.
+
+        Values are written in full, also where the page, which has 32 bits for each, shows fewer digits.
+
+        Returns:
+            The path written.
+        """
+        target = Path(path)
+        write_csv(target, [((curve.name,), curve.history) for curve in self.curves()])
+        return target
+
+    def to_svg(self, path: str | Path) -> Path:
+        """Write the runs that are shown as an SVG picture.
+
+        Returns:
+            The path written.
+        """
+        target = Path(path)
+        target.write_text(self.svg(), encoding="utf-8")
+        return target
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write `figure()` as a page that opens offline, with hover and zoom.
+
+        Returns:
+            The path written.
+        """
+        from diffopt_widgets.drawing.figures import write_html
+
+        return write_html(self.figure(), path)

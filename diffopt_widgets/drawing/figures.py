@@ -1,0 +1,166 @@
+"""The live plot's picture as an ordinary plotly Figure, and as an HTML file that opens offline."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from diffopt_widgets.drawing.curves import X_TITLES, Along, Curve, colored, panel_lines, shown_panels
+from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel
+from diffopt_widgets.drawing.plotly_js import plotly_source
+from diffopt_widgets.settings.variations import differences
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from diffopt_widgets.records import History
+    from diffopt_widgets.settings.plan import RunPlan
+
+__all__ = ["Curve", "Drawable", "compare", "figure", "write_html"]
+
+POINTS = 2000
+"""Most points that a line of a figure holds."""
+
+
+class Drawable(Protocol):
+    """What `compare` draws: a run of the bench, or one that was recorded elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the legend."""
+
+    @property
+    def history(self) -> History:
+        """What was recorded of it."""
+
+    @property
+    def plan(self) -> RunPlan | None:
+        """What it was trained with; None where that is not known."""
+
+    @property
+    def draws_schedule(self) -> bool:
+        """Whether the schedule's own value is drawn beside the applied rate."""
+
+    @property
+    def samples_per_step(self) -> float | None:
+        """Examples that one step saw; None where that is not known."""
+
+
+def figure(
+    curves: Sequence[Curve],
+    panels: Sequence[Panel] = DEFAULT_PANELS,
+    *,
+    smoothing: float = 0.9,
+    height: int = 360,
+    x: Along = "step",
+) -> Figure:
+    """The runs as a plotly Figure, the panels side by side over the step.
+
+    Args:
+        curves: the runs; one entry each in the legend, which hides it.
+        panels: what to draw; optional ones only where a run has their columns.
+        smoothing: weight of the past in the moving average of smoothed panels, 0 (off) to below 1.
+        height: in pixels.
+        x: what lies along: `"step"`, `"time"` (training time) or `"samples"` (examples seen).
+    """
+    from plotly.graph_objects import Scatter
+    from plotly.subplots import make_subplots
+
+    curves = colored(curves)
+    shown = shown_panels(curves, panels) or list(panels)
+    titles = [
+        html.escape(f"{panel.title} ({panel.unit})" if panel.unit else panel.title, quote=False) for panel in shown
+    ]
+    # The schedule's own value has an axis at the right: it is a factor near 1 where the rate may be a millionth.
+    right = [any(panel.schedule(c) for c in panel.columns) and any(c.schedule for c in curves) for panel in shown]
+    specs = [[{"secondary_y": second} for second in right]]
+    columns = max(1, len(shown))
+    result: Figure = make_subplots(rows=1, cols=columns, subplot_titles=titles, shared_xaxes="all", specs=specs)
+    for column, panel in enumerate(shown, start=1):
+        for line in panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x):
+            label = html.escape(curves[line.run].hover_label(line.label) if line.main else line.label, quote=False)
+            faint = panel.smooth and smoothing > 0 and not line.name and line.width == 1.0
+            trace = Scatter(
+                x=line.x,
+                y=line.y,
+                mode="lines" if len(line.x) > 1 else "markers",  # type: ignore[arg-type]
+                name=html.escape(line.name or line.label, quote=False),
+                legendgroup=str(line.run),
+                showlegend=line.main and column == 1,
+                line={"color": line.color, "width": line.width, "dash": line.dash},
+                opacity=line.opacity,
+                hoverinfo="skip" if faint else None,
+                hovertemplate=None if faint else f"%{{y:.7~g}}<extra>{label}</extra>",
+            )
+            result.add_trace(trace, row=1, col=column, secondary_y=line.schedule if right[column - 1] else None)
+        result.update_yaxes(
+            type=panel.scale, exponentformat="e", nticks=5 if panel.scale == "log" else 6, row=1, col=column
+        )
+        if right[column - 1]:
+            look = {
+                "type": "linear",
+                "rangemode": "tozero",
+                "tickmode": "auto",
+                "showgrid": False,
+                "title_text": "schedule (dashed)",
+            }
+            result.update_yaxes(**look, row=1, col=column, secondary_y=True)
+        result.update_xaxes(title_text=X_TITLES[x], row=1, col=column)
+    result.update_layout(
+        height=height,
+        margin={"l": 56, "r": 16, "t": 40, "b": 44},
+        template="plotly_white",
+        hovermode="x unified",
+        legend={"orientation": "h", "y": -0.2},
+    )
+    return result
+
+
+def compare(runs: Iterable[Drawable], *, x: Along = "step") -> Figure:
+    """Loss and rates of some runs in one plotly figure, over `"step"`, `"time"` or `"samples"`.
+
+    >>> import diffopt_widgets as dw
+    >>> runs = dw.sweep(dw.Settings("PRODIGY"), {"d_coef": [0.5, 1.0]}, task="swiss_roll", steps=3, progress=False)
+    >>> [trace.name for trace in dw.compare(runs).data if trace.showlegend]
+    ['PRODIGY · d_coef 0.5', 'PRODIGY · d_coef 1']
+    """
+    shown = list(runs)
+    plans = {id(run): run.plan for run in shown if run.plan is not None}
+    different = dict(zip(plans, differences([*plans.values()]) if plans else [], strict=True))
+    return figure(
+        [
+            Curve(
+                run.name,
+                run.history,
+                schedule=run.draws_schedule,
+                details=different.get(id(run), {}),
+                samples_per_step=run.samples_per_step,
+            )
+            for run in shown
+        ],
+        x=x,
+    )
+
+
+def write_html(figure: Figure, path: str | Path, *, title: str = "diffopt") -> Path:
+    """Write a figure as one HTML file that needs no network: 1.2 MB, most of it plotly.js.
+
+    Returns:
+        The path written.
+    """
+    picture = figure.to_json().replace("</", "<\\/")
+    target = Path(path)
+    target.write_text(
+        "<!doctype html>\n"
+        f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
+        '<meta name="viewport" content="width=device-width"></head><body style="margin:0">\n'
+        f"<script>{plotly_source()}</script>\n"
+        '<div id="plot"></div>\n'
+        f"<script>const picture = {picture};\n"
+        'Plotly.newPlot("plot", picture.data, picture.layout, { responsive: true, displaylogo: false });</script>\n'
+        "</body></html>\n",
+        encoding="utf-8",
+    )
+    return target

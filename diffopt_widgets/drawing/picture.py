@@ -1,0 +1,35 @@
+"""The panels of a plot, side by side, as one SVG picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from diffopt_widgets.drawing.curves import X_TITLES, Along, Curve, panel_lines, shown_panels
+from diffopt_widgets.drawing.panels import Panel
+from diffopt_widgets.drawing.svg import line_chart, side_by_side
+
+POINTS = 400
+"""Most points that a line of a picture holds."""
+WIDTH, HEIGHT = 460, 300
+"""Of one panel, in pixels."""
+
+
+def picture_svg(curves: Sequence[Curve], panels: Sequence[Panel], *, smoothing: float = 0.9, x: Along = "step") -> str:
+    """Draw runs as SVG, the panels side by side.
+
+    Args:
+        curves: the runs, without the schedule's own value: it would need an axis of its own.
+        panels: what to draw; optional ones only where a run has their columns.
+        smoothing: weight of the past in the moving average of smoothed panels, 0 (off) to below 1.
+        x: what lies along: `"step"`, `"time"` (training time) or `"samples"` (examples seen).
+    """
+    curves = [replace(curve, schedule=False) for curve in curves]
+    charts = []
+    for panel in shown_panels(curves, panels) or panels:
+        lines = panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x)
+        title = f"{panel.title} ({panel.unit})" if panel.unit else panel.title
+        charts.append(
+            line_chart(lines, title=title, x_label=X_TITLES[x], scale=panel.scale, width=WIDTH, height=HEIGHT)
+        )
+    return side_by_side(charts)

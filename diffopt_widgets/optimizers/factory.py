@@ -1,0 +1,226 @@
+"""From Settings to the real optimizer and its schedule."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from diffopt_widgets.catalogue.schedules import lr_scale, schedule_factor
+from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.optimizers.adapters import adapt
+from diffopt_widgets.optimizers.backends import trouble, upgrade
+from diffopt_widgets.optimizers.compiled import compiler_trouble, give_room
+from diffopt_widgets.optimizers.groups import Given, Group, as_given, muon_groups, read_groups
+from diffopt_widgets.optimizers.modes import train_mode
+from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.settings.plan import accumulation_fault
+
+if TYPE_CHECKING:
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from diffopt_widgets.catalogue.schema import OptimizerSpec
+    from diffopt_widgets.catalogue.values import Value
+
+_log = logging.getLogger(__name__)
+
+
+class MissingBackend(ImportError):
+    """The package, device or precision that an optimizer needs is not there; the message says how to get it."""
+
+    def __init__(self, message: str, *, fix: Mapping[str, Value] | None = None) -> None:
+        super().__init__(message)
+        self.fix: Mapping[str, Value] = fix or {}
+        """Values with which it is not needed, where there are such."""
+
+
+def load_class(entry: OptimizerSpec) -> type[torch.optim.Optimizer]:
+    """Import the class behind a catalogue entry.
+
+    Raises:
+        MissingBackend: its package is missing or too old.
+    """
+    module, _, name = entry.target.partition(":")
+    try:
+        with _quiet():
+            found = importlib.import_module(module)
+            return getattr(found, name)  # type: ignore[no-any-return]  # the catalogue names a class
+    except (ImportError, AttributeError, OSError, RuntimeError) as error:
+        raise missing_package(entry, error) from error
+
+
+def missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
+    """What to raise where an optimizer's package is not there, or its version is to blame for an error."""
+    found = trouble(entry)
+    reason, fix = (found.reason, found.fix) if found else (error, upgrade(entry.package))
+    return MissingBackend(f"{entry.key} needs {entry.package}, which cannot be used here ({reason}). To fix it: {fix}")
+
+
+def build_optimizer(
+    settings: Settings,
+    params: Given,
+    *,
+    batch_size: int = 1,
+    accumulation: int = 1,
+) -> torch.optim.Optimizer:
+    """Build the optimizer that the settings describe, ready to step: one that has a train mode is in it.
+
+    Args:
+        settings: what to build.
+        params: parameters, `(name, parameter)` pairs as `model.named_parameters()` gives them, or parameter groups with
+            either, as torch takes them. Muon's family tells hidden layers by the names, and without any by shape alone;
+            its groups part in two, Muon's and the auxiliary Adam's, and their `name` says so.
+        batch_size: counted by the learning-rate scaler.
+        accumulation: likewise.
+
+    Raises:
+        MissingBackend: its package, or the device or precision that an option needs, is not there.
+        SettingsError: the back end itself refuses the values, or they fit neither these parameters nor accumulation.
+
+    >>> parameter = torch.nn.Parameter(torch.ones(3))
+    >>> type(build_optimizer(Settings("PRODIGY"), [parameter])).__name__
+    'Prodigy'
+    """
+    entry = settings.spec
+    refusals = (TypeError, ValueError, NotImplementedError, RuntimeError) if entry.catalogued else (Exception,)
+    groups, grouped = read_groups(params)
+    if fault := accumulation_fault(settings.options, accumulation):
+        raise SettingsError((fault,))
+    _check_needs(settings, groups)
+    scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
+    lr = settings.lr * scale
+    if entry.rates != "each":
+        _check_rates(entry, [float(group.own.get("lr", lr)) for group in groups])
+    given = muon_groups(settings, groups, scale) if entry.auxiliary else as_given(groups, grouped=grouped)
+    arguments = entry.arguments(lr, settings.options)
+    if entry.catalogued:  # of other classes a text is what it says
+        arguments = {name: argument_value(value) for name, value in arguments.items()}
+    cls = load_class(entry)
+    try:
+        with _quiet():
+            optimizer = cls(given, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
+    except refusals as error:
+        if trouble(entry):
+            raise missing_package(entry, error) from error  # another version may have other arguments
+        raise SettingsError((_refusal(entry, error),)) from error
+    train_mode(optimizer)
+    if any(use.requires == "compiler" for use in entry.asking(settings.options)):
+        give_room(optimizer)
+    adapt(optimizer, **entry.adapted(settings.options))  # type: ignore[arg-type]  # each was checked by its option
+    return optimizer
+
+
+def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
+    """Build the schedule of the settings for a run of `steps` optimizer steps.
+
+    Call its `step()` after each `optimizer.step()`. Past the end it stays at its last value; where that is 0, an optimizer
+    that raises at a rate of 0 (DADAPT_SGD) cannot take another step.
+
+    Raises:
+        ValueError: `steps` is not at least 1.
+    """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; a schedule needs at least 1 step")
+
+    def factor(step: int) -> float:
+        return schedule_factor(
+            settings.schedule,
+            step,
+            steps,
+            warmup=settings.warmup,
+            cycles=settings.cycles,
+            min_factor=settings.min_factor,
+        )
+
+    return LambdaLR(optimizer, factor)
+
+
+def _refusal(entry: OptimizerSpec, error: Exception) -> Fault:
+    """What a back end's constructor raised; outside the catalogue it need not be about an option."""
+    if entry.catalogued:
+        return Fault(
+            entry.key, None, f"{entry.package} refuses these settings: {error}", "", "Change the option named."
+        )
+    problem = f"it cannot be built with these settings and parameter groups: {type(error).__name__}: {error}"
+    return Fault(entry.key, None, problem, "")
+
+
+def _check_needs(settings: Settings, groups: list[Group]) -> None:
+    """Refuse an option whose device or process group is not there; the back ends would raise in the middle of a step."""
+    flat: list[torch.Tensor] = [p for group in groups for p in group.params]
+    for use in settings.spec.asking(settings.options):
+        if why := _missing(use.requires, flat):
+            raise MissingBackend(
+                f"{settings.optimizer}'s {use.name} needs {why}. To fix it: set {use.name} back to its default",
+                fix={use.name: use.default},
+            )
+
+
+def _check_rates(entry: OptimizerSpec, rates: list[float]) -> None:
+    """Refuse rates by group that raise in the first step, or that the back end ignores."""
+    different = {rate for rate in rates if rate != 0 or entry.rates == "first"}
+    if len(different) < 2:
+        return
+    shown = " and ".join(format_value(rate) for rate in dict.fromkeys(rates))
+    then = "raises" if entry.rates == "one" else "takes the first group's for all"
+    raise SettingsError(
+        (
+            Fault(
+                "lr",
+                None,
+                f"{entry.key} wants one learning rate for all parameter groups, and these have {shown}: it {then}",
+                "",
+                "Leave lr out of the groups; or choose PRODIGY_ADV, where each may have its own, or give each part an "
+                "optimizer of its own.",
+            ),
+        )
+    )
+
+
+def _missing(need: str, params: list[torch.Tensor]) -> str:
+    """What is needed and not there, in words; empty where it is there."""
+    match need:
+        case "cuda":
+            return "" if all(p.is_cuda for p in params) else "an NVIDIA GPU, and these parameters are not on one"
+        case "compiler":
+            return compiler_trouble({p.device for p in params})
+        case "bfloat16":
+            there = any(p.dtype is torch.bfloat16 for p in params)
+            lacking = 'weights in bfloat16, and these are not; a run of the bench has them with dtype="bfloat16"'
+            return "" if there else lacking
+        case _:
+            return "" if _in_process_group() else "a torch.distributed process group, and there is none"
+
+
+def _in_process_group() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def argument_value(value: object) -> object:
+    """A value as the back end takes it: `"torch.float32"` stands for the dtype."""
+    return getattr(torch, value[6:]) if isinstance(value, str) and value.startswith("torch.") else value
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what a back end prints out of the user's cell; it goes to the log.
+
+    bitsandbytes warns at import, on a CPU, that a kernel for 4-bit inference is missing; no optimizer uses it.
+    """
+    out = io.StringIO()
+    backend = logging.getLogger("bitsandbytes")
+    level = backend.level
+    backend.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(out):
+            yield
+    finally:
+        backend.setLevel(level)
+    if text := out.getvalue().strip():
+        _log.info("%s", text)

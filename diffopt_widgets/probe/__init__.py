@@ -1,0 +1,1 @@
+"""What options really do, found by trying them; and which optimizers can run here."""

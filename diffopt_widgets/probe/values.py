@@ -1,0 +1,143 @@
+"""What the probe changes an option to, and what the option needs before it can show what it does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+from diffopt_widgets.catalogue.schema import OptimizerSpec, Use, Values
+from diffopt_widgets.catalogue.values import Value, format_value
+
+T = TypeVar("T")
+
+
+class ProbeError(RuntimeError):
+    """The probe cannot try an option; the message names it and says what is missing."""
+
+
+CHANGED: Mapping[str, Value] = MappingProxyType(
+    {
+        "growth_rate": 1.05,  # estimates that rise slowly never reach a higher limit
+        "muon_hidden_layers": "weight",
+    }
+)
+"""The changed value by option, where those that its slider gives will not do; "KEY.option" for one optimizer only."""
+
+NEEDS: Mapping[str, Values] = MappingProxyType({"muon_adam_regex": {"muon_hidden_layers": "k."}})
+"""What an option needs beside its `enabled_if`, on both sides; by option, or "KEY.option" for one optimizer only."""
+
+ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "foreach": "it changes only the speed",
+        "fused": "it changes only the speed",
+        "fused_back_pass": "it only saves memory",
+        "log_every": "it only writes to the log",
+    }
+)
+"""Options that are meant to leave the weights as they are, up to rounding, with what they change instead."""
+
+
+A_FEW_STEPS = 5
+"""What a number of steps is set to: it must pass while the probe looks."""
+
+
+def changed_value(found: OptimizerSpec, use: Use) -> Value:
+    """The value that the probe sets an option to first: the first of `changed_values`."""
+    return changed_values(found, use)[0]
+
+
+def changed_values(found: OptimizerSpec, use: Use) -> tuple[Value, ...]:
+    """The values that the probe sets an option to until one makes a difference: a person would choose the first of them.
+
+    A switch is turned over; of choices each other one is taken; a number goes to the middle between its default and the
+    farther end of its slider, then to both ends, then near the lower end.
+
+    Raises:
+        ProbeError: the catalogue says too little to find one.
+
+    >>> from diffopt_widgets.catalogue import spec
+    >>> changed_values(spec("PRODIGY"), spec("PRODIGY").use("beta1"))
+    (0.45, 0.0, 0.999, 0.01)
+    """
+    option = use.option
+    stated = _stated(CHANGED, found, use.name)
+    if stated is not None:
+        values: list[Value] = [stated]
+    elif option.choices:
+        values = [option.parse(choice) for choice in option.choices]
+    elif option.kind == "bool":
+        values = [not use.default]
+    elif option.soft is not None:
+        values = _numbers(use, *option.soft)
+    else:
+        raise ProbeError(
+            f"{found.key}.{use.name}: it has no slider to take a value from. "
+            "Give a value in CHANGED of probe/values.py."
+        )
+    domain = use.domain or option.domain
+    inside = (v for v in values if not isinstance(v, int | float) or domain is None or v in domain)
+    usable = tuple(dict.fromkeys(value for value in inside if value != use.default))
+    if not usable:
+        raise ProbeError(
+            f"{found.key}.{use.name}: {format_value(values[0])} is its default or outside its domain. "
+            "Give another value in CHANGED of probe/values.py."
+        )
+    return usable
+
+
+def needed_values(found: OptimizerSpec, use: Use) -> dict[str, Value]:
+    """The values that must be there before an option can act: what `enabled_if` asks for, and NEEDS.
+
+    >>> from diffopt_widgets.catalogue import spec
+    >>> needed_values(spec("PRODIGY"), spec("PRODIGY").use("decouple"))
+    {'weight_decay': 0.05}
+    """
+    needed = dict(_stated(NEEDS, found, use.name) or {})
+    when = use.enabled_if
+    if when is None or when.option in needed:
+        return needed
+    other = found.use(when.option)
+    value = other.default if when.test == "!=" or when.holds({when.option: other.default}) else when.value
+    if not when.holds({when.option: value}):
+        value = changed_value(found, other)
+    if not when.holds({when.option: value}):
+        raise ProbeError(
+            f"{found.key}.{use.name}: it works {when.words()}, and the probe knows no such value. "
+            "Give one in NEEDS of probe/values.py."
+        )
+    return {**needed_values(found, other), **needed, when.option: value}
+
+
+def elsewhere(found: OptimizerSpec, use: Use) -> str:
+    """What an option changes when it is not the weights; "" for all others."""
+    return _stated(ELSEWHERE, found, use.name) or ""
+
+
+def _stated(table: Mapping[str, T], found: OptimizerSpec, name: str) -> T | None:
+    return table.get(f"{found.key}.{name}", table.get(name))
+
+
+def _numbers(use: Use, low: float, high: float) -> list[Value]:
+    """Values on a slider: the middle between the default and the farther end, both ends, and a hundredth of the way."""
+    option = use.option
+    if option.unit == "steps":
+        return [A_FEW_STEPS, 2 * A_FEW_STEPS]
+    log = option.log and low > 0
+    ends = [math.log(end) if log else float(end) for end in (low, high)]
+    start = ends[0]
+    if isinstance(use.default, int | float) and math.isfinite(use.default):
+        inside = min(max(float(use.default), low), high)
+        start = math.log(inside) if log else inside
+    near, far = sorted(ends, key=lambda end: (abs(end - start), end))
+    places = [(start + far) / 2, far, near, ends[0] + (ends[1] - ends[0]) / 100]
+    return [_rounded(math.exp(place) if log else place, use, ends=(low, high)) for place in places]
+
+
+def _rounded(value: float, use: Use, ends: tuple[float, float]) -> float | int:
+    """Two digits are enough, but an end of a slider stays what it is."""
+    end = next((end for end in ends if math.isclose(value, end)), None)
+    if use.option.kind == "int":
+        return round(value)
+    return float(f"{value:.2g}") if end is None else float(end)

@@ -1,0 +1,87 @@
+"""Readers for Muon's family, whose rate depends on the shape of each matrix.
+
+Sources: pytorch_optimizer 4.1 (`get_adjusted_lr`), adv_optm 2.2.3 (`rms_adjustment`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from diffopt_widgets.rates.base import RateReader, Rates, number
+
+if TYPE_CHECKING:
+    import torch
+    from torch.optim import Optimizer
+
+Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
+
+RMS = 0.2
+"""The root mean square that adv_optm gives to a rescaled update at a rate of 1."""
+
+
+class Muon(RateReader):
+    """The group's rate times the scale for the shape of its matrices, as the mean over the group's weights.
+
+    It multiplies an update whose singular values lie near 1. Groups of the auxiliary Adam apply their own rate.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        super().__init__(optimizer)
+        self._scales = [self._mean(group) if group.get("use_muon") else 1.0 for group in self.groups]
+
+    def before(self) -> Rates:
+        """Read the rate that the coming step applies."""
+        self.rates = tuple(number(group["lr"]) * scale for group, scale in zip(self.groups, self._scales, strict=True))
+        return self.rates
+
+    def _mean(self, group: Group) -> float:
+        params: list[torch.Tensor] = group["params"]
+        return sum(p.numel() * self._scale(p, group) for p in params) / sum(p.numel() for p in params)
+
+    def _scale(self, p: torch.Tensor, group: Group) -> float:
+        rows, columns = p.shape[0], p[0].numel()
+        if group.get("use_adjusted_lr"):
+            return RMS * math.sqrt(max(rows, columns))
+        return _for_shape(rows, columns)
+
+
+class MuonAdv(Muon):
+    """With RMS rescaling an update has a root mean square of 0.2 times the rate, whatever its shape."""
+
+    def _scale(self, p: torch.Tensor, group: Group) -> float:
+        if group["rms_rescaling"]:
+            return RMS
+        return _for_shape(*self._sides(p, group))
+
+    def _sides(self, p: torch.Tensor, group: Group) -> tuple[int, int]:
+        """The two sides of the matrix that is stepped: a factored state is kept, and stepped, as nearly square."""
+        return _nearly_square(p.numel()) if group["nnmf_factor"] else (p.shape[0], p[0].numel())
+
+
+class AdaMuonAdv(MuonAdv):
+    """The same; rescaled arctangents are 4/π larger, and without NorMuon a convolution counts by its kernel's sides."""
+
+    def _scale(self, p: torch.Tensor, group: Group) -> float:
+        arctangent = group["use_atan2"] and not group["normuon_variant"] and group["rms_rescaling"]
+        return super()._scale(p, group) * (4.0 / math.pi if arctangent else 1.0)
+
+    def _sides(self, p: torch.Tensor, group: Group) -> tuple[int, int]:
+        if group["normuon_variant"] or group["nnmf_factor"]:
+            return super()._sides(p, group)
+        return p.shape[-2], p.shape[-1]
+
+
+def _for_shape(rows: int, columns: int) -> float:
+    return math.sqrt(max(1.0, rows / columns))
+
+
+def _nearly_square(size: int) -> tuple[int, int]:
+    """The two factors of a number that lie nearest to each other, the larger one first.
+
+    >>> _nearly_square(80 * 64), _nearly_square(7)
+    ((80, 64), (7, 1))
+    """
+    columns = next(columns for columns in range(math.isqrt(size), 0, -1) if size % columns == 0)
+    return size // columns, columns

@@ -1,0 +1,200 @@
+"""How to read the applied rate of each kind of optimizer, from its groups and its state.
+
+Sources: the installed back ends (prodigyopt 1.1, dadaptation 3.2, bitsandbytes 0.50, pytorch_optimizer 4.1, adv_optm 2.2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+
+from diffopt_widgets.rates.adv import AdoptAdv, ProdigyAdv
+from diffopt_widgets.rates.base import Average, RateReader, Rates, number
+from diffopt_widgets.rates.first_steps import Adopt, Rectified
+from diffopt_widgets.rates.muon import AdaMuonAdv, Muon, MuonAdv
+from diffopt_widgets.rates.per_tensor import Adafactor, TransformersAdafactor, Trust
+from diffopt_widgets.rates.schedule_free import ProdigyPlus, ScheduleFree
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from diffopt_widgets.records import Scalar
+
+Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
+
+
+class _Estimating(RateReader):
+    """One rate for all groups: the estimate `d` times the largest group rate, read before the step."""
+
+    def before(self) -> Rates:
+        first = self.groups[0]
+        self.d = d = number(first["d"])
+        self.rates = (d * self._lr() * _bias_correction(first),) * len(self.groups)
+        return self.rates
+
+    def _lr(self) -> float:
+        return max(number(group["lr"]) for group in self.groups)
+
+
+class _Prodigy(_Estimating):
+    def d_hat(self) -> Scalar | None:
+        return _optional(self.groups[0].get("d_hat"))
+
+
+class _Averaged(_Estimating):
+    """The rate is folded into the first moment, so a step applies the beta1-average of the rates so far."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        super().__init__(optimizer)
+        self._average = Average()
+
+    def take_over(self, old: Any) -> None:
+        self._average = old._average  # noqa: SLF001  # of its own kind
+
+    def after(self) -> Rates:
+        return (self._average.put(self.rates[0], self.groups[0]["betas"][0]),) * len(self.groups)
+
+
+class _DAdaptAdam(_Averaged):
+    def after(self) -> Rates:
+        # At a rate of 0 the back end returns before it averages anything or moves a weight.
+        return super().after() if self._lr() else self.rates
+
+    def d_hat(self) -> Scalar | None:
+        return _d_hat_from_l1(self.optimizer)
+
+
+class _DAdaptAdan(_Averaged):
+    def _lr(self) -> float:
+        return number(self.groups[0]["lr"])
+
+    def d_hat(self) -> Scalar | None:
+        first = self.groups[0]
+        states = _states(self.optimizer, "exp_avg_sq")
+        if not states:
+            return None
+        beta3, eps = first["betas"][2], first["eps"]
+        s = [state["s"] for state in states]
+        scale = torch._foreach_sqrt([state["exp_avg_sq"] for state in states])
+        torch._foreach_add_(scale, eps)
+        weighted = _total([part.sum() for part in torch._foreach_div(torch._foreach_mul(s, s), scale)])
+        d_hat: torch.Tensor = weighted / (1.0 - beta3) - float(first["gsq_weighted"])
+        return d_hat / _total(torch._foreach_norm(s, 1))
+
+
+class _DAdaptLion(_Estimating):
+    def d_hat(self) -> Scalar | None:
+        return _d_hat_from_l1(self.optimizer)
+
+
+class _DAdaptSGD(_Estimating):
+    """The rate is divided by the norm of the very first gradient, which is known after the first step.
+
+    The weights follow a point that moves at this rate, as slowly as the momentum says, so that a step applies the
+    momentum-average of the rates so far.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        super().__init__(optimizer)
+        self._average = Average()
+
+    def take_over(self, old: Any) -> None:
+        self._average = old._average  # noqa: SLF001  # of its own kind
+
+    def before(self) -> Rates:
+        super().before()
+        return self._over_first_norm()
+
+    def after(self) -> Rates:
+        entering, *_ = self._over_first_norm()
+        return (self._average.put(entering, self.groups[0]["momentum"]),) * len(self.groups)
+
+    def _over_first_norm(self) -> Rates:
+        norm = self.groups[0].get("g0_norm")
+        return tuple(math.nan if norm is None else float(rate) / float(norm) for rate in self.rates)
+
+    def d_hat(self) -> Scalar | None:
+        states = _states(self.optimizer, "s")
+        if not states:
+            return None
+        squares = [norm * norm for norm in torch._foreach_norm([state["s"] for state in states])]
+        return 2.0 * float(self.groups[0]["numerator_weighted"]) / _total(squares).sqrt()
+
+
+class _DAdaptAdaGrad(_Estimating):
+    """Dual averaging has no rate of a single step; d times the learning rate is shown."""
+
+    def _lr(self) -> float:
+        return number(self.groups[0]["lr"])
+
+    def d_hat(self) -> Scalar | None:
+        first = self.groups[0]
+        if not first["skl1"]:
+            return None
+        return float((first["sksq_weighted"] - first["gsq_weighted"]) / first["skl1"])
+
+
+READERS: Mapping[str, Callable[[Any], RateReader]] = {
+    "group": RateReader,
+    "prodigy": _Prodigy,
+    "dadapt_adam": _DAdaptAdam,
+    "dadapt_adan": _DAdaptAdan,
+    "dadapt_lion": _DAdaptLion,
+    "dadapt_sgd": _DAdaptSGD,
+    "dadapt_adagrad": _DAdaptAdaGrad,
+    "adafactor": Adafactor,
+    "transformers_adafactor": TransformersAdafactor,
+    "prodigy_plus": ProdigyPlus,
+    "schedule_free": ScheduleFree,
+    "trust": Trust,
+    "rectified": Rectified,
+    "adopt": Adopt,
+    "muon": Muon,
+    "muon_adv": MuonAdv,
+    "adamuon_adv": AdaMuonAdv,
+    "adopt_adv": AdoptAdv,
+    "prodigy_adv": ProdigyAdv,
+}
+"""The readers by the name that the catalogue gives."""
+
+UNCATALOGUED = {("transformers", "Adafactor"): "transformers_adafactor"}
+"""Readers of optimizers that the catalogue has from another package, by package and class."""
+
+
+def _optional(value: Any) -> float | None:  # Any: as above
+    return None if value is None else float(value)
+
+
+def _bias_correction(group: Group) -> float:
+    if not group.get("use_bias_correction"):
+        return 1.0
+    beta1, beta2 = group["betas"][:2]
+    step = group["k"] + 1
+    return float(math.sqrt(1.0 - beta2**step) / (1.0 - beta1**step))
+
+
+def _states(optimizer: Optimizer, key: str) -> list[dict[str, torch.Tensor]]:
+    return [
+        state
+        for group in optimizer.param_groups
+        for p in group["params"]
+        if key in (state := optimizer.state.get(p, {}))
+    ]
+
+
+def _total(parts: Any) -> torch.Tensor:  # Any: a list or tuple of scalar tensors
+    return torch.stack(list(parts)).sum()
+
+
+def _d_hat_from_l1(optimizer: Optimizer) -> Scalar | None:
+    """DAdaptAdam's and DAdaptLion's estimate: the weighted numerator over the l1 norm of s."""
+    first = optimizer.param_groups[0]
+    states = _states(optimizer, "s")
+    if not states:
+        return None
+    root = math.sqrt(first["betas"][1])
+    l1 = _total(torch._foreach_norm([state["s"] for state in states], 1))
+    return float(first["numerator_weighted"]) / ((1.0 - root) * l1)

@@ -1,0 +1,1 @@
+"""Runs, and the ready comparisons of some."""

@@ -1,0 +1,268 @@
+"""Settings: one optimizer with its learning rate, schedule and options, frozen and validated."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from diffopt_widgets.catalogue import is_path, key_of, list_optimizers, spec
+from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values
+from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, shorten
+from diffopt_widgets.settings.faults import Fault, SettingsError
+
+FORMAT = 1
+"""Version of the JSON that `Settings.to_json` writes."""
+
+
+@dataclass(frozen=True, init=False, eq=True, repr=False)
+class Settings:
+    """An optimizer, its learning rate, its schedule and its options.
+
+    What is not given is the back end's own default. Every fault is reported at once.
+
+    Args:
+        optimizer: one of `list_optimizers()`, the import path of a class outside the catalogue (`"torch.optim:NAdam"`),
+            or a spec, such as `spec_of(torch.optim.NAdam)`.
+        lr: learning rate; None takes the back end's default.
+        schedule, warmup, cycles, min_factor, lr_scaler: see `catalogue.schedules.TRAINING_OPTIONS`.
+        options: the optimizer's own options by name.
+
+    Raises:
+        SettingsError: with one `Fault` for each thing that is wrong.
+
+    >>> s = Settings("PRODIGY", lr=1.0, schedule="COSINE", d_coef=0.5)
+    >>> s.options["d_coef"], s.replace(d_coef=1.2).options["d_coef"]
+    (0.5, 1.2)
+    >>> Settings("PRODIGY", d_coef=-1)
+    Traceback (most recent call last):
+    ...
+    diffopt_widgets.settings.SettingsError: d_coef = -1: must be above 0.
+    """
+
+    optimizer: str
+    lr: float
+    schedule: str
+    warmup: float
+    cycles: float
+    min_factor: float
+    lr_scaler: str
+    options: Mapping[str, Value]
+    _spec: OptimizerSpec = field(compare=False)
+
+    def __init__(
+        self,
+        /,  # an option may have any name, `self` too: it is refused as unknown like all others
+        optimizer: str | OptimizerSpec,
+        lr: float | None = None,
+        schedule: str = "CONSTANT",
+        warmup: float = 0.0,
+        cycles: float = 1.0,
+        min_factor: float = 0.0,
+        lr_scaler: str = "NONE",
+        **options: Value,
+    ) -> None:
+        found = _find(optimizer)
+        given: dict[str, object] = {
+            "schedule": schedule,
+            "warmup": warmup,
+            "cycles": cycles,
+            "min_factor": min_factor,
+            "lr_scaler": lr_scaler,
+            **options,
+        }
+        if lr is not None:
+            given["lr"] = lr
+        values, faults = check_values(found, given)
+        if faults:
+            raise SettingsError(faults)
+        own = {use.name: values[use.name] for use in found.uses}
+        object.__setattr__(self, "optimizer", found.key)
+        object.__setattr__(self, "_spec", found)
+        object.__setattr__(self, "lr", values["lr"])
+        for name in TRAINING_DEFAULTS:
+            object.__setattr__(self, name, values[name])
+        object.__setattr__(self, "options", MappingProxyType(own))
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Settings.from_json, (self.to_json(),))
+
+    def __repr__(self) -> str:
+        changed = "".join(f", {name}={_literal(value)}" for name, value in self.changed().items() if name != "lr")
+        return f"Settings({self.optimizer!r}, lr={_literal(self.lr)}{changed})"
+
+    @property
+    def spec(self) -> OptimizerSpec:
+        """The optimizer's spec, as it was when these settings were made: a class in a notebook may be defined anew."""
+        return self._spec
+
+    def values(self) -> dict[str, Value]:
+        """Every value by name: learning rate, schedule and the optimizer's options."""
+        training: dict[str, Value] = {name: getattr(self, name) for name in TRAINING_DEFAULTS}
+        return {"lr": self.lr, **training, **self.options}
+
+    def changed(self) -> dict[str, Value]:
+        """The values that differ from the back end's defaults."""
+        defaults = default_values(self.spec)
+        return {name: value for name, value in self.values().items() if value != defaults[name]}
+
+    def replace(self, /, optimizer: str | OptimizerSpec | None = None, **changes: Value) -> Settings:
+        """A copy with some values changed.
+
+        With another `optimizer`, learning rate and options start from that optimizer's defaults; the schedule is kept.
+        """
+        key = self.optimizer if optimizer is None else _find(optimizer).key
+        kept: dict[str, Any] = self.values()
+        if key != self.optimizer:
+            kept = {name: kept[name] for name in TRAINING_DEFAULTS}
+        return Settings(key, **{**kept, **changes})
+
+    def warnings(self, run: Values | None = None) -> tuple[Rule, ...]:
+        """What is right but probably not meant, or what a run is refused for.
+
+        Args:
+            run: what `training.environment` knows of the run; without it, only what is so in any.
+        """
+        values = {**self.values(), **(run or {})}
+        return tuple(rule for rule in self.spec.rules if rule.severity != "error" and rule.broken(values))
+
+    def to_json(self) -> str:
+        """JSON with every value written out; infinity is the string "inf"."""
+        values = {name: _to_plain(value) for name, value in self.values().items()}
+        training = {name: values.pop(name) for name in ("lr", *TRAINING_DEFAULTS)}
+        return json.dumps({"format": FORMAT, "optimizer": self.optimizer, **training, "options": values})
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """Read what `to_json` wrote. A class outside the catalogue is imported, as it is when unpickled.
+
+        Raises:
+            SettingsError: it is not such JSON, comes from a newer version, or holds values that cannot be used.
+        """
+        try:
+            data = json.loads(text)
+        except (TypeError, ValueError, RecursionError):
+            raise _unreadable("this is not JSON") from None
+        if not isinstance(data, dict) or not isinstance(data.get("optimizer"), str):
+            raise _unreadable("there is no optimizer in it")
+        version = data.pop("format", FORMAT)
+        if version != FORMAT:
+            todo = "Update diffopt_widgets, or write it again with this version."
+            raise _unreadable(f"it has format {shorten(repr(version))}, this version reads format {FORMAT}", todo)
+        options = data.pop("options", {})
+        if not isinstance(options, dict):
+            raise _unreadable("options is not an object of names and values")
+        optimizer = data.pop("optimizer")
+        if "optimizer" in options:
+            raise _unreadable("optimizer stands among the options", "Remove it there.")
+        texts = {use.name for use in _find(optimizer).uses if use.option.kind == "text"}
+        plain = {**data, **options}
+        return cls(optimizer, **{n: value if n in texts else _from_plain(value) for n, value in plain.items()})
+
+
+def preset(optimizer: str, key: str) -> Settings:
+    """The settings of a named preset, such as `preset("ADAFACTOR", "adaptive")`.
+
+    Raises:
+        SettingsError: there is no such optimizer or preset.
+    """
+    found = _find(optimizer)
+    try:
+        values: dict[str, Any] = dict(found.preset(key).values)
+    except KeyError:
+        keys = [preset.key for preset in found.presets]
+        fault = _missing("preset", key, f"{found.key} has no such preset", key.lower(), keys)
+        raise SettingsError((fault,)) from None
+    return Settings(found.key, **values)
+
+
+def default_values(found: OptimizerSpec) -> dict[str, Value]:
+    """Every value by name as the back end has it, with no schedule."""
+    return {"lr": found.lr.default, **TRAINING_DEFAULTS, **{use.name: use.default for use in found.uses}}
+
+
+def check_values(found: OptimizerSpec, given: Mapping[str, object]) -> tuple[dict[str, Value], tuple[Fault, ...]]:
+    """Check values against the catalogue, without raising.
+
+    Returns:
+        Every value by name (a faulty or missing one at its default), and the faults. Rules are checked only when each
+        value by itself is right.
+    """
+    values, faults = default_values(found), []
+    training = {option.name: option for option in TRAINING_OPTIONS}
+    for name, value in given.items():
+        if name not in values:
+            faults.append(_unknown(found, name, value))
+            continue
+        taker = training[name] if name in training else found.use(name)
+        try:
+            values[name] = taker.check(value)
+        except ValueProblem as problem:
+            faults.append(Fault.of(name, value, problem, taker.allowed()))
+    if not faults:
+        faults = [
+            Fault.broken(rule, values) for rule in found.rules if rule.severity == "error" and rule.broken(values)
+        ]
+    return values, tuple(faults)
+
+
+def _find(optimizer: object) -> OptimizerSpec:
+    keys = list_optimizers()
+    if isinstance(optimizer, OptimizerSpec):
+        return _current(optimizer)
+    if isinstance(optimizer, str) and (optimizer in keys or is_path(optimizer)):
+        try:
+            return spec(optimizer)
+        except KeyError as error:
+            raise SettingsError((Fault("optimizer", optimizer, str(error.args[0]), ""),)) from None
+    word = key_of(optimizer) if isinstance(optimizer, str) else ""
+    raise SettingsError((_missing("optimizer", optimizer, "there is no such optimizer", word, keys),))
+
+
+def _current(given: OptimizerSpec) -> OptimizerSpec:
+    """The spec itself, if its key leads to it: everything else finds it by that."""
+    found = _find(given.key)
+    if found is not given:
+        problem = "this is not the spec that its key leads to, because it was changed or its class was defined anew"
+        raise SettingsError((Fault("optimizer", given.key, problem, "", "Take spec() or spec_of() again."),))
+    return found
+
+
+def _unknown(found: OptimizerSpec, name: str, value: object) -> Fault:
+    names = ["lr", *TRAINING_DEFAULTS, *(use.name for use in found.uses)]
+    return _missing(shorten(name), value, f"{found.key} has no such option", name, names, "Remove it.")
+
+
+def _missing(option: str, value: object, problem: str, word: str, names: Sequence[str], todo: str = "") -> Fault:
+    """A name that does not exist: the one that was probably meant, or else all that there are."""
+    guess = _did_you_mean(word, names)
+    return Fault(option, value, problem, "", guess) if guess else Fault(option, value, problem, ", ".join(names), todo)
+
+
+def _did_you_mean(word: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"Did you mean {close[0]}?" if close else ""
+
+
+def _unreadable(problem: str, todo: str = "Give what to_json() wrote.") -> SettingsError:
+    return SettingsError((Fault("settings", None, f"cannot be read: {problem}", "", todo),))
+
+
+def _literal(value: Value) -> str:
+    return 'float("inf")' if isinstance(value, float) and math.isinf(value) else repr(value)
+
+
+def _to_plain(value: Value) -> Value:
+    return format_value(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def _from_plain(value: Any) -> Any:  # Any: whatever the JSON holds; Settings checks it
+    return float("inf") if value == "inf" else value

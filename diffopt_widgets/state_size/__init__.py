@@ -1,0 +1,1 @@
+"""How many bytes of state an optimizer keeps, counted before any run or measured after."""

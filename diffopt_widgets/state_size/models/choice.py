@@ -1,0 +1,64 @@
+"""Choice: what is trained, and the words for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from diffopt_widgets.state_size.models.lora import lora_tensors
+from diffopt_widgets.state_size.models.model import Model, Tensors, find_model, full_tensors
+
+_LAYER_WORDS = {
+    "attention": "in the attention layers",
+    "blocks": "in the transformer blocks",
+    "all": "in all linear and convolution layers",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model with how it is trained.
+
+    >>> choice = Choice()
+    >>> choice.words(), choice.weights()
+    ('an SDXL LoRA of rank 64', 92897280)
+    """
+
+    model: str = "sdxl"
+    """Key of a model."""
+    rank: int | None = 64
+    """Rank of the LoRA; None for a full fine-tune."""
+    layers: str = "attention"
+    """Where the LoRA has factors: a key of `LAYERS`."""
+    dtype: str = "float32"
+    """Precision of the weights that are trained."""
+
+    @property
+    def network(self) -> Model:
+        """The model itself. Raises KeyError when there is none of this key."""
+        return find_model(self.model)
+
+    def tensors(self) -> Tensors:
+        """The tensors that are trained.
+
+        Raises:
+            KeyError: there is no such model.
+            ValueError: there is no such rank or choice of layers.
+        """
+        return full_tensors(self.network) if self.rank is None else lora_tensors(self.network, self.rank, self.layers)
+
+    def weights(self) -> int:
+        """How many numbers are trained; raises as `tensors` does."""
+        return sum(count * math.prod(tensor.shape) for tensor, count in self.tensors().items())
+
+    def words(self) -> str:
+        """What is trained, as it stands in a sentence."""
+        model = self.network
+        if self.rank is None:
+            return f"a full fine-tune of {model.title}'s {model.part}"
+        return f"{model.article} {model.title} LoRA of rank {self.rank}"
+
+    def details(self) -> str:
+        """How many weights that are, and where."""
+        where = f" {_LAYER_WORDS[self.layers]} of its {self.network.part}" if self.rank is not None else ""
+        return f"{self.weights():,} weights in {self.dtype}{where}"

@@ -1,0 +1,64 @@
+"""The tensors of a LoRA: two thin factors beside each layer that it trains.
+
+Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, https://arxiv.org/abs/2106.09685.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from diffopt_widgets.state_size.models.model import Model, Tensor, Tensors
+from diffopt_widgets.state_size.models.parts import Weight
+
+_ATTENTION = re.compile(r"\.(to_q|to_k|to_v|to_out\.0|add_q_proj|add_k_proj|add_v_proj|to_add_out)\.weight$")
+_BLOCK = re.compile(r"^(single_)?transformer_blocks\.|\.attentions\.")
+
+LAYERS: Mapping[str, Callable[[Weight], bool]] = MappingProxyType(
+    {
+        "attention": lambda weight: _ATTENTION.search(weight.name) is not None,
+        "blocks": lambda weight: _BLOCK.search(weight.name) is not None,
+        "all": lambda weight: True,
+    }
+)
+"""Which of the linear and convolution layers a LoRA trains. `attention`: query, key, value and output of every attention,
+as diffusers' text-to-image scripts have it. `blocks`: all in the transformer blocks with the projections into and out of
+them, as kohya's scripts have it for Stable Diffusion when no `conv_dim` is given; those for Flux hold query, key and value
+in one layer, with one first factor for the three. `all`: every one of the network."""
+
+
+def lora_tensors(model: Model, rank: int, layers: str = "attention") -> Tensors:
+    """The tensors that a LoRA of this rank trains.
+
+    A layer of n inputs and m outputs gets `(rank, n)` and `(m, rank)`; a convolution gets the first with its kernel and the
+    second with a kernel of 1. The second factor starts at zero. Names are as in peft.
+
+    Args:
+        model: what it is for.
+        rank: at least 1; a layer that is narrower still gets factors of this rank.
+        layers: a key of `LAYERS`.
+
+    Raises:
+        ValueError: there is no such rank or choice of layers.
+
+    >>> from diffopt_widgets.state_size.models import find_model
+    >>> import math
+    >>> tensors = lora_tensors(find_model("sdxl"), 4)
+    >>> sum(count * math.prod(tensor.shape) for tensor, count in tensors.items())  # 23.2 MB in 32 bits
+    5806080
+    """
+    if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+        raise ValueError(f"rank is {rank!r}; it must be a whole number from 1")
+    if layers not in LAYERS:
+        raise ValueError(f"there is no choice of layers {layers!r}; choose one of {', '.join(LAYERS)}")
+    tensors: Counter[Tensor] = Counter()
+    for weight in model.weights:
+        if len(weight.shape) > 1 and LAYERS[layers](weight):
+            wide_out, wide_in, *kernel = weight.shape
+            layer = weight.name.removesuffix(".weight")
+            tensors[Tensor((rank, wide_in, *kernel), name=f"{layer}.lora_A.weight")] += 1
+            up = (wide_out, rank, *(1 for _ in kernel))
+            tensors[Tensor(up, zero=True, name=f"{layer}.lora_B.weight")] += 1
+    return tensors

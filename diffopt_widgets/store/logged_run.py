@@ -1,0 +1,61 @@
+"""LoggedRun: a run that is known by its history alone, from a store or from another tool's logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from diffopt_widgets.records import History, to_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+
+@dataclass(frozen=True, eq=False)
+class LoggedRun:
+    """What was recorded of a training that the bench did not do itself; `dw.compare` draws it beside others."""
+
+    name: str
+    history: History
+    id: str = ""
+    """Names it in its store; empty when it is in none."""
+    status: str = "done"
+    message: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+    started: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"<LoggedRun {self.name!r}: {self.status}, {len(self.history)} steps>"
+
+    @property
+    def plan(self) -> None:
+        """No plan: it was not trained on the bench."""
+        return
+
+    @property
+    def samples_per_step(self) -> None:
+        """Unknown."""
+        return
+
+    @property
+    def draws_schedule(self) -> bool:
+        """Whether the schedule's own value is drawn beside the applied rate."""
+        return "d" in self.history.names()
+
+    def figure(self) -> go.Figure:
+        """Its loss and rates as an ordinary plotly figure."""
+        from diffopt_widgets.drawing.figures import compare
+
+        return compare([self])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Its history as a pandas DataFrame, one row per step.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return to_frame(self.history)

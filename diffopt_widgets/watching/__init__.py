@@ -1,0 +1,1 @@
+"""`dw.watch`: the live plot and the record of anyone's own training loop."""

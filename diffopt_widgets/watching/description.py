@@ -1,0 +1,65 @@
+"""What a training is made with, in words and numbers that a file can keep."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from diffopt_widgets.watching.hooks import hooked_optimizer
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+
+def describe(optimizer: Optimizer, scheduler: object | None, model: torch.nn.Module | None) -> dict[str, Any]:
+    """The optimizer with its options, the schedule, the model: as JSON has it.
+
+    Raises:
+        ValueError: the scheduler is another optimizer's.
+
+    >>> sgd = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))], lr=0.1, momentum=0.9)
+    >>> found = describe(sgd, torch.optim.lr_scheduler.ConstantLR(sgd), None)
+    >>> found["optimizer"], found["options"]["momentum"], found["scheduler"], found["parameters"]
+    ('torch.optim.sgd.SGD', 0.9, 'torch.optim.lr_scheduler.ConstantLR', 3)
+    """
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    found: dict[str, Any] = {
+        "optimizer": _path(optimizer),
+        "options": {name: _plain(value) for name, value in optimizer.defaults.items()},
+        "parameters": sum(p.numel() for p in params),
+        "dtypes": sorted({str(p.dtype).removeprefix("torch.") for p in params}),
+        "devices": sorted({str(p.device) for p in params}),
+        "torch": torch.__version__,
+    }
+    if scheduler is not None:
+        _check_schedule(scheduler, optimizer)
+        found["scheduler"] = _path(scheduler)
+    if model is not None:
+        found["model"] = _path(model)
+    return found
+
+
+def _check_schedule(scheduler: object, optimizer: Optimizer) -> None:
+    """A schedule of another optimizer changes nothing here: a mistake that no training tells of."""
+    inner = getattr(scheduler, "scheduler", scheduler)  # accelerate wraps it
+    owner = getattr(inner, "optimizer", None)
+    if isinstance(owner, torch.optim.Optimizer) and hooked_optimizer(owner) is not optimizer:
+        raise ValueError(
+            f"the scheduler ({type(inner).__name__}) changes the rates of another optimizer ({type(owner).__name__}), not "
+            "of the one to watch. To fix it: make the scheduler from the optimizer that the loop steps"
+        )
+
+
+def _path(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def _plain(value: Any) -> Any:  # Any: whatever an optimizer has as an option
+    """A value as JSON has it; as text where it has no such thing."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return value if value is None or isinstance(value, (str, int, bool)) else str(value)

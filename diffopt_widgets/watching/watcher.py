@@ -1,0 +1,293 @@
+"""`dw.watch`: the live plot, the rates that are really applied and the record of anyone's own training loop."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from uuid import uuid4
+
+from diffopt_widgets.drawing.curves import Curve
+from diffopt_widgets.execution.driver import PUBLISH_SECONDS
+from diffopt_widgets.records import History, to_frame
+from diffopt_widgets.watching.description import describe
+from diffopt_widgets.watching.hooks import hooked_optimizer
+from diffopt_widgets.watching.panels import PANELS, further, panel_of
+from diffopt_widgets.watching.step_recorder import StepRecorder
+from diffopt_widgets.watching.warn_once import WarnOnce
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import pandas as pd
+    import torch
+    from plotly.graph_objects import Figure
+    from typing_extensions import Self
+
+    from diffopt_widgets.records import Scalar
+    from diffopt_widgets.store import RunStore, RunWriter
+    from diffopt_widgets.widgets.plot.live import LivePlot
+
+Status: TypeAlias = Literal["running", "done", "stopped", "failed"]
+
+
+class Watcher:
+    """Watches a training loop of your own: loss, the learning rates that are really applied, and whatever you log.
+
+    In a notebook a live plot appears; in a script nothing is shown. Steps are told of by the optimizer's own hooks, so a
+    step that a GradScaler skips is none. Nothing is waited for on the device, except about ten times a second to fetch
+    what has been recorded since. Close it at the end, or use it in a `with` statement: then nothing of it is left on the
+    optimizer.
+
+    Args:
+        optimizer: any torch optimizer, or one wrapped by accelerate, lightning or the like.
+        scheduler: the optimizer's learning rate schedule; only noted down, and checked to be of this optimizer.
+        model: for names of parameter groups that have none, and noted down.
+        names: of the parameter groups, one for each.
+        name: of this run; by default the optimizer's class.
+        measure: of `grad_norm`, `weight_norm`, `update_rms`, `update_ratio` and `bf16_lost`, those to measure too. What
+            each is and costs is in docs/watch.md.
+        every: measure only one of so many steps.
+        start: how many steps were taken before, when a training goes on.
+        samples_per_step: how many examples a step sees; gives the plot an axis of samples.
+        show: whether to display the plot now; by default in a notebook.
+        plot: draw in this plot, such as that of an earlier watch.
+        store: keep the run there, in a `RunStore` or the path of one; it then survives the kernel.
+        about: what else to keep with it, as JSON has it: batch size, data, a note.
+
+    Raises:
+        TypeError: the optimizer has no step hooks.
+        ValueError: an argument cannot be used.
+        StoreError: the run cannot be put into the store.
+
+    >>> import torch
+    >>> weight = torch.nn.Parameter(torch.ones(3))
+    >>> optimizer = torch.optim.AdamW([weight], lr=0.1)
+    >>> with Watcher(optimizer, measure="grad_norm") as w:
+    ...     for _ in range(3):
+    ...         loss = weight.square().sum()
+    ...         loss.backward()
+    ...         optimizer.step()
+    ...         optimizer.zero_grad()
+    ...         w.log(loss=loss)
+    >>> w, w.history
+    (<Watcher 'AdamW': done, 3 steps>, History(3 steps: loss, lr, applied_lr, grad_norm, seconds))
+    """
+
+    def __init__(
+        self,
+        optimizer: object,
+        scheduler: object | None = None,
+        model: torch.nn.Module | None = None,
+        names: Sequence[str] | None = None,
+        *,
+        name: str = "",
+        measure: str | Iterable[str] = (),
+        every: int = 1,
+        start: int = 0,
+        samples_per_step: float | None = None,
+        show: bool | None = None,
+        plot: LivePlot | None = None,
+        store: RunStore | str | os.PathLike[str] | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        hooked = hooked_optimizer(optimizer)
+        facts = describe(hooked, scheduler, model)
+        self.name = name or facts["optimizer"].rpartition(".")[2]
+        """Of this run, in the legend and in the store."""
+        self.status: Status = "running"
+        self.message = ""
+        """Why it failed, as the exception said it."""
+        self._tell = WarnOnce()
+        self._recording: RunWriter | None = None
+        self._plot: LivePlot | None = None
+        self._key = uuid4().hex[:12]
+        self._samples_per_step = samples_per_step
+        self._recorder = StepRecorder(
+            hooked,
+            names=names,
+            model=model,
+            measure=measure,
+            every=every,
+            start=start,
+            seconds=PUBLISH_SECONDS,
+            on_publish=self._published,
+        )
+        try:
+            if store is not None:
+                self._recording = _begin(store, self.name, self._recorder.published, {**facts, **(about or {})})
+            if plot is not None:
+                self._draw_in(plot)
+            if in_notebook() if show is None else show:
+                self._show()
+        except BaseException:
+            self._recorder.close()
+            raise
+
+    def __repr__(self) -> str:
+        steps = self._recorder.taken
+        return f"<Watcher {self.name!r}: {self.status}, {steps} step{'s' * (steps != 1)}>"
+
+    # ------------------------------------------------------------------------------------------------ recording
+
+    def log(self, values: Mapping[str, Scalar] | None = None, /, **more: Scalar) -> None:
+        """Record values of the training by name, such as `w.log(loss=loss, accuracy=accuracy)`.
+
+        A value is a number or a tensor of one element, which is copied on its device and not waited for. It may be logged
+        before the optimizer's step or after it, at each step or seldom. Logged several times between two steps, as in
+        gradient accumulation, it is averaged; a name first logged before the first step, or several times between two,
+        belongs to the step that comes, as does what is logged after it; any other to the step just taken.
+
+        What cannot be recorded is told once as a warning and left out; nothing is raised.
+
+        Args:
+            values: by name, for names that Python cannot take as keywords, such as `{"val/loss": loss}`.
+            more: the same as keywords.
+        """
+        self._recorder.log(values, **more)
+
+    @property
+    def history(self) -> History:
+        """What has been recorded up to now, by column; reading it waits for the device."""
+        return self._recorder.history
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Names of what is measured at the steps."""
+        return self._recorder.measures
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended and left the optimizer."""
+        return self._recorder.closed
+
+    def close(self) -> None:
+        """End the watch: leave the optimizer as it was, and show and keep what is left.
+
+        Closing again does nothing, or writes to the store what could not be written before.
+        """
+        self._end("done", "")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._end("done", "")
+        elif isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+            self._end("stopped", "")
+        else:
+            self._end("failed", f"{type(error).__name__}: {error}")
+
+    def _end(self, status: Status, message: str) -> None:
+        recording, again = self._recording, self._recorder.closed
+        if not again:
+            self.status, self.message = status, message
+            self._recorder.close()
+        if recording is not None and (recording.problem or not again):
+            self._guarded("keeping the end of the run", functools.partial(self._keep_end, recording))
+        if self._plot is not None and not again:
+            self._guarded("showing the end of the run", self._finish_plot)
+
+    def _keep_end(self, recording: RunWriter) -> None:
+        recording.end(self.status, self.message)
+        if recording.problem:
+            self._tell(
+                "end", f"{self.name!r} has ended and is not all in its store; close() tries again. {recording.problem}"
+            )
+
+    # ------------------------------------------------------------------------------------------------ showing
+
+    @property
+    def plot(self) -> LivePlot:
+        """The live plot, made when it is first asked for."""
+        if self._plot is None:
+            from diffopt_widgets.widgets.plot.live import LivePlot
+
+            self._draw_in(LivePlot(PANELS, hint="Loss and applied learning rate appear here with the first steps"))
+        assert self._plot is not None  # noqa: S101  # _draw_in has put it there
+        return self._plot
+
+    def figure(self) -> Figure:
+        """The curves up to now as an ordinary plotly figure."""
+        from diffopt_widgets.drawing.figures import figure
+
+        history = self.history
+        panels = (*PANELS, *map(panel_of, further(history)))
+        return figure([Curve(self.name, history, schedule=self._recorder.estimates)], panels)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The record as a pandas DataFrame, one row per step.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return to_frame(self.history)
+
+    def _ipython_display_(self) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        from IPython.display import display
+
+        display(self.plot)
+
+    def _draw_in(self, plot: LivePlot) -> None:
+        plot.add_run(
+            self._key,
+            self.name,
+            self._recorder.published,
+            schedule=self._recorder.estimates,
+            samples_per_step=self._samples_per_step,
+        )
+        self._plot = plot
+        self._add_panels(self._recorder.measures)
+
+    def _published(self) -> None:
+        """New rows are in the history."""
+        if self._recording is not None:
+            self._guarded("keeping the record", self._recording.save)
+        if self._plot is not None:
+            self._guarded("drawing", self._refresh)
+
+    def _refresh(self) -> None:
+        self._add_panels(further(self._recorder.published))
+        self.plot.refresh()
+
+    def _add_panels(self, columns: Iterable[str]) -> None:
+        for column in columns:
+            if not self.plot.has_panel(column):
+                self.plot.add_panel(panel_of(column))
+
+    def _finish_plot(self) -> None:
+        self._refresh()
+        self.plot.end_run(self._key)
+        self.plot.freeze()
+
+    def _guarded(self, doing: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001  # a display or a disk that fails must not end the training
+            self._tell(doing, f"the watch had trouble {doing}; the training goes on. {type(error).__name__}: {error}")
+
+
+watch = Watcher
+
+
+def in_notebook() -> bool:
+    """Whether this runs in a kernel, so that something displayed can be seen."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return hasattr(shell, "kernel")
+
+
+def _begin(
+    store: RunStore | str | os.PathLike[str], name: str, history: History, about: Mapping[str, Any]
+) -> RunWriter:
+    from diffopt_widgets.store import RunStore
+
+    return (store if isinstance(store, RunStore) else RunStore(store)).begin(name, history, about)

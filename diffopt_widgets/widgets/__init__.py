@@ -1,0 +1,1 @@
+"""The widgets, one folder for each with its own JavaScript and CSS."""

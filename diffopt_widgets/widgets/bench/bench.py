@@ -1,0 +1,250 @@
+"""Bench: the composition root. Only here do form, run bar, session, plots and table meet."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import ipywidgets as widgets
+import traitlets
+from IPython.display import display
+
+from diffopt_widgets.execution.driver import saver_for
+from diffopt_widgets.execution.session import Session
+from diffopt_widgets.runs.comparisons import Comparison, comparisons
+from diffopt_widgets.runs.run import Run
+from diffopt_widgets.settings import Settings
+from diffopt_widgets.tasks import get_task
+from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
+from diffopt_widgets.widgets.bench.run_bar import RunBar
+from diffopt_widgets.widgets.bench.runs_view import RunsView
+from diffopt_widgets.widgets.form.form import Form
+from diffopt_widgets.widgets.form.panel import cannot_run
+from diffopt_widgets.widgets.form.remembered import Memory
+from diffopt_widgets.widgets.page.event_loop import on_loop, running_loop
+from diffopt_widgets.widgets.state_size.card import StateSize
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from diffopt_widgets.store import LoggedRun, RunStore
+
+P = ParamSpec("P")
+
+_log = logging.getLogger(__name__)
+
+
+def lab(
+    settings: Settings | None = None,
+    *,
+    task: str = "digits",
+    steps: int | None = None,
+    store: RunStore | str | os.PathLike[str] | None = None,
+) -> Bench:
+    """Open the bench: choose an optimizer, train, watch loss and applied learning rate.
+
+    Args:
+        settings: what the form shows at first; when not given, what it showed last, in whichever kernel.
+        task: what to train on at first, one of `list_tasks()`.
+        steps: length of a run at first; the task's own when not given.
+        store: a `RunStore`, or the path of one, that keeps the runs as they go; `Bench.add` shows what it has.
+
+    Raises:
+        StoreError: the store cannot be opened.
+    """
+    return Bench(settings, task=task, steps=steps, store=store)
+
+
+class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
+    """The whole bench as one widget; its parts are `form`, `size`, `bar`, `menu`, `plot`, `table` and `samples`."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        task: str = "digits",
+        steps: int | None = None,
+        store: RunStore | str | os.PathLike[str] | None = None,
+    ) -> None:
+        # That of the cell that opens the bench. All that a person does is done there, where the runs train.
+        self._loop = running_loop()
+        self._saver = saver_for(store)
+        self.form = Form(settings, memory=Memory.of_user())
+        self.bar = RunBar(
+            task,
+            steps,
+            on_run=self._guarded(self._run_settings),
+            on_pause=self._guarded(self._pause),
+            on_stop=self._guarded(self._stop),
+            on_fix=self._guarded(self._fix),
+        )
+        self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
+        self._view = RunsView(
+            self._guarded,
+            on_rename=self._renamed,
+            on_repeat=lambda run: self.start([Run(run.plan)]),
+            on_continue=lambda run: self._carry_out([run]),
+        )
+        self.plot, self.applied = self._view.plot, self._view.applied
+        self.table, self.samples = self._view.table, self._view.samples
+        self._session: Session | None = None
+        style = (resources.files("diffopt_widgets.widgets.bench") / "static" / "bench.css").read_text(encoding="utf-8")
+        self.size = StateSize(self.form.settings, loop=self._loop)
+        traitlets.dlink((self.form, "settings"), (self.size, "settings"))
+        left = widgets.VBox([self.form, self.size])
+        left.add_class("dw-left")
+        right = widgets.VBox([self.bar, self.menu, self.plot, self.applied])
+        right.add_class("dw-right")
+        columns = widgets.Box([left, right])
+        columns.add_class("dw-columns")
+        below = widgets.VBox([self.table, self.samples])
+        below.add_class("dw-below")
+        super().__init__([widgets.HTML(f"<style>{style}</style>"), columns, below])
+        self.add_class("dw-bench")
+        self.form.observe(lambda _: self._check(), ["errors", "settings"])
+        self.form.observe(lambda _: self._view.expect(self.form.settings), ["settings"])
+        self.bar.observe(lambda _: self._plan_edited(), ["values"])
+        self._plan_edited()
+        self._view.expect(self.form.settings)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs so far, in the order in which they were started."""
+        return self._view.runs
+
+    def start(self, runs: Sequence[Run]) -> None:
+        """Carry out runs, after those that are in progress; their curves are added to the plots.
+
+        Raises:
+            RuntimeError: there is no running event loop, as in a plain script.
+        """
+        self._need_session()
+        for run in runs:
+            self._view.add(run)
+        self._carry_out(runs)
+
+    def add(self, run: Run | LoggedRun) -> None:
+        """Show a run that was trained before beside the others, such as `store.load(id)` or one of `read_logs`.
+
+        One that the bench did not train has only its curves: it has no settings to compare or repeat.
+
+        Raises:
+            ValueError: it is shown already.
+        """
+        if isinstance(run, Run):
+            self._view.add(run, keep_name=True)
+            self._changed(run)
+        else:
+            self._view.add_curves(run)
+
+    async def wait(self) -> None:
+        """Return when every run that was started has ended; for notebooks that run without anyone to watch."""
+        if self._session is not None:
+            await self._session.wait()
+
+    def figure(self) -> go.Figure:
+        """The curves that are shown, as an ordinary plotly figure."""
+        return self.plot.figure()
+
+    def _ipython_display_(self, **kwargs: Any) -> None:  # Any: whatever IPython passes
+        if hasattr(super(), "_ipython_display_"):  # ipywidgets 7
+            super()._ipython_display_(**kwargs)
+        else:
+            display(self._repr_mimebundle_(), raw=True)
+        self._view.show_saved_picture()
+
+    def _need_session(self) -> Session:
+        if self._session is None:
+            self._session = Session(self._published, self._loop)
+        return self._session
+
+    def _carry_out(self, runs: Sequence[Run]) -> None:
+        self.bar.forget_failure()
+        self._need_session().start(runs)
+        for run in runs:
+            self.table.show(run)
+
+    def _run_settings(self) -> None:
+        self.start([Run(self.bar.plan(self.form.settings))])
+
+    def _run_comparison(self, comparison: Comparison) -> None:
+        plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
+        self._view.log_rate(on=comparison.log_rate)
+        self.start(comparison.runs(seed=plan.seed, device=plan.device))
+
+    def _pause(self) -> None:
+        if self._session is None:
+            return
+        if self._session.paused:
+            self._session.resume()
+        else:
+            self._session.pause()
+
+    def _stop(self) -> None:
+        if self._session is not None:
+            self._session.stop()
+
+    def _fix(self, run: Run) -> None:
+        """Show a failed run's settings with its fix, one click on Run away."""
+        fix: dict[str, Any] = dict(run.fix)  # Any: values of options, of whatever kind
+        self.bar.forget_failure()
+        self.bar.say("It is in the form now. Press Run to try again.")
+        self.bar.dtype.value = run.plan.dtype  # some options are for one precision alone
+        self.form.settings = run.settings.replace(**fix)
+
+    def _plan_edited(self) -> None:
+        """The form is about the run that the bar describes: it draws the schedule over it, and says what is refused there."""
+        plan = self.bar.values
+        self.form.steps, self.form.accumulation = plan["steps"], plan["accumulation"]
+        self.form.device, self.form.dtype = plan["device"], plan["dtype"]
+        self.form.batch_size = plan["batch_size"] or get_task(plan["task"]).batch_size
+        self._check()
+
+    def _check(self) -> None:
+        """Say at Run what keeps it from being pressed."""
+        if why := self._titles(self.form.errors):
+            self.bar.block(f"To run, put {why} right in the form.")
+        elif why := self._titles(sorted(self.form.draft.parsed.refused)):
+            self.bar.block(f"Such a run would be refused: the form says why, at {why}.")
+        else:
+            trouble = self.form.trouble
+            self.bar.block(cannot_run(self.form.draft.spec, trouble) if trouble else "")
+
+    def _titles(self, names: Iterable[str]) -> str:
+        return " and ".join(self.form.panel["controls"][name]["title"] for name in names)
+
+    def _published(self, run: Run) -> None:
+        if self._saver is not None:
+            self._saver.save(run)
+        self._changed(run)
+
+    def _renamed(self, run: Run) -> None:
+        if self._saver is not None:
+            self._saver.rename(run)
+
+    def _changed(self, run: Run) -> None:
+        if run not in self.runs:
+            return
+        current = None
+        if session := self._session:
+            current = session.current
+            self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
+        self._view.changed(run, over=run.ended and run is not current)
+
+    def _guarded(self, action: Callable[P, None]) -> Callable[P, None]:
+        """An action, done on the event loop, whose errors are shown in the run bar: nobody would see them elsewhere."""
+
+        def attempt(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                action(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001  # nobody else would see it
+                _log.exception("a callback failed")
+                self.bar.say(str(error) or type(error).__name__, error=True)
+
+        def act(*args: P.args, **kwargs: P.kwargs) -> None:
+            on_loop(self._loop, attempt, *args, **kwargs)
+
+        return act

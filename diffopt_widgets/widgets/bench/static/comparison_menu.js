@@ -1,0 +1,34 @@
+// @ts-check
+// Buttons of ready comparisons, and what to look for in the one that is pointed at.
+import { keepKeys } from "../../page/static/keep_keys.js";
+import { h, say } from "../../page/static/dom.js";
+
+/** @typedef {{key: string, title: string, look_for: string}} Item */
+
+/** @param {{model: any, el: HTMLElement}} place */
+function render({ model, el }) {
+  const words = h("p", { class: "dw-look-for", "aria-live": "polite" });
+  /** @type {Map<string, {button: any, item: Item}>} */
+  const buttons = new Map();
+  const rest = () => say(words, buttons.get(model.get("pressed"))?.item.look_for ?? model.get("about"));
+  for (const item of /** @type {Item[]} */ (model.get("items"))) {
+    const look = () => say(words, item.look_for);
+    const click = () => model.send({ choose: item.key });
+    const listeners = { click, mouseenter: look, focus: look, mouseleave: rest, blur: rest };
+    buttons.set(item.key, { button: h("button", { type: "button", ...listeners }, item.title), item });
+  }
+  const row = h("div", { class: "dw-menu-buttons", role: "group", "aria-label": "Ready comparisons" });
+  row.append(...[...buttons.values()].map(({ button }) => button));
+  const mark = () => {
+    for (const [key, { button }] of buttons) button.setAttribute("aria-pressed", String(key === model.get("pressed")));
+    rest();
+  };
+  mark();
+  model.on("change:pressed", mark);
+  const root = h("div", { class: "dw-themed dw-menu" }, row, words);
+  keepKeys(root);
+  el.append(root);
+  return () => model.off("change:pressed", mark);
+}
+
+export default { render };

@@ -1,0 +1,1 @@
+"""The form: every option of an optimizer, explained."""

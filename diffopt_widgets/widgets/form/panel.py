@@ -1,0 +1,298 @@
+"""What the page needs to draw the form: JSON made from the catalogue and a draft. No widgets here."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeAlias
+
+from diffopt_widgets.catalogue import families, spec
+from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.evidence import effect, evidence, untried
+from diffopt_widgets.catalogue.introspect.uncatalogued import FAMILY
+from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standing, Use, Values
+from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.optimizers.backends import Trouble
+from diffopt_widgets.widgets.form.draft import Draft
+from diffopt_widgets.widgets.form.parsed import TRAINING, text_of
+
+Json: TypeAlias = dict[str, Any]  # Any: whatever JSON can hold
+
+FEW = 4
+"""So many options are in view at least."""
+SHORT_FOLD = 2
+"""A fold that hides no more than this is not worth its click."""
+ORIGINS = {"library", "onetrainer"}
+"""Presets that say where values come from; the others are advice, and what they name stays in view."""
+IN_USE, WITHIN = "✓ in use", "✓ within the advice"
+BY_SCHEDULE = {"cycles", "min_factor"}
+"""What has a say under some schedules only."""
+
+
+@cache
+def menu(also: tuple[OptimizerSpec, ...] = (), missing: tuple[tuple[str, Trouble], ...] = ()) -> list[Json]:
+    """Every optimizer by family, for the menu. Not to be changed.
+
+    Args:
+        also: those that are not in the catalogue.
+        missing: those that cannot run here, by key, with the reason.
+    """
+    grouped = {**families(), FAMILY: also} if also else families()
+    why = dict(missing)
+    return [
+        {"family": family, "optimizers": [_entry(entry, why.get(entry.key)) for entry in entries]}
+        for family, entries in grouped.items()
+    ]
+
+
+def _entry(entry: OptimizerSpec, why: Trouble | None) -> Json:
+    shown = {"key": entry.key, "title": entry.title}
+    return {**shown, "mark": why.mark, "why": cannot_run(entry, why)} if why else shown
+
+
+def cannot_run(entry: OptimizerSpec, why: Trouble) -> str:
+    """Why an optimizer cannot run here and what to do, as sentences."""
+    return f"{entry.title} cannot run here: {why}, and then choose it again."
+
+
+def panel(optimizer: str) -> Json:
+    """The description of one optimizer's panel: what does not change while one types. Not to be changed."""
+    return _panel(spec(optimizer))
+
+
+@cache
+def _panel(found: OptimizerSpec) -> Json:
+    controls = [_control(found, use) for use in (found.lr, *found.uses)]
+    controls += [_control(found, Use(option, TRAINING_DEFAULTS[option.name], None)) for option in TRAINING_OPTIONS]
+    return {
+        "optimizer": found.key,
+        "title": found.title,
+        "summary": found.summary,
+        "latex": found.formula,
+        "mathml": mathml(found.formula) if found.formula else [],
+        "links": [{"title": link.title, "url": link.url} for link in found.links],
+        "presets": [{"key": preset.key, "title": preset.title, "why": preset.why} for preset in found.presets],
+        "sections": _sections(found),
+        "controls": {control["name"]: control for control in controls},
+    }
+
+
+def state(draft: Draft) -> Json:
+    """What changes while one types: for each control its text, and only those marks that it has."""
+    return {
+        "presets": draft.parsed.presets,
+        "controls": {name: _marks(draft, name) for name in draft.texts},
+    }
+
+
+def mathml(latex: str) -> list[str]:
+    r"""A formula as MathML, which browsers draw by themselves: one for each equation, so that a line can break between them.
+
+    None when it cannot be converted.
+
+    >>> mathml("d_t")
+    ['<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mrow><msub><mi>d</mi><mi>t</mi></msub></mrow></math>']
+    >>> len(mathml(r"a = b,\quad c = d"))
+    2
+    """
+    from latex2mathml.converter import convert
+
+    *firsts, last = latex.split(r",\quad")
+    try:
+        return [str(convert(equation, display="block")) for equation in (*(f"{first}," for first in firsts), last)]
+    except Exception:  # noqa: BLE001  # the converter documents no error of its own; the page then shows the LaTeX
+        return []
+
+
+def _sections(found: OptimizerSpec) -> list[Json]:
+    """Training first, then the options that somebody gives advice on, then the rest, folded.
+
+    Which options stay in view depends on the optimizer alone, so nothing moves while one types.
+    """
+    uses = [use for use in found.uses if not use.section]
+    usable = [use for use in uses if use.standing is not Standing.UNAVAILABLE]
+    named = {name for preset in found.presets if preset.key not in ORIGINS for name in preset.values}
+    main = [use.name for use in usable if use.advice or use.name in named]
+    live = [use.name for use in usable if use.standing is not Standing.INERT and use.name not in main]
+    main += live[: max(0, FEW - len(main))]
+    main.sort(key=[use.name for use in found.uses].index)
+    rest = [use.name for use in sorted(uses, key=_order) if use.name not in main]
+    if len(rest) <= SHORT_FOLD:
+        main, rest = [*main, *rest], []
+    sections: list[Json] = [
+        {"title": "Training", "controls": ["lr", *TRAINING], "picture": True},
+        {"title": "Options", "controls": main},
+        *_inner_forms(found),
+        {"title": "All other options", "controls": rest, "fold": True},
+    ]
+    return [section for section in sections if section["controls"]]
+
+
+def _inner_forms(found: OptimizerSpec) -> list[Json]:
+    """The small forms inside the form, folded, each under its own title."""
+    titles = dict.fromkeys(use.section for use in found.uses if use.section)
+    return [
+        {"title": title, "controls": [use.name for use in found.uses if use.section == title], "fold": True}
+        for title in titles
+    ]
+
+
+def _order(use: Use) -> int:
+    return list(Standing).index(use.standing)
+
+
+def _control(found: OptimizerSpec, use: Use) -> Json:
+    option = use.option
+    control: Json = {
+        "name": use.name,
+        "title": option.title,
+        "kind": _kind(option),
+        "help": " ".join(text for text in (option.help, use.note) if text),
+        "facts": [{"term": term, "text": text} for term, text in _facts(found, use)],
+        "default": text_of(use.default),
+        "shown_default": _shown(option, use.default),
+        "placeholder": option.null_words,
+        "unit": option.unit,
+        "integer": option.kind == "int",
+        "slider": _slider(use),
+        "choices": _choices(option),
+        "advice": _advice(option, use.advice),
+        "standing": use.standing.value,
+        "reason": use.reason,
+        "mark": _mark(found, use),
+        "depends": use.enabled_if is not None or use.name in BY_SCHEDULE,
+    }
+    return {key: value for key, value in control.items() if value not in ("", None, [], False)} | {
+        "default": control["default"]
+    }
+
+
+def _mark(found: OptimizerSpec, use: Use, dtype: str = "float32") -> str:
+    """The word beside the name; none for what does something, which is as one expects, nor for what is greyed.
+
+    What weights of one precision alone feel says so, and whether those of the run, of precision `dtype`, are such.
+    """
+    if use.standing is Standing.INERT:
+        return "inert"
+    if untried(found.key, use.name):
+        return "not tried"
+    if use.only_in:
+        return f"✓ {dtype}" if use.only_in == dtype else f"{use.only_in} only"
+    return ""
+
+
+def _kind(option: Option) -> str:
+    if option.kind in {"int", "float"} and not option.choices:
+        return "number"
+    if option.kind == "text":
+        return "text"
+    return "choice" if option.choices or option.nullable else "bool"
+
+
+def _shown(option: Option, value: object) -> str:
+    """A value in words, for a person."""
+    if value is None:
+        return option.null_words or "empty"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = format_value(value) if isinstance(value, int | float | str) else str(value)
+    return next((choice["label"] for choice in _choices(option) if choice["value"] == text), text)
+
+
+def _choices(option: Option) -> list[Json]:
+    listed: list[Json]
+    if option.kind == "bool":
+        pair: list[Json] = [{"value": "true", "label": "on"}, {"value": "false", "label": "off"}]
+        listed = pair if option.nullable else []
+    elif option.name == "schedule":
+        listed = [{"value": key, "label": found.title, "help": found.summary} for key, found in SCHEDULES.items()]
+    else:
+        listed = [{"value": choice, "label": choice} for choice in option.choices]
+    if option.nullable and listed:
+        listed.insert(0, {"value": "", "label": option.null_words or "empty"})
+    return listed
+
+
+def _slider(use: Use) -> Json | None:
+    option = use.option
+    soft = option.soft
+    if soft is None or option.kind not in {"int", "float"} or use.standing is Standing.UNAVAILABLE:
+        return None
+    low, high = (float(end) for end in soft)
+    return {"low": low, "high": high, "log": option.log and low > 0, "integer": option.kind == "int"}
+
+
+def _advice(option: Option, advice: Advice | None) -> Json | None:
+    if advice is None:
+        return None
+    return {
+        "use": _offer(option, advice),
+        "followed": WITHIN if advice.between else IN_USE,
+        "words": advice.text(),
+        "reason": advice.reason,
+        "source": advice.source,
+    }
+
+
+def _offer(option: Option, advice: Advice) -> str:
+    """The words of the button that does as is recommended; none where the one value to set is not known."""
+    if advice.by_mode:
+        return ""
+    shown = _shown(option, advice.value)
+    return f"Turn {shown}" if isinstance(advice.value, bool) else f"Use {shown}"
+
+
+def _followed(draft: Draft, name: str) -> str:
+    """That the value does as is recommended, in words; none where it does not."""
+    advice, value = draft.advice(name), draft.values[name]
+    if advice is None or advice.by_mode or name in draft.parsed.faults or not advice.allows(value):
+        return ""
+    return IN_USE if value == advice.value else WITHIN
+
+
+def _advised(option: Option, advice: Advice | None) -> str:
+    given = _advice(option, advice)
+    return f"{given['words']} – {given['reason'].rstrip('.')} ({given['source']})" if given else ""
+
+
+def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
+    facts = [
+        ("Allowed", use.allowed() if _kind(use.option) in {"number", "text"} else ""),
+        ("Default", _shown(use.option, use.default)),
+        ("Recommended", _advised(use.option, use.advice)),
+        ("Depends on", use.enabled_if.words() if use.enabled_if else ""),
+        ("Needs", REQUIREMENTS.get(use.requires, "")),
+        ("Here", "" if use.name in TRAINING else effect(found, use)),
+        ("Tried", evidence(found, use.name)),
+        ("Argument", f"{use.argument} of {found.target.replace(':', '.')}" if use.argument else ""),
+    ]
+    return [(term, text) for term, text in facts if text]
+
+
+def _marks(draft: Draft, name: str) -> Json:
+    advice, taker = draft.advice(name), draft.taker(name)
+    marks: Json = {
+        "text": draft.texts[name],
+        "mark": _mark(draft.spec, taker, draft.run.dtype) if isinstance(taker, Use) and taker.only_in else "",
+        "error": draft.errors.get(name),
+        "warning": draft.parsed.warnings.get(name),
+        "fix": fix_words(draft, draft.parsed.fixes[name]) if name in draft.parsed.fixes else None,
+        "greyed": draft.parsed.greyed.get(name),
+        "changed": name in draft.parsed.changed,
+        "related": name in draft.parsed.related,
+        "advised": _followed(draft, name),
+        "fixed": advice is not None and draft.parsed.fixes.get(name) == {name: advice.value},
+    }
+    return {key: value for key, value in marks.items() if value or key == "text"}
+
+
+def fix_words(draft: Draft, fix: Values) -> str:
+    """What a fix does: "Set Learning rate to 1"."""
+    parts = []
+    for name, value in fix.items():
+        if name in draft.texts:
+            taker = draft.taker(name)
+            option = taker.option if isinstance(taker, Use) else taker
+            parts.append(f"{option.title} to {_shown(option, value)}")
+    return f"Set {', '.join(parts)}" if parts else ""

@@ -1,0 +1,174 @@
+"""Memory: what was last typed into the form, in a small file of the user's, so that another kernel opens with it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from diffopt_widgets.catalogue import is_path, list_optimizers, spec
+from diffopt_widgets.catalogue.introspect.uncatalogued import is_loaded
+from diffopt_widgets.settings import default_values
+from diffopt_widgets.widgets.form.draft import START, Draft
+from diffopt_widgets.widgets.form.parsed import TRAINING, Texts
+
+FORMAT = 1
+"""Version of the file. A file of another version is neither used nor touched."""
+FOLDER_VARIABLE = "DIFFOPT_CONFIG_DIR"
+"""The environment variable that names another folder than the user's own."""
+
+_log = logging.getLogger(__name__)
+
+_Data = dict[str, Any]  # Any: whatever the file holds
+
+
+class Memory:
+    """One file that holds, for each optimizer, the texts last typed, those of the training options and who was shown.
+
+    Several kernels may write it at once: each change is merged into what the file holds by then, and the file is
+    replaced as a whole. Nothing here raises for a file or a disk; what goes wrong is said once in the log.
+
+    Args:
+        path: the file; it and its folder are made when there is something to keep.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     before = Draft.begin("PRODIGY")
+    ...     Memory(Path(folder) / "form.json").keep(before, before.type("d_coef", "0.5"))
+    ...     Memory(Path(folder) / "form.json").recall().last_good
+    Settings('PRODIGY', lr=1.0, d_coef=0.5)
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._said: set[str] = set()
+
+    @classmethod
+    def of_user(cls) -> Memory | None:
+        """The memory in the user's configuration folder, or in the one that DIFFOPT_CONFIG_DIR names.
+
+        None when there is no such folder: without a home it would be a place in the working directory.
+        """
+        named = os.environ.get(FOLDER_VARIABLE)
+        folder = Path(named) if named else platformdirs.user_config_path("diffopt_widgets", appauthor=False)
+        if folder.is_absolute():
+            return cls(folder / "form.json")
+        _log.warning("what is typed is not remembered: %s is not an absolute path", folder)
+        return None
+
+    def recall(self) -> Draft | None:
+        """The form as it was last; None when nothing usable is remembered."""
+        data = self._read() or {}
+        shown = data.get("optimizer") if _can_show(data.get("optimizer")) else None
+        typed = {key: _usable(texts, _own_names(key)) for key, texts in data.get("own", {}).items() if _is_known(key)}
+        own = {key: texts for key, texts in typed.items() if texts}
+        shared = _usable(data.get("shared", {}), TRAINING.keys())
+        if shown is not None:
+            return Draft.recall(shown, own, shared)
+        return Draft.recall(next(iter(own), START), own, shared) if own or shared else None
+
+    def keep(self, before: Draft, after: Draft) -> None:
+        """Remember what differs between two drafts."""
+        changed = {key for key in {*before.own, *after.own} if before.own.get(key) != after.own.get(key)}
+        if not changed and before.shared == after.shared and before.optimizer == after.optimizer:
+            return
+        data = self._read()
+        if data is None:
+            return
+        own = dict(data.get("own", {}))
+        for key in changed:
+            own[key] = _merged(own.get(key, {}), after.own.get(key, {}), _own_names(key))
+        shared = data.get("shared", {})
+        if before.shared != after.shared:
+            shared = _merged(shared, after.shared, TRAINING.keys())
+        self._write({**data, "format": FORMAT, "optimizer": after.optimizer, "shared": shared, "own": own})
+
+    def _read(self) -> _Data | None:
+        """What the file holds, of the right shape; {} when there is none; None when it is to be left alone."""
+        try:
+            data = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            self._say("cannot be read and is left alone", error)
+            return None
+        except (ValueError, RecursionError):
+            return self._set_aside()
+        if isinstance(data, dict) and data.get("format", FORMAT) != FORMAT:
+            self._say("comes from another version and is left alone", f"format {str(data['format'])[:20]}")
+            return None
+        return dict(data) if _has_shape(data) else self._set_aside()
+
+    def _set_aside(self) -> _Data | None:
+        """Begin anew; the broken file stays beside the new one, for whoever wrote it by hand."""
+        aside = self.path.with_suffix(".broken.json")
+        try:
+            self.path.replace(aside)
+        except OSError as error:
+            self._say("is broken and left alone", error)
+            return None
+        self._say("was broken, and nothing is remembered from before", f"it is now {aside.name}")
+        return {}
+
+    def _write(self, data: _Data) -> None:
+        temporary = None
+        try:
+            target = self.path.resolve()  # people link their configuration to elsewhere
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=".tmp")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(json.dumps(data))  # the whole at once, and on one line, takes half the time
+            Path(temporary).replace(target)
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+            self._say("cannot be written, so what is typed is forgotten with the kernel", error)
+            if temporary:
+                with contextlib.suppress(OSError):
+                    Path(temporary).unlink()
+
+    def _say(self, problem: str, detail: object) -> None:
+        if problem not in self._said:
+            self._said.add(problem)
+            _log.warning("%s %s (%s)", self.path, problem, detail)
+
+
+def _has_shape(data: object) -> bool:
+    if not isinstance(data, dict):
+        return False
+    own, shared = data.get("own", {}), data.get("shared", {})
+    return isinstance(own, dict) and all(isinstance(texts, dict) for texts in (shared, *own.values()))
+
+
+def _can_show(key: object) -> bool:
+    """Whether the optimizer that was shown last can be had; a class outside the catalogue is imported for it."""
+    try:
+        return isinstance(key, str) and bool(spec(key))
+    except KeyError as error:
+        _log.info("%s is not shown again: %s", key, error.args[0])
+        return False
+
+
+def _is_known(key: str) -> bool:
+    """Whether what was typed for an optimizer can be read. Nothing is imported for one that is not shown."""
+    return key in list_optimizers() or (is_path(key) and is_loaded(key) and _can_show(key))
+
+
+def _own_names(optimizer: str) -> frozenset[str]:
+    return frozenset(default_values(spec(optimizer)).keys() - TRAINING.keys())
+
+
+def _usable(texts: Mapping[str, object], names: Collection[str]) -> Texts:
+    """The texts of controls that there are; half a surrogate pair could not be sent to the page."""
+    found = {name: text for name, text in texts.items() if name in names and isinstance(text, str)}
+    return {name: text.encode("utf-8", "replace").decode() for name, text in found.items()}
+
+
+def _merged(kept: Texts, texts: Texts, names: Collection[str]) -> Texts:
+    """The texts, and what the file keeps for options that this version does not know."""
+    return {**{name: text for name, text in kept.items() if name not in names}, **texts}

@@ -1,0 +1,52 @@
+// @ts-check
+// In a line each: what is to put right, and what differs from the defaults; and the same in numbers beside each section.
+import { h, say } from "../../page/static/dom.js";
+
+/** @typedef {import("./row.js").Control} Control */
+/** @typedef {import("./row.js").Marks} Marks */
+/** @typedef {import("./row.js").Row} Row */
+/** @typedef {import("./form.js").Fold} Fold */
+
+export class Sums {
+  constructor() {
+    this.wrong = h("div", { class: "dwf-sum dwf-error", "aria-live": "polite" });
+    this.differs = h("div", { class: "dwf-sum" });
+    this.node = h("div", {}, this.wrong, this.differs);
+  }
+
+  /**
+   * Gives whether anything is wrong.
+   * @param {Record<string, Marks>} controls @param {Map<string, Row>} rows @param {Fold[]} folds
+   */
+  draw(controls, rows, folds) {
+    const present = [...rows.values()].filter((row) => controls[row.control.name]);
+    const wrong = present.filter((row) => controls[row.control.name].error);
+    const changed = present.filter((row) => controls[row.control.name].changed);
+    const value = (/** @type {Row} */ row) => shown(row.control, controls[row.control.name].text);
+    this.wrong.replaceChildren(...list("To put right: ", wrong, (row) => row.control.title));
+    const difference = list("Differs from the defaults: ", changed, (row) => `${row.control.name} ${value(row)}`);
+    this.differs.replaceChildren(...(difference.length ? difference : ["Everything is at its default."]));
+    for (const { section, count } of folds) {
+      const inside = (/** @type {Row[]} */ some) => some.filter((row) => section.controls.includes(row.control.name));
+      const parts = section.fold ? [`${section.controls.length}`] : [];
+      if (inside(changed).length) parts.push(`${inside(changed).length} changed`);
+      if (inside(wrong).length) parts.push(`${inside(wrong).length} wrong`);
+      say(count, parts.length ? `(${parts.join(", ")})` : "");
+    }
+    return wrong.length > 0;
+  }
+}
+
+/** Links to rows. @param {string} start @param {Row[]} rows @param {(row: Row) => string} words */
+function list(start, rows, words) {
+  const jump = (/** @type {Row} */ row) =>
+    h("button", { type: "button", class: "dwf-jump", click: () => row.show() }, words(row));
+  return rows.length ? [start, ...rows.flatMap((row, i) => [i ? ", " : "", jump(row)])] : [];
+}
+
+/** A text in the words of its control. @param {Control} control @param {string} text */
+function shown({ kind, choices, placeholder }, text) {
+  if (kind === "bool") return text === "true" ? "on" : "off";
+  const brief = text.length > 40 ? `${text.slice(0, 40)}…` : text;
+  return choices?.find((choice) => choice.value === text)?.label ?? (brief || placeholder || "empty");
+}

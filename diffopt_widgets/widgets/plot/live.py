@@ -1,0 +1,295 @@
+"""LivePlot: curves that grow while training goes on, in any notebook.
+
+Python sends rows that the page has not got, in one message of about a kilobyte, at most ten times a second, and the page
+keeps them. Messages do get lost, so every one says which rows it holds: the page sees a gap and asks for it, and after a
+page reload it asks for everything. Asking and answering is the same in every case (`_answer`).
+
+Some kernels take the page's messages in a thread of their own while a cell trains, and some people train in a thread: one
+lock lets one of them at a time change what the plot knows. The history needs none: its rows stay as they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import ipywidgets
+import traitlets
+
+from diffopt_widgets.drawing.curves import Curve
+from diffopt_widgets.drawing.exports import Exports
+from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel, next_color
+from diffopt_widgets.drawing.plotly_js import plotly_bytes
+from diffopt_widgets.widgets.page.page_widget import PageWidget
+from diffopt_widgets.widgets.plot.bundle import PlotlyBundle, shared_bundle
+from diffopt_widgets.widgets.plot.saved import PlotDisplay
+from diffopt_widgets.widgets.plot.sender import PlotRun, Sender
+
+if TYPE_CHECKING:
+    from diffopt_widgets.records import History
+
+FLUSH_SECONDS = 0.1
+"""Shortest time between two messages; the Jupyter server drops messages when there are too many."""
+
+
+class LivePlot(PageWidget, Exports):
+    """Loss, applied learning rate and d of runs, drawn while they train.
+
+    The plot shares each run's History and never copies it: append to the history, then call `refresh()`.
+
+    >>> from diffopt_widgets.records import History, StepRecord
+    >>> plot, history = LivePlot(), History(("unet",))
+    >>> plot.add_run("a", "PRODIGY d_coef 0.5", history, schedule=True)
+    >>> history.extend([StepRecord(1, 0.1, loss=2.0, lr=(1.0,), applied_lr=(1e-6,), d=1e-6)])
+    >>> plot.refresh()
+    >>> plot.end_run("a")
+    """
+
+    FOLDER = Path(__file__).parent / "static"
+    ANY_THREAD = True
+    SCRIPTS = (
+        *("column.js", "smooth.js", "run_rows.js", "asking.js", "feed.js"),  # what the page knows
+        *("format.js", "layout.js", "picture.js", "zoom.js", "plotly.js", "save.js"),  # how it is drawn
+        *("dom.js", "legend.js", "bar.js", "keys.js", "live.js"),  # what somebody sees and does
+    )
+    STYLES = ("live.css",)
+    _bundle = traitlets.Instance(PlotlyBundle).tag(sync=True, **ipywidgets.widget_serialization)
+    _panels: Any = traitlets.List().tag(sync=True)
+    plot_id = traitlets.Unicode().tag(sync=True)
+    """Names this plot to its saved picture."""
+    runs: Any = traitlets.List().tag(sync=True)
+    """The runs as the page knows them: dicts with key, name, color, visible and more; observe it, do not set it."""
+    smoothing = traitlets.Float(0.9, min=0.0, max=0.999).tag(sync=True)
+    """Weight of the past in the moving average of the loss, 0 (off) to below 1; the page's slider sets it too."""
+    x: Any = traitlets.Enum(("step", "time", "samples"), "step").tag(sync=True)
+    """What lies along: steps, `"time"` (training time in seconds) or `"samples"` (examples seen); runs of which that is not
+    known are left out."""
+    log = traitlets.Dict().tag(sync=True)
+    """By the key of a panel (`"loss"`, `"rate"`, `"d"`), whether its axis is logarithmic."""
+    height = traitlets.Int(300, min=120).tag(sync=True)
+    """Of one row of panels, in pixels."""
+    expected: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    """Keys of optional panels (`"d"`) that have their place before a run has such values, so that nothing moves then."""
+    hint = traitlets.Unicode("Press Run: loss and applied learning rate appear here").tag(sync=True)
+    """What the empty plot says."""
+
+    def __init__(
+        self, panels: Sequence[Panel] = DEFAULT_PANELS, *, smoothing: float = 0.9, height: int = 300, **traits: Any
+    ) -> None:
+        self.panels = tuple(panels)
+        self._lock = threading.RLock()
+        self._by_key: Mapping[str, PlotRun] = {}
+        self._sender = Sender(lambda content, buffers: self.send(content, buffers))  # noqa: PLW0108  # may be replaced
+        self._sender.draw(self.panels)
+        self._numbers = count(1)
+        self._flushed = -FLUSH_SECONDS
+        self.png: bytes | None = None
+        """The picture that the page made of the plot when the last run ended."""
+        super().__init__(
+            _bundle=shared_bundle(),
+            plot_id=uuid4().hex[:12],
+            _panels=[panel.to_json() for panel in panels],
+            log={panel.key: panel.scale == "log" for panel in panels},
+            smoothing=smoothing,
+            height=height,
+            **traits,
+        )
+        self._display = PlotDisplay(self)
+        self.on_msg(self._answer)
+
+    def __repr__(self) -> str:
+        count = len(self._by_key)
+        return f"LivePlot({count} run{'s' * (count != 1)})"
+
+    def add_run(
+        self,
+        key: str,
+        name: str,
+        history: History,
+        *,
+        color: str | None = None,
+        schedule: bool = False,
+        visible: bool = True,
+        details: Mapping[str, str] | None = None,
+        group: str = "",
+        samples_per_step: float | None = None,
+    ) -> None:
+        """Add a curve; the history may already hold rows.
+
+        Args:
+            key: names the run in later calls.
+            name: shown in the legend, as plain text.
+            history: shared with the caller, who goes on appending to it.
+            color: any CSS colour; by default the one of the palette that is used least.
+            schedule: draw the schedule's own value beside the applied rate.
+            visible: whether it is shown at first.
+            details: the settings in which it differs from the others, shown with its values under the pointer.
+            group: runs of one group stand together in the legend, such as those with the same value of a swept option.
+            samples_per_step: examples that one step saw; gives the run its place on an axis of samples.
+
+        Raises:
+            ValueError: there is a run of this key already, or `samples_per_step` is not above 0.
+        """
+        if samples_per_step is not None and not 0 < samples_per_step < float("inf"):
+            raise ValueError(
+                f"samples_per_step is {samples_per_step!r}; it must be above 0, or None where it is unknown"
+            )
+        with self._lock:
+            if key in self._by_key:
+                raise ValueError(f"there is already a run with the key {key!r}: choose another or remove_run({key!r})")
+            color = color or next_color(run.color for run in self._by_key.values())
+            run = PlotRun(
+                next(self._numbers),
+                key,
+                name,
+                history,
+                color,
+                schedule,
+                visible,
+                details or {},
+                group,
+                samples_per_step,
+            )
+            self._set_runs({**self._by_key, key: run})
+        self.refresh()
+
+    def add_panel(self, panel: Panel) -> None:
+        """Add a panel below the others, for a column that came while training; `panels.metric_panel` makes one.
+
+        Rows that the page has already are sent again where they hold values for it.
+
+        >>> from diffopt_widgets.drawing.panels import metric_panel
+        >>> plot = LivePlot()
+        >>> plot.add_panel(metric_panel("grad_norm", scale="log"))
+        >>> [panel.key for panel in plot.panels]
+        ['loss', 'rate', 'd', 'grad_norm']
+
+        Raises:
+            ValueError: there is a panel of this key already.
+        """
+        with self._lock:
+            if self.has_panel(panel.key):
+                raise ValueError(f"there is already a panel with the key {panel.key!r}: give this one another key")
+            new = set(panel.columns) - self._sender.columns
+            self.panels += (panel,)
+            self._sender.draw(self.panels)
+            self._panels = [other.to_json() for other in self.panels]
+            self.log = {**self.log, panel.key: panel.scale == "log"}
+            lacking = {
+                key: replace(run, number=next(self._numbers))
+                for key, run in self._by_key.items()
+                if self._sender.has_sent(run) and new.intersection(run.history.names())
+            }
+            self._set_runs({**self._by_key, **lacking})
+            self._sender.send_new(self._by_key.values(), self.smoothing)
+
+    def has_panel(self, key: str) -> bool:
+        """Whether there is a panel of this key."""
+        return any(panel.key == key for panel in self.panels)
+
+    def has_run(self, key: str) -> bool:
+        """Whether a run of this key has been added and not removed."""
+        return key in self._by_key
+
+    def refresh(self, *, final: bool = False) -> None:
+        """Send the rows that the page has not got.
+
+        At most ten times a second: a call in between does nothing, and its rows go with the next one, or when the page,
+        having heard nothing for two seconds, asks. `final=True` sends at once.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if not final and now - self._flushed < FLUSH_SECONDS:
+                return
+            self._flushed = now
+            self._sender.send_new((run for run in self._by_key.values() if run.total is None), self.smoothing)
+
+    def end_run(self, key: str) -> None:
+        """Send what is left of a run and how many rows it has in all, so that the page asks for what it lost."""
+        self.refresh(final=True)
+        self._change(key, total=len(self._run(key).history))
+
+    def resume_run(self, key: str) -> None:
+        """Take rows again of a run that had ended."""
+        self._change(key, total=None)
+
+    def rename_run(
+        self, key: str, name: str, *, details: Mapping[str, str] | None = None, group: str | None = None
+    ) -> None:
+        """Give a run another name, and where given other words on what sets it apart, as in `add_run`."""
+        given = {"name": name, "details": details, "group": group}
+        self._change(key, **{what: words for what, words in given.items() if words is not None})
+
+    def set_visible(self, key: str, visible: bool) -> None:
+        """Show or hide a run; a click on its name in the legend does the same."""
+        self._change(key, visible=visible)
+
+    def remove_run(self, key: str) -> None:
+        """Take a run's curves away; the others keep their colours."""
+        with self._lock:
+            gone = self._run(key)
+            self._set_runs({other: run for other, run in self._by_key.items() if run is not gone})
+
+    def curves(self) -> list[Curve]:
+        """The runs that are shown, for `plot.figures`."""
+        return [
+            Curve(r.name, r.history, r.color, r.schedule, r.details, r.samples_per_step)
+            for r in self._by_key.values()
+            if r.visible
+        ]
+
+    def freeze(self) -> None:
+        """Replace the displayed plot by a picture that a saved notebook keeps; call it when the last run has ended.
+
+        Reaches the plot where it was displayed alone, not inside another widget.
+        """
+        self._display.freeze()
+
+    def _ipython_display_(self, **_: Any) -> None:
+        self._display.show()
+
+    def _run(self, key: str) -> PlotRun:
+        if key not in self._by_key:
+            known = ", ".join(map(repr, self._by_key)) or "none yet"
+            raise KeyError(f"this plot has no run with the key {key!r}; it has {known}")
+        return self._by_key[key]
+
+    def _change(self, key: str, **changes: Any) -> None:
+        with self._lock:
+            self._set_runs({**self._by_key, key: replace(self._run(key), **changes)})
+
+    def _set_runs(self, by_key: Mapping[str, PlotRun]) -> None:
+        self._by_key = by_key
+        self.runs = [run.to_json() for run in by_key.values()]
+
+    def _handle_msg(self, msg: dict[str, Any]) -> None:
+        with self._lock:
+            super()._handle_msg(msg)
+
+    def _answer(self, _: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
+        """Answer a message of the page."""
+        kind = message.get("k")
+        run = next((run for run in self._by_key.values() if run.number == message.get("id")), None)
+        if kind == "hello":
+            self.send_state(["runs", "_panels"])
+            self._sender.send_all(self._by_key.values(), self.smoothing)
+        elif kind in {"resync", "detail", "average"} and run is not None:
+            if kind == "resync" and run.total is not None:
+                self.send_state("runs")
+            self._sender.answer(run, message, self.smoothing)
+        elif kind == "visible" and run is not None:
+            self.set_visible(run.key, bool(message["visible"]))
+        elif kind == "echo":
+            self.send({"k": "echo", "q": message["q"]})
+        elif kind == "bundle":
+            self.send({"k": "bundle", "data": base64.b64encode(plotly_bytes()).decode("ascii")})
+        elif kind == "png" and buffers:
+            self.png = bytes(buffers[0])
+            self._display.picture_arrived()

@@ -1,0 +1,135 @@
+// @ts-check
+// Where panels lie, and how Plotly is to draw their axes. No page.
+import { escapeHtml } from "./format.js";
+
+/**
+ * @typedef {import("./run_rows.js").Axis} Axis
+ * @typedef {import("./picture.js").Picture} Picture
+ * @typedef {{text: string, back: string, line: string, size: number}} Theme
+ */
+
+const X_HOVER = { step: "step %{x:,.0f}", time: "%{x:,.2~f} s", samples: "%{x:,.0f} samples" };
+export const X_TITLE = { step: "step", time: "training time (s)", samples: "samples seen" };
+
+/** The schedule's own value has an axis of its own, at the right: it is a factor near 1 where the rate may be a millionth.
+ * @param {number} axis @param {boolean} [right] */
+export const axesOf = (axis, right = false) => ({
+  xaxis: axis ? `x${axis + 1}` : "x",
+  yaxis: right ? `y${RIGHT + axis}` : axis ? `y${axis + 1}` : "y",
+});
+/** Number of the first panel's axis at the right. */
+const RIGHT = 101;
+
+/** Plotly's layout of a picture. @param {Picture} picture
+ * @param {{width: number, height: number, log: Record<string, boolean>, x: Axis, theme: Theme}} view height of one row of
+ * panels; by panel, whether its axis is logarithmic; what lies along */
+export function layout({ shown, data, points, smoothed }, { width, height: panelHeight, log, x, theme }) {
+  const seconds = shown.map((_, i) => data.some((trace) => trace.yaxis === axesOf(i, true).yaxis));
+  const { height, margin, domains } = arrange(shown.length, width, panelHeight, seconds.includes(true));
+  const font = { color: theme.text, size: theme.size, family: "system-ui, sans-serif" };
+  const common = {
+    gridcolor: theme.line.replace(/^rgb\((.*)\)$/, "rgba($1, 0.6)"),
+    linecolor: theme.line,
+    zeroline: false,
+    showline: true,
+    showticklabels: points > 0,
+  };
+  // Points would widen the axis along beyond what there is.
+  const ends = data.flatMap(({ x: [first], x: along }) => [first, along[along.length - 1]]).filter(Number.isFinite);
+  const [clipmin, clipmax] = [Math.min(...ends), Math.max(...ends)];
+  const autorangeoptions = clipmin < clipmax ? { clipmin, clipmax } : undefined;
+  /** @type {Record<string, any>} */
+  const axes = {};
+  for (const [i, panel] of shown.entries()) {
+    const n = i ? String(i + 1) : "";
+    const type = log[panel.key] ? "log" : "linear";
+    axes[`xaxis${n}`] = {
+      ...common,
+      domain: domains[i].x,
+      anchor: `y${n}`,
+      matches: i ? "x" : undefined,
+      autorangeoptions,
+      title: { text: X_TITLE[x], standoff: 6, font },
+      hoverformat: x === "time" ? ",.3~f" : ",.0f",
+      nticks: 7,
+      spikecolor: theme.text,
+      spikethickness: 1,
+      spikedash: "dot",
+      unifiedhovertitle: { text: X_HOVER[x] },
+    };
+    axes[`yaxis${n}`] = {
+      ...common,
+      domain: domains[i].y,
+      anchor: `x${n}`,
+      type,
+      exponentformat: "e",
+      minorloglabels: "complete",
+      nticks: type === "log" ? 5 : 6,
+      rangemode: seconds[i] ? "tozero" : "normal",
+    };
+    if (!seconds[i]) continue;
+    axes[`yaxis${RIGHT + i}`] = {
+      ...common,
+      overlaying: `y${n}`,
+      anchor: `x${n}`,
+      side: "right",
+      rangemode: "tozero",
+      showgrid: false,
+      tickmode: "auto", // its own ticks, not those of the axis at the left
+      nticks: 5,
+      title: { text: "schedule (dashed)", standoff: 4, font },
+    };
+  }
+  return {
+    width,
+    height,
+    margin,
+    font,
+    ...axes,
+    annotations: shown.map((panel, i) => ({
+      text: `<b>${escapeHtml(panel.title)}</b>${panel.smooth && smoothed ? " (faint: each step)" : ""}`,
+      font: { ...font, size: theme.size + 1 },
+      xref: "paper",
+      yref: "paper",
+      x: domains[i].x[0],
+      y: domains[i].y[1],
+      xanchor: "left",
+      yanchor: "bottom",
+      yshift: 5,
+      showarrow: false,
+    })),
+    showlegend: false,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: theme.back,
+    hovermode: "x unified",
+    hoverlabel: { bgcolor: theme.back, bordercolor: theme.line, font, namelength: -1 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: theme.line, activecolor: theme.text },
+    dragmode: "zoom",
+    uirevision: "keep",
+  };
+}
+
+/** Where the panels lie in a figure `width` pixels wide: up to three side by side, in as many rows as that takes; the last
+ * one spreads over what its row has left.
+ * @param {number} count @param {number} width @param {number} panelHeight @param {boolean} [right] whether there are axes
+ * at the right */
+export function arrange(count, width, panelHeight, right = false) {
+  const margin = { l: 58, r: right ? 54 : 16, t: 30, b: 42 };
+  const columns = Math.max(1, Math.min(count, width >= 1100 ? 3 : width >= 600 ? 2 : 1));
+  const rows = Math.max(1, Math.ceil(count / columns));
+  const height = Math.round((columns > 1 ? 1 : 0.8) * panelHeight * rows);
+  const inner = { x: Math.max(1, width - margin.l - margin.r), y: Math.max(1, height - margin.t - margin.b) };
+  /** @param {number} i @param {number} parts @param {number} gap as a share @returns {[number, number]} */
+  const part = (i, parts, gap) => {
+    const each = Math.max(0.02, (1 - (parts - 1) * gap) / parts);
+    const from = i * (each + gap);
+    return [from, Math.min(1, from + each)];
+  };
+  const domains = Array.from({ length: count }, (_, i) => {
+    const x = part(i % columns, columns, (margin.l + margin.r) / inner.x);
+    const [a, b] = part(Math.floor(i / columns), rows, (margin.t + margin.b) / inner.y);
+    if (i === count - 1) x[1] = 1;
+    return { x, y: /** @type {[number, number]} */ ([1 - b, 1 - a]) };
+  });
+  return { columns, rows, height, margin, domains, panelWidth: inner.x / columns };
+}

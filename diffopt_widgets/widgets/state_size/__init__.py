@@ -1,0 +1,1 @@
+"""How much state an optimizer will keep, as a line and a chart."""

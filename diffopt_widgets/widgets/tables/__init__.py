@@ -1,0 +1,1 @@
+"""The tables of runs: those of a bench and those of a store."""

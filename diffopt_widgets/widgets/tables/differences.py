@@ -1,0 +1,83 @@
+"""What differs between the settings of runs, line by line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
+from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.settings.plan import PLAN_OPTIONS, RunPlan
+
+_OTHER_TITLES = {"optimizer": "Optimizer", "task": "Task", "grad_norm": "Gradient norm recorded"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One setting over several runs."""
+
+    name: str
+    title: str
+    values: tuple[str | None, ...]
+    """In words, one for each run; None where the run's optimizer has no such option."""
+    unusual: tuple[bool, ...]
+    """For each run, whether its value is another than most have; where no single value is had by most, all are."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the runs differ in it."""
+        return any(self.unusual)
+
+
+def compare_settings(plans: Sequence[RunPlan]) -> tuple[Line, ...]:
+    """Every setting that one of the runs has: optimizer, learning rate, schedule, the optimizers' own options, the task.
+
+    >>> from diffopt_widgets import Settings
+    >>> plans = [RunPlan(Settings("PRODIGY", d_coef=0.5)), RunPlan(Settings("PRODIGY"), steps=100)]
+    >>> [(line.title, line.values) for line in compare_settings(plans) if line.differs]
+    [('D coefficient', ('0.5', '1')), ('Steps', ('300', '100'))]
+    """
+    columns = [_Column(plan) for plan in plans]
+    own = [field.name for field in fields(RunPlan) if field.name != "settings"]
+    rest = [name for column in columns for name in column.values if name not in own]
+    return tuple(_line(name, columns) for name in dict.fromkeys([*rest, *own]))
+
+
+class _Column:
+    """One run's settings, and what is known of each."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        found = plan.settings.spec
+        self.values = plan.flat()
+        self.changed = plan.settings.changed().keys()
+        self.options = {option.name: option for option in (*PLAN_OPTIONS.values(), *TRAINING_OPTIONS)}
+        self.options |= {use.name: use.option for use in (found.lr, *found.uses)}
+
+    def words(self, name: str) -> str | None:
+        return _words(self.values[name], self.options.get(name)) if name in self.values else None
+
+
+def _line(name: str, columns: Sequence[_Column]) -> Line:
+    titles = (column.options[name].title for column in columns if name in column.options)
+    values = tuple(column.words(name) for column in columns)
+    changed = tuple(name in column.changed for column in columns)
+    return Line(name, next(titles, _OTHER_TITLES.get(name, name)), values, _unusual(values, changed))
+
+
+def _words(value: object, option: Option | None) -> str:
+    if value is None:
+        return (option and option.null_words) or "empty"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return format_value(value) if isinstance(value, float | int | str) else str(value)
+
+
+def _unusual(values: tuple[str | None, ...], changed: tuple[bool, ...]) -> tuple[bool, ...]:
+    """What to mark. That another optimizer lacks an option counts only where the option is not at its default."""
+    (usual, most), *others = Counter(value for value in values if value is not None).most_common()
+    if others:
+        tied = most == others[0][1]
+        return tuple(value is not None and (tied or value != usual) for value in values)
+    return changed if None in values else (False,) * len(values)
