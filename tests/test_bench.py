@@ -328,6 +328,7 @@ def test_a_removed_run_comes_back_to_its_place_with_its_colour():
     assert middle.key in bench.samples.strips
 
 
+@pytest.mark.slow
 def test_a_failed_run_offers_its_fix_as_a_button():
     async def script(bench):
         bench.form.settings = dw.Settings("SGD", lr=1e20, schedule="COSINE")

@@ -93,6 +93,7 @@ def test_it_is_written_into_a_folder_and_warns_of_nothing(pages, tmp_path, capsy
     assert str(tmp_path / "one" / "PRODIGY.md") in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert main(["options", "prodigy", "--markdown", str(tmp_path / "file")]) == 2

@@ -86,6 +86,7 @@ def legal(draw):
         raise
 
 
+@pytest.mark.slow
 @given(st.one_of(st.sampled_from(KEYS), st.text(), ANYTHING), SEVERAL)
 @settings(deadline=None, max_examples=300)
 @example("PRODIGY", {"slice_p": 10**5000})
