@@ -17,13 +17,14 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from places import TESTS
 
 import diffopt_widgets as dw
 from diffopt_widgets.interop.event_files import Event, event_record, first_record, masked_crc, read_events
 from diffopt_widgets.interop.tensorboard import event_file, history_of
 from diffopt_widgets.records import History
 
-DATA = Path(__file__).parent / "data" / "event_files"
+DATA = TESTS / "data" / "event_files"
 BEGAN = 1_700_000_000.0
 STEPS = np.arange(1.0, 21.0)
 

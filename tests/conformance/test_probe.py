@@ -4,11 +4,11 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from collecting import Faults
+from places import ROOT
 
 from diffopt_widgets.catalogue import evidence as probed
 from diffopt_widgets.catalogue import list_optimizers, spec
@@ -37,7 +37,7 @@ from diffopt_widgets.widgets.form.panel import panel
 
 KEYS = list_optimizers()
 USES = [(key, use) for key in KEYS for use in (spec(key).lr, *spec(key).uses)]
-PINS = Path(__file__).parents[1] / "binder" / "constraints.txt"
+PINS = ROOT / "binder" / "constraints.txt"
 
 
 TABLE = probed.table()["cpu"]

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from places import STORE_CHILDREN
 from running import PATIENCE, assert_same, go_on
 
 import diffopt_widgets as dw
@@ -21,7 +22,6 @@ from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.store import RunSaver, own_runs, run_saver
 from diffopt_widgets.store.database import Database
 
-CHILDREN = Path(__file__).with_name("store_children.py")
 STEPS = 12
 
 
@@ -64,7 +64,7 @@ def test_a_stopped_run_goes_on_in_another_process_as_if_it_had_not_been_stopped(
 def test_a_run_whose_process_is_killed_again_and_again_ends_as_if_it_had_not_been(store: dw.RunStore) -> None:
     steps, seen = 600, 0
     for _ in range(2):
-        child = subprocess.Popen([sys.executable, CHILDREN, "train", store.path, "auto", str(steps)])
+        child = subprocess.Popen([sys.executable, STORE_CHILDREN, "train", store.path, "auto", str(steps)])
         until = time.monotonic() + PATIENCE
         while not ((found := checkpoints(store)) and found[0] > seen) and child.poll() is None:
             assert time.monotonic() < until

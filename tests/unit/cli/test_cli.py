@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 from itertools import count
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
@@ -309,7 +309,7 @@ def test_doctor_says_how_to_fix_a_missing_package(monkeypatch):
 def test_torch_that_cannot_be_loaded_is_a_finding_and_no_traceback(tmp_path):
     reason = "libcudart.so.12: cannot open shared object file"
     (tmp_path / "torch.py").write_text(f"raise ImportError({reason!r})", encoding="utf-8")
-    here = str(Path(__file__).parent.parent)
+    here = str(ROOT)
     env = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{here}", "COLUMNS": "200"}
 
     def diffopt(*words):

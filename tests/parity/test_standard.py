@@ -3,14 +3,13 @@
 To the bit, over 50 steps, at the defaults and with every option that is passed on away from its default.
 """
 
-from pathlib import Path
-
 import bitsandbytes
 import dadaptation
 import lion_pytorch
 import prodigyopt
 import pytest
 import torch
+from places import TESTS
 
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue.schema import Standing
@@ -121,13 +120,13 @@ CASES = [
 ]
 KEYS = sorted({key for key, *_ in CASES})
 ELSEWHERE = {
-    "test_parity_adv.py": {"ADAMW_ADV", "ADOPT_ADV", "LION_ADV", "PRODIGY_ADV", "SIGNSGD_ADV"},
-    "test_parity_classic.py": {
+    "parity/test_adv.py": {"ADAMW_ADV", "ADOPT_ADV", "LION_ADV", "PRODIGY_ADV", "SIGNSGD_ADV"},
+    "parity/test_classic.py": {
         *("AdEMAMix", "AdEMAMix_8BIT", "ADOPT", "ADABELIEF", "TIGER", "AIDA", "YOGI", "CAME", "CAME_8BIT")
     },
-    "test_parity_muon.py": {"MUON", "MUON_ADV", "ADAMUON_ADV"},
-    "test_parity_schedulefree.py": {"SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD", "PRODIGY_PLUS_SCHEDULE_FREE"},
-    "test_parity_transformers.py": {"ADAFACTOR"},
+    "parity/test_muon.py": {"MUON", "MUON_ADV", "ADAMUON_ADV"},
+    "parity/test_schedulefree.py": {"SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD", "PRODIGY_PLUS_SCHEDULE_FREE"},
+    "parity/test_transformers.py": {"ADAFACTOR"},
 }
 WITHOUT_SEQUEL = {"capturable", "is_paged", "fsdp_in_use", "log_every"}
 """Options that a CPU cannot have, or that only write to the log."""
@@ -183,8 +182,7 @@ def test_every_option_that_is_passed_on_is_walked_away_from_its_default(key):
 
 
 def test_every_optimizer_is_compared_somewhere():
-    folder = Path(__file__).parent
     assert sorted([*KEYS, *(key for keys in ELSEWHERE.values() for key in keys)]) == list(dw.list_optimizers())
     for name, keys in ELSEWHERE.items():
-        text = (folder / name).read_text("utf-8")
+        text = (TESTS / name).read_text("utf-8")
         assert all(f'"{key}"' in text for key in keys), name

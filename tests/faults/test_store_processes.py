@@ -8,18 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import STORE_CHILDREN
 
 from diffopt_widgets.records import History
 from diffopt_widgets.store import RunStore
 from diffopt_widgets.store import liveness as writers
 
-CHILDREN = Path(__file__).with_name("store_children.py")
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(os.name != "posix", reason="forks, and kills with SIGKILL")]
 
 
 def drive(*arguments: object) -> None:
     done = subprocess.run(
-        [sys.executable, CHILDREN, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=300
+        [sys.executable, STORE_CHILDREN, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -13,18 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from diffopt_widgets.cli.main import main
 
 START_SECONDS = 120
 DIFFOPT = (sys.executable, "-c", "import sys; from diffopt_widgets.cli.main import main; sys.exit(main())")
-ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 @contextmanager
 def lab(home: Path, *arguments: str, **env: str):
     """Yield what `diffopt lab` prints until it can be used, started as by a newcomer: an empty home and no settings."""
-    bare = {"HOME": str(home), "PATH": str(home / "bin"), "PYTHONPATH": str(Path(__file__).parent.parent)}
+    bare = {"HOME": str(home), "PATH": str(home / "bin"), "PYTHONPATH": str(ROOT)}
     command = [*DIFFOPT, "lab", "--folder", str(home), *arguments]
     with (home / "said").open("w") as out, (home / "log").open("w") as log:
         process = subprocess.Popen(command, env=bare | env, stdout=out, stderr=log)
@@ -77,7 +78,7 @@ def test_without_a_browser_it_prints_the_address_as_any_user(tmp_path):
         assert status(f"{base}/api/contents/quickstart.ipynb?token={token}") == 200
         assert status(f"{base}/api/contents/quickstart.ipynb") == 403
         assert "no browser was found here" in said
-        assert ("runs as root" in said) == ROOT
+        assert ("runs as root" in said) == AS_ROOT
         assert "from this machine only, and asks for the token in the address" in said
         assert "warning" not in said
         with pytest.raises(ConnectionRefusedError):
@@ -110,7 +111,7 @@ def test_an_address_open_to_others_is_called_that_and_a_chosen_token_is_not_prin
             assert status(f"{contents}?token={chosen}") == 200
         assert "from other machines, and asks for the token that you configured" in said
         assert "in place of that in the address" in said
-        assert ("warning: whoever gets in" in said) == ROOT
+        assert ("warning: whoever gets in" in said) == AS_ROOT
         assert "no browser was found" not in said, "none was asked for"
         assert chosen not in said
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import STORE_CHILDREN
 
 import diffopt_widgets as dw
 from diffopt_widgets.records import History
 from diffopt_widgets.store import database
 from diffopt_widgets.store.database import Database
 
-CHILDREN = Path(__file__).with_name("store_children.py")
 pytestmark = pytest.mark.faults
 
 
@@ -315,7 +315,7 @@ def test_where_the_system_refuses_locks_three_write_and_two_read_at_once(
     tmp_path: Path, refused_locks: Path, number: int
 ) -> None:
     done = subprocess.run(
-        [sys.executable, CHILDREN, "crowd", tmp_path / "runs.sqlite", "refused"],
+        [sys.executable, STORE_CHILDREN, "crowd", tmp_path / "runs.sqlite", "refused"],
         check=False,
         capture_output=True,
         text=True,
