@@ -33,9 +33,9 @@ def asked(steps: int = STEPS) -> dw.RunPlan:
     return dw.RunPlan(dw.Settings("PRODIGY", schedule="COSINE"), "swiss_roll", steps=steps)
 
 
-def go_on(run: dw.Run, steps: int, recording: RunSaver | None = None) -> None:
+def go_on(run: dw.Run, steps: int, saver: RunSaver | None = None) -> None:
     """Carry out so many steps, then stop."""
-    going = drive(run, on_publish=recording.save if recording else lambda _: None)
+    going = drive(run, on_publish=saver.save if saver else lambda _: None)
     for _ in range(steps + 1):
         next(going)
     going.close()

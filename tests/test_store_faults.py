@@ -146,7 +146,7 @@ def test_what_is_no_store_is_left_as_it_is(tmp_path: Path) -> None:
     before = text.read_bytes(), other.read_bytes()
     with pytest.raises(dw.StoreError, match=r"notes.txt is not a SQLite database"):
         dw.RunStore(text)
-    with pytest.raises(dw.StoreError, match=r"other.sqlite is the SQLite file of another program"):
+    with pytest.raises(dw.StoreError, match=r"other.sqlite is a SQLite file of another program"):
         dw.RunStore(other)
     assert (text.read_bytes(), other.read_bytes()) == before
     with pytest.raises(dw.StoreError, match="it is a folder"):
@@ -175,7 +175,7 @@ def test_a_file_that_is_deleted_meanwhile(tmp_path: Path) -> None:
     saved.flush()
     store.path.unlink()
     for use in (store.list, lambda: store.begin("x", history), lambda: store.load(saved.id)):
-        with pytest.raises(dw.StoreError, match="it is not there any more"):
+        with pytest.raises(dw.StoreError, match="it does not exist any more"):
             use()
     grow(history, 100)
     saved.save()  # what is recorded is all here still, and goes into a new file
