@@ -32,7 +32,7 @@ def grow(history: History, rows: int) -> None:
 @contextlib.contextmanager
 def at_most(pages: int) -> Iterator[None]:
     """SQLite's files cannot grow beyond that, as on a full disk."""
-    opened = Database._opened
+    opened = Database._connect
 
     def limited(self: Database, *, create: bool) -> sqlite3.Connection:
         connection = opened(self, create=create)
@@ -40,7 +40,7 @@ def at_most(pages: int) -> Iterator[None]:
         return connection
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Database, "_opened", limited)
+        patch.setattr(Database, "_connect", limited)
         yield
 
 
@@ -130,7 +130,7 @@ def test_a_write_that_the_system_refuses_is_told(tmp_path: Path) -> None:
 def test_a_read_only_folder_can_be_read_and_says_so_when_written(locked_folder: Path) -> None:
     store = dw.RunStore(locked_folder / "runs.sqlite")
     assert store.list() == ()
-    with pytest.raises(dw.StoreError, match="are read-only"):
+    with pytest.raises(dw.StoreError, match="is read-only"):
         store.begin("x", History(("a",)))
     with pytest.raises(dw.StoreError, match="nothing can be written into"):
         dw.RunStore(locked_folder / "new.sqlite")

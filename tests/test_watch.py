@@ -226,11 +226,11 @@ def test_a_group_that_is_added_is_recorded_from_then_on(tmp_path):
     with dw.watch(optimizer, measure="update_rms", store=store) as w:
         train(optimizer, [one], 2, lambda loss: w.log(loss=loss))
         w._recorder.publish()
-        w._recording.flush()
+        w._writer.flush()
         optimizer.add_param_group({"params": [two], "lr": 0.5, "name": "text"})
         train(optimizer, [one, two], 2, lambda loss: w.log(loss=loss))
         w._recorder.publish()
-        w._recording.flush()
+        w._writer.flush()
         (kept,) = store.list()
         assert kept.steps == 3  # in two pieces, of one group and of two
         check(store.load(kept.id).history)

@@ -89,7 +89,7 @@ def watch_within(refusing, optimizer, **options):
     w = dw.watch(optimizer, **options)
     recorder = w._recorder
     recorder._due = math.inf  # nothing is published
-    recorder._troubled = raise_it
+    recorder._report = raise_it
     recorder.log = guarded(recorder.log)
     for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
         for key, hook in hooks.items():
