@@ -326,7 +326,7 @@ class NoHooks:
 
 
 def test_an_optimizer_without_hooks_is_refused():
-    with pytest.raises(TypeError, match="NoHooks cannot be watched: it has no step hooks"):
+    with pytest.raises(TypeError, match="NoHooks cannot be watched: neither it nor an optimizer inside it has the step hooks"):
         dw.watch(NoHooks())
 
 
@@ -347,7 +347,7 @@ def test_names_of_groups():
     optimizer = torch.optim.SGD([{"params": part.parameters()} for part in model.values()])
     assert dw.watch(optimizer).history.groups == ("group 0", "group 1")
     assert dw.watch(optimizer, model=model).history.groups == ("unet", "text")
-    with pytest.raises(ValueError, match="has 2 parameter groups, and each needs a name of its own"):
+    with pytest.raises(ValueError, match="has 2 parameter groups, and each needs its own name"):
         dw.watch(optimizer, names=["unet"])
 
 
