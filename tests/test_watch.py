@@ -326,7 +326,9 @@ class NoHooks:
 
 
 def test_an_optimizer_without_hooks_is_refused():
-    with pytest.raises(TypeError, match="NoHooks cannot be watched: neither it nor an optimizer inside it has the step hooks"):
+    with pytest.raises(
+        TypeError, match="NoHooks cannot be watched: neither it nor an optimizer inside it has the step hooks"
+    ):
         dw.watch(NoHooks())
 
 
