@@ -53,14 +53,14 @@ def first_sentence(docstring: str) -> str:
 
 
 def _google(lines: list[str]) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     within, indent = False, 0
     name, kind, parts = "", "", [""]
     for line in [*lines, "end"]:
         depth = len(line) - len(line.lstrip())
         entry = _ENTRY.fullmatch(line) if within and (not indent or depth == indent) else None
         if name and (entry or (line.strip() and depth <= indent)):
-            found[name] = Entry(_cut(_plain(" ".join(parts))), kind)
+            entries[name] = Entry(_cut(_plain(" ".join(parts))), kind)
             name = ""
         if entry:
             indent, name = depth, entry["name"]
@@ -69,24 +69,24 @@ def _google(lines: list[str]) -> dict[str, Entry]:
             within, indent = bool(_SECTION.fullmatch(line)), 0
         elif name:
             parts.append(line)
-    return {name: entry for name, entry in found.items() if entry.text}
+    return {name: entry for name, entry in entries.items() if entry.text}
 
 
 def _sphinx(lines: list[str]) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     name, kind, parts = "", "", [""]
     for line in [*(line.strip() for line in lines), ""]:
         if name and (not line or line.startswith(":")):
             text = _plain(" ".join(parts))
             if leading := _LEADING_TYPE.match(text + " "):
                 kind, text = kind or leading[0].strip(" ."), text[leading.end() :]
-            found[name] = Entry(_cut(text), kind)
+            entries[name] = Entry(_cut(text), kind)
             name = ""
         if field := _FIELD.fullmatch(line):
             name, kind, parts = field["name"], field["type"], [field["text"]]
         elif name:
             parts.append(line)
-    return {name: entry for name, entry in found.items() if entry.text}
+    return {name: entry for name, entry in entries.items() if entry.text}
 
 
 def _plain(text: str) -> str:
