@@ -52,7 +52,7 @@ PRAGMA user_version = {VERSION};
 
 
 class StoreError(Exception):
-    """The store cannot be opened, read or written; the message says why and what to do."""
+    """Error of opening, reading or writing a store; the message says why and what to do."""
 
 
 class Database:

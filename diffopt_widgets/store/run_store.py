@@ -65,7 +65,7 @@ class RunStore:
         self._database = Database(path, locking)
         self._writers: weakref.WeakSet[RunWriter] = weakref.WeakSet()
         self.path = self._database.path
-        """The file, as an absolute path."""
+        """Absolute path of the file."""
         self._tidy()
 
     def __repr__(self) -> str:

@@ -105,7 +105,7 @@ class _Time(nn.Module):
 
 
 class PointsNet(nn.Module):
-    """A residual MLP on points of shape (n, 2), its layers modulated by time step and label."""
+    """Residual MLP on points of shape (n, 2), its layers modulated by time step and label."""
 
     def __init__(self, width: int = 64, depth: int = 2) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class _Residual(nn.Module):
 
 
 class DigitsNet(nn.Module):
-    """A UNet with two levels on images of shape (n, 8, 8)."""
+    """UNet with two levels on images of shape (n, 8, 8)."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RECORDED_BY_ITSELF = {"lr", "applied_lr", "d", "d_hat"}
 """Columns that the watch itself fills at every step."""
 MOST_WAITING = 1000
-"""Most values of one name that are kept between two steps."""
+"""Largest number of values of one name between two steps."""
 
 
 class LoggedValues:

@@ -1,4 +1,4 @@
-"""The transformer of Flux.1, as diffusers' FluxTransformer2DModel builds it."""
+"""Transformer of Flux.1, as diffusers' FluxTransformer2DModel builds it."""
 
 from __future__ import annotations
 
