@@ -485,7 +485,7 @@ def test_an_optimizer_outside_the_catalogue_has_a_form_that_says_so(notebook):
     chosen = output.get_by_label("Optimizer", exact=True)
     expect(chosen.locator("option:checked")).to_have_text("NAdam")
     expect(chosen.locator("optgroup[label='Not catalogued'] option")).to_have_text(["NAdam"])
-    expect(output.get_by_text("Not catalogued: all that stands here is read from its signature")).to_be_visible()
+    expect(output.get_by_text("Not catalogued: everything here is read from its signature")).to_be_visible()
     expect(output.locator(".dwf-formula")).to_be_hidden()
     button = row(found, "weight_decay").get_by_role("button", name="Explain Weight decay")
     button.focus()

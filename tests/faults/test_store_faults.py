@@ -33,7 +33,7 @@ def grow(history: History, rows: int) -> None:
 @contextlib.contextmanager
 def at_most(pages: int) -> Iterator[None]:
     """SQLite's files cannot grow beyond that, as on a full disk."""
-    opened = Database._opened
+    opened = Database._connect
 
     def limited(self: Database, *, create: bool) -> sqlite3.Connection:
         connection = opened(self, create=create)
@@ -41,7 +41,7 @@ def at_most(pages: int) -> Iterator[None]:
         return connection
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Database, "_opened", limited)
+        patch.setattr(Database, "_connect", limited)
         yield
 
 
@@ -131,7 +131,7 @@ def test_a_write_that_the_system_refuses_is_told(tmp_path: Path) -> None:
 def test_a_read_only_folder_can_be_read_and_says_so_when_written(locked_folder: Path) -> None:
     store = dw.RunStore(locked_folder / "runs.sqlite")
     assert store.list() == ()
-    with pytest.raises(dw.StoreError, match="are read-only"):
+    with pytest.raises(dw.StoreError, match="is read-only"):
         store.begin("x", History(("a",)))
     with pytest.raises(dw.StoreError, match="nothing can be written into"):
         dw.RunStore(locked_folder / "new.sqlite")
@@ -147,7 +147,7 @@ def test_what_is_no_store_is_left_as_it_is(tmp_path: Path) -> None:
     before = text.read_bytes(), other.read_bytes()
     with pytest.raises(dw.StoreError, match=r"notes.txt is not a SQLite database"):
         dw.RunStore(text)
-    with pytest.raises(dw.StoreError, match=r"other.sqlite is the SQLite file of another program"):
+    with pytest.raises(dw.StoreError, match=r"other.sqlite is a SQLite file of another program"):
         dw.RunStore(other)
     assert (text.read_bytes(), other.read_bytes()) == before
     with pytest.raises(dw.StoreError, match="it is a folder"):
@@ -176,7 +176,7 @@ def test_a_file_that_is_deleted_meanwhile(tmp_path: Path) -> None:
     saved.flush()
     store.path.unlink()
     for use in (store.list, lambda: store.begin("x", history), lambda: store.load(saved.id)):
-        with pytest.raises(dw.StoreError, match="it is not there any more"):
+        with pytest.raises(dw.StoreError, match="it does not exist any more"):
             use()
     grow(history, 100)
     saved.save()  # what is recorded is all here still, and goes into a new file

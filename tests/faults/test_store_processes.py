@@ -58,11 +58,11 @@ def test_a_writer_that_was_taken_for_gone_goes_on(tmp_path: Path, monkeypatch: p
     store, history = RunStore(tmp_path / "runs.sqlite"), History(("a",))
     with monkeypatch.context() as patch:
         patch.setattr("diffopt_widgets.store.run_writer.this_writer", lambda: "{}")
-        recording = store.begin("slow", history)
+        writer = store.begin("slow", history)
         patch.setattr(writers, "SILENT_SECONDS", -1.0)
         assert RunStore(store.path).list()[0].status == "interrupted"
-        assert "ended without closing it" in store.load(recording.id).message
-    recording.save()
+        assert "ended without closing it" in store.load(writer.id).message
+    writer.save()
     assert store.list()[0].status == "running"
-    recording.end("done")
+    writer.end("done")
     assert RunStore(store.path).list()[0].status == "done"

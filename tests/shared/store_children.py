@@ -23,8 +23,7 @@ import numpy as np
 import diffopt_widgets as dw
 from diffopt_widgets.execution import driver
 from diffopt_widgets.records import History
-from diffopt_widgets.store import RunStore, database, own_runs
-from diffopt_widgets.store import run_writer as recording
+from diffopt_widgets.store import RunStore, database, own_runs, run_writer
 
 GROUPS = ("unet", "text_encoder")
 
@@ -156,7 +155,7 @@ def train(path: str, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    recording.SMALL_CHUNKS, recording.FULL_ROWS = 3, 50  # so that chunks are merged all the time
+    run_writer.SMALL_CHUNKS, run_writer.FULL_ROWS = 3, 50  # so that chunks are merged all the time
     if sys.argv[3] == "folder":
         database.STALE_SECONDS, database.BUSY_SECONDS = 0.1, 0.2  # else each killed owner of a lock would cost a minute
     if sys.argv[1] == "train":

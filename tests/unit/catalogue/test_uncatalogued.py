@@ -355,7 +355,7 @@ def test_names_of_the_bench_are_never_taken_by_an_option():
     ("cls", "why"),
     [
         (torch.nn.Linear, "Linear is not a class derived from torch.optim.Optimizer"),
-        (torch.optim.SGD([torch.nn.Parameter(torch.ones(1))]), "give the class itself, not one that is built"),
+        (torch.optim.SGD([torch.nn.Parameter(torch.ones(1))]), "give the class itself, not an instance"),
         ("SGD", "str is not a class"),
         (None, "NoneType is not a class"),
         (pytorch_optimizer.SAM, "SAM needs a base_optimizer besides or instead of the parameters"),

@@ -236,7 +236,7 @@ def test_what_accelerate_logs_for_each_batch_is_averaged_over_those_of_a_step(ac
     )
     assert tracker.watcher.history.column("batch").tolist() == [1, 3, 5]
     assert [str(w.message) for w in told if "recorded" in str(w.message)] == [
-        "'note' is not recorded: a str is no number"
+        "'note' is not recorded: a str is not a real number"
     ]
 
 

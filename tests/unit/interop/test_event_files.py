@@ -206,7 +206,7 @@ def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
     length = struct.pack("<Q", len(inner))
     checks = [struct.pack("<I", masked_crc(part)) for part in (length, inner)]
     path.write_bytes(first_record(1.0) + length + checks[0] + inner + checks[1])
-    assert read_events(path) == ([], "it holds something that is no event (field type 3)")
+    assert read_events(path) == ([], "it holds something that is not an event (field type 3)")
 
 
 def test_a_record_of_ours_is_the_one_that_torch_writes() -> None:

@@ -15,8 +15,7 @@ from hypothesis.extra.numpy import arrays
 import diffopt_widgets as dw
 from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.records import GROUPED, SINGLE, History
-from diffopt_widgets.store import LoggedRun, RunSaver
-from diffopt_widgets.store import run_writer as recording
+from diffopt_widgets.store import LoggedRun, RunSaver, run_writer
 from diffopt_widgets.store.own_runs import about_run
 
 
@@ -64,8 +63,8 @@ def test_whatever_a_history_holds_comes_back(pieces: list, tmp_path_factory: pyt
     history = History(("a", "b"))
     saved = store.begin("random", history)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recording, "SMALL_CHUNKS", 2)
-        patch.setattr(recording, "FULL_ROWS", 8)
+        patch.setattr(run_writer, "SMALL_CHUNKS", 2)
+        patch.setattr(run_writer, "FULL_ROWS", 8)
         for step, columns in pieces:
             history.extend_columns(step, columns)
             saved.save()
@@ -82,10 +81,10 @@ def test_many_saves_are_merged_into_few_chunks_and_nothing_is_there_twice(store:
         grow(history, 250)
         saved.save()
         saved.flush()
-    assert chunks(store) == (recording.FULL_ROWS, 20_000)
+    assert chunks(store) == (run_writer.FULL_ROWS, 20_000)
     grow(history, 3)
     saved.end("done")
-    assert chunks(store) == (recording.FULL_ROWS, 20_003)
+    assert chunks(store) == (run_writer.FULL_ROWS, 20_003)
     with sqlite3.connect(store.path) as connection:
         assert connection.execute("SELECT count(*) FROM chunks").fetchone() == (2,)
     connection.close()
@@ -175,10 +174,10 @@ def test_what_was_deleted_a_day_ago_gives_its_room_back(store: dw.RunStore) -> N
 
 def test_about_must_be_json_and_an_id_is_used_once(store: dw.RunStore) -> None:
     history = History(("a",))
-    with pytest.raises(dw.StoreError, match="cannot be put as JSON"):
+    with pytest.raises(dw.StoreError, match="cannot be written as JSON"):
         store.begin("x", history, {"model": object()})
     store.begin("x", history, id="mine")
-    with pytest.raises(dw.StoreError, match="'mine' already"):
+    with pytest.raises(dw.StoreError, match="already has a run with the id 'mine'"):
         store.begin("y", history, id="mine")
     assert [run.name for run in store.list()] == ["x"]
 

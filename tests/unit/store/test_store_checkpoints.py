@@ -159,7 +159,7 @@ def test_checkpoints_come_seldom_and_cost_little(store: dw.RunStore, monkeypatch
 
 
 def test_where_it_finds_no_room_the_rows_are_safe(store: dw.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = Database._opened
+    opened = Database._connect
 
     def limited(self: Database, *, create: bool) -> sqlite3.Connection:
         connection = opened(self, create=create)
@@ -168,7 +168,7 @@ def test_where_it_finds_no_room_the_rows_are_safe(store: dw.RunStore, monkeypatc
 
     run = dw.Run(asked())
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "_opened", limited)
+        patch.setattr(Database, "_connect", limited)
         with pytest.warns(RuntimeWarning, match="is saved without its samples and checkpoint: .*the disk is full"):
             go_on(run, 4, keeping := RunSaver(store))
         assert (store.summary(run.key).steps, store.load(run.key).can_continue) == (4, False)

@@ -228,11 +228,11 @@ def test_a_group_that_is_added_is_recorded_from_then_on(tmp_path):
     with dw.watch(optimizer, measure="update_rms", store=store) as w:
         train(optimizer, [one], 2, lambda loss: w.log(loss=loss))
         w._recorder.publish()
-        w._recording.flush()
+        w._writer.flush()
         optimizer.add_param_group({"params": [two], "lr": 0.5, "name": "text"})
         train(optimizer, [one, two], 2, lambda loss: w.log(loss=loss))
         w._recorder.publish()
-        w._recording.flush()
+        w._writer.flush()
         (kept,) = store.list()
         assert kept.steps == 3  # in two pieces, of one group and of two
         check(store.load(kept.id).history)
@@ -328,7 +328,9 @@ class NoHooks:
 
 
 def test_an_optimizer_without_hooks_is_refused():
-    with pytest.raises(TypeError, match="NoHooks cannot be watched: it has no step hooks"):
+    with pytest.raises(
+        TypeError, match="NoHooks cannot be watched: neither it nor an optimizer inside it has the step hooks"
+    ):
         dw.watch(NoHooks())
 
 
@@ -349,7 +351,7 @@ def test_names_of_groups():
     optimizer = torch.optim.SGD([{"params": part.parameters()} for part in model.values()])
     assert dw.watch(optimizer).history.groups == ("group 0", "group 1")
     assert dw.watch(optimizer, model=model).history.groups == ("unet", "text")
-    with pytest.raises(ValueError, match="has 2 parameter groups, and each needs a name of its own"):
+    with pytest.raises(ValueError, match="has 2 parameter groups, and each needs its own name"):
         dw.watch(optimizer, names=["unet"])
 
 

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import diffopt_widgets as dw
-from diffopt_widgets.training.measures import MEASURES, _gathered
+from diffopt_widgets.training.measures import MEASURES, _gather
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch itself tells of waiting, but only on a GPU")
 aten = torch.ops.aten
@@ -89,7 +89,7 @@ def watch_within(refusing, optimizer, **options):
     w = dw.watch(optimizer, **options)
     recorder = w._recorder
     recorder._due = math.inf  # nothing is published
-    recorder._troubled = raise_it
+    recorder._report = raise_it
     recorder.log = guarded(recorder.log)
     for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
         for key, hook in hooks.items():
@@ -234,5 +234,5 @@ def test_nothing_of_a_loss_is_kept_but_its_value(closure, device):
 
 def test_values_of_several_devices_meet_where_the_host_need_not_wait_for_them():
     host, elsewhere = torch.ones(()), torch.ones((), device="meta")
-    assert _gathered([host, elsewhere]).device.type == "meta"
-    assert _gathered([host, host]).device.type == "cpu"
+    assert _gather([host, elsewhere]).device.type == "meta"
+    assert _gather([host, host]).device.type == "cpu"

@@ -107,12 +107,12 @@ def test_nan_is_a_value_like_others(optimizer):
     [
         (torch.ones(3), "a Tensor with 3 elements cannot be converted to Scalar"),
         (np.ones(2), r"an array of shape \(2,\) is not one number"),
-        ([1.0], "a list is no number"),
-        ("0.5", "a str is no number"),
-        (None, "a NoneType is no number"),
-        (1 + 2j, "a complex is no number"),
+        ([1.0], "a list is not a real number"),
+        ("0.5", "a str is not a real number"),
+        (None, "a NoneType is not a real number"),
+        (1 + 2j, "a complex is not a real number"),
         (torch.ones(1, device="meta"), "meta"),
-        (torch.tensor(1 + 2j), "a complex is no number"),
+        (torch.tensor(1 + 2j), "a complex is not a real number"),
         (torch.ones(0), "a Tensor with 0 elements"),
     ],
 )
@@ -168,7 +168,7 @@ def test_warnings_made_errors_do_not_end_the_training(optimizer, caplog):
         warnings.simplefilter("error")
         w.log(loss=[1.0])
         optimizer.step()
-    assert "'loss' is not recorded: a list is no number" in caplog.text
+    assert "'loss' is not recorded: a list is not a real number" in caplog.text
     assert len(w.history) == 1
 
 
@@ -182,4 +182,4 @@ def test_many_values_without_a_step_are_told_once_and_do_not_grow(optimizer):
             w.log(loss=float(i))
             optimizer.step()
     assert len(seen) == 1
-    assert len(w._recorder._notes._coming["loss"]) == 1000
+    assert len(w._recorder._logged._next["loss"]) == 1000

@@ -143,7 +143,7 @@ def test_what_is_published_is_in_the_store_while_the_run_goes_on(optimizer, tmp_
         for _ in range(4):
             optimizer.step()
         publish(w)
-        w._recording.flush()
+        w._writer.flush()
         (kept,) = store.list()
         assert (kept.steps, kept.status) == (3, "running")  # the last step may still get values
 
@@ -176,7 +176,7 @@ def test_an_end_that_cannot_be_kept_is_told_and_closing_again_keeps_it(optimizer
         w.close()
     texts = [str(warning.message) for warning in told]
     assert sum("is not being saved" in text for text in texts) == 1
-    assert sum("has ended and is not all in its store; close() tries again" in text for text in texts) == 1
+    assert sum("has ended, but is not completely in its store; close() tries again" in text for text in texts) == 1
     (tmp_path / "gone").rename(folder)
     w.close()
     (kept,) = dw.RunStore(folder / "runs.sqlite").list()

@@ -49,44 +49,44 @@ def test_a_ticked_run_is_drawn_and_follows_what_is_recorded(store: dw.RunStore) 
     table = dw.RunStoreTable(store)
     other = dw.RunStore(store.path)
     history = History(("all",))
-    recording = other.begin("live", history)
+    writer = other.begin("live", history)
     ask(table, "refresh")
     assert table.rows[0]["status"] == "running"
-    ask(table, "draw", key=recording.id, shown=True)
+    ask(table, "draw", key=writer.id, shown=True)
     assert [row["shown"] for row in table.rows] == [True, False, False]
     history.extend_columns([1, 2, 3], {"loss": [3.0, 2.0, 1.0]})
-    recording.end("done")
+    writer.end("done")
     ask(table, "refresh")
     (curve,) = table.plot.curves()
     np.testing.assert_array_equal(curve.history.column("loss"), [3, 2, 1])
-    ask(table, "rename", key=recording.id, name="over")
+    ask(table, "rename", key=writer.id, name="over")
     assert table.plot.curves()[0].name == "over"
-    ask(table, "draw", key=recording.id, shown=False)
+    ask(table, "draw", key=writer.id, shown=False)
     assert (table.plot.curves(), [row["shown"] for row in table.rows]) == ([], [False] * 3)
 
 
 def test_a_refresh_keeps_what_is_hidden_its_colour_and_its_place(store: dw.RunStore) -> None:
     table, other = dw.RunStoreTable(store), dw.RunStore(store.path)
     history = History(("all",))
-    recording = other.begin("live", history)
-    for key in (recording.id, "id-5", "id-13"):
+    writer = other.begin("live", history)
+    for key in (writer.id, "id-5", "id-13"):
         ask(table, "draw", key=key, shown=True)
-    table.plot.set_visible(recording.id, visible=False)
+    table.plot.set_visible(writer.id, visible=False)
     table.query = "first"  # the others are not listed, and still drawn
     before = [dict(shown) for shown in table.plot.runs]
     history.extend_columns([1, 2], {"loss": [3.0, 2.0], "grad_norm": [1.0, 1.0]})
-    recording.save()
-    recording.flush()
-    other.rename(recording.id, "alive")
+    writer.save()
+    writer.flush()
+    other.rename(writer.id, "alive")
     ask(table, "refresh")
-    (total,) = [shown["total"] for shown in table.plot.runs if shown["key"] == recording.id]
+    (total,) = [shown["total"] for shown in table.plot.runs if shown["key"] == writer.id]
     assert total == 2
     unlike = {"total", "name"}
     assert [{k: v for k, v in shown.items() if k not in unlike} for shown in table.plot.runs] == [
         {k: v for k, v in shown.items() if k not in unlike} for shown in before
     ]
     assert [shown["name"] for shown in table.plot.runs] == ["alive", "first", "<b>second</b>"]
-    table.plot.set_visible(recording.id, visible=True)
+    table.plot.set_visible(writer.id, visible=True)
     np.testing.assert_array_equal(table.plot.curves()[0].history.column("grad_norm"), [1, 1])
     other.delete("id-5")
     ask(table, "refresh")
