@@ -1,4 +1,4 @@
-"""How a run ended, in words, and the values that would mend it."""
+"""How a run ended, in words, and the values that would fix it."""
 
 from __future__ import annotations
 
@@ -112,11 +112,11 @@ def _with_what(run: Run) -> str:
 def explain(run: Run, error: Exception) -> tuple[str, Mapping[str, Value]]:
     """Why a run failed, in words, and values to set so that it would go better; none where they are not known."""
     if isinstance(error, Diverged):
-        advice, mend = _gentler(run.settings)
-        return f"Failed {error} of {run.plan.steps}: the loss was no longer a number. {advice}", mend
+        advice, fix = _gentler(run.settings)
+        return f"Failed {error} of {run.plan.steps}: the loss was no longer a number. {advice}", fix
     text = " ".join(str(error).split()) or "no message"
-    mend = getattr(error, "mend", {})  # SettingsError and MissingBackend have one; importing that here would load torch
-    return f"{type(error).__name__} after {len(run.history)} steps: {text}", mend
+    fix = getattr(error, "fix", {})  # SettingsError and MissingBackend have one; importing that here would load torch
+    return f"{type(error).__name__} after {len(run.history)} steps: {text}", fix
 
 
 def _gentler(settings: Settings) -> tuple[str, Mapping[str, Value]]:

@@ -64,7 +64,7 @@ class Run:
     """Real examples of the same labels in the same order, to compare the samples with; None before it has begun."""
     state_bytes: int | None = None
     """Bytes of all tensors in the optimizer's state, each storage once, as they are after the first published steps."""
-    mend: Mapping[str, Value] = field(default_factory=dict)
+    fix: Mapping[str, Value] = field(default_factory=dict)
     """Values to set so that a failed run would go better; empty when none are known."""
     _kept: Training | Checkpoint | None = field(default=None, init=False, repr=False)
 
@@ -144,15 +144,15 @@ class Run:
         allowed = {"running", "paused"} if status == "done" else {"waiting", "running", "paused", "stopped"}
         self._become(status, allowed=self.status in allowed, **({} if message is None else {"message": message}))
 
-    def fail(self, message: str, trace: str, mend: Mapping[str, Value] | None = None) -> None:
+    def fail(self, message: str, trace: str, fix: Mapping[str, Value] | None = None) -> None:
         """End it as failed, whatever it was: it cannot go on. Also its last evaluation may fail, when it is done.
 
         Args:
             message: what went wrong, in words.
             trace: the traceback.
-            mend: values to set so that it would go better.
+            fix: values to set so that it would go better.
         """
-        self._become("failed", allowed=True, message=message, trace=trace, mend=mend or {}, _kept=None)
+        self._become("failed", allowed=True, message=message, trace=trace, fix=fix or {}, _kept=None)
 
     def say(self, message: str) -> None:
         """Set the message on how it ended."""

@@ -1,4 +1,4 @@
-"""Runs of the bench's own tasks, as a store keeps them: their plan and settings as JSON beside the history."""
+"""Runs of the bench's own tasks in a store: their plan and settings as JSON, beside the history."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from diffopt_widgets.runs.run import Run, Status
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.store.extras import Extra, pack_samples, unpack_samples
-from diffopt_widgets.store.logged_run import RecordedRun
+from diffopt_widgets.store.logged_run import LoggedRun
 from diffopt_widgets.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from diffopt_widgets.store.run_writer import Recording
+    from diffopt_widgets.store.run_writer import RunWriter
     from diffopt_widgets.store.summary import RunSummary
     from diffopt_widgets.tasks import Samples
 
-RESULTS = ("device", "output", "trace", "eval_before", "eval_after", "state_bytes", "mend")
-"""What is kept of a run besides plan, name, status, message, history, samples and checkpoint."""
+RESULTS = ("device", "output", "trace", "eval_before", "eval_after", "state_bytes", "fix")
+"""Attributes of a run that are stored besides plan, name, status, message, history, samples and checkpoint."""
 CHECKPOINT_SECONDS = 30.0
-"""Shortest time between two checkpoints of a run: what a killed process has to train again."""
+"""Shortest time between two checkpoints of a run: a killed process loses about as much training."""
 CHECKPOINT_COST = 1 / 100
-"""Most that making them may take, as a part of the time."""
+"""Largest share of the training time that making checkpoints may take."""
 LARGEST_CHECKPOINT = 64 * 2**20
-"""Bytes of a checkpoint above which it is not kept."""
+"""Size in bytes above which a checkpoint is not stored."""
 
 
 def about_run(run: Run) -> dict[str, Any]:
-    """What a store keeps about a run, as plain values."""
+    """Return the facts that a store keeps about a run, as plain values."""
     plan = {field.name: getattr(run.plan, field.name) for field in fields(RunPlan)}
     plan["settings"] = json.loads(run.settings.to_json())
     results = {name: getattr(run, name) for name in RESULTS}
-    results["mend"] = dict(run.mend)
+    results["fix"] = dict(run.fix)
     return {"optimizer": run.settings.optimizer, "task": run.plan.task, "plan": plan, "results": results}
 
 
-def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -> Run | RecordedRun:
-    """The run that a store has: a `Run` where its plan is known and can be read by this version."""
+def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -> Run | LoggedRun:
+    """Build the run from a store's data: a `Run` when this version can read its plan, else a `LoggedRun`."""
     plan = summary.about.get("plan")
     if isinstance(plan, dict):
-        # Else an option or a class of former days: what was recorded can be shown all the same.
+        # The plan may have an option or a class of an older version; its history can still be shown.
         with contextlib.suppress(SettingsError, AttributeError, TypeError, KeyError, ValueError):
             return _own_run(summary, history, plan, extras)
-    return RecordedRun(
+    return LoggedRun(
         *(summary.name, history, summary.id, summary.status, summary.message),
         *(summary.about, summary.note, summary.started),
     )
@@ -59,6 +59,7 @@ def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], ext
     settings = Settings.from_json(json.dumps(plan["settings"]))
     planned = RunPlan(**{**plan, "settings": settings})
     results = summary.about.get("results", {})
+    results = {"fix": results.get("mend", {}), **results}  # stores of version 0.1 say `mend`
     status, message = _ending(summary, len(history), planned.steps)
     checkpoint = _usable_checkpoint(summary, status, len(history), extras)
     if checkpoint and checkpoint.step < len(history):
@@ -80,7 +81,7 @@ def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], ext
 
 
 def _ending(summary: RunSummary, taken: int, planned: int) -> tuple[Status, str]:
-    """The status and message of a copy: nobody here is carrying it out."""
+    """Status and message of a copy: nothing here is training it."""
     match summary.status:
         case "done" | "stopped" | "failed":
             return summary.status, summary.message
@@ -92,7 +93,7 @@ def _ending(summary: RunSummary, taken: int, planned: int) -> tuple[Status, str]
 
 def _samples(extras: Mapping[str, Extra]) -> tuple[Mapping[int, Samples], Samples | None]:
     if samples := extras.get("samples"):
-        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):  # damaged: the run is whole without them
+        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):  # damaged samples: the run is shown without
             return unpack_samples(samples.data)
     return {}, None
 
@@ -106,24 +107,23 @@ def _usable_checkpoint(
     return Checkpoint(kept.step, kept.data) if kept and usable else None
 
 
-def keep_beside(recording: Recording, run: Run) -> float:
-    """Have a run's samples and what it needs to go on be written with the next save; gives the seconds to the next time.
+def update_extras(writer: RunWriter, run: Run) -> float:
+    """Hand a run's samples and checkpoint to its writer for the next save; return the seconds until the next call is due.
 
-    Nothing is kept to go on with where that cannot be: after the end, of some optimizers outside the catalogue, and above
-    `LARGEST_CHECKPOINT`.
+    There is no checkpoint after the end, for some optimizers outside the catalogue, and above `LARGEST_CHECKPOINT`.
     """
     began = time.perf_counter()
     if run.samples:
-        recording.attach("samples", Extra(max(run.samples), pack_samples(run.samples, run.wanted)))
+        writer.set_extra("samples", Extra(max(run.samples), pack_samples(run.samples, run.wanted)))
     if run.status in {"done", "failed"}:
-        recording.attach("checkpoint", None)
+        writer.set_extra("checkpoint", None)
     elif checkpoint := _checkpoint(run):
-        recording.attach("checkpoint", Extra(checkpoint.step, checkpoint.data))
+        writer.set_extra("checkpoint", Extra(checkpoint.step, checkpoint.data))
     return max(CHECKPOINT_SECONDS, (time.perf_counter() - began) / CHECKPOINT_COST)
 
 
 def _checkpoint(run: Run) -> Checkpoint | None:
-    """What a run needs to go on from here; None where there is nothing, or where rows up to there are still to come."""
+    """Make a checkpoint of a run; None when it has no training to resume or its last rows are not published yet."""
     training = run.kept
     if training is None or isinstance(training, Checkpoint):
         return training
@@ -131,6 +131,6 @@ def _checkpoint(run: Run) -> Checkpoint | None:
         return None
     try:
         checkpoint = Checkpoint.of(training)
-    except Exception:  # noqa: BLE001  # too little memory, an optimizer without a form: the training goes on all the same
+    except Exception:  # noqa: BLE001  # too little memory, or an optimizer that cannot be saved: the training goes on
         return None
     return checkpoint if len(checkpoint.data) <= LARGEST_CHECKPOINT else None

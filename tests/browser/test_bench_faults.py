@@ -1,4 +1,4 @@
-"""What goes wrong in the bench is told where it arose, mended with one click, and takes nothing else with it."""
+"""What goes wrong in the bench is told where it arose, fixed with one click, and takes nothing else with it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def color(found):
     return found.evaluate("node => getComputedStyle(node).color")
 
 
-def test_a_back_end_that_is_missing_breaks_nothing(notebook):
-    nb = opened(notebook, first=MISSING)
+def test_a_back_end_that_is_missing_breaks_nothing(fresh_notebook):
+    nb = opened(fresh_notebook, first=MISSING)
     menu, page = nb.page.get_by_label("Optimizer", exact=True), nb.page
     for key in nb.eval_python("dw.list_optimizers()"):
         menu.select_option(key)
@@ -75,7 +75,7 @@ def test_a_back_end_that_is_missing_breaks_nothing(notebook):
     expect(page.locator(".dw-words")).to_contain_text("Evaluation loss")
 
 
-def test_a_failed_run_offers_its_mend_and_the_form_takes_it_back(notebook):
+def test_a_failed_run_offers_its_fix_and_the_form_takes_it_back(notebook):
     nb = opened(notebook, "dw.Settings('SGD', lr=1e20), ")
     button(nb, "Run").click()
     failure = nb.page.locator(".dw-run-bar .dw-failure")
@@ -191,8 +191,8 @@ while not pathlib.Path("asked_meanwhile").exists():
 """
 
 
-def test_what_is_asked_while_a_cell_blocks_is_done_afterwards_in_the_thread_of_the_cells(notebook):
-    nb = notebook([OPEN.format("") + "\n", WAYS, BLOCK])
+def test_what_is_asked_while_a_cell_blocks_is_done_afterwards_in_the_thread_of_the_cells(fresh_notebook):
+    nb = fresh_notebook([OPEN.format("") + "\n", WAYS, BLOCK])
     nb.run_cell(0)
     expect(nb.page.locator(".dw-bench .dwf-optimizer")).to_be_visible()
     nb.run_cell(1)

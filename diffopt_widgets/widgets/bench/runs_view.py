@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.catalogue.schema import OptimizerSpec
     from diffopt_widgets.runs.run import Run
     from diffopt_widgets.settings import Settings
-    from diffopt_widgets.store import RecordedRun
+    from diffopt_widgets.store import LoggedRun
 
 P = ParamSpec("P")
 
@@ -87,7 +87,7 @@ class RunsView:
         if first:
             self._say_what_is_applied([run.settings.spec])
 
-    def add_curves(self, run: RecordedRun) -> None:
+    def add_curves(self, run: LoggedRun) -> None:
         """Draw a run that was not trained on a bench; it has no settings to compare or repeat.
 
         Raises:

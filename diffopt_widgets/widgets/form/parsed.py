@@ -1,0 +1,160 @@
+"""What the texts in the controls of an optimizer say, and what is to be told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Standing, Use, Values
+from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value
+from diffopt_widgets.settings import Fault, check_values, default_values, ended
+from diffopt_widgets.settings.plan import accumulation_fault
+from diffopt_widgets.training.environment import environment
+
+Texts = Mapping[str, str]
+"""What is typed, by the name of the control."""
+TRAINING: Mapping[str, Option] = {option.name: option for option in TRAINING_OPTIONS}
+"""The options that belong to the run and not to an optimizer."""
+
+
+def text_of(value: Value) -> str:
+    """How a control shows a value: as typed by the shortest way, empty for None.
+
+    >>> text_of(1e-5), text_of(None), text_of(True)
+    ('1e-5', '', 'true')
+    """
+    return "" if value is None else format_value(value)
+
+
+def taker_of(found: OptimizerSpec, name: str) -> Option | Use:
+    """What takes the value of one control of an optimizer."""
+    return TRAINING[name] if name in TRAINING else found.use(name)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """What is known of the run that the settings are for."""
+
+    accumulation: int = 1
+    """Batches per step."""
+    device: str = "auto"
+    """Where it would be, as a plan names it."""
+    dtype: str = "float32"
+    """Precision of its weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class ParsedDraft:
+    """The values that the texts say, what is wrong with them, and what else is to be told at each control."""
+
+    spec: OptimizerSpec
+    texts: Texts
+    """The text of every control."""
+    values: Mapping[str, Value]
+    """The value of every control; what stands in for it where the text is wrong."""
+    faults: Mapping[str, Fault]
+    """What is wrong, by the control to mark; one fault for each."""
+    run: PlannedRun
+
+    @classmethod
+    def of(cls, found: OptimizerSpec, texts: Texts, otherwise: Values, run: PlannedRun) -> ParsedDraft:
+        """Read the texts; what is `otherwise` stands in for those that are wrong."""
+        values, faults = dict(otherwise), dict[str, Fault]()
+        for name, text in texts.items():
+            taker = taker_of(found, name)
+            option = taker.option if isinstance(taker, Use) else taker
+            try:
+                values[name] = taker.check(option.parse(text))
+            except ValueProblem as problem:
+                faults[name] = Fault.of(name, text, problem, taker.allowed())
+        for fault in check_values(found, values)[1]:
+            faults.setdefault(fault.option, fault)
+        if clash := accumulation_fault(values, run.accumulation):
+            faults.setdefault(clash.option, clash)
+        return cls(found, texts, values, faults, run)
+
+    @cached_property
+    def errors(self) -> dict[str, str]:
+        """What is wrong, by the control to mark, in words."""
+        return {name: _message(fault) for name, fault in self.faults.items()}
+
+    @cached_property
+    def warnings(self) -> dict[str, str]:
+        """What a run is refused for, or what is probably not meant, by control; none while something is wrong."""
+        return {name: rule.message for name, rule in self._warned.items()}
+
+    @cached_property
+    def refused(self) -> frozenset[str]:
+        """The controls whose values are right and for which a run here is refused."""
+        return frozenset(name for name, rule in self._warned.items() if rule.severity == "refused")
+
+    @cached_property
+    def fixes(self) -> dict[str, Values]:
+        """The values that would put an error or a warning right, by control, where there is a single way."""
+        offered = [(name, fault.fix) for name, fault in self.faults.items()]
+        offered += [(name, rule.fix) for name, rule in self._warned.items()]
+        return {name: fix for name, fix in offered if fix}
+
+    @cached_property
+    def related(self) -> frozenset[str]:
+        """The controls that take part in a clash, beside the one that carries its message."""
+        return frozenset(name for rule in self._broken("error") for name in rule.options[1:]) - self.faults.keys()
+
+    @cached_property
+    def changed(self) -> frozenset[str]:
+        """The controls that are not at the back end's default."""
+        defaults = default_values(self.spec)
+        faulty = {name for name in self.faults if self.texts[name] != text_of(defaults[name])}
+        return frozenset(faulty | {name for name, value in self.values.items() if value != defaults[name]})
+
+    @cached_property
+    def greyed(self) -> dict[str, str]:
+        """The controls that have no say now, with the reason."""
+        schedule = SCHEDULES.get(str(self.values["schedule"]))
+        found = {}
+        if schedule and not schedule.uses_cycles:
+            found["cycles"] = f"the {schedule.title} schedule has no cycles"
+        if schedule and not schedule.uses_min_factor:
+            found["min_factor"] = f"the {schedule.title} schedule does not fall"
+        for use in (self.spec.lr, *self.spec.uses):
+            if use.standing is Standing.UNAVAILABLE:
+                found[use.name] = f"not available: {use.reason}"
+            elif use.enabled_if and not use.enabled_if.holds(self.values):
+                found[use.name] = use.enabled_if.words()
+        return {name: why for name, why in found.items() if name not in self.faults}
+
+    @property
+    def presets(self) -> list[str]:
+        """The keys of the presets that the controls show; more than one where presets are alike."""
+        defaults = default_values(self.spec)
+        alike = [preset.key for preset in self.spec.presets if {**defaults, **preset.values} == self.values]
+        return [] if self.faults else alike
+
+    @cached_property
+    def _warned(self) -> dict[str, Rule]:
+        """The rule to tell at each control while nothing is wrong: the first, but one that refuses a run before others."""
+        if self.faults:
+            return {}
+        broken = [*self._broken("refused"), *self._broken("warning")]
+        return {rule.options[0]: rule for rule in reversed(broken)}
+
+    def _broken(self, severity: str) -> list[Rule]:
+        values = {**self.values, **self._run}
+        return [rule for rule in self.spec.rules if rule.severity == severity and rule.broken(values)]
+
+    @cached_property
+    def _run(self) -> Values:
+        """What the rules ask of the run; looked up only where an option asks, since torch may be imported for it."""
+        return environment(self.run.device, self.run.dtype) if self.spec.asking(self.values) else {}
+
+
+def _message(fault: Fault) -> str:
+    problem = ended(
+        fault.problem.replace("must be", "Must be", 1) if fault.problem.startswith("must be") else fault.problem
+    )
+    allowed = f" Allowed: {fault.allowed}." if fault.allowed else ""
+    todo = f" {fault.todo}" if fault.todo else ""
+    return f"{problem}{allowed}{todo}"
