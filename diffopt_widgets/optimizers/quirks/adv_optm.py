@@ -21,7 +21,7 @@ ROOM = 4096
 
 
 class AdvOptmQuirks(PackageQuirks):
-    """What adv_optm's optimizers need."""
+    """Hooks for the optimizers of adv_optm."""
 
     def prepare(self, optimizer: torch.optim.Optimizer, settings: Settings) -> None:
         """Give a compiled step room for the shapes of all tensors."""
