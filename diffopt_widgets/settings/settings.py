@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from diffopt_widgets.catalogue import is_path, key_of, list_optimizers, spec
-from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schedules import TRAINING, TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, shorten
 from diffopt_widgets.settings.faults import Fault, SettingsError
@@ -197,16 +197,15 @@ def check_values(found: OptimizerSpec, given: Mapping[str, object]) -> tuple[dic
         value by itself is right.
     """
     values, faults = default_values(found), []
-    training = {option.name: option for option in TRAINING_OPTIONS}
     for name, value in given.items():
         if name not in values:
             faults.append(_unknown(found, name, value))
             continue
-        taker = training[name] if name in training else found.use(name)
+        use = TRAINING[name] if name in TRAINING else found.use(name)
         try:
-            values[name] = taker.check(value)
+            values[name] = use.check(value)
         except ValueProblem as problem:
-            faults.append(Fault.of(name, value, problem, taker.allowed()))
+            faults.append(Fault.of(name, value, problem, use.allowed()))
     if not faults:
         faults = [
             Fault.broken(rule, values) for rule in found.rules if rule.severity == "error" and rule.broken(values)

@@ -9,12 +9,12 @@ from functools import cached_property
 
 from diffopt_widgets.catalogue import is_path, spec
 from diffopt_widgets.catalogue.advice import Advice
-from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
+from diffopt_widgets.catalogue.run_options import RunOptions
+from diffopt_widgets.catalogue.schedules import TRAINING, TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Use
 from diffopt_widgets.catalogue.values import Value
 from diffopt_widgets.settings import Settings, default_values
-from diffopt_widgets.widgets.form.reading import TRAINING, PlannedRun, Reading, Texts, taker_of, text_of
+from diffopt_widgets.widgets.form.reading import Reading, Texts, text_of, use_of
 from diffopt_widgets.widgets.form.starts import first_valid, valid_settings
 
 START = "PRODIGY"
@@ -47,8 +47,8 @@ class Draft:
     """What was typed for the training options."""
     good: Mapping[str, Settings]
     """By optimizer: its last valid settings."""
-    run: PlannedRun = field(default_factory=PlannedRun)
-    """What is known of the run that is planned, which not every option goes with."""
+    run: RunOptions = field(default_factory=RunOptions)
+    """The run that is planned, which not every option goes with."""
 
     @classmethod
     def begin(cls, settings: Settings | str) -> Draft:
@@ -115,19 +115,19 @@ class Draft:
         """The settings that the controls say; None while something is wrong."""
         return None if self.reading.faults else self.last_good
 
-    def taker(self, name: str) -> Option | Use:
-        """What takes the value of one control.
+    def use(self, name: str) -> Use:
+        """The option of one control, as it is taken here.
 
         Raises:
             KeyError: this optimizer has no such control; the message lists those that there are.
         """
         if name not in self.texts:
             raise KeyError(f"{self.optimizer} has no option {name!r}; there are {', '.join(self.texts)}")
-        return taker_of(self.spec, name)
+        return use_of(self.spec, name)
 
     def type(self, name: str, text: str) -> Draft:
         """What follows from typing a text into one control."""
-        self.taker(name)
+        self.use(name)
         return self.put({name: text})
 
     def put(self, texts: Texts) -> Draft:
@@ -139,7 +139,7 @@ class Draft:
 
     def reset(self, name: str) -> Draft:
         """One control back at the back end's default."""
-        self.taker(name)
+        self.use(name)
         return self.put({name: text_of(default_values(self.spec)[name])})
 
     def advise(self, name: str) -> Draft:
@@ -149,7 +149,7 @@ class Draft:
 
     def mend(self, name: str) -> Draft:
         """The mend that is offered for one control, done; unchanged when none is."""
-        self.taker(name)
+        self.use(name)
         known = {other: value for other, value in self.reading.mends.get(name, {}).items() if other in self.texts}
         return self.put({other: text_of(value) for other, value in known.items()})
 
@@ -187,8 +187,7 @@ class Draft:
 
     def advice(self, name: str) -> Advice | None:
         """The recommendation for one control, if there is one."""
-        taker = self.taker(name)
-        return taker.advice if isinstance(taker, Use) else None
+        return self.use(name).advice
 
     def _defaults_now(self) -> dict[str, Value]:
         """What stands in for a text that is wrong: the last right value."""

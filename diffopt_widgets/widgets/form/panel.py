@@ -10,12 +10,12 @@ from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.evidence import effect, evidence, untried
 from diffopt_widgets.catalogue.introspect.uncatalogued import FAMILY
 from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING
 from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standing, Use, Values
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.optimizers.backends import Trouble
 from diffopt_widgets.widgets.form.draft import Draft
-from diffopt_widgets.widgets.form.reading import TRAINING, text_of
+from diffopt_widgets.widgets.form.reading import text_of
 
 Json: TypeAlias = dict[str, Any]  # Any: whatever JSON can hold
 
@@ -63,8 +63,7 @@ def panel(optimizer: str) -> Json:
 
 @cache
 def _panel(found: OptimizerSpec) -> Json:
-    controls = [_control(found, use) for use in (found.lr, *found.uses)]
-    controls += [_control(found, Use(option, TRAINING_DEFAULTS[option.name], None)) for option in TRAINING_OPTIONS]
+    controls = [_control(found, use) for use in (found.lr, *found.uses, *TRAINING.values())]
     return {
         "optimizer": found.key,
         "title": found.title,
@@ -271,10 +270,10 @@ def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
 
 
 def _marks(draft: Draft, name: str) -> Json:
-    advice, taker = draft.advice(name), draft.taker(name)
+    use = draft.use(name)
     marks: Json = {
         "text": draft.texts[name],
-        "mark": _mark(draft.spec, taker, draft.run.dtype) if isinstance(taker, Use) and taker.only_in else "",
+        "mark": _mark(draft.spec, use, draft.run.dtype) if use.only_in else "",
         "error": draft.errors.get(name),
         "warning": draft.reading.warnings.get(name),
         "mend": mend_words(draft, draft.reading.mends[name]) if name in draft.reading.mends else None,
@@ -282,7 +281,7 @@ def _marks(draft: Draft, name: str) -> Json:
         "changed": name in draft.reading.changed,
         "related": name in draft.reading.related,
         "advised": _followed(draft, name),
-        "mended": advice is not None and draft.reading.mends.get(name) == {name: advice.value},
+        "mended": use.advice is not None and draft.reading.mends.get(name) == {name: use.advice.value},
     }
     return {key: value for key, value in marks.items() if value or key == "text"}
 
@@ -292,7 +291,6 @@ def mend_words(draft: Draft, mend: Values) -> str:
     parts = []
     for name, value in mend.items():
         if name in draft.texts:
-            taker = draft.taker(name)
-            option = taker.option if isinstance(taker, Use) else taker
+            option = draft.use(name).option
             parts.append(f"{option.title} to {_shown(option, value)}")
     return f"Set {', '.join(parts)}" if parts else ""
