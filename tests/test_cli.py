@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.cli.main import main
-from diffopt_widgets.settings.plan import PLAN_OPTIONS
 from diffopt_widgets.tasks import list_tasks
 from diffopt_widgets.training.loop import Training
 
@@ -338,7 +338,7 @@ def test_help_explains_every_flag_and_choice(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     out = " ".join(capsys.readouterr().out.split())
-    for option in (*TRAINING_OPTIONS, *PLAN_OPTIONS.values()):
+    for option in (*TRAINING_OPTIONS, *(use.option for use in RUN_OPTIONS.values())):
         assert option.help in out
         assert all(choice in out for choice in option.choices)
     assert ", ".join(list_tasks()) in out

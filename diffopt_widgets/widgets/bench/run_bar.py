@@ -214,14 +214,13 @@ def _field(use: Use) -> Any:  # an ipywidgets widget; which one depends on the o
     """The control of an option, at its default."""
     option = use.option
     words = {"description": option.title, "tooltip": option.help}
+    text = "" if use.default is None else format_value(use.default)
     if option.choices:
-        empty = [(option.null_words or "empty", None)] if option.nullable else []
-        return widgets.Dropdown(
-            options=[*empty, *((choice, choice) for choice in option.choices)], value=use.default, **words
-        )
+        empty = [(option.null_words or "empty", "")] if option.nullable else []
+        choices = [*empty, *((choice, choice) for choice in option.choices)]
+        return widgets.Dropdown(options=choices, value=text, **words)
     if option.kind == "bool":
         return widgets.Checkbox(value=use.default, indent=False, **words)
-    text = "" if use.default is None else format_value(use.default)
     field = widgets.Text(value=text, continuous_update=True, **words)
     if option.kind != "text":
         field.add_class("dw-number")
