@@ -124,7 +124,7 @@ def test_every_argument_of_the_back_end_is_shown_or_hidden_with_a_reason(key):
 def test_defaults_are_the_back_ends_own(key):
     entry, arguments = spec(key), signature(key)
     for use in (entry.lr, *entry.uses):
-        if use.argument is None or use.mended:
+        if use.argument is None or use.fixed:
             continue
         name, index = split_argument(use.argument)
         if name in BY_KEYWORD.get(key, {}):
@@ -149,7 +149,7 @@ def test_an_argument_by_keyword_stands_at_what_its_absence_means(key, name):
 
 
 def test_defaults_that_are_ours_are_listed_and_say_so():
-    marked = {(key, use.name) for key in KEYS for use in (spec(key).lr, *spec(key).uses) if use.mended}
+    marked = {(key, use.name) for key in KEYS for use in (spec(key).lr, *spec(key).uses) if use.fixed}
     assert marked == set(MENDED) | {("ADAFACTOR", "beta1")}
     assert all(spec(key).use(name).note for key, name in marked)
 
@@ -251,11 +251,11 @@ def test_whatever_the_panel_allows_can_be_built_and_stepped_unless_it_says_what_
     except SettingsError:
         return
     draft = replace(Draft.begin(configured), run=RunOptions(device="cpu"))
-    if draft.reading.refused:
+    if draft.parsed.refused:
         with pytest.raises((MissingBackend, SettingsError)):
             build_optimizer(configured, parameters())
         configured = configured.replace(
-            **{n: v for name in draft.reading.refused for n, v in draft.reading.mends[name].items()}
+            **{n: v for name in draft.parsed.refused for n, v in draft.parsed.fixes[name].items()}
         )
     params = parameters()
     optimizer = build_optimizer(configured, params)

@@ -21,10 +21,10 @@ def open_lab(folder: Path | None = None, *, port: int | None = None, browser: bo
         FileNotFoundError: JupyterLab is not installed, the folder does not exist, or there is no quickstart to copy.
     """
     if find_spec("jupyterlab") is None:
-        raise FileNotFoundError("JupyterLab is not installed. To mend it: pip install 'diffopt-widgets[lab]'")
+        raise FileNotFoundError("JupyterLab is not installed. To fix it: pip install 'diffopt-widgets[lab]'")
     root = (folder or Path.cwd()).resolve()
     if not root.is_dir():
-        raise FileNotFoundError(f"there is no folder {root}. To mend it: create it, or name another with --folder")
+        raise FileNotFoundError(f"there is no folder {root}. To fix it: create it, or name another with --folder")
     notebook = _quickstart(root)
     command = [sys.executable, "-m", "jupyterlab", str(notebook), f"--ServerApp.root_dir={root}", "--ip=127.0.0.1"]
     command += [f"--port={port}"] if port is not None else []
@@ -46,6 +46,6 @@ def _quickstart(root: Path) -> Path:
             shutil.copyfile(source, root / QUICKSTART)
             return root / QUICKSTART
     raise FileNotFoundError(
-        f"the package has no {QUICKSTART} to copy. To mend it: reinstall diffopt-widgets, or put a notebook of that "
+        f"the package has no {QUICKSTART} to copy. To fix it: reinstall diffopt-widgets, or put a notebook of that "
         f"name into {root}"
     )

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except ImportError as error:
         print(
-            f"diffopt: a package cannot be loaded: {error}\nTo mend it, do what `diffopt doctor` says.", file=sys.stderr
+            f"diffopt: a package cannot be loaded: {error}\nTo fix it, do what `diffopt doctor` says.", file=sys.stderr
         )
         return 1
     except KeyboardInterrupt:
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
             epilog=run_command.EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-    ).set_defaults(command=run_command.carry_out)
+    ).set_defaults(command=run_command.run_command)
 
     options = commands.add_parser(
         "options",
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         "doctor",
         help="say what is installed and which optimizers can run here",
         description="Say what is installed, which GPU there is and which optimizers can run here; for each that cannot, "
-        "why not and how to mend it. The exit status is 0 when all of them run.",
+        "why not and how to fix it. The exit status is 0 when all of them run.",
     )
     doctor.set_defaults(command=_doctor)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 
 from diffopt_widgets.rates.adv import AdoptAdv, ProdigyAdv
-from diffopt_widgets.rates.base import Average, Rates, Reader, number
+from diffopt_widgets.rates.base import Average, RateReader, Rates, number
 from diffopt_widgets.rates.first_steps import Adopt, Rectified
 from diffopt_widgets.rates.muon import AdaMuonAdv, Muon, MuonAdv
 from diffopt_widgets.rates.per_tensor import Adafactor, TransformersAdafactor, Trust
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 
-class _Estimating(Reader):
+class _Estimating(RateReader):
     """One rate for all groups: the estimate `d` times the largest group rate, read before the step."""
 
     def before(self) -> Rates:
@@ -137,8 +137,8 @@ class _DAdaptAdaGrad(_Estimating):
         return float((first["sksq_weighted"] - first["gsq_weighted"]) / first["skl1"])
 
 
-READERS: Mapping[str, Callable[[Any], Reader]] = {
-    "group": Reader,
+READERS: Mapping[str, Callable[[Any], RateReader]] = {
+    "group": RateReader,
     "prodigy": _Prodigy,
     "dadapt_adam": _DAdaptAdam,
     "dadapt_adan": _DAdaptAdan,

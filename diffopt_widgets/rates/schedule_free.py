@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from diffopt_widgets.rates.base import Rates, Reader, number
+from diffopt_widgets.rates.base import RateReader, Rates, number
 
 if TYPE_CHECKING:
     from diffopt_widgets.records import Grouped
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 
-class ScheduleFree(Reader):
+class ScheduleFree(RateReader):
     """The group's rate times the package's own warm-up, which a loop other than ours may use."""
 
     def before(self) -> Rates:
@@ -28,7 +28,7 @@ class ScheduleFree(Reader):
         return self.rates
 
 
-class ProdigyPlus(Reader):
+class ProdigyPlus(RateReader):
     """The estimate d times the group's rate, and RAdam's rectification with bias correction.
 
     Each group has an estimate of its own with `split_groups`, unless `split_groups_mean` gives them one to share.

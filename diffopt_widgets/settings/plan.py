@@ -81,7 +81,7 @@ class RunPlan(RunOptions, _OfSettings):
     >>> RunPlan(Settings("PRODIGY"), steps=0)
     Traceback (most recent call last):
     ...
-    diffopt_widgets.settings.SettingsError: steps = 0: must be a whole number, from 1 to 10,000,000.
+    diffopt_widgets.settings.faults.SettingsError: steps = 0: must be a whole number, from 1 to 10,000,000.
     """
 
     def __post_init__(self) -> None:
@@ -149,5 +149,5 @@ def accumulation_fault(options: Values, accumulation: int) -> Fault | None:
         f"it steps in each backward pass, so gradients cannot be accumulated over {accumulation} batches",
         "",
         "Turn it off, or set accumulation to 1 and take a larger batch.",
-        mend={"fused_back_pass": False},
+        fix={"fused_back_pass": False},
     )

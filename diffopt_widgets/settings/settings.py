@@ -42,7 +42,7 @@ class Settings:
     >>> Settings("PRODIGY", d_coef=-1)
     Traceback (most recent call last):
     ...
-    diffopt_widgets.settings.SettingsError: d_coef = -1: must be above 0.
+    diffopt_widgets.settings.faults.SettingsError: d_coef = -1: must be above 0.
     """
 
     optimizer: str
@@ -129,7 +129,7 @@ class Settings:
         """What is right but probably not meant, or what a run is refused for.
 
         Args:
-            run: what `training.surroundings` knows of the run; without it, only what is so in any.
+            run: what `training.environment` knows of the run; without it, only what is so in any.
         """
         values = {**self.values(), **(run or {})}
         return tuple(rule for rule in self.spec.rules if rule.severity != "error" and rule.broken(values))
