@@ -382,3 +382,12 @@ def test_lab_brings_the_quickstart_into_an_empty_folder(tmp_path):
     notebook.write_text("my own", encoding="utf-8")
     assert _quickstart(tmp_path) == notebook
     assert notebook.read_text(encoding="utf-8") == "my own"
+
+
+def test_a_yes_or_no_of_the_run_may_stand_alone_or_be_compared(tmp_path):
+    for number, given in enumerate((["--grad-norm"], ["--grad-norm", "false"], ["--grad-norm=true,false"])):
+        out = tmp_path / str(number)
+        command = ["run", "--optimizer", "ADAM", "--task", "swiss_roll", "--steps", "2", "--out", str(out), *given]
+        assert main(command) == 0
+        (table,) = out.glob("*.csv")
+        assert ("grad_norm" in table.read_text(encoding="utf-8")) == (number != 1)

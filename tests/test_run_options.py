@@ -113,8 +113,13 @@ from diffopt_widgets import catalogue
 name, path = "diffopt_widgets.catalogue.run_options", pathlib.Path(sys.argv[1])
 text = path.read_text(encoding="utf-8")
 for line, more in (
-    ("    grad_norm: bool = _option(", '    clip: float | None = _option(None, "Clip", "float", "Cuts.", nullable=True)\\n'),
-    ("    grad_norm: bool\\n", "    clip: float | None\\n"),
+    (
+        "    grad_norm: bool = _option(",
+        '    clip: float | None = _option(None, "Clip", "float", "Cuts.", nullable=True)\\n'
+        '    mirror: bool = _option(False, "Mirror", "bool", "Flips.")\\n'
+        '    order: str | None = _option(None, "Order", "choice", "Sorts.", choices=("up", "down"), nullable=True)\\n',
+    ),
+    ("    grad_norm: bool\\n", "    clip: float | None\\n    mirror: bool\\n    order: str | None\\n"),
 ):
     assert text.count(line) == 1
     text = text.replace(line, more + line)
@@ -139,10 +144,14 @@ assert (run.status, run.plan.clip) == ("done", 0.5), run.message
 assert [r.plan.clip for r in dw.sweep(settings, {"clip": [1, 2]}, "swiss_roll", 1, progress=False)] == [1.0, 2.0]
 assert len(list(dw.stream(settings, "swiss_roll", 1, clip=0.5))) == 1
 assert add_arguments(argparse.ArgumentParser()).parse_args(["--optimizer", "ADAM", "--clip", "2"]).clip == "2"
+assert read_plan("ADAM", {"mirror": "true,false", "order": "up"})[1] == {"mirror": [True, False]}
 assert read_plan("ADAM", {"clip": "1,2"})[1] == {"clip": [1.0, 2.0]}
 bar = dw.RunBar()
 bar.fields["clip"].value = "0.25"
 assert bar.plan(settings).clip == 0.25
+assert (bar.plan(settings).mirror, bar.plan(settings).order) == (False, None)
+bar.fields["mirror"].value, bar.fields["order"].value = "true", "down"
+assert (bar.plan(settings).mirror, bar.plan(settings).order) == (True, "down")
 bar.fields["clip"].value = "much"
 assert bar.problem.startswith("Clip: "), bar.problem
 form = dw.Form(settings)

@@ -1,4 +1,4 @@
-"""The options of a run beside its settings, each stated once. To add one: a field of `RunOptions` and a line of `RunKeywords`.
+"""The options of a run beside its settings, each stated once. To add one, write a field of `RunOptions` and a line of `RunKeywords`.
 
 Everything else follows from these two: signatures and docstrings of `train`, `stream` and `sweep`, flags of `diffopt run`,
 fields of the run bar, what the form knows of the run, what a store keeps, the table of differences, and the names that an

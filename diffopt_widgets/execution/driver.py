@@ -224,7 +224,7 @@ def train(
 
     Args:
         settings: the optimizer with its options, and the schedule.
-        options: those of the run, as in `RunPlan`.
+        options: those of the run by name, as `RunOptions` has them.
         progress: whether to show a progress bar.
         store: a `RunStore`, or the path of one, that keeps the run as it goes, under `run.key`.
 

@@ -189,7 +189,7 @@ def stream(
 
     Args:
         settings: the optimizer with its options, and the schedule.
-        options: those of the run, as in `RunPlan`.
+        options: those of the run by name, as `RunOptions` has them.
 
     Raises:
         SettingsError: something in the arguments cannot be used.

@@ -11,7 +11,7 @@ import traitlets
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.schema import Use
-from diffopt_widgets.catalogue.values import OutOfRange, Value, ValueProblem, format_value
+from diffopt_widgets.catalogue.values import OutOfRange, ValueProblem, format_value
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import get_task, list_tasks
 from diffopt_widgets.training.environment import device_problem
@@ -177,7 +177,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         for name, field in self.fields.items():
             use = _SHOWN[name]
             try:
-                values[name] = _said(use, field.value)
+                values[name] = use.check(use.option.parse(field.value))
                 field.remove_class("dw-wrong")
             except ValueProblem as problem:
                 words = "must be" if isinstance(problem, OutOfRange) else f"{problem}; allowed is"
@@ -210,30 +210,21 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         return row
 
 
-def _field(use: Use) -> Any:  # an ipywidgets widget; which one depends on the option
-    """The control of an option, at its default."""
+def _field(use: Use) -> widgets.Text | widgets.Dropdown:
+    """The control of an option, at its default. Its value is a text, as a person would type it."""
     option = use.option
     words = {"description": option.title, "tooltip": option.help}
     text = "" if use.default is None else format_value(use.default)
-    if option.choices:
-        empty = [(option.null_words or "empty", "")] if option.nullable else []
-        choices = [*empty, *((choice, choice) for choice in option.choices)]
-        return widgets.Dropdown(options=choices, value=text, **words)
+    choices = [(choice, choice) for choice in option.choices]
     if option.kind == "bool":
-        return widgets.Checkbox(value=use.default, indent=False, **words)
+        choices = [("on", "true"), ("off", "false")]
+    if choices:
+        empty = [(option.null_words or "empty", "")] if option.nullable else []
+        return widgets.Dropdown(options=[*empty, *choices], value=text, **words)
     field = widgets.Text(value=text, continuous_update=True, **words)
     if option.kind != "text":
         field.add_class("dw-number")
     return field
-
-
-def _said(use: Use, given: object) -> Value:
-    """The value that a control holds; a typed text is read.
-
-    Raises:
-        ValueProblem: it cannot be used.
-    """
-    return use.check(use.option.parse(given) if isinstance(given, str) else given)
 
 
 def _button(text: str, style: str, tooltip: str, on_click: Callable[[], None]) -> widgets.Button:

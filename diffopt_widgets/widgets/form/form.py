@@ -67,7 +67,7 @@ class Form(PageWidget):
     settings = traitlets.Instance(Settings, help="What the form says; the last right values while something is wrong.")
     errors = traitlets.Dict(read_only=True, help="What is wrong, by the name of the control; empty when all is right.")
     run = traitlets.Instance(
-        RunOptions, args=(), help="The run that the settings are for. Without a batch size it is 1."
+        RunOptions, args=(), help="The run that the settings are for. A batch size of None is 1 in the code."
     )
     notice = traitlets.Unicode(help="Something that went wrong elsewhere, shown above the form.").tag(sync=True)
 
