@@ -59,10 +59,10 @@ class Draft:
         """
         if isinstance(settings, str):
             try:
-                found = spec(settings)
+                entry = spec(settings)
             except KeyError:
-                found = Settings(settings).spec  # raises, and says which there are
-            settings = first_valid(found) or Settings(settings)
+                entry = Settings(settings).spec  # raises, and says which there are
+            settings = first_valid(entry) or Settings(settings)
         return cls(settings, settings.optimizer, {}, {}, {}).show(settings)
 
     @classmethod
@@ -82,12 +82,12 @@ class Draft:
     @property
     def uncatalogued(self) -> tuple[OptimizerSpec, ...]:
         """The optimizers outside the catalogue that were shown here or have something typed, by name."""
-        found = []
+        outside = []
         for key in sorted({self.optimizer, *self.own, *self.good}):
             if is_path(key):
                 with contextlib.suppress(KeyError):  # a class in a notebook may have been deleted since
-                    found.append(spec(key))
-        return tuple(found)
+                    outside.append(spec(key))
+        return tuple(outside)
 
     @cached_property
     def texts(self) -> dict[str, str]:
@@ -168,13 +168,13 @@ class Draft:
         Raises:
             KeyError: there is no such optimizer.
         """
-        found = spec(optimizer)
-        draft = replace(self, optimizer=found.key)
-        if found.key not in self.own:
-            start = first_valid(found)
+        entry = spec(optimizer)
+        draft = replace(self, optimizer=entry.key)
+        if entry.key not in self.own:
+            start = first_valid(entry)
             changed = start.changed() if start else {}
             texts = {name: text_of(value) for name, value in changed.items() if name not in TRAINING}
-            draft = replace(draft, own={**self.own, found.key: texts})
+            draft = replace(draft, own={**self.own, entry.key: texts})
         return _settled(draft)
 
     def show(self, settings: Settings) -> Draft:

@@ -27,9 +27,9 @@ def text_of(value: Value) -> str:
     return "" if value is None else format_value(value)
 
 
-def use_of(found: OptimizerSpec, name: str) -> Use:
+def use_of(entry: OptimizerSpec, name: str) -> Use:
     """The option of one control of an optimizer, as it is taken there."""
-    return TRAINING[name] if name in TRAINING else found.use(name)
+    return TRAINING[name] if name in TRAINING else entry.use(name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,20 +47,20 @@ class ParsedDraft:
     """Those of the run that the settings are for."""
 
     @classmethod
-    def of(cls, found: OptimizerSpec, texts: Texts, otherwise: Values, run: RunOptions) -> ParsedDraft:
+    def of(cls, entry: OptimizerSpec, texts: Texts, otherwise: Values, run: RunOptions) -> ParsedDraft:
         """Read the texts; what is `otherwise` stands in for those that are wrong."""
         values, faults = dict(otherwise), dict[str, Fault]()
         for name, text in texts.items():
-            use = use_of(found, name)
+            use = use_of(entry, name)
             try:
                 values[name] = use.check(use.option.parse(text))
             except ValueProblem as problem:
                 faults[name] = Fault.of(name, text, problem, use.allowed())
-        for fault in check_values(found, values)[1]:
+        for fault in check_values(entry, values)[1]:
             faults.setdefault(fault.option, fault)
         if clash := accumulation_fault(values, run.accumulation):
             faults.setdefault(clash.option, clash)
-        return cls(found, texts, values, faults, run)
+        return cls(entry, texts, values, faults, run)
 
     @cached_property
     def errors(self) -> dict[str, str]:
@@ -100,17 +100,17 @@ class ParsedDraft:
     def greyed(self) -> dict[str, str]:
         """The controls that have no say now, with the reason."""
         schedule = SCHEDULES.get(str(self.values["schedule"]))
-        found = {}
+        reasons = {}
         if schedule and not schedule.uses_cycles:
-            found["cycles"] = f"the {schedule.title} schedule has no cycles"
+            reasons["cycles"] = f"the {schedule.title} schedule has no cycles"
         if schedule and not schedule.uses_min_factor:
-            found["min_factor"] = f"the {schedule.title} schedule does not fall"
+            reasons["min_factor"] = f"the {schedule.title} schedule does not fall"
         for use in (self.spec.lr, *self.spec.uses):
             if use.standing is Standing.UNAVAILABLE:
-                found[use.name] = f"not available: {use.reason}"
+                reasons[use.name] = f"not available: {use.reason}"
             elif use.enabled_if and not use.enabled_if.holds(self.values):
-                found[use.name] = use.enabled_if.words()
-        return {name: why for name, why in found.items() if name not in self.faults}
+                reasons[use.name] = use.enabled_if.words()
+        return {name: why for name, why in reasons.items() if name not in self.faults}
 
     @property
     def presets(self) -> list[str]:

@@ -48,10 +48,10 @@ class _Column:
     """One run's settings, and what is known of each."""
 
     def __init__(self, plan: RunPlan) -> None:
-        found = plan.settings.spec
+        entry = plan.settings.spec
         self.values = plan.flat()
         self.changed = plan.settings.changed().keys()
-        uses = (TASK, *RUN_OPTIONS.values(), *TRAINING.values(), found.lr, *found.uses)
+        uses = (TASK, *RUN_OPTIONS.values(), *TRAINING.values(), entry.lr, *entry.uses)
         self.options = {use.name: use.option for use in uses}
 
     def words(self, name: str) -> str | None:
