@@ -21,6 +21,7 @@ import traceback
 import numpy as np
 
 import diffopt_widgets as dw
+from diffopt_widgets.execution import driver
 from diffopt_widgets.records import History
 from diffopt_widgets.store import RunStore, database, own_runs
 from diffopt_widgets.store import run_writer as recording
@@ -146,7 +147,7 @@ def crowd(path: str, locking: str) -> None:
 
 def train(path: str, steps: int) -> None:
     """Train a run, or take up the one that is there, with many checkpoints, until it is killed."""
-    own_runs.CHECKPOINT_SECONDS, own_runs.CHECKPOINT_COST = 0.25, 1.0
+    driver.PUBLISH_SECONDS, own_runs.CHECKPOINT_SECONDS, own_runs.CHECKPOINT_COST = 0.02, 0.05, 1.0
     store = RunStore(path)
     if runs := store.list():
         dw.resume(store.load(runs[0].id), progress=False, store=store)

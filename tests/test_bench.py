@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import diffopt_widgets as dw
-from diffopt_widgets.execution import driver
+from diffopt_widgets.execution import driver, session
 from diffopt_widgets.probe.doctor import accelerators
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.tasks import get_task
@@ -58,6 +58,7 @@ def test_a_click_on_run_trains_with_the_settings_of_the_form():
     assert strip.rindex("<img") > strip.rindex("step")  # what was wanted comes last
 
 
+@pytest.mark.slow
 def test_runs_stack_and_their_names_say_what_differs():
     async def script(bench):
         for beta in (0.9, 0.5):
@@ -74,6 +75,7 @@ def test_runs_stack_and_their_names_say_what_differs():
     assert bench.plot.runs[0]["samples_per_step"] == get_task("swiss_roll").batch_size
 
 
+@pytest.mark.slow
 def test_a_run_can_be_renamed_hidden_and_removed():
     async def script(bench):
         for _ in range(2):
@@ -189,6 +191,7 @@ def test_pause_resume_and_stop_by_their_buttons():
     in_kernel(script, task="swiss_roll", steps=100_000)
 
 
+@pytest.mark.slow
 def test_a_failing_run_is_told_in_the_run_bar():
     async def script(bench):
         bench.form.settings = dw.Settings("SGD", lr=1e20)
@@ -206,6 +209,7 @@ def test_a_failing_run_is_told_in_the_run_bar():
     in_kernel(script, task="swiss_roll", steps=100)
 
 
+@pytest.mark.slow
 def test_a_run_can_be_started_named_and_hidden_while_another_prepares(monkeypatch):
     monkeypatch.setattr(driver, "PUBLISH_SECONDS", 1e9)  # however slow the machine, nothing is told before the end
 
@@ -222,7 +226,7 @@ def test_a_run_can_be_started_named_and_hidden_while_another_prepares(monkeypatc
         assert [trace.name for trace in bench.figure().data if trace.showlegend] == ["SGD · lr 0.1"]
         assert not bench.table.visible[second.key]
 
-    in_kernel(script, task="swiss_roll", steps=300)
+    in_kernel(script, task="swiss_roll", steps=60)
 
 
 def test_what_the_back_end_printed_is_shown():
@@ -244,6 +248,7 @@ def test_what_the_second_plot_shows_is_said():
     in_kernel(script, task="swiss_roll", steps=3)
 
 
+@pytest.mark.slow
 def test_the_wikis_figure_is_one_button(monkeypatch):
     from diffopt_widgets.runs.comparisons import Comparison, comparisons
     from diffopt_widgets.settings.plan import RunPlan
@@ -272,7 +277,11 @@ def test_without_an_event_loop_the_bench_says_what_to_do():
     assert "use train()" in bench.bar.words.value
 
 
-def test_a_run_can_be_repeated_and_a_stopped_one_goes_on():
+@pytest.mark.slow
+def test_a_run_can_be_repeated_and_a_stopped_one_goes_on(monkeypatch):
+    monkeypatch.setattr(driver, "PUBLISH_SECONDS", 0)  # after each step it is told,
+    monkeypatch.setattr(session, "SLICE_SECONDS", 0)  # and the loop asked whether to stop
+
     async def script(bench):
         bench.bar.run.click()
         while not bench.runs or len(bench.runs[0].history) < 5:
@@ -285,19 +294,20 @@ def test_a_run_can_be_repeated_and_a_stopped_one_goes_on():
         bench.table._receive(None, {"k": "continue", "key": run.key}, None)
         await bench.wait()
         assert run.status == "done"
-        assert taken < len(run.history) == 1000
+        assert taken < len(run.history) == 60
         assert bench.runs == [run]
         assert bench.plot.curves()[0].history is run.history
-        assert bench.plot.runs[0]["total"] == 1000
+        assert bench.plot.runs[0]["total"] == 60
         bench.bar.fields["steps"].value = "7"
         bench.table._receive(None, {"k": "repeat", "key": run.key}, None)
         bench.bar.stop.click()
         await bench.wait()
-        assert [run.plan.steps for run in bench.runs] == [1000, 1000]
+        assert [run.plan.steps for run in bench.runs] == [60, 60]
 
-    in_kernel(script, task="swiss_roll", steps=1000)
+    in_kernel(script, task="swiss_roll", steps=60)
 
 
+@pytest.mark.slow
 def test_a_removed_run_comes_back_to_its_place_with_its_colour():
     async def script(bench):
         for lr in (0.1, 0.2, 0.3):
@@ -318,6 +328,7 @@ def test_a_removed_run_comes_back_to_its_place_with_its_colour():
     assert middle.key in bench.samples.strips
 
 
+@pytest.mark.slow
 def test_a_failed_run_offers_its_fix_as_a_button():
     async def script(bench):
         bench.form.settings = dw.Settings("SGD", lr=1e20, schedule="COSINE")

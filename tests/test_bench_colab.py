@@ -35,6 +35,7 @@ def ask(code: str) -> object:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["lab", "Form"])
 def test_making_a_widget_switches_the_manager_on(part):
     assert ask(f"dw.{part}(); print(json.dumps(output._widgets._installed_url))") == MANAGER

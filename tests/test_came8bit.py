@@ -237,6 +237,7 @@ def test_the_catalogue_offers_the_blocks_that_it_takes():
     assert dw.spec("CAME_8BIT").use("quant_block_size").option.choices == tuple(str(block) for block in BLOCK_SIZES)
 
 
+@pytest.mark.slow
 def test_it_trains_on_the_bench():
     run = dw.train(dw.Settings("CAME_8BIT", min_8bit_size=64), "swiss_roll", 60, progress=False)
     losses = run.history.column("loss")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.metadata import metadata
 
 import pytest
+from collecting import Faults
 
 from diffopt_widgets import catalogue
 from diffopt_widgets.catalogue import families, list_optimizers, options, shared, spec
@@ -21,9 +22,6 @@ from diffopt_widgets.widgets.form.form import Form
 from diffopt_widgets.widgets.form.panel import panel
 
 KEYS = list_optimizers()
-USES = [pytest.param(key, use, id=f"{key}-{use.name}") for key in KEYS for use in (spec(key).lr, *spec(key).uses)]
-RULES = [pytest.param(key, rule, id=f"{key}-{rule.id}") for key in KEYS for rule in spec(key).rules]
-PRESETS = [(key, entry.key) for key in KEYS for entry in spec(key).presets]
 OPTIONS = [getattr(options, name) for name in options.__all__]
 STANDARD = ("ADAGRAD", "ADAM", "ADAMW", "LAMB", "LARS", "LION", "RMSPROP", "SGD")
 
@@ -413,6 +411,10 @@ NAMESAKES = {"alpha": 2, "clip_threshold": 2, "momentum": 2, "r": 2}
 """How many options share a name with another meaning: each is an Option of its own, called NAME_OF_WHAT."""
 
 
+def all_uses(key):
+    return (spec(key).lr, *spec(key).uses)
+
+
 def words(text):
     return {word.strip(".,;:()").lower() for word in text.split()}
 
@@ -509,14 +511,17 @@ def test_importing_the_catalogue_loads_no_back_end():
 # ---------------------------------------------------------------------------------------------------- texts
 
 
-@pytest.mark.parametrize("option", [*OPTIONS, *TRAINING_OPTIONS], ids=lambda option: option.name)
-def test_help_teaches(option):
-    sentences = [sentence for sentence in option.help.replace("e.g.", "").split(". ") if sentence]
-    assert len(option.help) > 100
-    assert len(option.help) < 400
-    assert 2 <= len(sentences) <= 5
-    assert option.help.endswith(".")
-    assert len(words(option.help) - words(option.title) - words(option.name.replace("_", " "))) > 15
+def test_help_teaches():
+    faults = Faults()
+    for option in (*OPTIONS, *TRAINING_OPTIONS):
+        sentences = [sentence for sentence in option.help.replace("e.g.", "").split(". ") if sentence]
+        with faults.of(option.name):
+            assert len(option.help) > 100
+            assert len(option.help) < 400
+            assert 2 <= len(sentences) <= 5
+            assert option.help.endswith(".")
+            assert len(words(option.help) - words(option.title) - words(option.name.replace("_", " "))) > 15
+    assert not faults, str(faults)
 
 
 def test_no_help_is_given_twice():
@@ -526,17 +531,21 @@ def test_no_help_is_given_twice():
     )  # Prodigy and LAMB both call theirs bias correction
 
 
-@pytest.mark.parametrize(("key", "use"), USES)
-def test_an_option_is_stated_once(key, use):
-    stated = [option for option in OPTIONS if option.name == use.name]
-    may_differ = {name: getattr(use.option, name) for name in ("nullable", "null_words", "soft")}
-    assert len(stated) == NAMESAKES.get(use.name, 1)
-    assert use.option in [replace(option, **may_differ) for option in stated]
-    assert bool(use.option.nullable) == bool(use.option.null_words)
+@pytest.mark.parametrize("key", KEYS)
+def test_an_option_is_stated_once(key):
+    faults = Faults()
+    for use in all_uses(key):
+        stated = [option for option in OPTIONS if option.name == use.name]
+        may_differ = {name: getattr(use.option, name) for name in ("nullable", "null_words", "soft")}
+        with faults.of(use.name):
+            assert len(stated) == NAMESAKES.get(use.name, 1)
+            assert use.option in [replace(option, **may_differ) for option in stated]
+            assert bool(use.option.nullable) == bool(use.option.null_words)
+    assert not faults, str(faults)
 
 
 def test_every_option_is_used():
-    assert {use.name for key in KEYS for use in (spec(key).lr, *spec(key).uses)} == {option.name for option in OPTIONS}
+    assert {use.name for key in KEYS for use in all_uses(key)} == {option.name for option in OPTIONS}
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -560,9 +569,16 @@ def test_summaries_differ():
     assert len({spec(key).title for key in KEYS}) == len(KEYS)
 
 
-@pytest.mark.parametrize(("key", "use"), USES)
-def test_every_use_is_sound(key, use):
-    entry = spec(key)
+@pytest.mark.parametrize("key", KEYS)
+def test_every_use_is_sound(key):
+    faults = Faults()
+    for use in all_uses(key):
+        with faults.of(use.name):
+            check_use(spec(key), use)
+    assert not faults, str(faults)
+
+
+def check_use(entry, use):
     assert use.check(use.default) == use.default
     assert (use.standing is not Standing.LIVE) == bool(use.reason)
     elsewhere = use.by_groups or use.name in ADAPTED
@@ -583,29 +599,37 @@ def test_every_use_is_sound(key, use):
                 use.option.check(number)
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
-def test_numbers_have_a_domain_and_a_slider(option):
-    numeric = option.kind in {"float", "int"} and not option.choices
-    assert (option.domain is not None) == numeric
-    assert (option.soft is not None) == numeric
+def test_numbers_have_a_domain_and_a_slider():
     rates = {"lr", "eps", "eps2", "d0", "d_coef", "clip_threshold", "xi", "initial_accumulator"}
     rates |= {"muon_adam_lr", "adam_eps"}
     rates |= {name for name in MUON_OPTIONS if name.endswith("_lr")}
-    assert option.log == (option.name in rates and option is not options.CLIP_THRESHOLD_OF_LION)
+    faults = Faults()
+    for option in OPTIONS:
+        numeric = option.kind in {"float", "int"} and not option.choices
+        with faults.of(option.name):
+            assert (option.domain is not None) == numeric
+            assert (option.soft is not None) == numeric
+            assert option.log == (option.name in rates and option is not options.CLIP_THRESHOLD_OF_LION)
+    assert not faults, str(faults)
 
 
 # ---------------------------------------------------------------------------------------------------- advice, presets
 
 
-@pytest.mark.parametrize(("key", "use"), [case for case in USES if case.values[1].advice])
-def test_advice_is_legal_and_has_a_reason(key, use):
-    assert use.check(use.advice.value) == use.advice.value
-    Settings(key, **{use.name: use.advice.value})
-    assert len(use.advice.reason) > 30
-    assert use.advice.reason.endswith(".")
-    assert use.advice.source
-    assert use.advice.allows(use.advice.value)
-    assert use.advice.by_mode or isinstance(use.advice.value, bool) == (use.option.kind == "bool")
+@pytest.mark.parametrize("key", [key for key in KEYS if any(use.advice for use in all_uses(key))])
+def test_advice_is_legal_and_has_a_reason(key):
+    faults = Faults()
+    for use in all_uses(key):
+        with faults.of(use.name):
+            if use.advice:
+                assert use.check(use.advice.value) == use.advice.value
+                Settings(key, **{use.name: use.advice.value})
+                assert len(use.advice.reason) > 30
+                assert use.advice.reason.endswith(".")
+                assert use.advice.source
+                assert use.advice.allows(use.advice.value)
+                assert use.advice.by_mode or isinstance(use.advice.value, bool) == (use.option.kind == "bool")
+    assert not faults, str(faults)
 
 
 WIKI_ADVICE = {
@@ -628,7 +652,7 @@ def test_the_wiki_page_is_named_for_what_it_recommends_and_for_nothing_else():
     advised = {
         (key, use.name): (use.advice.value, use.advice.text())
         for key in KEYS
-        for use in (spec(key).lr, *spec(key).uses)
+        for use in all_uses(key)
         if use.advice and "wiki" in use.advice.source.lower()
     }
     assert advised == WIKI_ADVICE
@@ -644,15 +668,17 @@ def test_the_advice_on_d_adaptations_rate_is_its_packages(key):
     assert "**Set the LR parameter to 1.0**" in metadata("dadaptation").get_payload()
 
 
-@pytest.mark.parametrize(("key", "name"), PRESETS)
-def test_presets_are_legal_settings(key, name):
-    made = preset(key, name)
-    values = spec(key).preset(name).values
-    assert values.keys() <= default_values(spec(key)).keys()
-    assert {option: made.values()[option] for option in values} == values
-    assert spec(key).preset(name).why
-    if name not in {"library", "onetrainer"}:
-        assert made.warnings() == ()
+@pytest.mark.parametrize("key", KEYS)
+def test_presets_are_legal_settings(key):
+    faults = Faults()
+    for entry in spec(key).presets:
+        with faults.of(entry.key):
+            made = preset(key, entry.key)
+            assert entry.values.keys() <= default_values(spec(key)).keys()
+            assert {option: made.values()[option] for option in entry.values} == entry.values
+            assert entry.why
+            assert made.warnings() == () or entry.key in {"library", "onetrainer"}
+    assert not faults, str(faults)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -713,16 +739,20 @@ def names_read(rule):
     return found
 
 
-@pytest.mark.parametrize(("key", "rule"), RULES)
-def test_rules_name_real_options_and_speak_in_sentences(key, rule):
+@pytest.mark.parametrize("key", KEYS)
+def test_rules_name_real_options_and_speak_in_sentences(key):
     values = default_values(spec(key))
-    assert rule.options
-    assert set(rule.options) <= set(values)
-    assert set(rule.fix) <= set(values)
-    assert names_read(rule) >= set(rule.options)
-    assert rule.message[0].isupper()
-    assert rule.message.endswith(".")
-    assert rule.severity == "warning" or rule.fix
+    faults = Faults()
+    for rule in spec(key).rules:
+        with faults.of(rule.id):
+            assert rule.options
+            assert set(rule.options) <= set(values)
+            assert set(rule.fix) <= set(values)
+            assert names_read(rule) >= set(rule.options)
+            assert rule.message[0].isupper()
+            assert rule.message.endswith(".")
+            assert rule.severity == "warning" or rule.fix
+    assert not faults, str(faults)
 
 
 BREAKING = {
@@ -779,8 +809,16 @@ POOR = {"device": "cpu", "compiler": False, "dtype": "float32"}
 """The environment of a run that is refused whatever can be."""
 
 
-@pytest.mark.parametrize(("key", "rule"), RULES)
-def test_a_rule_breaks_where_it_should_and_its_fix_makes_it_hold(key, rule):
+@pytest.mark.parametrize("key", KEYS)
+def test_a_rule_breaks_where_it_should_and_its_fix_makes_it_hold(key):
+    faults = Faults()
+    for rule in spec(key).rules:
+        with faults.of(rule.id):
+            check_rule(key, rule)
+    assert not faults, str(faults)
+
+
+def check_rule(key, rule):
     assert BREAKING.keys() >= {rule.id}, "say here which values break it"
     values = BREAKING[rule.id]
     broken = {**default_values(spec(key)), **values, **POOR}

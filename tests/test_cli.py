@@ -22,6 +22,7 @@ from diffopt_widgets.training.loop import Training
 SMALL = ("--task", "swiss_roll", "--steps", "2")
 
 
+@pytest.mark.slow
 def test_run_compares_writes_a_figure_and_a_table(tmp_path, capsys):
     status = main(
         [
@@ -43,6 +44,7 @@ def test_run_compares_writes_a_figure_and_a_table(tmp_path, capsys):
     assert not re.search(r"<script[^>]+src=", page), "the figure must open without a network"
 
 
+@pytest.mark.slow
 def test_what_is_probably_not_meant_is_said_once_before_training(tmp_path, capsys):
     words = ["run", "--optimizer", "PRODIGY", "--set", "lr=1e-4,1e-3,1", *SMALL, "--out", str(tmp_path)]
     assert main(words) == 0
@@ -236,6 +238,7 @@ def test_names_of_runs_stay_on_one_line_in_80_columns(tmp_path, capsys, monkeypa
         assert re.search(rf"^{name} +done ", table, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_runs_of_several_tasks_are_named_after_all(tmp_path, capsys):
     words = ["run", "--optimizer", "ADAM", "--task", "swiss_roll,digits", "--steps", "1", "--out", str(tmp_path)]
     assert main(words) == 0
@@ -267,6 +270,7 @@ def test_doctor_says_what_runs_here(capsys, monkeypatch):
     assert re.search(r"(no\s+cuda|yes\s+cuda:0)", out)
 
 
+@pytest.mark.slow
 def test_doctor_tries_every_device_that_is_there(capsys, monkeypatch):
     import torch
 
@@ -301,6 +305,7 @@ def test_doctor_says_how_to_fix_a_missing_package(monkeypatch):
     assert "needs prodigyopt" in finding.words
 
 
+@pytest.mark.slow
 def test_torch_that_cannot_be_loaded_is_a_finding_and_no_traceback(tmp_path):
     reason = "libcudart.so.12: cannot open shared object file"
     (tmp_path / "torch.py").write_text(f"raise ImportError({reason!r})", encoding="utf-8")
@@ -344,6 +349,7 @@ def test_help_explains_every_flag_and_choice(capsys, monkeypatch):
     assert ", ".join(list_tasks()) in out
 
 
+@pytest.mark.slow
 def test_examples_of_the_help_can_be_run(capsys, tmp_path):
     with pytest.raises(SystemExit):
         main(["run", "--help"])

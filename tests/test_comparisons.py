@@ -60,14 +60,16 @@ def test_they_are_named_by_what_differs():
     }
 
 
+@pytest.mark.slow
 def test_a_beta2_far_too_low_keeps_the_loss_up_and_two_usual_ones_are_alike():
-    (low, middle, high), runs = part_way("beta2", 60)
-    low, middle, high = (loss[30:].mean() for loss in (low, middle, high))  # measured: 0.92, 0.38, 0.38
+    (low, middle, high), runs = part_way("beta2", 40)
+    low, middle, high = (loss[20:].mean() for loss in (low, middle, high))  # measured: 1.02, 0.51, 0.48
     assert low > 1.5 * max(middle, high)
     assert middle == pytest.approx(high, rel=0.25)
-    assert {tuple(run.history.column("applied_lr").ravel()) for run in runs} == {(2e-2,) * 120}
+    assert {tuple(run.history.column("applied_lr").ravel()) for run in runs} == {(2e-2,) * 80}
 
 
+@pytest.mark.slow
 def test_8_bits_follow_32_with_two_fifths_of_their_memory():
     (full, small), runs = part_way("bits", 30)
     np.testing.assert_allclose(small, full, rtol=0.03)
@@ -86,13 +88,15 @@ def test_eight_bit_states_are_a_quarter_where_tensors_are_large():
     assert sizes[1] / sizes[0] == pytest.approx(0.25, abs=0.01)
 
 
+@pytest.mark.slow
 def test_without_warm_up_the_loss_is_thrown_up_and_stays_up():
-    (cold, warm), _ = part_way("warmup", 40)
+    (cold, warm), _ = part_way("warmup", 30)
     assert cold[:10].max() > 1.2 * cold[0]  # measured: 1.4 times; and 1.004
     assert warm[:10].max() < 1.1 * warm[0]
-    assert cold[30:].mean() > 2 * warm[30:].mean()  # measured: 0.99 and 0.3
+    assert cold[20:].mean() > 2 * warm[20:].mean()  # measured: 0.99 and 0.36
 
 
+@pytest.mark.slow
 def test_steps_too_small_for_bfloat16_are_lost_unless_they_are_rounded_at_random():
     (plain, rounded), runs = part_way("rounding", 60)
     exact = Run(replace(runs[0].plan, dtype="float32"))

@@ -239,6 +239,7 @@ def anywhere_on_the_panel(use):
     return st.one_of(st.none(), choices) if use.option.nullable else choices
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
@@ -259,7 +260,7 @@ def test_whatever_the_panel_allows_can_be_built_and_stepped_unless_it_says_what_
         )
     params = parameters()
     optimizer = build_optimizer(configured, params)
-    walk([optimizer], params, 8, [build_schedule(configured, optimizer, 8)])
+    walk([optimizer], params, 5, [build_schedule(configured, optimizer, 5)])
 
 
 # ---------------------------------------------------------------------------------------------------- what options do
@@ -314,6 +315,7 @@ def test_unavailable_options_are_refused(key, use):
         Settings(key, **{use.name: changed_value(spec(key), use)})
 
 
+@pytest.mark.slow
 def test_use_triton_ends_the_process_without_triton():
     try:
         import triton  # noqa: F401

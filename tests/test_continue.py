@@ -8,9 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import PATIENCE, assert_same, go_on, until
 
 import diffopt_widgets as dw
 from diffopt_widgets.execution import driver
+from diffopt_widgets.execution import session as session_module
 from diffopt_widgets.execution.driver import drive, run_to_end
 from diffopt_widgets.execution.session import Session
 from diffopt_widgets.runs.run import Run
@@ -25,34 +27,12 @@ def plan(key="ADAMW", steps=STEPS, **options):
     return RunPlan(dw.Settings(key, schedule="COSINE", **given), task="swiss_roll", steps=steps, **options)
 
 
-def go_on(run, steps):
-    """Carry out `steps` steps more, then stop."""
-    going = drive(run)
-    for _ in range(steps + 1):  # the first builds the run, or takes it up again
-        next(going)
-    going.close()
-
-
-def assert_same(run, straight):
-    assert run.history.names() == straight.history.names()
-    for name in straight.history.names():
-        if name != "seconds":
-            np.testing.assert_array_equal(run.history.column(name), straight.history.column(name), err_msg=name)
-    assert (run.status, run.eval_before, run.eval_after) == ("done", straight.eval_before, straight.eval_after)
-    np.testing.assert_array_equal(run.samples_after.values, straight.samples_after.values)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "accumulation"),
     [
         *[("PRODIGY", 1), ("PRODIGY", 3), ("ADAMW_8BIT", 1), ("ADAMW_8BIT", 2), ("DADAPT_ADAM", 1), ("ADAFACTOR", 1)],
         *[("SCHEDULE_FREE_ADAMW", 1), ("SCHEDULE_FREE_SGD", 2), ("PRODIGY_PLUS_SCHEDULE_FREE", 1)],
-        ("PRODIGY", 1),
-        ("PRODIGY", 3),
-        ("ADAMW_8BIT", 1),
-        ("ADAMW_8BIT", 2),
-        ("DADAPT_ADAM", 1),
-        ("ADAFACTOR", 1),
         ("AdEMAMix_8BIT", 1),
         ("ADABELIEF", 1),
         ("ADOPT", 1),
@@ -75,6 +55,7 @@ def straight():
     return run_to_end(Run(plan()), progress=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(stops=st.lists(st.integers(0, STEPS - 1), max_size=4))
 def test_wherever_it_is_stopped_and_however_often(straight, stops):
@@ -98,22 +79,16 @@ def in_session(script):
     async def main():
         session = Session(lambda run: None)
         await script(session)
-        await asyncio.wait_for(session.wait(), 60)
+        await asyncio.wait_for(session.wait(), PATIENCE)
 
     asyncio.run(main())
 
 
-async def until(condition):
-    async def look():
-        while not condition():
-            await asyncio.sleep(0.005)
-
-    await asyncio.wait_for(look(), 60)
-
-
+@pytest.mark.slow
 def test_a_session_takes_up_a_stopped_run_again_and_again(monkeypatch):
     monkeypatch.setattr(driver, "PUBLISH_SECONDS", 0)
-    asked = plan("PRODIGY", steps=400)
+    monkeypatch.setattr(session_module, "SLICE_SECONDS", 0)  # it can be stopped after each step
+    asked = plan("PRODIGY", steps=120)
     run = Run(asked)
     lengths = []
 
@@ -130,7 +105,7 @@ def test_a_session_takes_up_a_stopped_run_again_and_again(monkeypatch):
         session.start([run])
 
     in_session(script)
-    assert 0 < lengths[0] < lengths[1] < 400
+    assert 0 < lengths[0] < lengths[1] < 120
     assert_same(run, run_to_end(Run(asked), progress=False))
 
 
@@ -151,6 +126,7 @@ def test_a_run_stopped_before_its_turn_can_be_started():
     assert "Not started" not in second.message
 
 
+@pytest.mark.slow
 def test_a_stopped_run_that_waits_and_is_dropped_can_still_go_on(straight):
     run, other = Run(plan()), Run(plan(steps=100_000))
     go_on(run, 4)

@@ -26,6 +26,7 @@ def test_every_optimizer_starts_without_an_error(optimizer):
     assert draft.last_good.optimizer == optimizer
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_any_sequence_keeps_every_text_and_something_valid(data):
@@ -64,6 +65,7 @@ def test_any_sequence_keeps_every_text_and_something_valid(data):
             assert shown.texts[name] == text
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(st.sampled_from(list_optimizers()), st.data())
 def test_a_text_is_right_exactly_when_settings_take_it(optimizer, data):

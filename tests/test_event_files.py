@@ -225,6 +225,7 @@ EVENTS = st.builds(
 )
 
 
+@pytest.mark.slow
 @hypothesis.given(st.lists(EVENTS, max_size=8))
 def test_events_that_are_written_are_read(tmp_path_factory: pytest.TempPathFactory, events: list[Event]) -> None:
     path = tmp_path_factory.getbasetemp() / "events.out.tfevents.random"

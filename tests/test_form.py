@@ -176,6 +176,7 @@ def test_settings_set_from_code_update_the_page_once(form, sent):
     assert len(sent) == 1
 
 
+@pytest.mark.slow
 def test_500_changes_end_in_the_right_state(form):
     for i in range(500):
         page_sends(form, k="type", name="d_coef", text=str(1 + i / 10), page="p", n=i)
@@ -312,6 +313,7 @@ def test_a_wrong_text_that_is_pasted_changes_nothing_and_comes_back_with_every_f
     assert form.settings == before
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(sorted(Form("PRODIGY").panel["controls"])), st.text() | st.text(max_size=3).map(lambda s: s * 9999)
 )

@@ -19,6 +19,7 @@ def history_of(settings, **options):
     return run.history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["ADAMW", "PRODIGY", "LAMB_8BIT"])
 def test_the_same_seed_gives_the_same_run_bit_for_bit(key):
     first, second = (history_of(dw.Settings(key), seed=3) for _ in range(2))

@@ -98,6 +98,7 @@ def _type_often(path, key):
         form.type("lr", f"0.{i + 1}")
 
 
+@pytest.mark.slow
 def test_kernels_that_write_at_once_leave_a_whole_file(path):
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_type_often, args=(path, key)) for key in ("ADAM", "LION")]
@@ -254,6 +255,7 @@ JSON = st.recursive(
 TEXTS = st.dictionaries(st.sampled_from(["lr", "beta1", "schedule", "x"]), st.text() | JSON, max_size=3)
 
 
+@pytest.mark.slow
 @given(
     st.fixed_dictionaries(
         {},

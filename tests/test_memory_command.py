@@ -21,6 +21,7 @@ def _wide(monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
 
 
+@pytest.mark.slow
 def test_one_optimizer_for_a_model(capsys):
     status, lines = told(capsys, "prodigy", "--model", "sd15", "--lora", "8", "--dtype", "bfloat16", "--layers", "all")
     size = dw.memory(dw.Settings("PRODIGY"), "sd15", lora=8, layers="all", dtype="bfloat16")
@@ -30,6 +31,7 @@ def test_one_optimizer_for_a_model(capsys):
     assert lines["PRODIGY"] == [bytes_words(size), f"{size / 8_465_728:.2f}"]
 
 
+@pytest.mark.slow
 def test_values_with_commas_are_compared(capsys):
     status, lines = told(capsys, "PRODIGY", "--full", "--set", "slice_p=1,11")
     assert status == 0
@@ -37,6 +39,7 @@ def test_values_with_commas_are_compared(capsys):
     assert lines["PRODIGY · slice_p 11"] == ["22 GB", "8.73"]
 
 
+@pytest.mark.slow
 def test_all_optimizers_are_compared_the_smallest_first(capsys):
     status, lines = told(capsys)
     assert status == 0

@@ -276,6 +276,7 @@ def test_a_groups_own_rate_is_muons_and_adams_where_it_has_none_of_its_own(key):
 # ---------------------------------------------------------------------------------------------------- on the bench
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("task", ["swiss_roll", "digits"])
 def test_a_run_shows_the_rate_of_every_part(key, task):
@@ -289,6 +290,7 @@ def test_a_run_shows_the_rate_of_every_part(key, task):
     assert settings.options["MuonWithAuxAdam"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 def test_the_recommended_preset_trains(key):
     run = dw.train(dw.preset(key, "recommended"), "swiss_roll", 150, progress=False)

@@ -73,6 +73,7 @@ def test_a_real_run_settles_where_its_message_says():
     assert f"Evaluation loss {run.eval_before:.3g} → {run.eval_after:.3g}, d settled at " in run.message
 
 
+@pytest.mark.slow
 def test_each_groups_own_estimate_is_told():
     run = dw.train(dw.Settings("PRODIGY_PLUS_SCHEDULE_FREE"), task="swiss_roll", steps=80, progress=False)
     for group, d in zip(run.history.groups, run.history.column("d").T, strict=True):
@@ -134,6 +135,7 @@ def test_every_fix_can_be_set(key):
         assert all(fixed.values()[name] == value for name, value in fix.items())
 
 
+@pytest.mark.slow
 def test_the_fix_helps():
     failed = dw.train(dw.Settings("SGD", lr=5.0), task="swiss_roll", steps=200, progress=False)
     assert failed.status == "failed"

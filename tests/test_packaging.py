@@ -58,6 +58,7 @@ def test_settings_need_no_torch():
     assert found.stdout.strip() == "1.0"
 
 
+@pytest.mark.slow
 def test_every_public_name_can_be_imported():
     code = "import diffopt_widgets as dw\nfor name in dw.__all__: getattr(dw, name)"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})

@@ -146,6 +146,7 @@ def test_every_option_that_is_passed_on_is_walked_by_hand(key):
     assert passed_on - {"lr", "beta1"} <= walked | elsewhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 def test_a_run_can_be_repeated_to_the_bit(key):
     settings = dw.Settings(key, nnmf_factor=True, orthogonal_gradient=True, **({} if key[0] in "LS" else KOURKOUTAS))
@@ -208,6 +209,7 @@ def graphs():
     return counters["stats"]["unique_graphs"]
 
 
+@pytest.mark.slow
 def test_torch_gives_up_after_so_many_shapes_and_here_it_does_not(compiler):
     config = torch._dynamo.config
     assert config.recompile_limit == 8
@@ -222,6 +224,7 @@ def test_torch_gives_up_after_so_many_shapes_and_here_it_does_not(compiler):
     torch.testing.assert_close(compiled, eager, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_copied_code_lifts_the_limit_too(compiler):
     code = dw.export(dw.Settings("ADAMW_ADV", compile=True))
     assert "compiled_optimizer=True" in code
@@ -234,6 +237,7 @@ def test_copied_code_lifts_the_limit_too(compiler):
     assert "recompile_limit" not in dw.export(dw.Settings("LION_ADV", compile=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "options"),
     [
@@ -257,6 +261,7 @@ def test_a_step_that_is_said_to_be_compiled_for_nothing_compiles_nothing(key):
     assert graphs() == before
 
 
+@pytest.mark.slow
 def test_without_a_compiler_it_is_refused_before_the_first_step():
     code = (
         "import torch, diffopt_widgets as dw\n"

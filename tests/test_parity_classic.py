@@ -216,6 +216,7 @@ def test_ademamix_without_its_slow_average_is_adamw():
     torch.testing.assert_close(path, adamw, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_slow_average_in_8_bits_falls_behind_where_noise_does_not_carry_it_on(seed):
     sizes = {}
@@ -256,6 +257,7 @@ def test_aida_steps_are_larger_and_grow_with_k():
     assert update_size("AIDA", k=0) == pytest.approx(update_size("ADABELIEF"), rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "floor"), [("AIDA", 0.003), ("ADABELIEF", 3e-7)])
 def test_epsilon_is_the_least_that_a_gradient_is_divided_by(key, floor):
     assert f"{format_value(floor)} at the defaults" in spec(key).use("eps").note

@@ -12,29 +12,15 @@ from typing import Any
 import comm
 import numpy as np
 import pytest
-from ipykernel.comm import Comm
+from histories import NASTY, append
 from jupyter_client.session import Session
+from wires import KeptComm, keep_messages, kept
 
 from diffopt_widgets.drawing.curves import smooth
 from diffopt_widgets.drawing.panels import PALETTE, metric_panel
 from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.widgets.plot.live import LivePlot
 from diffopt_widgets.widgets.plot.wire import BLOCK, EXACT_ROWS, MESSAGE_BYTES
-
-NASTY = '<img src=x onerror="alert(1)"></script><b>&amp;'
-
-
-class KeptComm(Comm):
-    """Keeps what it is given, as (type, content, buffers)."""
-
-    kept: list[tuple[str, dict[str, Any], list[Any]]]
-    kernel = object()  # ipywidgets 7 sends only where there is a kernel
-
-    def __init__(self, *args, **keys):
-        super().__init__(*args, show_warning=False, **keys)
-
-    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):  # noqa: ARG002
-        self.__dict__.setdefault("kept", []).append((msg_type, data or {}, list(buffers or [])))
 
 
 class Wire:
@@ -45,23 +31,23 @@ class Wire:
 
     def take(self, kind: str = "rows") -> list[tuple[dict[str, Any], list[bytes]]]:
         """Custom messages of a kind since the last call; all others are let go."""
-        kept = self.plot.comm.__dict__.setdefault("kept", [])
-        found = [(data["content"], [bytes(b) for b in buffers]) for _, data, buffers in kept if "content" in data]
-        kept.clear()
+        messages = kept(self.plot.comm)
+        found = [(data["content"], [bytes(b) for b in buffers]) for _, data, buffers in messages if "content" in data]
+        messages.clear()
         return [(content, buffers) for content, buffers in found if content["k"] == kind]
 
     def sizes(self) -> list[int]:
         """Bytes on the wire of every message since the last call: header, parent, content, buffers, signature."""
         session = Session(key=b"key")
         parent = session.msg("execute_request", {})
-        kept = self.plot.comm.__dict__.setdefault("kept", [])
+        messages = kept(self.plot.comm)
         sizes = []
-        for kind, data, buffers in kept:
+        for kind, data, buffers in messages:
             content = {"comm_id": self.plot.comm.comm_id, "data": data}
             message = session.msg(kind, content, parent=parent)
             frames = session.serialize(message, ident=f"comm-{self.plot.comm.comm_id}".encode())
             sizes.append(sum(map(len, frames)) + sum(memoryview(b).nbytes for b in buffers))
-        kept.clear()
+        messages.clear()
         return sizes
 
     def say(self, message: dict[str, Any], buffers: list[bytes] | None = None) -> None:
@@ -106,17 +92,6 @@ def rows(messages) -> dict[int, dict[int, dict[str, float]]]:
     return found
 
 
-def append(history: History, count: int, **values: float | None) -> None:
-    """More records of a run whose loss is the step and whose groups agree."""
-    groups = len(history.groups)
-    first = len(history) + 1
-    records = [
-        StepRecord(s, 0.1 * s, float(s), (0.5,) * groups, (1e-3,) * groups, **values)
-        for s in range(first, first + count)
-    ]
-    history.extend(records)
-
-
 def long_history(count: int, groups=("text_encoder", "unet")) -> History:
     """A history of many rows at once, without making a record for each."""
     history = History(groups)
@@ -131,8 +106,7 @@ def long_history(count: int, groups=("text_encoder", "unet")) -> History:
 
 @pytest.fixture
 def kept_comms(monkeypatch):
-    monkeypatch.setattr(comm, "create_comm", KeptComm)
-    monkeypatch.setattr("ipywidgets.widgets.widget.Comm", KeptComm, raising=False)
+    keep_messages(monkeypatch)
 
 
 @pytest.fixture
@@ -279,7 +253,7 @@ def test_hello_is_answered_with_the_runs_too(plot, wire, history):
     plot.add_run("a", "a", history)
     wire.take()
     wire.say({"k": "hello"})
-    states = [data["state"] for _, data, _ in plot.comm.kept if data["method"] == "update"]
+    states = [data["state"] for _, data, _ in kept(plot.comm) if data["method"] == "update"]
     assert any("runs" in state for state in states)
 
 
@@ -375,6 +349,7 @@ def test_the_rows_of_many_runs_share_a_message_only_as_far_as_they_fit(plot, wir
     assert [len(content["parts"]) for content, _ in wire.take()] == [3]
 
 
+@pytest.mark.slow
 def test_a_million_rows_of_eight_runs_open_with_under_half_a_megabyte_each(plot, wire):
     history = long_history(1_000_000)
     for key in "abcdefgh":
@@ -485,6 +460,7 @@ def test_mistakes_are_named(plot, history):
         plot.end_run("z")
 
 
+@pytest.mark.slow
 def test_whatever_the_page_does_nothing_piles_up_here(plot, wire, history):
     """Of a page that is hidden, slow or gone nothing is kept: the history is all that grows."""
     plot.add_run("a", "a", history)
@@ -513,6 +489,7 @@ class CountedComm(KeptComm):
         self.bytes += sum(memoryview(buffer).nbytes for buffer in buffers or ())
 
 
+@pytest.mark.slow
 def test_with_no_page_ten_minutes_are_ten_messages_a_second_and_nothing_is_kept(monkeypatch):
     monkeypatch.setattr(comm, "create_comm", CountedComm)
     monkeypatch.setattr("ipywidgets.widgets.widget.Comm", CountedComm, raising=False)
@@ -539,10 +516,10 @@ def test_an_echo_comes_back_behind_the_answer_to_what_was_asked_before(plot, wir
     plot.add_run("a", "a", history)
     append(history, 5)
     plot.refresh(final=True)
-    plot.comm.kept.clear()
+    kept(plot.comm).clear()
     wire.say({"k": "resync", "id": number(plot, "a"), "from": 0, "to": None})
     wire.say({"k": "echo", "q": 7})
-    contents = [data["content"] for _, data, _ in plot.comm.kept]
+    contents = [data["content"] for _, data, _ in kept(plot.comm)]
     assert [content["k"] for content in contents] == ["rows", "echo"]
     assert contents[-1]["q"] == 7
 
@@ -556,6 +533,7 @@ def _quick_switches():
     sys.setswitchinterval(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_quick_switches")
 def test_a_page_that_is_answered_in_another_thread_meets_the_training_nowhere(plot, wire, history):
     """As where ipykernel 7 answers in a subshell, or somebody trains in a thread."""

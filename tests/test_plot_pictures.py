@@ -9,32 +9,20 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from histories import NASTY, append
 
 from diffopt_widgets.drawing.curves import panel_lines, smooth, thin
 from diffopt_widgets.drawing.figures import Curve, figure, write_html
 from diffopt_widgets.drawing.panels import LOSS, RATE, D, Panel, metric_panel
 from diffopt_widgets.drawing.svg import Line, line_chart, side_by_side
-from diffopt_widgets.records import History, StepRecord
+from diffopt_widgets.records import History
 from diffopt_widgets.widgets.plot.live import LivePlot
 from diffopt_widgets.widgets.plot.saved import picture_html
-
-NASTY = '<img src=x onerror="alert(1)"></script><b>&amp;'
 
 
 @pytest.fixture
 def history():
     return History(("text_encoder", "unet"))
-
-
-def append(history: History, count: int, **values: float | None) -> None:
-    """More records of a run whose loss is the step and whose groups agree."""
-    groups = len(history.groups)
-    first = len(history) + 1
-    records = [
-        StepRecord(s, 0.1 * s, float(s), (0.5,) * groups, (1e-3,) * groups, **values)
-        for s in range(first, first + count)
-    ]
-    history.extend(records)
 
 
 # Lines

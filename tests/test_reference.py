@@ -83,20 +83,18 @@ def test_links_between_pages_lead_somewhere(pages):
             assert not anchor or anchor in headings(pages[target])
 
 
-def test_it_is_written_into_a_folder(pages, tmp_path, capsys):
+@pytest.mark.slow
+def test_it_is_written_into_a_folder_and_warns_of_nothing(pages, tmp_path, capsys, caplog):
     assert main(["options", "--markdown", str(tmp_path / "new")]) == 0
+    assert caplog.messages == []
     assert {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()} == pages
     assert main(["options", "prodigy", "--markdown", str(tmp_path / "one")]) == 0
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["PRODIGY.md"]
     assert str(tmp_path / "one" / "PRODIGY.md") in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert main(["options", "--markdown", str(tmp_path / "file")]) == 2
+    assert main(["options", "prodigy", "--markdown", str(tmp_path / "file")]) == 2
     assert "--markdown" in capsys.readouterr().err
-
-
-def test_writing_the_pages_warns_of_nothing(caplog):
-    reference_pages()
-    assert caplog.messages == []

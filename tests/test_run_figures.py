@@ -109,8 +109,8 @@ def pictured(monkeypatch, cost, settings, task="swiss_roll", steps=20, accumulat
     return run
 
 
-@pytest.mark.parametrize("task", ["swiss_roll", "digits"])
-@pytest.mark.parametrize("key", ["PRODIGY", "ADAMW_8BIT"])
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "key"), [("swiss_roll", "PRODIGY"), ("digits", "ADAMW_8BIT")])
 def test_samples_on_the_way_change_nothing(task, key, monkeypatch):
     settings = dw.Settings(key) if key == "PRODIGY" else dw.Settings(key, lr=1e-3)
     torch.manual_seed(3)

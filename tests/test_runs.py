@@ -9,9 +9,11 @@ import time
 import numpy as np
 import pytest
 import torch
+from running import until
 
 import diffopt_widgets as dw
 from diffopt_widgets.execution import driver
+from diffopt_widgets.execution import session as session_module
 from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.execution.session import Session
 from diffopt_widgets.runs.run import Run, name_by_difference, vary
@@ -34,14 +36,6 @@ def in_session(script):
     return asyncio.run(main())
 
 
-async def until(condition):
-    async def look():
-        while not condition():
-            await asyncio.sleep(0.005)
-
-    await asyncio.wait_for(look(), 60)
-
-
 def test_runs_are_carried_out_in_turn():
     runs = [Run(plan()), Run(plan())]
 
@@ -55,8 +49,11 @@ def test_runs_are_carried_out_in_turn():
     assert seen[-1] == ("done", 40)
 
 
-def test_pause_holds_and_resume_goes_on_as_if_nothing_had_been():
-    run, straight = Run(plan(400)), dw.train(plan().settings, task="swiss_roll", steps=400, progress=False)
+@pytest.mark.slow
+def test_pause_holds_and_resume_goes_on_as_if_nothing_had_been(monkeypatch):
+    monkeypatch.setattr(driver, "PUBLISH_SECONDS", 0)  # after each step it is told,
+    monkeypatch.setattr(session_module, "SLICE_SECONDS", 0)  # and the loop asked whether to pause
+    run, straight = Run(plan(120)), dw.train(plan().settings, task="swiss_roll", steps=120, progress=False)
 
     async def script(session, seen):
         session.start([run])
@@ -215,18 +212,19 @@ def test_an_evaluation_that_fails_is_told_and_the_next_run_has_its_turn(monkeypa
 def test_waiting_for_the_device_counts_as_training_time(monkeypatch):
     from diffopt_widgets.training import loop
 
+    monkeypatch.setattr(driver, "PUBLISH_SECONDS", 0)  # it waits after each step
     original = loop.fetch
     waits = []
 
     def slow(records):
         began = time.perf_counter()
-        while time.perf_counter() - began < 0.3:
+        while time.perf_counter() - began < 0.03:
             pass
         waits.append(time.perf_counter() - began)
         return original(records)
 
     monkeypatch.setattr(loop, "fetch", slow)
-    run = dw.train(plan().settings, task="swiss_roll", steps=300, progress=False)
+    run = dw.train(plan().settings, task="swiss_roll", steps=12, progress=False)
     known = waits[:-2]  # the last records were taken before the last waits
     assert known
     assert run.seconds > sum(known)
@@ -251,6 +249,7 @@ def test_the_advice_after_a_divergence_fits_the_optimizer(settings, advice, monk
     assert advice in run.message
 
 
+@pytest.mark.slow
 def test_the_event_loop_answers_while_it_trains():
     run = Run(plan(300))
     ticks = []
@@ -396,6 +395,7 @@ def test_a_sweep_with_a_wrong_value_trains_nothing():
         dw.sweep(dw.Settings("PRODIGY"), {"d_coef": [0.5, -1.0]}, task="swiss_roll", steps=2, progress=False)
 
 
+@pytest.mark.slow
 def test_a_sweep_in_processes_gives_the_same_runs():
     over = {"lr": [1e-3, 1e-2]}
     here = dw.sweep(dw.Settings("ADAMW"), over, task="swiss_roll", steps=5, progress=False)

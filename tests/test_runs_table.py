@@ -1,9 +1,8 @@
 """The table of runs without a browser: its traits, its messages, and what it does with the page's wishes."""
 
-import comm
 import ipywidgets
 import pytest
-from ipykernel.comm import Comm
+from wires import keep_messages, kept
 
 import diffopt_widgets as dw
 from diffopt_widgets.drawing.panels import PALETTE
@@ -17,30 +16,15 @@ from diffopt_widgets.widgets.tables.runs_table import UNDO_STEPS
 NASTY = '<img src=x onerror="alert(1)">'
 
 
-class KeptComm(Comm):
-    """Keeps what it is given."""
-
-    kernel = object()  # ipywidgets 7 sends only where there is a kernel
-
-    def __init__(self, *args, **keys):
-        super().__init__(*args, show_warning=False, **keys)
-
-    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):  # noqa: ARG002
-        self.__dict__.setdefault("kept", []).append(data or {})
-
-
 @pytest.fixture
 def wire(monkeypatch):
     """Widgets made in this test have a page; `wire(table)` gives and forgets what went out to it."""
-    monkeypatch.setattr(comm, "create_comm", KeptComm)
-    monkeypatch.setattr("ipykernel.comm.Comm", KeptComm)
-    monkeypatch.setattr("ipywidgets.widgets.widget.Comm", KeptComm, raising=False)
+    keep_messages(monkeypatch)
 
     def take(table):
-        kept = table.comm.__dict__.setdefault("kept", [])
-        found = [*kept]
-        kept.clear()
-        return found
+        messages = [data for _, data, _ in kept(table.comm)]
+        kept(table.comm).clear()
+        return messages
 
     return take
 

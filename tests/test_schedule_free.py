@@ -227,6 +227,7 @@ def test_the_estimate_rises_by_at_most_19_percent():
     assert round(2**0.25, 2) == 1.19
 
 
+@pytest.mark.slow
 def test_at_onetrainers_learning_rate_the_weights_stand_still():
     run = dw.train(dw.Settings(PLUS, lr=3e-6), task="swiss_roll", steps=150, progress=False)
     assert run.history.column("applied_lr").max() < 1e-9
@@ -247,6 +248,7 @@ def test_a_small_d_coef_holds_the_estimate_where_it_starts(values, held, rising)
     assert by_hand(d_coef=rising, **values)[1].param_groups[0]["d"] > 1e-6
 
 
+@pytest.mark.slow
 def test_an_estimate_that_is_stopped_soon_stays_small_on_the_bench():
     """As the rule says: from 1e-6 it takes about 50 steps."""
     run = dw.train(dw.Settings(PLUS), task="swiss_roll", steps=100, progress=False)
@@ -330,6 +332,7 @@ def test_the_advice_is_in_the_packages_own_words():
     assert "Leave `lr` set to 1" in plus
 
 
+@pytest.mark.slow
 def test_schedule_free_sgds_own_rate_runs_away_on_the_digits_and_the_recommended_one_does_not():
     key = "SCHEDULE_FREE_SGD"
     for values in ({"lr": 1.0, "warmup": 20}, {"lr": 0.3}):

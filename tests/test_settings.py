@@ -86,6 +86,7 @@ def legal(draw):
         raise
 
 
+@pytest.mark.slow
 @given(st.one_of(st.sampled_from(KEYS), st.text(), ANYTHING), SEVERAL)
 @settings(deadline=None, max_examples=300)
 @example("PRODIGY", {"slice_p": 10**5000})
@@ -110,6 +111,7 @@ def test_unknown_options_are_refused_by_name(key, values):
         assert unknown <= {fault.option for fault in error.faults} if error else not unknown
 
 
+@pytest.mark.slow
 @given(legal())
 @settings(deadline=None, max_examples=200)
 def test_settings_survive_json_pickle_and_replace(made):

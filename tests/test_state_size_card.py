@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from running import until
 
 import diffopt_widgets as dw
 from diffopt_widgets.state_size.models import Choice
@@ -28,11 +29,7 @@ def sent(widget, action):
     return [message["state"] for message in messages if message.get("method") == "update"]
 
 
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.01)
-
-
+@pytest.mark.slow
 def test_the_sentence_is_what_memory_says():
     card = StateSize(dw.Settings("PRODIGY", slice_p=11))
     card.choose(model="sd15", rank=8, layers="blocks", dtype="bfloat16")
@@ -90,6 +87,7 @@ def test_typing_counts_the_last_settings_only(monkeypatch):
     assert counted == [dw.Settings("ADAMW", beta1=0.3)]
 
 
+@pytest.mark.slow
 def test_all_optimizers_come_one_after_the_other_the_smallest_first():
     async def script():
         card = StateSize(dw.Settings("PRODIGY", slice_p=11))
@@ -113,6 +111,7 @@ def test_all_optimizers_come_one_after_the_other_the_smallest_first():
     assert card.bars == []
 
 
+@pytest.mark.slow
 def test_what_would_hold_up_the_event_loop_is_not_counted():
     card = StateSize(dw.Settings("pytorch_optimizer:ScalableShampoo"))
     card.choose(model="sd15", rank=None)
@@ -121,6 +120,7 @@ def test_what_would_hold_up_the_event_loop_is_not_counted():
     assert "takes as long as it needs" in card.shown["sentence"]
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_is_not_installed_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "lion_pytorch", None)
     card = StateSize(dw.Settings("LION"))

@@ -56,6 +56,7 @@ def blocks(draw: st.DrawFn) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
     return found
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=15)
 @hypothesis.given(pieces=blocks())
 def test_whatever_a_history_holds_comes_back(pieces: list, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -182,6 +183,7 @@ def test_about_must_be_json_and_an_id_is_used_once(store: dw.RunStore) -> None:
     assert [run.name for run in store.list()] == ["x"]
 
 
+@pytest.mark.slow
 def test_a_run_of_ours_comes_back_as_a_run(store: dw.RunStore) -> None:
     settings = dw.Settings("PRODIGY", schedule="COSINE", d_coef=0.5, growth_rate=float("inf"))
     run = dw.train(settings, task="swiss_roll", steps=12, seed=3, progress=False, store=store)
@@ -245,6 +247,7 @@ def test_a_stopped_run_that_goes_on_is_one_run_in_the_store(store: dw.RunStore) 
     assert [(told.name, told.status, told.steps) for told in store.list()] == [("mine", "done", 10)]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_kept_also_by_an_executor_that_knows_only_the_path(store: dw.RunStore) -> None:
     settings, over = dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}
     runs = dw.sweep(settings, over, "swiss_roll", 3, progress=False, store=store)

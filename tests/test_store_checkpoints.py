@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from running import PATIENCE, assert_same, go_on
 
 import diffopt_widgets as dw
 from diffopt_widgets.execution.driver import drive
@@ -33,27 +34,6 @@ def asked(steps: int = STEPS) -> dw.RunPlan:
     return dw.RunPlan(dw.Settings("PRODIGY", schedule="COSINE"), "swiss_roll", steps=steps)
 
 
-def go_on(run: dw.Run, steps: int, recording: RunSaver | None = None) -> None:
-    """Carry out so many steps, then stop."""
-    going = drive(run, on_publish=recording.save if recording else lambda _: None)
-    for _ in range(steps + 1):
-        next(going)
-    going.close()
-
-
-def assert_same(run: dw.Run, straight: dw.Run) -> None:
-    assert (run.status, run.history.names()) == ("done", straight.history.names())
-    for name in straight.history.names():
-        if name != "seconds":
-            np.testing.assert_array_equal(run.history.column(name), straight.history.column(name), err_msg=name)
-    assert (np.diff(run.history.column("seconds")) > 0).all()
-    assert (run.eval_before, run.eval_after) == (straight.eval_before, straight.eval_after)
-    for step in (0, len(straight.history)):
-        np.testing.assert_array_equal(run.samples[step].values, straight.samples[step].values)
-        np.testing.assert_array_equal(run.samples[step].labels, straight.samples[step].labels)
-    np.testing.assert_array_equal(run.wanted.values, straight.wanted.values)
-
-
 def checkpoints(store: dw.RunStore) -> list[int]:
     connection = sqlite3.connect(store.path)
     found = connection.execute("SELECT step FROM extras WHERE kind = 'checkpoint'").fetchall()
@@ -61,6 +41,7 @@ def checkpoints(store: dw.RunStore) -> list[int]:
     return [step for (step,) in found]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_in_another_process_as_if_it_had_not_been_stopped(store: dw.RunStore) -> None:
     run = dw.Run(asked())
     go_on(run, 5, RunSaver(store))
@@ -77,12 +58,14 @@ def test_a_stopped_run_goes_on_in_another_process_as_if_it_had_not_been_stopped(
         dw.resume(store.load(run.key))
 
 
+@pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 def test_a_run_whose_process_is_killed_again_and_again_ends_as_if_it_had_not_been(store: dw.RunStore) -> None:
-    steps, seen = 900, 0
+    steps, seen = 600, 0
     for _ in range(2):
         child = subprocess.Popen([sys.executable, CHILDREN, "train", store.path, "auto", str(steps)])
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while not ((found := checkpoints(store)) and found[0] > seen) and child.poll() is None:
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -99,6 +82,7 @@ def test_a_run_whose_process_is_killed_again_and_again_ends_as_if_it_had_not_bee
     assert store.summary(run.key).steps == steps
 
 
+@pytest.mark.slow
 def test_steps_after_the_checkpoint_are_taken_again_and_nothing_is_lost(
     store: dw.RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +138,7 @@ def test_a_run_in_progress_elsewhere_is_not_taken_over(store: dw.RunStore, monke
     assert store.load(run.key).can_continue
 
 
+@pytest.mark.slow
 def test_checkpoints_come_seldom_and_cost_little(store: dw.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     monkeypatch.setattr("diffopt_widgets.execution.driver.PUBLISH_SECONDS", 0.0)

@@ -22,6 +22,7 @@ from diffopt_widgets.store import database
 from diffopt_widgets.store.database import Database
 
 CHILDREN = Path(__file__).with_name("store_children.py")
+pytestmark = pytest.mark.faults
 
 
 def grow(history: History, rows: int) -> None:

@@ -32,6 +32,7 @@ def on_row(bench: Bench, key: str, kind: str, **content: object) -> None:
     bench.table._handle_custom_msg({"k": kind, "key": key, **content}, [])
 
 
+@pytest.mark.slow
 def test_a_bench_keeps_its_runs_and_another_one_opens_them(tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite"
     first = bench_that_trained(path, runs=2)
@@ -56,6 +57,7 @@ def test_a_bench_keeps_its_runs_and_another_one_opens_them(tmp_path: Path) -> No
     assert store.summary(shown.key).name == "of today"  # removed from this bench only
 
 
+@pytest.mark.slow
 def test_another_bench_continues_a_stopped_run(tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite"
     straight = bench_that_trained(path).runs[0]

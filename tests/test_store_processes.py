@@ -14,7 +14,7 @@ from diffopt_widgets.store import RunStore
 from diffopt_widgets.store import liveness as writers
 
 CHILDREN = Path(__file__).with_name("store_children.py")
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks, and kills with SIGKILL")
+pytestmark = [pytest.mark.faults, pytest.mark.skipif(os.name != "posix", reason="forks, and kills with SIGKILL")]
 
 
 def drive(*arguments: object) -> None:

@@ -161,6 +161,7 @@ def test_loss_has_a_graph_and_evaluation_has_none(key):
     assert not evaluation.requires_grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "steps", "share"), [("swiss_roll", 100, 0.4), ("digits", 60, 0.5)])
 def test_adamw_learns(key, steps, share):
     task = get_task(key)
@@ -170,6 +171,7 @@ def test_adamw_learns(key, steps, share):
     assert problem.evaluate().item() < share * before
 
 
+@pytest.mark.slow
 def test_trained_swiss_roll_samples_lie_on_the_roll():
     task = get_task("swiss_roll")
     problem = task.build(0, CPU, task.batch_size, torch.float32)

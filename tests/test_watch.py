@@ -58,6 +58,7 @@ def test_steps_of_single_tensors_count_as_one_and_rates_are_read_before_the_firs
     assert all(not p._backward_hooks for p in params)
 
 
+@pytest.mark.slow
 def test_a_schedule_and_groups_of_different_rates():
     one, two = problem(4, 3)
     optimizer = torch.optim.SGD([{"params": [one], "lr": 0.1}, {"params": [two], "lr": 0.01}])
@@ -173,6 +174,7 @@ def test_a_step_that_a_scaler_skips_is_none(fused):
     assert w.history.column("grad_norm")[-1] == pytest.approx(norm)
 
 
+@pytest.mark.slow
 def test_a_compiled_step_is_recorded_each_time():
     params, plain, norms = problem(), problem(), []
     optimizer, same = torch.optim.AdamW(params, lr=0.1), torch.optim.AdamW(plain, lr=0.1)

@@ -82,6 +82,7 @@ def test_html_in_a_name_is_text(optimizer):
     assert "<img" not in text
 
 
+@pytest.mark.slow
 def test_a_script_shows_nothing_and_loads_no_widgets():
     code = """
 import sys, torch, diffopt_widgets as dw
