@@ -390,6 +390,7 @@ def test_lab_brings_the_quickstart_into_an_empty_folder(tmp_path):
     assert notebook.read_text(encoding="utf-8") == "my own"
 
 
+@pytest.mark.slow
 def test_a_yes_or_no_of_the_run_may_stand_alone_or_be_compared(tmp_path):
     for number, given in enumerate((["--grad-norm"], ["--grad-norm", "false"], ["--grad-norm=true,false"])):
         out = tmp_path / str(number)

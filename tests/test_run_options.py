@@ -166,6 +166,7 @@ assert "clip" in RESERVED
 """
 
 
+@pytest.mark.slow
 def test_an_option_that_is_added_where_they_stand_is_everywhere(tmp_path):
     command = [sys.executable, "-c", MADE_UP, run_options.__file__, str(tmp_path / "runs.sqlite")]
     root = pathlib.Path(dw.__file__).parents[1]
