@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.optimizers.factory import MissingBackend, build_optimizer, build_schedule
 from diffopt_widgets.optimizers.modes import eval_mode
 from diffopt_widgets.optimizers.random_draws import RandomDraws
 from diffopt_widgets.rates.applied import RateMeter
 from diffopt_widgets.records import StepRecord
-from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.tasks.seeds import mix
 from diffopt_widgets.training.measures import exact
 from diffopt_widgets.training.trainable import check_groups, check_step, explained
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from diffopt_widgets.catalogue.run_options import RunKeywords
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.tasks import ParameterGroup, Samples
 
@@ -171,19 +175,18 @@ class Training:
             torch.set_num_threads(threads)
 
 
+@lists_run_options
 def stream(
     settings: Settings,
-    task: str = "digits",
-    steps: int = 300,
-    *,
-    batch_size: int | None = None,
-    accumulation: int = 1,
-    seed: int = 0,
-    device: str = "auto",
-    dtype: str = "float32",
-    grad_norm: bool = False,
+    task: str = RunOptions.task,
+    steps: int = RunOptions.steps,
+    **options: Unpack[RunKeywords],
 ) -> Iterator[StepRecord]:
     """Train and yield a `StepRecord` after each step; its values are numbers, so reading waits for the device.
+
+    Args:
+        settings: the optimizer with its options, and the schedule.
+        options: those of the run by name, as `RunOptions` has them.
 
     Raises:
         SettingsError: an argument cannot be used.
@@ -194,9 +197,11 @@ def stream(
     >>> len(losses)
     3
     """
-    plan = RunPlan(settings, task, steps, batch_size, accumulation, seed, device, dtype, grad_norm)
-    training = Training(plan)
-    for record in training.steps():
+    return _streamed(RunPlan.of(settings, task, steps, **options))
+
+
+def _streamed(plan: RunPlan) -> Iterator[StepRecord]:
+    for record in Training(plan).steps():
         yield from fetch([record])
 
 

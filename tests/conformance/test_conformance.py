@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.catalogue.schema import Standing, split_argument
 from diffopt_widgets.optimizers.adapters import adapt
 from diffopt_widgets.optimizers.factory import MissingBackend, build_optimizer, build_schedule, load_class
@@ -25,7 +26,6 @@ from diffopt_widgets.probe.values import changed_value
 from diffopt_widgets.rates.readers import READERS
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
 from diffopt_widgets.widgets.form.draft import Draft
-from diffopt_widgets.widgets.form.parsed import PlannedRun
 
 KEYS = list_optimizers()
 
@@ -251,7 +251,7 @@ def test_whatever_the_panel_allows_can_be_built_and_stepped_unless_it_says_what_
         configured = Settings(key, schedule=schedule, warmup=warmup, **chosen)
     except SettingsError:
         return
-    draft = replace(Draft.begin(configured), run=PlannedRun(device="cpu"))
+    draft = replace(Draft.begin(configured), run=RunOptions(device="cpu"))
     if draft.parsed.refused:
         with pytest.raises((MissingBackend, SettingsError)):
             build_optimizer(configured, parameters())

@@ -130,7 +130,7 @@ def test_the_run_bar_chooses_it_and_the_form_says_which_options_feel_it():
         assert marks()["warning"].startswith("Stochastic rounding needs weights in bfloat16")
         assert "bfloat16" not in bench.form.code.partition("optimizer = ")[0]
         bench.form.type("beta1", "0.8")
-        bench.bar.dtype.value = "bfloat16"
+        bench.bar.fields["dtype"].value = "bfloat16"
         assert marks()["mark"] == "✓ bfloat16"
         assert "warning" not in marks()
         assert "model.to(torch.bfloat16)" in bench.form.code
@@ -140,7 +140,7 @@ def test_the_run_bar_chooses_it_and_the_form_says_which_options_feel_it():
         assert (run.status, run.plan.dtype) == ("done", "bfloat16")
         bench.form.undo()  # what was typed before is checked for the run as it is now
         assert "warning" not in marks()
-        bench.bar.dtype.value = "float32"
+        bench.bar.fields["dtype"].value = "float32"
         assert marks()["mark"] == "bfloat16 only"
         assert marks()["warning"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-PACKAGE = Path(__file__).parents[2] / "diffopt_widgets"
+PACKAGE = ROOT / "diffopt_widgets"
 QUESTION = re.compile(r"\W*(What|Whether|Why|How)\b")
 # Files that still have such docstrings, by room. This list only gets shorter: a file without one must leave it.
 NOT_YET = frozenset(

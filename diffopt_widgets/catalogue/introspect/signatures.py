@@ -12,6 +12,7 @@ from diffopt_widgets.catalogue.introspect.argument_shapes import Shape, shape_of
 from diffopt_widgets.catalogue.introspect.docstrings import Entry, argument_entries, docstring_of, quoted
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.options import LR
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import Hidden, Rule, Standing, Use, Values
 from diffopt_widgets.catalogue.values import Interval
@@ -19,11 +20,8 @@ from diffopt_widgets.catalogue.values import Interval
 if TYPE_CHECKING:
     from diffopt_widgets.catalogue.values import Value
 
-RESERVED = frozenset(
-    {"lr", "optimizer", "preset", "out", *TRAINING_DEFAULTS}
-    | {"settings", "task", "steps", "batch_size", "accumulation", "seed", "device", "dtype", "grad_norm"}
-)
-"""Names with another meaning on the bench; an argument of such a name becomes an option with `_` after it."""
+RESERVED = frozenset({"settings", "lr", "optimizer", "preset", "out", *TRAINING_DEFAULTS, TASK.name, *RUN_OPTIONS})
+"""Names that mean something else on the bench; an argument of such a name becomes an option with `_` after it."""
 START_LR = 1e-3
 """Learning rate of an optimizer that has no default for it."""
 

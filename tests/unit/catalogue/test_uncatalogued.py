@@ -413,7 +413,7 @@ def test_settings_come_back_from_everything_they_are_written_to(settings):
     assert read_settings(repr(settings)) == settings
     draft = Draft.begin("PRODIGY").show(settings)
     assert draft.settings == settings
-    assert {name: draft.taker(name) and text for name, text in draft.texts.items()} == draft.texts
+    assert {name: draft.use(name) and text for name, text in draft.texts.items()} == draft.texts
     typed = Draft.begin(NADAM).put(draft.texts)
     assert typed.settings == settings
 

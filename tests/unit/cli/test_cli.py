@@ -13,9 +13,9 @@ import pytest
 from places import ROOT
 
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.cli.main import main
-from diffopt_widgets.settings.plan import PLAN_OPTIONS
 from diffopt_widgets.tasks import list_tasks
 from diffopt_widgets.training.loop import Training
 
@@ -343,7 +343,7 @@ def test_help_explains_every_flag_and_choice(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     out = " ".join(capsys.readouterr().out.split())
-    for option in (*TRAINING_OPTIONS, *PLAN_OPTIONS.values()):
+    for option in (*TRAINING_OPTIONS, *(use.option for use in RUN_OPTIONS.values())):
         assert option.help in out
         assert all(choice in out for choice in option.choices)
     assert ", ".join(list_tasks()) in out
@@ -388,3 +388,13 @@ def test_lab_brings_the_quickstart_into_an_empty_folder(tmp_path):
     notebook.write_text("my own", encoding="utf-8")
     assert _quickstart(tmp_path) == notebook
     assert notebook.read_text(encoding="utf-8") == "my own"
+
+
+@pytest.mark.slow
+def test_a_yes_or_no_of_the_run_may_stand_alone_or_be_compared(tmp_path):
+    for number, given in enumerate((["--grad-norm"], ["--grad-norm", "false"], ["--grad-norm=true,false"])):
+        out = tmp_path / str(number)
+        command = ["run", "--optimizer", "ADAM", "--task", "swiss_roll", "--steps", "2", "--out", str(out), *given]
+        assert main(command) == 0
+        (table,) = out.glob("*.csv")
+        assert ("grad_norm" in table.read_text(encoding="utf-8")) == (number != 1)

@@ -350,14 +350,14 @@ def test_a_failed_run_offers_its_fix_as_a_button():
 
 def test_the_fix_of_a_run_is_tried_with_weights_of_the_same_precision():
     async def script(bench):
-        bench.bar.dtype.value = "bfloat16"
+        bench.bar.fields["dtype"].value = "bfloat16"
         bench.form.settings = dw.Settings("SGD", lr=1e20, stochastic_rounding=True)
         await click_run(bench)
-        bench.bar.dtype.value = "float32"
+        bench.bar.fields["dtype"].value = "float32"
         assert "refused" in bench.bar.words.value
         bench.bar.fix.click()
         assert bench.form.settings == dw.Settings("SGD", lr=0.03, stochastic_rounding=True)
-        assert bench.bar.dtype.value == "bfloat16"
+        assert bench.bar.fields["dtype"].value == "bfloat16"
         assert "Press Run to try again" in bench.bar.words.value
         assert not bench.bar.run.disabled
 
@@ -369,17 +369,17 @@ def test_a_run_that_would_be_refused_cannot_be_started():
         bench.form.settings = dw.Settings("MUON", MuonWithAuxAdam=False)
         assert bench.bar.run.tooltip == "Such a run would be refused: the form says why, at Auxiliary Adam."
         bench.form.settings = dw.Settings("ADAM_8BIT", is_paged=True)
-        bench.bar.device.value = "cuda"
+        bench.bar.fields["device"].value = "cuda"
         assert "Paged" not in bench.bar.run.tooltip
-        bench.bar.device.value = "cpu"
+        bench.bar.fields["device"].value = "cpu"
         assert bench.bar.run.disabled
         assert bench.bar.run.tooltip == "Such a run would be refused: the form says why, at Paged."
         page_fixes(bench, "is_paged")
         assert not bench.bar.run.disabled
         for device in {"cuda", "mps"} - set(accelerators()):
-            bench.bar.device.value = device
+            bench.bar.fields["device"].value = device
             assert f"Device: there is no device '{device}' here; there is " in bench.bar.run.tooltip
-        bench.bar.device.value = "cpu"
+        bench.bar.fields["device"].value = "cpu"
         assert not bench.bar.run.disabled
 
     in_kernel(script, task="swiss_roll", steps=3)

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
-from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
 from diffopt_widgets.widgets.form.draft import Draft
 from diffopt_widgets.widgets.form.parsed import text_of
@@ -240,5 +239,5 @@ def test_what_is_not_there_is_named():
         Draft.begin("NO_SUCH")
 
 
-def test_takers_are_the_catalogue_s_own():
-    assert isinstance(Draft.begin("ADAM").taker("beta1"), Use)
+def test_an_option_of_the_form_is_the_catalogue_s_own():
+    assert Draft.begin("ADAM").use("beta1") is spec("ADAM").use("beta1")

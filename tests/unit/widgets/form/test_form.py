@@ -1,6 +1,7 @@
 """The form without a browser: its traits, its messages, and what it does with nonsense from the page."""
 
 import json
+from dataclasses import replace
 from xml.dom.minidom import parseString
 
 import ipywidgets
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.introspect.uncatalogued import spec_of
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, RunOptions
 from diffopt_widgets.catalogue.schema import Standing
 from diffopt_widgets.settings import Settings, SettingsError
-from diffopt_widgets.settings.plan import PLAN_OPTIONS
 from diffopt_widgets.widgets.form.exchange import LONGEST_TEXT
 from diffopt_widgets.widgets.form.form import Form
 from diffopt_widgets.widgets.form.panel import mathml
@@ -443,10 +444,10 @@ def test_the_preview_follows_steps_and_settings(form):
     assert "Cosine over 100 steps" in preview.value
     preview.steps = 50
     assert "Cosine over 50 steps" in preview.value
-    form.steps = 77
+    form.run = replace(form.run, steps=77)
     assert "over 77 steps" in form.preview
     with pytest.raises(traitlets.TraitError):
-        form.steps = 0
+        form.run = replace(form.run, steps=0)
 
 
 def test_the_picture_shows_each_jump_of_hard_restarts():
@@ -504,10 +505,10 @@ def test_the_search_names_last_where_an_option_does_nothing_and_says_so():
 
 def test_what_a_run_on_the_device_is_refused_for_is_told_with_the_fix_and_the_settings_stay(form):
     form.choose("ADAMW")
-    form.device = "cuda"
+    form.run = RunOptions(device="cuda")
     form.type("capturable", "true")
     assert "warning" not in form.state["controls"]["capturable"]
-    form.device = "cpu"
+    form.run = RunOptions(device="cpu")
     shown = form.state["controls"]["capturable"]
     assert "needs an NVIDIA GPU, and a run on anything else is refused" in shown["warning"]
     assert shown["fix"] == "Set Capturable to off"
@@ -520,15 +521,15 @@ def test_what_a_run_on_the_device_is_refused_for_is_told_with_the_fix_and_the_se
 
 @pytest.mark.parametrize(("name", "value"), [("device", "cuda:0"), ("dtype", "float16")])
 def test_a_run_that_cannot_be_planned_is_refused_by_the_form_too(form, name, value):
-    with pytest.raises(traitlets.TraitError, match=PLAN_OPTIONS[name].choices[-1]):
-        setattr(form, name, value)
+    with pytest.raises(traitlets.TraitError, match=RUN_OPTIONS[name].option.choices[-1]):
+        form.run = RunOptions(**{name: value})
 
 
 def test_a_fused_back_pass_and_accumulation_clash_in_the_form_with_the_fix(form):
     form.choose("ADAMW")
     form.type("fused_back_pass", "true")
     assert form.errors == {}
-    form.accumulation = 4
+    form.run = RunOptions(accumulation=4)
     assert list(form.errors) == ["fused_back_pass"]
     assert "over 4 batches" in form.errors["fused_back_pass"]
     assert form.state["controls"]["fused_back_pass"]["fix"] == "Set Fused back pass to off"
@@ -537,8 +538,8 @@ def test_a_fused_back_pass_and_accumulation_clash_in_the_form_with_the_fix(form)
     assert form.settings.options["fused_back_pass"] is False
     form.undo()
     assert list(form.errors) == ["fused_back_pass"]
-    form.accumulation = 1
+    form.run = RunOptions()
     assert form.errors == {}
     form.undo()
-    form.accumulation = 4
+    form.run = RunOptions(accumulation=4)
     assert form.errors == {}, "the option is not on any more"
