@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -41,9 +42,12 @@ class Problem(Protocol):
 
     The same seed gives the same weights, and the same step the same batch, noise and time steps, whatever optimizer is
     used and on whatever device; weights of another precision are the same, rounded.
-    """
 
-    groups: tuple[ParameterGroup, ...]
+    Besides what stands here it has the parameters that are trained: `groups`, a tuple of `ParameterGroup`; or `model`, a
+    `torch.nn.Module` of which all are taken as one group. It may have `samples()`, which makes `Samples` with the model as it
+    is now, from a fixed noise; and `wanted()`, which gives real examples that the model has not learned from, with the labels
+    of `samples` in the same order. Without them no samples are shown.
+    """
 
     def loss(self, step: int, micro: int = 0) -> torch.Tensor:
         """Training loss (a scalar on the device, with its graph) on batch number `step`, accumulation part `micro`."""
@@ -53,27 +57,49 @@ class Problem(Protocol):
         """Loss on the fixed evaluation set: a scalar on the device, without a graph."""
         ...
 
-    def samples(self) -> Samples:
-        """Make examples with the model as it is now, from a fixed noise."""
-        ...
 
-    def wanted(self) -> Samples:
-        """Real examples that the model has not learned from, with the labels of `samples` in the same order."""
-        ...
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task of the bench."""
+    """What a run trains: one of the bench's tasks, or one of your own for `dw.train(task=…)` and `dw.register_task`.
+
+    Raises:
+        ValueError: the key has other characters than letters, digits, _ and -, or a number is not above 0.
+        TypeError: `build` cannot be called.
+
+    >>> Task(key="my task", title="Mine", summary="…", build=print)
+    Traceback (most recent call last):
+    ...
+    ValueError: a task's key is made of letters, digits, _ and - and begins with a letter, such as my_task; this is 'my task'
+    """
 
     key: str
     title: str
+    """Its name in the bench."""
     summary: str
     """What is learned, and what to look for, in one or two sentences."""
-    steps: int
-    """A sensible length of a run."""
-    batch_size: int
-    lr: float
-    """A learning rate at which Adam trains well on it."""
     build: Callable[[int, torch.device, int, torch.dtype], Problem]
-    """Make it ready: `build(seed, device, batch_size, dtype)`, with weights of that precision."""
+    """Make it ready: `build(seed, device, batch_size, dtype)`, with weights of that precision on that device."""
+    steps: int = 300
+    """A sensible length of a run: what the bench's field says at first."""
+    batch_size: int = 64
+    """Examples per batch where a run names no other number."""
+    lr: float = 1e-3
+    """A learning rate at which Adam trains well on it."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str) or not _KEY.fullmatch(self.key):
+            raise ValueError(
+                "a task's key is made of letters, digits, _ and - and begins with a letter, such as my_task; this is "
+                f"{self.key!r}"
+            )
+        if not callable(self.build):
+            raise TypeError(
+                f"build of the task {self.key!r} is a {type(self.build).__name__}; it must be a function "
+                "build(seed, device, batch_size, dtype)"
+            )
+        for name in ("steps", "batch_size", "lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} of the task {self.key!r} is {getattr(self, name)!r}; it must be above 0")
+
+
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")

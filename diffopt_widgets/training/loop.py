@@ -17,17 +17,22 @@ from diffopt_widgets.optimizers.random_draws import drawn_from, seed_adv_optm
 from diffopt_widgets.rates.applied import RateMeter
 from diffopt_widgets.records import StepRecord
 from diffopt_widgets.settings.plan import RunPlan
-from diffopt_widgets.tasks import get_task
+from diffopt_widgets.tasks import Samples, get_task, own_task, task_key
+from diffopt_widgets.tasks.problems import check_loss, check_samples, groups_of
 from diffopt_widgets.tasks.seeds import mix, seeded
 from diffopt_widgets.training.measures import exact
 from diffopt_widgets.training.trainable import check_groups, check_step, explained
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from diffopt_widgets.settings import Settings
-    from diffopt_widgets.tasks import ParameterGroup, Samples
+    from diffopt_widgets.tasks import ParameterGroup, Task
 
 _SKETCH = 6
 """What random numbers of an optimizer are drawn for: it keeps them apart from those of a task."""
+_BUILD, _LOSS, _EVALUATION, _SAMPLES = 7, 8, 9, 10
+"""What a user's task draws random numbers for."""
 SMALL_MODEL = 2_000_000
 """Parameters below which one CPU thread is faster than several (measured: 4 to 9 times on two contended cores)."""
 
@@ -41,7 +46,8 @@ class Training:
         plan: what to train.
 
     Raises:
-        KeyError: there is no such task.
+        UnknownTask: there is no such task.
+        TypeError: what a user's task builds lacks something; the message says what.
         MissingBackend: the optimizer's package or the device is not there.
         SettingsError: the back end refuses the settings, or this loop cannot train such an optimizer.
     """
@@ -51,12 +57,17 @@ class Training:
         self.plan = plan
         self.device = find_device(plan.device)
         self.batch_size = plan.batch_size or task.batch_size
-        self.problem = task.build(plan.seed, self.device, self.batch_size, getattr(torch, plan.dtype))
-        self._params = [p for group in self.problem.groups for p in group.params]
+        self._own_task = own_task(plan.task) is not None
+        dtype = getattr(torch, plan.dtype)
+        with self._seeded_task(_BUILD, plan.seed):
+            self.problem = task.build(plan.seed, self.device, self.batch_size, dtype)
+        self.groups = groups_of(task, self.problem, self.device, dtype, plan.accumulation)
+        """The parts of the model, as the problem has them."""
+        self._params = [p for group in self.groups for p in group.params]
         check_step(plan.settings.spec)
         self.optimizer = build_optimizer(
             plan.settings,
-            [_with_names(group) for group in self.problem.groups],
+            [_with_names(group) for group in self.groups],
             batch_size=self.batch_size,
             accumulation=plan.accumulation,
         )
@@ -118,16 +129,30 @@ class Training:
 
     def _backward(self, step: int) -> torch.Tensor:
         parts = self.plan.accumulation
-        total = self.problem.loss(step)
+        total = self._loss(step)
         if parts > 1:
             total = total / parts
         total.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         total = total.detach()
         for micro in range(1, parts):
-            part = self.problem.loss(step, micro) / parts
+            part = self._loss(step, micro) / parts
             part.backward()  # type: ignore[no-untyped-call]
             total = total + part.detach()
         return total
+
+    def _loss(self, step: int, micro: int = 0) -> torch.Tensor:
+        with self._seeded_task(_LOSS, self.plan.seed, step, micro):
+            loss = self.problem.loss(step, micro) if micro else self.problem.loss(step)
+        if step == 0:
+            check_loss(self.plan.task, loss)
+        return loss
+
+    def _seeded_task(self, *parts: int) -> AbstractContextManager[None]:
+        """Give a user's task torch's global generators with a seed of its own: it draws the same in every run.
+
+        The bench's tasks draw from none.
+        """
+        return seeded(mix(*parts), self.device) if self._own_task else contextlib.nullcontext()
 
     def _grad_norm(self) -> torch.Tensor:
         grads = [p.grad for p in self._params if p.grad is not None]
@@ -149,16 +174,33 @@ class Training:
 
     def evaluate(self) -> float:
         """Loss on the fixed evaluation set; changes nothing, and waits for the device."""
-        with self.compute(), eval_mode(self.optimizer):
+        with self.compute(), eval_mode(self.optimizer), self._seeded_task(_EVALUATION):
             return float(self.problem.evaluate())
 
-    def samples(self) -> Samples:
-        """What the model makes now, from the same noise at any time; changes nothing, and waits for the device."""
+    @property
+    def makes_samples(self) -> bool:
+        """Whether the model of this task makes samples."""
+        return hasattr(self.problem, "samples")
+
+    def samples(self) -> Samples | None:
+        """What the model makes now, from the same noise at any time; changes nothing, and waits for the device.
+
+        None where the task makes none.
+        """
+        if not self.makes_samples:
+            return None
         began = time.perf_counter()
-        with self.compute(), eval_mode(self.optimizer):
-            samples = self.problem.samples()
+        with self.compute(), eval_mode(self.optimizer), self._seeded_task(_SAMPLES):
+            samples = check_samples(self.plan.task, "samples", self.problem)
         self.sampling_seconds = time.perf_counter() - began
         return samples
+
+    def wanted(self) -> Samples | None:
+        """Real examples to compare the samples with; None where the task has none."""
+        if not self.makes_samples or not hasattr(self.problem, "wanted"):
+            return None
+        with self._seeded_task(_SAMPLES):
+            return check_samples(self.plan.task, "wanted", self.problem)
 
     @contextlib.contextmanager
     def compute(self) -> Iterator[None]:
@@ -176,7 +218,7 @@ class Training:
 
 def stream(
     settings: Settings,
-    task: str = "digits",
+    task: str | Task = "digits",
     steps: int = 300,
     *,
     batch_size: int | None = None,
@@ -190,14 +232,14 @@ def stream(
 
     Raises:
         SettingsError: something in the arguments cannot be used.
-        KeyError: there is no such task.
+        UnknownTask: there is no such task.
 
     >>> from diffopt_widgets import Settings
     >>> losses = [record.loss for record in stream(Settings("ADAMW", lr=1e-3), task="swiss_roll", steps=3)]
     >>> len(losses)
     3
     """
-    plan = RunPlan(settings, task, steps, batch_size, accumulation, seed, device, dtype, grad_norm)
+    plan = RunPlan(settings, task_key(task), steps, batch_size, accumulation, seed, device, dtype, grad_norm)
     training = Training(plan)
     for record in training.steps():
         yield from fetch([record])
