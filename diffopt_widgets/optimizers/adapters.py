@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 PAST_NORMS = 100
 """How many gradient norms percentile clipping looks back on."""
 _NORMS, _ROUNDINGS, _LOST = "gnorm_vec", "roundings", "kahan_compensation"
-"""What a tensor's state keeps for us; the first is bitsandbytes' name, which it still spares when it loads a state."""
+"""Entries of ours in a tensor's state; the first is bitsandbytes' name, which it still spares when it loads a state."""
 
 Rounding: TypeAlias = Literal["none", "random", "kahan"]
-"""How a step in float32 becomes bfloat16: not at all (the back end steps in bfloat16), at random, or with the rest kept."""
+"""Way from a step in float32 to bfloat16: none (the back end steps in bfloat16), at random, or with the rest kept."""
 _Group: TypeAlias = dict[str, Any]  # Any: torch's own type of a parameter group
 
 

@@ -1,4 +1,4 @@
-"""The tasks of the bench, and those of its users."""
+"""Tasks of the bench, and those of its users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task builds, held against what the training loop needs: an error says what is missing and what is allowed."""
+"""Checks of what a task builds, before it is trained: an error says what is missing and what is allowed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEEDED = (
 def groups_of(
     task: Task, problem: Problem, device: torch.device, dtype: torch.dtype, accumulation: int = 1
 ) -> tuple[ParameterGroup, ...]:
-    """The parameters that a problem trains, by part.
+    """Return the parameters that a problem trains, by part.
 
     Args:
         task: what built it.

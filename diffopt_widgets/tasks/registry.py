@@ -18,7 +18,7 @@ class UnknownTask(KeyError):
 
 
 def list_tasks() -> tuple[str, ...]:
-    """Give the keys of all tasks, the bench's own first.
+    """Return the keys of all tasks, the bench's own first.
 
     >>> list_tasks()
     ('swiss_roll', 'digits')
@@ -27,7 +27,7 @@ def list_tasks() -> tuple[str, ...]:
 
 
 def get_task(key: str) -> Task:
-    """Give the task with this key.
+    """Return the task with this key.
 
     Raises:
         UnknownTask: there is none; the message names those that there are. It is a KeyError.
@@ -70,7 +70,7 @@ def register_task(task: Task, *, replace: bool = False) -> None:
 
 
 def task_key(task: str | Task) -> str:
-    """Give the key of a task that is named or given; a given one is registered, in the place of an earlier one of its key.
+    """Return the key of a task that is named or given; a given one is registered, in the place of an earlier one of its key.
 
     Raises:
         UnknownTask: no task has that name.
@@ -86,7 +86,7 @@ def task_key(task: str | Task) -> str:
 
 
 def own_task(key: str) -> Task | None:
-    """Give a task that a user has registered; None for the bench's own."""
+    """Return a task that a user has registered; None for the bench's own."""
     return _OWN.get(key)
 
 

@@ -1,0 +1,56 @@
+"""The code of each widget's page, joined from its files."""
+
+import re
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from diffopt_widgets import widgets
+from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
+from diffopt_widgets.widgets.bench.key_guard import KeyGuard
+from diffopt_widgets.widgets.form.form import Form
+from diffopt_widgets.widgets.page.page_widget import page_code
+from diffopt_widgets.widgets.plot.live import LivePlot
+from diffopt_widgets.widgets.state_size.card import StateSize
+from diffopt_widgets.widgets.tables.runs_table import RunsTable
+from diffopt_widgets.widgets.tables.store_table import RunStoreTable
+
+WIDGETS = (Form, RunsTable, RunStoreTable, StateSize, ComparisonMenu, KeyGuard, LivePlot)
+
+
+@pytest.mark.parametrize("widget", WIDGETS)
+def test_the_files_can_stand_in_one_module(widget):
+    code = page_code(widget.scripts())
+    names = re.findall(r"^(?:async )?(?:const|let|class|function) (\w+)", code, re.MULTILINE)
+    assert len(names) == len(set(names)) > 1
+    assert not re.search(r"^import |^export (?!default)", code, re.MULTILINE)
+    assert len(re.findall(r"^export default ", code, re.MULTILINE)) == 1
+
+
+def test_every_file_is_in_a_page():
+    used = {path for widget in WIDGETS for path in (*widget.scripts(), *widget.styles())}
+    present = set(Path(widgets.__file__).parent.glob("*/static/*.*s"))
+    assert {path.name for path in present - used} == {"bench.css"}
+
+
+def test_an_edit_of_a_file_is_shown_without_a_new_kernel(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANYWIDGET_HMR", "1")
+    for name in (*ComparisonMenu.SCRIPTS, *ComparisonMenu.STYLES):
+        if not name.startswith("page/"):
+            shutil.copy(ComparisonMenu.FOLDER / name, tmp_path / name)
+
+    class Edited(ComparisonMenu):
+        FOLDER = tmp_path
+
+    menu = Edited(())
+    shown = threading.Event()
+    menu.observe(lambda change: shown.set() if "edited here" in change["new"] else None, ["_esm"])
+    script = tmp_path / "comparison_menu.js"
+    # The watch may begin after the first edit: it is edited until it is seen.
+    for number in range(600):
+        script.write_text(f"{script.read_text('utf-8')}\n// edited here {number}\n", "utf-8")
+        if shown.wait(0.2):
+            break
+    assert "edited here" in menu._esm
