@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from diffopt_widgets.store import RunStore as RunStore
     from diffopt_widgets.store import StoreError as StoreError
     from diffopt_widgets.store import read_logs as read_logs
+    from diffopt_widgets.tasks import Task as Task
     from diffopt_widgets.tasks import list_tasks as list_tasks
+    from diffopt_widgets.tasks import register_task as register_task
     from diffopt_widgets.training.loop import stream as stream
     from diffopt_widgets.watching.watcher import Watcher as Watcher
     from diffopt_widgets.watching.watcher import watch as watch
@@ -62,6 +64,7 @@ _HOMES = {
     "SettingsError": "settings",
     "StepRecord": "records",
     "StoreError": "store",
+    "Task": "tasks",
     "Watcher": "watching.watcher",
     "applied_lr": "rates.applied",
     "build_optimizer": "optimizers.factory",
@@ -74,6 +77,7 @@ _HOMES = {
     "memory": "state_size.count",
     "preset": "settings",
     "read_logs": "store",
+    "register_task": "tasks",
     "resume": "execution.driver",
     "spec": "catalogue",
     "spec_of": "catalogue.introspect.uncatalogued",

@@ -47,11 +47,22 @@ def inert(option: Option, default: Value, argument: str, reason: str, domain: In
 
 
 _OURS = "This package does it, not the optimizer's own"
+_AS_A_COPY = (
+    f"{_OURS}: each tensor in turn is stepped as a copy in 32 bits, so states that would be in bfloat16 are in 32 bits."
+)
 STOCHASTIC_ROUNDING = Use(
     o.STOCHASTIC_ROUNDING,
     False,
     None,
-    note=f"{_OURS}: each tensor in turn is stepped as a copy in 32 bits, so states that would be in bfloat16 are in 32 bits.",
+    note=_AS_A_COPY,
+    requires="bfloat16",
+    only_in="bfloat16",
+)
+KAHAN_SUMMATION = Use(
+    o.KAHAN_SUMMATION,
+    False,
+    None,
+    note=_AS_A_COPY,
     requires="bfloat16",
     only_in="bfloat16",
 )
@@ -62,7 +73,7 @@ PERCENTILE_CLIPPING = Use(
     None,
     note=f"{_OURS}, by the rule that bitsandbytes had before version 0.50: at first all 100 norms count as the first one.",
 )
-ADAPTED = (PERCENTILE_CLIPPING, FUSED_BACK_PASS, STOCHASTIC_ROUNDING)
+ADAPTED = (PERCENTILE_CLIPPING, FUSED_BACK_PASS, STOCHASTIC_ROUNDING, KAHAN_SUMMATION)
 """What `training.adapters` does for every optimizer that steps each tensor on its own."""
 DIFFERENTIABLE = unavailable(
     o.DIFFERENTIABLE,
@@ -223,8 +234,46 @@ _ROUNDING_RULE = Rule(
     fix={"stochastic_rounding": False},
     severity="refused",
 )
-_NEEDS_RULES = (_FSDP_RULE, _CAPTURABLE_RULE, _PAGED_RULE, _COMPILER_RULE, _ROUNDING_RULE)
+_KAHAN_RULE = Rule(
+    "kahan-32-bits",
+    ("kahan_summation",),
+    lambda values: values["kahan_summation"] is True and values.get("dtype") == "float32",
+    "Kahan summation needs weights in bfloat16: with weights in float32 a run is refused. Choose bfloat16 for the weights of "
+    "the run, turn it off, or take these settings to code of your own.",
+    fix={"kahan_summation": False},
+    severity="refused",
+)
+_NEEDS_RULES = (_FSDP_RULE, _CAPTURABLE_RULE, _PAGED_RULE, _COMPILER_RULE, _ROUNDING_RULE, _KAHAN_RULE)
 """For each option that `requires` something: a run without it is refused, and the form says so before."""
+_KOURKOUTAS = (
+    "With Kahan summation each tensor is stepped as a copy, and Kourkoutas-β keeps what it learns about a layer with the tensors "
+    "themselves, so the two do not work together. Turn Kourkoutas-β off, or keep it and use stochastic rounding."
+)
+_KAHAN_RULES = (
+    Rule(
+        "kahan-rounding",
+        ("kahan_summation", "stochastic_rounding"),
+        lambda values: values["kahan_summation"] is True and values["stochastic_rounding"] is True,
+        "Kahan summation and stochastic rounding are two ways to keep what rounding to bfloat16 loses, and only one can be on. "
+        "Turn stochastic rounding off, or Kahan summation.",
+        fix={"stochastic_rounding": False},
+    ),
+    Rule(
+        "kahan-kourkoutas_beta",
+        ("kahan_summation", "kourkoutas_beta"),
+        lambda values: values["kahan_summation"] is True and values["kourkoutas_beta"] is True,
+        _KOURKOUTAS,
+        fix={"kourkoutas_beta": False},
+    ),
+    Rule(
+        "kahan-adam_kourkoutas_beta",
+        ("kahan_summation", "adam_kourkoutas_beta"),
+        lambda values: values["kahan_summation"] is True and values["adam_kourkoutas_beta"] is True,
+        _KOURKOUTAS,
+        fix={"adam_kourkoutas_beta": False},
+    ),
+)
+"""What does not go with Kahan summation, where an optimizer has both."""
 _ADAFACTOR_SCHEDULE = Rule(
     "adafactor-schedule",
     ("schedule",),
@@ -257,4 +306,6 @@ def with_common_rules(entry: OptimizerSpec) -> OptimizerSpec:
     rules = () if entry.key == "ADAFACTOR" else (_ADAFACTOR_SCHEDULE,)
     asking = {use.name for use in entry.uses if use.requires}
     needs = (rule for rule in _NEEDS_RULES if rule.options[0] in asking)
-    return replace(entry, rules=(*entry.rules, *rules, *needs))
+    live = {use.name for use in entry.uses if use.standing is Standing.LIVE}
+    kahan = (rule for rule in _KAHAN_RULES if live.issuperset(rule.options))
+    return replace(entry, rules=(*entry.rules, *rules, *needs, *kahan))

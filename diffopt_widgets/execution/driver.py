@@ -16,7 +16,7 @@ from diffopt_widgets.execution.outcome import divergence, explain, summary, whil
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
-from diffopt_widgets.tasks import get_task
+from diffopt_widgets.tasks import UnknownTask, task_key
 from diffopt_widgets.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.records import StepRecord
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.store import RunSaver, RunStore
+    from diffopt_widgets.tasks import Task
     from diffopt_widgets.training.loop import Training
 
 PUBLISH_SECONDS = 0.1
@@ -78,7 +79,7 @@ def _carry_out(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, N
             if picture or time.perf_counter() - published >= PUBLISH_SECONDS:
                 _publish(run, training, pending, on_publish)
                 if picture:
-                    run.sampled(training.taken, training.samples())
+                    _draw(run, training)
                 published = time.perf_counter()
             yield
         _publish(run, training, pending, on_publish)
@@ -102,9 +103,15 @@ def _prepare(run: Run) -> Training:
     training = Training(run.plan)
     run.set_up(str(training.device), training.group_names)
     run.evaluated(before=training.evaluate())
-    run.sampled(0, training.samples())
-    run.compare_samples_with(training.problem.wanted())
+    run.compare_samples_with(training.wanted())
+    _draw(run, training)
     return training
+
+
+def _draw(run: Run, training: Training) -> None:
+    """Keep what the model makes now, where its task makes samples."""
+    if (samples := training.samples()) is not None:
+        run.sampled(training.taken, samples)
 
 
 def _taken_up(run: Run) -> Training | None:
@@ -118,18 +125,21 @@ def _taken_up(run: Run) -> Training | None:
     try:
         with _captured(run):
             training = run.kept.restored(run.plan)
+    except UnknownTask as error:
+        run.say(f"It cannot go on yet: {error}.")
+        return None
     except Exception as error:  # noqa: BLE001  # nothing is lost: elsewhere, or another day, it may go on
         run.say(f"It cannot go on here: {error}. It can be repeated from the start.")
         return None
     training.seconds = max(training.seconds, run.seconds)
-    run.compare_samples_with(training.problem.wanted())
+    run.compare_samples_with(training.wanted())
     return training
 
 
 def _picture_due(training: Training) -> bool:
     """Whether samples are to be made after the step just taken: it is time, and they cost little beside the run."""
     steps, taken = training.plan.steps, training.taken
-    if not 0 < taken < steps or taken not in {round(part * steps) for part in PICTURES}:
+    if not training.makes_samples or not 0 < taken < steps or taken not in {round(part * steps) for part in PICTURES}:
         return False
     return training.sampling_seconds <= PICTURE_COST * training.seconds / taken * steps
 
@@ -178,7 +188,7 @@ def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> N
             if training is not None:
                 run.evaluated(after=training.evaluate())
                 _check_finite(run)
-                run.sampled(training.taken, training.samples())
+                _draw(run, training)
             run.say(summary(run))
     except Exception as error:  # noqa: BLE001  # as above; an evaluation needs memory of its own
         _fail(run, error)
@@ -208,7 +218,7 @@ def _captured(run: Run) -> Iterator[None]:
 @lists_run_options
 def train(
     settings: Settings,
-    task: str = RunOptions.task,
+    task: str | Task = RunOptions.task,
     steps: int = RunOptions.steps,
     *,
     progress: bool = True,
@@ -227,7 +237,7 @@ def train(
 
     Raises:
         SettingsError: something in the arguments cannot be used.
-        KeyError: there is no such task.
+        UnknownTask: there is no such task.
         StoreError: the store cannot be opened.
 
     >>> from diffopt_widgets import Settings
@@ -235,7 +245,7 @@ def train(
     >>> run.status, len(run.history)
     ('done', 5)
     """
-    plan = RunPlan.of(settings, get_task(task).key, steps, **options)
+    plan = RunPlan.of(settings, task_key(task), steps, **options)
     return run_to_end(Run(plan), progress=progress, saver=saver_for(store))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +13,9 @@ from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.driver import drive_to_end, run_to_end, saver_for
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run, name_by_difference, vary
+from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
-from diffopt_widgets.tasks import get_task
+from diffopt_widgets.tasks import Task, own_task, task_key
 from diffopt_widgets.training.environment import check_runs
 
 if TYPE_CHECKING:
@@ -24,12 +27,16 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.store import RunSaver, RunStore
 
+_IMPORTABLE = (
+    "Write its build as a function of a module, a .py file, and import it from there; or sweep without an executor."
+)
+
 
 @lists_run_options
 def sweep(
     settings: Settings,
     over: Mapping[str, Sequence[Any]],
-    task: str = RunOptions.task,
+    task: str | Task = RunOptions.task,
     steps: int = RunOptions.steps,
     *,
     executor: Executor | None = None,
@@ -43,7 +50,8 @@ def sweep(
         settings: what the runs have in common.
         over: values to try by option name, such as `{"d_coef": [0.5, 1.0, 1.2]}`; several names give every combination.
         options: those of each run, as in `train`; they can be varied too.
-        executor: where to train; None trains in turn, a `ProcessPoolExecutor` side by side.
+        executor: where to train; None trains in turn, a `ProcessPoolExecutor` side by side. A task of your own is sent there, and
+            must be importable: its `build` stands in a module.
         progress: whether to show a progress bar for each run.
         store: a `RunStore`, or the path of one, that keeps the runs as they go.
 
@@ -53,18 +61,21 @@ def sweep(
 
     Raises:
         SettingsError: a value cannot be used, or without an executor a run would be refused here; nothing is trained then.
-        KeyError: there is no such task.
+        UnknownTask: there is no such task.
         StoreError: the store cannot be opened; nothing is trained then.
     """
     saver = saver_for(store)
-    plans = vary(RunPlan.of(settings, get_task(task).key, steps, **options), over)
+    if "task" in over:
+        over = {**over, "task": [task_key(one) for one in over["task"]]}
+    plans = vary(RunPlan.of(settings, task_key(task), steps, **options), over)
     if executor is None:  # an executor's processes may be on other machines
         check_runs(plans)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
     if executor is None:
         return _in_turn(runs, saver, progress=progress)
     path = store if store is None or isinstance(store, str | os.PathLike) else store.path  # each process opens its own
-    return list(executor.map(partial(_run_to_end_quietly, path), runs))
+    tasks = [_packed(run.plan.task, executor) for run in runs]
+    return list(executor.map(partial(_run_to_end_quietly, path), tasks, runs))
 
 
 def _in_turn(runs: list[Run], saver: RunSaver | None, *, progress: bool) -> list[Run]:
@@ -81,5 +92,33 @@ def _in_turn(runs: list[Run], saver: RunSaver | None, *, progress: bool) -> list
     return runs
 
 
-def _run_to_end_quietly(store: str | os.PathLike[str] | None, run: Run) -> Run:
+def _packed(key: str, executor: Executor) -> Task | bytes | None:
+    """A user's task as it can travel to where an executor trains; None for one of the bench's, which is there already.
+
+    Raises:
+        SettingsError: it cannot be pickled.
+    """
+    task = own_task(key)
+    if task is None or not isinstance(
+        executor, ProcessPoolExecutor
+    ):  # others may pickle in ways of their own, or not at all
+        return task
+    try:
+        return pickle.dumps(task)
+    except Exception as error:
+        raise SettingsError(
+            (Fault("task", key, f"it cannot be sent to another process: {error}", "", _IMPORTABLE),)
+        ) from error
+
+
+def _run_to_end_quietly(store: str | os.PathLike[str] | None, packed: Task | bytes | None, run: Run) -> Run:
+    task = packed
+    if isinstance(packed, bytes):
+        try:
+            task = pickle.loads(packed)  # noqa: S301  # the process that started this one has packed it
+        except Exception as error:
+            words = f"the task {run.plan.task!r} cannot be loaded in another process: {error}. {_IMPORTABLE}"
+            raise RuntimeError(words) from error
+    if isinstance(task, Task):
+        task_key(task)
     return run_to_end(run, progress=False, saver=saver_for(store))

@@ -8,6 +8,9 @@ groups, its state and its schedule.
 * Stochastic rounding: a tensor in bfloat16 is stepped as a copy in float32, which is rounded back up or down at random,
   in proportion to how near either neighbour is. Random bits depend on the tensor's place and on how often it was stepped
   alone; torch's global generators are left as they are.
+* Kahan summation: a tensor in bfloat16 is stepped as a copy in float32, which is rounded to the nearest bfloat16; what
+  rounding took away is kept, in bfloat16 too, and added to the copy of the next step (Kahan, "Further remarks on reducing
+  truncation errors", 1965; for weights: Zamirai et al., "Revisiting BFloat16 Training", 2020).
 * Percentile clipping, as bitsandbytes did it before version 0.50: a gradient is scaled down to a percentile of the last
   100 gradient norms of its tensor.
 """
@@ -18,7 +21,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
@@ -29,9 +32,11 @@ if TYPE_CHECKING:
 
 PAST_NORMS = 100
 """How many gradient norms percentile clipping looks back on."""
-_NORMS, _ROUNDINGS = "gnorm_vec", "roundings"
-"""Where a tensor's state keeps them; the first is bitsandbytes' name, which it still spares when it loads a state."""
+_NORMS, _ROUNDINGS, _LOST = "gnorm_vec", "roundings", "kahan_compensation"
+"""Entries of ours in a tensor's state; the first is bitsandbytes' name, which it still spares when it loads a state."""
 
+Rounding: TypeAlias = Literal["none", "random", "kahan"]
+"""Way from a step in float32 to bfloat16: none (the back end steps in bfloat16), at random, or with the rest kept."""
 _Group: TypeAlias = dict[str, Any]  # Any: torch's own type of a parameter group
 
 
@@ -40,6 +45,7 @@ def adapt(
     *,
     fused_back_pass: bool = False,
     stochastic_rounding: bool = False,
+    kahan_summation: bool = False,
     percentile_clipping: int = 100,
 ) -> None:
     """Give an optimizer options that its package does not have. Once per optimizer, after it is built.
@@ -53,10 +59,13 @@ def adapt(
             clipping their common norm, or exchange them between processes after backward.
         stochastic_rounding: of parameters in bfloat16; others are stepped as ever. State tensors are those that the
             back end keeps for float32 weights.
+        kahan_summation: of parameters in bfloat16, likewise; not together with stochastic rounding. It keeps one more tensor
+            like the parameter, and counts updates down to about a thousandth of the spacing of bfloat16.
         percentile_clipping: from 1 to 99; 100 is off.
 
     Raises:
-        ValueError: nothing is in bfloat16 that could be rounded, or the percentile is out of range.
+        ValueError: nothing is in bfloat16 that could be rounded, both ways to round are asked for, or the percentile is out
+            of range.
 
     >>> weight = torch.nn.Parameter(torch.ones(3))
     >>> optimizer = torch.optim.SGD([weight], lr=0.1)
@@ -69,10 +78,14 @@ def adapt(
     if not 1 <= percentile_clipping <= 100:
         raise ValueError(f"percentile_clipping is {percentile_clipping}; it goes from 1 to 100")
     params = [p for group in optimizer.param_groups for p in group["params"]]
-    if stochastic_rounding and not any(p.dtype is torch.bfloat16 for p in params):
-        raise ValueError("stochastic_rounding needs parameters in bfloat16, and none of these is")
-    if fused_back_pass or stochastic_rounding or percentile_clipping < 100:
-        Adapter(optimizer, fused=fused_back_pass, rounds=stochastic_rounding, percentile=percentile_clipping)
+    if stochastic_rounding and kahan_summation:
+        raise ValueError("stochastic_rounding and kahan_summation are two ways to round; turn one of them off")
+    for name, wanted in {"stochastic_rounding": stochastic_rounding, "kahan_summation": kahan_summation}.items():
+        if wanted and not any(p.dtype is torch.bfloat16 for p in params):
+            raise ValueError(f"{name} needs parameters in bfloat16, and none of these is")
+    if fused_back_pass or stochastic_rounding or kahan_summation or percentile_clipping < 100:
+        rounding: Rounding = "random" if stochastic_rounding else "kahan" if kahan_summation else "none"
+        Adapter(optimizer, fused=fused_back_pass, rounding=rounding, percentile=percentile_clipping)
 
 
 def adapter_of(optimizer: Optimizer) -> Adapter | None:
@@ -91,6 +104,16 @@ def round_stochastically(values: torch.Tensor, generator: torch.Generator) -> to
     noise = torch.randint(1 << 16, values.shape, dtype=torch.int32, device=values.device, generator=generator)
     noisy = noise.add_(values.view(torch.int32)).bitwise_and_(-(1 << 16)).view(torch.float32)
     return torch.where(values.isfinite(), noisy, values).to(torch.bfloat16)
+
+
+def round_and_keep_rest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Round float32 to the nearest bfloat16; gives that, and what rounding took away, in bfloat16 too.
+
+    The two together say the value to about 16 bits: the rest is exact but for its own rounding, and 0 beside infinity and NaN.
+    """
+    rounded = values.to(torch.bfloat16)
+    rest = torch.where(rounded.isfinite(), values - rounded.float(), 0.0)
+    return rounded, rest.to(torch.bfloat16)
 
 
 def clip_to_percentile(gradient: torch.Tensor, norms: torch.Tensor | None, percentile: int) -> torch.Tensor:
@@ -114,11 +137,11 @@ def clip_to_percentile(gradient: torch.Tensor, norms: torch.Tensor | None, perce
 class Adapter:
     """The hooks of one optimizer."""
 
-    def __init__(self, optimizer: Optimizer, *, fused: bool, rounds: bool, percentile: int) -> None:
+    def __init__(self, optimizer: Optimizer, *, fused: bool, rounding: Rounding, percentile: int) -> None:
         self._optimizer = optimizer
-        self._rounds = rounds
+        self._rounding = rounding
         self._percentile = percentile
-        self.one_by_one = fused or rounds
+        self.one_by_one = fused or rounding != "none"
         """Whether tensors are stepped each alone."""
         self.fused = fused
         """Whether tensors are stepped, and their gradients freed, inside backward."""
@@ -206,22 +229,26 @@ class Adapter:
                     tell()
             self._stepped.add(p)
             self._begin(p)
-            if self._rounds and p.dtype is torch.bfloat16:
-                with self._in_float32(p) as exact:
-                    self._step_alone(place, exact)
+            if self._rounding != "none" and p.dtype is torch.bfloat16:
                 own = self._own[p]
-                own[_ROUNDINGS] = own.get(_ROUNDINGS, 0) + 1
-                generator = torch.Generator(p.device).manual_seed(mix(number, own[_ROUNDINGS]))
-                p.copy_(round_stochastically(exact, generator))
+                with self._in_float32(p, own.get(_LOST)) as exact:
+                    self._step_alone(place, exact)
+                if self._rounding == "random":
+                    own[_ROUNDINGS] = own.get(_ROUNDINGS, 0) + 1
+                    generator = torch.Generator(p.device).manual_seed(mix(number, own[_ROUNDINGS]))
+                    rounded = round_stochastically(exact, generator)
+                else:
+                    rounded, own[_LOST] = round_and_keep_rest(exact)
+                p.copy_(rounded)
             else:
                 self._step_alone(place, p)
             self._end(p)
 
     @contextlib.contextmanager
-    def _in_float32(self, p: torch.Tensor) -> Iterator[torch.Tensor]:
-        """A copy of the tensor and its gradient that has its state meanwhile."""
+    def _in_float32(self, p: torch.Tensor, lost: torch.Tensor | None) -> Iterator[torch.Tensor]:
+        """A copy of the tensor, with what it lost added, and of its gradient, that has its state meanwhile."""
         state = self._optimizer.state
-        exact = torch.nn.Parameter(p.float())
+        exact = torch.nn.Parameter(p.float() if lost is None else p.float() + lost.float())
         exact.grad = None if p.grad is None else p.grad.float()
         if p in state:
             state[exact] = state.pop(p)
@@ -252,7 +279,7 @@ class Adapter:
     def _begin(self, p: torch.Tensor) -> None:
         """Take what is ours out of the state, since a state that is not empty counts as begun, and clip."""
         state = self._optimizer.state.get(p, {})
-        own = self._own[p] = {name: state.pop(name) for name in (_NORMS, _ROUNDINGS) if name in state}
+        own = self._own[p] = {name: state.pop(name) for name in (_NORMS, _ROUNDINGS, _LOST) if name in state}
         if self._percentile < 100 and p.grad is not None:
             with torch.no_grad():
                 own[_NORMS] = clip_to_percentile(p.grad, own.get(_NORMS), self._percentile)

@@ -201,11 +201,15 @@ class Run:
         return self.__dict__ | {"_kept": None}
 
     @property
-    def samples_per_step(self) -> int:
-        """Examples that one step sees."""
-        from diffopt_widgets.tasks import get_task
+    def samples_per_step(self) -> int | None:
+        """Examples that one step sees; None where they are the task's own number and the task is not registered here."""
+        from diffopt_widgets.tasks import UnknownTask, get_task
 
-        return (self.plan.batch_size or get_task(self.plan.task).batch_size) * self.plan.accumulation
+        try:
+            batch_size = self.plan.batch_size or get_task(self.plan.task).batch_size
+        except UnknownTask:
+            return None
+        return batch_size * self.plan.accumulation
 
     @property
     def samples_before(self) -> Samples | None:

@@ -67,7 +67,11 @@ def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32",
         SettingsError: the optimizer cannot step with these settings, or its step takes more than `most` operations.
         MissingBackend: its package is not installed.
     """
-    if settings.spec.adapted(settings.options).get("stochastic_rounding"):
+    adapted = settings.spec.adapted(settings.options)
+    kept = 0
+    if adapted.get("kahan_summation") and dtype == "bfloat16":
+        kept = sum(2 * math.prod(tensor.shape) * count for tensor, count in tensors.items())
+    if adapted.keys() & {"stochastic_rounding", "kahan_summation"}:
         dtype = "float32"  # each tensor is stepped as a copy in 32 bits, and so are its states
     tensors = _kinds(settings, tensors)
     # Two tensors of each kind: each further one adds as much as the second one. Tables that all share count once.
@@ -81,7 +85,7 @@ def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32",
         raise _fault(settings.optimizer, None, f"its state is not counted here: {error}", "", todo) from error
     except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise _fault(settings.optimizer, None, f"its state cannot be counted, since a step fails: {error}") from error
-    total = shared
+    total = shared + kept
     seen: set[Tensor] = set()
     for kind, size in zip(kinds, own, strict=True):
         total += size * (tensors[kind] - 1 if kind in seen else 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -41,9 +42,13 @@ class Problem(Protocol):
 
     The same seed gives the same weights, and the same step has the same batch, noise and time steps, for every optimizer
     and device; weights of another precision are the same, rounded.
-    """
 
-    groups: tuple[ParameterGroup, ...]
+
+    Besides what stands here it has the parameters that are trained: `groups`, a tuple of `ParameterGroup`; or `model`, a
+    `torch.nn.Module` of which all are taken as one group. It may have `samples()`, which makes `Samples` with the model as it
+    is now, from a fixed noise; and `wanted()`, which gives real examples that the model has not learned from, with the labels
+    of `samples` in the same order. Without them no samples are shown.
+    """
 
     def loss(self, step: int, micro: int = 0) -> torch.Tensor:
         """Return the training loss (a scalar on the device, with its graph) on batch `step`, accumulation part `micro`."""
@@ -53,27 +58,49 @@ class Problem(Protocol):
         """Return the loss on the fixed evaluation set: a scalar on the device, without a graph."""
         ...
 
-    def samples(self) -> Samples:
-        """Make samples with the present model, from fixed noise."""
-        ...
 
-    def wanted(self) -> Samples:
-        """Return real examples that are not in the training data, with the labels of `samples` in the same order."""
-        ...
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task of the bench."""
+    """Training problem of a run: one of the bench's, or one of your own for `dw.train(task=…)` and `dw.register_task`.
+
+    Raises:
+        ValueError: the key has other characters than letters, digits, _ and -, or a number is not above 0.
+        TypeError: `build` cannot be called.
+
+    >>> Task(key="my task", title="Mine", summary="…", build=print)
+    Traceback (most recent call last):
+    ...
+    ValueError: a task's key is made of letters, digits, _ and - and begins with a letter, such as my_task; this is 'my task'
+    """
 
     key: str
     title: str
+    """Its name in the bench."""
     summary: str
-    """Description in one or two sentences: what is learned, and what to look for."""
-    steps: int
-    """Sensible length of a run."""
-    batch_size: int
-    lr: float
-    """Learning rate at which Adam trains it well."""
+    """What is learned, and what to look for, in one or two sentences."""
     build: Callable[[int, torch.device, int, torch.dtype], Problem]
-    """Builder of the problem: `build(seed, device, batch_size, dtype)`, with weights of that precision."""
+    """Make it ready: `build(seed, device, batch_size, dtype)`, with weights of that precision on that device."""
+    steps: int = 300
+    """A sensible length of a run: what the bench's field says at first."""
+    batch_size: int = 64
+    """Examples per batch where a run names no other number."""
+    lr: float = 1e-3
+    """A learning rate at which Adam trains well on it."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str) or not _KEY.fullmatch(self.key):
+            raise ValueError(
+                "a task's key is made of letters, digits, _ and - and begins with a letter, such as my_task; this is "
+                f"{self.key!r}"
+            )
+        if not callable(self.build):
+            raise TypeError(
+                f"build of the task {self.key!r} is a {type(self.build).__name__}; it must be a function "
+                "build(seed, device, batch_size, dtype)"
+            )
+        for name in ("steps", "batch_size", "lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} of the task {self.key!r} is {getattr(self, name)!r}; it must be above 0")
+
+
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")

@@ -146,7 +146,7 @@ def _load(training: Training, data: dict[str, Any]) -> None:
 
 
 def _params(training: Training) -> list[torch.nn.Parameter]:
-    return [p for group in training.problem.groups for p in group.params]
+    return [p for group in training.groups for p in group.params]
 
 
 def _quirks(training: Training) -> PackageQuirks:

@@ -18,20 +18,25 @@ from diffopt_widgets.optimizers.random_draws import RandomDraws
 from diffopt_widgets.rates.applied import RateMeter
 from diffopt_widgets.records import StepRecord
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
-from diffopt_widgets.tasks import get_task
-from diffopt_widgets.tasks.seeds import mix
+from diffopt_widgets.tasks import Samples, get_task, own_task, task_key
+from diffopt_widgets.tasks.problems import check_loss, check_samples, groups_of
+from diffopt_widgets.tasks.seeds import mix, seeded
 from diffopt_widgets.training.measures import exact
 from diffopt_widgets.training.trainable import check_groups, check_step, explained
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from typing_extensions import Unpack
 
     from diffopt_widgets.catalogue.run_options import RunKeywords
     from diffopt_widgets.settings import Settings
-    from diffopt_widgets.tasks import ParameterGroup, Samples
+    from diffopt_widgets.tasks import ParameterGroup, Task
 
 _SKETCH = 6
 """Key of an optimizer's stream of random numbers, which separates it from those of a task."""
+_BUILD, _LOSS, _EVALUATION, _SAMPLES = 7, 8, 9, 10
+"""Keys of the streams of random numbers of a user's task."""
 SMALL_MODEL = 2_000_000
 """Number of parameters below which one CPU thread is faster than several (4 to 9 times, on two contended cores)."""
 
@@ -45,7 +50,8 @@ class Training:
         plan: the plan to train.
 
     Raises:
-        KeyError: there is no such task.
+        UnknownTask: there is no such task.
+        TypeError: what a user's task builds lacks something; the message says what.
         MissingBackend: the optimizer's package or the device is missing.
         SettingsError: the back end refuses the settings, or this loop cannot train such an optimizer.
     """
@@ -55,12 +61,17 @@ class Training:
         self.plan = plan
         self.device = find_device(plan.device)
         self.batch_size = plan.batch_size or task.batch_size
-        self.problem = task.build(plan.seed, self.device, self.batch_size, getattr(torch, plan.dtype))
-        self._params = [p for group in self.problem.groups for p in group.params]
+        self._own_task = own_task(plan.task) is not None
+        dtype = getattr(torch, plan.dtype)
+        with self._seeded_task(_BUILD, plan.seed):
+            self.problem = task.build(plan.seed, self.device, self.batch_size, dtype)
+        self.groups = groups_of(task, self.problem, self.device, dtype, plan.accumulation)
+        """The parts of the model, as the problem has them."""
+        self._params = [p for group in self.groups for p in group.params]
         check_step(plan.settings.spec)
         self.optimizer = build_optimizer(
             plan.settings,
-            [_with_names(group) for group in self.problem.groups],
+            [_with_names(group) for group in self.groups],
             batch_size=self.batch_size,
             accumulation=plan.accumulation,
         )
@@ -119,16 +130,30 @@ class Training:
 
     def _backward(self, step: int) -> torch.Tensor:
         parts = self.plan.accumulation
-        total = self.problem.loss(step)
+        total = self._loss(step)
         if parts > 1:
             total = total / parts
         total.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         total = total.detach()
         for micro in range(1, parts):
-            part = self.problem.loss(step, micro) / parts
+            part = self._loss(step, micro) / parts
             part.backward()  # type: ignore[no-untyped-call]
             total = total + part.detach()
         return total
+
+    def _loss(self, step: int, micro: int = 0) -> torch.Tensor:
+        with self._seeded_task(_LOSS, self.plan.seed, step, micro):
+            loss = self.problem.loss(step, micro) if micro else self.problem.loss(step)
+        if step == 0:
+            check_loss(self.plan.task, loss)
+        return loss
+
+    def _seeded_task(self, *parts: int) -> AbstractContextManager[None]:
+        """Give a user's task torch's global generators with a seed of its own: it draws the same in every run.
+
+        The bench's tasks draw from none.
+        """
+        return seeded(mix(*parts), self.device) if self._own_task else contextlib.nullcontext()
 
     def _grad_norm(self) -> torch.Tensor:
         grads = [p.grad for p in self._params if p.grad is not None]
@@ -150,16 +175,34 @@ class Training:
 
     def evaluate(self) -> float:
         """Return the loss on the fixed evaluation set; this changes nothing, and waits for the device."""
-        with self.compute(), eval_mode(self.optimizer):
+        with self.compute(), eval_mode(self.optimizer), self._seeded_task(_EVALUATION):
             return float(self.problem.evaluate())
 
-    def samples(self) -> Samples:
-        """Make samples with the present model, from the same noise each time; this changes nothing, and waits."""
+    @property
+    def makes_samples(self) -> bool:
+        """True where the model of this task makes samples."""
+        return hasattr(self.problem, "samples")
+
+    def samples(self) -> Samples | None:
+        """Make samples with the present model, from the same noise each time; this changes nothing, and waits.
+
+        Returns:
+            None where the task makes none.
+        """
+        if not self.makes_samples:
+            return None
         began = time.perf_counter()
-        with self.compute(), eval_mode(self.optimizer):
-            samples = self.problem.samples()
+        with self.compute(), eval_mode(self.optimizer), self._seeded_task(_SAMPLES):
+            samples = check_samples(self.plan.task, "samples", self.problem)
         self.sampling_seconds = time.perf_counter() - began
         return samples
+
+    def wanted(self) -> Samples | None:
+        """Return real examples to compare the samples with; None where the task has none."""
+        if not self.makes_samples or not hasattr(self.problem, "wanted"):
+            return None
+        with self._seeded_task(_SAMPLES):
+            return check_samples(self.plan.task, "wanted", self.problem)
 
     @contextlib.contextmanager
     def compute(self) -> Iterator[None]:
@@ -178,7 +221,7 @@ class Training:
 @lists_run_options
 def stream(
     settings: Settings,
-    task: str = RunOptions.task,
+    task: str | Task = RunOptions.task,
     steps: int = RunOptions.steps,
     **options: Unpack[RunKeywords],
 ) -> Iterator[StepRecord]:
@@ -190,14 +233,14 @@ def stream(
 
     Raises:
         SettingsError: an argument cannot be used.
-        KeyError: there is no such task.
+        UnknownTask: there is no such task.
 
     >>> from diffopt_widgets import Settings
     >>> losses = [record.loss for record in stream(Settings("ADAMW", lr=1e-3), task="swiss_roll", steps=3)]
     >>> len(losses)
     3
     """
-    return _streamed(RunPlan.of(settings, task, steps, **options))
+    return _streamed(RunPlan.of(settings, task_key(task), steps, **options))
 
 
 def _streamed(plan: RunPlan) -> Iterator[StepRecord]:

@@ -440,13 +440,15 @@ def test_every_option_that_onetrainer_shows_is_there(key):
     assert names - more == set(ONETRAINER[key]) | (ADAPTED if spec(key).steps_each_tensor else set())
 
 
-ADAPTED = {"stochastic_rounding", "fused_back_pass", "percentile_clipping"}
+ADAPTED = {"stochastic_rounding", "kahan_summation", "fused_back_pass", "percentile_clipping"}
 LEFT_ALONE = {
-    key: {"stochastic_rounding"}
-    for key in (
-        *("ADAMW_ADV", "ADOPT_ADV", "SIGNSGD_ADV", "LION_ADV", "MUON_ADV", "ADAMUON_ADV"),  # their package rounds
-        *("SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD"),  # their eval mode would raise
-    )
+    **{  # their package rounds
+        key: {"stochastic_rounding"}
+        for key in ("ADAMW_ADV", "ADOPT_ADV", "SIGNSGD_ADV", "LION_ADV", "MUON_ADV", "ADAMUON_ADV")
+    },
+    **{  # their eval mode would raise
+        key: {"stochastic_rounding", "kahan_summation"} for key in ("SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD")
+    },
 }
 """What the adapters do not do for an optimizer that steps each tensor on its own."""
 
@@ -481,7 +483,7 @@ def test_every_option_of_onetrainer_is_there_and_what_is_more_has_a_reason():
     shown = {name for options in ONETRAINER.values() for name in options}
     added = {name for _, name in MORE}
     auxiliary = {name for key in AUXILIARY for name in (use.name for use in spec(key).uses) if name.startswith("adam_")}
-    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | shown | added | auxiliary | {"lr"}
+    assert {option.name for option in OPTIONS} == WIKI_OPTIONS | shown | added | auxiliary | ADAPTED | {"lr"}
     assert shown >= WIKI_OPTIONS
 
 
@@ -797,6 +799,14 @@ BREAKING = {
     "adam-kourkoutas-beta2": {"adam_kourkoutas_beta": True, "adam_beta2": 0.9},
     "normuon-atan2": {"normuon_variant": True, "use_atan2": True},
     "rounding-32-bits": {"stochastic_rounding": True},
+    "kahan-32-bits": {"kahan_summation": True, "stochastic_rounding": False},
+    "kahan-rounding": {"kahan_summation": True, "stochastic_rounding": True},
+    "kahan-kourkoutas_beta": {"kahan_summation": True, "stochastic_rounding": False, "kourkoutas_beta": True},
+    "kahan-adam_kourkoutas_beta": {
+        "kahan_summation": True,
+        "stochastic_rounding": False,
+        "adam_kourkoutas_beta": True,
+    },
     "capturable-off-cuda": {"capturable": True},
     "paged-off-cuda": {"is_paged": True},
     "compile-no-compiler": {"compile": True},

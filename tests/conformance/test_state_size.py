@@ -99,6 +99,20 @@ def test_stochastic_rounding_keeps_the_states_of_32_bit_weights(key):
     assert tensors_memory(settings, TENSORS) == tensors_memory(dw.Settings(key), TENSORS), "of no use there"
 
 
+KAHAN = {"kahan_summation": True}
+
+
+@pytest.mark.parametrize("key", [key for key in dw.list_optimizers() if dw.spec(key).adapted(KAHAN)])
+def test_kahan_summation_keeps_two_bytes_more_per_weight(key):
+    own = {"stochastic_rounding": False}
+    settings = dw.Settings(key, **KAHAN, **own)
+    told = tensors_memory(settings, TENSORS, "bfloat16")
+    assert told == measured(settings, dtype=torch.bfloat16)
+    weights = sum(math.prod(tensor.shape) * count for tensor, count in TENSORS.items())
+    assert told == tensors_memory(dw.Settings(key, **own), TENSORS) + 2 * weights
+    assert tensors_memory(settings, TENSORS) == told - 2 * weights, "of no use there"
+
+
 def test_small_tensors_of_an_8_bit_optimizer_keep_32_bits():
     weights = 100 * 41  # above the back end's 4,096
     coded = memory(dw.Settings("ADAMW_8BIT"), [(100, 41)])

@@ -81,8 +81,10 @@ def test_what_no_package_has_is_taken_from_this_one(key, options):
     assert ("optimizer.step() after each" in code) == (name == "fused_back_pass")
 
 
-def test_code_for_weights_in_bfloat16_rounds_as_the_bench_does():
-    settings = dw.Settings("ADAMW", lr=1e-3, stochastic_rounding=True)
+@pytest.mark.parametrize("option", ["stochastic_rounding", "kahan_summation"])
+def test_code_for_weights_in_bfloat16_rounds_as_the_bench_does(option):
+    settings = dw.Settings("ADAMW", lr=1e-3, **{option: True})
+    assert f"adapt(optimizer, {option}=True)" in to_python(settings)
     mine, theirs = ([p.bfloat16() for p in parameters()] for _ in range(2))
     mine, theirs = ([torch.nn.Parameter(p.detach()) for p in params] for params in (mine, theirs))
     scope = {"params": theirs}

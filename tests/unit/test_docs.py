@@ -1,4 +1,4 @@
-"""The code in docs/watch.md runs as it stands there."""
+"""The code in docs/watch.md and docs/own-task.md runs as it stands there."""
 
 from __future__ import annotations
 
@@ -24,3 +24,16 @@ def test_the_code_of_the_watch_page_runs(needs, tmp_path, monkeypatch):
     for code in chosen:
         exec(compile(code, "docs/watch.md", "exec"), names)  # noqa: S102  # that it runs is the point
     assert (tmp_path / "runs.sqlite").exists()
+
+
+def test_the_code_of_the_page_on_tasks_runs(monkeypatch, capsys):
+    monkeypatch.setattr("diffopt_widgets.tasks.registry._OWN", {})
+    fences = FENCE.findall((DOCS / "own-task.md").read_text(encoding="utf-8"))
+    names: dict[str, object] = {}
+    for _, code in fences:
+        exec(compile(code, "docs/own-task.md", "exec"), names)  # noqa: S102  # that it runs is the point
+    assert capsys.readouterr().out.splitlines()[-1] == code.partition("# ")[2].partition("\n")[0]
+    for run in (names["run"], *names["runs"]):
+        assert run.status == "done", run.message
+        assert run.eval_after < 0.5 * run.eval_before
+        assert run.samples == {}

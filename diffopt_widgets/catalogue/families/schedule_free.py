@@ -35,11 +35,9 @@ _FOREACH = Use(
     "foreach",
     note="On a CPU the result is the same to the bit.",
 )
-_STOCHASTIC_ROUNDING = shared.unavailable(
-    o.STOCHASTIC_ROUNDING,
-    False,
-    "the package's eval mode mixes the weights with the point z, which is then in 32 bits, and raises on weights in bfloat16",
-)
+_MIXES = "the package's eval mode mixes the weights with the point z, which is then in 32 bits, and raises on weights in bfloat16"
+_STOCHASTIC_ROUNDING = shared.unavailable(o.STOCHASTIC_ROUNDING, False, _MIXES)
+_KAHAN_SUMMATION = shared.unavailable(o.KAHAN_SUMMATION, False, _MIXES)
 _R = Use(o.R, 0.0, "r")
 _WEIGHT_LR_POWER = Use(o.WEIGHT_LR_POWER, 2.0, "weight_lr_power")
 _BETA_ADVICE = Advice(
@@ -95,6 +93,7 @@ ADAMW = OptimizerSpec(
         _WEIGHT_LR_POWER,
         _FOREACH,
         _STOCHASTIC_ROUNDING,
+        _KAHAN_SUMMATION,
     ),
     presets=(
         shared.LIBRARY,
@@ -151,6 +150,7 @@ SGD = OptimizerSpec(
         _WEIGHT_LR_POWER,
         _FOREACH,
         _STOCHASTIC_ROUNDING,
+        _KAHAN_SUMMATION,
     ),
     presets=(
         shared.LIBRARY,

@@ -120,6 +120,14 @@ STOCHASTIC_ROUNDING = Option(
     "small for the format still count on average. Without it many small updates are lost. It has no use for 32-bit "
     "weights.",
 )
+KAHAN_SUMMATION = Option(
+    "kahan_summation",
+    "Kahan summation",
+    "bool",
+    "When weights are kept in bfloat16, keeps what rounding takes from each weight in a second bfloat16 value (2 bytes per "
+    "weight) and adds it to the next update. So updates far below the spacing of bfloat16 add up until they count, and "
+    "nothing is random, unlike with stochastic rounding. It has no use for 32-bit weights.",
+)
 FUSED_BACK_PASS = Option(
     "fused_back_pass",
     "Fused back pass",

@@ -19,7 +19,7 @@ from diffopt_widgets.execution.session import Session
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Settings
-from diffopt_widgets.tasks import get_task
+from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from diffopt_widgets.store import LoggedRun, RunStore
+    from diffopt_widgets.tasks import Task
 
 P = ParamSpec("P")
 
@@ -42,7 +43,7 @@ _log = logging.getLogger(__name__)
 def lab(
     settings: Settings | None = None,
     *,
-    task: str = "digits",
+    task: str | Task = "digits",
     steps: int | None = None,
     store: RunStore | str | os.PathLike[str] | None = None,
 ) -> Bench:
@@ -50,14 +51,15 @@ def lab(
 
     Args:
         settings: what the form shows at first; when not given, what it showed last, in whichever kernel.
-        task: what to train on at first, one of `list_tasks()`.
+        task: what to train on at first, one of `list_tasks()`, or a `dw.Task` of your own. The menu has all that are
+            registered when the bench is opened.
         steps: length of a run at first; the task's own when not given.
         store: a `RunStore`, or the path of one, that keeps the runs as they go; `Bench.add` shows what it has.
 
     Raises:
         StoreError: the store cannot be opened.
     """
-    return Bench(settings, task=task, steps=steps, store=store)
+    return Bench(settings, task=task_key(task), steps=steps, store=store)
 
 
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed

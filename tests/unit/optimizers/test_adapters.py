@@ -1,4 +1,4 @@
-"""Fused back pass, stochastic rounding and percentile clipping: what they do, what they cost, and what they refuse."""
+"""Fused back pass, both ways to round, and percentile clipping: what they do, what they cost, and what they refuse."""
 
 import copy
 import math
@@ -13,21 +13,28 @@ from torch.utils._pytree import tree_leaves
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.execution.driver import drive, run_to_end
-from diffopt_widgets.optimizers.adapters import adapt, clip_to_percentile, round_stochastically
+from diffopt_widgets.optimizers.adapters import adapt, clip_to_percentile, round_and_keep_rest, round_stochastically
 from diffopt_widgets.rates.applied import applied_lr
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.state_size.measured import state_bytes
+from diffopt_widgets.training.checkpoint import Checkpoint
 from diffopt_widgets.training.loop import Training, fetch
 
 ALONE = [key for key in list_optimizers() if spec(key).steps_each_tensor]
 OURS = [key for key in ALONE if "stochastic_rounding" in spec(key).adapted({"stochastic_rounding": True})]
 """Those that the adapter rounds. adv_optm's round by themselves, from one stream for all tensors, whose order then counts."""
+KAHAN = [key for key in ALONE if "kahan_summation" in spec(key).adapted({"kahan_summation": True})]
 ALL = {"fused_back_pass": True, "stochastic_rounding": True, "percentile_clipping": 50}
 
 
 def everything(key):
     return {**ALL, "stochastic_rounding": key in OURS}
+
+
+def kahan(**options):
+    """Kahan summation, with adv_optm's own rounding off."""
+    return {"kahan_summation": True, "stochastic_rounding": False, **options}
 
 
 @pytest.mark.parametrize("key", ["SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD"])
@@ -363,6 +370,198 @@ def test_weights_that_cannot_be_rounded_are_named_with_the_fix():
     optimizer = torch.optim.SGD(parameters(), lr=0.1)
     with pytest.raises(ValueError, match="bfloat16"):
         adapt(optimizer, stochastic_rounding=True)
+
+
+# ---------------------------------------------------------------------------------------------------- Kahan summation
+
+
+def half_spacing(value):
+    """Half the distance from a bfloat16, of 8 significant bits, to its next one towards 0."""
+    significand, exponent = math.frexp(value)
+    return 2.0 ** (exponent - 9 if significand > 0.5 else exponent - 10)
+
+
+@pytest.mark.parametrize("value", [1.0, 1.5, 0.75, 0.25])
+def test_half_a_spacing_is_what_rounds_away(value):
+    step = value - torch.tensor([0.99, 1.01]).double() * half_spacing(value)
+    assert (step.bfloat16() == value).tolist() == [True, False]
+
+
+def test_updates_below_half_a_spacing_add_up():
+    """Random steps of at most an eighth of half a spacing, which a plain step in bfloat16 loses one and all."""
+    steps, count = 400, 500
+    most = half_spacing(1.0) / 8
+    generator = torch.Generator().manual_seed(0)
+    updates = most * torch.rand(steps, count, generator=generator)  # of one sign, so that their sum grows
+
+    def after(**options):
+        weight = torch.nn.Parameter(torch.ones(count, dtype=torch.bfloat16))
+        optimizer = dw.build_optimizer(dw.Settings("SGD", lr=1.0, **options), [weight])
+        exact = torch.ones(count, dtype=torch.float64)
+        for update in updates:
+            weight.grad = update.bfloat16()
+            exact -= weight.grad.double()
+            optimizer.step()
+        return weight.detach().double(), exact, optimizer.state[weight]
+
+    still, exact, _ = after()
+    assert (still == 1.0).all()
+    assert float((1 - exact).min()) > 20 * half_spacing(1.0)
+    moved, exact, state = after(kahan_summation=True)
+    # What is kept is at most half a spacing and has 8 bits, so each step rounds it by no more than 2⁻⁹ of that. The weight
+    # by itself is off by no more than what is kept.
+    kept = state["kahan_compensation"]
+    assert kept.dtype is torch.bfloat16
+    worst = steps * half_spacing(1.0) / 2**9
+    assert float((moved + kept.double() - exact).abs().max()) < worst
+    assert float((moved + kept.double() - exact).abs().max()) < 0.01 * float((1 - exact).min())
+    assert float((moved - exact).abs().max()) <= half_spacing(1.0) + worst
+
+
+def test_steps_that_bfloat16_holds_are_those_of_the_plain_path():
+    """Where nothing is rounded away, nothing is kept, and the path is the plain one to the bit."""
+    spacing = 2 * half_spacing(1.0)
+
+    def path(**options):
+        weight = torch.nn.Parameter(torch.ones(64, dtype=torch.bfloat16))
+        optimizer = dw.build_optimizer(dw.Settings("SGD", lr=1.0, **options), [weight])
+        seen = []
+        for step in range(20):
+            weight.grad = torch.full_like(weight, (1 + step % 3) * spacing)
+            optimizer.step()
+            seen.append(weight.detach().clone())
+        return torch.stack(seen), optimizer.state[weight]
+
+    plain, _ = path()
+    summed, state = path(kahan_summation=True)
+    assert torch.equal(plain, summed)
+    assert not state["kahan_compensation"].any()
+    assert len(plain[:, 0].unique()) == 20
+
+
+@pytest.mark.parametrize("key", KAHAN)
+def test_kahan_summation_stays_closest_to_the_path_in_32_bits(key):
+    """At a small rate, against the same gradients on float32 weights: bfloat16 alone strays much farther."""
+    lr = {} if key == "ADAFACTOR" else {"lr": 1e-5}
+
+    def path(dtype, **options):
+        starts = [p.detach() for p in parameters(torch.bfloat16)]
+        params = [torch.nn.Parameter(p.to(dtype)) for p in starts]
+        optimizer = dw.build_optimizer(dw.Settings(key, **lr, **options), groups_of(params))
+        generator = torch.Generator().manual_seed(1)
+        for _ in range(30):
+            for p in params:
+                p.grad = (0.1 + torch.rand(p.shape, generator=generator)).bfloat16().to(dtype)
+            optimizer.step()
+        kept = [optimizer.state[p].get("kahan_compensation", torch.zeros(1)).double() for p in params]
+        whole = torch.cat([(p.detach().double() + c).flatten() for p, c in zip(params, kept, strict=True)])
+        return whole, torch.cat([p.double().flatten() for p in starts])
+
+    exact, start = path(torch.float32)
+    plain, _ = path(torch.bfloat16, stochastic_rounding=False)
+    summed, _ = path(torch.bfloat16, **kahan())
+    off, off_plain = float((summed - exact).abs().mean()), float((plain - exact).abs().mean())
+    assert off < 0.1 * off_plain
+    assert off < 0.05 * float((exact - start).abs().mean())
+
+
+def test_what_is_kept_is_what_rounding_took():
+    values = torch.tensor([1.001, -0.3337, 3.1415926e-5, 65504.7, 0.0, math.inf, -math.inf, math.nan, 3.4e38])
+    rounded, rest = round_and_keep_rest(values)
+    assert torch.equal(rounded.nan_to_num(7.0), values.bfloat16().nan_to_num(7.0))
+    took = values[:5].double() - rounded[:5].double()
+    assert ((rest[:5].double() - took).abs() <= took.abs() / 2**8).all()
+    assert rest[5:].tolist() == [0.0] * 4  # 3.4e38 is beyond the largest bfloat16
+
+
+def test_kahan_summation_is_repeatable_and_draws_no_random_numbers():
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    settings = dw.Settings("ADAMW", lr=1e-4, kahan_summation=True)
+    paths = [walk(*built(settings, torch.bfloat16), 6) for _ in range(2)]
+    assert torch.equal(*paths)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("key", KAHAN)
+def test_a_fused_back_pass_sums_as_a_step_afterwards_does(key):
+    options = kahan(percentile_clipping=50)
+    optimizer, params = built(dw.Settings(key, **options), torch.bfloat16)
+    plain = walk(optimizer, params, 8)
+    fused, others = built(dw.Settings(key, **options, fused_back_pass=True), torch.bfloat16)
+    assert torch.equal(walk(fused, others, 8), plain)
+    assert torch.isfinite(plain).all()
+    for p, q in zip(params, others, strict=True):
+        kept = optimizer.state[p]["kahan_compensation"]
+        assert kept.any()
+        assert torch.equal(kept, fused.state[q]["kahan_compensation"])
+
+
+@pytest.mark.parametrize("key", KAHAN)
+def test_a_saved_sum_goes_on_bit_for_bit(key):
+    settings = dw.Settings(key, **kahan(fused_back_pass=True))
+    first, params = built(settings, torch.bfloat16)
+    walk(first, params, 4)
+    second, others = built(settings, torch.bfloat16)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for p, q in zip(params, others, strict=True):
+        q.data.copy_(p.detach())
+    assert state_bytes(second) == state_bytes(first)
+    assert torch.equal(walk(first, params, 4, start=4), walk(second, others, 4, start=4))
+
+
+@pytest.mark.parametrize("key", ["ADAMW", "ADAMW_8BIT", "MUON"])
+def test_a_checkpoint_keeps_the_sum(key):
+    plan = RunPlan(dw.Settings(key, lr=1e-4, **kahan()), "swiss_roll", 8, dtype="bfloat16")
+    straight, stopped = Training(plan), Training(plan)
+    losses = [float(record.loss) for record in straight.steps()]
+    steps = stopped.steps()
+    for _ in range(4):
+        next(steps)
+    again = Checkpoint.of(stopped).restored(plan)
+    assert [float(record.loss) for record in again.steps()] == losses[4:]
+    for group, other in zip(straight.problem.groups, again.problem.groups, strict=True):
+        for p, q in zip(group.params, other.params, strict=True):
+            assert torch.equal(p, q)
+            kept = straight.optimizer.state[p]["kahan_compensation"]
+            assert torch.equal(kept, again.optimizer.state[q]["kahan_compensation"])
+
+
+def test_only_bfloat16_is_summed_so():
+    half, full = torch.nn.Parameter(torch.ones(8).bfloat16()), torch.nn.Parameter(torch.ones(8))
+    optimizer = dw.build_optimizer(dw.Settings("SGD", lr=1e-4, kahan_summation=True), [half, full])
+    for p in (half, full):
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    assert "kahan_compensation" in optimizer.state[half]
+    assert not optimizer.state[full]
+    assert full.tolist() == [float(np.float32(1) - np.float32(1e-4))] * 8
+
+
+def test_kahan_summation_is_refused_where_it_cannot_be_with_the_fix():
+    with pytest.raises(dw.SettingsError, match=r"[Oo]nly one can be on") as caught:
+        dw.Settings("ADAMW", kahan_summation=True, stochastic_rounding=True)
+    (fault,) = caught.value.faults
+    assert fault.fix == {"stochastic_rounding": False}
+    with pytest.raises(dw.MissingBackend, match=r"kahan_summation needs weights in bfloat16.*To fix it") as missing:
+        built(dw.Settings("ADAMW", kahan_summation=True))
+    assert missing.value.fix == {"kahan_summation": False}
+    (asked,) = dw.Settings("ADAMW", kahan_summation=True).warnings({"dtype": "float32"})
+    assert (asked.severity, asked.fix) == ("refused", {"kahan_summation": False})
+    assert not dw.Settings("ADAMW", kahan_summation=True).warnings({"dtype": "bfloat16"})
+    for key in ("SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD"):
+        with pytest.raises(dw.SettingsError, match="eval mode"):
+            dw.Settings(key, kahan_summation=True)
+    with pytest.raises(ValueError, match="bfloat16"):
+        adapt(torch.optim.SGD(parameters(), lr=0.1), kahan_summation=True)
+    with pytest.raises(ValueError, match="two ways to round"):
+        adapt(torch.optim.SGD(parameters(torch.bfloat16), lr=0.1), kahan_summation=True, stochastic_rounding=True)
+
+
+def test_it_is_the_benchs_own_and_no_preset_of_onetrainer_names_it():
+    for key in KAHAN:
+        for preset in spec(key).presets:
+            assert "kahan_summation" not in preset.values
 
 
 # ---------------------------------------------------------------------------------------------------- percentile clipping

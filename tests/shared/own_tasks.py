@@ -1,0 +1,50 @@
+"""Tasks as a user writes them, in a module that other processes can import."""
+
+import torch
+
+from diffopt_widgets.tasks import Samples, Task
+
+
+class Line:
+    """Fits a line through noisy points; batches, noise and weights come from torch's global random numbers."""
+
+    def __init__(self, device, batch_size, dtype):
+        self.model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.2), torch.nn.Linear(8, 1))
+        self.model.to(device, dtype)
+        self.size, self.device, self.dtype = batch_size, device, dtype
+        self.seen = []
+
+    def loss(self, step, micro=0):  # noqa: ARG002  # random numbers are seeded by them
+        loss = self._error(torch.randn(self.size, 3))
+        self.seen.append(float(loss.detach()))
+        return loss
+
+    @torch.no_grad()
+    def evaluate(self):
+        self.model.eval()
+        loss = self._error(torch.linspace(-1, 1, 96).view(32, 3))
+        self.model.train()
+        return loss
+
+    def _error(self, x):
+        x = x.to(self.device)
+        return ((self.model(x.to(self.dtype)).float() - x.sum(1, keepdim=True)) ** 2).mean()
+
+
+class Drawn(Line):
+    """The same, with samples."""
+
+    def samples(self):
+        return Samples("points", torch.rand(4, 2).numpy())
+
+
+def build(seed, device, batch_size, dtype):
+    return Line(device, batch_size, dtype)
+
+
+def build_drawn(seed, device, batch_size, dtype):
+    return Drawn(device, batch_size, dtype)
+
+
+LINE = Task(key="line", title="A line", summary="A line through points.", build=build, batch_size=16)
+DRAWN = Task(key="drawn", title="A line, drawn", summary="A line through points, with samples.", build=build_drawn)
