@@ -195,8 +195,8 @@ class OptimizerSpec:
     presets: tuple[Preset, ...]
     rules: tuple[Rule, ...] = ()
     hidden: tuple[Hidden, ...] = ()
-    rate: str = "group"
-    """Which reader of `training.effective_lr` knows the rate that a step applies."""
+    rate: str = "base:Reader"
+    """The reader that knows the rate that a step applies, as a module of `rates/` and its class: `"per_tensor:Adafactor"`."""
     rate_words: str = "the learning rate as scheduled"
     """What the applied rate is, in words, for the axis and the docs."""
     estimates_rate: bool = False
