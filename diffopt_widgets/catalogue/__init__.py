@@ -52,8 +52,17 @@ _SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(with_adapters(e
 
 
 def list_optimizers() -> tuple[str, ...]:
-    """The keys of all optimizers, by OneTrainer's names, in alphabetical order."""
+    """The keys of all optimizers, in alphabetical order: OneTrainer's names, and names in their manner for those that it lacks."""
     return tuple(sorted(_SPECS))
+
+
+def onetrainers() -> tuple[str, ...]:
+    """The keys of those optimizers that OneTrainer has too: the ones with its preset.
+
+    >>> "PRODIGY" in onetrainers(), "NADAM" in onetrainers()
+    (True, False)
+    """
+    return tuple(key for key in list_optimizers() if any(preset.key == "onetrainer" for preset in _SPECS[key].presets))
 
 
 def spec(key: str) -> OptimizerSpec:
@@ -62,7 +71,7 @@ def spec(key: str) -> OptimizerSpec:
     Raises:
         KeyError: there is no such optimizer; the message lists those that there are, or says what is wrong with the path.
 
-    >>> spec("PRODIGY").target, spec("torch.optim:NAdam").catalogued
+    >>> spec("PRODIGY").target, spec("torch.optim:ASGD").catalogued
     ('prodigyopt:Prodigy', False)
     """
     try:
@@ -85,8 +94,8 @@ def key_of(text: str) -> str:
 
     The import path of a class outside the catalogue stays as it is.
 
-    >>> key_of("prodigy"), key_of("ademamix_8bit"), key_of("nope"), key_of("torch.optim:NAdam")
-    ('PRODIGY', 'AdEMAMix_8BIT', 'NOPE', 'torch.optim:NAdam')
+    >>> key_of("prodigy"), key_of("ademamix_8bit"), key_of("nope"), key_of("torch.optim:ASGD")
+    ('PRODIGY', 'AdEMAMix_8BIT', 'NOPE', 'torch.optim:ASGD')
     """
     if is_path(text):
         return text
