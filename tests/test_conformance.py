@@ -273,7 +273,7 @@ ALONE = [key for key in KEYS if spec(key).steps_each_tensor]
 def test_a_fused_back_pass_steps_within_backward_and_walks_the_same_path(key):
     params = parameters()
     optimizer = build_optimizer(Settings(key, fused_back_pass=True), params)
-    walk([optimizer], params, 1)  # ADOPT's first step moves nothing
+    walk([optimizer], params, 4)  # the first steps of some only measure, and move nothing
     before = torch.cat([param.detach().flatten() for param in params])
     loss_at(1, *params).backward()
     moved = torch.cat([param.detach().flatten() for param in params])

@@ -71,7 +71,7 @@ def spec(key: str) -> OptimizerSpec:
     Raises:
         KeyError: there is no such optimizer; the message lists those that there are, or says what is wrong with the path.
 
-    >>> spec("PRODIGY").target, spec("torch.optim:ASGD").catalogued
+    >>> spec("PRODIGY").target, spec("torch.optim:RAdam").catalogued
     ('prodigyopt:Prodigy', False)
     """
     try:
@@ -94,8 +94,8 @@ def key_of(text: str) -> str:
 
     The import path of a class outside the catalogue stays as it is.
 
-    >>> key_of("prodigy"), key_of("ademamix_8bit"), key_of("nope"), key_of("torch.optim:ASGD")
-    ('PRODIGY', 'AdEMAMix_8BIT', 'NOPE', 'torch.optim:ASGD')
+    >>> key_of("prodigy"), key_of("ademamix_8bit"), key_of("nope"), key_of("torch.optim:RAdam")
+    ('PRODIGY', 'AdEMAMix_8BIT', 'NOPE', 'torch.optim:RAdam')
     """
     if is_path(text):
         return text

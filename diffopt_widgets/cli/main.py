@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "optimizer",
         nargs="?",
         metavar="KEY",
-        help="An optimizer, such as PRODIGY, or any class by its path, such as torch.optim:NAdam. (default: list all)",
+        help="An optimizer, such as PRODIGY, or any class by its path, such as torch.optim:RAdam. (default: list all)",
     )
     options.add_argument(
         "--markdown",

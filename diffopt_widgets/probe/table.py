@@ -128,7 +128,9 @@ def check_versions(keys: Collection[str], device: str) -> None:
     kept = _written().get(device)
     if kept is None:
         return
-    staying = {package for key in kept.findings if key in list_optimizers() and key not in keys for package in _behind(key)}
+    staying = {
+        package for key in kept.findings if key in list_optimizers() and key not in keys for package in _behind(key)
+    }
     changed = [
         f"{name} {kept.versions[name]} made it and {version} is installed"
         for name, version in sorted(installed(keys).items())

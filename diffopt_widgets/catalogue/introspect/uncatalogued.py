@@ -1,6 +1,6 @@
 """An optimizer that nobody catalogued: its form from its signature and its docstring, and nothing that is guessed.
 
-Such an optimizer is named by where it is imported from, `"torch.optim:NAdam"`. The name alone is enough to make its spec
+Such an optimizer is named by where it is imported from, `"torch.optim:RAdam"`. The name alone is enough to make its spec
 again, so there is no list to enter it into: settings, form, JSON and another process all come by it in the same way.
 
 Nothing here imports torch or a back end; only a name that somebody gives is imported.
@@ -35,11 +35,11 @@ def spec_of(cls: type) -> OptimizerSpec:
             cannot be imported again by its name.
 
     >>> import torch
-    >>> found = spec_of(torch.optim.NAdam)
-    >>> found.key, found.use("momentum_decay").default
-    ('torch.optim:NAdam', 0.004)
-    >>> found.use("momentum_decay").option.help
-    'Not catalogued: its docstring says “momentum momentum_decay (default: 4e-3)”.'
+    >>> found = spec_of(torch.optim.RAdam)
+    >>> found.key, found.use("beta1").default
+    ('torch.optim:RAdam', 0.9)
+    >>> found.use("eps").option.help
+    'Not catalogued: its docstring says “term added to the denominator to improve numerical stability (default: 1e-8)”.'
     >>> spec_of(torch.optim.AdamW) is spec("ADAMW")
     True
     """
@@ -51,7 +51,7 @@ def spec_of(cls: type) -> OptimizerSpec:
 
 
 def spec_at(key: str) -> OptimizerSpec:
-    """The spec of the class with this import path, such as `"torch.optim:NAdam"`; its module is imported.
+    """The spec of the class with this import path, such as `"torch.optim:RAdam"`; its module is imported.
 
     Raises:
         KeyError: there is no such class, or it is none that `spec_of` takes; the message says why.

@@ -39,7 +39,7 @@ class Form(PageWidget):
 
     Args:
         settings: what to show at first; the name of an optimizer shows its defaults. One that is not in the catalogue
-            (`Settings(spec_of(torch.optim.NAdam))`) joins the menu.
+            (`Settings(spec_of(torch.optim.RAdam))`) joins the menu.
         steps: length of the run, for the picture of the schedule.
         memory: where to keep what is typed. Without settings the form opens as it was last; with settings these are
             shown, and the rest is remembered. Without a memory nothing is read or written.
