@@ -1,51 +1,82 @@
 """Start a notebook server as a person or Binder does, and look at what it serves, to whom, and on which address.
 
-servers.py readme COMMAND     run a command of the README until the browser that it opens has been shown a page
+servers.py readme COMMAND     run the README's first command as a newcomer does, then what it starts in other ways
 servers.py binder             run binder/start as Binder does
+
+Each has an empty home folder and no setting of this machine's but those that reach the network. Where root runs this, an
+ordinary user tries it too.
 """
 
 import os
+import pwd
 import re
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 INSTALL_SECONDS = 900
-START_SECONDS = 60
+START_SECONDS = 180
 NOTEBOOK = "notebooks/quickstart.ipynb"
+ADDRESS = re.compile(r"http://\S+token=\w+(?=\n)")
+# What pip may need to reach an index from here; a newcomer has the like, or needs none.
+NETWORK = re.compile(r"^(PIP_|SSL_CERT_)|_proxy$", re.IGNORECASE)
 
 
 def readme(command):
-    """The browser that is opened stands in for a person's: it keeps the page that it is given."""
-    with tempfile.TemporaryDirectory() as name, running(["bash", "-c", command], Path(name)) as process:
-        shown = Path(name) / "shown"
-        until(shown.exists, process, INSTALL_SECONDS)
+    """The whole command without any browser, as in a container; then its last part with a browser, and as another user."""
+    install, _, start = command.rpartition(" && ")
+    activate = install.split(" && ")[1]
+    assert (activate, start) == (". .venv/bin/activate", "diffopt lab"), command
+    with running(["bash", "-c", command]) as process:
+        told(process, INSTALL_SECONDS)
+    again = f". {Path.cwd()}/.venv/bin/activate && {start}"
+    with browser() as (shown, env), running(["bash", "-c", again], env=env) as process:
+        address = told(process, START_SECONDS)
+        until(shown.exists, process, START_SECONDS)
         page = re.search(r"file://(\S+)", shown.read_text())
         text = Path(page[1]).read_text(encoding="utf-8") if page else shown.read_text()
-        url = re.search(r"http://[^\s\"']+token=\w+", text)[0]
-        base, token = re.match(r"(http://127\.0\.0\.1:\d+|http://localhost:\d+)/.*token=(\w+)", url).groups()
-        assert f"/lab/tree/{NOTEBOOK}" in url, url.replace(token, "…")
-        look(base, token)
-        print("the browser was shown", url.replace(token, "…"))
+        assert re.search(r"http://[^\s\"']+token=\w+", text)[0] == address
+        print("    and the browser was shown it")
+    if os.geteuid() == 0:
+        with running(["bash", "-c", again], user="nobody") as process:
+            told(process, START_SECONDS)
+
+
+def told(process, seconds):
+    """The address that the command prints, once it has; it must lead to the notebook, with the token, from here only."""
+    until(lambda: ADDRESS.search(process.said.read_text()), process, seconds)
+    said = process.said.read_text()
+    address = ADDRESS.search(said)[0]
+    base, path, token = re.fullmatch(r"(http://127\.0\.0\.1:\d+)/(\S+)\?token=(\w+)", address).groups()
+    assert path == f"lab/tree/{NOTEBOOK}", path
+    assert ("runs as root" in said) == (process.user == "root"), said
+    look(base, token)
+    print(said[said.index("diffopt: ") :].replace(token, "…"))
+    return address
 
 
 def binder():
     """Binder gives the port and the token; whichever server it starts, the first page must be the quickstart."""
     token = "0123456789abcdef"
     for server in ("notebook", "lab", "server"):
-        with tempfile.TemporaryDirectory() as name, socket.create_server(("127.0.0.1", 0)) as free:
+        with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
             free.close()
             base = f"http://127.0.0.1:{port}"
             command = ["binder/start", "jupyter", server, "--ip=127.0.0.1", f"--port={port}", "--no-browser"]
-            with running([*command, f"--IdentityProvider.token={token}"], Path(name)) as process:
+            command += [f"--IdentityProvider.token={token}"]
+            path = {"PATH": f"{sys.prefix}/bin:/usr/bin:/bin"}
+            user = "nobody" if os.geteuid() == 0 else None  # Binder never is root
+            with running(command, user=user, env=path) as process:
                 until(lambda: status(f"{base}/api/status?token={token}") == 200, process, START_SECONDS)  # noqa: B023
                 look(base, token)
                 landed = urllib.request.urlopen(f"{base}/?token={token}", timeout=30).url
@@ -83,19 +114,58 @@ def listening(port):
 
 
 @contextmanager
-def running(command, folder):
-    """The command with a browser that only notes what it is shown, and a Jupyter that root may start."""
-    browser = folder / "browser"
-    browser.write_text(f'#!/bin/sh\nprintf "%s" "$1" > {folder}/showing && mv {folder}/showing {folder}/shown\n')
-    browser.chmod(0o755)
-    (folder / "jupyter_server_config.json").write_text('{"ServerApp": {"allow_root": true}}')
-    env = os.environ | {"BROWSER": f"{browser} %s", "JUPYTER_CONFIG_DIR": str(folder), "JUPYTER_DATA_DIR": str(folder)}
-    process = subprocess.Popen(command, env=env, start_new_session=True)
+def running(command, *, user=None, env=()):
+    """The command in an empty home folder; another user than this one runs it in a clone of their own."""
+    account = pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        clone, other = Path.cwd(), {}
+        if account.pw_uid != os.geteuid():
+            clone = home / "clone"
+            shutil.copytree("notebooks", clone / "notebooks")
+            shutil.copytree("binder", clone / "binder")
+            for path in (home, *home.rglob("*")):
+                os.chown(path, account.pw_uid, account.pw_gid)
+            stack.enter_context(passable(Path.cwd(), Path(sys.base_prefix)))
+            other = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        said = home / "said"
+        given = {name: value for name, value in os.environ.items() if NETWORK.search(name)}
+        given |= {"HOME": str(home), "PATH": f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin"} | dict(env)
+        with said.open("w", encoding="utf-8") as out:
+            process = subprocess.Popen(command, cwd=clone, env=given, stdout=out, start_new_session=True, **other)
+        process.said, process.user = said, account.pw_name
+        try:
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(60)
+
+
+@contextmanager
+def passable(*paths):
+    """Let other users pass through the folders above these, as they could where somebody else had installed them."""
+    closed = [
+        (folder, folder.stat().st_mode)
+        for folder in {folder for path in paths for folder in (path, *path.parents)}
+        if not folder.stat().st_mode & stat.S_IXOTH
+    ]
+    for folder, mode in closed:
+        folder.chmod(mode | stat.S_IXOTH)
     try:
-        yield process
+        yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+        for folder, mode in closed:
+            folder.chmod(mode)
+
+
+@contextmanager
+def browser():
+    """A browser that only notes what it is shown: the file with that, and the environment that names the browser."""
+    with tempfile.TemporaryDirectory() as name:
+        program = Path(name) / "browser"
+        program.write_text(f'#!/bin/sh\nprintf "%s" "$1" > {name}/showing && mv {name}/showing {name}/shown\n')
+        program.chmod(0o755)
+        yield Path(name) / "shown", {"BROWSER": f"{program} %s"}
 
 
 def until(condition, process, seconds):

@@ -241,7 +241,7 @@ def to_frame(history: History) -> pd.DataFrame:
     try:
         import pandas as pd
     except ImportError as error:
-        raise ImportError("to_frame() needs pandas. To mend it: pip install pandas") from error
+        raise ImportError("to_frame() needs pandas. To fix it: pip install pandas") from error
     return pd.DataFrame(dict(history.to_columns())).set_index("step")
 
 

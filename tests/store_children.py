@@ -22,8 +22,7 @@ import numpy as np
 
 import diffopt_widgets as dw
 from diffopt_widgets.records import History
-from diffopt_widgets.store import RunStore, database
-from diffopt_widgets.store import own_runs
+from diffopt_widgets.store import RunStore, database, own_runs
 from diffopt_widgets.store import run_writer as recording
 
 GROUPS = ("unet", "text_encoder")

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.execution.driver import carry_out, finish
+from diffopt_widgets.execution.driver import drive, run_to_end
 from diffopt_widgets.optimizers.adapters import adapt, clip_to_percentile, round_stochastically
 from diffopt_widgets.rates.applied import applied_lr
 from diffopt_widgets.runs.run import Run
@@ -201,7 +201,7 @@ def test_a_second_backward_before_the_step_is_refused():
         backward(1, params)
 
 
-def test_accumulation_is_refused_with_its_mend():
+def test_accumulation_is_refused_with_its_fix():
     settings = dw.Settings("ADAMW", fused_back_pass=True)
     for refused in (
         lambda: RunPlan(settings, accumulation=4),
@@ -210,7 +210,7 @@ def test_accumulation_is_refused_with_its_mend():
         with pytest.raises(dw.SettingsError, match=r"fused_back_pass.*over 4 batches.*accumulation to 1") as caught:
             refused()
         (fault,) = caught.value.faults
-        RunPlan(settings.replace(**fault.mend), accumulation=4)
+        RunPlan(settings.replace(**fault.fix), accumulation=4)
     assert RunPlan(settings).accumulation == 1
 
 
@@ -354,12 +354,12 @@ def test_rounding_is_repeatable_differs_by_step_and_tensor_and_leaves_the_global
     assert torch.equal(*paths)
 
 
-def test_weights_that_cannot_be_rounded_are_named_with_the_mend():
-    with pytest.raises(dw.MissingBackend, match=r"stochastic_rounding needs weights in bfloat16.*To mend it") as caught:
+def test_weights_that_cannot_be_rounded_are_named_with_the_fix():
+    with pytest.raises(dw.MissingBackend, match=r"stochastic_rounding needs weights in bfloat16.*To fix it") as caught:
         built(dw.Settings("ADAMW", stochastic_rounding=True))
-    assert caught.value.mend == {"stochastic_rounding": False}
+    assert caught.value.fix == {"stochastic_rounding": False}
     run = dw.train(dw.Settings("ADAMW", stochastic_rounding=True), "swiss_roll", 2, progress=False)
-    assert (run.status, run.mend) == ("failed", {"stochastic_rounding": False})
+    assert (run.status, run.fix) == ("failed", {"stochastic_rounding": False})
     optimizer = torch.optim.SGD(parameters(), lr=0.1)
     with pytest.raises(ValueError, match="bfloat16"):
         adapt(optimizer, stochastic_rounding=True)
@@ -487,13 +487,13 @@ def test_a_loaded_state_is_a_copy():
 def test_a_stopped_run_goes_on_bit_for_bit(key):
     settings = dw.Settings(key, fused_back_pass=True, percentile_clipping=50)
     plan = RunPlan(settings, task="swiss_roll", steps=9, grad_norm=True)
-    run, straight = Run(plan), finish(Run(plan), progress=False)
-    going = carry_out(run)
+    run, straight = Run(plan), run_to_end(Run(plan), progress=False)
+    going = drive(run)
     for _ in range(5):
         next(going)
     going.close()
     assert run.can_continue
-    finish(run, progress=False)
+    run_to_end(run, progress=False)
     for name in straight.history.names():
         if name != "seconds":
             np.testing.assert_array_equal(run.history.column(name), straight.history.column(name), err_msg=name)

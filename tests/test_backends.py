@@ -42,14 +42,14 @@ def test_everything_is_there():
     assert not [entry for family in menu() for entry in family["optimizers"] if entry.keys() - {"key", "title"}]
 
 
-def test_what_is_missing_is_marked_with_its_mend_and_nothing_is_imported():
+def test_what_is_missing_is_marked_with_its_fix_and_nothing_is_imported():
     found, trouble, lr, errors, loaded = look(["prodigyopt", "bitsandbytes"], "PRODIGY")
     marked = {entry["key"]: entry for entry in found if "mark" in entry}
     wanting = {key for key in list_optimizers() if spec(key).package in {"prodigyopt", "bitsandbytes"}}
     assert marked.keys() == wanting
     assert {entry["mark"] for entry in marked.values()} == {"not installed"}
     assert marked["PRODIGY"]["why"].startswith(
-        'Prodigy cannot run here: prodigyopt is not installed. To mend it: pip install --upgrade "prodigyopt>=1.1.2"'
+        'Prodigy cannot run here: prodigyopt is not installed. To fix it: pip install --upgrade "prodigyopt>=1.1.2"'
     )
     assert trouble.startswith("prodigyopt is not installed")
     assert (lr, errors) == (0.5, {}), "its settings are typed as ever"
@@ -68,7 +68,7 @@ def test_a_version_that_does_not_fit_is_named_with_those_that_do(monkeypatch):
     monkeypatch.setattr(backends.metadata, "version", lambda name: "0.9" if name == "prodigyopt" else real(name))
     form = Form("PRODIGY")
     assert form.trouble.mark == "other version"
-    assert str(form.trouble).startswith("prodigyopt 0.9 is installed, and >=1.1.2 is needed. To mend it: pip install")
+    assert str(form.trouble).startswith("prodigyopt 0.9 is installed, and >=1.1.2 is needed. To fix it: pip install")
     assert [key for key, _ in form._missing] == ["PRODIGY"]
     monkeypatch.setattr(dw.build_optimizer.__globals__["importlib"], "import_module", lambda name: Old)
     with pytest.raises(dw.MissingBackend, match=r"PRODIGY needs prodigyopt.*0\.9 is installed"):

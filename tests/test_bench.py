@@ -29,9 +29,9 @@ def on_row(bench, run, kind, **content):
     bench.table._handle_custom_msg({"k": kind, "key": run.key, **content}, [])
 
 
-def page_mends(bench, name):
-    """Click on the mend beside a control of the form."""
-    bench.form._handle_custom_msg({"k": "mend", "name": name, "page": "p", "n": 1}, [])
+def page_fixes(bench, name):
+    """Click on the fix beside a control of the form."""
+    bench.form._handle_custom_msg({"k": "fix", "name": name, "page": "p", "n": 1}, [])
 
 
 async def click_run(bench):
@@ -196,7 +196,7 @@ def test_a_failing_run_is_told_in_the_run_bar():
         assert "the loss was no longer a number" in bench.bar.failure.value
         assert "Traceback" in bench.bar.failure.value
         assert len(bench.runs[0].history) > 0
-        bench.bar.fields["steps"].value = "x"  # a fault elsewhere, mended, takes nothing away
+        bench.bar.fields["steps"].value = "x"  # a fault elsewhere, fixed, takes nothing away
         bench.bar.fields["steps"].value = "50"
         assert "the loss was no longer a number" in bench.bar.failure.value
         bench.form.settings = dw.Settings("SGD", lr=0.1)
@@ -318,33 +318,33 @@ def test_a_removed_run_comes_back_to_its_place_with_its_colour():
     assert middle.key in bench.samples.strips
 
 
-def test_a_failed_run_offers_its_mend_as_a_button():
+def test_a_failed_run_offers_its_fix_as_a_button():
     async def script(bench):
         bench.form.settings = dw.Settings("SGD", lr=1e20, schedule="COSINE")
         await click_run(bench)
         assert bench.runs[0].status == "failed"
-        assert bench.bar.mend.layout.display is None
-        assert bench.bar.mend.description == "Set Learning rate to 0.03"
-        bench.bar.mend.click()
+        assert bench.bar.fix.layout.display is None
+        assert bench.bar.fix.description == "Set Learning rate to 0.03"
+        bench.bar.fix.click()
         assert bench.form.settings == dw.Settings("SGD", lr=0.03, schedule="COSINE")
         bench.form.undo()
         assert bench.form.settings.lr == 1e20
         bench.form.settings = dw.Settings("SGD", lr=0.1)
         await click_run(bench)
-        assert bench.bar.mend.layout.display == "none"
+        assert bench.bar.fix.layout.display == "none"
         assert not bench.bar.failure.value
 
     in_kernel(script, task="swiss_roll", steps=50)
 
 
-def test_the_mend_of_a_run_is_tried_with_weights_of_the_same_precision():
+def test_the_fix_of_a_run_is_tried_with_weights_of_the_same_precision():
     async def script(bench):
         bench.bar.dtype.value = "bfloat16"
         bench.form.settings = dw.Settings("SGD", lr=1e20, stochastic_rounding=True)
         await click_run(bench)
         bench.bar.dtype.value = "float32"
         assert "refused" in bench.bar.words.value
-        bench.bar.mend.click()
+        bench.bar.fix.click()
         assert bench.form.settings == dw.Settings("SGD", lr=0.03, stochastic_rounding=True)
         assert bench.bar.dtype.value == "bfloat16"
         assert "Press Run to try again" in bench.bar.words.value
@@ -363,7 +363,7 @@ def test_a_run_that_would_be_refused_cannot_be_started():
         bench.bar.device.value = "cpu"
         assert bench.bar.run.disabled
         assert bench.bar.run.tooltip == "Such a run would be refused: the form says why, at Paged."
-        page_mends(bench, "is_paged")
+        page_fixes(bench, "is_paged")
         assert not bench.bar.run.disabled
         for device in {"cuda", "mps"} - set(accelerators()):
             bench.bar.device.value = device
@@ -387,7 +387,7 @@ def test_a_back_end_that_cannot_be_imported_is_told_and_breaks_nothing(monkeypat
         bench.form.choose("ADAM_8BIT")
         bench.form.type("beta1", "0.8")
         assert bench.bar.run.disabled
-        assert "bitsandbytes is not installed. To mend it: pip install --upgrade" in bench.bar.run.tooltip
+        assert "bitsandbytes is not installed. To fix it: pip install --upgrade" in bench.bar.run.tooltip
         bench.start([Run(dw.RunPlan(bench.form.settings, "swiss_roll", 3))])  # as a ready comparison does
         await bench.wait()
         (run,) = bench.runs

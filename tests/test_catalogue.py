@@ -283,11 +283,11 @@ def test_rules_name_real_options_and_speak_in_sentences(key, rule):
     values = default_values(spec(key))
     assert rule.options
     assert set(rule.options) <= set(values)
-    assert set(rule.mend) <= set(values)
+    assert set(rule.fix) <= set(values)
     assert names_read(rule) >= set(rule.options)
     assert rule.message[0].isupper()
     assert rule.message.endswith(".")
-    assert rule.severity == "warning" or rule.mend
+    assert rule.severity == "warning" or rule.fix
 
 
 BREAKING = {
@@ -341,7 +341,7 @@ BREAKING = {
 
 
 POOR = {"device": "cpu", "compiler": False, "dtype": "float32"}
-"""The surroundings of a run that is refused whatever can be."""
+"""The environment of a run that is refused whatever can be."""
 
 
 def breaking(key, rule):
@@ -358,20 +358,20 @@ def breaking(key, rule):
 
 
 @pytest.mark.parametrize(("key", "rule"), RULES)
-def test_a_rule_breaks_where_it_should_and_its_mend_makes_it_hold(key, rule):
+def test_a_rule_breaks_where_it_should_and_its_fix_makes_it_hold(key, rule):
     values = breaking(key, rule)
     broken = {**default_values(spec(key)), **values, **POOR}
     assert rule.broken(broken)
-    mended = {**values, **rule.mend}
-    assert not rule.broken({**broken, **rule.mend})
+    fixed = {**values, **rule.fix}
+    assert not rule.broken({**broken, **rule.fix})
     if rule.severity == "error":
         with pytest.raises(SettingsError) as caught:
             Settings(key, **values)
         assert rule.message.rstrip(".") in str(caught.value)
-        assert rule.mend in [fault.mend for fault in caught.value.faults]
+        assert rule.fix in [fault.fix for fault in caught.value.faults]
     else:
         assert rule in Settings(key, **values).warnings(POOR)
-    assert rule not in Settings(key, **mended).warnings(POOR)
+    assert rule not in Settings(key, **fixed).warnings(POOR)
 
 
 def test_every_rule_has_an_id_of_its_own():
@@ -414,7 +414,7 @@ def test_prodigy_warns_far_from_one_and_with_warmup():
     for lr, expected in ((0.05, True), (0.1, False), (1.0, False), (10.0, False), (11.0, True)):
         assert ("lr-near-1" in [rule.id for rule in Settings("PRODIGY", lr=lr).warnings()]) == expected
     (rule,) = Settings("PRODIGY", warmup=20).warnings()
-    assert rule.mend == {"warmup": 0.0}
+    assert rule.fix == {"warmup": 0.0}
 
 
 def test_arguments_put_tuples_together_and_pass_hidden_values():

@@ -287,7 +287,7 @@ def test_doctor_tries_every_device_that_is_there(capsys, monkeypatch):
     assert "or train it with device cpu" in " ".join(table.split())
 
 
-def test_doctor_says_how_to_mend_a_missing_package(monkeypatch):
+def test_doctor_says_how_to_fix_a_missing_package(monkeypatch):
     from diffopt_widgets.optimizers import factory
     from diffopt_widgets.probe import doctor
 
@@ -297,7 +297,7 @@ def test_doctor_says_how_to_mend_a_missing_package(monkeypatch):
     monkeypatch.setattr(factory.importlib, "import_module", missing)
     finding = doctor.try_optimizer("PRODIGY")
     assert finding.works is False
-    assert finding.mend.startswith('pip install --upgrade "prodigyopt>=')
+    assert finding.fix.startswith('pip install --upgrade "prodigyopt>=')
     assert "needs prodigyopt" in finding.words
 
 
@@ -329,7 +329,7 @@ def test_torch_that_is_not_there_is_to_be_installed(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "torch", None)  # as if nothing of that name were installed
     (finding,) = doctor.devices()
-    assert (finding.name, finding.works, finding.mend) == ("torch", False, "pip install torch")
+    assert (finding.name, finding.works, finding.fix) == ("torch", False, "pip install torch")
     assert doctor.accelerators() == ()
 
 

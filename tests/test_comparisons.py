@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffopt_widgets.execution.driver import carry_out
+from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.optimizers.factory import build_optimizer
 from diffopt_widgets.runs.comparisons import comparisons
 from diffopt_widgets.runs.run import Run
@@ -22,7 +22,7 @@ def part_way(key, steps):
 
 def trained_part_way(runs, steps):
     for run in runs:
-        going = carry_out(run)
+        going = drive(run)
         for _ in range(steps + 1):
             next(going)
         going.close()

@@ -23,10 +23,10 @@ from diffopt_widgets.optimizers.adapters import adapt
 from diffopt_widgets.optimizers.factory import MissingBackend, build_optimizer, build_schedule, load_class
 from diffopt_widgets.probe.values import changed_value
 from diffopt_widgets.rates.applied import load_reader
-from diffopt_widgets.rates.base import Reader
+from diffopt_widgets.rates.base import RateReader
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
 from diffopt_widgets.widgets.form.draft import Draft
-from diffopt_widgets.widgets.form.reading import PlannedRun
+from diffopt_widgets.widgets.form.parsed import PlannedRun
 
 KEYS = list_optimizers()
 
@@ -125,7 +125,7 @@ def test_every_argument_of_the_back_end_is_shown_or_hidden_with_a_reason(key):
 def test_defaults_are_the_back_ends_own(key):
     entry, arguments = spec(key), signature(key)
     for use in (entry.lr, *entry.uses):
-        if use.argument is None or use.mended:
+        if use.argument is None or use.fixed:
             continue
         name, index = split_argument(use.argument)
         if name in BY_KEYWORD.get(key, {}):
@@ -150,7 +150,7 @@ def test_an_argument_by_keyword_stands_at_what_its_absence_means(key, name):
 
 
 def test_defaults_that_are_ours_are_listed_and_say_so():
-    marked = {(key, use.name) for key in KEYS for use in (spec(key).lr, *spec(key).uses) if use.mended}
+    marked = {(key, use.name) for key in KEYS for use in (spec(key).lr, *spec(key).uses) if use.fixed}
     assert marked == set(MENDED) | {("ADAFACTOR", "beta1")}
     assert all(spec(key).use(name).note for key, name in marked)
 
@@ -196,7 +196,7 @@ def test_8_bit_is_said_where_it_is(key):
 
 @pytest.mark.parametrize("key", KEYS)
 def test_the_rate_has_a_reader(key):
-    assert issubclass(load_reader(spec(key).rate), Reader)
+    assert issubclass(load_reader(spec(key).rate), RateReader)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -252,11 +252,11 @@ def test_whatever_the_panel_allows_can_be_built_and_stepped_unless_it_says_what_
     except SettingsError:
         return
     draft = replace(Draft.begin(configured), run=PlannedRun(device="cpu"))
-    if draft.reading.refused:
+    if draft.parsed.refused:
         with pytest.raises((MissingBackend, SettingsError)):
             build_optimizer(configured, parameters())
         configured = configured.replace(
-            **{n: v for name in draft.reading.refused for n, v in draft.reading.mends[name].items()}
+            **{n: v for name in draft.parsed.refused for n, v in draft.parsed.fixes[name].items()}
         )
     params = parameters()
     optimizer = build_optimizer(configured, params)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import diffopt_widgets as dw
 from diffopt_widgets.execution import driver
-from diffopt_widgets.execution.driver import carry_out, finish
+from diffopt_widgets.execution.driver import drive, run_to_end
 from diffopt_widgets.execution.session import Session
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.plan import RunPlan
@@ -27,7 +27,7 @@ def plan(key="ADAMW", steps=STEPS, **options):
 
 def go_on(run, steps):
     """Carry out `steps` steps more, then stop."""
-    going = carry_out(run)
+    going = drive(run)
     for _ in range(steps + 1):  # the first builds the run, or takes it up again
         next(going)
     going.close()
@@ -61,18 +61,18 @@ def assert_same(run, straight):
 )
 def test_it_goes_on_bit_for_bit(key, accumulation):
     asked = plan(key, accumulation=accumulation, grad_norm=True) if key != "ADAFACTOR" else plan(key, grad_norm=True)
-    run, straight = Run(asked), finish(Run(asked), progress=False)
+    run, straight = Run(asked), run_to_end(Run(asked), progress=False)
     for steps in (3, 0, 5):
         go_on(run, steps)
         assert run.status == "stopped"
         assert run.can_continue
     assert len(run.history) == 8
-    assert_same(finish(run, progress=False), straight)
+    assert_same(run_to_end(run, progress=False), straight)
 
 
 @pytest.fixture(scope="module")
 def straight():
-    return finish(Run(plan()), progress=False)
+    return run_to_end(Run(plan()), progress=False)
 
 
 @settings(max_examples=12)
@@ -82,14 +82,14 @@ def test_wherever_it_is_stopped_and_however_often(straight, stops):
     for stop in sorted(stops):
         go_on(run, stop - len(run.history))
     assert len(run.history) == max(stops, default=0)
-    assert_same(finish(run, progress=False), straight)
+    assert_same(run_to_end(run, progress=False), straight)
 
 
 def test_seconds_go_on_too():
     run = Run(plan())
     go_on(run, 5)
     before = run.seconds
-    finish(run, progress=False)
+    run_to_end(run, progress=False)
     assert run.seconds > before > 0
     assert (np.diff(run.history.column("seconds")) > 0).all()
 
@@ -131,7 +131,7 @@ def test_a_session_takes_up_a_stopped_run_again_and_again(monkeypatch):
 
     in_session(script)
     assert 0 < lengths[0] < lengths[1] < 400
-    assert_same(run, finish(Run(asked), progress=False))
+    assert_same(run, run_to_end(Run(asked), progress=False))
 
 
 def test_a_run_stopped_before_its_turn_can_be_started():
@@ -163,17 +163,17 @@ def test_a_stopped_run_that_waits_and_is_dropped_can_still_go_on(straight):
 
     in_session(script)
     assert (run.status, run.message, run.can_continue) == ("stopped", said, True)
-    assert_same(finish(run, progress=False), straight)
+    assert_same(run_to_end(run, progress=False), straight)
 
 
 def test_what_is_over_does_not_go_on():
-    done = finish(Run(plan()), progress=False)
+    done = run_to_end(Run(plan()), progress=False)
     failed = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=50, progress=False)
     for run in (done, failed):
         assert not run.can_continue
         assert run.kept is None
         with pytest.raises(ValueError, match=f"is {run.status} and cannot go on"):
-            carry_out(run)
+            drive(run)
 
     async def script(session):
         fresh = Run(plan())
@@ -219,7 +219,7 @@ def test_a_step_broken_off_in_the_middle_cannot_go_on(monkeypatch):
         return result
 
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
-    run = finish(Run(plan()), progress=False)
+    run = run_to_end(Run(plan()), progress=False)
     assert (run.status, len(run.history), run.can_continue) == ("stopped", 4, False)
 
 

@@ -9,7 +9,7 @@ from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
 from diffopt_widgets.widgets.form.draft import Draft
-from diffopt_widgets.widgets.form.reading import text_of
+from diffopt_widgets.widgets.form.parsed import text_of
 
 LIKELY = ["1e-4", ".9", "0", "-1", "1", "inf", "none", "", "true", "False", "1e999", "0,5", "COSINE", "<b>x</b>", "９"]
 TEXTS = st.one_of(st.sampled_from(LIKELY), st.text(max_size=20), st.floats().map(repr), st.integers().map(str))
@@ -33,7 +33,7 @@ def test_any_sequence_keeps_every_text_and_something_valid(data):
     draft = Draft.begin("PRODIGY")
     typed = {}
     for _ in range(data.draw(st.integers(1, 12), label="steps")):
-        match data.draw(st.sampled_from(["type", "type", "type", "choose", "load", "mend", "reset", "advise"])):
+        match data.draw(st.sampled_from(["type", "type", "type", "choose", "load", "fix", "reset", "advise"])):
             case "type":
                 name = data.draw(st.sampled_from(names(draft.optimizer)))
                 text = data.draw(TEXTS)
@@ -171,19 +171,19 @@ def test_options_are_kept_for_each_optimizer_and_the_schedule_goes_along():
     assert back.last_good.options["beta1"] == 0.8
 
 
-def test_a_clash_between_options_is_marked_and_mended():
+def test_a_clash_between_options_is_marked_and_fixed():
     draft = Draft.begin("SGD").type("nesterov", "true").type("momentum", "0")
     (marked,) = draft.errors
     assert marked in {"nesterov", "momentum"}
-    assert draft.reading.related == {"nesterov", "momentum"} - {marked}
-    assert draft.mend(marked).errors == {}
+    assert draft.parsed.related == {"nesterov", "momentum"} - {marked}
+    assert draft.fix(marked).errors == {}
 
 
-def test_a_warning_leaves_the_settings_valid_and_offers_its_mend():
+def test_a_warning_leaves_the_settings_valid_and_offers_its_fix():
     draft = Draft.begin("PRODIGY").type("lr", "1e-4")
     assert draft.settings == Settings("PRODIGY", lr=1e-4)
-    assert "learning rate" in draft.reading.warnings["lr"]
-    assert draft.mend("lr").last_good.lr == 1.0
+    assert "learning rate" in draft.parsed.warnings["lr"]
+    assert draft.fix("lr").last_good.lr == 1.0
 
 
 @pytest.mark.parametrize("optimizer", list_optimizers())
@@ -191,15 +191,15 @@ def test_presets_say_what_they_load(optimizer):
     for offered in spec(optimizer).presets:
         loaded = Draft.begin(optimizer).type("lr", "123").load(offered.key)
         assert loaded.settings == preset(optimizer, offered.key)
-        assert offered.key in loaded.reading.presets
-        assert all(preset(optimizer, key) == loaded.settings for key in loaded.reading.presets)
+        assert offered.key in loaded.parsed.presets
+        assert all(preset(optimizer, key) == loaded.settings for key in loaded.parsed.presets)
 
 
 def test_library_defaults_put_everything_back():
     draft = Draft.begin("PRODIGY").type("schedule", "REX").type("d_coef", "3").type("lr", "x").load("library")
-    assert draft.reading.changed == frozenset()
-    assert "library" in draft.reading.presets
-    assert draft.type("d_coef", "x").reading.presets == []
+    assert draft.parsed.changed == frozenset()
+    assert "library" in draft.parsed.presets
+    assert draft.type("d_coef", "x").parsed.presets == []
 
 
 def test_showing_settings_leaves_texts_that_already_say_them():
@@ -221,9 +221,9 @@ def test_recommended_and_default_values_are_one_call_away():
 
 def test_greyed_controls_say_why_and_a_wrong_one_is_never_greyed():
     draft = Draft.begin("PRODIGY")
-    assert "cycles" in draft.reading.greyed["cycles"]
-    assert "cycles" not in draft.type("schedule", "COSINE_WITH_RESTARTS").reading.greyed
-    assert "cycles" not in draft.type("cycles", "many").reading.greyed
+    assert "cycles" in draft.parsed.greyed["cycles"]
+    assert "cycles" not in draft.type("schedule", "COSINE_WITH_RESTARTS").parsed.greyed
+    assert "cycles" not in draft.type("cycles", "many").parsed.greyed
 
 
 def test_what_is_not_there_is_named():

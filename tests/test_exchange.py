@@ -27,6 +27,7 @@ def test_every_way_of_writing_settings_is_read_back(optimizer):
         "Settings('PRODIGY', lr=1, d_coef=.5, growth_rate=float('inf'), beta3=None)",
         'dw.Settings("PRODIGY", lr=1.0, d_coef=5e-1)',
         "s = Settings(\n    optimizer='PRODIGY',\n    d_coef=0.5,\n)",
+        "Settings('PRODIGY', d_coef=0.5, growth_rate=math.inf)  # as the paper has it",
         '{"optimizer": "PRODIGY", "lr": 1, "options": {"d_coef": 0.5, "growth_rate": "inf"}}',
         '{"optimizer": "PRODIGY", "d_coef": 0.5}',
     ],
@@ -72,8 +73,13 @@ NONE = "These are no settings. Paste what Copy settings copied, or Settings(…)
         ("Settings('PRODIGY', lr=lr)", "'lr' is not a value"),
         ("Settings('PRODIGY', d_coef=-1)", "d_coef = -1: must be above 0."),
         ("Settings('PRODIGY', self=1)", "self"),
+        (f"Settings('PRODIGY', lr={'-' * 500}1)", "is not a value"),
+        ("Settings('PRODIGY', lr=1); open('x')", NONE),
+        ("Settings('PRODIGY', **{'lr': 1})", "is not name=value"),
+        ("Settings('PRODIGY', lr=1 if 1else 2)", "is not a value"),
+        ("a.b('Settings')", NONE),
     ],
-    ids=range(21),
+    ids=range(26),
 )
 def test_what_is_no_settings_says_so(text, words):
     with pytest.raises(SettingsError, match=r".") as caught:

@@ -34,9 +34,9 @@ NEEDS = [
 @pytest.mark.parametrize(("key", "name", "need"), NEEDS)
 def test_an_option_whose_device_or_process_group_is_missing_is_refused(key, name, need):
     words = {"cuda": "NVIDIA GPU", "distributed": "process group", "bfloat16": "bfloat16"}[need]
-    with pytest.raises(dw.MissingBackend, match=f"{name} needs .*{words}.*To mend it") as caught:
+    with pytest.raises(dw.MissingBackend, match=f"{name} needs .*{words}.*To fix it") as caught:
         dw.build_optimizer(dw.Settings(key, **{name: not spec(key).use(name).default}), [weight()])
-    assert caught.value.mend == {name: spec(key).use(name).default}
+    assert caught.value.fix == {name: spec(key).use(name).default}
 
 
 def test_parameter_groups_keep_what_they_bring():
@@ -96,7 +96,7 @@ def test_rates_that_would_raise_or_be_ignored_are_refused_before_the_first_step(
         dw.build_optimizer(dw.Settings(key), two_rates(1.0, 0.0))  # a group that stands still is taken
 
 
-def test_a_missing_package_is_named_with_its_mend(monkeypatch):
+def test_a_missing_package_is_named_with_its_fix(monkeypatch):
     from diffopt_widgets.optimizers import factory
 
     def missing(name):

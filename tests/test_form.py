@@ -88,18 +88,18 @@ def test_advice_that_is_followed_says_so_and_a_range_is_followed_anywhere_in_it(
     assert form.state["controls"][name].get("advised") == words
 
 
-def test_a_mend_that_does_as_is_recommended_says_that_it_does():
+def test_a_fix_that_does_as_is_recommended_says_that_it_does():
     form = Form("DADAPT_SGD")
     form.type("lr", "1")
-    assert form.state["controls"]["lr"]["mend"] == "Set Learning rate to 0.3"
-    assert form.state["controls"]["lr"]["mended"]
+    assert form.state["controls"]["lr"]["fix"] == "Set Learning rate to 0.3"
+    assert form.state["controls"]["lr"]["fixed"]
     form.type("min_factor", "0.01")
     form.type("lr", "0.3")
-    assert "mended" not in form.state["controls"]["lr"]
+    assert "fixed" not in form.state["controls"]["lr"]
     other = Form("PRODIGY")
     other.type("warmup", "0.1")
-    assert other.state["controls"]["warmup"]["mend"] == "Set Warm-up to 0"
-    assert "mended" not in other.state["controls"]["warmup"]
+    assert other.state["controls"]["warmup"]["fix"] == "Set Warm-up to 0"
+    assert "fixed" not in other.state["controls"]["warmup"]
 
 
 def test_a_button_offers_what_is_recommended_unless_that_depends_on_the_mode():
@@ -199,10 +199,10 @@ def test_undo_takes_changes_back_one_place_at_a_time(form):
     assert form.settings == before
 
 
-def test_mend_reset_and_recommended_values_on_the_page_s_word(form):
+def test_fix_reset_and_recommended_values_on_the_page_s_word(form):
     page_sends(form, k="type", name="lr", text="1e-4")
-    assert form.state["controls"]["lr"]["mend"] == "Set Learning rate to 1"
-    page_sends(form, k="mend", name="lr")
+    assert form.state["controls"]["lr"]["fix"] == "Set Learning rate to 1"
+    page_sends(form, k="fix", name="lr")
     assert form.settings.lr == 1.0
     page_sends(form, k="advise", name="beta2")
     assert form.settings.options["beta2"] == form.draft.advice("beta2").value
@@ -230,7 +230,7 @@ def test_a_preset_of_only_the_panel_before_is_loaded_there(form):
     page_sends(form, k="load", preset="recommended", panel="PRODIGY")
     assert (form.settings.optimizer, form.notice) == (unknown.optimizer, "")
     form.choose("PRODIGY")
-    assert "recommended" in form.draft.reading.presets
+    assert "recommended" in form.draft.parsed.presets
 
 
 def test_what_both_panels_have_is_changed_in_the_one_that_was_chosen(form):
@@ -252,7 +252,7 @@ def test_what_both_panels_have_is_changed_in_the_one_that_was_chosen(form):
         {"k": "paste", "text": ["{}"]},
         {"k": "choose", "optimizer": "NONE"},
         {"k": "load", "preset": "none"},
-        {"k": "mend", "name": "nothing"},
+        {"k": "fix", "name": "nothing"},
         ["not", "an", "object"],
         None,
     ],
@@ -500,7 +500,7 @@ def test_the_search_names_last_where_an_option_does_nothing_and_says_so():
     }
 
 
-def test_what_a_run_on_the_device_is_refused_for_is_told_with_the_mend_and_the_settings_stay(form):
+def test_what_a_run_on_the_device_is_refused_for_is_told_with_the_fix_and_the_settings_stay(form):
     form.choose("ADAMW")
     form.device = "cuda"
     form.type("capturable", "true")
@@ -508,10 +508,10 @@ def test_what_a_run_on_the_device_is_refused_for_is_told_with_the_mend_and_the_s
     form.device = "cpu"
     shown = form.state["controls"]["capturable"]
     assert "needs an NVIDIA GPU, and a run on anything else is refused" in shown["warning"]
-    assert shown["mend"] == "Set Capturable to off"
+    assert shown["fix"] == "Set Capturable to off"
     assert form.errors == {}
     assert form.settings.options["capturable"] is True
-    page_sends(form, k="mend", name="capturable", page="p", n=1)
+    page_sends(form, k="fix", name="capturable", page="p", n=1)
     assert form.settings == Settings("ADAMW", schedule="COSINE")
     assert "warning" not in form.state["controls"]["capturable"]
 
@@ -522,15 +522,15 @@ def test_a_run_that_cannot_be_planned_is_refused_by_the_form_too(form, name, val
         setattr(form, name, value)
 
 
-def test_a_fused_back_pass_and_accumulation_clash_in_the_form_with_the_mend(form):
+def test_a_fused_back_pass_and_accumulation_clash_in_the_form_with_the_fix(form):
     form.choose("ADAMW")
     form.type("fused_back_pass", "true")
     assert form.errors == {}
     form.accumulation = 4
     assert list(form.errors) == ["fused_back_pass"]
     assert "over 4 batches" in form.errors["fused_back_pass"]
-    assert form.state["controls"]["fused_back_pass"]["mend"] == "Set Fused back pass to off"
-    page_sends(form, k="mend", name="fused_back_pass", page="p", n=1)
+    assert form.state["controls"]["fused_back_pass"]["fix"] == "Set Fused back pass to off"
+    page_sends(form, k="fix", name="fused_back_pass", page="p", n=1)
     assert form.errors == {}
     assert form.settings.options["fused_back_pass"] is False
     form.undo()

@@ -150,7 +150,7 @@ def test_a_piece_is_looked_for_letter_by_letter_or_as_an_expression(key):
 def test_a_broken_expression_is_refused_by_the_settings(key):
     with pytest.raises(SettingsError, match="not a regular expression") as caught:
         Settings(key, muon_hidden_layers="blocks, (head", muon_adam_regex=True)
-    assert caught.value.faults[0].mend == {"muon_adam_regex": False}
+    assert caught.value.faults[0].fix == {"muon_adam_regex": False}
     assert Settings(key, muon_hidden_layers="blocks, (head").options["muon_hidden_layers"] == "blocks, (head"
 
 
@@ -158,7 +158,7 @@ def test_a_broken_expression_is_refused_by_the_settings(key):
 def test_what_is_not_there_is_refused_before_any_step(key):
     with pytest.raises(SettingsError, match="no weight has 'bloks' in its name") as caught:
         built(key, Model(), muon_hidden_layers="head, bloks")
-    assert caught.value.faults[0].mend == {"muon_hidden_layers": None}
+    assert caught.value.faults[0].fix == {"muon_hidden_layers": None}
     with pytest.raises(SettingsError, match="no names to look for it in"):
         built(key, Model(), Model().parameters(), muon_hidden_layers="head")
     with pytest.raises(SettingsError, match="no weight has nothing in its name"):
@@ -185,7 +185,7 @@ def test_a_group_that_brings_the_choice_is_left_whole(key):
 def test_without_adam_every_tensor_must_be_a_matrix(key):
     with pytest.raises(SettingsError, match=r"conv\.bias of shape \(4,\), .* and 3 more") as caught:
         built(key, Model(), MuonWithAuxAdam=False)
-    assert caught.value.faults[0].mend == {"MuonWithAuxAdam": True}
+    assert caught.value.faults[0].fix == {"MuonWithAuxAdam": True}
     model = Model()
     matrices = [pair for pair in model.named_parameters() if pair[1].ndim > 1]
     optimizer = built(key, model, matrices, MuonWithAuxAdam=False)

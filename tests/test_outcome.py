@@ -1,4 +1,4 @@
-"""The end of a run in words: each sentence is true, and each mend can be set."""
+"""The end of a run in words: each sentence is true, and each fix can be set."""
 
 import math
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.execution import outcome
-from diffopt_widgets.execution.driver import carry_out, finish
+from diffopt_widgets.execution.driver import drive, run_to_end
 from diffopt_widgets.execution.outcome import Diverged, explain, settled_at, summary
 from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.runs.run import Run
@@ -87,7 +87,7 @@ def test_a_stopped_run_says_how_far_it_came():
         "Stopped after 9 of 300 steps, evaluation"
     )
     run = Run(RunPlan(dw.Settings("PRODIGY"), task="swiss_roll", steps=10))
-    going = carry_out(run)
+    going = drive(run)
     next(going)
     going.close()
     assert run.message == "Stopped before the first step"
@@ -115,31 +115,31 @@ MENDED = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "mend"), MENDED)
-def test_the_mend_after_a_divergence_is_what_the_sentence_says(settings, mend):
+@pytest.mark.parametrize(("settings", "fix"), MENDED)
+def test_the_fix_after_a_divergence_is_what_the_sentence_says(settings, fix):
     words, found = explain(Run(RunPlan(settings)), Diverged("at step 7"))
     assert words.startswith("Failed at step 7 of 300: the loss was no longer a number. ")
-    assert found == mend
+    assert found == fix
     assert ("growth_rate" in words) <= ("growth_rate" in settings.options)
     number = next(value for name, value in found.items() if name in {"lr", "d_coef"})
     assert format_value(number) in words
 
 
 @pytest.mark.parametrize("key", dw.list_optimizers())
-def test_every_mend_can_be_set(key):
+def test_every_fix_can_be_set(key):
     for settings in (dw.Settings(key), *(dw.preset(key, preset.key) for preset in dw.spec(key).presets)):
-        _, mend = explain(Run(RunPlan(settings)), Diverged("at step 7"))
-        mended = settings.replace(**mend)
-        assert mended != settings
-        assert all(mended.values()[name] == value for name, value in mend.items())
+        _, fix = explain(Run(RunPlan(settings)), Diverged("at step 7"))
+        fixed = settings.replace(**fix)
+        assert fixed != settings
+        assert all(fixed.values()[name] == value for name, value in fix.items())
 
 
-def test_the_mend_helps():
+def test_the_fix_helps():
     failed = dw.train(dw.Settings("SGD", lr=5.0), task="swiss_roll", steps=200, progress=False)
     assert failed.status == "failed"
     while failed.status == "failed":  # a tenth may still be too high
-        assert failed.mend
-        settings = failed.settings.replace(**failed.mend)
+        assert failed.fix
+        settings = failed.settings.replace(**failed.fix)
         assert settings.lr < failed.settings.lr
         failed = dw.train(settings, task="swiss_roll", steps=200, progress=False)
     assert failed.eval_after < failed.eval_before
@@ -149,19 +149,19 @@ def test_the_mend_helps():
 def test_an_option_whose_device_is_missing_is_set_back():
     run = dw.train(dw.Settings("ADAMW", capturable=True), task="swiss_roll", steps=3, progress=False)
     assert run.status == "failed"
-    assert run.mend == {"capturable": False}
+    assert run.fix == {"capturable": False}
     assert "set capturable back to its default" in run.message
-    mended = finish(Run(RunPlan(run.settings.replace(**run.mend), "swiss_roll", 3)), progress=False)
-    assert mended.status == "done"
-    assert mended.mend == {}
+    fixed = run_to_end(Run(RunPlan(run.settings.replace(**run.fix), "swiss_roll", 3)), progress=False)
+    assert fixed.status == "done"
+    assert fixed.fix == {}
 
 
 def test_settings_that_the_tensors_of_the_task_refuse_are_set_back():
     run = dw.train(dw.Settings("MUON", MuonWithAuxAdam=False), task="swiss_roll", steps=3, progress=False)
-    assert (run.status, run.mend) == ("failed", {"MuonWithAuxAdam": True})
+    assert (run.status, run.fix) == ("failed", {"MuonWithAuxAdam": True})
 
 
-def test_what_has_no_known_mend_offers_none():
+def test_what_has_no_known_fix_offers_none():
     run = Run(RunPlan(dw.Settings("ADAMW")))
     assert explain(run, RuntimeError("out of memory")) == ("RuntimeError after 0 steps: out of memory", {})
     assert explain(run, ValueError())[0] == "ValueError after 0 steps: no message"
@@ -172,7 +172,7 @@ def test_weights_that_the_last_step_spoilt_are_a_failure():
     assert math.isfinite(run.history.column("loss")[0])
     assert (run.status, len(run.history)) == ("failed", 1)
     assert run.message.startswith("Failed after step 1 of 1: the loss was no longer a number. ")
-    assert run.mend
+    assert run.fix
 
 
 @given(st.floats(1e-30, 1e30))

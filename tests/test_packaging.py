@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 import zipfile
-from importlib.metadata import distribution, requires
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution, metadata, requires
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,6 +92,20 @@ def test_the_constraints_pin_every_dependency():
     assert wanted - pinned == set()
     assert pins["torch"] == "2.13.0"
     assert not [pin for pin in pins.values() if "+" in pin], "a local version cannot be found by others"
+
+
+@pytest.mark.parametrize("python", ["3.10.0", "3.11.0", "3.12.0"])
+def test_no_pin_needs_a_later_python_than_its_marker_says(python):
+    """Debian 12 has Python 3.11.2: a pin that needs 3.11.5 ends the README's first command there."""
+    environment = {"python_version": python.rpartition(".")[0], "python_full_version": python}
+    wrong = []
+    for line in (ROOT / "binder" / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        pin = Requirement(line) if line and not line.startswith("#") else None
+        if pin and (pin.marker is None or pin.marker.evaluate(environment)):
+            with suppress(PackageNotFoundError):  # an extra's, not installed here
+                needed = metadata(pin.name).get("Requires-Python") or ""
+                wrong += [f"{line} needs Python {needed}"] if not SpecifierSet(needed).contains(python) else []
+    assert wrong == []
 
 
 def test_binder_installs_from_the_same_pins():

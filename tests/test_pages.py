@@ -1,6 +1,8 @@
 """The code of each widget's page, joined from its files."""
 
 import re
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,24 @@ def test_every_file_is_in_a_page():
     used = {path for widget in WIDGETS for path in (*widget.scripts(), *widget.styles())}
     present = set(Path(widgets.__file__).parent.glob("*/static/*.*s"))
     assert {path.name for path in present - used} == {"bench.css"}
+
+
+def test_an_edit_of_a_file_is_shown_without_a_new_kernel(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANYWIDGET_HMR", "1")
+    for name in (*ComparisonMenu.SCRIPTS, *ComparisonMenu.STYLES):
+        if not name.startswith("page/"):
+            shutil.copy(ComparisonMenu.FOLDER / name, tmp_path / name)
+
+    class Edited(ComparisonMenu):
+        FOLDER = tmp_path
+
+    menu = Edited(())
+    shown = threading.Event()
+    menu.observe(lambda change: shown.set() if "edited here" in change["new"] else None, ["_esm"])
+    script = tmp_path / "comparison_menu.js"
+    # The watch may begin after the first edit: it is edited until it is seen.
+    for number in range(600):
+        script.write_text(f"{script.read_text('utf-8')}\n// edited here {number}\n", "utf-8")
+        if shown.wait(0.2):
+            break
+    assert "edited here" in menu._esm

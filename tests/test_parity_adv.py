@@ -262,20 +262,20 @@ def test_without_a_compiler_it_is_refused_before_the_first_step():
         "import torch, diffopt_widgets as dw\n"
         "from dataclasses import replace\n"
         "from diffopt_widgets.widgets.form.draft import Draft\n"
-        "from diffopt_widgets.widgets.form.reading import PlannedRun\n"
+        "from diffopt_widgets.widgets.form.parsed import PlannedRun\n"
         "weight = torch.nn.Parameter(torch.ones(3, 4))\n"
         "dw.build_optimizer(dw.Settings('LION_ADV', compile=True), [weight])\n"
         "try:\n"
         "    dw.build_optimizer(dw.Settings('ADAMW_ADV', compile=True), [weight])\n"
         "except dw.MissingBackend as error:\n"
-        "    print(error, error.mend)\n"
+        "    print(error, error.fix)\n"
         "draft = replace(Draft.begin(dw.Settings('ADAMW_ADV', compile=True)), run=PlannedRun(device='cpu'))\n"
-        "print('form:', *draft.reading.refused, draft.reading.mends)"
+        "print('form:', *draft.parsed.refused, draft.parsed.fixes)"
     )
     environment = {**os.environ, "CXX": "no-such-compiler"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert "ADAMW_ADV's compile needs a compiler" in done.stdout
-    assert "To mend it: set compile back to its default {'compile': False}" in done.stdout
+    assert "To fix it: set compile back to its default {'compile': False}" in done.stdout
     assert "form: compile {'compile': {'compile': False}}" in done.stdout
 
 

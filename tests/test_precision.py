@@ -12,7 +12,7 @@ import torch
 
 import diffopt_widgets as dw
 from diffopt_widgets.cli.main import main
-from diffopt_widgets.execution.driver import finish
+from diffopt_widgets.execution.driver import run_to_end
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import list_tasks
 from diffopt_widgets.training.checkpoint import Checkpoint
@@ -63,7 +63,7 @@ def test_a_run_that_rounds_at_random_goes_on_bit_for_bit_whatever_else_was_train
     for _ in zip(range(2), stopped.steps(), strict=False):
         pass
     kept = Checkpoint.of(stopped)
-    finish(dw.Run(asked), progress=False)
+    run_to_end(dw.Run(asked), progress=False)
     torch.rand(1)
     again = kept.restored(asked)
     *_, end = again.steps()
@@ -109,8 +109,8 @@ def test_precisions_are_compared_like_all_else_of_a_plan():
 
 def test_a_run_that_needs_it_says_how_to_have_it():
     run = dw.train(dw.Settings("ADAMW", stochastic_rounding=True), "swiss_roll", 2, progress=False)
-    assert 'a run of the bench has them with dtype="bfloat16". To mend it: ' in run.message
-    assert run.mend == {"stochastic_rounding": False}
+    assert 'a run of the bench has them with dtype="bfloat16". To fix it: ' in run.message
+    assert run.fix == {"stochastic_rounding": False}
 
 
 def test_the_command_line_takes_it_and_refuses_what_needs_it_without_it(tmp_path, capsys):

@@ -214,7 +214,7 @@ def test_a_value_that_shows_nothing_gives_way_to_an_end_of_the_slider():
     assert found("ADAFACTOR", "eps").words == "1e-30 → 1e-6: the weights first differ at step 1"
 
 
-def test_a_rule_without_a_mend_of_its_own_is_met_by_its_other_option():
+def test_a_rule_without_a_fix_of_its_own_is_met_by_its_other_option():
     entry = spec("SGD")
     rule = Rule("r", ("momentum", "maximize"), lambda v: v["momentum"] > 0 and not v["maximize"], "Maximize, please.")
     bound = replace(entry, rules=(rule,))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import diffopt_widgets as dw
 from diffopt_widgets.execution import driver
-from diffopt_widgets.execution.driver import finish
+from diffopt_widgets.execution.driver import run_to_end
 from diffopt_widgets.optimizers.factory import build_optimizer
 from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.runs.run import Run
@@ -104,7 +104,7 @@ def test_a_run_measures_the_state_of_its_own_optimizer():
 
 def pictured(monkeypatch, cost, settings, task="swiss_roll", steps=20, accumulation=1):
     monkeypatch.setattr(driver, "PICTURE_COST", cost)
-    run = finish(Run(RunPlan(settings, task, steps, accumulation=accumulation)), progress=False)
+    run = run_to_end(Run(RunPlan(settings, task, steps, accumulation=accumulation)), progress=False)
     assert run.status == "done", run.trace
     return run
 

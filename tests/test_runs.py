@@ -12,7 +12,7 @@ import torch
 
 import diffopt_widgets as dw
 from diffopt_widgets.execution import driver
-from diffopt_widgets.execution.driver import carry_out
+from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.execution.session import Session
 from diffopt_widgets.runs.run import Run, name_by_difference, vary
 from diffopt_widgets.settings.plan import RunPlan
@@ -371,7 +371,7 @@ def test_what_a_back_end_prints_or_logs_is_kept_with_the_run(capsys):
 
 def test_closing_the_generator_stops_the_run():
     run = Run(plan(100))
-    steps = carry_out(run)
+    steps = drive(run)
     for _ in range(6):
         next(steps)
     steps.close()

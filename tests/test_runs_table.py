@@ -281,7 +281,7 @@ def test_while_a_run_trains_only_its_own_row_is_sent(wire):
     assert wire(table) == []
 
 
-def test_a_change_of_status_sends_the_whole_table_so_that_lost_rows_are_mended(wire):
+def test_a_change_of_status_sends_the_whole_table_so_that_lost_rows_are_fixed(wire):
     runs = [run_of(name, status="running") for name in "ab"]
     table = dw.RunsTable(runs)
     wire(table)

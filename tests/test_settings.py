@@ -79,9 +79,9 @@ def legal(draw):
     try:
         return Settings(key, **values)
     except SettingsError as error:
-        if all(fault.mend for fault in error.faults):
+        if all(fault.fix for fault in error.faults):
             for fault in error.faults:
-                values.update(fault.mend)
+                values.update(fault.fix)
             return Settings(key, **values)
         raise
 
@@ -208,13 +208,13 @@ def test_an_unknown_preset_names_those_that_there_are():
         preset("ADAFACTOR", "fast")
 
 
-def test_a_broken_rule_offers_its_mend_and_reads_as_a_sentence():
+def test_a_broken_rule_offers_its_fix_and_reads_as_a_sentence():
     with pytest.raises(SettingsError) as caught:
         Settings("DADAPT_SGD", warmup=10)
     (fault,) = caught.value.faults
-    assert fault.mend == {"warmup": 0.0}
+    assert fault.fix == {"warmup": 0.0}
     assert ".." not in str(caught.value)
-    Settings("DADAPT_SGD", **fault.mend)
+    Settings("DADAPT_SGD", **fault.fix)
 
 
 @pytest.mark.parametrize("values", [{"lr": -1.0}, {"muon_hidden_layers": "(blocks", "muon_adam_regex": True}])
@@ -222,7 +222,7 @@ def test_an_error_comes_back_whole_from_another_process(values):
     with pytest.raises(SettingsError) as caught:
         Settings("MUON", **values)
     again = pickle.loads(pickle.dumps(caught.value))
-    assert (str(again), again.faults, again.mend) == (str(caught.value), caught.value.faults, caught.value.mend)
+    assert (str(again), again.faults, again.fix) == (str(caught.value), caught.value.faults, caught.value.fix)
 
 
 def test_numbers_of_numpy_are_numbers():

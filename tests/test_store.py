@@ -13,10 +13,11 @@ import pytest
 from hypothesis.extra.numpy import arrays
 
 import diffopt_widgets as dw
-from diffopt_widgets.execution.driver import carry_out
+from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.records import GROUPED, SINGLE, History
-from diffopt_widgets.store import RecordedRun, RunRecorder
+from diffopt_widgets.store import LoggedRun, RunSaver
 from diffopt_widgets.store import run_writer as recording
+from diffopt_widgets.store.own_runs import about_run
 
 
 @pytest.fixture
@@ -202,7 +203,18 @@ def test_a_run_whose_loss_is_no_number_from_the_start_comes_back(store: dw.RunSt
     assert run.status == "failed"
     found = store.load(run.key)
     same(run.history, found.history)
-    assert (found.status, found.message, found.mend) == ("failed", run.message, run.mend)
+    assert (found.status, found.message, found.fix) == ("failed", run.message, run.fix)
+
+
+def test_what_an_older_store_called_mend_is_the_fix_of_a_run(store: dw.RunStore) -> None:
+    run = dw.Run(dw.RunPlan(dw.Settings("ADAMW")))
+    history = dw.History(("all",))
+    about = about_run(run)
+    about["results"]["mend"] = {"lr": 1e-4}
+    del about["results"]["fix"]
+    saved = store.begin("old", history, about)
+    saved.end("failed", "It diverged.")
+    assert store.load(saved.id).fix == {"lr": 1e-4}
 
 
 def test_a_plan_that_this_version_cannot_read_still_shows_what_was_recorded(store: dw.RunStore) -> None:
@@ -212,7 +224,7 @@ def test_a_plan_that_this_version_cannot_read_still_shows_what_was_recorded(stor
     saved = store.begin("old", history, about)
     saved.end("done")
     found = store.load(saved.id)
-    assert isinstance(found, RecordedRun)
+    assert isinstance(found, LoggedRun)
     same(history, found.history)
     assert found.about == about
     assert list(found.to_frame().columns) == ["loss", "applied_lr[a]"]
@@ -221,14 +233,14 @@ def test_a_plan_that_this_version_cannot_read_still_shows_what_was_recorded(stor
 
 def test_a_stopped_run_that_goes_on_is_one_run_in_the_store(store: dw.RunStore) -> None:
     run = dw.Run(dw.RunPlan(dw.Settings("ADAMW"), "swiss_roll", steps=10))
-    recorder = RunRecorder(store)
-    steps = carry_out(run, on_publish=recorder.save)
+    recorder = RunSaver(store)
+    steps = drive(run, on_publish=recorder.save)
     for _ in range(5):
         next(steps)
     steps.close()
     assert store.load(run.key).status == "stopped"
     run.name = "mine"
-    for _ in carry_out(run, on_publish=recorder.save):
+    for _ in drive(run, on_publish=recorder.save):
         pass
     assert [(told.name, told.status, told.steps) for told in store.list()] == [("mine", "done", 10)]
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import diffopt_widgets as dw
-from diffopt_widgets.execution.driver import carry_out
-from diffopt_widgets.store import RunRecorder, own_runs, run_saver
+from diffopt_widgets.execution.driver import drive
+from diffopt_widgets.store import RunSaver, own_runs, run_saver
 from diffopt_widgets.store.database import Database
 
 CHILDREN = Path(__file__).with_name("store_children.py")
@@ -33,9 +33,9 @@ def asked(steps: int = STEPS) -> dw.RunPlan:
     return dw.RunPlan(dw.Settings("PRODIGY", schedule="COSINE"), "swiss_roll", steps=steps)
 
 
-def go_on(run: dw.Run, steps: int, recording: RunRecorder | None = None) -> None:
+def go_on(run: dw.Run, steps: int, recording: RunSaver | None = None) -> None:
     """Carry out so many steps, then stop."""
-    going = carry_out(run, on_publish=recording.save if recording else lambda _: None)
+    going = drive(run, on_publish=recording.save if recording else lambda _: None)
     for _ in range(steps + 1):
         next(going)
     going.close()
@@ -63,11 +63,11 @@ def checkpoints(store: dw.RunStore) -> list[int]:
 
 def test_a_stopped_run_goes_on_in_another_process_as_if_it_had_not_been_stopped(store: dw.RunStore) -> None:
     run = dw.Run(asked())
-    go_on(run, 5, RunRecorder(store))
+    go_on(run, 5, RunSaver(store))
     loaded = dw.RunStore(store.path).load(run.key)
     assert (loaded.status, loaded.message, loaded.can_continue) == ("stopped", run.message, True)
     assert checkpoints(store) == [5]
-    go_on(loaded, 3, RunRecorder(store))
+    go_on(loaded, 3, RunSaver(store))
     again = dw.resume(store.load(run.key), progress=False, store=store.path)
     assert_same(again, straight := dw.train(asked().settings, "swiss_roll", STEPS, progress=False))
     assert_same(store.load(run.key), straight)
@@ -103,16 +103,16 @@ def test_steps_after_the_checkpoint_are_taken_again_and_nothing_is_lost(
     store: dw.RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = dw.Run(asked())
-    go_on(run, 4, RunRecorder(store))
+    go_on(run, 4, RunSaver(store))
     copy = store.load(run.key)
     go_on(copy, 4)
     with monkeypatch.context() as patch:
         patch.setattr(own_runs, "_checkpoint", lambda run: None)
-        RunRecorder(store).save(copy)  # the rows of a process that was killed before its next checkpoint
+        RunSaver(store).save(copy)  # the rows of a process that was killed before its next checkpoint
     loaded = store.load(run.key)
     assert (len(loaded.history), loaded.kept.step) == (8, 4)
     assert loaded.message.endswith("It can go on from step 4.")
-    go_on(loaded, 2, RunRecorder(store))
+    go_on(loaded, 2, RunSaver(store))
     assert (loaded.status, loaded.message) == ("stopped", "Stopped at step 6, on its way back to the 8 taken before")
     assert (len(store.load(run.key).history), store.load(run.key).kept.step) == (8, 6)
     dw.resume(loaded, progress=False, store=store)
@@ -121,7 +121,7 @@ def test_steps_after_the_checkpoint_are_taken_again_and_nothing_is_lost(
 
 def test_what_cannot_go_on_here_stays_as_it_is(store: dw.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     run = dw.Run(asked())
-    go_on(run, 4, RunRecorder(store))
+    go_on(run, 4, RunSaver(store))
     connection = sqlite3.connect(store.path)
     (data,) = connection.execute("SELECT data FROM extras WHERE kind = 'checkpoint'").fetchone()
     connection.execute("UPDATE extras SET data = substr(data, 1, 1000)")
@@ -137,10 +137,10 @@ def test_what_cannot_go_on_here_stays_as_it_is(store: dw.RunStore, monkeypatch: 
 
 
 def test_a_run_in_progress_elsewhere_is_not_taken_over(store: dw.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, elsewhere = dw.Run(asked()), RunRecorder(store)
+    run, elsewhere = dw.Run(asked()), RunSaver(store)
     monkeypatch.setattr(own_runs, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr("diffopt_widgets.execution.driver.PUBLISH_SECONDS", 0.0)
-    going = carry_out(run, on_publish=elsewhere.save)
+    going = drive(run, on_publish=elsewhere.save)
     for _ in range(5):
         next(going)
     copy = store.load(run.key)
@@ -185,7 +185,7 @@ def test_where_it_finds_no_room_the_rows_are_safe(store: dw.RunStore, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(Database, "_opened", limited)
         with pytest.warns(RuntimeWarning, match="is saved without its samples and checkpoint: .*the disk is full"):
-            go_on(run, 4, keeping := RunRecorder(store))
+            go_on(run, 4, keeping := RunSaver(store))
         assert (store.summary(run.key).steps, store.load(run.key).can_continue) == (4, False)
     keeping.save(run)
     assert store.load(run.key).can_continue
@@ -203,7 +203,7 @@ def test_a_store_of_former_days_has_room_for_them_too(store: dw.RunStore) -> Non
 
 def test_what_was_deleted_takes_its_checkpoint_along(store: dw.RunStore) -> None:
     run = dw.Run(asked())
-    go_on(run, 4, RunRecorder(store))
+    go_on(run, 4, RunSaver(store))
     store.delete(run.key)
     store.restore(run.key)
     assert store.load(run.key).can_continue

@@ -10,9 +10,9 @@ import pytest
 
 import diffopt_widgets as dw
 from diffopt_widgets.cli.main import main
-from diffopt_widgets.execution.driver import carry_out
+from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.records import History
-from diffopt_widgets.store import RunRecorder
+from diffopt_widgets.store import RunSaver
 from diffopt_widgets.widgets.bench.bench import Bench
 
 
@@ -59,8 +59,8 @@ def test_a_bench_keeps_its_runs_and_another_one_opens_them(tmp_path: Path) -> No
 def test_another_bench_continues_a_stopped_run(tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite"
     straight = bench_that_trained(path).runs[0]
-    run, keeping = dw.Run(straight.plan), RunRecorder(dw.RunStore(path))
-    going = carry_out(run, on_publish=keeping.save)
+    run, keeping = dw.Run(straight.plan), RunSaver(dw.RunStore(path))
+    going = drive(run, on_publish=keeping.save)
     for _ in range(5):
         next(going)
     going.close()

@@ -17,7 +17,7 @@ CHILDREN = Path(__file__).with_name("store_children.py")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks, and kills with SIGKILL")
 
 
-def carry_out(*arguments: object) -> None:
+def drive(*arguments: object) -> None:
     done = subprocess.run(
         [sys.executable, CHILDREN, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=300
     )
@@ -26,12 +26,12 @@ def carry_out(*arguments: object) -> None:
 
 @pytest.mark.parametrize(("locking", "rounds"), [("auto", 24), ("folder", 8)])
 def test_a_writer_killed_at_any_moment_loses_at_most_its_last_save(tmp_path: Path, locking: str, rounds: int) -> None:
-    carry_out("kill", tmp_path / "runs.sqlite", locking, rounds)
+    drive("kill", tmp_path / "runs.sqlite", locking, rounds)
 
 
 @pytest.mark.parametrize("locking", ["auto", "folder"])
 def test_three_write_and_two_read_at_once(tmp_path: Path, locking: str) -> None:
-    carry_out("crowd", tmp_path / "runs.sqlite", locking)
+    drive("crowd", tmp_path / "runs.sqlite", locking)
 
 
 def test_a_writer_on_this_machine_is_gone_when_its_process_is() -> None:

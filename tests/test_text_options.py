@@ -17,7 +17,7 @@ from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.widgets.form.draft import Draft
 from diffopt_widgets.widgets.form.exchange import read_settings, write_settings
 from diffopt_widgets.widgets.form.form import Form
-from diffopt_widgets.widgets.form.reading import text_of
+from diffopt_widgets.widgets.form.parsed import text_of
 from diffopt_widgets.widgets.tables.differences import compare_settings
 
 NAME = "muon_hidden_layers"
@@ -79,7 +79,7 @@ def test_the_form_shows_a_line_to_type_into_and_answers():
     control = form.panel["controls"][NAME]
     assert (control["kind"], control["placeholder"], control["default"]) == ("text", "told by name and shape", "")
     assert "slider" not in control
-    assert form.draft.reading.greyed["muon_adam_regex"] == "only with muon_hidden_layers set"
+    assert form.draft.parsed.greyed["muon_adam_regex"] == "only with muon_hidden_layers set"
     form.type(NAME, "blocks, (attn")
     assert form.settings.options[NAME] == "blocks, (attn"
     form.type("muon_adam_regex", "true")

@@ -222,7 +222,7 @@ def test_every_argument_is_shown_or_hidden_and_every_default_is_the_class_s_own(
     assert all(hidden.reason and hidden.value is None for hidden in found.hidden)
     for name, value in found.arguments(found.lr.default, {}).items():
         default = signature.parameters[name].default
-        if name == "lr" and found.lr.mended:
+        if name == "lr" and found.lr.fixed:
             assert "starts with 0.001" in found.lr.note
         elif default is params.empty:
             assert value is None
@@ -236,7 +236,7 @@ def test_what_is_built_is_what_the_class_builds_by_itself(key):
     found, parameter = READ[key], torch.nn.Parameter(torch.ones(2, 3))
     settings = start(found)
     plain = {use.name: settings.options[use.name] for use in found.uses if use.option.null_words.startswith("none yet")}
-    expected = CLASSES[key]([parameter], **plain, **({"lr": found.lr.default} if found.lr.mended else {}))
+    expected = CLASSES[key]([parameter], **plain, **({"lr": found.lr.default} if found.lr.fixed else {}))
     built = dw.build_optimizer(settings, [parameter])
     assert type(built) is CLASSES[key]
     for mine, theirs in zip(built.param_groups, expected.param_groups, strict=True):

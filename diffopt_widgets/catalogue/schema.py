@@ -95,7 +95,7 @@ class Use:
     advice: Advice | None = None
     domain: Interval | None = None
     """A narrower domain than the option's own, for this optimizer."""
-    mended: bool = False
+    fixed: bool = False
     """Whether `default` is ours, because the back end has none or raises at its own; `note` says so."""
     draws: Literal["", "torch", "adv_optm"] = ""
     """Whose global random numbers a step draws from while it is on."""
@@ -131,9 +131,9 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A constraint between options: the sentence that tells the user what to do, and the mend to offer.
+    """A constraint between options: the sentence that tells the user what to do, and the fix to offer.
 
-    A condition may ask for what `training.surroundings` knows of a run too; of what is absent there nothing is known.
+    A condition may ask for what `training.environment` knows of a run too; of what is absent there nothing is known.
     """
 
     id: str
@@ -141,7 +141,7 @@ class Rule:
     """The controls to mark."""
     broken: Callable[[Values], bool]
     message: str
-    mend: Values = field(default_factory=no_values)
+    fix: Values = field(default_factory=no_values)
     severity: Literal["error", "refused", "warning"] = "error"
     """Whether such settings are wrong, are right but a run of the bench with them here is refused, or are hardly meant."""
 
@@ -195,7 +195,7 @@ class OptimizerSpec:
     presets: tuple[Preset, ...]
     rules: tuple[Rule, ...] = ()
     hidden: tuple[Hidden, ...] = ()
-    rate: str = "base:Reader"
+    rate: str = "base:RateReader"
     """The reader that knows the rate that a step applies, as a module of `rates/` and its class: `"per_tensor:Adafactor"`."""
     rate_words: str = "the learning rate as scheduled"
     """What the applied rate is, in words, for the axis and the docs."""

@@ -109,14 +109,14 @@ MOMENTUM_RULE = Rule(
     ("momentum",),
     lambda values: number(values, "momentum") == 0,
     "At a momentum of 0 bitsandbytes raises. Set it to 0.9, or choose SGD, which does without.",
-    mend={"momentum": 0.9},
+    fix={"momentum": 0.9},
 )
 MAXIMIZE_RULE = Rule(
     "maximize",
     ("maximize",),
     lambda values: values["maximize"] is True,
     "Maximize makes the loss grow. Turn it off unless the objective is a score.",
-    mend={"maximize": False},
+    fix={"maximize": False},
     severity="warning",
 )
 FUSED_FOREACH_RULE = Rule(
@@ -124,7 +124,7 @@ FUSED_FOREACH_RULE = Rule(
     ("fused", "foreach"),
     lambda values: values["fused"] is True and values["foreach"] is True,
     "Fused and for-each are two ways to do the same step, and torch takes only one. Leave for-each empty, or turn fused off.",
-    mend={"foreach": None},
+    fix={"foreach": None},
 )
 
 # Optimizers that estimate their own rate
@@ -133,7 +133,7 @@ SCALER_RULE = Rule(
     ("lr_scaler",),
     lambda values: values["lr_scaler"] != "NONE",
     "This optimizer finds its own rate, and a scaler would only distort it. Set the learning-rate scaler to NONE.",
-    mend={"lr_scaler": "NONE"},
+    fix={"lr_scaler": "NONE"},
     severity="warning",
 )
 OWN_WARMUP_RULE = Rule(
@@ -141,7 +141,7 @@ OWN_WARMUP_RULE = Rule(
     ("warmup",),
     lambda values: number(values, "warmup") > 0,
     "Prodigy warms up by itself while its estimate grows. Set warm-up to 0.",
-    mend={"warmup": 0.0},
+    fix={"warmup": 0.0},
     severity="warning",
 )
 FSDP_IN_USE = Use(
@@ -161,7 +161,7 @@ def lr_near_one(low: float, high: float) -> Rule:
         lambda values: not low <= number(values, "lr") <= high,
         "This optimizer finds its own rate, and the learning rate only scales it. Far from 1 the estimate may never take "
         "off, or overshoot: set it to 1 and use the optimizer's own options to go slower or faster.",
-        mend={"lr": 1.0},
+        fix={"lr": 1.0},
         severity="warning",
     )
 
@@ -186,7 +186,7 @@ _FSDP_RULE = Rule(
     lambda values: values["fsdp_in_use"] is True,
     "FSDP in use works only in a process group on GPUs, and a run of the bench is in none: it is refused. Turn it off, or take "
     "these settings to code of your own, where the model is wrapped in FSDP.",
-    mend={"fsdp_in_use": False},
+    fix={"fsdp_in_use": False},
     severity="refused",
 )
 _CAPTURABLE_RULE = Rule(
@@ -194,7 +194,7 @@ _CAPTURABLE_RULE = Rule(
     ("capturable",),
     lambda values: values["capturable"] is True and _off_cuda(values),
     "Capturable needs an NVIDIA GPU, and a run on anything else is refused. Turn it off, or train on such a GPU.",
-    mend={"capturable": False},
+    fix={"capturable": False},
     severity="refused",
 )
 _PAGED_RULE = Rule(
@@ -202,7 +202,7 @@ _PAGED_RULE = Rule(
     ("is_paged",),
     lambda values: values["is_paged"] is True and _off_cuda(values),
     "Paged states need an NVIDIA GPU, and a run on anything else is refused. Turn them off, or train on such a GPU.",
-    mend={"is_paged": False},
+    fix={"is_paged": False},
     severity="refused",
 )
 _COMPILER_RULE = Rule(
@@ -211,7 +211,7 @@ _COMPILER_RULE = Rule(
     lambda values: values["compile"] is True and values.get("compiler") is False,
     "A compiled step needs a compiler that torch can use, and a run without one is refused. Turn it off; or install one, such as "
     "g++ for a run on the CPU, or the triton package for one on an NVIDIA GPU.",
-    mend={"compile": False},
+    fix={"compile": False},
     severity="refused",
 )
 _ROUNDING_RULE = Rule(
@@ -220,7 +220,7 @@ _ROUNDING_RULE = Rule(
     lambda values: values["stochastic_rounding"] is True and values.get("dtype") == "float32",
     "Stochastic rounding needs weights in bfloat16: with weights in float32 a run is refused. Choose bfloat16 for the weights of "
     "the run, turn it off, or take these settings to code of your own.",
-    mend={"stochastic_rounding": False},
+    fix={"stochastic_rounding": False},
     severity="refused",
 )
 _NEEDS_RULES = (_FSDP_RULE, _CAPTURABLE_RULE, _PAGED_RULE, _COMPILER_RULE, _ROUNDING_RULE)
@@ -230,7 +230,7 @@ _ADAFACTOR_SCHEDULE = Rule(
     ("schedule",),
     lambda values: values["schedule"] == "ADAFACTOR",
     "The schedule ADAFACTOR belongs to the optimizer ADAFACTOR with a relative step. Choose another schedule, such as CONSTANT.",
-    mend={"schedule": "CONSTANT"},
+    fix={"schedule": "CONSTANT"},
 )
 
 

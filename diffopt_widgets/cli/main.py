@@ -13,11 +13,15 @@ from diffopt_widgets.cli import memory as memory_command
 from diffopt_widgets.cli import run as run_command
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
+JUPYTER_HINT = ". Jupyter's own options go after --, as in: diffopt lab -- --ServerApp.base_url=/bench"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status (0 well, 1 something failed, 2 wrong input, 130 stopped)."""
     parser = _parser()
-    given = parser.parse_args(arguments)
+    given, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{JUPYTER_HINT * (given.command is _lab)}")
     if given.command is None:
         parser.print_help()
         return 2
@@ -28,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except ImportError as error:
         print(
-            f"diffopt: a package cannot be loaded: {error}\nTo mend it, do what `diffopt doctor` says.", file=sys.stderr
+            f"diffopt: a package cannot be loaded: {error}\nTo fix it, do what `diffopt doctor` says.", file=sys.stderr
         )
         return 1
     except KeyboardInterrupt:
@@ -49,13 +53,31 @@ def _parser() -> argparse.ArgumentParser:
     lab = commands.add_parser(
         "lab",
         help="open JupyterLab on the quickstart notebook",
+        usage="diffopt lab [-h] [--folder FOLDER] [--ip ADDRESS] [--port NUMBER] [--no-browser] [-- JUPYTER-OPTION ...]",
         description="Open JupyterLab on the quickstart notebook, which is copied into the folder where there is none yet. "
-        "The server can be reached from this machine only and asks for a token; the address that it prints has it. "
-        "Ctrl-C ends it.",
+        "Unless told otherwise the server can be reached from this machine only and asks for a token; the address that "
+        "it prints has it. Ctrl-C ends it.",
+        epilog="In a container: diffopt lab --ip 0.0.0.0 --port 8888, with port 8888 published.",
     )
     lab.add_argument("--folder", type=Path, metavar="FOLDER", help="Where your notebooks are. (default: this folder)")
-    lab.add_argument("--port", type=int, metavar="NUMBER", help="Port on this machine. (default: a free one)")
+    lab.add_argument(
+        "--ip",
+        metavar="ADDRESS",
+        help="Address to listen on; 0.0.0.0 lets other machines reach it. (default: 127.0.0.1, this machine only)",
+    )
+    lab.add_argument(
+        "--port",
+        type=_port,
+        metavar="NUMBER",
+        help="Port to listen on. (default: 8888, or a free one where it is in use)",
+    )
     lab.add_argument("--no-browser", action="store_true", help="Print the address and do not open a browser.")
+    lab.add_argument(
+        "jupyter",
+        nargs="*",
+        metavar="JUPYTER-OPTION",
+        help="Options after -- are passed on to Jupyter; `diffopt lab -- --help` lists them.",
+    )
     lab.set_defaults(command=_lab)
 
     run_command.add_arguments(
@@ -67,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
             epilog=run_command.EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-    ).set_defaults(command=run_command.carry_out)
+    ).set_defaults(command=run_command.run_command)
 
     options = commands.add_parser(
         "options",
@@ -101,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         "doctor",
         help="say what is installed and which optimizers can run here",
         description="Say what is installed, which GPU there is and which optimizers can run here; for each that cannot, "
-        "why not and how to mend it. The exit status is 0 when all of them run.",
+        "why not and how to fix it. The exit status is 0 when all of them run.",
     )
     doctor.set_defaults(command=_doctor)
 
@@ -130,7 +152,21 @@ def _parser() -> argparse.ArgumentParser:
 def _lab(given: argparse.Namespace) -> int:
     from diffopt_widgets.cli.lab import open_lab
 
-    return open_lab(given.folder, port=given.port, browser=not given.no_browser)
+    if given.jupyter and not given.jupyter[0].startswith("-"):
+        raise OSError(f"{given.jupyter[0]!r} is not an option. To fix it: name a folder with --folder{JUPYTER_HINT}")
+    return open_lab(given.folder, ip=given.ip, port=given.port, browser=not given.no_browser, options=given.jupyter)
+
+
+def _port(text: str) -> int:
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a port. It may be a whole number from 1 to 65535, or 0 for any free one"
+        )
+    return port
 
 
 def _options(given: argparse.Namespace) -> int:

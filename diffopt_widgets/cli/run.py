@@ -38,7 +38,7 @@ and presets of one. Ctrl-C stops; what was trained until then is written.
 
 
 def add_arguments(run: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Let a parser take what `carry_out` reads; returns it."""
+    """Let a parser take what `run_command` reads; returns it."""
     run.add_argument("--optimizer", required=True, metavar="KEY", help="Which optimizer; `diffopt options` lists them.")
     run.add_argument(
         "--preset",
@@ -81,7 +81,7 @@ def _default(option: Option) -> str:
     return option.null_words if value is None else format_value(value)
 
 
-def carry_out(given: argparse.Namespace) -> int:
+def run_command(given: argparse.Namespace) -> int:
     """Train, print how each run ended, and write a figure and a table; returns the exit status.
 
     Raises:

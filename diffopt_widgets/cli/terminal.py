@@ -72,11 +72,11 @@ def _use(entry: OptimizerSpec, use: Use) -> RenderableType:
 
 
 def findings_table(title: str, findings: Iterable[Finding]) -> RenderableType:
-    """What works and what does not, each with its mend."""
+    """What works and what does not, each with its fix."""
     table = Table("", "", "", "", title=Text(title, style="bold"), title_justify="left", box=None, show_header=False)
     for finding in findings:
         mark = {True: "[green]yes[/]", False: "[red]no[/]", None: "?"}[finding.works]
-        table.add_row(mark, escape(finding.name), escape(finding.words), escape(finding.mend and f"→ {finding.mend}"))
+        table.add_row(mark, escape(finding.name), escape(finding.words), escape(finding.fix and f"→ {finding.fix}"))
     return table
 
 

@@ -21,7 +21,7 @@ from diffopt_widgets.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
-    from diffopt_widgets.store import RunRecorder, RunStore
+    from diffopt_widgets.store import RunSaver, RunStore
     from diffopt_widgets.training.loop import Training
 
 PUBLISH_SECONDS = 0.1
@@ -34,7 +34,7 @@ PICTURE_COST = 1 / 40
 """Most that making them once may take, as a part of the time that the whole run needs at its pace so far."""
 
 
-def carry_out(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Generator[None, None, None]:
+def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Generator[None, None, None]:
     """Carry out a run, one step per `next()`; about ten times a second its new records are published.
 
     Closing the generator stops the run; carried out again, it goes on as if it had not been stopped. An exception in it,
@@ -161,7 +161,7 @@ def _check_finite(run: Run) -> None:
 
 def _fail(run: Run, error: Exception) -> None:
     run.status, run.trace = "failed", traceback.format_exc()
-    run.message, run.mend = explain(run, divergence(run) or error)  # what a broken loss led to is not the cause
+    run.message, run.fix = explain(run, divergence(run) or error)  # what a broken loss led to is not the cause
 
 
 def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> None:
@@ -234,10 +234,10 @@ def train(
     ('done', 5)
     """
     plan = RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device, dtype, grad_norm)
-    return finish(Run(plan), progress=progress, recorder=recorder(store))
+    return run_to_end(Run(plan), progress=progress, saver=saver_for(store))
 
 
-def recorder(store: RunStore | str | os.PathLike[str] | None) -> RunRecorder | None:
+def saver_for(store: RunStore | str | os.PathLike[str] | None) -> RunSaver | None:
     """What keeps runs in a store or the path of one; None without a store.
 
     Raises:
@@ -245,9 +245,9 @@ def recorder(store: RunStore | str | os.PathLike[str] | None) -> RunRecorder | N
     """
     if store is None:
         return None
-    from diffopt_widgets.store import RunRecorder, RunStore
+    from diffopt_widgets.store import RunSaver, RunStore
 
-    return RunRecorder(store if isinstance(store, RunStore) else RunStore(store))
+    return RunSaver(store if isinstance(store, RunStore) else RunStore(store))
 
 
 def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLike[str] | None = None) -> Run:
@@ -261,28 +261,28 @@ def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLi
         ValueError: the run is over or in progress, or what it needs to go on is gone.
         StoreError: the store cannot be opened.
     """
-    return finish(run, progress=progress, recorder=recorder(store))
+    return run_to_end(run, progress=progress, saver=saver_for(store))
 
 
-def finish(run: Run, *, progress: bool = True, recorder: RunRecorder | None = None) -> Run:
-    """Carry out a waiting or stopped run to its end, with a progress bar; `recorder` keeps it in a store.
+def run_to_end(run: Run, *, progress: bool = True, saver: RunSaver | None = None) -> Run:
+    """Carry out a waiting or stopped run to its end, with a progress bar; `saver` keeps it in a store.
 
     Raises:
         ValueError: the run is over or in progress, or what it needs to go on is gone.
     """
     with contextlib.suppress(KeyboardInterrupt), progress_bars(shown=progress) as show:
-        carry_through(run, show=show, recorder=recorder)
+        drive_to_end(run, show=show, saver=saver)
     return run
 
 
-def carry_through(run: Run, *, show: Callable[[Run], None], recorder: RunRecorder | None = None) -> None:
-    """As `finish`, but KeyboardInterrupt goes on to the caller once the run is stopped; `show` is told of progress."""
+def drive_to_end(run: Run, *, show: Callable[[Run], None], saver: RunSaver | None = None) -> None:
+    """As `run_to_end`, but KeyboardInterrupt goes on to the caller once the run is stopped; `show` is told of progress."""
 
     def publish(run: Run) -> None:
-        if recorder is not None:
-            recorder.save(run)
+        if saver is not None:
+            saver.save(run)
         show(run)
 
     show(run)
-    for _ in carry_out(run, on_publish=publish):
+    for _ in drive(run, on_publish=publish):
         pass

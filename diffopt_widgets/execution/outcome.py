@@ -1,4 +1,4 @@
-"""How a run ended, in words, and the values that would mend it."""
+"""How a run ended, in words, and the values that would fix it."""
 
 from __future__ import annotations
 
@@ -113,24 +113,24 @@ def _with_what(run: Run) -> str:
 def explain(run: Run, error: Exception) -> tuple[str, Mapping[str, Value]]:
     """Why a run failed, in words, and values to set so that it would go better; none where they are not known."""
     if isinstance(error, Diverged):
-        advice, mend = _gentler(run.settings)
-        return f"Failed {error} of {run.plan.steps}: the loss was no longer a number. {advice}", mend
+        advice, fix = _gentler(run.settings)
+        return f"Failed {error} of {run.plan.steps}: the loss was no longer a number. {advice}", fix
     text = " ".join(str(error).split()) or "no message"
-    mend = getattr(error, "mend", {})  # SettingsError and MissingBackend have one; importing that here would load torch
-    return f"{type(error).__name__} after {len(run.history)} steps: {text}", mend
+    fix = getattr(error, "fix", {})  # SettingsError and MissingBackend have one; importing that here would load torch
+    return f"{type(error).__name__} after {len(run.history)} steps: {text}", fix
 
 
 def _gentler(settings: Settings) -> tuple[str, dict[str, Value]]:
     """What to change so that the same run would not diverge, by the kind of optimizer: the advice, and its values."""
     options = settings.options
     if options.get("relative_step"):
-        mend: dict[str, Value] = {"relative_step": False, "lr": _USUAL_RATE}
+        fix: dict[str, Value] = {"relative_step": False, "lr": _USUAL_RATE}
         if options["warmup_init"]:
-            mend["warmup_init"] = False  # a part of relative_step
+            fix["warmup_init"] = False  # a part of relative_step
         if settings.schedule == "ADAFACTOR":
-            mend["schedule"] = "CONSTANT"  # leaves the rate to relative_step
+            fix["schedule"] = "CONSTANT"  # leaves the rate to relative_step
         advice = f"turn relative_step off and give a learning rate, such as {format_value(_USUAL_RATE)}"
-        return f"Adafactor set its own rate too high: {advice}.", mend
+        return f"Adafactor set its own rate too high: {advice}.", fix
     usual, estimates = _usual_rate(settings.spec), settings.spec.estimates_rate
     growth = ", or a growth_rate of 1.02" if "growth_rate" in options else ""
     gentler = _rounded(settings.lr / (3 if estimates else 10))

@@ -9,7 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from diffopt_widgets.execution.driver import carry_out
+from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.runs.run import Run
 
 SLICE_SECONDS = 0.05
@@ -127,7 +127,7 @@ class Session:
         self._paused = False
 
     async def _carry_out(self, run: Run) -> None:
-        steps = carry_out(run, on_publish=self._tell)
+        steps = drive(run, on_publish=self._tell)
         self._tell(run)
         slice_began = time.perf_counter()
         try:

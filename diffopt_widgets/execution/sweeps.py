@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.execution.driver import carry_through, finish, recorder
+from diffopt_widgets.execution.driver import drive_to_end, run_to_end, saver_for
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run, name_by_difference, vary
 from diffopt_widgets.settings.plan import RunPlan
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from diffopt_widgets.settings import Settings
-    from diffopt_widgets.store import RunRecorder, RunStore
+    from diffopt_widgets.store import RunSaver, RunStore
 
 
 def sweep(
@@ -61,18 +61,18 @@ def sweep(
         KeyError: there is no such task.
         StoreError: the store cannot be opened; nothing is trained then.
     """
-    keeper = recorder(store)
+    saver = saver_for(store)
     plans = vary(RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device, dtype), over)
     if executor is None:  # an executor's processes may be on other machines
         check_runs(plans)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
     if executor is None:
-        return _in_turn(runs, keeper, progress=progress)
+        return _in_turn(runs, saver, progress=progress)
     path = store if store is None or isinstance(store, str | os.PathLike) else store.path  # each process opens its own
-    return list(executor.map(partial(_finish_quietly, path), runs))
+    return list(executor.map(partial(_run_to_end_quietly, path), runs))
 
 
-def _in_turn(runs: list[Run], keeper: RunRecorder | None, *, progress: bool) -> list[Run]:
+def _in_turn(runs: list[Run], saver: RunSaver | None, *, progress: bool) -> list[Run]:
     stopped = False
     with progress_bars(shown=progress) as show:
         for run in runs:
@@ -80,11 +80,11 @@ def _in_turn(runs: list[Run], keeper: RunRecorder | None, *, progress: bool) -> 
                 run.status, run.message = "stopped", "Not started: the sweep was stopped before its turn"
                 continue
             try:
-                carry_through(run, show=show, recorder=keeper)
+                drive_to_end(run, show=show, saver=saver)
             except KeyboardInterrupt:
                 stopped = True
     return runs
 
 
-def _finish_quietly(store: str | os.PathLike[str] | None, run: Run) -> Run:
-    return finish(run, progress=False, recorder=recorder(store))
+def _run_to_end_quietly(store: str | os.PathLike[str] | None, run: Run) -> Run:
+    return run_to_end(run, progress=False, saver=saver_for(store))

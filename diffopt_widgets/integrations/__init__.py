@@ -27,5 +27,5 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:  # Any: each argument of
 def missing(package: str) -> ImportError:
     """What to raise where a trainer's package is not there."""
     return ImportError(
-        f"this integration needs {package}, which is not installed. To mend it: pip install 'diffopt-widgets[integrations]'"
+        f"this integration needs {package}, which is not installed. To fix it: pip install 'diffopt-widgets[integrations]'"
     )

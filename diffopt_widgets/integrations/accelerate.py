@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.integrations import RATES, checked, missing
 from diffopt_widgets.watching.logged_values import kept
-from diffopt_widgets.watching.warn_once import Once
+from diffopt_widgets.watching.warn_once import WarnOnce
 from diffopt_widgets.watching.watcher import Watcher
 
 try:
@@ -42,7 +42,7 @@ class WatchTracker(GeneralTracker):
         super().__init__()
         self._options = checked(options)
         self._config: dict[str, Any] = {}
-        self._tell = Once()
+        self._tell = WarnOnce()
         self._waiting: dict[str, list[Any]] = {}
         """Values of batches whose step is yet to come."""
         self.watcher: Watcher | None = None

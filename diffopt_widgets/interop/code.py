@@ -96,7 +96,7 @@ def _arguments(settings: Settings, scale: float) -> list[tuple[str, str]]:
     wanted = entry.arguments(lr, settings.options)
     plain = entry.arguments(entry.lr.default if isinstance(entry.lr.default, float) else lr, {})
     always = {"lr", *(hidden.argument.split("[")[0] for hidden in entry.hidden if hidden.value is not None)}
-    noted = {use.argument.split("[")[0] for use in entry.uses if use.argument and use.mended}
+    noted = {use.argument.split("[")[0] for use in entry.uses if use.argument and use.fixed}
     written = _literal if entry.catalogued else _own_literal
     return [(key, written(value)) for key, value in wanted.items() if key in always | noted or plain.get(key) != value]
 

@@ -28,11 +28,11 @@ class Trouble:
     """In two words, for a menu: "not installed"."""
     reason: str
     """As a sentence without its full stop: "prodigyopt is not installed"."""
-    mend: str
-    """The command that mends it: `pip install --upgrade "prodigyopt>=1.1.2"`."""
+    fix: str
+    """The command that fixes it: `pip install --upgrade "prodigyopt>=1.1.2"`."""
 
     def __str__(self) -> str:
-        return f"{self.reason}. To mend it: {self.mend}"
+        return f"{self.reason}. To fix it: {self.fix}"
 
 
 def troubles(entries: Iterable[OptimizerSpec]) -> dict[str, Trouble]:
@@ -74,7 +74,7 @@ def package_trouble(package: str, module: str, wanted: Mapping[str, SpecifierSet
         wanted: the versions that fit, by canonical name; those of this package's metadata when not given.
 
     >>> str(package_trouble("no-such-package", "no_such_module"))
-    'no-such-package is not installed. To mend it: pip install --upgrade no-such-package'
+    'no-such-package is not installed. To fix it: pip install --upgrade no-such-package'
     """
     versions = (_wanted() if wanted is None else wanted).get(_canonical(package))
     if not _is_there(module.partition(".")[0]):
@@ -87,7 +87,7 @@ def version_trouble(package: str, version: str) -> Trouble | None:
     """Why an installed version of a package does not fit; None when it does.
 
     >>> print(version_trouble("prodigyopt", "0.1"))
-    prodigyopt 0.1 is installed, and >=1.1.2 is needed. To mend it: pip install --upgrade "prodigyopt>=1.1.2"
+    prodigyopt 0.1 is installed, and >=1.1.2 is needed. To fix it: pip install --upgrade "prodigyopt>=1.1.2"
     """
     return _version_trouble(package, version, _wanted().get(_canonical(package)))
 

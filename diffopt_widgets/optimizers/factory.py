@@ -34,9 +34,9 @@ _log = logging.getLogger(__name__)
 class MissingBackend(ImportError):
     """The package, device or precision that an optimizer needs is not there; the message says how to get it."""
 
-    def __init__(self, message: str, *, mend: Mapping[str, Value] | None = None) -> None:
+    def __init__(self, message: str, *, fix: Mapping[str, Value] | None = None) -> None:
         super().__init__(message)
-        self.mend: Mapping[str, Value] = mend or {}
+        self.fix: Mapping[str, Value] = fix or {}
         """Values with which it is not needed, where there are such."""
 
 
@@ -58,10 +58,8 @@ def load_class(entry: OptimizerSpec) -> type[torch.optim.Optimizer]:
 def missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
     """What to raise where an optimizer's package is not there, or its version is to blame for an error."""
     found = trouble(entry)
-    reason, mend = (found.reason, found.mend) if found else (error, upgrade(entry.package))
-    return MissingBackend(
-        f"{entry.key} needs {entry.package}, which cannot be used here ({reason}). To mend it: {mend}"
-    )
+    reason, fix = (found.reason, found.fix) if found else (error, upgrade(entry.package))
+    return MissingBackend(f"{entry.key} needs {entry.package}, which cannot be used here ({reason}). To fix it: {fix}")
 
 
 def build_optimizer(
@@ -159,8 +157,8 @@ def _check_needs(settings: Settings, groups: list[Group]) -> None:
     for use in settings.spec.asking(settings.options):
         if why := _missing(use.requires, flat):
             raise MissingBackend(
-                f"{settings.optimizer}'s {use.name} needs {why}. To mend it: set {use.name} back to its default",
-                mend={use.name: use.default},
+                f"{settings.optimizer}'s {use.name} needs {why}. To fix it: set {use.name} back to its default",
+                fix={use.name: use.default},
             )
 
 

@@ -39,7 +39,7 @@ class Finding:
     name: str
     works: bool | None
     words: str
-    mend: str = ""
+    fix: str = ""
 
 
 def packages() -> Iterator[Finding]:
@@ -50,21 +50,21 @@ def packages() -> Iterator[Finding]:
         if version is None:
             yield Finding(name, False, "not installed", upgrade(name))
         elif found := version_trouble(name, version):
-            yield Finding(name, False, found.reason, found.mend)
+            yield Finding(name, False, found.reason, found.fix)
         else:
             yield Finding(name, True, version)
 
 
 def torch_trouble() -> Finding | None:
-    """Why torch cannot be imported and how to mend it; None when it can."""
+    """Why torch cannot be imported and how to fix it; None when it can."""
     try:
         import torch  # noqa: F401  # it is the import that is tried
     except Exception as error:  # noqa: BLE001  # a broken installation raises anything
         if isinstance(error, ModuleNotFoundError) and error.name == "torch":
             return Finding("torch", False, "not installed", "pip install torch")
         words = " ".join(f"cannot be imported: {error}".split())
-        mend = "pip install --force-reinstall torch, in the build for this machine (pytorch.org says which)"
-        return Finding("torch", False, words, mend)
+        fix = "pip install --force-reinstall torch, in the build for this machine (pytorch.org says which)"
+        return Finding("torch", False, words, fix)
     return None
 
 
@@ -86,8 +86,8 @@ def devices() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         built = torch.version.cuda is not None
         why = "torch is built for CUDA, but there is no GPU or driver" if built else "torch is a CPU build"
-        mend = "check nvidia-smi and the driver" if built else "on a machine with a GPU, install torch's CUDA build"
-        yield Finding("cuda", False, why, mend)
+        fix = "check nvidia-smi and the driver" if built else "on a machine with a GPU, install torch's CUDA build"
+        yield Finding("cuda", False, why, fix)
     yield Finding("cpu", True, f"{torch.get_num_threads()} threads; every optimizer of the bench runs here too")
 
 
@@ -109,7 +109,7 @@ def device_words(device: str) -> str:
 def optimizers(device: str = "cpu") -> Iterator[Finding]:
     """Try each optimizer on `device`: build it with its defaults and take two steps on a small model."""
     if torch_trouble():
-        yield Finding("all", False, "they need torch, which cannot be imported", "mend torch first")
+        yield Finding("all", False, "they need torch, which cannot be imported", "fix torch first")
         return
     for key in list_optimizers():
         yield try_optimizer(key, device)
@@ -122,7 +122,7 @@ def try_optimizer(key: str, device: str = "cpu") -> Finding:
     from diffopt_widgets.optimizers.factory import MissingBackend, build_optimizer
 
     entry = spec(key)
-    mend = upgrade(entry.package)
+    fix = upgrade(entry.package)
     try:
         weight = torch.nn.Parameter(torch.linspace(-1, 1, 64 * 128, device=device).reshape(64, 128))
         before = weight.detach().clone()
@@ -133,12 +133,12 @@ def try_optimizer(key: str, device: str = "cpu") -> Finding:
             optimizer.zero_grad()
         moved = not torch.equal(before, weight.detach())
     except MissingBackend as error:
-        return Finding(key, False, str(error), mend)
+        return Finding(key, False, str(error), fix)
     except SettingsError as error:
         return Finding(key, False, str(error), "report it: the defaults should build")
     except Exception as error:  # noqa: BLE001  # the report must go on whatever a back end raises
-        mend += "" if device == "cpu" else ", or train it with device cpu"
-        return Finding(key, False, f"{type(error).__name__}: {error}", mend)
+        fix += "" if device == "cpu" else ", or train it with device cpu"
+        return Finding(key, False, f"{type(error).__name__}: {error}", fix)
     if not moved:
         return Finding(key, False, "two steps moved nothing", "try a larger learning rate")
     version = metadata.version(entry.package)

@@ -147,26 +147,26 @@ class Prober:
             raise NotApplicable(f"it has no {', '.join(sorted(missing))}")
         common: dict[str, Value] = dict(fixed)
         while True:
-            mends: dict[str, Value] = {}
+            fixes: dict[str, Value] = {}
             for side in ({}, {use.name: value}):
                 values, faults = check_values(self.found, {**common, **side})
                 for fault in faults:
-                    mends |= self._mend(fault, values, {use.name, *common})
-            if not mends:
+                    fixes |= self._fix(fault, values, {use.name, *common})
+            if not fixes:
                 return _settings(self.found, common), _settings(self.found, {**common, use.name: value})
-            common |= mends
+            common |= fixes
 
-    def _mend(self, fault: Fault, values: Values, fixed: Collection[str]) -> Values:
-        """What puts a fault right without touching what is fixed: the rule's own mend, or another of its options."""
-        if fault.mend and not fault.mend.keys() & set(fixed):
-            return fault.mend
+    def _fix(self, fault: Fault, values: Values, fixed: Collection[str]) -> Values:
+        """What puts a fault right without touching what is fixed: the rule's own fix, or another of its options."""
+        if fault.fix and not fault.fix.keys() & set(fixed):
+            return fault.fix
         for rule in self.found.rules:
             if rule.message == fault.problem:
                 for use in self.uses:
                     if use.name in rule.options and use.name not in fixed:
-                        mend = {use.name: changed_value(self.found, use)}
-                        if not rule.broken({**values, **mend}):
-                            return mend
+                        fix = {use.name: changed_value(self.found, use)}
+                        if not rule.broken({**values, **fix}):
+                            return fix
         raise NotApplicable(str(fault))
 
     def _parting(self, use: Use, default: Settings, changed: Settings, circumstance: Circumstance) -> int | None:

@@ -59,7 +59,7 @@ def disagreements(probed: Probed) -> list[str]:
     """Where the catalogue says something else than was seen, one sentence for each, with what to do."""
     return [
         f"{key}.{name}: the catalogue says {spec(key).use(name).standing.value}, the runs say {finding.seen.value} "
-        f"({finding.words}). Mend the catalogue; or, if the option needs something before it can act, add that to NEEDS "
+        f"({finding.words}). Fix the catalogue; or, if the option needs something before it can act, add that to NEEDS "
         "of probe/values.py."
         for key, options in probed.findings.items()
         for name, finding in options.items()

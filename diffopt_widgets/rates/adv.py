@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffopt_widgets.rates.base import Rate, Rates, Reader, number
+from diffopt_widgets.rates.base import Rate, RateReader, Rates, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.records import Scalar
 
 
-class AdoptAdv(Reader):
+class AdoptAdv(RateReader):
     """The rate of the group, but 0 for tensors whose first gradient is still to be measured.
 
     With the arctangent there is no such step. Where a group's tensors begin at different steps, it is the mean over the
@@ -46,7 +46,7 @@ class AdoptAdv(Reader):
         return begun / sum(p.numel() for p in stepping)
 
 
-class ProdigyAdv(Reader):
+class ProdigyAdv(RateReader):
     """The shared estimate d times each group's own rate, both read before the step."""
 
     def before(self) -> Rates:

@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.rates.base import Reader
+from diffopt_widgets.rates.base import RateReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ class RateMeter:
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
         self._reader = _reader_of(optimizer)
-        self.plain = type(self._reader) is Reader
+        self.plain = type(self._reader) is RateReader
         """Whether what it reads are the rates of the parameter groups as they stand, and nothing else."""
 
     def regroup(self) -> None:
@@ -93,20 +93,20 @@ class RateMeter:
             average.sum, average.weight = total, weight
 
 
-GROUP = "base:Reader"
+GROUP = "base:RateReader"
 """The reader of a class that nobody knows."""
 UNCATALOGUED = {("transformers", "Adafactor"): "per_tensor:TransformersAdafactor"}
 """Readers of optimizers that the catalogue has from another package, by package and class."""
 
 
-def load_reader(name: str) -> type[Reader]:
+def load_reader(name: str) -> type[RateReader]:
     """The class that `OptimizerSpec.rate` names: a module of `rates/` and a class in it, `"first_steps:Rectified"`.
 
-    >>> load_reader("base:Reader").__name__
-    'Reader'
+    >>> load_reader("base:RateReader").__name__
+    'RateReader'
     """
     module, _, cls = name.partition(":")
-    reader: type[Reader] = getattr(importlib.import_module(f"{__package__}.{module}"), cls)
+    reader: type[RateReader] = getattr(importlib.import_module(f"{__package__}.{module}"), cls)
     return reader
 
 
@@ -120,5 +120,5 @@ def rate_kind(optimizer: Optimizer) -> str:
     return UNCATALOGUED.get((cls.__module__.split(".")[0], cls.__name__), GROUP)
 
 
-def _reader_of(optimizer: Optimizer) -> Reader:
+def _reader_of(optimizer: Optimizer) -> RateReader:
     return load_reader(rate_kind(optimizer))(optimizer)

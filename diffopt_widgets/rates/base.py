@@ -16,7 +16,7 @@ Rate: TypeAlias = "float | torch.Tensor"
 Rates: TypeAlias = "tuple[Rate, ...]"
 
 
-class Reader:
+class RateReader:
     """The rate of the parameter group as it stands."""
 
     def __init__(self, optimizer: Optimizer) -> None:

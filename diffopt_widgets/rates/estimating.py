@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
-from diffopt_widgets.rates.base import Average, Rates, Reader, number
+from diffopt_widgets.rates.base import Average, RateReader, Rates, number
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 
-class _Estimating(Reader):
+class _Estimating(RateReader):
     """One rate for all groups: the estimate `d` times the largest group rate, read before the step."""
 
     def before(self) -> Rates:

@@ -9,12 +9,12 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from diffopt_widgets.rates.base import Rates, Reader, number
+from diffopt_widgets.rates.base import RateReader, Rates, number
 
 Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 
-class Rectified(Reader):
+class Rectified(RateReader):
     """AdaBelief and Aida: with `rectify` the rate is scaled by how far the squared average can be trusted.
 
     This is the r of RAdam (Liu et al. 2019, https://arxiv.org/abs/1908.03265, algorithm 2). Before the threshold the step is
@@ -35,7 +35,7 @@ class Rectified(Reader):
         return 1.0 if self.optimizer.degenerated_to_sgd else 0.0  # type: ignore[attr-defined]  # and this one
 
 
-class MeasuresFirst(Reader):
+class MeasuresFirst(RateReader):
     """The rate of the group, but 0 at the first step, which only measures and moves nothing (ADOPT)."""
 
     def before(self) -> Rates:

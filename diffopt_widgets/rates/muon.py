@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from diffopt_widgets.rates.base import Rates, Reader, number
+from diffopt_widgets.rates.base import RateReader, Rates, number
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,7 @@ RMS = 0.2
 """The root mean square that adv_optm gives to a rescaled update at a rate of 1."""
 
 
-class Muon(Reader):
+class Muon(RateReader):
     """The group's rate times the scale for the shape of its matrices, as the mean over the group's weights.
 
     It multiplies an update whose singular values lie near 1. Groups of the auxiliary Adam apply their own rate.

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from diffopt_widgets.rates.base import Rate, Rates, Reader, rate_of
+from diffopt_widgets.rates.base import Rate, RateReader, Rates, rate_of
 
 Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 
-class NAdam(Reader):
+class NAdam(RateReader):
     """The group's rate times the total weight that a step gives to the gradients so far.
 
     Adam's corrected momentum is an average, with weights that sum to 1. NAdam takes a share of the newest gradient and a

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
-from diffopt_widgets.rates.base import Average, Rate, Rates, Reader, number
+from diffopt_widgets.rates.base import Average, Rate, RateReader, Rates, number
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 
-class _PerTensor(Reader):
+class _PerTensor(RateReader):
     """A rate for each tensor; what is told is their mean over a group's weights."""
 
     def __init__(self, optimizer: Optimizer) -> None:

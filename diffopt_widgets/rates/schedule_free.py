@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from diffopt_widgets.rates.base import Rates, Reader, number
+from diffopt_widgets.rates.base import RateReader, Rates, number
 from diffopt_widgets.rates.first_steps import rectification
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 
-class ScheduleFree(Reader):
+class ScheduleFree(RateReader):
     """The group's rate times the package's own warm-up, which a loop other than ours may use."""
 
     def before(self) -> Rates:
@@ -29,7 +29,7 @@ class ScheduleFree(Reader):
         return self.rates
 
 
-class ScheduleFreeRAdam(Reader):
+class ScheduleFreeRAdam(RateReader):
     """The group's rate times RAdam's rectification.
 
     In the first steps, before the squared average is trusted, z stands still; without `silent_sgd_phase` it takes SGD's step
@@ -42,7 +42,7 @@ class ScheduleFreeRAdam(Reader):
         return self.rates
 
 
-class ProdigyPlus(Reader):
+class ProdigyPlus(RateReader):
     """The estimate d times the group's rate, and RAdam's rectification with bias correction.
 
     Each group has an estimate of its own with `split_groups`, unless `split_groups_mean` gives them one to share.

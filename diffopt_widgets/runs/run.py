@@ -52,7 +52,7 @@ class Run:
     """Real examples of the same labels in the same order, to compare the samples with; None before it has begun."""
     state_bytes: int | None = None
     """Bytes of all tensors in the optimizer's state, each storage once, as they are after the first published steps."""
-    mend: Mapping[str, Value] = field(default_factory=dict)
+    fix: Mapping[str, Value] = field(default_factory=dict)
     """Values to set so that a failed run would go better; empty when none are known."""
     _kept: Training | Checkpoint | None = field(default=None, init=False, repr=False)
 

@@ -18,7 +18,7 @@ class Fault:
     problem: str
     allowed: str
     todo: str = ""
-    mend: Values = field(default_factory=no_values)
+    fix: Values = field(default_factory=no_values)
     """Values that would put it right, where there is a single way."""
 
     @classmethod
@@ -31,7 +31,7 @@ class Fault:
     @classmethod
     def broken(cls, rule: Rule, values: Values) -> Fault:
         """The fault of values that break a rule."""
-        return cls(rule.options[0], values[rule.options[0]], rule.message, "", mend=rule.mend)
+        return cls(rule.options[0], values[rule.options[0]], rule.message, "", fix=rule.fix)
 
     def __str__(self) -> str:
         value = "" if self.value is None else f" = {shorten(_words(self.value))}"
@@ -47,16 +47,16 @@ def ended(problem: str) -> str:
 
 
 class SettingsError(ValueError):
-    """Settings that cannot be used; `faults` lists everything that is wrong with them at once, `mend` what is known to put it right."""
+    """Settings that cannot be used; `faults` lists everything that is wrong with them at once, `fix` what is known to put it right."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         self.faults = faults
-        self.mend: Values = {name: value for fault in faults for name, value in fault.mend.items()}
+        self.fix: Values = {name: value for fault in faults for name, value in fault.fix.items()}
         super().__init__("\n".join(str(fault) for fault in faults))
 
     def __reduce__(self) -> tuple[type[SettingsError], tuple[tuple[Fault, ...]]]:
         """So that it comes back whole from another process; by itself an exception is made anew from its message."""
-        return type(self), (tuple(replace(fault, mend=dict(fault.mend)) for fault in self.faults),)
+        return type(self), (tuple(replace(fault, fix=dict(fault.fix)) for fault in self.faults),)
 
 
 def _words(value: object) -> str:

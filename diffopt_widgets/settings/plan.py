@@ -117,5 +117,5 @@ def accumulation_fault(options: Values, accumulation: int) -> Fault | None:
         f"it steps in each backward pass, so gradients cannot be accumulated over {accumulation} batches",
         "",
         "Turn it off, or set accumulation to 1 and take a larger batch.",
-        mend={"fused_back_pass": False},
+        fix={"fused_back_pass": False},
     )

@@ -129,7 +129,7 @@ class Settings:
         """What is right but probably not meant, or what a run is refused for.
 
         Args:
-            run: what `training.surroundings` knows of the run; without it, only what is so in any.
+            run: what `training.environment` knows of the run; without it, only what is so in any.
         """
         values = {**self.values(), **(run or {})}
         return tuple(rule for rule in self.spec.rules if rule.severity != "error" and rule.broken(values))

@@ -183,7 +183,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     if version > VERSION:
         raise StoreError(
             f"{path} was written by a newer version of diffopt_widgets (format {version}; this one reads {VERSION}). "
-            "To mend it: pip install --upgrade diffopt-widgets"
+            "To fix it: pip install --upgrade diffopt-widgets"
         )
     return int(version) if application else 0
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from diffopt_widgets.runs.run import Run
-    from diffopt_widgets.store.logged_run import RecordedRun
+    from diffopt_widgets.store.logged_run import LoggedRun
 
 
-def write_runs(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
+def write_runs(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -> None:
     """Write runs, each with its id and when it began in seconds since 1970, in the form that the path's suffix names.
 
     Raises:
@@ -37,17 +37,17 @@ def write_runs(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path)
         raise StoreError(f"{path} cannot be written: {error.strerror or error}. Name another path.") from error
 
 
-def _write_csv(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
+def _write_csv(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -> None:
     write_csv(path, [((key, run.name), run.history) for key, run, _ in runs], ("id", "run"))
 
 
-def _write_parquet(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
+def _write_parquet(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -> None:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
         raise StoreError(
-            "writing Parquet needs pyarrow. To mend it: pip install pyarrow; or name a .csv file"
+            "writing Parquet needs pyarrow. To fix it: pip install pyarrow; or name a .csv file"
         ) from error
     names = _columns(runs)
     texts: dict[str, list[str]] = {"id": [], "run": []}
@@ -62,7 +62,7 @@ def _write_parquet(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: P
     pq.write_table(pa.table({**texts, **arrays}), path)
 
 
-def _write_events(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Path) -> None:
+def _write_events(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -> None:
     """A folder for each run, named after it, with one event file."""
     for key, run, began in runs:
         name = re.sub(r"[^\w .=-]+", "_", run.name).strip(" .")[:80] or "run"
@@ -73,5 +73,5 @@ def _write_events(runs: Sequence[tuple[str, Run | RecordedRun, float]], path: Pa
             out.writelines(event_file(run.history, began))
 
 
-def _columns(runs: Sequence[tuple[str, Run | RecordedRun, float]]) -> list[str]:
+def _columns(runs: Sequence[tuple[str, Run | LoggedRun, float]]) -> list[str]:
     return list(dict.fromkeys(name for _, run, _ in runs for name in run.history.to_columns()))

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 SILENT_SECONDS = 300.0
-"""After so long without a save, a writer on another machine counts as gone; if it is not, its next save mends that."""
+"""After so long without a save, a writer on another machine counts as gone; if it is not, its next save fixes that."""
 
 
 def this_writer() -> str:

@@ -1,4 +1,4 @@
-"""RecordedRun: a run that is known by its history alone, from a store or from another tool's logs."""
+"""LoggedRun: a run that is known by its history alone, from a store or from another tool's logs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class RecordedRun:
+class LoggedRun:
     """What was recorded of a training that the bench did not do itself; `dw.compare` draws it beside others."""
 
     name: str
@@ -29,7 +29,7 @@ class RecordedRun:
     started: datetime | None = None
 
     def __repr__(self) -> str:
-        return f"<RecordedRun {self.name!r}: {self.status}, {len(self.history)} steps>"
+        return f"<LoggedRun {self.name!r}: {self.status}, {len(self.history)} steps>"
 
     @property
     def plan(self) -> None:

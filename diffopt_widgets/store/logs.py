@@ -8,10 +8,10 @@ from pathlib import Path
 
 from diffopt_widgets.interop.event_files import Event, read_events
 from diffopt_widgets.interop.tensorboard import history_of, without_repeated
-from diffopt_widgets.store.logged_run import RecordedRun
+from diffopt_widgets.store.logged_run import LoggedRun
 
 
-def read_logs(path: str | os.PathLike[str]) -> list[RecordedRun]:
+def read_logs(path: str | os.PathLike[str]) -> list[LoggedRun]:
     """The runs that OneTrainer, kohya's scripts or any other tool logged for TensorBoard.
 
     Of a file that is still being written, or was cut off, what is whole is read, and the run's `message` says so. Where a
@@ -42,7 +42,7 @@ def read_logs(path: str | os.PathLike[str]) -> list[RecordedRun]:
     return [run for run in runs if run is not None]
 
 
-def _run(folder: Path, root: Path, files: list[Path]) -> RecordedRun | None:
+def _run(folder: Path, root: Path, files: list[Path]) -> LoggedRun | None:
     """The run of the files of one folder; None when no scalars are in them."""
     read: list[list[Event]] = []
     problems = []
@@ -58,4 +58,4 @@ def _run(folder: Path, root: Path, files: list[Path]) -> RecordedRun | None:
     name = inner if inner != "." else folder.resolve().name
     began = datetime.fromtimestamp(min(event.wall_time for event in events), timezone.utc)
     about = {"logs": str(folder.resolve())}
-    return RecordedRun(name, history_of(events), message=" ".join(problems), about=about, started=began)
+    return LoggedRun(name, history_of(events), message=" ".join(problems), about=about, started=began)

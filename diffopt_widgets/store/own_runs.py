@@ -15,14 +15,14 @@ from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.store.extras import Extra, pack_samples, unpack_samples
-from diffopt_widgets.store.logged_run import RecordedRun
+from diffopt_widgets.store.logged_run import LoggedRun
 from diffopt_widgets.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from diffopt_widgets.store.run_writer import Recording
+    from diffopt_widgets.store.run_writer import RunWriter
     from diffopt_widgets.store.summary import RunSummary
 
-RESULTS = ("device", "output", "trace", "eval_before", "eval_after", "state_bytes", "mend")
+RESULTS = ("device", "output", "trace", "eval_before", "eval_after", "state_bytes", "fix")
 """What is kept of a run besides plan, name, status, message, history, samples and checkpoint."""
 CHECKPOINT_SECONDS = 30.0
 """Shortest time between two checkpoints of a run: what a killed process has to train again."""
@@ -37,11 +37,11 @@ def about_run(run: Run) -> dict[str, Any]:
     plan = {field.name: getattr(run.plan, field.name) for field in fields(RunPlan)}
     plan["settings"] = json.loads(run.settings.to_json())
     results = {name: getattr(run, name) for name in RESULTS}
-    results["mend"] = dict(run.mend)
+    results["fix"] = dict(run.fix)
     return {"optimizer": run.settings.optimizer, "task": run.plan.task, "plan": plan, "results": results}
 
 
-def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -> Run | RecordedRun:
+def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -> Run | LoggedRun:
     """The run that a store has: a `Run` where its plan is known and can be read by this version."""
     plan = summary.about.get("plan")
     if isinstance(plan, dict):
@@ -50,7 +50,7 @@ def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -
             run = _own_run(summary, history, plan, summary.about.get("results", {}))
             _give(run, summary.status, extras)
             return run
-    return RecordedRun(
+    return LoggedRun(
         *(summary.name, history, summary.id, summary.status, summary.message),
         *(summary.about, summary.note, summary.started),
     )
@@ -59,6 +59,7 @@ def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -
 def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], results: Mapping[str, Any]) -> Run:
     settings = Settings.from_json(json.dumps(plan["settings"]))
     run = Run(RunPlan(**{**plan, "settings": settings}), summary.name, key=summary.id, history=history)
+    results = {"fix": results.get("mend", {}), **results}  # stores of version 0.1 say `mend`
     for name in RESULTS:
         if name in results:
             setattr(run, name, results[name])
@@ -84,7 +85,7 @@ def _give(run: Run, status: str, extras: Mapping[str, Extra]) -> None:
             run.message += f" It can go on from step {checkpoint.step}."
 
 
-def keep_beside(recording: Recording, run: Run) -> float:
+def keep_beside(recording: RunWriter, run: Run) -> float:
     """Have a run's samples and what it needs to go on be written with the next save; gives the seconds to the next time.
 
     Nothing is kept to go on with where that cannot be: after the end, of some optimizers outside the catalogue, and above

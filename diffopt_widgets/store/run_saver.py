@@ -1,4 +1,4 @@
-"""RunRecorder: writes runs of the bench into a store as they go, with what they need to go on in another process."""
+"""RunSaver: writes runs of the bench into a store as they go, with what they need to go on in another process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from diffopt_widgets.store.database import StoreError
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
     from diffopt_widgets.store.run_store import RunStore
-    from diffopt_widgets.store.run_writer import Recording
+    from diffopt_widgets.store.run_writer import RunWriter
 
 
-class RunRecorder:
+class RunSaver:
     """Writes runs of the bench into a store at each publish; nothing that goes wrong there reaches the training.
 
     A checkpoint is made when a run is stopped, and meanwhile from time to time (`CHECKPOINT_SECONDS`, `CHECKPOINT_COST`).
@@ -27,10 +27,10 @@ class RunRecorder:
 
     >>> import pathlib, tempfile
     >>> from diffopt_widgets import Run, RunPlan, RunStore, Settings
-    >>> from diffopt_widgets.execution.driver import carry_out
+    >>> from diffopt_widgets.execution.driver import drive
     >>> store = RunStore(pathlib.Path(tempfile.mkdtemp()) / "runs.sqlite")
     >>> run = Run(RunPlan(Settings("PRODIGY"), "swiss_roll", steps=2))
-    >>> for _ in carry_out(run, on_publish=RunRecorder(store).save):
+    >>> for _ in drive(run, on_publish=RunSaver(store).save):
     ...     pass
     >>> store.load(run.key).settings == run.settings, len(store.load(run.key).history)
     (True, 2)
@@ -38,7 +38,7 @@ class RunRecorder:
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
-        self._recordings: dict[str, Recording] = {}
+        self._recordings: dict[str, RunWriter] = {}
         self._names: dict[str, str] = {}
         self._ends: dict[str, tuple[str, str, str, int]] = {}
         self._next: dict[str, float] = {}
@@ -76,7 +76,7 @@ class RunRecorder:
         with contextlib.suppress(KeyError):
             self._store.rename(run.key, run.name)
 
-    def _begin(self, run: Run) -> Recording | None:
+    def _begin(self, run: Run) -> RunWriter | None:
         try:
             if self._store.has(run.key):
                 recording = self._store.resume(run.key, run.history)

@@ -17,9 +17,9 @@ from diffopt_widgets.store.database import Database, Locking, StoreError, now
 from diffopt_widgets.store.exports import write_runs
 from diffopt_widgets.store.extras import extras_of, purge
 from diffopt_widgets.store.liveness import is_gone, this_writer
-from diffopt_widgets.store.logged_run import RecordedRun
+from diffopt_widgets.store.logged_run import LoggedRun
 from diffopt_widgets.store.own_runs import about_run, keep_beside, run_of
-from diffopt_widgets.store.run_writer import Recording, about_text
+from diffopt_widgets.store.run_writer import RunWriter, about_text
 from diffopt_widgets.store.summary import COLUMNS, INTERRUPTED, RunSummary, summary_of, words_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class RunStore:
 
     def __init__(self, path: str | os.PathLike[str], locking: Locking = "auto") -> None:
         self._database = Database(path, locking)
-        self._recordings: weakref.WeakSet[Recording] = weakref.WeakSet()
+        self._recordings: weakref.WeakSet[RunWriter] = weakref.WeakSet()
         self.path = self._database.path
         """The file, as an absolute path."""
         self._tidy()
@@ -71,7 +71,7 @@ class RunStore:
     def __repr__(self) -> str:
         return f"RunStore({str(self.path)!r})"
 
-    def begin(self, name: str, history: History, about: Mapping[str, Any] | None = None, *, id: str = "") -> Recording:
+    def begin(self, name: str, history: History, about: Mapping[str, Any] | None = None, *, id: str = "") -> RunWriter:
         """Begin to record a run.
 
         Args:
@@ -87,15 +87,15 @@ class RunStore:
 
     def _begin(
         self, name: str, history: History, about: Mapping[str, Any], id: str, started: datetime | None
-    ) -> Recording:
+    ) -> RunWriter:
         began = now() if started is None else started.timestamp()
-        recording = Recording(self._database, id or uuid4().hex[:12], name, history, about_text(about), began)
+        recording = RunWriter(self._database, id or uuid4().hex[:12], name, history, about_text(about), began)
         with self._database.read() as connection:
             if connection.execute("SELECT 1 FROM runs WHERE id = ?", (recording.id,)).fetchone():
                 raise StoreError(f"{self.path} has a run with the id {recording.id!r} already. Choose another id.")
         return self._started(recording)
 
-    def _started(self, recording: Recording) -> Recording:
+    def _started(self, recording: RunWriter) -> RunWriter:
         recording.begin()
         self._recordings.add(recording)
         return recording
@@ -105,7 +105,7 @@ class RunStore:
         with self._database.read() as connection:
             return connection.execute("SELECT 1 FROM runs WHERE id = ?", (id,)).fetchone() is not None
 
-    def resume(self, id: str, history: History) -> Recording:
+    def resume(self, id: str, history: History) -> RunWriter:
         """Go on recording a run that was loaded from here.
 
         Args:
@@ -122,9 +122,9 @@ class RunStore:
             )
         if status == "running" and writer != this_writer() and not is_gone(writer, now() - saved):
             raise StoreError(f"the run {name!r} in {self.path} is being written by another process.")
-        return self._started(Recording(self._database, id, name, history, about, started))
+        return self._started(RunWriter(self._database, id, name, history, about, started))
 
-    def add(self, run: Run | RecordedRun) -> str:
+    def add(self, run: Run | LoggedRun) -> str:
         """Keep a copy of a run as it is now, such as one of `read_logs`; returns its id in this store.
 
         Raises:
@@ -156,12 +156,12 @@ class RunStore:
             raise self._missing(id)
         return found[0]
 
-    def load(self, id: str) -> Run | RecordedRun:
+    def load(self, id: str) -> Run | LoggedRun:
         """A run with its history, as it is in the file now.
 
         Returns:
             A `Run` for one that `train`, `sweep` or the bench trained, with its plan and settings; for all others a
-            `RecordedRun`.
+            `LoggedRun`.
         """
         summary = self.summary(id)
         with self._database.read() as connection:

@@ -1,4 +1,4 @@
-"""Recording: writes one run into a store while it goes on, without holding it up."""
+"""RunWriter: writes one run into a store while it goes on, without holding it up."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Written:
     """How many came after that one."""
 
 
-class Recording:
+class RunWriter:
     """One run that is being written; `RunStore.begin` makes it.
 
     `save` returns at once: a thread does the writing, because a disk takes 5 to 20 ms to confirm that it has something,
@@ -84,7 +84,7 @@ class Recording:
         self._told = ""
 
     def __repr__(self) -> str:
-        return f"Recording({self._state.name!r}, {self.saved} rows saved)"
+        return f"RunWriter({self._state.name!r}, {self.saved} rows saved)"
 
     @property
     def saved(self) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings.plan import RunPlan
 
 
-def surroundings(device: str, dtype: str) -> Values:
+def environment(device: str, dtype: str) -> Values:
     """What the rules of the catalogue ask of a run: its `device` and `dtype`, and whether a `compiler` is there.
 
     Args:
@@ -26,7 +26,7 @@ def surroundings(device: str, dtype: str) -> Values:
     Returns:
         Only the dtype where `device` is `"auto"` and there is no torch to tell which it is.
 
-    >>> surroundings("cuda", "bfloat16")["device"]
+    >>> environment("cuda", "bfloat16")["device"]
     'cuda'
     """
     kind = device
@@ -63,7 +63,7 @@ def check_runs(plans: Iterable[RunPlan]) -> None:
     for plan in plans:
         if problem := device_problem(plan.device):
             faults["device"] = Fault("device", plan.device, problem, "")
-        asked = plan.settings.warnings(surroundings(plan.device, plan.dtype))
+        asked = plan.settings.warnings(environment(plan.device, plan.dtype))
         values = plan.settings.values()
         faults.update({rule.id: Fault.broken(rule, values) for rule in asked if rule.severity == "refused"})
     if faults:

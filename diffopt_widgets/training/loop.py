@@ -256,5 +256,5 @@ def find_device(name: str) -> torch.device:
         return torch.device(next(kind for kind, found in there.items() if found))
     if not there.get(name, False):
         found = ", ".join(kind for kind, is_there in there.items() if is_there)
-        raise MissingBackend(f"there is no device {name!r} here; there is {found}. To mend it: choose auto or {found}")
+        raise MissingBackend(f"there is no device {name!r} here; there is {found}. To fix it: choose auto or {found}")
     return torch.device(name)

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-def described(optimizer: Optimizer, scheduler: object | None, model: torch.nn.Module | None) -> dict[str, Any]:
+def describe(optimizer: Optimizer, scheduler: object | None, model: torch.nn.Module | None) -> dict[str, Any]:
     """The optimizer with its options, the schedule, the model: as JSON has it.
 
     Raises:
         ValueError: the scheduler is another optimizer's.
 
     >>> sgd = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))], lr=0.1, momentum=0.9)
-    >>> found = described(sgd, torch.optim.lr_scheduler.ConstantLR(sgd), None)
+    >>> found = describe(sgd, torch.optim.lr_scheduler.ConstantLR(sgd), None)
     >>> found["optimizer"], found["options"]["momentum"], found["scheduler"], found["parameters"]
     ('torch.optim.sgd.SGD', 0.9, 'torch.optim.lr_scheduler.ConstantLR', 3)
     """
@@ -48,7 +48,7 @@ def _check_schedule(scheduler: object, optimizer: Optimizer) -> None:
     if isinstance(owner, torch.optim.Optimizer) and hooked_optimizer(owner) is not optimizer:
         raise ValueError(
             f"the scheduler ({type(inner).__name__}) changes the rates of another optimizer ({type(owner).__name__}), not "
-            "of the one to watch. To mend it: make the scheduler from the optimizer that the loop steps"
+            "of the one to watch. To fix it: make the scheduler from the optimizer that the loop steps"
         )
 
 

@@ -36,7 +36,7 @@ def hooked_optimizer(optimizer: object) -> Optimizer:
     kind = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
     raise TypeError(
         f"{kind} cannot be watched: it has no step hooks as a torch.optim.Optimizer has, nor has an optimizer within it. "
-        "To mend it: pass the torch optimizer whose step() the loop calls, after its __init__ has run"
+        "To fix it: pass the torch optimizer whose step() the loop calls, after its __init__ has run"
     )
 
 

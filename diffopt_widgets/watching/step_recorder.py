@@ -1,4 +1,4 @@
-"""Recorder: writes down the steps that any loop takes, told of by the optimizer's own step hooks.
+"""StepRecorder: writes down the steps that any loop takes, told of by the optimizer's own step hooks.
 
 What a step costs here is paid at every step of somebody's training, so it is little: the rates are read before and after
 the step, a tuple is appended, and the time is looked at. Tensors stay on their device, and about ten times a second all
@@ -22,7 +22,7 @@ from diffopt_widgets.training.measures import Measured, Measures, check_measures
 from diffopt_widgets.watching.hooks import group_names, hooked_optimizer, later_names, with_closure
 from diffopt_widgets.watching.logged_values import Notes, check_name, kept, several
 from diffopt_widgets.watching.rows import Row, table, without_skipped
-from diffopt_widgets.watching.warn_once import Once
+from diffopt_widgets.watching.warn_once import WarnOnce
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 _NONE: Measured = {}
 
 
-class Recorder:
+class StepRecorder:
     """Records the steps of one optimizer into a History until it is closed.
 
     Nothing that goes wrong here reaches the loop: it is told once as a warning, and the training goes on.
@@ -58,7 +58,7 @@ class Recorder:
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.ones(3))
     >>> optimizer = torch.optim.SGD([weight], lr=0.1)
-    >>> recorder = Recorder(optimizer)
+    >>> recorder = StepRecorder(optimizer)
     >>> for _ in range(2):
     ...     loss = weight.square().sum(); loss.backward(); optimizer.step()
     ...     recorder.log(loss=loss)
@@ -98,7 +98,7 @@ class Recorder:
         self._measures_now = False
         self._notes = Notes()
         self._accepted: set[str] = set()
-        self._tell = Once()
+        self._tell = WarnOnce()
         self._rows: list[Row] = []
         self._within = False
         """Whether a step is in progress."""

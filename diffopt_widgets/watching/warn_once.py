@@ -8,11 +8,11 @@ import warnings
 _log = logging.getLogger(__name__)
 
 
-class Once:
+class WarnOnce:
     """Warns of each thing once.
 
     >>> import warnings
-    >>> tell = Once()
+    >>> tell = WarnOnce()
     >>> with warnings.catch_warnings(record=True) as seen:
     ...     warnings.simplefilter("always")
     ...     tell("disk", "the disk is full"); tell("disk", "the disk is full")

@@ -12,11 +12,11 @@ from uuid import uuid4
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.execution.driver import PUBLISH_SECONDS
 from diffopt_widgets.records import History, to_frame
-from diffopt_widgets.watching.description import described
+from diffopt_widgets.watching.description import describe
 from diffopt_widgets.watching.hooks import hooked_optimizer
 from diffopt_widgets.watching.panels import PANELS, further, panel_of
-from diffopt_widgets.watching.step_recorder import Recorder
-from diffopt_widgets.watching.warn_once import Once
+from diffopt_widgets.watching.step_recorder import StepRecorder
+from diffopt_widgets.watching.warn_once import WarnOnce
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from diffopt_widgets.records import Scalar
-    from diffopt_widgets.store import Recording, RunStore
+    from diffopt_widgets.store import RunStore, RunWriter
     from diffopt_widgets.widgets.plot.live import LivePlot
 
 Status: TypeAlias = Literal["running", "done", "stopped", "failed"]
@@ -94,18 +94,18 @@ class Watcher:
         about: Mapping[str, Any] | None = None,
     ) -> None:
         hooked = hooked_optimizer(optimizer)
-        facts = described(hooked, scheduler, model)
+        facts = describe(hooked, scheduler, model)
         self.name = name or facts["optimizer"].rpartition(".")[2]
         """Of this run, in the legend and in the store."""
         self.status: Status = "running"
         self.message = ""
         """Why it failed, as the exception said it."""
-        self._tell = Once()
-        self._recording: Recording | None = None
+        self._tell = WarnOnce()
+        self._recording: RunWriter | None = None
         self._plot: LivePlot | None = None
         self._key = uuid4().hex[:12]
         self._samples_per_step = samples_per_step
-        self._recorder = Recorder(
+        self._recorder = StepRecorder(
             hooked,
             names=names,
             model=model,
@@ -193,7 +193,7 @@ class Watcher:
         if self._plot is not None and not again:
             self._guarded("showing the end of the run", self._finish_plot)
 
-    def _keep_end(self, recording: Recording) -> None:
+    def _keep_end(self, recording: RunWriter) -> None:
         recording.end(self.status, self.message)
         if recording.problem:
             self._tell(
@@ -287,7 +287,7 @@ def in_notebook() -> bool:
 
 def _begin(
     store: RunStore | str | os.PathLike[str], name: str, history: History, about: Mapping[str, Any]
-) -> Recording:
+) -> RunWriter:
     from diffopt_widgets.store import RunStore
 
     return (store if isinstance(store, RunStore) else RunStore(store)).begin(name, history, about)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import diffopt_widgets as dw
-from diffopt_widgets.execution.driver import carry_out
+from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.training.loop import Training
@@ -57,7 +57,7 @@ def bare(plan: RunPlan) -> Iterator[None]:
 
 def recorded(plan: RunPlan) -> Iterator[None]:
     """The same steps as a run carries them out: loss, rates, d, d_hat, published ten times a second."""
-    steps = carry_out(Run(plan))
+    steps = drive(Run(plan))
     next(steps)  # builds it
     for _ in range(plan.steps):
         yield next(steps)

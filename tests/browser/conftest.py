@@ -145,7 +145,7 @@ def _free_port() -> int:
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
-        missing = "there is no Chromium. To mend it: apt-get install chromium"
+        missing = "there is no Chromium. To fix it: apt-get install chromium"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:

@@ -24,7 +24,7 @@ FAULTS = """async () => {
 def look(notebook):
     """Return a function that opens the bench and gives it with a function that lists its faults."""
     if not AXE.exists():
-        missing = "axe-core is not installed. To mend it: cd tests/js && npm ci"
+        missing = "axe-core is not installed. To fix it: cd tests/js && npm ci"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
 
     def open_bench(**options):

@@ -1,4 +1,4 @@
-"""What goes wrong in the bench is told where it arose, mended with one click, and takes nothing else with it."""
+"""What goes wrong in the bench is told where it arose, fixed with one click, and takes nothing else with it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_back_end_that_is_missing_breaks_nothing(notebook):
     expect(page.locator(".dw-words")).to_contain_text("Evaluation loss")
 
 
-def test_a_failed_run_offers_its_mend_and_the_form_takes_it_back(notebook):
+def test_a_failed_run_offers_its_fix_and_the_form_takes_it_back(notebook):
     nb = opened(notebook, "dw.Settings('SGD', lr=1e20), ")
     button(nb, "Run").click()
     failure = nb.page.locator(".dw-run-bar .dw-failure")

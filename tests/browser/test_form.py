@@ -138,7 +138,7 @@ def test_presets_and_undo(opened):
     entry(opened, "lr").fill("3")
     opened.until_python("form.settings.lr == 3")
     opened.output(0).get_by_role("button", name="Recommended", exact=True).click()
-    opened.until_python("'recommended' in form.draft.reading.presets")
+    opened.until_python("'recommended' in form.draft.parsed.presets")
     expect(opened.output(0).get_by_role("button", name="Recommended", exact=True)).to_have_attribute(
         "aria-pressed", "true"
     )
@@ -168,11 +168,11 @@ def test_undo_is_within_reach_of_the_keyboard_and_says_what_it_takes_back(opened
     expect(last).to_have_attribute("aria-disabled", "true")
 
 
-def test_a_mend_is_one_click(opened):
+def test_a_fix_is_one_click(opened):
     entry(opened, "lr").fill("1e-4")
     row(opened, "lr").get_by_role("button", name="Set Learning rate to 1").click()
     expect(entry(opened, "lr")).to_have_value("1")
-    opened.until_python("form.settings.lr == 1.0 and not form.draft.reading.warnings")
+    opened.until_python("form.settings.lr == 1.0 and not form.draft.parsed.warnings")
 
 
 def test_help_opens_below_its_control(opened):

@@ -23,7 +23,7 @@ def page(jupyter, browser):
     extensions, which are newer than it, fail.
     """
     if not REQUIREJS.exists():
-        missing = "requirejs is not installed. To mend it: cd tests/js && npm ci"
+        missing = "requirejs is not installed. To fix it: cd tests/js && npm ci"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     path = jupyter.root / "served.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BENCH)]), path)

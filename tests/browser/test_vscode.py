@@ -38,7 +38,7 @@ def serve(route):
 def page(jupyter, browser):
     """The page in which VS Code's widget manager waits for cells; `execute(code)` in it runs one."""
     if not FILES["ipywidgets.js"].exists():
-        missing = "VS Code's widget manager is not installed. To mend it: cd tests/js && npm ci"
+        missing = "VS Code's widget manager is not installed. To fix it: cd tests/js && npm ci"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     context = browser.new_context(viewport={"width": 1300, "height": 1000}, permissions=["local-network-access"])
     context.route("**/vscode/*", serve)

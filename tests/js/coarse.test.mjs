@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { BLOCK, CHUNK, thin } from "../../diffopt_widgets/widgets/plot/static/column.js";
 import { picture } from "../../diffopt_widgets/widgets/plot/static/picture.js";
 import { Smoothed } from "../../diffopt_widgets/widgets/plot/static/smooth.js";
-import { RunStore } from "../../diffopt_widgets/widgets/plot/static/store.js";
+import { RunRows } from "../../diffopt_widgets/widgets/plot/static/run_rows.js";
 
 const N = 400 * BLOCK;
 /** Walks up and down, with two rows that stand out. */
@@ -40,7 +40,7 @@ function ends(from, to) {
 }
 
 function coarse(names = ["loss"]) {
-  const store = new RunStore();
+  const store = new RunRows();
   store.summarize(0, ends(0, N), new Map(names.map((name) => [name, summary(TRUTH)])));
   return store;
 }
@@ -50,7 +50,7 @@ function put(store, from, to) {
 }
 
 function exact() {
-  const store = new RunStore();
+  const store = new RunRows();
   put(store, 0, N);
   return store;
 }
@@ -81,7 +81,7 @@ test("closer than that only what is known is drawn, and the line does not break"
 });
 
 test("a block without any value breaks the line still", () => {
-  const store = new RunStore();
+  const store = new RunRows();
   const none = { least: new Float32Array(1).fill(NaN), most: new Float32Array(1).fill(NaN) };
   const values = new Map([["loss", { ...none, low: new Uint8Array(1), high: new Uint8Array(1) }]]);
   store.summarize(0, ends(0, BLOCK), values);
@@ -173,7 +173,7 @@ test("what is asked for is what is in sight and would show more", () => {
 
 test("groups that differ in one block are drawn apart", () => {
   assert.equal(coarse(["lr[a]", "lr[b]"]).lines("lr").length, 1);
-  const store = new RunStore();
+  const store = new RunRows();
   const other = summary(TRUTH);
   other.most[3] += 1;
   const columns = [

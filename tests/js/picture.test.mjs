@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { escapeHtml, formatNumber } from "../../diffopt_widgets/widgets/plot/static/format.js";
 import { arrange, layout } from "../../diffopt_widgets/widgets/plot/static/layout.js";
 import { picture } from "../../diffopt_widgets/widgets/plot/static/picture.js";
-import { RunStore } from "../../diffopt_widgets/widgets/plot/static/store.js";
+import { RunRows } from "../../diffopt_widgets/widgets/plot/static/run_rows.js";
 
 const curve = (name, dash = "solid", schedule = false) => ({ name, dash, schedule });
 const PANELS = [
@@ -21,7 +21,7 @@ const PANELS = [
 const RUN = { id: 1, key: "a", name: "a", color: "#123456", schedule: false, visible: true, total: null };
 
 function filled(rows, columns = ["loss", "applied_lr[x]", "lr[x]"]) {
-  const store = new RunStore();
+  const store = new RunRows();
   const steps = Float64Array.from({ length: rows }, (_, i) => i + 1);
   const values = Float32Array.from({ length: rows * columns.length }, (_, i) => Math.sin(i) + 2);
   store.write(0, steps, columns, values);

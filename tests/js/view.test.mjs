@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { groups, summary } from "../../diffopt_widgets/widgets/plot/static/legend.js";
 import { picture } from "../../diffopt_widgets/widgets/plot/static/picture.js";
 import { csv } from "../../diffopt_widgets/widgets/plot/static/save.js";
-import { RunStore } from "../../diffopt_widgets/widgets/plot/static/store.js";
+import { RunRows } from "../../diffopt_widgets/widgets/plot/static/run_rows.js";
 import { Zoom } from "../../diffopt_widgets/widgets/plot/static/zoom.js";
 
 const COLUMN = { dash: "solid", schedule: false };
@@ -19,7 +19,7 @@ const run = (fields) => ({ ...RUN, details: {}, group: "", samples_per_step: nul
 
 /** 100 steps of half a second; accuracy at every tenth. */
 function filled(names = ["loss", "seconds", "acc"]) {
-  const store = new RunStore();
+  const store = new RunRows();
   const steps = Float64Array.from({ length: 100 }, (_, i) => i + 1);
   const columns = {
     loss: steps.map((step) => 1 / step),
@@ -117,7 +117,7 @@ test("the table holds the rows in sight of the runs that are shown", () => {
   const text = csv(runs, () => filled(), [9.5, 10.5], "step");
   assert.equal(text, 'run,step,loss,seconds,acc\n"a, ""b""",10,0.1,5,0.1\n');
   assert.throws(() => csv([], () => filled(), null, "step"), /no rows/);
-  const long = new RunStore();
+  const long = new RunRows();
   long.expect(300_000);
   assert.throws(() => csv([run({})], () => long, null, "step"), /300,000 rows are in sight.*to_csv/);
 });

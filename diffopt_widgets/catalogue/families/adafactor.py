@@ -72,7 +72,7 @@ ADAFACTOR = OptimizerSpec(
             "betas[0]",
             note="Empty means no momentum, as in transformers and OneTrainer; the package starts with 0.9. A value adds 4 bytes per weight.",
             advice=Advice(None, "Leave it empty: a value adds a running average and much memory.", words="empty"),
-            mended=True,
+            fixed=True,
         ),
         Use(
             o.WEIGHT_DECAY,
@@ -127,7 +127,7 @@ ADAFACTOR = OptimizerSpec(
             lambda values: values["relative_step"] is True and values["schedule"] != "ADAFACTOR",
             "With relative step on, Adafactor ignores the learning rate and this schedule. Choose the schedule ADAFACTOR, or "
             "turn relative step off.",
-            mend={"schedule": "ADAFACTOR"},
+            fix={"schedule": "ADAFACTOR"},
             severity="warning",
         ),
         Rule(
@@ -136,7 +136,7 @@ ADAFACTOR = OptimizerSpec(
             lambda values: values["relative_step"] is True and shared.number(values, "warmup") > 0,
             "With relative step on, Adafactor ignores warm-up. Set it to 0 and, for a gentle start, turn warm-up "
             "initialisation on.",
-            mend={"warmup": 0.0},
+            fix={"warmup": 0.0},
             severity="warning",
         ),
         Rule(
@@ -145,14 +145,14 @@ ADAFACTOR = OptimizerSpec(
             lambda values: values["schedule"] == "ADAFACTOR" and values["relative_step"] is False,
             "The schedule ADAFACTOR leaves the rate to relative step, which is off. Turn relative step on, or choose another "
             "schedule, such as CONSTANT.",
-            mend={"relative_step": True},
+            fix={"relative_step": True},
         ),
         Rule(
             "warmup-init",
             ("warmup_init", "relative_step"),
             lambda values: values["warmup_init"] is True and values["relative_step"] is False,
             "Warm-up initialisation is a part of relative step, which is off. Turn it off and use warm-up instead.",
-            mend={"warmup_init": False},
+            fix={"warmup_init": False},
         ),
     ),
     hidden=(

@@ -93,7 +93,7 @@ ADAN = OptimizerSpec(
             ),
             "The largest gradient norm needs all gradients at once, and fused back pass and stochastic rounding step one tensor "
             "after the other. Set the largest norm to 0, or turn these two off; percentile clipping goes with them.",
-            mend={"max_grad_norm": 0.0},
+            fix={"max_grad_norm": 0.0},
         ),
     ),
     hidden=(

@@ -77,7 +77,7 @@ _RULES = (
         ),
         "The warm-up of beta3 goes from beta1 up to beta3. With one of them at 0 the back end raises, and with beta1 above "
         "beta3 the memory breaks down once the warm-up is over. Leave it empty, or set beta1 to 0.9 and beta3 above that.",
-        mend={"t_beta3": None},
+        fix={"t_beta3": None},
     ),
 )
 

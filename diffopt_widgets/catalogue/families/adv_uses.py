@@ -117,7 +117,7 @@ KOURKOUTAS_RULE = Rule(
     lambda values: values["kourkoutas_beta"] is True and shared.number(values, "beta2") <= 0.9,
     "Kourkoutas beta moves beta2 between 0.9 and its own value, so beta2 must be above 0.9. Raise it, or turn Kourkoutas "
     "beta off.",
-    mend={"beta2": 0.99},
+    fix={"beta2": 0.99},
 )
 COMPILE_FUSED_RULE = Rule(
     "compile-fused",
@@ -125,14 +125,14 @@ COMPILE_FUSED_RULE = Rule(
     lambda values: values["compile"] is True and values["fused_back_pass"] is True,
     "Compile makes one step for all tensors of a shape, and with a fused back pass torch gives up compiling after eight "
     "shapes and raises. Turn compile off to save memory, or fused back pass off to try the compiled step.",
-    mend={"compile": False},
+    fix={"compile": False},
 )
 ADEMAMIX_RULE = Rule(
     "two-ademamix",
     ("use_AdEMAMix", "Simplified_AdEMAMix"),
     lambda values: values["use_AdEMAMix"] is True and values["Simplified_AdEMAMix"] is True,
     "Simplified AdEMAMix takes the place of AdEMAMix: the package then leaves the slow average out. Turn one of the two off.",
-    mend={"use_AdEMAMix": False},
+    fix={"use_AdEMAMix": False},
     severity="warning",
 )
 ATAN2_RULE = Rule(
@@ -140,7 +140,7 @@ ATAN2_RULE = Rule(
     ("use_atan2", "Simplified_AdEMAMix"),
     lambda values: values["use_atan2"] is True and values["Simplified_AdEMAMix"] is True,
     "With Simplified AdEMAMix the package divides as usual and leaves the arctangent out. Turn one of the two off.",
-    mend={"use_atan2": False},
+    fix={"use_atan2": False},
     severity="warning",
 )
 SIMPLIFIED_BETA1_RULE = Rule(
@@ -148,7 +148,7 @@ SIMPLIFIED_BETA1_RULE = Rule(
     ("beta1", "Simplified_AdEMAMix"),
     lambda values: values["Simplified_AdEMAMix"] is True and values["beta1"] == 0,
     "Simplified AdEMAMix is a sum of past gradients, and with a beta1 of 0 there would be none. Set beta1 above 0.",
-    mend={"beta1": 0.9},
+    fix={"beta1": 0.9},
 )
 
 VECTOR_RESHAPE = Hidden(

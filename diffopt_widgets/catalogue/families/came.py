@@ -92,7 +92,7 @@ CAME = OptimizerSpec(
         "lr",
         note=f"{_LR_NOTE} The package has no default that runs; 2e-4 is its README's.",
         advice=_LR_ADVICE,
-        mended=True,
+        fixed=True,
     ),
     uses=(
         *_USES,

@@ -158,7 +158,7 @@ _LARS_LR = Use(
     advice=Advice(
         1.0, "The limit makes steps small, so the rate is large: about 1.", "the LARS paper", between=(0.1, 10)
     ),
-    mended=True,
+    fixed=True,
 )
 _LARS_8BIT_ADVICE = Advice(
     0.03, "Large tensors are not limited, so take SGD's rate.", "common practice", between=(0.01, 1)
@@ -168,7 +168,7 @@ _LARS_MOMENTUM = Use(
     0.9,
     "momentum",
     note="The package's own default of 0 raises, so 0.9 stands here.",
-    mended=True,
+    fixed=True,
 )
 _DAMPENING = shared.inert(o.DAMPENING, 0.0, "dampening", f"{_IGNORED}; SGD honours it", shared.BELOW_ONE)
 _NESTEROV = shared.inert(o.NESTEROV, False, "nesterov", f"{_IGNORED}; SGD honours it")

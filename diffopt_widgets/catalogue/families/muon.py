@@ -51,9 +51,9 @@ EXPRESSION_RULE = Rule(
     "muon-expression",
     ("muon_hidden_layers", "muon_adam_regex"),
     lambda values: values["muon_adam_regex"] is True and not is_expression(values["muon_hidden_layers"]),
-    "One of the pieces is not a regular expression. Mend it (a comma ends a piece, a bracket wants its partner), or have the "
+    "One of the pieces is not a regular expression. Fix it (a comma ends a piece, a bracket wants its partner), or have the "
     "pieces looked for letter by letter.",
-    mend={"muon_adam_regex": False},
+    fix={"muon_adam_regex": False},
 )
 
 MATRICES_RULE = Rule(
@@ -62,7 +62,7 @@ MATRICES_RULE = Rule(
     lambda values: values["MuonWithAuxAdam"] is False,
     "Without the auxiliary Adam Muon takes every tensor, and steps matrices only; the models of the bench have biases too, so a "
     "run here is refused. Turn it on, or take these settings to code of your own.",
-    mend={"MuonWithAuxAdam": True},
+    fix={"MuonWithAuxAdam": True},
     severity="refused",
 )
 

@@ -139,7 +139,7 @@ _RULES = (
         lambda values: values["accelerated_ns"] is True and shared.number(values, "ns_steps") < 10,
         "Chebyshev coefficients need at least 10 steps: with fewer an update is further from orthogonal than with the usual "
         "ones. Raise the steps, or turn the coefficients off.",
-        mend={"ns_steps": 10},
+        fix={"ns_steps": 10},
         severity="warning",
     ),
     Rule(
@@ -148,7 +148,7 @@ _RULES = (
         lambda values: values["adam_kourkoutas_beta"] is True and shared.number(values, "adam_beta2") <= 0.9,
         "Kourkoutas beta moves adam_beta2 between 0.9 and its own value, so below 0.9 it lengthens the memory where it should "
         "shorten it. Raise adam_beta2, or turn Kourkoutas beta off.",
-        mend={"adam_beta2": 0.99},
+        fix={"adam_beta2": 0.99},
         severity="warning",
     ),
 )
@@ -273,7 +273,7 @@ ADAMUON_ADV = OptimizerSpec(
             ("use_atan2", "normuon_variant"),
             lambda values: values["use_atan2"] is True and values["normuon_variant"] is True,
             "NorMuon divides by rows, and the package then leaves the arctangent out. Turn one of the two off.",
-            mend={"use_atan2": False},
+            fix={"use_atan2": False},
             severity="warning",
         ),
     ),

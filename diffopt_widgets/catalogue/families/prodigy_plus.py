@@ -172,7 +172,7 @@ PRODIGY_PLUS = OptimizerSpec(
             lambda values: values["use_schedulefree"] is True and values["schedule"] not in {"CONSTANT", "ADAFACTOR"},
             "With use_schedulefree no falling schedule is needed: the average of the weights settles by itself. Set the "
             "schedule to CONSTANT, or turn use_schedulefree off.",
-            mend={"schedule": "CONSTANT"},
+            fix={"schedule": "CONSTANT"},
             severity="warning",
         ),
         Rule(
@@ -181,7 +181,7 @@ PRODIGY_PLUS = OptimizerSpec(
             lambda values: values["use_schedulefree"] is True and shared.number(values, "beta1") == 0,
             "With use_schedulefree and a beta1 of 0 the package divides by zero in eval mode. Set beta1 to 0.9, or turn "
             "use_schedulefree off.",
-            mend={"beta1": 0.9},
+            fix={"beta1": 0.9},
         ),
         Rule(
             "bias-correction-beta2",
@@ -189,7 +189,7 @@ PRODIGY_PLUS = OptimizerSpec(
             lambda values: values["use_bias_correction"] is True and shared.number(values, "beta2") <= 0.6,
             "With bias correction and a beta2 of 0.6 or less RAdam never lets a step through, and nothing is trained. Set "
             "beta2 to 0.99, or turn bias correction off.",
-            mend={"beta2": 0.99},
+            fix={"beta2": 0.99},
         ),
         Rule(
             "d-coef-limiter",
@@ -201,14 +201,14 @@ PRODIGY_PLUS = OptimizerSpec(
             ),
             "The package multiplies the limited estimate by d_coef, so at 0.84 or less it can never rise above where it starts. "
             "Turn d_limiter off, or set d_coef back to 1.",
-            mend={"d_limiter": False},
+            fix={"d_limiter": False},
         ),
         Rule(
             "d-coef-speed",
             ("d_coef", "use_speed"),
             lambda values: values["use_speed"] is True and shared.number(values, "d_coef") <= _NO_GROWTH_WITH_SPEED,
             "With SPEED and a d_coef of 0.25 or less the estimate can never rise above where it starts. Set d_coef back to 1.",
-            mend={"d_coef": 1.0},
+            fix={"d_coef": 1.0},
         ),
         Rule(
             "prodigy-steps-few",
@@ -219,7 +219,7 @@ PRODIGY_PLUS = OptimizerSpec(
             ),
             "The estimate rises by no more than 19% per step, which takes about 50 steps from 1e-6 to a rate that trains. "
             "Stopped sooner it stays too small to the end: set prodigy_steps to 0, or to a quarter of a long run.",
-            mend={"prodigy_steps": 0},
+            fix={"prodigy_steps": 0},
             severity="warning",
         ),
         Rule(
@@ -228,7 +228,7 @@ PRODIGY_PLUS = OptimizerSpec(
             lambda values: values["use_cautious"] is True and values["use_schedulefree"] is False,
             "Without use_schedulefree the package multiplies momentum by the gradient where it should mask it: steps lose their "
             "sign, and nothing is learned. Turn use_cautious off.",
-            mend={"use_cautious": False},
+            fix={"use_cautious": False},
         ),
         Rule(
             "adopt-momentum",
@@ -236,14 +236,14 @@ PRODIGY_PLUS = OptimizerSpec(
             lambda values: values["use_adopt"] is True and values["use_schedulefree"] is False,
             "Without use_schedulefree the package multiplies ADOPT's steps by the estimate d twice, and the weights hardly move. "
             "Turn use_adopt off.",
-            mend={"use_adopt": False},
+            fix={"use_adopt": False},
         ),
         Rule(
             "cautious-grams",
             ("use_grams", "use_cautious"),
             lambda values: values["use_grams"] is True and values["use_cautious"] is True,
             "The package switches use_grams off where use_cautious is on. Turn one of them off.",
-            mend={"use_grams": False},
+            fix={"use_grams": False},
             severity="warning",
         ),
         Rule(
@@ -252,7 +252,7 @@ PRODIGY_PLUS = OptimizerSpec(
             lambda values: values["use_speed"] is True and shared.number(values, "weight_decay") > 0,
             "SPEED reads the rate off the way that the weights move, and weight decay can make it far too large. Set weight "
             "decay to 0.",
-            mend={"weight_decay": 0.0},
+            fix={"weight_decay": 0.0},
             severity="warning",
         ),
     ),

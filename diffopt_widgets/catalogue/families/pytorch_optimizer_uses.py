@@ -61,7 +61,7 @@ DECAY_RULES = (
         ),
         "Fixed decay is a way of decoupled decay, which is off, and does nothing without it. Turn fixed decay off, or "
         "decoupled decay on.",
-        mend={"fixed_decay": False},
+        fix={"fixed_decay": False},
     ),
     Rule(
         "fixed-decay-strong",
@@ -73,7 +73,7 @@ DECAY_RULES = (
         ),
         "Fixed decay takes this share off every weight at each step, whatever the learning rate: at 0.001 half of a weight is "
         "gone after 693 steps, at 0.01 after 69. Set weight decay to 1e-4 or less.",
-        mend={"weight_decay": 1e-4},
+        fix={"weight_decay": 1e-4},
         severity="warning",
     ),
 )
@@ -114,7 +114,7 @@ RECTIFY_RULES = (
         _still,
         "The squared average rests on at most 2 / (1 − beta2) − 1 gradients, which does not pass this threshold, so that no "
         "weight ever moves. Turn rectify off, or raise beta2, or lower the threshold.",
-        mend={"rectify": False},
+        fix={"rectify": False},
     ),
     Rule(
         "rectify-sgd",
@@ -122,7 +122,7 @@ RECTIFY_RULES = (
         _sgd,
         "The squared average rests on at most 2 / (1 − beta2) − 1 gradients, which does not pass this threshold, so that the "
         "whole run is plain SGD. Turn rectify off, or raise beta2, or lower the threshold.",
-        mend={"rectify": False},
+        fix={"rectify": False},
         severity="warning",
     ),
 )

@@ -23,7 +23,7 @@ _NO_SCHEDULE = Rule(
     lambda values: values["schedule"] not in {"CONSTANT", "ADAFACTOR"},
     "Schedule-free optimizers need no falling schedule: the average of the weights settles by itself. Set the schedule to "
     "CONSTANT.",
-    mend={"schedule": "CONSTANT"},
+    fix={"schedule": "CONSTANT"},
     severity="warning",
 )
 _WARMUP_STEPS = Hidden(
@@ -181,7 +181,7 @@ SGD = OptimizerSpec(
             lambda values: shared.number(values, "momentum") == 0,
             "Schedule-free SGD needs momentum above 0, since it says where between the average and the newest point gradients "
             "are taken; the package raises at 0. Set momentum to 0.9.",
-            mend={"momentum": 0.9},
+            fix={"momentum": 0.9},
         ),
         _NO_SCHEDULE,
     ),
@@ -268,7 +268,7 @@ RADAM = OptimizerSpec(
             ("warmup",),
             lambda values: shared.number(values, "warmup") > 0,
             "This optimizer warms up by itself, since the rectification holds its first steps back. Set warm-up to 0.",
-            mend={"warmup": 0.0},
+            fix={"warmup": 0.0},
             severity="warning",
         ),
     ),

@@ -56,14 +56,14 @@ SGD = OptimizerSpec(
             ("nesterov", "momentum"),
             lambda values: values["nesterov"] is True and shared.number(values, "momentum") == 0,
             "Nesterov needs momentum above 0. Set momentum to 0.9, or turn nesterov off.",
-            mend={"momentum": 0.9},
+            fix={"momentum": 0.9},
         ),
         Rule(
             "nesterov-dampening",
             ("nesterov", "dampening"),
             lambda values: values["nesterov"] is True and shared.number(values, "dampening") != 0,
             "Nesterov works only without dampening. Set dampening to 0, or turn nesterov off.",
-            mend={"dampening": 0.0},
+            fix={"dampening": 0.0},
         ),
         shared.MAXIMIZE_RULE,
     ),
@@ -94,7 +94,7 @@ SGD_8BIT = OptimizerSpec(
         "lr",
         note="The package has no default of its own; 0.01 is ours.",
         advice=_LR_ADVICE,
-        mended=True,
+        fixed=True,
     ),
     uses=(
         Use(
@@ -103,7 +103,7 @@ SGD_8BIT = OptimizerSpec(
             "momentum",
             note="The package's own default of 0 raises, so 0.9 stands here. Without momentum there is nothing to keep in 8 "
             "bits: use SGD.",
-            mended=True,
+            fixed=True,
         ),
         shared.inert(o.DAMPENING, 0.0, "dampening", _IGNORED, shared.BELOW_ONE),
         Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note=_DECAY_NOTE),

@@ -142,7 +142,7 @@ SOAP = OptimizerSpec(
             _large_first_steps,
             "A normalised update needs no bias correction, which here enlarges the first steps: at the default betas more than "
             "four times at the second step and twice at the sixth. Turn bias correction off.",
-            mend={"bias_correction": False},
+            fix={"bias_correction": False},
             severity="warning",
         ),
     ),

@@ -137,7 +137,7 @@ def _lr_use(source: _Source, parameter: inspect.Parameter | None) -> Use:
         argument or None,
         note=note,
         standing=Standing.UNCATALOGUED,
-        mended=default is None,
+        fixed=default is None,
     )
 
 

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import traitlets
 from IPython.display import display
 
-from diffopt_widgets.execution.driver import recorder
+from diffopt_widgets.execution.driver import saver_for
 from diffopt_widgets.execution.session import Session
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
 from diffopt_widgets.runs.run import Run
@@ -30,7 +30,7 @@ from diffopt_widgets.widgets.state_size.card import StateSize
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from diffopt_widgets.store import RecordedRun, RunStore
+    from diffopt_widgets.store import LoggedRun, RunStore
 
 P = ParamSpec("P")
 
@@ -71,7 +71,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     ) -> None:
         # That of the cell that opens the bench. All that a person does is done there, where the runs train.
         self._loop = running_loop()
-        self._recorder = recorder(store)
+        self._saver = saver_for(store)
         self.form = Form(settings, memory=Memory.of_user())
         self.bar = RunBar(
             task,
@@ -79,7 +79,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_run=self._guarded(self._run_settings),
             on_pause=self._guarded(self._pause),
             on_stop=self._guarded(self._stop),
-            on_mend=self._guarded(self._mend),
+            on_fix=self._guarded(self._fix),
         )
         self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
         self._view = RunsView(
@@ -126,7 +126,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._view.add(run)
         self._carry_out(runs)
 
-    def add(self, run: Run | RecordedRun) -> None:
+    def add(self, run: Run | LoggedRun) -> None:
         """Show a run that was trained before beside the others, such as `store.load(id)` or one of `read_logs`.
 
         One that the bench did not train has only its curves: it has no settings to compare or repeat.
@@ -187,13 +187,13 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if self._session is not None:
             self._session.stop()
 
-    def _mend(self, run: Run) -> None:
-        """Show a failed run's settings with its mend, one click on Run away."""
-        mend: dict[str, Any] = dict(run.mend)  # Any: values of options, of whatever kind
+    def _fix(self, run: Run) -> None:
+        """Show a failed run's settings with its fix, one click on Run away."""
+        fix: dict[str, Any] = dict(run.fix)  # Any: values of options, of whatever kind
         self.bar.forget_failure()
         self.bar.say("It is in the form now. Press Run to try again.")
         self.bar.dtype.value = run.plan.dtype  # some options are for one precision alone
-        self.form.settings = run.settings.replace(**mend)
+        self.form.settings = run.settings.replace(**fix)
 
     def _plan_edited(self) -> None:
         """The form is about the run that the bar describes: it draws the schedule over it, and says what is refused there."""
@@ -207,7 +207,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """Say at Run what keeps it from being pressed."""
         if why := self._titles(self.form.errors):
             self.bar.block(f"To run, put {why} right in the form.")
-        elif why := self._titles(sorted(self.form.draft.reading.refused)):
+        elif why := self._titles(sorted(self.form.draft.parsed.refused)):
             self.bar.block(f"Such a run would be refused: the form says why, at {why}.")
         else:
             trouble = self.form.trouble
@@ -217,13 +217,13 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         return " and ".join(self.form.panel["controls"][name]["title"] for name in names)
 
     def _published(self, run: Run) -> None:
-        if self._recorder is not None:
-            self._recorder.save(run)
+        if self._saver is not None:
+            self._saver.save(run)
         self._changed(run)
 
     def _renamed(self, run: Run) -> None:
-        if self._recorder is not None:
-            self._recorder.rename(run)
+        if self._saver is not None:
+            self._saver.rename(run)
 
     def _changed(self, run: Run) -> None:
         if run not in self.runs:

@@ -42,7 +42,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     Args:
         task, steps: what the fields say at first; `steps=None` takes the task's own.
         on_run, on_pause, on_stop: called without arguments when a button is clicked.
-        on_mend: called with a failed run when the button beside its message, which offers its `mend`, is clicked.
+        on_fix: called with a failed run when the button beside its message, which offers its `fix`, is clicked.
 
     >>> bar = RunBar(task="swiss_roll", steps=50)
     >>> bar.observe(lambda change: print(change["new"]["seed"]), "values")
@@ -64,7 +64,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_run: Callable[[], None] = _nothing,
         on_pause: Callable[[], None] = _nothing,
         on_stop: Callable[[], None] = _nothing,
-        on_mend: Callable[[Run], None] = lambda run: None,
+        on_fix: Callable[[Run], None] = lambda run: None,
     ) -> None:
         self._blocked = ""
         self._failed: Run | None = None
@@ -84,12 +84,12 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._wrong, self._covered = False, self.words.value
         self.about = widgets.HTML()
         self.failure = widgets.HTML()
-        self.mend = _button("", "", "Put this into the form; Undo there takes it back", lambda: self._mend(on_mend))
-        self.mend.layout.display = "none"
-        self.mend.add_class("dw-mend")
+        self.fix = _button("", "", "Put this into the form; Undo there takes it back", lambda: self._fix(on_fix))
+        self.fix.layout.display = "none"
+        self.fix.add_class("dw-fix")
         self.output = widgets.HTML()
         fields = self._row("dw-fields", self.task, *self.fields.values(), self.device, self.dtype)
-        buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.mend, self.progress)
+        buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress)
         state = widgets.VBox([self.words, self.failure])
         state.add_class("dw-state")
         super().__init__([fields, self.about, buttons, state, self.output, KeyGuard([*self.fields.values()])])
@@ -124,8 +124,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._wrong, self.words.value = False, _status(run, waiting)
         if run.status == "failed":
             self._failed, self.failure.value = run, _failure(run)
-            self.mend.description = _mend_words(run)
-            self._offer_mend(offered=bool(run.mend))
+            self.fix.description = _fix_words(run)
+            self._offer_fix(offered=bool(run.fix))
         if (output := _output(run)) != self.output.value:
             self.output.value = output
         self._paint_buttons(busy=busy, paused=paused)
@@ -133,18 +133,18 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def forget_failure(self) -> None:
         """Take away what was said of an earlier run that failed."""
         self._failed, self.failure.value = None, ""
-        self._offer_mend(offered=False)
+        self._offer_fix(offered=False)
 
     def say(self, message: str, *, error: bool = False) -> None:
-        """Show a message that belongs to no run; what an error covers comes back when it is mended."""
+        """Show a message that belongs to no run; what an error covers comes back when it is fixed."""
         if error and not self._wrong:
             self._covered = self.words.value
         self._wrong = error
         self.words.value = paragraph(message, "dw-status dw-error" if error else "dw-status")
 
-    def _offer_mend(self, *, offered: bool) -> None:
-        """The mend stands in the place of the progress, so that nothing moves."""
-        self.mend.layout.display, self.progress.layout.display = (None, "none") if offered else ("none", None)
+    def _offer_fix(self, *, offered: bool) -> None:
+        """The fix stands in the place of the progress, so that nothing moves."""
+        self.fix.layout.display, self.progress.layout.display = (None, "none") if offered else ("none", None)
 
     def _paint_buttons(self, *, busy: bool, paused: bool) -> None:
         problem = self._blocked or self.problem
@@ -191,9 +191,9 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._describe_task()
         self._edited()
 
-    def _mend(self, on_mend: Callable[[Run], None]) -> None:
+    def _fix(self, on_fix: Callable[[Run], None]) -> None:
         if self._failed is not None:
-            on_mend(self._failed)
+            on_fix(self._failed)
 
     def _describe_task(self) -> None:
         task = get_task(self.task.value)
@@ -252,13 +252,13 @@ def _failure(run: Run) -> str:
     return f'<div class="dw-failure">{paragraph(f"{run.name}: {run.message}", "dw-error")} {trace}</div>'
 
 
-def _mend_words(run: Run) -> str:
-    """What the mend of a failed run does: "Set Learning rate to 0.001"."""
+def _fix_words(run: Run) -> str:
+    """What the fix of a failed run does: "Set Learning rate to 0.001"."""
     options = {option.name: option for option in TRAINING_OPTIONS}
     titles = {
-        name: options[name].title if name in options else run.settings.spec.use(name).option.title for name in run.mend
+        name: options[name].title if name in options else run.settings.spec.use(name).option.title for name in run.fix
     }
-    return "Set " + ", ".join(f"{titles[name]} to {format_value(value)}" for name, value in run.mend.items())
+    return "Set " + ", ".join(f"{titles[name]} to {format_value(value)}" for name, value in run.fix.items())
 
 
 def _output(run: Run) -> str:

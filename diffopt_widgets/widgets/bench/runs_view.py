@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.catalogue.schema import OptimizerSpec
     from diffopt_widgets.runs.run import Run
     from diffopt_widgets.settings import Settings
-    from diffopt_widgets.store import RecordedRun
+    from diffopt_widgets.store import LoggedRun
 
 P = ParamSpec("P")
 
@@ -85,7 +85,7 @@ class RunsView:
         self.table.add(run, self._collection.add(run, keep_name=keep_name))
         self._name_runs()
 
-    def add_curves(self, run: RecordedRun) -> None:
+    def add_curves(self, run: LoggedRun) -> None:
         """Draw a run that was not trained on a bench; it has no settings to compare or repeat.
 
         Raises:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from diffopt_widgets.widgets.form.draft import Draft
 from diffopt_widgets.widgets.form.messages import BadMessageError, Message, text_in, typed_in
 
-BESIDE = {"reset": (Draft.reset, "reset"), "advise": (Draft.advise, "recommended"), "mend": (Draft.mend, "mend")}
+BESIDE = {"reset": (Draft.reset, "reset"), "advise": (Draft.advise, "recommended"), "fix": (Draft.fix, "fix")}
 """What can be done with one control, with the word that Undo says for it."""
 
 
@@ -71,7 +71,7 @@ def asked(message: Message, draft: Draft) -> Change:
             name = text_in(message, "name")
             here = name in draft.texts
             change = partial(typed, name=name, text=typed_in(message))
-        case ("reset" | "advise" | "mend") as kind:
+        case ("reset" | "advise" | "fix") as kind:
             name = text_in(message, "name")
             here = name in draft.texts
             change = partial(beside, kind=kind, name=name)

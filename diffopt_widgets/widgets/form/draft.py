@@ -14,7 +14,7 @@ from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Use
 from diffopt_widgets.catalogue.values import Value
 from diffopt_widgets.settings import Settings, default_values
-from diffopt_widgets.widgets.form.reading import TRAINING, PlannedRun, Reading, Texts, taker_of, text_of
+from diffopt_widgets.widgets.form.parsed import TRAINING, ParsedDraft, PlannedRun, Texts, taker_of, text_of
 from diffopt_widgets.widgets.form.starts import first_valid, valid_settings
 
 START = "PRODIGY"
@@ -96,24 +96,24 @@ class Draft:
         return {name: typed.get(name, text_of(value)) for name, value in default_values(self.spec).items()}
 
     @cached_property
-    def reading(self) -> Reading:
+    def parsed(self) -> ParsedDraft:
         """What the texts say for the run that is planned, and what is to be told of it."""
-        return Reading.of(self.spec, self.texts, self._defaults_now(), self.run)
+        return ParsedDraft.of(self.spec, self.texts, self._defaults_now(), self.run)
 
     @property
     def values(self) -> Mapping[str, Value]:
         """The value of every control; the last right one where the text is wrong."""
-        return self.reading.values
+        return self.parsed.values
 
     @property
     def errors(self) -> dict[str, str]:
         """What is wrong, by the control to mark, in words."""
-        return self.reading.errors
+        return self.parsed.errors
 
     @property
     def settings(self) -> Settings | None:
         """The settings that the controls say; None while something is wrong."""
-        return None if self.reading.faults else self.last_good
+        return None if self.parsed.faults else self.last_good
 
     def taker(self, name: str) -> Option | Use:
         """What takes the value of one control.
@@ -147,10 +147,10 @@ class Draft:
         advice = self.advice(name)
         return self.put({name: text_of(advice.value)}) if advice and not advice.by_mode else self
 
-    def mend(self, name: str) -> Draft:
-        """The mend that is offered for one control, done; unchanged when none is."""
+    def fix(self, name: str) -> Draft:
+        """The fix that is offered for one control, done; unchanged when none is."""
         self.taker(name)
-        known = {other: value for other, value in self.reading.mends.get(name, {}).items() if other in self.texts}
+        known = {other: value for other, value in self.parsed.fixes.get(name, {}).items() if other in self.texts}
         return self.put({other: text_of(value) for other, value in known.items()})
 
     def load(self, preset: str) -> Draft:
@@ -181,7 +181,7 @@ class Draft:
         """Some settings in the controls; a text that already says the value is left as it was typed."""
         draft = replace(self, optimizer=settings.optimizer)
         wanted = settings.values()
-        same = {name for name, value in draft.values.items() if wanted[name] == value} - draft.reading.faults.keys()
+        same = {name for name, value in draft.values.items() if wanted[name] == value} - draft.parsed.faults.keys()
         texts = {name: text_of(value) for name, value in wanted.items() if name not in same}
         return replace(draft.put(texts), last_good=settings, good={**self.good, settings.optimizer: settings})
 

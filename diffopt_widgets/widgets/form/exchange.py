@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
-import re
+import math
+import warnings
 
 from diffopt_widgets.catalogue import is_path
 from diffopt_widgets.catalogue.introspect.uncatalogued import is_loaded
@@ -12,12 +13,6 @@ from diffopt_widgets.settings import Fault, Settings, SettingsError
 
 LONGEST_TEXT = 20_000
 """Longer texts are neither settings nor a value."""
-_CALL = re.compile(r"(?:\w+\s*=\s*)?(?:\w+\s*\.\s*)?Settings\s*\((.*)\)", re.DOTALL)
-_PAIR = re.compile(r"(?:(\w+)\s*=\s*)?(\S.*)")
-_QUOTED = r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\""""
-_LITERAL = re.compile(rf"[-+]?[\w.]+(?:[-+]\d+)?|{_QUOTED}")
-_COMMA = re.compile(rf"({_QUOTED})|,")
-_INFINITY = re.compile(r"""float\(\s*["']\+?inf(?:inity)?["']\s*\)""", re.IGNORECASE)
 
 
 def write_settings(settings: Settings) -> str:
@@ -45,10 +40,7 @@ def read_settings(text: str) -> Settings:
     word = text.strip().removeprefix("\ufeff").strip()
     if not word:
         raise _unreadable("There is no text")
-    call = _CALL.fullmatch(word)
-    if call is None and not _names_optimizer(word):
-        raise _unreadable("These are no settings")
-    plain = _json_of(call[1]) if call else word
+    plain = word if _names_optimizer(word) else _json_of(_call(word))
     key = json.loads(plain).get("optimizer")
     if isinstance(key, str) and is_path(key) and not is_loaded(key):
         module = key.partition(":")[0][:40]
@@ -64,23 +56,61 @@ def _names_optimizer(text: str) -> bool:
     return isinstance(data, dict) and isinstance(data.get("optimizer"), str)
 
 
-def _json_of(arguments: str) -> str:
-    """The arguments of a call of Settings as JSON. Only names and plain values are read, so a comma parts them."""
+def _call(text: str) -> ast.Call:
+    """Find the call in `Settings(…)`, `dw.Settings(…)` or `s = dw.Settings(…)`; raise SettingsError for anything else."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python, about what is written oddly
+            (statement,) = ast.parse(text).body
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # ValueError: no statement or several
+        raise _unreadable("These are no settings") from None
+    call = statement.value if isinstance(statement, ast.Assign | ast.Expr) else None
+    name = call.func if isinstance(call, ast.Call) else None
+    if not isinstance(call, ast.Call) or "Settings" not in (getattr(name, "id", ""), getattr(name, "attr", "")):
+        raise _unreadable("These are no settings")
+    return call
+
+
+def _json_of(call: ast.Call) -> str:
+    """Write the arguments of a call of Settings as JSON. Only names and plain values are read."""
+    keywords = [*(ast.keyword("optimizer", first) for first in call.args[:1]), *call.keywords]
     values: dict[str, object] = {}
-    bare = _INFINITY.sub("1e999", arguments).strip().removesuffix(",")
-    parts = _COMMA.sub(lambda found: found[1] or "\0", bare).split("\0")  # those in quotes belong to a text
-    for position, part in enumerate(parts):
-        pair = _PAIR.fullmatch(part.strip())
-        name, literal = pair.groups() if pair else (None, "")
-        if name is None and position == 0:
-            name = "optimizer"
-        if name is None or name in values or not _LITERAL.fullmatch(literal):
-            raise _unreadable(f"{part.strip()[:40]!r} is not name=value", "Write it as Settings('PRODIGY', lr=1.0).")
-        try:
-            values[name] = ast.literal_eval(literal)
-        except (ValueError, SyntaxError):
-            raise _unreadable(f"{literal[:40]!r} is not a value", "Write 0.9, 1e-4, True, None or 'COSINE'.") from None
+    for extra in call.args[1:]:
+        raise _not_an_argument(_source(extra))
+    for keyword in keywords:
+        if keyword.arg is None or keyword.arg in values:
+            raise _not_an_argument(_source(keyword))
+        values[keyword.arg] = _value(keyword.value)
+    if not values:
+        raise _not_an_argument("")
     return json.dumps(values)
+
+
+def _value(node: ast.expr) -> str | float | bool | None:
+    """Read a plain value; raise SettingsError for anything else."""
+    match node:
+        case ast.Call(func=ast.Name(id="float"), args=[ast.Constant(value=str() as text)]) if "inf" in text.lower():
+            node = ast.Constant(math.inf)
+        case ast.Attribute(attr="inf", value=ast.Name()) | ast.Name(id="inf"):
+            node = ast.Constant(math.inf)
+    try:
+        value = ast.literal_eval(node)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        value = ...
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise _unreadable(f"{_source(node)[:40]!r} is not a value", "Write 0.9, 1e-4, True, None or 'COSINE'.")
+
+
+def _source(node: ast.AST) -> str:
+    try:
+        return ast.unparse(node)
+    except RecursionError:  # thousands of signs or brackets
+        return "…"
+
+
+def _not_an_argument(text: str) -> SettingsError:
+    return _unreadable(f"{text[:40]!r} is not name=value", "Write it as Settings('PRODIGY', lr=1.0).")
 
 
 def _unreadable(problem: str, todo: str = "Paste what Copy settings copied, or Settings(…).") -> SettingsError:

@@ -19,7 +19,7 @@ from diffopt_widgets.widgets.form.changes import Change, asked, loaded, typed
 from diffopt_widgets.widgets.form.draft import START, Draft
 from diffopt_widgets.widgets.form.exchange import read_settings, write_settings
 from diffopt_widgets.widgets.form.messages import BadMessageError, Message, message_of, sender_of, text_in
-from diffopt_widgets.widgets.form.reading import PlannedRun
+from diffopt_widgets.widgets.form.parsed import PlannedRun
 from diffopt_widgets.widgets.form.remembered import Memory
 from diffopt_widgets.widgets.form.schedule import schedule_svg
 from diffopt_widgets.widgets.form.search import option_index

@@ -15,7 +15,7 @@ from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standi
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.optimizers.backends import Trouble
 from diffopt_widgets.widgets.form.draft import Draft
-from diffopt_widgets.widgets.form.reading import TRAINING, text_of
+from diffopt_widgets.widgets.form.parsed import TRAINING, text_of
 
 Json: TypeAlias = dict[str, Any]  # Any: whatever JSON can hold
 
@@ -81,7 +81,7 @@ def _panel(found: OptimizerSpec) -> Json:
 def state(draft: Draft) -> Json:
     """What changes while one types: for each control its text, and only those marks that it has."""
     return {
-        "presets": draft.reading.presets,
+        "presets": draft.parsed.presets,
         "controls": {name: _marks(draft, name) for name in draft.texts},
     }
 
@@ -246,7 +246,7 @@ def _offer(option: Option, advice: Advice) -> str:
 def _followed(draft: Draft, name: str) -> str:
     """That the value does as is recommended, in words; none where it does not."""
     advice, value = draft.advice(name), draft.values[name]
-    if advice is None or advice.by_mode or name in draft.reading.faults or not advice.allows(value):
+    if advice is None or advice.by_mode or name in draft.parsed.faults or not advice.allows(value):
         return ""
     return IN_USE if value == advice.value else WITHIN
 
@@ -276,21 +276,21 @@ def _marks(draft: Draft, name: str) -> Json:
         "text": draft.texts[name],
         "mark": _mark(draft.spec, taker, draft.run.dtype) if isinstance(taker, Use) and taker.only_in else "",
         "error": draft.errors.get(name),
-        "warning": draft.reading.warnings.get(name),
-        "mend": mend_words(draft, draft.reading.mends[name]) if name in draft.reading.mends else None,
-        "greyed": draft.reading.greyed.get(name),
-        "changed": name in draft.reading.changed,
-        "related": name in draft.reading.related,
+        "warning": draft.parsed.warnings.get(name),
+        "fix": fix_words(draft, draft.parsed.fixes[name]) if name in draft.parsed.fixes else None,
+        "greyed": draft.parsed.greyed.get(name),
+        "changed": name in draft.parsed.changed,
+        "related": name in draft.parsed.related,
         "advised": _followed(draft, name),
-        "mended": advice is not None and draft.reading.mends.get(name) == {name: advice.value},
+        "fixed": advice is not None and draft.parsed.fixes.get(name) == {name: advice.value},
     }
     return {key: value for key, value in marks.items() if value or key == "text"}
 
 
-def mend_words(draft: Draft, mend: Values) -> str:
-    """What a mend does: "Set Learning rate to 1"."""
+def fix_words(draft: Draft, fix: Values) -> str:
+    """What a fix does: "Set Learning rate to 1"."""
     parts = []
-    for name, value in mend.items():
+    for name, value in fix.items():
         if name in draft.texts:
             taker = draft.taker(name)
             option = taker.option if isinstance(taker, Use) else taker

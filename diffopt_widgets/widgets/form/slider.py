@@ -10,7 +10,7 @@ import ipywidgets
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import parse_value
-from diffopt_widgets.widgets.form.reading import text_of
+from diffopt_widgets.widgets.form.parsed import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

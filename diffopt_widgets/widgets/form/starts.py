@@ -18,10 +18,10 @@ def valid_settings(optimizer: str, values: Mapping[str, Any]) -> Settings | None
 
 
 def first_valid(found: OptimizerSpec) -> Settings | None:
-    """The defaults, mended where a rule offers it, or else the first preset that can be used."""
+    """The defaults, fixed where a rule offers it, or else the first preset that can be used."""
     values: dict[str, Any] = default_values(found)
     for _ in found.rules:
-        mend = {name: value for fault in check_values(found, values)[1] for name, value in fault.mend.items()}
-        values |= {name: value for name, value in mend.items() if name in values}
+        fix = {name: value for fault in check_values(found, values)[1] for name, value in fault.fix.items()}
+        values |= {name: value for name, value in fix.items() if name in values}
     starts = (values, *(dict(preset.values) for preset in found.presets))
     return next((settings for start in starts if (settings := valid_settings(found.key, start))), None)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import anywidget
 import traitlets
 
+from diffopt_widgets.widgets.page import hot_reload
 from diffopt_widgets.widgets.page.event_loop import on_loop, running_loop
 
 _BETWEEN_FILES = re.compile(r"^import [^;]*;\n|^export (?!default)", flags=re.MULTILINE)
@@ -57,6 +58,13 @@ class PageWidget(anywidget.AnyWidget):
     def __init__(self, *args: Any, **traits: Any) -> None:  # Any: a widget's traits
         self._cells = running_loop()
         super().__init__(*args, **traits)
+        if hot_reload.wanted():
+            hot_reload.watch_files(self, (*self.scripts(), *self.styles()), PageWidget._reload)
+
+    def _reload(self) -> None:
+        page_code.cache_clear()
+        page_style.cache_clear()
+        self._esm, self._css = self._read_esm(), self._read_css()
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:  # Any: a message of Jupyter
         """All that the page sends comes by here."""

@@ -55,7 +55,7 @@ class LivePlot(PageWidget, Exports):
     FOLDER = Path(__file__).parent / "static"
     ANY_THREAD = True
     SCRIPTS = (
-        *("column.js", "smooth.js", "store.js", "asking.js", "feed.js"),  # what the page knows
+        *("column.js", "smooth.js", "run_rows.js", "asking.js", "feed.js"),  # what the page knows
         *("format.js", "layout.js", "picture.js", "zoom.js", "plotly.js", "save.js"),  # how it is drawn
         *("dom.js", "legend.js", "bar.js", "keys.js", "live.js"),  # what somebody sees and does
     )

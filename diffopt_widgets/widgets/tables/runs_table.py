@@ -231,7 +231,7 @@ class RunsTable(PageWidget):
         rows = list(self.rows)
         place = next(i for i, row in enumerate(rows) if row["key"] == key)
         before, rows[place] = rows[place], row_of(self._entries[key])
-        # A message of one row may get lost; a change of status is sent with all rows, and so mends that.
+        # A message of one row may get lost; a change of status is sent with all rows, and so fixes that.
         self._changed_row = rows[place] if rows[place]["status"] == before["status"] else None
         try:
             self.set_trait("rows", rows)

@@ -17,8 +17,8 @@ import { TRACK, nudge, placeOf, sentence, textAt } from "../../page/static/text.
  *   mark?: string, depends?: boolean}} Control
  */
 /**
- * @typedef {{text: string, error?: string, warning?: string, mend?: string, greyed?: string, changed?: boolean,
- *   related?: boolean, advised?: string, mended?: boolean, mark?: string}} Marks
+ * @typedef {{text: string, error?: string, warning?: string, fix?: string, greyed?: string, changed?: boolean,
+ *   related?: boolean, advised?: string, fixed?: boolean, mark?: string}} Marks
  */
 
 const TYPING_PAUSE = 150;
@@ -48,7 +48,7 @@ export class Row {
     this.word = control.kind === "bool" ? h("span", { class: "dwf-word" }) : null;
     this.slider = control.slider ? this.makeSlider() : null;
     this.line = h("div", { class: "dwf-line", id: `${id}-line`, "aria-live": "polite" });
-    this.mend = h("button", { type: "button", class: "dwf-mend", hidden: true, click: () => this.ask("mend") });
+    this.fix = h("button", { type: "button", class: "dwf-fix", hidden: true, click: () => this.ask("fix") });
     this.resetButton = h(
       "button",
       {
@@ -95,7 +95,7 @@ export class Row {
       this.label,
       field,
       h("div", { class: "dwf-tools" }, this.resetButton, this.helpButton),
-      h("div", { class: "dwf-under" }, this.line, this.mend, this.makeAdvice()),
+      h("div", { class: "dwf-under" }, this.line, this.fix, this.makeAdvice()),
       this.help,
     );
   }
@@ -238,7 +238,7 @@ export class Row {
     if (this.use) {
       this.use.disabled = off || Boolean(marks.advised);
       this.use.classList.toggle("dwf-used", Boolean(marks.advised));
-      this.use.parentElement.hidden = Boolean(marks.mended); // the mend does the same
+      this.use.parentElement.hidden = Boolean(marks.fixed); // the fix does the same
       say(this.use, marks.advised ?? this.control.advice?.use ?? "");
     }
     clearTimeout(this.timer);
@@ -264,8 +264,8 @@ export class Row {
       this.input.removeAttribute("aria-invalid");
       this.input.removeAttribute("aria-errormessage");
     }
-    this.mend.hidden = !marks.mend;
-    say(this.mend, marks.mend ?? "");
+    this.fix.hidden = !marks.fix;
+    say(this.fix, marks.fix ?? "");
   }
 
   /** Bring it to the keyboard, unfolded. */

@@ -83,7 +83,7 @@ export class Bar {
 
   updateAxis() {
     const { runs } = this.feed;
-    /** @param {import("./store.js").Axis} axis */
+    /** @param {import("./run_rows.js").Axis} axis */
     const known = (axis) => runs.some((run) => this.feed.store(run.id).place(axis, run.samples_per_step));
     const chosen = this.model.get("x");
     const axes = Object.entries(AXES).filter(([axis]) => axis === chosen || known(/** @type {any} */ (axis)));

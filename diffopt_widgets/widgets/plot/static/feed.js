@@ -1,7 +1,7 @@
 // @ts-check
 // The page's side of the conversation with the kernel: takes rows in, notices what is lost or needed, asks for it.
 import { Echo, Patience } from "./asking.js";
-import { baseName, RunStore } from "./store.js";
+import { baseName, RunRows } from "./run_rows.js";
 
 /**
  * @typedef {import("./picture.js").Run} Run
@@ -53,7 +53,7 @@ export class Feed {
   /** @param {any} model */
   constructor(model) {
     this.model = model;
-    /** @type {Map<number, RunStore>} */
+    /** @type {Map<number, RunRows>} */
     this.stores = new Map();
     /** Called when something to draw has changed. @type {Set<() => void>} */
     this.listeners = new Set();
@@ -116,7 +116,7 @@ export class Feed {
   /** @param {number} id */
   store(id) {
     let store = this.stores.get(id);
-    if (!store) this.stores.set(id, (store = new RunStore()));
+    if (!store) this.stores.set(id, (store = new RunRows()));
     return store;
   }
 

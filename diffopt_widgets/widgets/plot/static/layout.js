@@ -3,7 +3,7 @@
 import { escapeHtml } from "./format.js";
 
 /**
- * @typedef {import("./store.js").Axis} Axis
+ * @typedef {import("./run_rows.js").Axis} Axis
  * @typedef {import("./picture.js").Picture} Picture
  * @typedef {{text: string, back: string, line: string, size: number}} Theme
  */

@@ -15,7 +15,7 @@ export function groups(runs) {
   return [...found].map(([name, members]) => ({ name, runs: members }));
 }
 
-/** The run in words: its settings and its latest values. @param {Run} run @param {import("./store.js").RunStore} store */
+/** The run in words: its settings and its latest values. @param {Run} run @param {import("./run_rows.js").RunRows} store */
 export function summary(run, store) {
   const last = store.length - 1;
   const settings = Object.entries(run.details ?? {}).map(([name, value]) => `${name} ${value}`);

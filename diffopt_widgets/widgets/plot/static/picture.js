@@ -6,9 +6,9 @@ import { axesOf } from "./layout.js";
 
 /**
  * @typedef {import("./column.js").Column} Column
- * @typedef {import("./store.js").RunStore} RunStore
- * @typedef {import("./store.js").Axis} Axis
- * @typedef {import("./store.js").Interval} Interval
+ * @typedef {import("./run_rows.js").RunRows} RunRows
+ * @typedef {import("./run_rows.js").Axis} Axis
+ * @typedef {import("./run_rows.js").Interval} Interval
  * @typedef {{id: number, key: string, name: string, color: string, schedule: boolean, visible: boolean, total: number | null,
  *   details: Record<string, string>, group: string, samples_per_step: number | null}} Run
  * @typedef {{name: string, dash: string, schedule: boolean}} Curve
@@ -19,7 +19,7 @@ import { axesOf } from "./layout.js";
  * @typedef {{id: number, from: number, to: number}} Rows rows of a run
  * @typedef {{shown: Panel[], data: Trace[], points: number, smoothed: boolean, detail: Rows[]}} Picture what to draw, and
  *   of which rows more should be known for it
- * @typedef {{panels: Panel[], runs: Run[], store: (id: number) => RunStore, range: Interval | null, width: number,
+ * @typedef {{panels: Panel[], runs: Run[], store: (id: number) => RunRows, range: Interval | null, width: number,
  *   smoothing: number, x?: Axis, expected?: string[]}} Request
  */
 
@@ -57,7 +57,7 @@ export function picture({ panels, runs, store, range, width, smoothing, x = "ste
 }
 
 /** Rows in sight that would show more than the extremes of their blocks, and those before that their averages need.
- * @param {Run} run @param {RunStore} store @param {Interval | null} range @param {Axis} x @param {number} buckets
+ * @param {Run} run @param {RunRows} store @param {Interval | null} range @param {Axis} x @param {number} buckets
  * @returns {Rows[]} */
 function lacking(run, store, range, x, buckets) {
   const [lo, hi] = store.rows(range, store.place(x, run.samples_per_step) ?? undefined);
@@ -73,7 +73,7 @@ function frame(axis) {
   return { type: "scatter", mode: "lines", ...axesOf(axis), ...nothing };
 }
 
-/** @param {Wanted} wanted @param {RunStore} store
+/** @param {Wanted} wanted @param {RunRows} store
  * @param {{range: Interval | null, x: Axis, buckets: number, smoothing: number}} view @returns {Trace[]} */
 function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, buckets, smoothing }) {
   const main = curve === panel.columns[0];

@@ -7,10 +7,10 @@ import { Zoom } from "./zoom.js";
 
 /**
  * @typedef {import("./feed.js").Feed} Feed
- * @typedef {import("./store.js").RunStore} RunStore
- * @typedef {import("./store.js").Interval} Interval
+ * @typedef {import("./run_rows.js").RunRows} RunRows
+ * @typedef {import("./run_rows.js").Interval} Interval
  * @typedef {import("./picture.js").Run} Run
- * @typedef {{smoothing: number, x: import("./store.js").Axis, zoom: import("./zoom.js").Zoom}} Sight what of the plot is seen
+ * @typedef {{smoothing: number, x: import("./run_rows.js").Axis, zoom: import("./zoom.js").Zoom}} Sight what of the plot is seen
  */
 
 const WIDTH = 1200;
@@ -58,8 +58,8 @@ Plotly.newPlot("plot", made.data, made.layout, { displaylogo: false });</script>
 }
 
 /** The rows in sight of runs as text, one line for each, or why there is none; values to 8 digits.
- * @param {Run[]} runs @param {(id: number) => RunStore} store @param {Interval | null} range
- * @param {import("./store.js").Axis} x @returns {string} */
+ * @param {Run[]} runs @param {(id: number) => RunRows} store @param {Interval | null} range
+ * @param {import("./run_rows.js").Axis} x @returns {string} */
 export function csv(runs, store, range, x) {
   const found = runs.flatMap((run) => {
     const [rows, place] = [store(run.id), store(run.id).place(x, run.samples_per_step)];

@@ -2,7 +2,7 @@
 // What part of the plot is in sight: one range along, for all panels, and one up for each that was zoomed. No page.
 
 /**
- * @typedef {import("./store.js").Interval} Interval
+ * @typedef {import("./run_rows.js").Interval} Interval
  * @typedef {import("./picture.js").Panel} Panel
  */
 

@@ -13,7 +13,7 @@ import { Smoothed } from "./smooth.js";
 export const baseName = (name) => name.split("[", 1)[0];
 
 /** The rows of one run. Messages may come late, twice or never: rows are kept by their index. */
-export class RunStore {
+export class RunRows {
   constructor() {
     /** One more than the greatest row known to exist. */
     this.length = 0;

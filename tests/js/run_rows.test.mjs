@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BLOCK, CHUNK, Column, lowerBound, thin } from "../../diffopt_widgets/widgets/plot/static/column.js";
 import { Smoothed } from "../../diffopt_widgets/widgets/plot/static/smooth.js";
-import { RunStore, baseName } from "../../diffopt_widgets/widgets/plot/static/store.js";
+import { RunRows, baseName } from "../../diffopt_widgets/widgets/plot/static/run_rows.js";
 
 /** Numbers that look random and are the same each time. */
 function noise(n, seed = 1) {
@@ -112,7 +112,7 @@ test("the moving average is the bias-corrected one, whatever the pieces", () => 
 });
 
 test("rows in order leave nothing missing", () => {
-  const store = new RunStore();
+  const store = new RunRows();
   const truth = noise(3_000);
   for (let i = 0; i < 3_000; i += 30) put(store, truth, i, i + 30);
   assert.equal(store.length, 3_000);
@@ -122,7 +122,7 @@ test("rows in order leave nothing missing", () => {
 });
 
 test("lost rows are missing until they come, in any order and any number of times", () => {
-  const store = new RunStore();
+  const store = new RunRows();
   const truth = noise(100);
   put(store, truth, 0, 10);
   put(store, truth, 40, 50);
@@ -152,13 +152,13 @@ test("lost rows are missing until they come, in any order and any number of time
 });
 
 test("the average takes in rows that came late", () => {
-  const late = new RunStore();
+  const late = new RunRows();
   const truth = noise(60);
   put(late, truth, 0, 20);
   put(late, truth, 40, 60);
   late.smoothed("loss", 0.9);
   put(late, truth, 20, 40);
-  const whole = new RunStore();
+  const whole = new RunRows();
   put(whole, truth, 0, 60);
   assert.deepEqual(values(late.smoothed("loss", 0.9), 0, 60), values(whole.smoothed("loss", 0.9), 0, 60));
   const [slow, quick] = [late.smoothed("loss", 0.9).at(59), late.smoothed("loss", 0.1).at(59)];
@@ -166,7 +166,7 @@ test("the average takes in rows that came late", () => {
 });
 
 test("a column that appears late has no value before", () => {
-  const store = new RunStore();
+  const store = new RunRows();
   store.write(0, Float64Array.of(1, 2), ["loss"], Float32Array.of(3, 2));
   store.write(2, Float64Array.of(3), ["loss", "d"], Float32Array.of(1, 0.5));
   assert.deepEqual(values(store.columns.get("d"), 0, 3), [NaN, NaN, 0.5]);
@@ -175,7 +175,7 @@ test("a column that appears late has no value before", () => {
 });
 
 test("groups are one line while they agree and one each from then on", () => {
-  const store = new RunStore();
+  const store = new RunRows();
   const names = ["lr[te]", "lr[unet]"];
   store.write(0, Float64Array.of(1, 2), names, Float32Array.of(0.1, NaN, 0.1, NaN));
   assert.deepEqual(store.lines("lr"), [{ name: "lr[te]", group: "" }]);
@@ -189,7 +189,7 @@ test("groups are one line while they agree and one each from then on", () => {
 });
 
 test("the rows of a range hold one more on either side", () => {
-  const store = new RunStore();
+  const store = new RunRows();
   put(store, noise(100), 0, 100);
   assert.deepEqual(store.rows(null), [0, 100]);
   const [lo, hi] = store.rows([10.5, 20]);

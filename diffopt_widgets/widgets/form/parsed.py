@@ -12,7 +12,7 @@ from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Standing, Use,
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value
 from diffopt_widgets.settings import Fault, check_values, default_values, ended
 from diffopt_widgets.settings.plan import accumulation_fault
-from diffopt_widgets.training.environment import surroundings
+from diffopt_widgets.training.environment import environment
 
 Texts = Mapping[str, str]
 """What is typed, by the name of the control."""
@@ -47,7 +47,7 @@ class PlannedRun:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class ParsedDraft:
     """The values that the texts say, what is wrong with them, and what else is to be told at each control."""
 
     spec: OptimizerSpec
@@ -60,7 +60,7 @@ class Reading:
     run: PlannedRun
 
     @classmethod
-    def of(cls, found: OptimizerSpec, texts: Texts, otherwise: Values, run: PlannedRun) -> Reading:
+    def of(cls, found: OptimizerSpec, texts: Texts, otherwise: Values, run: PlannedRun) -> ParsedDraft:
         """Read the texts; what is `otherwise` stands in for those that are wrong."""
         values, faults = dict(otherwise), dict[str, Fault]()
         for name, text in texts.items():
@@ -92,11 +92,11 @@ class Reading:
         return frozenset(name for name, rule in self._warned.items() if rule.severity == "refused")
 
     @cached_property
-    def mends(self) -> dict[str, Values]:
+    def fixes(self) -> dict[str, Values]:
         """The values that would put an error or a warning right, by control, where there is a single way."""
-        offered = [(name, fault.mend) for name, fault in self.faults.items()]
-        offered += [(name, rule.mend) for name, rule in self._warned.items()]
-        return {name: mend for name, mend in offered if mend}
+        offered = [(name, fault.fix) for name, fault in self.faults.items()]
+        offered += [(name, rule.fix) for name, rule in self._warned.items()]
+        return {name: fix for name, fix in offered if fix}
 
     @cached_property
     def related(self) -> frozenset[str]:
@@ -148,7 +148,7 @@ class Reading:
     @cached_property
     def _run(self) -> Values:
         """What the rules ask of the run; looked up only where an option asks, since torch may be imported for it."""
-        return surroundings(self.run.device, self.run.dtype) if self.spec.asking(self.values) else {}
+        return environment(self.run.device, self.run.dtype) if self.spec.asking(self.values) else {}
 
 
 def _message(fault: Fault) -> str:
