@@ -28,16 +28,11 @@ class NAdam(RateReader):
 
     def _weight(self, group: Group) -> Rate:
         state = next((state for p in group["params"] if (state := self.optimizer.state.get(p))), None)
-        # Both are on the CPU unless the step is capturable; then nothing here waits for the device.
-        past: Rate = _value(state["mu_product"]) if state else 1.0
-        step: Rate = (_value(state["step"]) if state else 0.0) + 1.0
+        past: Rate = state["mu_product"] if state else 1.0  # tensors of one element: nothing here reads what they hold
+        step: Rate = state["step"] + 1.0 if state else 1.0
         beta1, decay = group["betas"][0], group["momentum_decay"]
         now, following = (beta1 * (1.0 - 0.5 * 0.96 ** (at * decay)) for at in (step, step + 1.0))
         product = past * now
         momentum = 1.0 - beta1**step  # the weights of the average, which starts at zero
         weight: Rate = (1.0 - now) / (1.0 - product) + following * momentum / (1.0 - product * following)
         return weight
-
-
-def _value(scalar: Any) -> Rate:  # Any: torch's state holds tensors of one element
-    return float(scalar) if scalar.is_cpu else scalar

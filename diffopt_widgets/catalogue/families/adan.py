@@ -89,7 +89,11 @@ ADAN = OptimizerSpec(
             ("max_grad_norm", "fused_back_pass", "stochastic_rounding"),
             lambda values: (
                 shared.number(values, "max_grad_norm") > 0
-                and (values["fused_back_pass"] is True or values["stochastic_rounding"] is True)
+                and (
+                    values["fused_back_pass"] is True
+                    or values["stochastic_rounding"] is True
+                    or values.get("kahan_summation") is True
+                )
             ),
             "The largest gradient norm needs all gradients at once, and fused back pass and stochastic rounding step one tensor "
             "after the other. Set the largest norm to 0, or turn these two off; percentile clipping goes with them.",
