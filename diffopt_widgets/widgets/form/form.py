@@ -22,7 +22,7 @@ from diffopt_widgets.widgets.form.messages import BadMessageError, Message, mess
 from diffopt_widgets.widgets.form.parsed import PlannedRun
 from diffopt_widgets.widgets.form.remembered import Memory
 from diffopt_widgets.widgets.form.schedule import schedule_svg
-from diffopt_widgets.widgets.form.search import option_index
+from diffopt_widgets.widgets.form.search import index_message
 from diffopt_widgets.widgets.form.slider import linked_slider
 from diffopt_widgets.widgets.page.page_widget import PageWidget
 
@@ -240,7 +240,7 @@ class Form(PageWidget):
             case "paste":
                 self._paste_from_page(message)
             case "index":
-                self.send({"k": "index", "options": option_index(self._draft.uncatalogued)})
+                self.send({"k": "index", "options": index_message(self._draft.uncatalogued)})
             case "undo":
                 self.undo()
             case "dismiss":
