@@ -12,15 +12,7 @@ from diffopt_widgets.optimizers.backends import installed_version, upgrade, vers
 from diffopt_widgets.settings import Settings, SettingsError
 
 PACKAGES = (
-    "torch",
-    "bitsandbytes",
-    "prodigyopt",
-    "dadaptation",
-    "schedulefree",
-    "prodigy-plus-schedule-free",
-    "pytorch_optimizer",
-    "lion-pytorch",
-    "adv_optm",
+    *dict.fromkeys(("torch", *(spec(key).package for key in list_optimizers()))),
     "opt_einsum",
     "numpy",
     "ipywidgets",
@@ -30,6 +22,7 @@ PACKAGES = (
     "notebook",
     "ipykernel",
 )
+"""Those that optimizers come from, and those that matter otherwise."""
 
 
 @dataclass(frozen=True)
