@@ -1,4 +1,4 @@
-"""What a training step leaves behind: StepRecord, and History, which keeps many of them in columns."""
+"""Records of training steps: StepRecord for one step, and History, which keeps many of them in columns."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ LONGEST_NAME = 100
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One optimizer step. What an optimizer does not have is None, never zero.
+    """One optimizer step. A value that the optimizer does not have is None, never zero.
 
-    `loss` and the norms may be tensors still on the device (`float()` waits for it).
+    `loss` and the norms may be tensors that are still on the device (`float()` waits for it).
     """
 
     step: int
-    """How many steps have been taken, this one included: 1 for the first."""
+    """Number of steps taken so far, this one included: 1 for the first."""
     seconds: float
-    """Training time since the run began, pauses left out."""
+    """Training time since the run began, without pauses."""
     loss: Scalar
     """Training loss before the step."""
     lr: tuple[float, ...]
-    """What the schedule says, per parameter group."""
+    """Learning rate of the schedule, per parameter group."""
     applied_lr: tuple[Scalar, ...]
-    """What this step applied, per parameter group."""
+    """Learning rate that this step applied, per parameter group."""
     d: float | tuple[float, ...] | None = None
-    """The estimate that this step was made with; one per parameter group where each has its own."""
+    """Estimate that this step used; one per parameter group where each has its own."""
     d_hat: Grouped | None = None
-    """The raw estimate that this step came to, before it was bounded."""
+    """Raw estimate after this step, before it was bounded."""
     grad_norm: Scalar | None = None
     """Euclidean norm of the whole gradient."""
     update_rms: Scalar | None = None
     weight_norm: Scalar | None = None
     eval_loss: Scalar | None = None
-    """Loss on the fixed evaluation set after this step, at the steps where it was taken."""
+    """Loss on the fixed evaluation set after this step, at the steps where it was measured."""
     metrics: Mapping[str, Grouped] | None = None
-    """Whatever else was measured, by a name of one's own (`check_metric`)."""
+    """Further measurements by name; `check_metric` says which names are allowed."""
 
 
 def check_metric(name: str) -> None:
-    """Raise ValueError, telling what is wrong, where a metric cannot have this name.
+    """Raise ValueError if a metric cannot have this name; the message says why.
 
     >>> check_metric("val/loss")
     >>> check_metric("lr")
@@ -77,9 +77,9 @@ def check_metric(name: str) -> None:
 
 
 class History:
-    """The records of one run, by column; only grows.
+    """Records of one run, by column; rows are only ever added.
 
-    A step takes 8 bytes for its number and 8 for each value, and up to a quarter more for rows to come.
+    A step takes 8 bytes for its number and 8 for each value, and up to a quarter more for future rows.
 
     >>> h = History(("unet",))
     >>> h.extend([StepRecord(1, 0.1, 2.0, (0.1,), (0.1,)), StepRecord(2, 0.2, 1.5, (0.1,), (0.1,), d=0.5)])
@@ -97,7 +97,7 @@ class History:
 
     @classmethod
     def from_columns(cls, groups: Sequence[str], step: ArrayLike, columns: Mapping[str, ArrayLike]) -> History:
-        """A history that has all these columns, also those without any value; arguments and errors as `extend_columns`."""
+        """History with all these columns, also those without any value; arguments and errors as `extend_columns`."""
         history = cls(groups)
         history.extend_columns(step, columns)
         for name, values in columns.items():
@@ -117,7 +117,7 @@ class History:
         return self._step[: self._length]
 
     def names(self) -> tuple[str, ...]:
-        """The columns that have at least one value: the known ones in a fixed order, then metrics as they first came."""
+        """Columns that have at least one value: the standard ones in a fixed order, then metrics in order of arrival."""
         order = ("loss", *GROUPED, *SINGLE[1:])
         return tuple(name for name in dict.fromkeys((*order, *self._columns)) if name in self._columns)
 
@@ -134,7 +134,7 @@ class History:
         return self._columns[name][: self._length]
 
     def add_groups(self, names: Iterable[str]) -> None:
-        """Have more parameter groups from the next row on; the rows so far have no value for them.
+        """Add parameter groups from the next row on; the rows so far have no value for them.
 
         >>> h = History(("unet",))
         >>> h.extend_columns([1], {"lr": [[0.1]]})
@@ -151,7 +151,7 @@ class History:
         self.groups = groups
 
     def extend(self, records: Iterable[StepRecord]) -> None:
-        """Append records; their values must be numbers by now (`training.loop.fetch` makes them so)."""
+        """Append records, whose values must be plain numbers (`training.loop.fetch` converts tensors)."""
         for record in records:
             if self._length == self._capacity:
                 self._reserve(self._length + 1)
@@ -179,13 +179,13 @@ class History:
         arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
         for name, values in arrays.items():
             shape = (len(steps), *values.shape[1:])
-            kept = self._columns.get(name)
+            present = self._columns.get(name)
             if values.shape != shape or values.shape[1:] not in {(), (len(self.groups),)}:
                 raise ValueError(
                     f"{name} has shape {values.shape}; {len(steps)} steps of {len(self.groups)} groups are put in"
                 )
-            if kept is not None and kept.shape[1:] != values.shape[1:]:
-                raise ValueError(f"{name} has shape {values.shape}; its rows so far have shape {kept.shape[1:]}")
+            if present is not None and present.shape[1:] != values.shape[1:]:
+                raise ValueError(f"{name} has shape {values.shape}; its rows so far have shape {present.shape[1:]}")
             if name not in {*GROUPED, *SINGLE}:
                 check_metric(name)
         stop = self._length + len(steps)
@@ -210,7 +210,7 @@ class History:
         return column
 
     def _reserve(self, rows: int) -> None:
-        """Make room for `rows` rows and a quarter more: a step of 8 columns stays under 100 bytes."""
+        """Make room for `rows` rows and a quarter more, so that a step of 8 columns stays under 100 bytes."""
         self._capacity = max(rows, self._capacity + self._capacity // 4)
         step = np.zeros(self._capacity, dtype=np.int64)
         step[: self._length] = self._step[: self._length]
@@ -221,7 +221,7 @@ class History:
             self._columns[name] = column
 
     def to_columns(self) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
-        """Flat columns by name, grouped ones as `applied_lr[unet]`; for tables and files."""
+        """Return flat columns by name, grouped ones as `applied_lr[unet]`; for tables and files."""
         flat: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {"step": self.step}
         for name in self.names():
             column = self.column(name)
@@ -233,7 +233,7 @@ class History:
 
 
 def to_frame(history: History) -> pd.DataFrame:
-    """A history as a pandas DataFrame, one row per step.
+    """Return a history as a pandas DataFrame, one row per step.
 
     Raises:
         ImportError: pandas is not installed.
@@ -248,14 +248,14 @@ def to_frame(history: History) -> pd.DataFrame:
 def write_csv(
     path: Path, histories: Sequence[tuple[tuple[str, ...], History]], labels: Sequence[str] = ("run",)
 ) -> None:
-    """Write every step of some runs as one table: labels of the run, then the columns that any of them has.
+    """Write every step of some runs as one table: the labels of the run, then every column that any of them has.
 
     Values are written in full; a cell without a value is empty.
 
     Args:
-        path: the file, which is written anew.
+        path: the file; an existing one is replaced.
         histories: each history with a text for each of `labels`.
-        labels: names of the first columns.
+        labels: names of the label columns.
 
     Raises:
         OSError: the file cannot be written.

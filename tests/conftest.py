@@ -1,22 +1,34 @@
-"""What all tests share: torch on one thread, and the browser's tests last, or with `-n 2` beside the others."""
+"""What all tests share: torch on one thread, marks by folder, the browser's tests apart, and `--unmarked-slow`."""
 
 from __future__ import annotations
 
+import os
 import uuid
+from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 import torch
 
-if TYPE_CHECKING:
-    from xdist.scheduler import LoadScopeScheduling
+TESTS = Path(__file__).parent
+BROWSER = TESTS / "browser"
+MARKS = ("browser", "faults", "gpu")
+"""A test in a folder of this name has this mark."""
+SLOW_SECONDS = 0.5
 
-BROWSER = Path(__file__).parent / "browser"
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--unmarked-slow", action="store_true", help=f"list cases over {SLOW_SECONDS} s that are not marked slow"
+    )
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    # With -n: a process has whole files, for what they share is made once, and takes from another's when it has no more.
+    if config.getoption("dist", "no") == "load":
+        config.option.dist = "worksteal"
     # Several times faster for models of this size, and the same numbers on every machine.
     torch.set_num_threads(1)
     # A slow machine is not a wrong answer.
@@ -31,24 +43,54 @@ def _own_configuration(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     monkeypatch.setenv("DIFFOPT_CONFIG_DIR", str(folder))
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the browser's tests unless they are asked for by path: Playwright keeps an event loop running in the thread."""
+    if collection_path != BROWSER:
+        return None
+    asked = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
+    return None if any(path == BROWSER or BROWSER in path.parents for path in asked) else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick answers first; and Playwright keeps an event loop running in this thread until the session ends."""
-    items.sort(key=lambda item: BROWSER in item.path.parents)
     for item in items:
-        if BROWSER in item.path.parents:
-            item.add_marker(pytest.mark.browser)
+        folders = item.path.relative_to(TESTS).parts[:-1] if TESTS in item.path.parents else ()
+        for name in set(folders) & set(MARKS):
+            item.add_marker(name)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """With `-n 2`, all tests with a browser go to one process and all others to the other.
+# ---------------------------------------------------------------------------------------------------- --unmarked-slow
 
-    Playwright's event loop would be in the way of others, and two browsers in that of one another.
-    """
-    from xdist.scheduler import LoadScopeScheduling
+PROCESSOR = pytest.StashKey[float]()
 
-    class BrowserApart(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return "browser" if nodeid.startswith("tests/browser/") else "python"
 
-    return BrowserApart(config, log)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Keep what a case takes of the processor, its children's time too: that does not depend on what else runs."""
+    item.stash[PROCESSOR] = _processor()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    before, item.stash[PROCESSOR] = item.stash[PROCESSOR], _processor()
+    report.user_properties = [*report.user_properties, ("processor", item.stash[PROCESSOR] - before)]
+    return report
+
+
+def _processor() -> float:
+    return sum(os.times()[:4])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if not config.getoption("--unmarked-slow"):
+        return
+    taken: Counter[str] = Counter()
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        if isinstance(report, pytest.TestReport) and not {"slow", *MARKS} & set(report.keywords):
+            # Without it are the package's own examples, which stand outside the folder of these hooks.
+            taken[report.nodeid] += dict(report.user_properties).get("processor", 0.0)
+    terminalreporter.section(f"over {SLOW_SECONDS} s and not marked slow")
+    for name, seconds in taken.most_common():
+        if seconds > SLOW_SECONDS:
+            terminalreporter.write_line(f"{seconds:6.2f}  {name}")

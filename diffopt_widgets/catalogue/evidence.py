@@ -1,6 +1,6 @@
-"""What each option was seen to do in runs: the table that `diffopt probe --write` makes, beside this file as JSON.
+"""Evidence: the observed effect of each option in runs. `diffopt probe --write` makes the table, a JSON file beside this one.
 
-Reading it loads no back end; `training.probe` says how it is made.
+Reading it loads no back end; see `diffopt_widgets.probe` for how it is made.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standi
 
 TABLE = Path(__file__).with_name("evidence.json")
 DEVICES = {"cpu": "CPU", "cuda": "NVIDIA GPU"}
-"""The devices that can have a part in the table, and how a sentence names them."""
+"""Devices that the table can have, with their names in a sentence."""
 
 
 class Seen(Enum):
-    """What the runs showed."""
+    """Observed effect of an option."""
 
     LIVE = "live"  # the weights differ
     INERT = "inert"  # the weights are the same, to the bit
     UNAVAILABLE = "unavailable"  # the back end does not take it, or raises
     ELSEWHERE = "elsewhere"  # the weights are the same, as they should be: it changes the speed, the log, …
-    UNTRIED = "untried"  # what it needs was not there
+    UNTRIED = "untried"  # something that it needs was missing
 
     def agrees(self, standing: Standing) -> bool:
-        """Whether the catalogue may say so; what could not be tried contradicts nothing."""
+        """Return whether the catalogue's standing fits; an option that could not be tried fits every standing."""
         if self is Seen.UNTRIED:
             return True
         return standing.value == ("live" if self is Seen.ELSEWHERE else self.value)
@@ -44,25 +44,25 @@ _STANDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one option was seen to do for one optimizer, with the evidence in words."""
+    """Observed effect of one option of one optimizer, with the evidence as text."""
 
     seen: Seen
     words: str
-    """What was changed and what came of it: "0.9 → 0.45: the weights first differ at step 2"."""
+    """Change and its result: "0.9 → 0.45: the weights first differ at step 2"."""
     step: int | None = None
-    """The first step after which the weights differ; None where they never did."""
+    """First step after which the weights differ; None if they never do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What was seen on one device, by optimizer and option, and the versions of the packages that were seen."""
+    """Findings on one device, by optimizer and option, with the versions of the packages."""
 
     versions: Mapping[str, str]
     findings: Mapping[str, Mapping[str, Finding]]
 
 
 def findings(optimizer: str, option: str) -> dict[str, Finding]:
-    """What was seen of an option, by device; empty where nobody looked yet."""
+    """Return the findings about an option, by device; empty if it was never probed."""
     return {
         device: probed.findings[optimizer][option]
         for device, probed in table().items()
@@ -70,62 +70,62 @@ def findings(optimizer: str, option: str) -> dict[str, Finding]:
     }
 
 
-def evidence(found: OptimizerSpec, option: str) -> str:
-    """What was seen of an option in a sentence, with the device and the versions; "" where nobody looked yet."""
-    looked = findings(found.key, option)
-    tried = {device: finding for device, finding in looked.items() if finding.seen is not Seen.UNTRIED} or looked
-    return "; ".join(_sentence(found, device, finding) for device, finding in tried.items())
+def evidence(entry: OptimizerSpec, option: str) -> str:
+    """Describe the findings about an option, with device and versions; "" if it was never probed."""
+    by_device = findings(entry.key, option)
+    tried = {device: finding for device, finding in by_device.items() if finding.seen is not Seen.UNTRIED} or by_device
+    return "; ".join(_sentence(entry, device, finding) for device, finding in tried.items())
 
 
-def effect(found: OptimizerSpec, use: Use) -> str:
-    """What changing an option does here, in words: no more than was seen.
+def effect(entry: OptimizerSpec, use: Use) -> str:
+    """Describe the effect of changing an option, as far as it was observed.
 
     >>> from diffopt_widgets.catalogue import spec
     >>> effect(spec("ADAMW"), spec("ADAMW").use("beta1")), effect(spec("ADAMW"), spec("ADAMW").use("foreach"))
     ('changing it changes the run', 'it changes how a step is done, and not the weights')
     """
     if use.standing is not Standing.LIVE:
-        words = _STANDINGS[use.standing]
-        return f"{words}: {use.reason}" if use.reason else words
-    if untried(found.key, use.name):
+        text = _STANDINGS[use.standing]
+        return f"{text}: {use.reason}" if use.reason else text
+    if untried(entry.key, use.name):
         return "not seen yet, since what it needs was not there"
     if use.only_in:
         return f"only with {REQUIREMENTS[use.only_in]} does it change a run (Weights in the run bar, dtype in code)"
-    seen = {finding.seen for finding in findings(found.key, use.name).values()}
+    seen = {finding.seen for finding in findings(entry.key, use.name).values()}
     if Seen.ELSEWHERE in seen and Seen.LIVE not in seen:
         return "it changes how a step is done, and not the weights"
     return "changing it changes the run"
 
 
 def untried(optimizer: str, option: str) -> bool:
-    """Whether an option was looked at and could be tried nowhere."""
+    """Return whether an option was probed but could not be tried on any device."""
     seen = {finding.seen for finding in findings(optimizer, option).values()}
     return seen == {Seen.UNTRIED}
 
 
-def _sentence(found: OptimizerSpec, device: str, finding: Finding) -> str:
+def _sentence(entry: OptimizerSpec, device: str, finding: Finding) -> str:
     if finding.seen is Seen.UNTRIED:
         return finding.words
     versions = table()[device].versions
-    named = [f"{package} {versions[package]}" for package in dict.fromkeys(("torch", found.package))]
+    named = [f"{package} {versions[package]}" for package in dict.fromkeys(("torch", entry.package))]
     return f"{finding.words} ({', '.join([DEVICES[device], *named])})"
 
 
 @cache
 def table() -> dict[str, Probed]:
-    """The table as it is checked in, by device. Not to be changed."""
+    """Return the checked-in table, by device; do not change it."""
     return read_table(TABLE.read_text("utf-8"))
 
 
 def read_table(text: str) -> dict[str, Probed]:
-    """The table by device, from the JSON that `write_table` makes."""
+    """Read the table by device from the JSON that `write_table` makes."""
     return {
         device: Probed(
             part["versions"],
             {
                 key: {
-                    name: Finding(Seen(found["seen"]), found["words"], found.get("step"))
-                    for name, found in options.items()
+                    name: Finding(Seen(finding["seen"]), finding["words"], finding.get("step"))
+                    for name, finding in options.items()
                 }
                 for key, options in part["optimizers"].items()
             },
@@ -135,10 +135,10 @@ def read_table(text: str) -> dict[str, Probed]:
 
 
 def write_table(table: Mapping[str, Probed]) -> str:
-    """The table as JSON, one option to a line, so that a change reads as what it is.
+    """Write the table as JSON with one option on each line, so that a diff is easy to read.
 
-    >>> once = {"cpu": Probed({"torch": "2.13.0"}, {"SGD": {"lr": Finding(Seen.LIVE, "0.1 → 1: …", 1)}})}
-    >>> read_table(write_table(once)) == once
+    >>> probed = {"cpu": Probed({"torch": "2.13.0"}, {"SGD": {"lr": Finding(Seen.LIVE, "0.1 → 1: …", 1)}})}
+    >>> read_table(write_table(probed)) == probed
     True
     """
     parts = (f'  "{device}": {{\n{_part(probed)}\n  }}' for device, probed in table.items())
@@ -148,7 +148,9 @@ def write_table(table: Mapping[str, Probed]) -> str:
 def _part(probed: Probed) -> str:
     versions = ",\n".join(f"      {_json(name)}: {_json(version)}" for name, version in sorted(probed.versions.items()))
     optimizers = ",\n".join(
-        f"      {_json(key)}: {{\n" + ",\n".join(_line(name, found) for name, found in options.items()) + "\n      }"
+        f"      {_json(key)}: {{\n"
+        + ",\n".join(_line(name, finding) for name, finding in options.items())
+        + "\n      }"
         for key, options in probed.findings.items()
     )
     return f'    "versions": {{\n{versions}\n    }},\n    "optimizers": {{\n{optimizers}\n    }}'

@@ -1,6 +1,6 @@
-"""Which weights Muon takes: told by pieces of their names, or by what their names and shapes say of themselves.
+"""Choice of the weights that Muon trains: by parts of their names that the user types, or by their names and shapes.
 
-Plain text in, plain answers out: the optimizer's builder, the exported code and the form ask here.
+Only texts and shapes are needed here; the optimizer's builder, the exported code and the form use it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import re
 from collections.abc import Sequence
 
 OUTER = r"embed|(^|\.)(emb|wte|wpe|conv_in|conv_out|first_layer|final_layer|classifier|head|lm_head)(\.|$)"
-"""What a name has, in any case of letters, when it is an embedding's or a first or last layer's."""
+"""Pattern in the names of embeddings and of first and last layers, in upper or lower case."""
 
 OUTER_WORDS = "embed anywhere in the name, or a part of it between points that is emb, wte, wpe, conv_in, conv_out, first_layer, final_layer, classifier, head or lm_head"
-"""The same in words."""
+"""Description of that pattern."""
 
 
 def pieces(text: object) -> tuple[str, ...]:
-    """The pieces of names that were typed, with commas between them.
+    """Split the parts of names that were typed, with commas between them.
 
     >>> pieces("blocks, attn.,")
     ('blocks', 'attn.')
@@ -25,7 +25,7 @@ def pieces(text: object) -> tuple[str, ...]:
 
 
 def is_expression(text: object) -> bool:
-    r"""Whether every piece is a regular expression that can be searched for.
+    r"""Return whether every piece is a valid regular expression.
 
     >>> is_expression(r"blocks\.\d+, attn"), is_expression("(blocks")
     (True, False)
@@ -39,7 +39,7 @@ def is_expression(text: object) -> bool:
 
 
 def named_hidden(name: str, text: object, *, expressions: bool) -> bool:
-    """Whether a name has one of the pieces, searched for as regular expressions or letter by letter.
+    """Return whether a name contains one of the pieces, as a regular expression or as plain text.
 
     >>> named_hidden("unet.blocks.12.attn.weight", "blocks.1, mlp", expressions=False)
     True
@@ -48,10 +48,10 @@ def named_hidden(name: str, text: object, *, expressions: bool) -> bool:
 
 
 def hidden_by_itself(name: str, shape: Sequence[int]) -> bool:
-    """Whether a tensor is a hidden matrix by our own choice, where nobody named the hidden layers.
+    """Return whether a tensor counts as a hidden matrix when the user has not named the hidden layers.
 
-    It has two dimensions or more, none of the two sides of its matrix is 1, and its name, if there is one, is not that of
-    an embedding or of a first or last layer. A convolution counts as the matrix of its outputs against all the rest.
+    It must have two dimensions or more, neither side of its matrix may be 1, and its name, if it has one, must not be that
+    of an embedding or of a first or last layer. A convolution counts as a matrix of its outputs by everything else.
 
     >>> hidden_by_itself("blocks.0.weight", (64, 32)), hidden_by_itself("lm_head.weight", (64, 32))
     (True, False)

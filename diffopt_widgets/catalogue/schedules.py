@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schema import ScheduleSpec
+from diffopt_widgets.catalogue.schema import ScheduleSpec, Use
 from diffopt_widgets.catalogue.values import Interval
 
 
@@ -154,6 +155,11 @@ TRAINING_DEFAULTS: dict[str, float | str] = {
     "min_factor": 0.0,
     "lr_scaler": "NONE",
 }
+
+TRAINING: Mapping[str, Use] = {
+    option.name: Use(option, TRAINING_DEFAULTS[option.name], None) for option in TRAINING_OPTIONS
+}
+"""The same by name, each with its default."""
 
 
 def warmup_steps(warmup: float, steps: int) -> int:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from diffopt_widgets.catalogue import key_of
-from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
+from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import Value, ValueProblem
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, preset
-from diffopt_widgets.settings.plan import PLAN_OPTIONS, RunPlan
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import list_tasks
 
-TASK = Option("task", "Task", "choice", "What to train on.", choices=list_tasks())
-"""The task, checked and explained like the options of a plan."""
+_TASK = replace(TASK, option=replace(TASK.option, choices=list_tasks()))
 
-FLAGGED: Mapping[str, Option] = {option.name: option for option in (*TRAINING_OPTIONS, TASK, *PLAN_OPTIONS.values())}
+FLAGGED: Mapping[str, Use] = {**TRAINING, _TASK.name: _TASK, **RUN_OPTIONS}
 """The options that have a flag of their own beside `--lr`; an optimizer's own are given as NAME=VALUE."""
 
 _ONLY_FLAGS = ("optimizer", "preset", "out")
@@ -87,18 +87,17 @@ def _merged(flags: Mapping[str, str | None], assignments: Sequence[str], faults:
 
 def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> list[Value]:
     """The values that a text stands for; those that are wrong are left out and become faults."""
-    taker = _taker(start, name)
-    if taker is None:
+    use = _use(start, name)
+    if use is None:
         if start is not None:  # without an optimizer nobody knows which options there are
             faults.extend(check_values(start.spec, {name: text})[1])
         return []
-    option = taker.option if isinstance(taker, Use) else taker
     values: list[Value] = []
-    for part in [text] if option.kind == "text" else text.split(","):
+    for part in [text] if use.option.kind == "text" else text.split(","):
         try:
-            value = taker.check(option.parse(part))
+            value = use.check(use.option.parse(part))
         except ValueProblem as problem:
-            faults.append(Fault.of(name, part.strip(), problem, taker.allowed()))
+            faults.append(Fault.of(name, part.strip(), problem, use.allowed()))
             continue
         if value in values:
             twice = f"{part.strip()} stands there twice, and both would be the same run"
@@ -107,7 +106,7 @@ def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> 
     return values
 
 
-def _taker(start: Settings | None, name: str) -> Option | Use | None:
+def _use(start: Settings | None, name: str) -> Use | None:
     if name in FLAGGED or start is None:
         return FLAGGED.get(name)
     return next((use for use in (start.spec.lr, *start.spec.uses) if use.name == name), None)
@@ -118,7 +117,7 @@ def _plans(start: Settings, values: Mapping[str, Sequence[Value]]) -> list[RunPl
     plans, faults = [], {}
     for combination in itertools.product(*values.values()):
         chosen = dict(zip(values, combination, strict=True))
-        own = {name: chosen.pop(name) for name in (TASK.name, *PLAN_OPTIONS) if name in chosen}
+        own = {name: chosen.pop(name) for name in (TASK.name, *RUN_OPTIONS) if name in chosen}
         try:
             plans.append(RunPlan(start.replace(**chosen), **own))  # type: ignore[arg-type]  # each was checked above
         except SettingsError as error:

@@ -9,13 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
+from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.cli.arguments import FLAGGED, read_plan
 from diffopt_widgets.records import write_csv
 from diffopt_widgets.settings import Fault, SettingsError
-from diffopt_widgets.settings.plan import RunPlan
 
 if TYPE_CHECKING:
     from diffopt_widgets.store import RunStore
@@ -53,13 +51,8 @@ def add_arguments(run: argparse.ArgumentParser) -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="An option of the optimizer. Give it again for another option.",
     )
-    for option in FLAGGED.values():
-        words = f" One of {', '.join(option.choices)}." if option.choices else ""
-        run.add_argument(
-            f"--{option.name.replace('_', '-')}",
-            metavar="NUMBER" if option.kind in {"int", "float"} else "NAME",
-            help=f"{option.help}{words} (default: {_default(option)})".replace("%", "%%"),
-        )
+    for use in FLAGGED.values():
+        _add_flag(run, use)
     run.add_argument(
         "--out",
         type=Path,
@@ -76,9 +69,19 @@ def add_arguments(run: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return run
 
 
-def _default(option: Option) -> str:
-    value = TRAINING_DEFAULTS[option.name] if option.name in TRAINING_DEFAULTS else getattr(RunPlan, option.name)
-    return option.null_words if value is None else format_value(value)
+def _add_flag(run: argparse.ArgumentParser, use: Use) -> None:
+    """Give an option a flag of its own; that of a yes or no may stand alone, which means yes."""
+    option = use.option
+    default = option.null_words if use.default is None else format_value(use.default)
+    words = f" One of {', '.join(option.choices)}." if option.choices else ""
+    switch = option.kind == "bool"
+    run.add_argument(
+        f"--{option.name.replace('_', '-')}",
+        metavar="NUMBER" if option.kind in {"int", "float"} else "true|false" if switch else "NAME",
+        nargs="?" if switch else None,
+        const="true" if switch else None,
+        help=f"{option.help}{words} (default: {default})".replace("%", "%%"),
+    )
 
 
 def run_command(given: argparse.Namespace) -> int:
@@ -102,18 +105,7 @@ def run_command(given: argparse.Namespace) -> int:
     broken = (rule for plan in vary(base, over) for rule in plan.settings.warnings())
     for message in dict.fromkeys(rule.message for rule in broken if rule.severity == "warning"):
         print(f"diffopt: mind that: {message}", file=sys.stderr)
-    runs = sweep(
-        base.settings,
-        over,
-        base.task,
-        base.steps,
-        seed=base.seed,
-        device=base.device,
-        dtype=base.dtype,
-        batch_size=base.batch_size,
-        accumulation=base.accumulation,
-        store=store,
-    )
+    runs = sweep(base.settings, over, store=store, **base.options())
     Console().print(runs_table(runs))
     tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
     page, table = _free_paths(folder, f"{base.settings.optimizer.lower().replace(':', '.')}-{tasks}")

@@ -1,1 +1,1 @@
-"""Pictures of runs, without a widget library: curves, panels, figures, SVG and files."""
+"""Pictures of runs without a widget library: curves, panels, figures, SVG and files."""

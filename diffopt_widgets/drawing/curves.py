@@ -1,4 +1,4 @@
-"""From runs to lines: which lines a panel holds, smoothed and thinned. Figures and saved pictures draw these."""
+"""Curves: the lines of each panel, smoothed and thinned, which figures and saved pictures draw."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from diffopt_widgets.records import History
 
 Along = Literal["step", "time", "samples"]
-"""What lies along: steps, training time in seconds, or examples seen."""
+"""Unit of the x axis: steps, training time in seconds, or examples seen."""
 X_TITLES: dict[Along, str] = {"step": "step", "time": "training time (s)", "samples": "samples seen"}
 GROUP_OPACITY = (1.0, 0.6, 0.4)
-"""Of a run's groups whose values differ, in turn."""
+"""Opacity of the parameter groups of a run, in turn, when their values differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +32,16 @@ class Curve:
     name: str
     history: History
     color: str = ""
-    """Any CSS colour; without one the next of the palette."""
+    """Any CSS colour; if empty, the next one of the palette."""
     schedule: bool = False
     """Draw the schedule's own value beside the applied rate."""
     details: Mapping[str, str] = field(default_factory=dict)
     """Settings in which it differs from the others."""
     samples_per_step: float | None = None
-    """Examples that one step saw."""
+    """Number of examples in a step."""
 
     def place(self, x: Along) -> NDArray[np.float64] | None:
-        """Where its rows lie on the axis along; None where that is not known."""
+        """Return the x values of its rows; None if they are not known."""
         if x == "time":
             return self.history.column("seconds") if "seconds" in self.history.names() else None
         step = self.history.step.astype(np.float64)
@@ -50,44 +50,44 @@ class Curve:
         return step
 
     def hover_label(self, label: str) -> str:
-        """A line's label, with the settings that the run's name does not tell."""
+        """Extend a line's label by the settings that are not in the run's name."""
         parts = re.split(r"[ ·,]+", self.name)
-        untold = ", ".join(
+        missing = ", ".join(
             f"{name} {value}"
             for name, value in self.details.items()
             if f"{name} {value}" not in self.name and value not in parts
         )
-        return f"{label} ({untold})" if untold else label
+        return f"{label} ({missing})" if missing else label
 
 
 @dataclass(frozen=True, eq=False)
 class CurveLine(Line):
-    """A line of a run's column."""
+    """Line of a run's column."""
 
     label: str = ""
-    """The run's name, with what tells this line from the run's others."""
+    """Name of the run, with the group or column if the run has several lines."""
     run: int = 0
-    """Which of the curves it belongs to, from 0."""
+    """Index of the curve that it belongs to."""
     schedule: bool = False
-    """Whether it is the schedule's own value."""
+    """True for the schedule's own value."""
     main: bool = True
-    """Whether this is the line that stands for the run in a legend."""
+    """True for the line that represents the run in a legend."""
 
 
 def colored(curves: Sequence[Curve]) -> list[Curve]:
-    """The curves, each with a colour."""
-    done: list[Curve] = []
+    """Give each curve a colour."""
+    result: list[Curve] = []
     used = [curve.color for curve in curves if curve.color]
     for curve in curves:
         color = curve.color or next_color(used)
         if not curve.color:
             used.append(color)
-        done.append(replace(curve, color=color))
-    return done
+        result.append(replace(curve, color=color))
+    return result
 
 
 def shown_panels(curves: Sequence[Curve], panels: Sequence[Panel]) -> list[Panel]:
-    """The panels to draw: an optional one only where a curve has one of its columns."""
+    """Return the panels to draw: an optional one only if a curve has one of its columns."""
     present = {name for curve in curves for name in curve.history.names()}
     return [panel for panel in panels if not panel.optional or present.intersection(panel.columns)]
 
@@ -95,7 +95,7 @@ def shown_panels(curves: Sequence[Curve], panels: Sequence[Panel]) -> list[Panel
 def panel_lines(
     curves: Sequence[Curve], panel: Panel, *, smoothing: float, points: int, x: Along = "step"
 ) -> list[CurveLine]:
-    """The lines of one panel, each of at most `points` points; runs that have no place along `x` have none."""
+    """Return the lines of one panel, each of at most `points` points; a run whose `x` values are not known has none."""
     lines: list[CurveLine] = []
     for number, curve in enumerate(colored(curves)):
         place = curve.place(x)
@@ -138,9 +138,9 @@ def _groups(history: History, column: str) -> list[tuple[str, NDArray[np.float64
 
 
 def thin(values: NDArray[np.float64], points: int) -> NDArray[np.intp]:
-    """Rows to draw, at most `points`: the first, the last, and of equal parts the least and the greatest value.
+    """Choose the rows to draw, at most `points`: the first, the last, and the extremes of equally long parts.
 
-    A part without any finite value keeps a row, so that the line breaks there.
+    A part without finite values keeps one row, so that the line breaks there.
 
     >>> thin(np.array([0.0, 1, 2, 9, 4, 5, -7, 7, 8, 9]), 6)
     array([0, 3, 6, 9])
@@ -162,7 +162,7 @@ def thin(values: NDArray[np.float64], points: int) -> NDArray[np.intp]:
 
 
 def smooth(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
-    """Exponential moving average, corrected for its start from zero; NaN where a value is not finite.
+    """Return the exponential moving average, corrected for its start from zero; NaN where a value is not finite.
 
     >>> smooth(np.array([1.0, 1.0, np.nan, 4.0]), 0.5).round(3).tolist()
     [1.0, 1.0, nan, 2.714]
@@ -174,20 +174,20 @@ def smooth(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
     if not n or beta == 0:
         out[finite] = known
         return out
-    # In parts over which the weight of the past falls by e^200, so that only the part before still counts: a sum of
-    # values that grow by 1 / beta from row to row is then a plain cumulative sum, and float64 can hold it.
+    # The weight of the past falls by e^200 over each part, so only the part before still counts. Within a part the
+    # average is a cumulative sum of values that grow by 1 / beta from row to row, which float64 can hold.
     rate = -math.log(beta)
     size = min(n, max(1, int(200 / rate)))
     total = np.zeros((-(-n // size), size))
     total.ravel()[:n] = known
     decay = np.exp(-rate * np.arange(size))
-    with np.errstate(over="ignore", invalid="ignore"):  # of values beyond 1e200
+    with np.errstate(over="ignore", invalid="ignore"):  # for values beyond 1e200
         total *= (1 - beta) / decay
         np.cumsum(total, axis=1, out=total)
         total *= decay
         total[1:] += total[:-1, -1:] * (beta * decay)
-    found = total.ravel()[:n]
-    begun = min(n, int(40 / rate) + 1)  # after that the weights sum to 1 in float64
-    found[:begun] /= -np.expm1(-rate * np.arange(1, begun + 1))
-    out[finite] = found
+    average = total.ravel()[:n]
+    corrected = min(n, int(40 / rate) + 1)  # after that the weights sum to 1 in float64
+    average[:corrected] /= -np.expm1(-rate * np.arange(1, corrected + 1))
+    out[finite] = average
     return out

@@ -1,4 +1,4 @@
-"""A plot as files: a table of every step, a picture, a page that opens offline."""
+"""Exports of a plot: a table of every step, a picture, a page that opens offline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Exports:
-    """What a plot can be written to."""
+    """Files and figures that a plot can be written to."""
 
     panels: tuple[Panel, ...]
     log: Mapping[str, bool]
@@ -29,26 +29,26 @@ class Exports:
 
     @abstractmethod
     def curves(self) -> list[Curve]:
-        """The runs that are shown."""
+        """Return the runs that are shown."""
 
     def shown_panels(self) -> list[Panel]:
-        """The panels as they are drawn now, with the scale that the page's switches gave them."""
+        """Return the panels as they are drawn now, with the scales set on the page."""
         return [replace(panel, scale="log" if self.log.get(panel.key) else "linear") for panel in self.panels]
 
     def figure(self) -> Figure:
-        """The same picture as an ordinary plotly Figure."""
+        """Return the same picture as an ordinary plotly Figure."""
         from diffopt_widgets.drawing.figures import figure
 
         return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height + 60, x=self.x)
 
     def svg(self) -> str:
-        """The same picture as SVG, the panels side by side."""
+        """Return the same picture as SVG, the panels side by side."""
         return picture_svg(self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write every recorded step of the runs that are shown as a table: run, step, then a column for each value.
 
-        Values are written in full, also where the page, which has 32 bits for each, shows fewer digits.
+        Values are written with all digits, while the page has 32 bits for each.
 
         Returns:
             The path written.
@@ -68,7 +68,7 @@ class Exports:
         return target
 
     def to_html(self, path: str | Path) -> Path:
-        """Write `figure()` as a page that opens offline, with hover and zoom.
+        """Write `figure()` as a web page that opens offline, with hover and zoom.
 
         Returns:
             The path written.

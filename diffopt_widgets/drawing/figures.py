@@ -1,4 +1,4 @@
-"""The live plot's picture as an ordinary plotly Figure, and as an HTML file that opens offline."""
+"""Figures: the live plot's picture as an ordinary plotly Figure, and as an HTML file that opens offline."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["Curve", "Drawable", "compare", "figure", "write_html"]
 
 POINTS = 2000
-"""Most points that a line of a figure holds."""
+"""Largest number of points in a line of a figure."""
 
 
 class Drawable(Protocol):
-    """What `compare` draws: a run of the bench, or one that was recorded elsewhere."""
+    """Run that `compare` can draw: one of the bench, or one that was recorded elsewhere."""
 
     @property
     def name(self) -> str:
@@ -33,19 +33,19 @@ class Drawable(Protocol):
 
     @property
     def history(self) -> History:
-        """What was recorded of it."""
+        """Its records."""
 
     @property
     def plan(self) -> RunPlan | None:
-        """What it was trained with; None where that is not known."""
+        """Plan that it was trained with; None if not known."""
 
     @property
     def draws_schedule(self) -> bool:
-        """Whether the schedule's own value is drawn beside the applied rate."""
+        """True when the schedule's own value is drawn beside the applied rate."""
 
     @property
     def samples_per_step(self) -> float | None:
-        """Examples that one step saw; None where that is not known."""
+        """Number of examples in a step; None if not known."""
 
 
 def figure(
@@ -56,14 +56,14 @@ def figure(
     height: int = 360,
     x: Along = "step",
 ) -> Figure:
-    """The runs as a plotly Figure, the panels side by side over the step.
+    """Draw runs as a plotly Figure, with the panels side by side.
 
     Args:
-        curves: the runs; one entry each in the legend, which hides it.
-        panels: what to draw; optional ones only where a run has their columns.
+        curves: the runs; a click on a run's entry in the legend hides it.
+        panels: the panels to draw; an optional one only if a run has one of its columns.
         smoothing: weight of the past in the moving average of smoothed panels, 0 (off) to below 1.
         height: in pixels.
-        x: what lies along: `"step"`, `"time"` (training time) or `"samples"` (examples seen).
+        x: the x axis: `"step"`, `"time"` (training time) or `"samples"` (examples seen).
     """
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
@@ -73,7 +73,7 @@ def figure(
     titles = [
         html.escape(f"{panel.title} ({panel.unit})" if panel.unit else panel.title, quote=False) for panel in shown
     ]
-    # The schedule's own value has an axis at the right: it is a factor near 1 where the rate may be a millionth.
+    # The schedule's own value has an axis at the right: it is near 1, while the rate may be a millionth.
     right = [any(panel.schedule(c) for c in panel.columns) and any(c.schedule for c in curves) for panel in shown]
     specs = [[{"secondary_y": second} for second in right]]
     columns = max(1, len(shown))
@@ -119,7 +119,7 @@ def figure(
 
 
 def compare(runs: Iterable[Drawable], *, x: Along = "step") -> Figure:
-    """Loss and rates of some runs in one plotly figure, over `"step"`, `"time"` or `"samples"`.
+    """Draw loss and rates of some runs in one plotly figure, over `"step"`, `"time"` or `"samples"`.
 
     >>> import diffopt_widgets as dw
     >>> runs = dw.sweep(dw.Settings("PRODIGY"), {"d_coef": [0.5, 1.0]}, task="swiss_roll", steps=3, progress=False)

@@ -1,4 +1,4 @@
-"""Which columns of a run are drawn where, and the colours of runs."""
+"""Panels of a plot, each with the columns that it draws, and the colours of runs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Scale = Literal["linear", "log"]
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes of a plot: the columns drawn there over the step."""
+    """One pair of axes of a plot, with the columns drawn there."""
 
     key: str
     title: str
     columns: tuple[str, ...]
-    """Columns of a History by their plain names; of a grouped one every group whose values differ."""
+    """Columns of a History by their plain names; a column per group has a line for each group whose values differ."""
     scale: Scale = "linear"
     unit: str = ""
     smooth: bool = False
-    """Draw the values faintly and their moving average over them."""
+    """Draw the values faintly, and their moving average over them."""
     dashed: tuple[str, ...] = ()
     """Columns drawn thin and dashed."""
     dotted: tuple[str, ...] = ()
@@ -28,18 +28,18 @@ class Panel:
     optional: bool = False
     """Show the panel only while a run has one of its columns."""
     sparse: bool = False
-    """Values come at some steps only, and the line goes on across the others; otherwise a step without one breaks it."""
+    """Only some steps have values, and the line crosses the others; if False, a step without a value breaks the line."""
 
     def dash(self, column: str) -> str:
-        """How a column's line is drawn: `solid`, `dash` or `dot`."""
+        """Return the line style of a column: `solid`, `dash` or `dot`."""
         return "dash" if column in self.dashed else "dot" if column in self.dotted else "solid"
 
     def schedule(self, column: str) -> bool:
-        """Whether the column is the schedule's own value beside the applied rate: drawn only for runs that ask for it."""
+        """Return whether the column is the schedule's own value beside the applied rate, which only some runs show."""
         return column == "lr" and "applied_lr" in self.columns
 
     def to_json(self) -> dict[str, Any]:
-        """What the page needs to know of the panel."""
+        """Return the facts that the page needs about the panel."""
         return {
             "key": self.key,
             "title": f"{self.title} ({self.unit})" if self.unit else self.title,
@@ -66,7 +66,7 @@ TITLES = {
 
 
 def metric_panel(column: str, *, scale: Scale = "linear") -> Panel:
-    """A panel of its own for one column, known or of anybody's naming; it shows while a run has that column.
+    """Make a panel for one column, a standard one or any metric; it is shown while a run has that column.
 
     >>> metric_panel("grad_norm").title, metric_panel("val/mean_loss").title
     ('Gradient norm', 'val/mean loss')
@@ -76,12 +76,13 @@ def metric_panel(column: str, *, scale: Scale = "linear") -> Panel:
 
 
 PALETTE = ("#1B80C4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A", "#B03A7C")
-"""Okabe and Ito's colours, which colour-blind people can tell apart (the blue a little lighter, for dark themes, and a dark
-pink instead of their yellow, which white swallows); those that read best on both white and black come first."""
+"""Okabe and Ito's colours, which colour-blind people can tell apart. The blue is a little lighter, for dark themes, and a
+dark pink replaces their yellow, which is hard to see on white. The colours that read best on both white and black come
+first."""
 
 
 def next_color(used: Iterable[str]) -> str:
-    """The first colour of the palette that is used least.
+    """Return the colour of the palette that is used least, the first of several.
 
     >>> next_color(["#1B80C4"]), next_color(PALETTE)
     ('#D55E00', '#1B80C4')
@@ -91,5 +92,5 @@ def next_color(used: Iterable[str]) -> str:
 
 
 def color_of(index: int) -> str:
-    """The palette's colour for the index-th run; after the last it begins anew."""
+    """Return the palette's colour for the run of an index; after the last colour the palette begins again."""
     return PALETTE[index % len(PALETTE)]

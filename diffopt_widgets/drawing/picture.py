@@ -1,4 +1,4 @@
-"""The panels of a plot, side by side, as one SVG picture."""
+"""Panels of a plot, side by side, as one SVG picture."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from diffopt_widgets.drawing.panels import Panel
 from diffopt_widgets.drawing.svg import line_chart, side_by_side
 
 POINTS = 400
-"""Most points that a line of a picture holds."""
+"""Largest number of points in a line of a picture."""
 WIDTH, HEIGHT = 460, 300
-"""Of one panel, in pixels."""
+"""Size of one panel, in pixels."""
 
 
 def picture_svg(curves: Sequence[Curve], panels: Sequence[Panel], *, smoothing: float = 0.9, x: Along = "step") -> str:
@@ -20,9 +20,9 @@ def picture_svg(curves: Sequence[Curve], panels: Sequence[Panel], *, smoothing: 
 
     Args:
         curves: the runs, without the schedule's own value: it would need an axis of its own.
-        panels: what to draw; optional ones only where a run has their columns.
+        panels: the panels to draw; an optional one only if a run has one of its columns.
         smoothing: weight of the past in the moving average of smoothed panels, 0 (off) to below 1.
-        x: what lies along: `"step"`, `"time"` (training time) or `"samples"` (examples seen).
+        x: the x axis: `"step"`, `"time"` (training time) or `"samples"` (examples seen).
     """
     curves = [replace(curve, schedule=False) for curve in curves]
     charts = []

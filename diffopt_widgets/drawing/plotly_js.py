@@ -1,4 +1,4 @@
-"""plotly.js, which plots and pages that open offline carry. The file's origin is told in static/plotly-basic.README.md."""
+"""plotly.js for live plots and for pages that open offline. See static/plotly-basic.README.md for the file's origin."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def plotly_bytes() -> bytes:
-    """plotly.js (basic distribution), compressed with gzip."""
+    """Return plotly.js (basic distribution), compressed with gzip."""
     return (Path(__file__).parent / "static" / "plotly-basic.min.js.gz").read_bytes()
 
 
 def plotly_source() -> str:
-    """plotly.js (basic distribution), as JavaScript that may stand inside a script element."""
+    """Return plotly.js (basic distribution) as JavaScript for a script element."""
     return gzip.decompress(plotly_bytes()).decode("utf-8").replace("</script", "<\\/script")

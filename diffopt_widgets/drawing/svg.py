@@ -1,4 +1,4 @@
-"""Line charts as plain SVG text: for saved pictures and previews, where no Plotly is at hand."""
+"""Line charts as plain SVG text, for saved pictures and previews without Plotly."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ DASHES = {"solid": "", "dash": "5 4", "dot": "1.5 3"}
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 40
 LEGEND_ROW = 18
 LEAST, MOST = 1e-300, 1e300
-"""Values beyond are not drawn: the arithmetic of axes would overflow."""
+"""Range of values that are drawn: beyond it the arithmetic of axes would overflow."""
 CHARACTER = 6.5
-"""Width in pixels that a character of the legend is given."""
+"""Assumed width of a character of the legend, in pixels."""
 LONGEST = 60
-"""Characters of a name that the legend shows."""
+"""Largest number of characters of a name in the legend."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Line:
     """One line of a chart; values that are not finite (or not above zero on a log axis) break it."""
 
     name: str
-    """Its entry in the legend; lines of the same name share one, those without a name have none."""
+    """Entry in the legend; lines of the same name share one, lines without a name have none."""
     x: ArrayLike
     y: ArrayLike
     color: str = "currentColor"
@@ -46,14 +46,14 @@ class _Axis:
     high: float
     log: bool
     pixels: tuple[float, float]
-    """Where `low` and `high` lie."""
+    """Positions of `low` and `high`."""
     ticks: tuple[float, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ticks", _log_ticks(self.low, self.high) if self.log else _ticks(self.low, self.high))
 
     def place(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Pixels of values; NaN where a value cannot be drawn."""
+        """Convert values to pixels; NaN where a value cannot be drawn."""
         with np.errstate(divide="ignore", invalid="ignore"):
             scaled = np.where(values >= LEAST, np.log10(values), np.nan) if self.log else values
         low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
@@ -73,10 +73,10 @@ def line_chart(
     height: int = 280,
     legend: bool = True,
 ) -> str:
-    """A line chart as an `<svg>` element.
+    """Draw a line chart as an `<svg>` element.
 
-    Axes and text are drawn in `currentColor`, so they follow the text around the picture in light and dark themes; alone
-    in an `<img>` they are a grey that reads on both. All names are drawn as text, whatever they hold.
+    Axes and text are drawn in `currentColor`, so they follow the text around the picture in light and dark themes; in an
+    `<img>` they are a grey that is readable in both. All names are escaped.
 
     >>> chart = line_chart([Line("cosine", [0, 1, 2], [1.0, 0.5, 0.0])], title="Schedule", width=300, height=200)
     >>> chart.startswith("<svg"), "Schedule" in chart, "cosine" in chart
@@ -111,7 +111,7 @@ def line_chart(
 
 
 def side_by_side(charts: Sequence[str]) -> str:
-    """Several charts in one picture, in a row; all of the same height."""
+    """Put several charts of the same height into one picture, in a row."""
     sizes = [re.match(r'<svg [^>]*?width="(\d+)" height="(\d+)"', chart) for chart in charts]
     widths = [int(size[1]) for size in sizes if size]
     height = max((int(size[2]) for size in sizes if size), default=0)
@@ -138,7 +138,7 @@ def _axis(values: Sequence[NDArray[np.float64]], *, log: bool, pixels: tuple[flo
 
 
 def _ticks(low: float, high: float, about: int = 5) -> tuple[float, ...]:
-    """Round numbers from low to high.
+    """Return round numbers from low to high.
 
     >>> _ticks(0.0, 300.0)
     (0.0, 100.0, 200.0, 300.0)

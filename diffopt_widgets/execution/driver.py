@@ -11,15 +11,19 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
+from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.outcome import divergence, explain, summary, while_finite
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.runs.run import Run
-from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from diffopt_widgets.catalogue.run_options import RunKeywords
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.store import RunSaver, RunStore
     from diffopt_widgets.training.loop import Training
@@ -204,24 +208,25 @@ def _captured(run: Run) -> Iterator[None]:
         run.output += out.getvalue()
 
 
+@lists_run_options
 def train(
     settings: Settings,
-    task: str = "digits",
-    steps: int = 300,
+    task: str = RunOptions.task,
+    steps: int = RunOptions.steps,
     *,
-    batch_size: int | None = None,
-    accumulation: int = 1,
-    seed: int = 0,
-    device: str = "auto",
-    dtype: str = "float32",
-    grad_norm: bool = False,
     progress: bool = True,
     store: RunStore | str | os.PathLike[str] | None = None,
+    **options: Unpack[RunKeywords],
 ) -> Run:
     """Train to the end and return the run. KeyboardInterrupt stops it and keeps what was recorded.
 
-    A run that fails is returned too: its `status` is "failed" and its `message` says why. With a `store`, a `RunStore` or
-    the path of one, the run is kept there as it goes, under `run.key`.
+    A run that fails is returned too: its `status` is "failed" and its `message` says why.
+
+    Args:
+        settings: the optimizer with its options, and the schedule.
+        options: those of the run by name, as `RunOptions` has them.
+        progress: whether to show a progress bar.
+        store: a `RunStore`, or the path of one, that keeps the run as it goes, under `run.key`.
 
     Raises:
         SettingsError: something in the arguments cannot be used.
@@ -233,7 +238,7 @@ def train(
     >>> run.status, len(run.history)
     ('done', 5)
     """
-    plan = RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device, dtype, grad_norm)
+    plan = RunPlan.of(settings, get_task(task).key, steps, **options)
     return run_to_end(Run(plan), progress=progress, saver=saver_for(store))
 
 

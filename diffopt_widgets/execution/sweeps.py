@@ -7,47 +7,42 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.driver import drive_to_end, run_to_end, saver_for
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run, name_by_difference, vary
-from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.training.environment import check_runs
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from typing_extensions import Unpack
+
+    from diffopt_widgets.catalogue.run_options import RunKeywords
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.store import RunSaver, RunStore
 
 
+@lists_run_options
 def sweep(
     settings: Settings,
     over: Mapping[str, Sequence[Any]],
-    task: str = "digits",
-    steps: int = 300,
+    task: str = RunOptions.task,
+    steps: int = RunOptions.steps,
     *,
-    seed: int = 0,
-    device: str = "auto",
-    dtype: str = "float32",
-    batch_size: int | None = None,
-    accumulation: int = 1,
     executor: Executor | None = None,
     progress: bool = True,
     store: RunStore | str | os.PathLike[str] | None = None,
+    **options: Unpack[RunKeywords],
 ) -> list[Run]:
     """Train every combination of the values in `over`, all from the same weights and on the same batches.
 
     Args:
         settings: what the runs have in common.
         over: values to try by option name, such as `{"d_coef": [0.5, 1.0, 1.2]}`; several names give every combination.
-        task: what to train on; it and all that follow are as in `train`, and can be varied too.
-        steps: length of each run.
-        seed: of weights, batches and noise.
-        device: where to train.
-        dtype: precision of the weights, `"float32"` or `"bfloat16"`.
-        batch_size: examples per batch; the task's own when None.
-        accumulation: batches per step.
+        options: those of each run, as in `train`; they can be varied too.
         executor: where to train; None trains in turn, a `ProcessPoolExecutor` side by side.
         progress: whether to show a progress bar for each run.
         store: a `RunStore`, or the path of one, that keeps the runs as they go.
@@ -62,7 +57,7 @@ def sweep(
         StoreError: the store cannot be opened; nothing is trained then.
     """
     saver = saver_for(store)
-    plans = vary(RunPlan(settings, get_task(task).key, steps, batch_size, accumulation, seed, device, dtype), over)
+    plans = vary(RunPlan.of(settings, get_task(task).key, steps, **options), over)
     if executor is None:  # an executor's processes may be on other machines
         check_runs(plans)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.integrations import RATES, checked, missing
-from diffopt_widgets.watching.logged_values import kept
+from diffopt_widgets.watching.logged_values import to_scalar
 from diffopt_widgets.watching.warn_once import WarnOnce
 from diffopt_widgets.watching.watcher import Watcher
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
     import torch
 
-_BY_ITSELF = RATES | {"step"}
+_RECORDED_BY_WATCH = RATES | {"step"}
 
 
 class WatchTracker(GeneralTracker):
-    """A tracker for scripts that log with `accelerator.log`, as those of diffusers do.
+    """Tracker for scripts that log with `accelerator.log`, as those of diffusers do.
 
-    `accelerator = Accelerator(log_with=tracker)`, and after `prepare` and `init_trackers` `tracker.watch(optimizer)`. What is
-    logged goes to the watch, except the schedule's rate and the step, which the watch records by itself. What is logged for
-    each batch of an accumulation (`accelerator.accumulate`) is averaged over the batches of a step.
-    `accelerator.end_training()` closes the watch.
+    Pass it as `accelerator = Accelerator(log_with=tracker)`, and call `tracker.watch(optimizer)` after `prepare` and
+    `init_trackers`. Logged values go to the watch, except the schedule's rate and the step, which the watch records
+    itself. Values logged for each batch of an accumulation (`accelerator.accumulate`) are averaged over the batches of a
+    step. `accelerator.end_training()` closes the watch.
 
     Args:
-        options: of `dw.watch`, such as `measure` and `store`.
+        options: arguments of `dw.watch`, such as `measure` and `store`.
     """
 
     name = "diffopt_widgets"
@@ -42,22 +42,22 @@ class WatchTracker(GeneralTracker):
         super().__init__()
         self._options = checked(options)
         self._config: dict[str, Any] = {}
-        self._tell = WarnOnce()
+        self._warn = WarnOnce()
         self._waiting: dict[str, list[Any]] = {}
-        """Values of batches whose step is yet to come."""
+        """Values of batches whose step has not been taken yet."""
         self.watcher: Watcher | None = None
-        """None before `watch`, and in all processes but the first."""
+        """Watch in progress; None before `watch`, and in all processes but the first."""
 
     @property
     def tracker(self) -> Watcher | None:
-        """The watch, as `accelerator.get_tracker(name, unwrap=True)` gives it."""
+        """Watch, as `accelerator.get_tracker(name, unwrap=True)` returns it."""
         return self.watcher
 
     @on_main_process
     def watch(self, optimizer: object, scheduler: object | None = None, model: torch.nn.Module | None = None) -> None:
         """Begin to watch an optimizer, prepared by accelerate or not; an earlier watch of this tracker is closed.
 
-        After `accelerator.init_trackers`, so that the script's configuration is kept in the store too.
+        Call it after `accelerator.init_trackers`, so that the script's configuration is stored too.
         """
         self.finish()
         self._waiting = {}
@@ -66,7 +66,7 @@ class WatchTracker(GeneralTracker):
 
     @on_main_process
     def store_init_configuration(self, values: Mapping[str, Any]) -> None:  # Any: a script's own arguments
-        """Note the script's configuration, to be kept in the store with the watch that begins then."""
+        """Note the script's configuration, which is stored with the next watch."""
         self._config = {
             name: value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
             for name, value in values.items()
@@ -74,21 +74,22 @@ class WatchTracker(GeneralTracker):
 
     @on_main_process
     def log(self, values: Mapping[str, Any], step: int | None = None, **kwargs: Any) -> None:  # noqa: ARG002  # Any: whatever a script logs
-        """Record values; the step is the one that the optimizer has come to."""
+        """Record values for the optimizer's present step."""
         if self.watcher is None:
             text = "nothing is recorded before WatchTracker.watch(optimizer) is called, after accelerator.prepare()"
-            self._tell("watch", text)
+            self._warn("watch", text)
             return
-        self.watcher.log(self._of_step({name: value for name, value in values.items() if name not in _BY_ITSELF}))
+        others = {name: value for name, value in values.items() if name not in _RECORDED_BY_WATCH}
+        self.watcher.log(self._of_step(others))
 
     def _of_step(self, values: dict[str, Any]) -> dict[str, Any]:
-        """What to record of values, with those of earlier batches; those of a batch that ends without a step wait."""
+        """Average values with those of earlier batches; values of a batch that ends without a step wait."""
         whole: dict[str, Any] = {}
         for name, value in values.items():
             try:
-                parts = [*self._waiting.pop(name, ()), kept(value)]
+                parts = [*self._waiting.pop(name, ()), to_scalar(value)]
             except (TypeError, ValueError, RuntimeError):
-                whole[name] = value  # the watch says what is wrong with it
+                whole[name] = value  # the watch warns of it
                 continue
             if GradientState().sync_gradients:
                 whole[name] = sum(parts) / len(parts)

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 class WatchCallback(Callback):
     """Watches the training of a lightning Trainer: `Trainer(callbacks=[WatchCallback()])`.
 
-    The loss of each step is recorded with one optimizer, and what the module logs with `self.log`. Several optimizers
-    make as many watches in one plot. Of several processes only the first is watched.
+    It records the values that the module logs with `self.log`, and the loss of each step when there is one optimizer.
+    Several optimizers make as many watches in one plot. With several processes only the first is watched.
 
     Args:
-        options: of `dw.watch`, such as `measure` and `store`.
+        options: arguments of `dw.watch`, such as `measure` and `store`.
     """
 
     def __init__(self, **options: Any) -> None:  # Any: as Watcher takes them
         self._options = checked(options)
         self.watchers: list[Watcher] = []
-        """One for each optimizer of the training in progress or of the last one."""
+        """Watches of the training in progress or of the last one, one for each optimizer."""
         self._seen: dict[str, Any] = {}  # Any: lightning's metrics as it keeps them
         self._of_steps: set[str] = set()
-        """Metrics that came with steps."""
+        """Metrics that were logged at steps."""
         self._step = 0
 
     def on_train_start(
@@ -60,20 +60,20 @@ class WatchCallback(Callback):
             self.watchers[0].log(loss=loss.detach() * parts)  # lightning has divided it
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002  # Any: as above
-        """Record what the module logged in a batch that ended with a step."""
+        """Record the values that the module logged in a batch that ended with a step."""
         if trainer.global_step != self._step:
             self._step = trainer.global_step
             self._of_steps.update(self._log_new(trainer))
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002  # Any: as above
-        """Record what a validation came to."""
+        """Record the results of a validation."""
         if not trainer.sanity_checking:
             self._log_new(trainer, without=self._of_steps)  # at the end of an epoch lightning makes these anew
 
     def _log_new(self, trainer: Any, without: Iterable[str] = ()) -> Iterable[str]:
-        """Record the metrics that were not there the last time; give their names."""
-        found = trainer.callback_metrics
-        new = {name: found[name] for name in found.keys() - without if self._seen.get(name) is not found[name]}
+        """Record the metrics that have changed since the last time; return them."""
+        metrics = trainer.callback_metrics
+        new = {name: metrics[name] for name in metrics.keys() - without if self._seen.get(name) is not metrics[name]}
         self._seen.update(new)
         for watcher in self.watchers:
             own = {"loss", *watcher.measures} if len(self.watchers) == 1 else set(watcher.measures)

@@ -14,25 +14,25 @@ except ImportError as error:
 
 _NO_METRICS = RATES | {"epoch", "step", "total_flos", "num_input_tokens_seen"}
 _SPEEDS = ("_runtime", "_per_second")
-"""What the Trainer logs that tells nothing of the training."""
+"""Endings of values that the Trainer logs about speed only."""
 
 
 class WatchCallback(TrainerCallback):
     """Watches the training of a transformers.Trainer: `Trainer(..., callbacks=[WatchCallback()])`.
 
     The rates are recorded at each step, the loss and the metrics when the Trainer logs them: with `logging_steps=10`, the
-    loss is the mean of ten steps. Of several processes only the first is watched. The Trainer tells of no exception: after
-    one, `callback.watcher.close()` ends the watch, and so does the next training.
+    loss is the mean of ten steps. With several processes only the first is watched. The Trainer does not report
+    exceptions: after one, `callback.watcher.close()` ends the watch, and so does the next training.
 
     Args:
-        options: of `dw.watch`, such as `measure` and `store`; `start`, `samples_per_step`, `name` and `about` are the
-            Trainer's own where they are not given.
+        options: arguments of `dw.watch`, such as `measure` and `store`. By default `start`, `samples_per_step`, `name`
+            and `about` come from the Trainer.
     """
 
     def __init__(self, **options: Any) -> None:  # Any: as Watcher takes them
         self._options = checked(options)
         self.watcher: Watcher | None = None
-        """The watch of the training in progress or of the last one; None before the first."""
+        """Watch of the training in progress or of the last one; None before the first."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002  # Any: transformers hands these over without types
         """Begin to watch."""

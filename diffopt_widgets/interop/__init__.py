@@ -1,4 +1,4 @@
-"""Settings as other programs read them."""
+"""Settings in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def export(
     """Write settings for another program.
 
     Args:
-        settings: what to write.
-        to: `"python"`, plain torch code.
-        steps: optimizer steps of the run there, which the schedule is spread over. Warm-up up to 1 is a fraction of them.
-        batch_size: examples per batch there. It changes the learning rate where the learning-rate scaler counts it.
-        accumulation: batches per optimizer step there; likewise.
-        dtype: precision of the weights there, which the code then names.
+        settings: the settings to write.
+        to: the format: `"python"`, plain torch code.
+        steps: optimizer steps of the run there, the length of the schedule. Warm-up up to 1 is a fraction of them.
+        batch_size: examples per batch there. It changes the learning rate if the learning-rate scaler counts it.
+        accumulation: batches per optimizer step there; it acts on the learning rate as `batch_size` does.
+        dtype: precision of the weights there, which the code names.
 
     Raises:
-        ValueError: there is no such form, or no such precision.
+        ValueError: there is no such format, or no such precision.
     """
     from diffopt_widgets.catalogue.precision import PRECISIONS
     from diffopt_widgets.interop.code import to_python

@@ -1,4 +1,4 @@
-"""Settings as the few lines of plain torch code that build the same optimizer and schedule."""
+"""Settings as a few lines of plain torch code that build the same optimizer and schedule."""
 
 from __future__ import annotations
 
@@ -24,24 +24,23 @@ _NEEDS = {
     "fused_back_pass": "Each backward() steps the weights and frees their gradients: call optimizer.step() after each one.",
     "stochastic_rounding": "Only weights in bfloat16 are rounded; adapt() raises when there are none.",
 }
-"""What the code around an adapted optimizer must know."""
+"""Comments about what the code around an adapted optimizer must do."""
 
 
 def to_python(
     settings: Settings, *, steps: int = 300, batch_size: int = 1, accumulation: int = 1, dtype: str = "float32"
 ) -> str:
-    """Write plain torch code that needs `params` and gives `optimizer` and `scheduler`.
+    """Write plain torch code that needs `params` and defines `optimizer` and `scheduler`.
 
-    It uses the back end's own class and torch's LambdaLR, and of this package only what no other has: `adapt`, where an
-    option is set that the back end lacks, and a class that is ours. Arguments that stand at the back end's default are left
-    out.
+    It uses the back end's own class and torch's LambdaLR. From this package it uses only `adapt`, for options that the
+    back end lacks, and optimizer classes that no other package has. Arguments with the back end's default are left out.
 
     Args:
-        settings: what to write.
-        steps: length of the run that the schedule is spread over.
-        batch_size: counted by the learning-rate scaler.
-        accumulation: likewise.
-        dtype: precision of the weights; what the model must be brought to is said in a comment.
+        settings: the settings to write.
+        steps: length of the run, and so of the schedule.
+        batch_size: examples per batch, for the learning-rate scaler.
+        accumulation: batches per step, for the learning-rate scaler.
+        dtype: precision of the weights; a comment says how to convert the model.
 
     >>> from diffopt_widgets import Settings
     >>> print(to_python(Settings("PRODIGY", d_coef=0.5)))
@@ -55,18 +54,18 @@ def to_python(
     scheduler = None  # constant: the learning rate stays as it is
     """
     module, _, name = settings.spec.target.partition(":")
-    ours = "  # no other package has it" if module.startswith("diffopt_widgets.") else ""
+    comment = "  # no other package has it" if module.startswith("diffopt_widgets.") else ""
     imports = (
-        [] if module == "__main__" else [f"from {module} import {name}{ours}"]
-    )  # it is there in the notebook itself
+        [] if module == "__main__" else [f"from {module} import {name}{comment}"]
+    )  # a class of the notebook itself needs no import
     scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
     arguments = _arguments(settings, scale)
-    parted, regex = muon_groups_code(settings, scale) if settings.spec.auxiliary else ([], [])
-    first = GROUPS if parted else "params"
-    precise = [f"# params are those of a model in {dtype}: model.to(torch.{dtype})"] if dtype != "float32" else []
+    grouping, regex = muon_groups_code(settings, scale) if settings.spec.auxiliary else ([], [])
+    first = GROUPS if grouping else "params"
+    precision = [f"# params are those of a model in {dtype}: model.to(torch.{dtype})"] if dtype != "float32" else []
     body = [
-        *precise,
-        *parted,
+        *precision,
+        *grouping,
         f"optimizer = {name}(",
         f"    {first},",
         *(f"    {k}={value}," for k, value in arguments),
@@ -76,10 +75,10 @@ def to_python(
         body += [
             "optimizer.train()  # to step; optimizer.eval() before evaluating, sampling or saving, train() to go on"
         ]
-    if adapted := settings.spec.adapted(settings.options):
+    if options := settings.spec.adapted(settings.options):
         imports += ["from diffopt_widgets.optimizers.adapters import adapt  # what the optimizer's own package lacks"]
-        body += [f"adapt(optimizer, {', '.join(f'{name}={_literal(value)}' for name, value in adapted.items())})"]
-        body += [f"# {words}" for name, words in _NEEDS.items() if name in adapted]
+        body += [f"adapt(optimizer, {', '.join(f'{name}={_literal(value)}' for name, value in options.items())})"]
+        body += [f"# {text}" for name, text in _NEEDS.items() if name in options]
     schedule, needs = _schedule(settings, steps)
     needs = [*needs, *regex]
     if any(use.requires == "compiler" for use in settings.spec.asking(settings.options)):
@@ -93,12 +92,12 @@ def to_python(
 def _arguments(settings: Settings, scale: float) -> list[tuple[str, str]]:
     entry = settings.spec
     lr = settings.lr * scale
-    wanted = entry.arguments(lr, settings.options)
-    plain = entry.arguments(entry.lr.default if isinstance(entry.lr.default, float) else lr, {})
+    arguments = entry.arguments(lr, settings.options)
+    defaults = entry.arguments(entry.lr.default if isinstance(entry.lr.default, float) else lr, {})
     always = {"lr", *(hidden.argument.split("[")[0] for hidden in entry.hidden if hidden.value is not None)}
-    noted = {use.argument.split("[")[0] for use in entry.uses if use.argument and use.fixed}
-    written = _literal if entry.catalogued else _own_literal
-    return [(key, written(value)) for key, value in wanted.items() if key in always | noted or plain.get(key) != value]
+    always |= {use.argument.split("[")[0] for use in entry.uses if use.argument and use.fixed}
+    literal = _literal if entry.catalogued else _own_literal
+    return [(key, literal(value)) for key, value in arguments.items() if key in always or defaults.get(key) != value]
 
 
 def _schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:
@@ -140,7 +139,7 @@ def _end(settings: Settings, steps: int) -> float:
 
 
 def _own_literal(value: object) -> str:
-    """As `_literal`, for a class that is not catalogued: a text of it is what it says."""
+    """Write a value as `_literal` does, for a class outside the catalogue: its texts are only texts."""
     return repr(value) if isinstance(value, str) else _literal(value)
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, scalars only: read and written without its package.
+"""Reader and writer of TensorBoard's event files, for scalars only and without TensorBoard's package.
 
 A file is a row of records (TFRecord: length, checksum, content, checksum), each a protocol buffer `Event`. Formats:
 tensorflow/core/lib/io/record_writer.h, tensorboard/compat/proto/event.proto and summary.proto.
@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 LONGEST_CHECKED = 4096
-"""Bytes of a record up to which its content is checked; longer ones hold pictures, which are passed over."""
+"""Size of a record in bytes up to which its content is checked; longer ones hold pictures, which are skipped."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
@@ -23,22 +23,22 @@ _FLOAT, _DOUBLE = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The scalars that were logged at once."""
+    """Scalars that were logged together."""
 
     step: int
     wall_time: float
     """Seconds since 1970."""
     values: Mapping[str, float]
-    """By tag."""
+    """Values by tag."""
 
 
 def read_events(path: Path) -> tuple[list[Event], str]:
-    """The scalars of an event file, and why it could not be read to its end (empty when it could).
+    """Read the scalars of an event file; also return why it could not be read to its end (empty if it could).
 
-    A file that is being written, or was cut off, gives what is whole.
+    A file that is being written, or was cut off, gives its whole records.
 
     Raises:
-        ValueError: it is no event file.
+        ValueError: it is not an event file.
         OSError: it cannot be read.
     """
     data = path.read_bytes()
@@ -57,7 +57,7 @@ def read_events(path: Path) -> tuple[list[Event], str]:
 
 
 def event_record(event: Event) -> bytes:
-    """One record of an event file."""
+    """Return an event as a record of an event file."""
     values = b"".join(
         _chunk(1, _chunk(1, tag.encode()) + b"\x15" + struct.pack("<f", value)) for tag, value in event.values.items()
     )
@@ -65,7 +65,7 @@ def event_record(event: Event) -> bytes:
 
 
 def first_record(wall_time: float) -> bytes:
-    """The record that every event file begins with."""
+    """Return the record that every event file begins with."""
     return _record(b"\x09" + struct.pack("<d", wall_time) + _chunk(3, b"brain.Event:2"))
 
 
@@ -99,20 +99,20 @@ def _event(record: memoryview) -> Event:
 
 
 def _scalar(message: memoryview) -> tuple[str, float] | None:
-    """Tag and value of a `Summary.Value`; None when it is something else, such as a picture."""
-    tag, found = "", None
+    """Return tag and value of a `Summary.Value`; None when it is something else, such as a picture."""
+    tag, scalar = "", None
     for number, value in _fields(message):
         if number == 1:
             tag = str(value, "utf-8", "replace")
         elif number == 2:
-            found = struct.unpack("<f", value)[0]
+            scalar = struct.unpack("<f", value)[0]
         elif number == 8:
-            found = _tensor_scalar(value)
-    return None if found is None else (tag, float(found))
+            scalar = _tensor_scalar(value)
+    return None if scalar is None else (tag, float(scalar))
 
 
 def _tensor_scalar(message: memoryview) -> float | None:
-    """The value of a tensor with one element, as TensorFlow 2 logs scalars."""
+    """Return the value of a tensor with one element, as TensorFlow 2 logs scalars."""
     kind, content = 0, memoryview(b"")
     for number, value in _fields(message):
         if number == 1:
@@ -124,7 +124,7 @@ def _tensor_scalar(message: memoryview) -> float | None:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Numbers and contents of a protocol buffer's fields; a varint as 8 bytes."""
+    """Yield numbers and contents of a protocol buffer's fields; a varint as 8 bytes."""
     place = 0
     while place < len(message):
         key, place = _read_varint(message, place)
@@ -136,10 +136,10 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         size = _SIZES.get(kind)
         if size is None:
             if kind != _BYTES:
-                raise ValueError(f"it holds something that is no event (field type {kind})")
+                raise ValueError(f"it holds something that is not an event (field type {kind})")
             size, place = _read_varint(message, place)
         if place + size > len(message):
-            raise ValueError("it holds something that is no event")
+            raise ValueError("it holds something that is not an event")
         yield key >> 3, message[place : place + size]
         place += size
 
@@ -153,7 +153,7 @@ def _read_varint(data: memoryview, place: int) -> tuple[int, int]:
         if byte < 128:
             return value & (2**64 - 1), place
         shift += 7
-    raise ValueError("it holds something that is no event")
+    raise ValueError("it holds something that is not an event")
 
 
 def _varint(value: int) -> bytes:
@@ -176,7 +176,7 @@ def _record(content: bytes) -> bytes:
 
 
 def masked_crc(data: bytes | memoryview) -> int:
-    """CRC-32C (Castagnoli), masked as TFRecord does.
+    """Compute the CRC-32C (Castagnoli), masked as TFRecord does.
 
     >>> hex(masked_crc(b"123456789"))  # whose CRC-32C is 0xe3069283
     '0xc78ab0e5'

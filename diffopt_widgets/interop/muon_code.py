@@ -1,4 +1,4 @@
-"""The lines of code that part parameters between Muon and its auxiliary Adam, as the bench does."""
+"""Code that divides parameters between Muon and its auxiliary Adam, as the bench does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
 
 GROUPS = '[group for group in groups if group["params"]]'
-"""What the optimizer takes in place of `params`."""
+"""Expression that the optimizer gets in place of `params`."""
 _PAIRS = [
     "# params: (name, weight) pairs, as model.named_parameters() gives them; without names the shape alone decides",
     'named = [pair if isinstance(pair, tuple) else ("", pair) for pair in params]',
@@ -18,7 +18,7 @@ _PAIRS = [
 
 
 def muon_groups_code(settings: Settings, scale: float) -> tuple[list[str], list[str]]:
-    """Lines that make `groups` out of `params`, and the imports that they need; `scale` multiplies the rates."""
+    """Write lines that make `groups` out of `params`, and the imports that they need; `scale` multiplies the rates."""
     options, lr = settings.options, settings.lr * scale
     if not options["MuonWithAuxAdam"]:
         every = f'    {{"params": [p for _, p in named], "use_muon": True, "lr": {lr!r}}},'
@@ -46,8 +46,8 @@ def _condition(settings: Settings) -> str:
     text = settings.options["muon_hidden_layers"]
     if text is None:
         return f'min(p.flatten(1).shape) > 1 and not re.search(r"{OUTER}", name, re.IGNORECASE)'
-    found = "re.search(piece, name)" if settings.options["muon_adam_regex"] else "piece in name"
-    return f"any({found} for piece in {list(pieces(text))!r})"
+    match = "re.search(piece, name)" if settings.options["muon_adam_regex"] else "piece in name"
+    return f"any({match} for piece in {list(pieces(text))!r})"
 
 
 def _text_encoders(settings: Settings, scale: float) -> list[str]:
@@ -56,7 +56,7 @@ def _text_encoders(settings: Settings, scale: float) -> list[str]:
         "text_encoder_2": settings.options["muon_te2_adam_lr"],
     }
     return [
-        f"# What Adam steps in {part} wants a group of its own, like the second, with lr {float(rate) * scale!r}."
+        f"# Adam's parameters in {part} need a group of their own, like the second, with lr {float(rate) * scale!r}."
         for part, rate in rates.items()
         if isinstance(rate, int | float)
     ]

@@ -1,11 +1,12 @@
 """Histories as TensorBoard's scalars, and other trainers' scalars as histories.
 
-Names that trainers use: OneTrainer logs `loss/train_step`, `smooth_loss/train_step`, `lr/<part>` (times d where there is one)
-and `loss/validation_step/…`, one for each concept and with several their `total_average`; kohya's scripts `loss/current`,
-`loss/average`, `lr/<part>` and, for optimizers that estimate their rate, `lr/d*lr/<part>`, or `lr/d*lr` for the first part
-alone; forks of them also `lr/d*eff_lr/<part>`; transformers and diffusers `train/loss`, `train/learning_rate` or
-`train_loss`, `lr`. Of rates this is what those programs say: OneTrainer and kohya read d after the step, so it is the next
-step's, and without bias correction. What kohya's scripts log once an epoch they number by epochs, not steps.
+Trainers use these names. OneTrainer logs `loss/train_step`, `smooth_loss/train_step`, `lr/<part>` (times d if there is one)
+and `loss/validation_step/…`, one for each concept, and their `total_average` if there are several. kohya's scripts log
+`loss/current`, `loss/average`, `lr/<part>` and, for optimizers that estimate their rate, `lr/d*lr/<part>`, or `lr/d*lr` for
+the first part only; forks of them also `lr/d*eff_lr/<part>`. transformers and diffusers log `train/loss`,
+`train/learning_rate` or `train_loss`, `lr`. The rates are those that the programs log: OneTrainer and kohya read d after the
+step, so it is the next step's, and without bias correction. kohya's scripts number their values per epoch by epochs, not
+steps.
 """
 
 from __future__ import annotations
@@ -32,26 +33,26 @@ _SINGLE_TAGS = {
     ),
     "grad_norm": ("train/grad_norm", "norm/avg_grad_norm"),
 }
-"""Of each column the tags that mean it, the first that is there."""
+"""Tags of each column; the first one that is present counts."""
 _LOSS_TAGS = frozenset({"loss", *_SINGLE_TAGS["loss"]})
 _RATE_TAGS = (re.compile(r"lr/d\*eff_lr/(.+)"), re.compile(r"lr/d\*lr/(.+)"))
 _FIRST_RATE = ("lr/d*eff_lr", "lr/d*lr")
-"""The applied rate of the first group, where a program says no more."""
+"""Tags of the applied rate of the first group, for programs that log no other."""
 _SCHEDULE_TAG = re.compile(r"lr/(?!d\*)(.+)")
 _ONE_GROUP = ("lr", "train/learning_rate", "learning_rate", "train/lr")
 _OWN_TAG = re.compile(rf"({'|'.join(GROUPED)}|d|d_hat)/(.+)")
 _CONCEPT_TAG = re.compile(r"loss/validation_step/(.+)")
 _EPOCH_TAG = re.compile(r"loss/(validation/)?epoch(_.+)?")
-"""What kohya's scripts log with the number of the epoch in the place of the step."""
+"""Tags that kohya's scripts log with the number of the epoch as the step."""
 _Tags: TypeAlias = "dict[str, NDArray[np.float64]]"
 
 
 def history_of(events: Iterable[Event]) -> History:
-    """The history that scalars tell.
+    """Build the history of logged scalars.
 
-    Steps are put in order; of a tag that was logged twice at a step, as after a restart, the later counts. What is logged
-    once an epoch stands at the step that was the last by then. `seconds` is by the clock, since the first event; at a step
-    that has a loss it is when that was logged. Tags without a known meaning become metrics.
+    Steps are put in order; when a tag was logged twice at a step, as after a restart, the later value counts. A value that
+    is logged once an epoch goes to the last step before it. `seconds` is by the clock, since the first event; at a step
+    with a loss it is the time when the loss was logged. Tags without a known meaning become metrics.
     """
     ordered = _by_steps(sorted(events, key=lambda event: event.wall_time))
     steps = np.unique(np.array([event.step for event in ordered], dtype=np.int64))
@@ -80,40 +81,40 @@ def history_of(events: Iterable[Event]) -> History:
 
 
 def without_repeated(files: Iterable[Sequence[Event]]) -> list[Event]:
-    """The events of the files of one run, without those of steps that a later file went back before.
+    """Join the events of the files of one run, without the steps that a later file repeats.
 
-    A training that is taken up again from a backup writes a new file, from the backup's step on.
+    A training that is resumed from a backup writes a new file, from the backup's step on.
     """
-    kept: list[Event] = []
+    joined: list[Event] = []
     for events in sorted(files, key=lambda events: min((event.wall_time for event in events), default=0.0)):
         first = min((event.step for event in events if not _LOSS_TAGS.isdisjoint(event.values)), default=None)
         if first is not None:
-            kept = [event for event in kept if event.step < first]
-        kept += events
-    return kept
+            joined = [event for event in joined if event.step < first]
+        joined += events
+    return joined
 
 
 def _by_steps(events: Iterable[Event]) -> list[Event]:
-    """The same events, those that are numbered by epochs at the step that had the last loss before them."""
-    found, step = [], None
+    """Move events that are numbered by epochs to the step of the last loss before them."""
+    moved, step = [], None
     for event in events:
         if step is not None and all(_EPOCH_TAG.fullmatch(tag) for tag in event.values):
-            found.append(replace(event, step=step))
+            moved.append(replace(event, step=step))
             continue
         if not _LOSS_TAGS.isdisjoint(event.values):
             step = event.step
-        found.append(event)
-    return found
+        moved.append(event)
+    return moved
 
 
 def _known(tags: _Tags) -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]]:
-    """The names of the groups, and the columns whose tags are known; those are taken out of `tags`."""
+    """Return the names of the groups and the columns with known tags, which are removed from `tags`."""
     columns: dict[str, NDArray[np.float64]] = {}
     for name in SINGLE:
         if tag := _first((name, *_SINGLE_TAGS.get(name, ())), tags):
             columns[name] = tags.pop(tag)
     concepts = _matching(_CONCEPT_TAG, tags)
-    if "eval_loss" not in columns and len(concepts) == 1:  # of one concept OneTrainer logs no average
+    if "eval_loss" not in columns and len(concepts) == 1:  # for one concept OneTrainer logs no average
         columns["eval_loss"] = tags.pop(concepts[0][0])
     grouped = _grouped(tags)
     groups = tuple(dict.fromkeys(group for parts in grouped.values() for group in parts))
@@ -127,11 +128,11 @@ def _known(tags: _Tags) -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]
 
 
 def _grouped(tags: _Tags) -> dict[str, _Tags]:
-    """The columns with a value per parameter group, by group; taken out of `tags`."""
+    """Return the columns with a value per parameter group, by group; they are removed from `tags`."""
     grouped: dict[str, _Tags] = {}
     for tag in [tag for tag in tags if _OWN_TAG.fullmatch(tag)]:
         name, _, group = tag.partition("/")
-        if name != "lr":  # as all trainers name it
+        if name != "lr":  # all trainers use that name: see below
             grouped.setdefault(name, {})[group] = tags.pop(tag)
     for pattern in _RATE_TAGS:
         for tag, group in _matching(pattern, tags):
@@ -148,16 +149,16 @@ def _grouped(tags: _Tags) -> dict[str, _Tags]:
     return grouped
 
 
-def _first(wanted: Iterable[str], tags: _Tags) -> str:
-    return next((tag for tag in wanted if tag in tags), "")
+def _first(candidates: Iterable[str], tags: _Tags) -> str:
+    return next((tag for tag in candidates if tag in tags), "")
 
 
 def _matching(pattern: re.Pattern[str], tags: Iterable[str]) -> list[tuple[str, str]]:
-    return [(tag, found[1]) for tag in tags if (found := pattern.fullmatch(tag))]
+    return [(tag, match[1]) for tag in tags if (match := pattern.fullmatch(tag))]
 
 
 def _metric_name(tag: str, taken: Iterable[str]) -> str:
-    """What a tag is called as a metric; empty where no name can be made of it."""
+    """Return the name of a tag as a metric; empty if no name can be made of it."""
     name = "".join(letter if letter.isprintable() else " " for letter in tag.replace("[", "("))[:LONGEST_NAME]
     try:
         check_metric(name)
@@ -171,20 +172,20 @@ def _metric_name(tag: str, taken: Iterable[str]) -> str:
 
 
 def event_file(history: History, began: float) -> Iterator[bytes]:
-    """An event file with a history's values, in parts; NaN is left out.
+    """Yield an event file with a history's values, in parts; NaN is left out.
 
     Args:
-        history: what to write; of grouped columns a tag for each group, such as `applied_lr/unet`.
-        began: when the run began, in seconds since 1970.
+        history: the history to write; a grouped column gets a tag for each group, such as `applied_lr/unet`.
+        began: start of the run, in seconds since 1970.
     """
     yield first_record(began)
     columns = {_tag(name): values.tolist() for name, values in history.to_columns().items() if name != "step"}
     seconds = columns.pop("seconds", [0.0] * len(history))
     for row, step in enumerate(history.step.tolist()):
         values = {tag: column[row] for tag, column in columns.items() if not math.isnan(column[row])}
-        passed = 0.0 if math.isnan(seconds[row]) else seconds[row]
+        elapsed = 0.0 if math.isnan(seconds[row]) else seconds[row]
         if values:
-            yield event_record(Event(step, began + passed, {tag: _single(value) for tag, value in values.items()}))
+            yield event_record(Event(step, began + elapsed, {tag: _single(value) for tag, value in values.items()}))
 
 
 def _tag(column: str) -> str:
@@ -193,6 +194,6 @@ def _tag(column: str) -> str:
 
 
 def _single(value: float) -> float:
-    """As much of a value as four bytes hold: what is too large becomes infinite."""
+    """Round a value to 32 bits; a value that is too large becomes infinite."""
     with np.errstate(over="ignore"):
         return float(np.float32(value))

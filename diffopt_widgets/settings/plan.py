@@ -2,71 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import inspect
+import re
+import textwrap
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.precision import PRECISIONS
-from diffopt_widgets.catalogue.schema import Values
-from diffopt_widgets.catalogue.values import Interval, ValueProblem
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK, RunOptions, RunValues
+from diffopt_widgets.catalogue.schema import Use, Values
+from diffopt_widgets.catalogue.values import Value, ValueProblem
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
-PLAN_OPTIONS: Mapping[str, Option] = {
-    option.name: option
-    for option in (
-        Option(
-            "steps",
-            "Steps",
-            "int",
-            "Optimizer steps of the run. The schedule is spread over them.",
-            domain=Interval(1, 10_000_000),
-        ),
-        Option(
-            "batch_size",
-            "Batch size",
-            "int",
-            "Examples per batch. Larger is smoother and slower per step; empty takes the task's own.",
-            domain=Interval(1, 65_536),
-            nullable=True,
-            null_words="the task's own",
-        ),
-        Option(
-            "accumulation",
-            "Accumulation",
-            "int",
-            "Batches whose gradients are averaged before each step: a larger batch without its memory. 1 with a fused back pass.",
-            domain=Interval(1, 1024),
-        ),
-        Option(
-            "seed",
-            "Seed",
-            "int",
-            "The same seed gives the same weights, batches and noise to every optimizer, so that runs can be compared.",
-            domain=Interval(0, 2**31 - 1),
-        ),
-        Option(
-            "device",
-            "Device",
-            "choice",
-            "Where to train. auto takes the GPU when there is one.",
-            choices=("auto", "cpu", "cuda", "mps"),
-        ),
-        Option(
-            "dtype",
-            "Weights",
-            "choice",
-            "Precision of the weights, their gradients and the model's own arithmetic; the loss is always taken in float32. In "
-            "bfloat16, as large models are often trained, a step far smaller than its weight is lost to rounding.",
-            choices=tuple(PRECISIONS),
-        ),
-    )
-}
-"""The options of a plan by name, checked and explained like an optimizer's own."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Unpack  # in typing since Python 3.11
+
+    from diffopt_widgets.catalogue.run_options import RunKeywords
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_LINE = re.compile(r"^( *)options:.*\n(?:\1 +\S.*\n)*", re.MULTILINE)
+"""The entry of `options` in a docstring, with the lines that belong to it."""
+
+
+def lists_run_options(function: F) -> F:
+    """Let `help()` and a notebook show each option of a run where a function takes them as `options`.
+
+    Its signature then names them, and in its docstring the entry `options:` becomes an entry for each of them.
+    """
+    signature = inspect.signature(function)
+    there = [entry for entry in signature.parameters.values() if entry.kind is not inspect.Parameter.VAR_KEYWORD]
+    first = [entry for entry in there if entry.kind is not inspect.Parameter.KEYWORD_ONLY]
+    own = [
+        inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=option.type)
+        for option in fields(RunOptions)
+        if option.name not in signature.parameters
+    ]
+    listed = signature.replace(parameters=[*first, *own, *there[len(first) :]])
+    function.__signature__ = listed  # type: ignore[attr-defined]  # what inspect.signature looks for
+    function.__doc__ = _explained(function.__doc__)
+    return function
+
+
+def _explained(doc: str | None) -> str | None:
+    """A docstring with an entry for each option of a run in the place of `options:`; None where Python strips them."""
+    return doc and _LINE.sub(lambda entry: "".join(_entry(use, entry[1]) for use in (TASK, *RUN_OPTIONS.values())), doc)
+
+
+def _entry(use: Use, indent: str) -> str:
+    option = use.option
+    choices = f" One of {', '.join(map(repr, option.choices))}." if option.choices else ""
+    meaning = option.help.replace("empty", "None") if option.nullable else option.help
+    inner = f"{indent}    "
+    text = f"{use.name}: {meaning}{choices}"
+    return textwrap.fill(text, 120, initial_indent=indent, subsequent_indent=inner, break_on_hyphens=False) + "\n"
 
 
 @dataclass(frozen=True)
-class RunPlan:
+class _OfSettings:
+    """Lets `settings` be the first argument of a plan."""
+
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class RunPlan(RunOptions, _OfSettings):
     """One training run, described completely.
+
+    Args:
+        settings: the optimizer with its options, and the schedule.
+        options: those of the run.
 
     Raises:
         SettingsError: with one `Fault` for each thing that is wrong.
@@ -74,37 +81,62 @@ class RunPlan:
     >>> RunPlan(Settings("PRODIGY"), steps=0)
     Traceback (most recent call last):
     ...
-    diffopt_widgets.settings.SettingsError: steps = 0: must be a whole number, from 1 to 10,000,000.
+    diffopt_widgets.settings.faults.SettingsError: steps = 0: must be a whole number, from 1 to 10,000,000.
     """
 
-    settings: Settings
-    task: str = "digits"
-    steps: int = 300
-    batch_size: int | None = None
-    accumulation: int = 1
-    seed: int = 0
-    device: str = "auto"
-    dtype: str = "float32"
-    grad_norm: bool = False
-    """Record the norm of the whole gradient too; on the tasks of the bench it costs one step in a hundred or two."""
-
     def __post_init__(self) -> None:
-        faults = []
-        for name, option in PLAN_OPTIONS.items():
-            value = getattr(self, name)
-            try:
-                object.__setattr__(self, name, option.check(value))
-            except ValueProblem as problem:
-                faults.append(Fault.of(name, value, problem, option.allowed()))
+        values, faults = check_run(self)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
         if not faults and (fault := accumulation_fault(self.settings.options, self.accumulation)):
             faults.append(fault)
         if faults:
             raise SettingsError(tuple(faults))
 
+    @classmethod
+    def of(cls, settings: Settings, task: str, steps: int, **options: Unpack[RunKeywords]) -> RunPlan:
+        """The plan of a run with these options.
+
+        Raises:
+            SettingsError: something in it cannot be used.
+            TypeError: a run has no such option.
+        """
+        for name in options:
+            if name not in RUN_OPTIONS:
+                close = difflib.get_close_matches(name, RUN_OPTIONS, n=1)
+                todo = f"did you mean {close[0]}?" if close else f"there are {', '.join(RUN_OPTIONS)}"
+                raise TypeError(f"there is no argument {name!r}; {todo}")
+        return cls(settings, task, steps, **options)
+
+    def options(self) -> RunValues:
+        """Every option of the run by name."""
+        values: RunValues = {name: getattr(self, name) for name in (TASK.name, *RUN_OPTIONS)}  # type: ignore[assignment]
+        return values
+
     def flat(self) -> dict[str, object]:
         """Every value by name: the optimizer, its options, the schedule, the task and so on."""
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "settings"}
-        return {"optimizer": self.settings.optimizer, **self.settings.values(), **own}
+        return {"optimizer": self.settings.optimizer, **self.settings.values(), **self.options()}
+
+
+RunPlan.__doc__ = _explained(RunPlan.__doc__)
+
+
+def check_run(run: RunOptions) -> tuple[dict[str, Value], list[Fault]]:
+    """Check the options of a run, without raising.
+
+    Returns:
+        Those that are right, by name and as their own type, and what is wrong with the others. The task is looked up where
+        tasks are known.
+    """
+    values: dict[str, Value] = {}
+    faults = []
+    for name, use in RUN_OPTIONS.items():
+        value = getattr(run, name)
+        try:
+            values[name] = use.check(value)
+        except ValueProblem as problem:
+            faults.append(Fault.of(name, value, problem, use.allowed()))
+    return values, faults
 
 
 def accumulation_fault(options: Values, accumulation: int) -> Fault | None:

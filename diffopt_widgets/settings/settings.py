@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from diffopt_widgets.catalogue import is_path, key_of, list_optimizers, spec
-from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schedules import TRAINING, TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, shorten
 from diffopt_widgets.settings.faults import Fault, SettingsError
@@ -42,7 +42,7 @@ class Settings:
     >>> Settings("PRODIGY", d_coef=-1)
     Traceback (most recent call last):
     ...
-    diffopt_widgets.settings.SettingsError: d_coef = -1: must be above 0.
+    diffopt_widgets.settings.faults.SettingsError: d_coef = -1: must be above 0.
     """
 
     optimizer: str
@@ -67,7 +67,7 @@ class Settings:
         lr_scaler: str = "NONE",
         **options: Value,
     ) -> None:
-        found = _find(optimizer)
+        entry = _find(optimizer)
         given: dict[str, object] = {
             "schedule": schedule,
             "warmup": warmup,
@@ -78,12 +78,12 @@ class Settings:
         }
         if lr is not None:
             given["lr"] = lr
-        values, faults = check_values(found, given)
+        values, faults = check_values(entry, given)
         if faults:
             raise SettingsError(faults)
-        own = {use.name: values[use.name] for use in found.uses}
-        object.__setattr__(self, "optimizer", found.key)
-        object.__setattr__(self, "_spec", found)
+        own = {use.name: values[use.name] for use in entry.uses}
+        object.__setattr__(self, "optimizer", entry.key)
+        object.__setattr__(self, "_spec", entry)
         object.__setattr__(self, "lr", values["lr"])
         for name in TRAINING_DEFAULTS:
             object.__setattr__(self, name, values[name])
@@ -174,42 +174,41 @@ def preset(optimizer: str, key: str) -> Settings:
     Raises:
         SettingsError: there is no such optimizer or preset.
     """
-    found = _find(optimizer)
+    entry = _find(optimizer)
     try:
-        values: dict[str, Any] = dict(found.preset(key).values)
+        values: dict[str, Any] = dict(entry.preset(key).values)
     except KeyError:
-        keys = [preset.key for preset in found.presets]
-        fault = _missing("preset", key, f"{found.key} has no such preset", key.lower(), keys)
+        keys = [preset.key for preset in entry.presets]
+        fault = _missing("preset", key, f"{entry.key} has no such preset", key.lower(), keys)
         raise SettingsError((fault,)) from None
-    return Settings(found.key, **values)
+    return Settings(entry.key, **values)
 
 
-def default_values(found: OptimizerSpec) -> dict[str, Value]:
+def default_values(entry: OptimizerSpec) -> dict[str, Value]:
     """Every value by name as the back end has it, with no schedule."""
-    return {"lr": found.lr.default, **TRAINING_DEFAULTS, **{use.name: use.default for use in found.uses}}
+    return {"lr": entry.lr.default, **TRAINING_DEFAULTS, **{use.name: use.default for use in entry.uses}}
 
 
-def check_values(found: OptimizerSpec, given: Mapping[str, object]) -> tuple[dict[str, Value], tuple[Fault, ...]]:
+def check_values(entry: OptimizerSpec, given: Mapping[str, object]) -> tuple[dict[str, Value], tuple[Fault, ...]]:
     """Check values against the catalogue, without raising.
 
     Returns:
         Every value by name (a faulty or missing one at its default), and the faults. Rules are checked only when each
         value by itself is right.
     """
-    values, faults = default_values(found), []
-    training = {option.name: option for option in TRAINING_OPTIONS}
+    values, faults = default_values(entry), []
     for name, value in given.items():
         if name not in values:
-            faults.append(_unknown(found, name, value))
+            faults.append(_unknown(entry, name, value))
             continue
-        taker = training[name] if name in training else found.use(name)
+        use = TRAINING[name] if name in TRAINING else entry.use(name)
         try:
-            values[name] = taker.check(value)
+            values[name] = use.check(value)
         except ValueProblem as problem:
-            faults.append(Fault.of(name, value, problem, taker.allowed()))
+            faults.append(Fault.of(name, value, problem, use.allowed()))
     if not faults:
         faults = [
-            Fault.broken(rule, values) for rule in found.rules if rule.severity == "error" and rule.broken(values)
+            Fault.broken(rule, values) for rule in entry.rules if rule.severity == "error" and rule.broken(values)
         ]
     return values, tuple(faults)
 
@@ -229,16 +228,16 @@ def _find(optimizer: object) -> OptimizerSpec:
 
 def _current(given: OptimizerSpec) -> OptimizerSpec:
     """The spec itself, if its key leads to it: everything else finds it by that."""
-    found = _find(given.key)
-    if found is not given:
+    entry = _find(given.key)
+    if entry is not given:
         problem = "this is not the spec that its key leads to, because it was changed or its class was defined anew"
         raise SettingsError((Fault("optimizer", given.key, problem, "", "Take spec() or spec_of() again."),))
-    return found
+    return entry
 
 
-def _unknown(found: OptimizerSpec, name: str, value: object) -> Fault:
-    names = ["lr", *TRAINING_DEFAULTS, *(use.name for use in found.uses)]
-    return _missing(shorten(name), value, f"{found.key} has no such option", name, names, "Remove it.")
+def _unknown(entry: OptimizerSpec, name: str, value: object) -> Fault:
+    names = ["lr", *TRAINING_DEFAULTS, *(use.name for use in entry.uses)]
+    return _missing(shorten(name), value, f"{entry.key} has no such option", name, names, "Remove it.")
 
 
 def _missing(option: str, value: object, problem: str, word: str, names: Sequence[str], todo: str = "") -> Fault:

@@ -1,1 +1,1 @@
-"""How many bytes of state an optimizer keeps, counted before any run or measured after."""
+"""Bytes of state that an optimizer keeps, counted before a run or measured after it."""

@@ -1,4 +1,4 @@
-"""How much state an optimizer will keep, before anything is trained."""
+"""Count of the state that an optimizer will keep, before anything is trained."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 _REPEATS = ("k", "ns_steps")
-"""How often AIDA projects and Muon iterates within one step; what they keep is the same."""
+"""Numbers of AIDA's projections and Muon's iterations within one step; they do not change the state."""
 
 Shapes: TypeAlias = str | Mapping[Sequence[int], int] | Iterable[Sequence[int]]
-"""Shapes of parameters, or how many there are of each, or the name of a known model."""
+"""Shapes of parameters, or the number of parameters by shape, or the name of a known model."""
 
 
 def memory(
     settings: Settings, shapes: Shapes, *, lora: int | None = None, layers: str = "attention", dtype: str = "float32"
 ) -> int:
-    """Bytes of state that the optimizer will keep for parameters of these shapes: exactly what `state_bytes` finds then.
+    """Return the bytes of state that the optimizer will keep for parameters of these shapes, exactly as `state_bytes`.
 
-    The real optimizer takes one real step, on tensors that have a shape and no memory, so a model of any size costs under
-    a few seconds. Where what it keeps depends on values, weights are taken not to be all zero, except the second factors
-    of a `lora`.
+    The real optimizer takes one real step, on tensors that have a shape but no memory, so a model of any size takes at
+    most a few seconds. If the state depends on values, the weights count as not all zero, except the second factors of a
+    `lora`.
 
     Args:
-        settings: which optimizer, with its options.
-        shapes: shapes of the parameters, one each; or shapes with how many there are of each; or the name of a known model
+        settings: the optimizer with its options.
+        shapes: shapes of the parameters; or the number of parameters by shape; or the name of a known model
             (`"sd15"`, `"sdxl"`, `"flux"`: the UNet or transformer, without text encoders).
         lora: for a known model: the rank of a LoRA that is trained instead of all weights.
-        layers: where the LoRA has factors: `"attention"`, `"blocks"` (of transformers, whole) or `"all"`.
+        layers: layers that have LoRA factors: `"attention"`, `"blocks"` (whole transformer blocks) or `"all"`.
         dtype: precision of the weights, `"float32"` or `"bfloat16"`.
 
     Raises:
-        SettingsError: the shapes, or what goes with them, make no sense; or the optimizer cannot step with these settings.
-        MissingBackend: its package is not there.
+        SettingsError: an argument makes no sense, or the optimizer cannot step with these settings.
+        MissingBackend: its package is not installed.
 
     >>> memory(Settings("ADAM_8BIT"), [(1024, 1024), (64,)])  # small tensors keep 32 bits
     2132480
@@ -61,16 +61,16 @@ def memory(
 
 
 def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32", *, most: float = math.inf) -> int:
-    """The same for tensors of which it is known whether they start at zero.
+    """Count as `memory` does, for tensors that may have names and start at zero.
 
     Raises:
         SettingsError: the optimizer cannot step with these settings, or its step takes more than `most` operations.
-        MissingBackend: its package is not there.
+        MissingBackend: its package is not installed.
     """
     if settings.spec.adapted(settings.options).get("stochastic_rounding"):
         dtype = "float32"  # each tensor is stepped as a copy in 32 bits, and so are its states
     tensors = _kinds(settings, tensors)
-    # Two of a kind: what the second one adds is what each further one adds. Tables that all share are not in that.
+    # Two tensors of each kind: each further one adds as much as the second one. Tables that all share count once.
     kinds = [tensor for tensor, count in tensors.items() for _ in range(min(count, 2))]
     try:
         own, shared = _sizes_after_a_step(_plain(settings), kinds, getattr(torch, dtype), most)
@@ -90,10 +90,10 @@ def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32",
 
 
 def read_shapes(shapes: Shapes, lora: int | None = None, layers: str = "attention") -> Tensors:
-    """Shapes as `memory` takes them, counted.
+    """Read shapes in any form that `memory` takes, and count them.
 
     Raises:
-        SettingsError: they make no sense.
+        SettingsError: they are not shapes.
 
     >>> [(tensor.shape, count) for tensor, count in read_shapes([(4, 3), (4, 3), (4,)]).items()]
     [((4, 3), 2), ((4,), 1)]
@@ -123,7 +123,7 @@ def read_shapes(shapes: Shapes, lora: int | None = None, layers: str = "attentio
 def _shape(shape: object) -> tuple[int, ...]:
     if isinstance(shape, torch.Tensor):
         todo = "Give shapes: [p.shape for p in model.parameters()]."
-        raise _fault("shapes", None, "a tensor stands where its shape is wanted", "", todo)
+        raise _fault("shapes", None, "this is a tensor, not its shape", "", todo)
     if not isinstance(shape, Sequence) or isinstance(shape, str):
         raise _fault("shapes", shape, "this is not a shape", "shapes such as [(640, 640), (640,)]")
     return tuple(_whole(size, f"a size in {shape}", 0) for size in shape)
@@ -136,7 +136,7 @@ def _whole(value: object, what: str, least: int) -> int:
 
 
 def _kinds(settings: Settings, tensors: Tensors) -> Tensors:
-    """One tensor for all those that the optimizer treats alike, with how many they are."""
+    """Return one tensor for each kind that the optimizer treats alike, with their number."""
     options = settings.options
     by_name = "muon_hidden_layers" in options
     named = pieces(options.get("muon_hidden_layers"))
@@ -145,7 +145,7 @@ def _kinds(settings: Settings, tensors: Tensors) -> Tensors:
     first: dict[Hashable, Tensor] = {}
     for tensor, count in tensors.items():
         layer: tuple[bool, ...] = ()
-        if by_name:  # a piece of names that no tensor has is refused, so each piece must be seen
+        if by_name:  # the optimizer refuses a part of a name that no tensor has, so each part must occur
             layer = tuple(named_hidden(tensor.name, piece, expressions=expressions) for piece in named)
             layer = (hidden_by_itself(tensor.name, tensor.shape), *layer)
         kinds[first.setdefault((tensor.shape, tensor.zero, layer), tensor)] += count
@@ -153,7 +153,7 @@ def _kinds(settings: Settings, tensors: Tensors) -> Tensors:
 
 
 def _plain(settings: Settings) -> Settings:
-    """The same without what only changes how a step is done: it needs a device, writes, or steps elsewhere than in `step`."""
+    """Remove options that change how a step is done but not its state: those that need a device, write, or step elsewhere."""
     changes: dict[str, Any] = {use.name: use.default for use in settings.spec.uses if use.requires}
     quiet = {"fused_back_pass": False, "log_every": 0}
     changes |= {name: value for name, value in quiet.items() if name in settings.options}
@@ -168,7 +168,7 @@ def _plain(settings: Settings) -> Settings:
 def _sizes_after_a_step(
     settings: Settings, kinds: Sequence[Tensor], dtype: torch.dtype, most: float
 ) -> tuple[list[int], int]:
-    load_class(settings.spec)  # before: what a package makes at import must have memory
+    load_class(settings.spec)  # first: tensors that a package makes at import must have memory
     with shapes_only(most) as mode, contextlib.redirect_stdout(io.StringIO()):
         params = [torch.nn.Parameter(torch.empty(kind.shape, dtype=dtype)) for kind in kinds]
         mode.zeros = [param for param, kind in zip(params, kinds, strict=True) if kind.zero]
@@ -176,14 +176,14 @@ def _sizes_after_a_step(
         optimizer = build_optimizer(settings, list(zip(names, params, strict=True)) if all(names) else params)
         for param in params:
             param.grad = torch.empty_like(param)
-        if callable(train := getattr(optimizer, "train", None)):  # schedule-free ones refuse to step before it
+        if callable(train := getattr(optimizer, "train", None)):  # schedule-free optimizers need it before a step
             train()
         optimizer.step()
         return _sizes(optimizer, params)
 
 
 def _sizes(optimizer: Optimizer, params: Sequence[torch.nn.Parameter]) -> tuple[list[int], int]:
-    """Bytes that belong to each parameter alone, and bytes that belong to several of them or to none."""
+    """Return the bytes that belong to each parameter alone, and those that belong to several parameters or to none."""
     bytes_of: dict[object, int] = {}
     owners: dict[object, set[int]] = {}
     places: dict[object, int] = {param: index for index, param in enumerate(params)}

@@ -1,4 +1,4 @@
-"""Memory that an optimizer really takes."""
+"""Measured bytes of an optimizer's state."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def state_bytes(optimizer: Optimizer) -> int:
-    """Bytes of all tensors in the state of `optimizer` as it is now; a storage that several tensors share counts once.
+    """Return the bytes of all tensors in an optimizer's present state; a storage that several tensors share counts once.
 
-    Before its first step an optimizer has no state yet.
+    An optimizer has no state before its first step.
 
     >>> weights = torch.nn.Parameter(torch.ones(1000))
     >>> optimizer = torch.optim.SGD([weights], lr=0.1, momentum=0.9)
@@ -28,7 +28,7 @@ def state_bytes(optimizer: Optimizer) -> int:
 
 
 def tensors_in(value: object) -> Iterator[torch.Tensor]:
-    """Every tensor in a state, however deep."""
+    """Yield every tensor in a state, at any depth."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, Mapping):

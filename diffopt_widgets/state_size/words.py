@@ -1,4 +1,4 @@
-"""How much state an optimizer keeps, in words."""
+"""Texts about the size of an optimizer's state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def bytes_words(size: float) -> str:
-    """Bytes in the largest unit that leaves one or more, as the table of runs writes them.
+    """Format bytes in the largest unit that gives a number of at least one, as in the table of runs.
 
     >>> bytes_words(1_315_965_120), bytes_words(0), bytes_words(188_699_648)
     ('1.3 GB', '0 B', '189 MB')
@@ -19,22 +19,22 @@ def bytes_words(size: float) -> str:
     return f"{value:.1f} {_UNITS[power]}" if power and value < 9.95 else f"{value:.0f} {_UNITS[power]}"
 
 
-def state_sentence(optimizer: str, choice: Choice, found: int | str) -> str:
-    """How much state an optimizer keeps for what is trained, or why that is not known.
+def state_sentence(optimizer: str, choice: Choice, size: int | str) -> str:
+    """Describe the size of an optimizer's state for a training, or the reason why it is not known.
 
     >>> state_sentence("PRODIGY", Choice(), 1_315_965_120)
     'PRODIGY: 1.3 GB of state for an SDXL LoRA of rank 64'
     """
-    if isinstance(found, str):
-        return found if found.startswith(optimizer) else f"{optimizer}: {found}"
-    return f"{optimizer}: {bytes_words(found) if found else 'no'}{' of' if found else ''} state for {choice.words()}"
+    if isinstance(size, str):
+        return size if size.startswith(optimizer) else f"{optimizer}: {size}"
+    return f"{optimizer}: {bytes_words(size) if size else 'no'}{' of' if size else ''} state for {choice.words()}"
 
 
-def state_details(choice: Choice, found: int | str) -> str:
-    """What the sentence rests on.
+def state_details(choice: Choice, size: int | str) -> str:
+    """Describe the numbers behind the sentence.
 
     >>> state_details(Choice(), 743_182_720)
     '92,897,280 weights in float32 in the attention layers of its UNet, 8.00 bytes of state for each'
     """
-    each = "" if isinstance(found, str) else f", {found / choice.weights():.2f} bytes of state for each"
+    each = "" if isinstance(size, str) else f", {size / choice.weights():.2f} bytes of state for each"
     return f"{choice.details()}{each}"

@@ -19,7 +19,7 @@ STEP, VALUE = np.dtype("<i8"), np.dtype("<f8")
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What a history held at some moment: views of its columns, whose rows never change."""
+    """Rows of a history at some moment: views of its columns, whose rows never change."""
 
     groups: tuple[str, ...]
     step: NDArray[np.int64]
@@ -27,7 +27,7 @@ class Rows:
 
     @classmethod
     def of(cls, history: History) -> Rows:
-        """All rows so far; nothing is copied."""
+        """Return all rows so far; nothing is copied."""
         return cls(history.groups, history.step, {name: history.column(name) for name in history.names()})
 
     def __len__(self) -> int:
@@ -35,7 +35,7 @@ class Rows:
 
 
 def pack(rows: Rows, start: int, stop: int) -> tuple[str, bytes]:
-    """Some rows as a layout (JSON) and a blob; a column without any value is named there and takes no room."""
+    """Pack some rows into a layout (JSON) and a blob; a column without values is named in the layout and takes no room."""
     layout: list[tuple[str, int, bool]] = []
     parts = [rows.step[start:stop].astype(STEP, copy=False).tobytes()]
     for name, column in rows.columns.items():
@@ -48,21 +48,21 @@ def pack(rows: Rows, start: int, stop: int) -> tuple[str, bytes]:
 
 
 def unpack(groups: Sequence[str], chunks: Iterable[tuple[int, str, bytes]]) -> History:
-    """The history of chunks in their order.
+    """Build the history of chunks in their order.
 
     Args:
         groups: names of the parameter groups.
-        chunks: of each its number of rows, its layout and its blob.
+        chunks: each as its number of rows, its layout and its blob.
 
     Raises:
         ValueError: a blob is shorter than its layout says, or the columns do not fit together.
     """
-    found = [(count, json.loads(layout), blob) for count, layout, blob in chunks]
-    total = sum(count for count, _, _ in found)
+    parsed = [(count, json.loads(layout), blob) for count, layout, blob in chunks]
+    total = sum(count for count, _, _ in parsed)
     step = np.zeros(total, dtype=np.int64)
     columns: dict[str, NDArray[np.float64]] = {}
     start = 0
-    for count, layout, blob in found:
+    for count, layout, blob in parsed:
         stop = start + count
         step[start:stop] = np.frombuffer(blob, STEP, count)
         offset = count * STEP.itemsize

@@ -1,10 +1,10 @@
 """Database: one SQLite file, opened anew for each transaction.
 
-A connection is never kept: a file that was deleted or replaced meanwhile is noticed, forked processes and threads do not
-share one, and nothing stays open. Opening costs a tenth of a millisecond.
+A connection is never kept open. So a deleted or replaced file is noticed, and forked processes and threads do not share a
+connection. Opening costs a tenth of a millisecond.
 
 There is no write-ahead log, since that needs memory shared between processes, which network and FUSE folders (Google Drive)
-do not have. The rollback journal is truncated, not deleted: Drive would keep every deleted one in its bin.
+do not have. The rollback journal is truncated, not deleted: Drive would keep every deleted file in its bin.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from typing import Literal, TypeAlias
 Locking: TypeAlias = Literal["auto", "file", "folder"]
 
 VERSION = 1
-"""Of the tables below; the file says which it has."""
+"""Version of the tables below; the file stores its own."""
 APPLICATION = 0x646F7077
-"""Marks a SQLite file as ours ("dopw")."""
+"""Mark of our SQLite files ("dopw")."""
 BUSY_SECONDS = 10.0
-"""How long to wait while others write."""
+"""Longest wait while others write."""
 STALE_SECONDS = 60.0
-"""The age from which a lock folder was left by a process that is gone; a transaction takes far less."""
+"""Age from which a lock folder counts as left by a dead process; a transaction takes far less."""
 
 EXTRAS_TABLE = (
     "CREATE TABLE IF NOT EXISTS extras (run TEXT NOT NULL, kind TEXT NOT NULL, step INTEGER NOT NULL, "
     "data BLOB NOT NULL, PRIMARY KEY (run, kind))"
 )
-"""Of what is kept beside a run's rows. Stores of the first days have none: it is made when it is needed."""
+"""Table of the data beside a run's rows. The first stores have none: it is made when it is needed."""
 
 _TABLES = f"""
 CREATE TABLE runs (
@@ -52,19 +52,19 @@ PRAGMA user_version = {VERSION};
 
 
 class StoreError(Exception):
-    """The store cannot be opened, read or written; the message says why and what to do."""
+    """Error of opening, reading or writing a store; the message says why and what to do."""
 
 
 class Database:
     """Transactions on one file.
 
     Args:
-        path: the file; made when it is not there.
-        locking: how processes keep out of each other's way. "file" are the system's locks on the file, "folder" a folder
-            beside it, for file systems without locks; "auto" takes folders where locks on files are seen to fail.
+        path: the file; made when it does not exist.
+        locking: the kind of lock between processes. "file" uses the system's locks on the file, "folder" a folder beside
+            it, for file systems without locks; "auto" changes to folders when locks on files turn out to fail.
 
     Raises:
-        StoreError: it cannot be opened or made, is no store, or one of a newer version.
+        StoreError: the file cannot be opened or made, is not a store, or has a newer version.
     """
 
     def __init__(self, path: str | os.PathLike[str], locking: Locking = "auto") -> None:
@@ -78,34 +78,34 @@ class Database:
 
     @contextlib.contextmanager
     def read(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-        """A connection to read with; `create` makes the file when it is not there."""
+        """Yield a connection to read with; `create` makes the file when it does not exist."""
         with self._explained(), contextlib.closing(self._open(create=create)) as connection:
             connection.execute("BEGIN")
             yield connection
 
     @contextlib.contextmanager
     def write(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it is written, or nothing where an exception leaves it."""
+        """Yield a transaction: all of it is written, or nothing if an exception leaves it."""
         with self._explained(), contextlib.closing(self._open(create=create)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
 
     def _open(self, *, create: bool) -> sqlite3.Connection:
-        """A connection to a file that is a store."""
+        """Open a connection to the file, which must be a store."""
         try:
-            return self._opened(create=create)
+            return self._connect(create=create)
         except sqlite3.OperationalError as error:
             if not self._other_locks_help(error):
                 raise
-        return self._opened(create=create)
+        return self._connect(create=create)
 
-    def _opened(self, *, create: bool) -> sqlite3.Connection:
+    def _connect(self, *, create: bool) -> sqlite3.Connection:
         mode, vfs = "rwc" if create else "rw", "&vfs=unix-dotfile" if self._lock_folder else ""
         uri = f"{self.path.as_uri()}?mode={mode}{vfs}"
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
         try:
-            connection.execute("BEGIN")  # so that what is looked at is of one moment: another process may be making it
+            connection.execute("BEGIN")  # all reads see one moment: another process may be making the tables
             version = _version(connection, self.path)
             connection.execute("COMMIT")
             if version == 0 and create:
@@ -118,12 +118,11 @@ class Database:
         return connection
 
     def _other_locks_help(self, error: sqlite3.OperationalError) -> bool:
-        """Whether another try is worth it: with folders as locks, or since a stale one has been taken away."""
+        """Return whether to try again: with folders as locks, or because a stale lock has been removed."""
         if self._lock_folder:
             return "locked" in str(error) and _remove_stale(Path(f"{self.path}.lock"))
         failed = any(
-            words in str(error)
-            for words in ("locked", "disk I/O error", "locking protocol", "access permission denied")
+            part in str(error) for part in ("locked", "disk I/O error", "locking protocol", "access permission denied")
         )
         if not (failed and self._may_change) or os.name != "posix" or locks_work(self.path.parent):
             return False
@@ -139,9 +138,9 @@ class Database:
 
 
 def locks_work(folder: Path) -> bool:
-    """Whether files in a folder can be locked; True where it cannot be tried.
+    """Return whether files in a folder can be locked; True when this cannot be tried.
 
-    Measured on a file of its own: closing the store's own file here would let go of SQLite's locks on it.
+    The test uses a file of its own: closing the store's file here would release SQLite's locks on it.
     """
     import fcntl
 
@@ -157,9 +156,9 @@ def locks_work(folder: Path) -> bool:
 
 
 def _remove_stale(lock: Path) -> bool:
-    """Take away a lock folder whose owner was killed; whether there is a point in trying again.
+    """Remove a lock folder whose owner was killed; return whether it makes sense to try again.
 
-    Ages are by the folder's own clock, which on a network may differ from ours.
+    Ages are by the clock of the file system, which on a network may differ from ours.
     """
     try:
         with tempfile.NamedTemporaryFile(dir=lock.parent) as file:
@@ -175,11 +174,11 @@ def _remove_stale(lock: Path) -> bool:
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """The version of a store's tables, 0 for an empty file."""
+    """Return the version of a store's tables, 0 for an empty file."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application not in {0, APPLICATION} or (application == 0 and _has_tables(connection)):
-        raise StoreError(f"{path} is the SQLite file of another program, not a store of runs. Give another path.")
+        raise StoreError(f"{path} is a SQLite file of another program, not a store of runs. Give another path.")
     if version > VERSION:
         raise StoreError(
             f"{path} was written by a newer version of diffopt_widgets (format {version}; this one reads {VERSION}). "
@@ -201,33 +200,36 @@ def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _explanation(path: Path, error: sqlite3.Error) -> str:
-    """What went wrong, and what to do; SQLite's own words stand in the exception that this one is raised from."""
+    """Describe an error and its remedy; SQLite's own text is in the exception that this one is raised from."""
     text = str(error)
-    for words, told in (
+    for part, description in (
         ("not a database", "is not a SQLite database. Give another path; the file was left as it is."),
-        ("malformed", "is damaged. Copy what can be read with: sqlite3 FILE .recover"),
+        ("malformed", "is damaged. Copy the readable part with: sqlite3 FILE .recover"),
         ("is full", "cannot grow: the disk is full. Make room, or take a path on another disk."),
-        ("readonly", "cannot be written to: file or folder are read-only. Take a path that can be written to."),
-        ("no such table", "has no runs: it was replaced by another file. Open it anew."),
+        (
+            "readonly",
+            "cannot be written to: the file or its folder is read-only. Choose a path that can be written to.",
+        ),
+        ("no such table", "has no runs: it was replaced by another file. Open it again."),
         ("locked", f"was kept busy by another process for {BUSY_SECONDS:g} s. Try again, or close the other one."),
     ):
-        if words in text:
-            return f"{path} {told}"
+        if part in text:
+            return f"{path} {description}"
     if "unable to open" in text:
-        return f"{path} cannot be opened: {_why_not(path)}."
+        return f"{path} cannot be opened: {_open_problem(path)}."
     return f"{path} cannot be used: {text}. Try a path on a local disk."
 
 
-def _why_not(path: Path) -> str:
+def _open_problem(path: Path) -> str:
     if path.is_dir():
         return "it is a folder"
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
     if not os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         return f"nothing can be written into {path.parent}"
-    return "it may not be read" if path.exists() else "it is not there any more"
+    return "you have no permission to read it" if path.exists() else "it does not exist any more"
 
 
 def now() -> float:
-    """Seconds since 1970, as they stand in the file."""
+    """Return seconds since 1970, the unit of times in the file."""
     return time.time()

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def write_runs(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -> None:
-    """Write runs, each with its id and when it began in seconds since 1970, in the form that the path's suffix names.
+    """Write runs, each with its id and its start in seconds since 1970, in the format that the path's suffix names.
 
     Raises:
-        StoreError: there is no such form, a package is missing, or the path cannot be written.
+        StoreError: the format is not known, a package is missing, or the path cannot be written.
     """
     writers = {".csv": _write_csv, ".parquet": _write_parquet, "": _write_events}
     if path.suffix.lower() not in writers:
@@ -63,7 +63,7 @@ def _write_parquet(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Pat
 
 
 def _write_events(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -> None:
-    """A folder for each run, named after it, with one event file."""
+    """Write a folder for each run, named after it, with one event file."""
     for key, run, began in runs:
         name = re.sub(r"[^\w .=-]+", "_", run.name).strip(" .")[:80] or "run"
         folder = path / f"{name} {key}"

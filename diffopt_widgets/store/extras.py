@@ -1,4 +1,4 @@
-"""What a store keeps of a run beside its rows: the last checkpoint, from which it goes on, and its samples."""
+"""Extras: data that a store keeps of a run beside its rows, namely the last checkpoint (to resume from) and its samples."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Kind: TypeAlias = Literal["checkpoint", "samples"]
 
 @dataclass(frozen=True, eq=False)
 class Extra:
-    """One of them; of each kind a run has at most one."""
+    """A checkpoint or the samples of a run, which has at most one of each kind."""
 
     step: int
-    """After how many steps it was made."""
+    """Number of steps after which it was made."""
     data: bytes
 
 
-def put(connection: sqlite3.Connection, id: str, kind: Kind, extra: Extra | None) -> None:
-    """Keep one in the place of the one before; None takes that away."""
+def write_extra(connection: sqlite3.Connection, id: str, kind: Kind, extra: Extra | None) -> None:
+    """Write an extra in place of the last one of its kind; None deletes that."""
     connection.execute(EXTRAS_TABLE)
     if extra is None:
         connection.execute("DELETE FROM extras WHERE run = ? AND kind = ?", (id, kind))
@@ -39,42 +39,42 @@ def put(connection: sqlite3.Connection, id: str, kind: Kind, extra: Extra | None
         connection.execute("INSERT OR REPLACE INTO extras VALUES (?, ?, ?, ?)", (id, kind, extra.step, extra.data))
 
 
-def extras_of(connection: sqlite3.Connection, id: str) -> dict[str, Extra]:
-    """What is kept of a run, by kind."""
-    if not _there(connection):
+def read_extras(connection: sqlite3.Connection, id: str) -> dict[str, Extra]:
+    """Return the extras of a run, by kind."""
+    if not _has_table(connection):
         return {}
-    found = connection.execute("SELECT kind, step, data FROM extras WHERE run = ?", (id,))
-    return {kind: Extra(step, data) for kind, step, data in found}
+    rows = connection.execute("SELECT kind, step, data FROM extras WHERE run = ?", (id,))
+    return {kind: Extra(step, data) for kind, step, data in rows}
 
 
-def purge(connection: sqlite3.Connection) -> None:
-    """Let go of those of runs that are not there any more."""
-    if _there(connection):
+def delete_orphans(connection: sqlite3.Connection) -> None:
+    """Delete the extras of runs that do not exist any more."""
+    if _has_table(connection):
         connection.execute("DELETE FROM extras WHERE run NOT IN (SELECT id FROM runs)")
 
 
-def _there(connection: sqlite3.Connection) -> bool:
+def _has_table(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'extras'").fetchone() is not None
 
 
 def pack_samples(samples: Mapping[int, Samples], wanted: Samples | None) -> bytes:
-    """Samples by the number of steps, and real examples, as numpy's `.npz`."""
-    named = {f"{step}": made for step, made in samples.items()} | ({"wanted": wanted} if wanted else {})
+    """Pack samples by the number of steps, and real examples, as numpy's `.npz`."""
+    named = {f"{step}": batch for step, batch in samples.items()} | ({"wanted": wanted} if wanted else {})
     arrays: dict[str, NDArray[Any]] = {}  # Any: values are numbers, labels whole numbers
-    for name, made in named.items():
-        arrays[f"{name}.{made.kind}"] = made.values
-        if made.labels is not None:
-            arrays[f"{name}.labels"] = made.labels
+    for name, batch in named.items():
+        arrays[f"{name}.{batch.kind}"] = batch.values
+        if batch.labels is not None:
+            arrays[f"{name}.labels"] = batch.labels
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
     return file.getvalue()
 
 
 def unpack_samples(data: bytes) -> tuple[dict[int, Samples], Samples | None]:
-    """What `pack_samples` was given; nothing in it is executed.
+    """Return the arguments of `pack_samples`; no code in the data is executed.
 
     Raises:
-        ValueError, OSError: it is damaged.
+        ValueError, OSError: the data are damaged.
     """
     from diffopt_widgets.tasks import Samples
 
@@ -90,4 +90,4 @@ def unpack_samples(data: bytes) -> tuple[dict[int, Samples], Samples | None]:
                     arrays[labels] if labels in arrays.files else None,
                 )
     wanted = named.pop("wanted", None)
-    return {int(name): made for name, made in named.items()}, wanted
+    return {int(name): batch for name, batch in named.items()}, wanted

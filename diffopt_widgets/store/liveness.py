@@ -1,4 +1,4 @@
-"""Who is writing a run, and whether that process still lives."""
+"""Liveness: the process that writes a run, and a check that it is still alive."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from functools import lru_cache
 from pathlib import Path
 
 SILENT_SECONDS = 300.0
-"""After so long without a save, a writer on another machine counts as gone; if it is not, its next save fixes that."""
+"""Time without a save after which a writer on another machine counts as gone; if it is alive, its next save fixes that."""
 
 
 def this_writer() -> str:
-    """Names this process, so that any process on this machine can tell whether it still lives."""
+    """Return a name for this process by which any process on this machine can check that it is still alive."""
     return json.dumps({"host": _host(), "pid": os.getpid(), "began": _began(os.getpid())})
 
 
 def is_gone(writer: str, silent: float) -> bool:
-    """Whether the process that wrote a run is gone.
+    """Return whether the process that wrote a run is gone.
 
     Args:
-        writer: what `this_writer` gave there.
+        writer: the result of `this_writer` in that process.
         silent: seconds since its last save.
 
-    On the same machine the system knows: a process of that number that began at that time, or none. Of another machine only
-    the silence tells. (Process numbers are told apart by their namespace: containers have their own.)
+    On the same machine the system knows: it has a process with that number and start time, or none. For another machine
+    the silence decides. (Process numbers are compared within one namespace only: containers have their own.)
     """
     try:
         data = json.loads(writer)
@@ -40,7 +40,7 @@ def is_gone(writer: str, silent: float) -> bool:
 
 @lru_cache(maxsize=1)
 def _host() -> str:
-    """This machine, since it was started, as far as process numbers mean the same."""
+    """Name of this machine since its last boot, within which process numbers are comparable."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):  # not Linux
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip())
@@ -49,10 +49,10 @@ def _host() -> str:
 
 
 def _began(pid: int) -> str:
-    """When a process began, in ticks since the machine did; empty when there is none, or where that is not known."""
+    """Start time of a process, in ticks since boot; empty when there is no such process or the time is not known."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:
         return ""
-    fields = text.rpartition(")")[2].split()  # its name, in brackets, may hold anything
+    fields = text.rpartition(")")[2].split()  # the process name, in brackets, may hold anything
     return "" if fields[0] in {"Z", "X"} else fields[19]

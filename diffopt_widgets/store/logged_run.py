@@ -1,4 +1,4 @@
-"""LoggedRun: a run that is known by its history alone, from a store or from another tool's logs."""
+"""LoggedRun: a run of which only the history is known, from a store or from another tool's logs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LoggedRun:
-    """What was recorded of a training that the bench did not do itself; `dw.compare` draws it beside others."""
+    """Record of a training that the bench did not do itself; `dw.compare` draws it beside others."""
 
     name: str
     history: History
     id: str = ""
-    """Names it in its store; empty when it is in none."""
+    """Id in its store; empty when it is in none."""
     status: str = "done"
     message: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -33,27 +33,27 @@ class LoggedRun:
 
     @property
     def plan(self) -> None:
-        """No plan: it was not trained on the bench."""
+        """None: it was not trained on the bench."""
         return
 
     @property
     def samples_per_step(self) -> None:
-        """Unknown."""
+        """None: not known."""
         return
 
     @property
     def draws_schedule(self) -> bool:
-        """Whether the schedule's own value is drawn beside the applied rate."""
+        """True when the schedule's own value is drawn beside the applied rate."""
         return "d" in self.history.names()
 
     def figure(self) -> go.Figure:
-        """Its loss and rates as an ordinary plotly figure."""
+        """Return its loss and rates as an ordinary plotly figure."""
         from diffopt_widgets.drawing.figures import compare
 
         return compare([self])
 
     def to_frame(self) -> pd.DataFrame:
-        """Its history as a pandas DataFrame, one row per step.
+        """Return its history as a pandas DataFrame, one row per step.
 
         Raises:
             ImportError: pandas is not installed.

@@ -12,18 +12,18 @@ from diffopt_widgets.store.logged_run import LoggedRun
 
 
 def read_logs(path: str | os.PathLike[str]) -> list[LoggedRun]:
-    """The runs that OneTrainer, kohya's scripts or any other tool logged for TensorBoard.
+    """Read the runs that OneTrainer, kohya's scripts or any other tool logged for TensorBoard.
 
-    Of a file that is still being written, or was cut off, what is whole is read, and the run's `message` says so. Where a
-    later file of a folder goes back to an earlier step, as after a restart from a backup, it counts from there on. A rate
-    is what the tool says: see `interop.tensorboard`.
+    When a file is still being written or was cut off, its whole records are read and the run's `message` says so. When a
+    later file of a folder goes back to an earlier step, as after a restart from a backup, it replaces the steps from there
+    on. The learning rate is the one that the tool logged: see `interop.tensorboard`.
 
     Args:
-        path: an event file, or a folder that has some, also in folders below; the files of one folder are one run.
+        path: an event file, or a folder with event files in it or in its subfolders; the files of one folder are one run.
 
     Raises:
         FileNotFoundError: there is no such path, or no event file in it.
-        ValueError: a file is no event file.
+        ValueError: a file is not an event file.
     """
     root = Path(path).expanduser()
     if root.is_dir():
@@ -31,27 +31,29 @@ def read_logs(path: str | os.PathLike[str]) -> list[LoggedRun]:
     else:
         files = [root] if root.exists() else []
     if not files:
-        wanted = "no event files (events.out.tfevents.…) in it" if root.exists() else "no such file or folder"
-        raise FileNotFoundError(
-            f"{root}: there is {wanted}. Give the folder that you would give to tensorboard --logdir"
+        problem = (
+            "there are no event files (events.out.tfevents.…) in it"
+            if root.exists()
+            else "there is no such file or folder"
         )
+        raise FileNotFoundError(f"{root}: {problem}. Give the folder that you would give to tensorboard --logdir")
     folders: dict[Path, list[Path]] = {}
     for file in files:
         folders.setdefault(file.parent, []).append(file)
-    runs = (_run(folder, root, found) for folder, found in folders.items())
+    runs = (_read_folder(folder, root, files) for folder, files in folders.items())
     return [run for run in runs if run is not None]
 
 
-def _run(folder: Path, root: Path, files: list[Path]) -> LoggedRun | None:
-    """The run of the files of one folder; None when no scalars are in them."""
-    read: list[list[Event]] = []
+def _read_folder(folder: Path, root: Path, files: list[Path]) -> LoggedRun | None:
+    """Read the files of one folder as one run; None when there are no scalars in them."""
+    by_file: list[list[Event]] = []
     problems = []
     for file in files:
-        found, problem = read_events(file)
-        read.append(found)
+        scalars, problem = read_events(file)
+        by_file.append(scalars)
         if problem:
             problems.append(f"{file.name} was read only in part: {problem}.")
-    events = without_repeated(read)
+    events = without_repeated(by_file)
     if not events:
         return None
     inner = folder.relative_to(root).as_posix() if root.is_dir() else "."

@@ -1,4 +1,4 @@
-"""Runs of the bench's own tasks, as a store keeps them: their plan and settings as JSON beside the history."""
+"""Runs of the bench's own tasks in a store: their plan and settings as JSON, beside the history."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from diffopt_widgets.store.summary import RunSummary
 
 RESULTS = ("device", "output", "trace", "eval_before", "eval_after", "state_bytes", "fix")
-"""What is kept of a run besides plan, name, status, message, history, samples and checkpoint."""
+"""Attributes of a run that are stored besides plan, name, status, message, history, samples and checkpoint."""
 CHECKPOINT_SECONDS = 30.0
-"""Shortest time between two checkpoints of a run: what a killed process has to train again."""
+"""Shortest time between two checkpoints of a run: a killed process loses about as much training."""
 CHECKPOINT_COST = 1 / 100
-"""Most that making them may take, as a part of the time."""
+"""Largest share of the training time that making checkpoints may take."""
 LARGEST_CHECKPOINT = 64 * 2**20
-"""Bytes of a checkpoint above which it is not kept."""
+"""Size in bytes above which a checkpoint is not stored."""
 
 
 def about_run(run: Run) -> dict[str, Any]:
-    """What a store keeps about a run, as plain values."""
+    """Return the facts that a store keeps about a run, as plain values."""
     plan = {field.name: getattr(run.plan, field.name) for field in fields(RunPlan)}
     plan["settings"] = json.loads(run.settings.to_json())
     results = {name: getattr(run, name) for name in RESULTS}
@@ -42,13 +42,13 @@ def about_run(run: Run) -> dict[str, Any]:
 
 
 def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -> Run | LoggedRun:
-    """The run that a store has: a `Run` where its plan is known and can be read by this version."""
+    """Build the run from a store's data: a `Run` when this version can read its plan, else a `LoggedRun`."""
     plan = summary.about.get("plan")
     if isinstance(plan, dict):
-        # Else an option or a class of former days: what was recorded can be shown all the same.
+        # The plan may have an option or a class of an older version; its history can still be shown.
         with contextlib.suppress(SettingsError, AttributeError, TypeError, KeyError, ValueError):
             run = _own_run(summary, history, plan, summary.about.get("results", {}))
-            _give(run, summary.status, extras)
+            _restore_extras(run, summary.status, extras)
             return run
     return LoggedRun(
         *(summary.name, history, summary.id, summary.status, summary.message),
@@ -73,10 +73,10 @@ def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], res
     return run
 
 
-def _give(run: Run, status: str, extras: Mapping[str, Extra]) -> None:
-    """Give a run its samples, and what it needs to go on unless another process is training it."""
+def _restore_extras(run: Run, status: str, extras: Mapping[str, Extra]) -> None:
+    """Give a run its samples, and its checkpoint unless another process is training it."""
     if samples := extras.get("samples"):
-        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):  # damaged: the run is whole without them
+        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):  # damaged samples: the run is shown without
             run.samples, run.wanted = unpack_samples(samples.data)
     checkpoint = extras.get("checkpoint")
     if checkpoint and run.status == "stopped" and status != "running" and checkpoint.step <= len(run.history):
@@ -85,24 +85,23 @@ def _give(run: Run, status: str, extras: Mapping[str, Extra]) -> None:
             run.message += f" It can go on from step {checkpoint.step}."
 
 
-def keep_beside(recording: RunWriter, run: Run) -> float:
-    """Have a run's samples and what it needs to go on be written with the next save; gives the seconds to the next time.
+def update_extras(writer: RunWriter, run: Run) -> float:
+    """Hand a run's samples and checkpoint to its writer for the next save; return the seconds until the next call is due.
 
-    Nothing is kept to go on with where that cannot be: after the end, of some optimizers outside the catalogue, and above
-    `LARGEST_CHECKPOINT`.
+    There is no checkpoint after the end, for some optimizers outside the catalogue, and above `LARGEST_CHECKPOINT`.
     """
     began = time.perf_counter()
     if run.samples:
-        recording.attach("samples", Extra(max(run.samples), pack_samples(run.samples, run.wanted)))
+        writer.set_extra("samples", Extra(max(run.samples), pack_samples(run.samples, run.wanted)))
     if run.status in {"done", "failed"}:
-        recording.attach("checkpoint", None)
+        writer.set_extra("checkpoint", None)
     elif checkpoint := _checkpoint(run):
-        recording.attach("checkpoint", Extra(checkpoint.step, checkpoint.data))
+        writer.set_extra("checkpoint", Extra(checkpoint.step, checkpoint.data))
     return max(CHECKPOINT_SECONDS, (time.perf_counter() - began) / CHECKPOINT_COST)
 
 
 def _checkpoint(run: Run) -> Checkpoint | None:
-    """What a run needs to go on from here; None where there is nothing, or where rows up to there are still to come."""
+    """Make a checkpoint of a run; None when it has no training to resume or its last rows are not published yet."""
     training = run.kept
     if training is None or isinstance(training, Checkpoint):
         return training
@@ -110,6 +109,6 @@ def _checkpoint(run: Run) -> Checkpoint | None:
         return None
     try:
         checkpoint = Checkpoint.of(training)
-    except Exception:  # noqa: BLE001  # too little memory, an optimizer without a form: the training goes on all the same
+    except Exception:  # noqa: BLE001  # too little memory, or an optimizer that cannot be saved: the training goes on
         return None
     return checkpoint if len(checkpoint.data) <= LARGEST_CHECKPOINT else None

@@ -1,4 +1,4 @@
-"""RunSaver: writes runs of the bench into a store as they go, with what they need to go on in another process."""
+"""RunSaver: writes runs of the bench into a store while they train, with checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class RunSaver:
-    """Writes runs of the bench into a store at each publish; nothing that goes wrong there reaches the training.
+    """Writes runs of the bench into a store at each publish; errors of the store never reach the training.
 
-    A checkpoint is made when a run is stopped, and meanwhile from time to time (`CHECKPOINT_SECONDS`, `CHECKPOINT_COST`).
-    The store keeps the last one of each run, until the run is done or has failed.
+    A checkpoint is made when a run is stopped, and before that from time to time (`CHECKPOINT_SECONDS`,
+    `CHECKPOINT_COST`). The store keeps the last one of each run until the run is done or has failed.
 
     Args:
-        store: where to.
+        store: the store to write to.
 
     >>> import pathlib, tempfile
     >>> from diffopt_widgets import Run, RunPlan, RunStore, Settings
@@ -38,40 +38,40 @@ class RunSaver:
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
-        self._recordings: dict[str, RunWriter] = {}
+        self._writers: dict[str, RunWriter] = {}
         self._names: dict[str, str] = {}
         self._ends: dict[str, tuple[str, str, str, int]] = {}
         self._next: dict[str, float] = {}
-        """When the next checkpoint of a run is due."""
-        self._told = ""
+        """Time (`time.monotonic`) of each run's next checkpoint."""
+        self._last_warning = ""
 
     def save(self, run: Run) -> None:
-        """Write what is new of a run; call it at each publish, and once more when the run has ended."""
+        """Write the new rows of a run; call it at each publish, and once more when the run has ended."""
         if not run.history.groups:
             return  # it has not begun
-        recording = self._recordings.get(run.key)
-        if recording is None:
-            recording = self._begin(run)
-        if recording is None:
+        writer = self._writers.get(run.key)
+        if writer is None:
+            writer = self._begin(run)
+        if writer is None:
             return
         renamed = run.name if run.name != self._names[run.key] else ""
         self._names[run.key] = run.name
         if not run.ended:
-            recording.describe(renamed)
+            writer.describe(renamed)
             if time.monotonic() >= self._next[run.key]:
-                self._next[run.key] = time.monotonic() + own_runs.keep_beside(recording, run)
-            recording.save()
-        elif recording.problem or self._ends.get(run.key) != _end(run):
+                self._next[run.key] = time.monotonic() + own_runs.update_extras(writer, run)
+            writer.save()
+        elif writer.problem or self._ends.get(run.key) != _end(run):
             self._ends[run.key] = _end(run)
-            own_runs.keep_beside(recording, run)
-            recording.describe(renamed, own_runs.about_run(run))
-            recording.end(run.status, run.message)
+            own_runs.update_extras(writer, run)
+            writer.describe(renamed, own_runs.about_run(run))
+            writer.end(run.status, run.message)
 
     def rename(self, run: Run) -> None:
-        """Give a run in the store the name that it has here, whoever put it there; nothing where it is not in the store.
+        """Write the run's present name to the store; do nothing when the store does not have the run.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the store cannot be written.
         """
         with contextlib.suppress(KeyError):
             self._store.rename(run.key, run.name)
@@ -79,23 +79,23 @@ class RunSaver:
     def _begin(self, run: Run) -> RunWriter | None:
         try:
             if self._store.has(run.key):
-                recording = self._store.resume(run.key, run.history)
+                writer = self._store.resume(run.key, run.history)
             else:
-                recording = self._store.begin(run.name, run.history, own_runs.about_run(run), id=run.key)
+                writer = self._store.begin(run.name, run.history, own_runs.about_run(run), id=run.key)
         except StoreError as error:
-            if str(error) != self._told:
-                self._told = str(error)
+            if str(error) != self._last_warning:
+                self._last_warning = str(error)
                 warnings.warn(
                     f"The run {run.name!r} is not being saved: {error} It goes on, and every publish tries again.",
                     RuntimeWarning,
                     stacklevel=3,
                 )
             return None
-        self._recordings[run.key], self._names[run.key] = recording, run.name
+        self._writers[run.key], self._names[run.key] = writer, run.name
         self._next[run.key] = time.monotonic() + own_runs.CHECKPOINT_SECONDS
-        return recording
+        return writer
 
 
 def _end(run: Run) -> tuple[str, str, str, int]:
-    """What tells one end of a run from another: a stopped one may go on."""
+    """Return the facts that identify one end of a run: a stopped run may go on and end again."""
     return run.status, run.message, run.name, len(run.history)

@@ -15,12 +15,12 @@ from diffopt_widgets.runs.run import Run
 from diffopt_widgets.store.chunks import unpack
 from diffopt_widgets.store.database import Database, Locking, StoreError, now
 from diffopt_widgets.store.exports import write_runs
-from diffopt_widgets.store.extras import extras_of, purge
+from diffopt_widgets.store.extras import delete_orphans, read_extras
 from diffopt_widgets.store.liveness import is_gone, this_writer
 from diffopt_widgets.store.logged_run import LoggedRun
-from diffopt_widgets.store.own_runs import about_run, keep_beside, run_of
+from diffopt_widgets.store.own_runs import about_run, run_of, update_extras
 from diffopt_widgets.store.run_writer import RunWriter, about_text
-from diffopt_widgets.store.summary import COLUMNS, INTERRUPTED, RunSummary, summary_of, words_of
+from diffopt_widgets.store.summary import COLUMNS, INTERRUPTED, RunSummary, search_text, summary_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,44 +28,44 @@ if TYPE_CHECKING:
 
 
 BIN_SECONDS = 86_400.0
-"""How long a deleted run can be brought back."""
+"""Time for which a deleted run can be restored."""
 
 
 class RunStore:
     """Runs in one SQLite file: they survive the kernel, and several notebooks may read and write it at once.
 
-    A run is written at each publish, in a thread, and one transaction each time: whenever the process is killed, the file
-    is sound and at most the last publish is missing. Who opens the store next marks the run as interrupted. Every method
-    opens the file anew, so that an object may be kept and shared between threads and forks.
+    A run is written at each publish, in a thread, and in one transaction each time: whenever the process is killed, the
+    file is sound and at most the last publish is missing. The next process that opens the store marks the run as
+    interrupted. Every method opens the file anew, so a store may be shared between threads and forks.
 
     Args:
-        path: the file, such as "runs.sqlite"; made when it is not there. Its folder must exist.
-        locking: "auto"; "folder" for a folder without file locks where that is not noticed by itself. All who use a file at
-            the same time must use the same.
+        path: the file, such as "runs.sqlite"; made when it does not exist. Its folder must exist.
+        locking: "auto", or "folder" for a folder without file locks where "auto" does not notice that. All processes that
+            use a file at the same time must use the same value.
 
     Raises:
-        StoreError: it cannot be opened or made, is no store, or comes from a newer version; all methods raise it when the
-            file cannot be used any more, and KeyError for a run that it has not got.
+        StoreError: the file cannot be opened or made, is not a store, or comes from a newer version. All methods raise it
+            when the file cannot be used any more, and KeyError for a run that the store does not have.
 
     >>> import tempfile, pathlib
     >>> from diffopt_widgets.records import History, StepRecord
     >>> store = RunStore(pathlib.Path(tempfile.mkdtemp()) / "runs.sqlite")
     >>> history = History(("unet",))
-    >>> recording = store.begin("first try", history, {"batch": 4})
+    >>> writer = store.begin("first try", history, {"batch": 4})
     >>> history.extend([StepRecord(1, 0.1, loss=2.0, lr=(0.1,), applied_lr=(0.1,))])
-    >>> recording.save()
-    >>> recording.end("done")
+    >>> writer.save()
+    >>> writer.end("done")
     >>> [(run.name, run.status, run.steps, run.final_loss) for run in store.list()]
     [('first try', 'done', 1, 2.0)]
-    >>> store.load(recording.id).history
+    >>> store.load(writer.id).history
     History(1 steps: loss, lr, applied_lr, seconds)
     """
 
     def __init__(self, path: str | os.PathLike[str], locking: Locking = "auto") -> None:
         self._database = Database(path, locking)
-        self._recordings: weakref.WeakSet[RunWriter] = weakref.WeakSet()
+        self._writers: weakref.WeakSet[RunWriter] = weakref.WeakSet()
         self.path = self._database.path
-        """The file, as an absolute path."""
+        """Absolute path of the file."""
         self._tidy()
 
     def __repr__(self) -> str:
@@ -76,12 +76,12 @@ class RunStore:
 
         Args:
             name: shown in lists and legends, as plain text.
-            history: shared with the caller, who goes on appending to it and then calls `save` of what is returned.
-            about: whatever is to be kept with it: texts, numbers, lists, dicts.
-            id: names it in the store; made up when empty.
+            history: shared with the caller, who appends to it and then calls `save` of the returned writer.
+            about: facts to store with the run: texts, numbers, lists, dicts.
+            id: its id in the store; a new one when empty.
 
         Raises:
-            StoreError: it cannot be written, the id is taken, or `about` cannot be put as JSON.
+            StoreError: the store cannot be written, the id is taken, or `about` cannot be written as JSON.
         """
         return self._begin(name, history, about or {}, id, None)
 
@@ -89,32 +89,32 @@ class RunStore:
         self, name: str, history: History, about: Mapping[str, Any], id: str, started: datetime | None
     ) -> RunWriter:
         began = now() if started is None else started.timestamp()
-        recording = RunWriter(self._database, id or uuid4().hex[:12], name, history, about_text(about), began)
+        writer = RunWriter(self._database, id or uuid4().hex[:12], name, history, about_text(about), began)
         with self._database.read() as connection:
-            if connection.execute("SELECT 1 FROM runs WHERE id = ?", (recording.id,)).fetchone():
-                raise StoreError(f"{self.path} has a run with the id {recording.id!r} already. Choose another id.")
-        return self._started(recording)
+            if connection.execute("SELECT 1 FROM runs WHERE id = ?", (writer.id,)).fetchone():
+                raise StoreError(f"{self.path} already has a run with the id {writer.id!r}. Choose another id.")
+        return self._start(writer)
 
-    def _started(self, recording: RunWriter) -> RunWriter:
-        recording.begin()
-        self._recordings.add(recording)
-        return recording
+    def _start(self, writer: RunWriter) -> RunWriter:
+        writer.begin()
+        self._writers.add(writer)
+        return writer
 
     def has(self, id: str) -> bool:
-        """Whether there is a run of this id, also one that was deleted and can be brought back."""
+        """Return whether there is a run with this id, including a deleted one that can be restored."""
         with self._database.read() as connection:
             return connection.execute("SELECT 1 FROM runs WHERE id = ?", (id,)).fetchone() is not None
 
     def resume(self, id: str, history: History) -> RunWriter:
-        """Go on recording a run that was loaded from here.
+        """Continue to record a run that was loaded from this store.
 
         Args:
-            id: names it in the store.
-            history: its rows, to which the caller goes on appending.
+            id: its id in the store.
+            history: its rows, to which the caller appends.
 
         Raises:
-            StoreError: another process is writing it, or it cannot be written.
-            KeyError: there is no such run.
+            StoreError: another process is writing it, or the store cannot be written.
+            KeyError: the store has no such run.
         """
         with self._database.read() as connection:
             name, about, started, status, writer, saved = self._row(
@@ -122,46 +122,47 @@ class RunStore:
             )
         if status == "running" and writer != this_writer() and not is_gone(writer, now() - saved):
             raise StoreError(f"the run {name!r} in {self.path} is being written by another process.")
-        return self._started(RunWriter(self._database, id, name, history, about, started))
+        return self._start(RunWriter(self._database, id, name, history, about, started))
 
     def add(self, run: Run | LoggedRun) -> str:
-        """Keep a copy of a run as it is now, such as one of `read_logs`; returns its id in this store.
+        """Store a copy of a run as it is now, such as one of `read_logs`; return its id in this store.
 
         Raises:
-            StoreError: it is in the store already, or cannot be written.
+            StoreError: the run is in the store already, or cannot be written.
         """
         if isinstance(run, Run):
-            recording = self.begin(run.name, run.history, about_run(run), id=run.key)
-            keep_beside(recording, run)
+            writer = self.begin(run.name, run.history, about_run(run), id=run.key)
+            update_extras(writer, run)
         else:
-            recording = self._begin(run.name, run.history, run.about, run.id, run.started)
-        recording.end(run.status, run.message)
-        if recording.problem:
-            raise StoreError(recording.problem)
-        return recording.id
+            writer = self._begin(run.name, run.history, run.about, run.id, run.started)
+        writer.end(run.status, run.message)
+        if writer.problem:
+            raise StoreError(writer.problem)
+        return writer.id
 
     def list(self) -> tuple[RunSummary, ...]:
-        """All runs, the newest first."""
+        """Return summaries of all runs, the newest first."""
         return self._summaries("deleted IS NULL")
 
     def search(self, text: str) -> tuple[RunSummary, ...]:
-        """The runs that have every word of a text in their name, note, id or what is known about them, or as their status."""
+        """Return the runs that have every word of a text in their name, note, id or `about`, or as their status."""
         words = text.casefold().split()
-        return tuple(run for run in self.list() if all(word == run.status or word in words_of(run) for word in words))
+        return tuple(
+            run for run in self.list() if all(word == run.status or word in search_text(run) for word in words)
+        )
 
     def summary(self, id: str) -> RunSummary:
-        """What `list` tells of one run."""
-        found = self._summaries("deleted IS NULL AND id = ?", id)
-        if not found:
+        """Return the summary of one run, as in `list`."""
+        summaries = self._summaries("deleted IS NULL AND id = ?", id)
+        if not summaries:
             raise self._missing(id)
-        return found[0]
+        return summaries[0]
 
     def load(self, id: str) -> Run | LoggedRun:
-        """A run with its history, as it is in the file now.
+        """Load a run with its history, as it is in the file now.
 
         Returns:
-            A `Run` for one that `train`, `sweep` or the bench trained, with its plan and settings; for all others a
-            `LoggedRun`.
+            A `Run` with its plan and settings for a run of `train`, `sweep` or the bench, a `LoggedRun` for all others.
         """
         summary = self.summary(id)
         with self._database.read() as connection:
@@ -173,11 +174,11 @@ class RunStore:
                 history = unpack(json.loads(groups), chunks)
             except ValueError as error:
                 raise StoreError(f"the rows of {summary.name!r} in {self.path} are damaged: {error}") from error
-            extras = extras_of(connection, id)
+            extras = read_extras(connection, id)
         return run_of(summary, history, extras)
 
     def annotate(self, id: str, note: str) -> None:
-        """Keep a note with a run; it replaces the one before."""
+        """Store a note with a run; it replaces the last one."""
         self._update(id, "note = ?", note)
 
     def rename(self, id: str, name: str) -> None:
@@ -185,7 +186,7 @@ class RunStore:
         self._update(id, "name = ?", name)
 
     def delete(self, id: str) -> None:
-        """Take a run out; for a day `restore` brings it back, and its room in the file is used again afterwards."""
+        """Delete a run; `restore` brings it back for a day, after which its room in the file is used again."""
         self._update(id, "deleted = ?", now())
 
     def restore(self, id: str) -> None:
@@ -193,59 +194,59 @@ class RunStore:
         self._update(id, "deleted = ?", None, deleted=True)
 
     def export(self, ids: str | Sequence[str], path: str | os.PathLike[str]) -> Path:
-        """Write runs for other programs; the suffix of `path` says how.
+        """Write runs for other programs; the suffix of `path` names the format.
 
         `.csv` and `.parquet` (needs pyarrow) give one table with a row per step, beginning with the run's id and name. A
         path without a suffix becomes a folder for TensorBoard, with a folder for each run. A file of that name is replaced.
 
         Args:
-            ids: which run, or which runs.
-            path: where to.
+            ids: the id of a run, or several.
+            path: the file or folder to write.
 
         Returns:
             The path written.
 
         Raises:
-            StoreError: there is no such form, pyarrow is missing, or the path cannot be written.
+            StoreError: the format is not known, pyarrow is missing, or the path cannot be written.
         """
         target = Path(path).expanduser()
-        wanted = [ids] if isinstance(ids, str) else list(ids)
-        write_runs([(id_, self.load(id_), self.summary(id_).started.timestamp()) for id_ in wanted], target)
+        all_ids = [ids] if isinstance(ids, str) else list(ids)
+        write_runs([(id_, self.load(id_), self.summary(id_).started.timestamp()) for id_ in all_ids], target)
         return target
 
-    def _update(self, id: str, what: str, value: object, *, deleted: bool = False) -> None:
+    def _update(self, id: str, change: str, value: object, *, deleted: bool = False) -> None:
         self._flush()
         with self._database.write() as connection:
-            which = "deleted IS NOT NULL" if deleted else "deleted IS NULL"
-            changed = connection.execute(f"UPDATE runs SET {what} WHERE id = ? AND {which}", (value, id))  # noqa: S608  # our own words
+            condition = "deleted IS NOT NULL" if deleted else "deleted IS NULL"
+            changed = connection.execute(f"UPDATE runs SET {change} WHERE id = ? AND {condition}", (value, id))  # noqa: S608  # constant text
             if not changed.rowcount:
                 raise self._missing(id)
 
-    def _summaries(self, which: str, *values: object) -> tuple[RunSummary, ...]:
+    def _summaries(self, condition: str, *values: object) -> tuple[RunSummary, ...]:
         self._flush()
         with self._database.read() as connection:
             rows = connection.execute(
-                f"SELECT {COLUMNS} FROM runs WHERE {which} ORDER BY started DESC, rowid DESC",  # noqa: S608  # our own words
+                f"SELECT {COLUMNS} FROM runs WHERE {condition} ORDER BY started DESC, rowid DESC",  # noqa: S608  # constant text
                 values,
             ).fetchall()
         return tuple(summary_of(*row) for row in rows)
 
-    def _row(self, connection: sqlite3.Connection, id: str, what: str) -> tuple[Any, ...]:
-        found = connection.execute(f"SELECT {what} FROM runs WHERE id = ?", (id,)).fetchone()  # noqa: S608  # our own words
-        if found is None:
+    def _row(self, connection: sqlite3.Connection, id: str, columns: str) -> tuple[Any, ...]:
+        row = connection.execute(f"SELECT {columns} FROM runs WHERE id = ?", (id,)).fetchone()  # noqa: S608  # constant text
+        if row is None:
             raise self._missing(id)
-        return tuple(found)
+        return tuple(row)
 
     def _missing(self, id: str) -> KeyError:
-        return KeyError(f"{self.path} has no run with the id {id!r}; list() tells those that it has")
+        return KeyError(f"{self.path} has no run with the id {id!r}; list() shows the runs that it has")
 
     def _flush(self) -> None:
-        """Have what this store's own recordings saved be there when it is read."""
-        for recording in tuple(self._recordings):
-            recording.flush()
+        """Wait until the saves of this store's own writers are in the file."""
+        for writer in tuple(self._writers):
+            writer.flush()
 
     def _tidy(self) -> None:
-        """Mark runs whose process is gone, and let go of those that were deleted long ago; not in a read-only file."""
+        """Mark runs whose process is gone, and purge those deleted long ago; a read-only file stays as it is."""
         with self._database.read() as connection:
             running = connection.execute("SELECT id, writer, saved FROM runs WHERE status = 'running'").fetchall()
             (old,) = connection.execute(
@@ -258,15 +259,15 @@ class RunStore:
             with self._database.write() as connection:
                 connection.executemany(
                     "UPDATE runs SET status = 'interrupted', message = ? WHERE id = ? AND writer = ? AND status = 'running'",
-                    [(INTERRUPTED, *which) for which in gone],
+                    [(INTERRUPTED, *id_and_writer) for id_and_writer in gone],
                 )
                 _purge(connection)
         except StoreError:
-            pass  # it can be read all the same; `list` tells what was found
+            pass  # the file can still be read, and `list` shows such runs as interrupted
 
 
 def _purge(connection: sqlite3.Connection) -> None:
     old = (now() - BIN_SECONDS,)
     connection.execute("DELETE FROM chunks WHERE run IN (SELECT id FROM runs WHERE deleted < ?)", old)
     connection.execute("DELETE FROM runs WHERE deleted < ?", old)
-    purge(connection)
+    delete_orphans(connection)

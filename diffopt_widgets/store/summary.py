@@ -1,4 +1,4 @@
-"""RunSummary: what a store tells of a run without loading its rows."""
+"""RunSummary: facts about a stored run, without its rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = "id, name, status, message, started, saved, rows, final_loss, about, n
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a store tells of a run without loading its rows."""
+    """Facts about a stored run that are read without loading its rows."""
 
     id: str
     name: str
@@ -26,9 +26,9 @@ class RunSummary:
     message: str
     started: datetime
     saved: datetime
-    """When it was last written."""
+    """Time of the last write."""
     steps: int
-    """How many rows it has."""
+    """Number of rows."""
     final_loss: float | None
     """Mean of the last twentieth of the losses."""
     about: Mapping[str, Any]
@@ -48,7 +48,7 @@ def summary_of(
     note: str,
     writer: str,
 ) -> RunSummary:
-    """The summary of a row of the table, whose columns are `COLUMNS`."""
+    """Build the summary from a row of the table, whose columns are `COLUMNS`."""
     if status == "running" and is_gone(writer, now() - saved):
         status, message = "interrupted", INTERRUPTED
     began, last = (datetime.fromtimestamp(moment, timezone.utc) for moment in (started, saved))
@@ -56,15 +56,15 @@ def summary_of(
 
 
 def _about(text: str) -> dict[str, Any]:
-    """What is known about a run; nothing where that is damaged, so that it can be shown and the others too."""
+    """Read the facts about a run; a damaged text gives none, so that this run and the others can still be listed."""
     try:
-        found = json.loads(text)
+        about = json.loads(text)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return about if isinstance(about, dict) else {}
 
 
-def words_of(run: RunSummary) -> str:
-    """All that a search looks into."""
+def search_text(run: RunSummary) -> str:
+    """Return the text that a search looks into, in lower case."""
     about = json.dumps(run.about, ensure_ascii=False)
     return f"{run.name} {run.note} {run.id} {about}".casefold()

@@ -1,4 +1,4 @@
-"""The tasks of the bench."""
+"""Tasks of the bench."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TASKS = {task.key: task for task in (SWISS_ROLL, DIGITS)}
 
 
 def list_tasks() -> tuple[str, ...]:
-    """Give the keys of all tasks.
+    """Return the keys of all tasks.
 
     >>> list_tasks()
     ('swiss_roll', 'digits')
@@ -21,10 +21,10 @@ def list_tasks() -> tuple[str, ...]:
 
 
 def get_task(key: str) -> Task:
-    """Give the task with this key.
+    """Return the task with this key.
 
     Raises:
-        KeyError: there is none; the message names those that there are.
+        KeyError: there is none; the message lists the keys.
 
     >>> get_task("digits").batch_size
     64

@@ -1,4 +1,4 @@
-"""Learning to predict noise: the schedule, the loss, the fixed evaluation set and the sampler that every task shares.
+"""Denoising: the noise schedule, the loss, the fixed evaluation set and the sampler that every task shares.
 
 Denoising diffusion (Ho, Jain and Abbeel, 2020) with the cosine schedule of Nichol and Dhariwal (2021); samples by DDIM
 (Song, Meng and Ermon, 2020).
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from diffopt_widgets.tasks.networks import Conditioned
 
 TIMES = 1000
-"""Number of time steps, from almost clean (0) to almost nothing but noise."""
+"""Number of time steps, from almost clean data (0) to almost pure noise."""
 
 SAMPLING_STEPS = 20
 EVALUATION_SIZE = 1024
 
 _BATCH, _EVALUATION, _SAMPLES = 1, 2, 3
-"""What random numbers are drawn for: it keeps their streams apart."""
+"""Keys of the streams of random numbers, which keep them apart."""
 
 
 def signal(times: int = TIMES) -> Tensor:
-    """How much of the data is left at each time step: √ᾱ of the cosine schedule, shape (times,), falling from 1 to 0."""
+    """Return the share of the data at each time step: √ᾱ of the cosine schedule, shape (times,), falling from 1 to 0."""
     t = (torch.arange(times, dtype=torch.float64) + 1) / times
     alpha_bar = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
     return alpha_bar.clamp(1e-5, 1.0).sqrt().float()
@@ -43,23 +43,23 @@ def signal(times: int = TIMES) -> Tensor:
 
 @dataclass(frozen=True)
 class Examples:
-    """What a task brings, on the CPU: data of shape (n, …) and one whole number as label for each."""
+    """Examples of a task, on the CPU: data of shape (n, …), and a whole number as label for each."""
 
     data: Tensor
     labels: Tensor
 
 
 class Denoising:
-    """A `Problem`: a model that learns to tell the noise in data, on one device.
+    """`Problem` of a model that learns to predict the noise in data, on one device.
 
     Args:
         model: its freshly seeded network, on the CPU.
-        train, held_out: what it learns from, and other examples of the same kind to evaluate it on.
-        kind: how its samples are to be drawn.
-        drawn: the labels of those samples, one each.
-        seed: batches, noise and time steps follow from it, from the step and from nothing else.
-        device: where the model and the data go, once.
-        dtype: precision of the model, which its inputs are cast to; all else is in float32.
+        train, held_out: examples to learn from, and others of the same kind for the evaluation.
+        kind: kind of its samples.
+        drawn: labels of the samples, one each.
+        seed: batches, noise and time steps depend on it and on the step only.
+        device: device of the model and the data.
+        dtype: precision of the model, to which its inputs are cast; everything else is in float32.
         batch_size: examples per batch.
 
     """
@@ -94,23 +94,23 @@ class Denoising:
         self._real = _one_of_each(held_out, drawn)
 
     def loss(self, step: int, micro: int = 0) -> Tensor:
-        """Mean squared error of the predicted noise on batch `step`, part `micro`: a scalar on the device."""
+        """Return the mean squared error of the predicted noise on batch `step`, part `micro`: a scalar on the device."""
         random = generator(_BATCH, self._seed, step, micro)
-        index = self._moved(torch.randint(self._size, (self._batch_size,), generator=random))
-        times = self._moved(torch.randint(TIMES, (self._batch_size,), generator=random))
-        noise = self._moved(torch.randn((self._batch_size, *self._shape), generator=random))
+        index = self._on_device(torch.randint(self._size, (self._batch_size,), generator=random))
+        times = self._on_device(torch.randint(TIMES, (self._batch_size,), generator=random))
+        noise = self._on_device(torch.randn((self._batch_size, *self._shape), generator=random))
         return self._error(self._train.data[index], self._train.labels[index], times, noise)
 
     @torch.no_grad()
     def evaluate(self) -> Tensor:
-        """Give the same error on a fixed set that no seed changes: a scalar on the device."""
+        """Return the same error on a fixed set that does not depend on the seed: a scalar on the device."""
         return self._error(*self._evaluation)
 
     @torch.no_grad()
     def samples(self) -> Samples:
-        """Make examples from a fixed noise in `SAMPLING_STEPS` steps of DDIM; waits for the device."""
-        labels = self._moved(self._drawn)
-        x = self._moved(torch.randn((len(self._drawn), *self._shape), generator=generator(_SAMPLES)))
+        """Make samples from fixed noise in `SAMPLING_STEPS` steps of DDIM; this waits for the device."""
+        labels = self._on_device(self._drawn)
+        x = self._on_device(torch.randn((len(self._drawn), *self._shape), generator=generator(_SAMPLES)))
         times = [round(i * (TIMES - 1) / (SAMPLING_STEPS - 1)) for i in reversed(range(SAMPLING_STEPS))]
         clean = x
         for time, following in zip(times, [*times[1:], None], strict=True):
@@ -120,13 +120,13 @@ class Denoising:
             if following is not None:
                 noise = (x - self._signal[time] * clean) / self._noise[time]
                 x = self._signal[following] * clean + self._noise[following] * noise
-        return self._pictured(clean.float().cpu())
+        return self._as_samples(clean.float().cpu())
 
     def wanted(self) -> Samples:
-        """Real examples that were held out, with the labels of `samples` in the same order."""
-        return self._pictured(self._real)
+        """Return real examples that were held out, with the labels of `samples` in the same order."""
+        return self._as_samples(self._real)
 
-    def _pictured(self, values: Tensor) -> Samples:
+    def _as_samples(self, values: Tensor) -> Samples:
         if self._kind == "images":
             values = (values / self._limit + 1) / 2
         return Samples(self._kind, values.numpy(), self._drawn.numpy())
@@ -137,7 +137,7 @@ class Denoising:
         times = (torch.randperm(EVALUATION_SIZE, generator=random) * TIMES + TIMES // 2) // EVALUATION_SIZE
         noise = torch.randn((EVALUATION_SIZE, *self._shape), generator=random)
         data, labels = held_out.data[index], held_out.labels[index]
-        return self._moved(data), self._moved(labels), self._moved(times), self._moved(noise)
+        return self._on_device(data), self._on_device(labels), self._on_device(times), self._on_device(noise)
 
     def _error(self, data: Tensor, labels: Tensor, times: Tensor, noise: Tensor) -> Tensor:
         each = (-1,) + (1,) * len(self._shape)
@@ -145,18 +145,18 @@ class Denoising:
         return functional.mse_loss(self._predict(x, times, labels), noise)
 
     def _predict(self, x: Tensor, times: Tensor, labels: Tensor) -> Tensor:
-        """The noise in `x` as the model, in its own precision, tells it; in float32, as all that is done with it."""
+        """Predict the noise in `x` with the model in its own precision, and return it in float32."""
         predicted: Tensor = self.model(x.to(self._dtype), times / TIMES, labels)
         return predicted.float()
 
-    def _moved(self, tensor: Tensor) -> Tensor:
-        """On the device; through pinned memory where that lets the CPU run on without waiting."""
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        """Copy to the device, through pinned memory on CUDA so that the CPU does not wait."""
         if self._signal.device.type == "cuda":
             return tensor.pin_memory().to(self._signal.device, non_blocking=True)
         return tensor.to(self._signal.device)
 
 
 def _one_of_each(examples: Examples, labels: Sequence[int]) -> Tensor:
-    """The next example of each label in turn: no example twice while there are others, shape (len(labels), …)."""
+    """Return an example for each label, shape (len(labels), …); none is used twice while there are others."""
     places = {label: itertools.cycle((examples.labels == label).nonzero().flatten().tolist()) for label in set(labels)}
     return examples.data[[next(places[label]) for label in labels]]

@@ -1,4 +1,4 @@
-"""Real handwritten digits of 8 × 8 pixels, to be made out of noise."""
+"""Task of making handwritten digits of 8 × 8 pixels out of noise, from real examples."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _build(seed: int, device: torch.device, batch_size: int, dtype: torch.dtype)
 
 
 def _read() -> tuple[Examples, Examples]:
-    """Read the images, scaled to −1…1, every seventh of them held out."""
+    """Read the images, scaled to −1…1; every seventh is held out."""
     from importlib import resources
 
     import numpy as np

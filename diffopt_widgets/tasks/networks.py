@@ -1,9 +1,9 @@
-"""The two small networks that learn to predict noise, each in two parts: `text_encoder` (the label) and `unet` (the rest).
+"""Two small networks that learn to predict noise, each in two parts: `text_encoder` (the label) and `unet` (the rest).
 
-Every tensor starts at random, biases too, and no norm has weights of its own: LAMB and LARS scale a tensor's update by
-the tensor's own size, so one that starts at zero would never train. The last layer of a network and of a residual
-branch, which diffusion models usually start at zero, starts at a tenth of torch's default instead. Without that, and
-without the norms, Prodigy's estimate of the learning rate overshoots or goes on wandering all through a run.
+Every tensor starts at random, biases too, and norms have no weights: LAMB and LARS scale a tensor's update by the norm of
+the tensor, so one that starts at zero would never train. The last layer of a network and of a residual branch, which
+diffusion models usually start at zero, starts at a tenth of torch's default instead. Without that, and without the norms,
+Prodigy's estimate of the learning rate overshoots or does not settle during a run.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SMALL = ("last", "final_layer")
-"""Names of the layers that start small: the last of a residual branch, and of a network."""
+"""Names of the layers that start small: the last one of a residual branch, and of a network."""
 
 CONDITION = 64
-"""Width of the vector that tells the network the time step and the label."""
+"""Width of the vector for time step and label."""
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
 def seeded(make: Callable[[], _Network], generator: torch.Generator) -> _Network:
-    """Make a network on the CPU with torch's default initialisation, drawn from `generator` alone.
+    """Make a network on the CPU with torch's default initialisation, drawn from `generator` only.
 
-    It is made without memory first and filled afterwards, so the global generator is neither used nor moved, whatever
-    other threads do meanwhile.
+    It is first made without memory and then filled, so the global generator is not used, even if other threads run
+    meanwhile.
     """
     with torch.device("meta"):
         network = make()
@@ -57,14 +57,14 @@ def _fill(module: nn.Module, gain: float, generator: torch.Generator) -> None:
 
 
 def waves(x: Tensor, lowest: float, ratio: float, count: int) -> Tensor:
-    """Sines and cosines of the last dimension at `count` frequencies, in float32: (..., n) becomes (..., 2 · n · count)."""
+    """Return sines and cosines of the last dimension at `count` frequencies: (..., n) becomes (..., 2 · n · count)."""
     frequencies = lowest * ratio ** torch.arange(count, device=x.device)
     angles = (x.unsqueeze(-1) * frequencies).flatten(-2)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 class Conditioned(nn.Module):
-    """A network with its two parts: `text_encoder` turns labels into vectors, `unet` predicts the noise with them."""
+    """Network of two parts: `text_encoder` turns labels into vectors, `unet` predicts the noise with them."""
 
     def __init__(self, labels: int, unet: nn.Module) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Conditioned(nn.Module):
         return noise
 
     def groups(self) -> tuple[ParameterGroup, ...]:
-        """Every parameter, once, by part."""
+        """Return the parameters, each once, by part."""
         return tuple(
             ParameterGroup(name, tuple(part.parameters()), tuple(n for n, _ in part.named_parameters(name)))
             for name, part in self.named_children()
@@ -91,7 +91,7 @@ class Conditioned(nn.Module):
 
 
 class _Time(nn.Module):
-    """The condition vector: the time step's own embedding plus the label's."""
+    """Condition vector: the embedding of the time step plus that of the label."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,13 +99,13 @@ class _Time(nn.Module):
         self.outer = nn.Linear(CONDITION, CONDITION)
 
     def forward(self, t: Tensor, label: Tensor) -> Tensor:
-        seen = waves(t.unsqueeze(-1), 0.5, math.sqrt(2), 16).to(label.dtype)
-        hidden = functional.silu(self.inner(seen))
+        features = waves(t.unsqueeze(-1), 0.5, math.sqrt(2), 16).to(label.dtype)
+        hidden = functional.silu(self.inner(features))
         return functional.silu(self.outer(hidden) + label)
 
 
 class PointsNet(nn.Module):
-    """A residual MLP on points of shape (n, 2), its layers modulated by time step and label."""
+    """Residual MLP on points of shape (n, 2), its layers modulated by time step and label."""
 
     def __init__(self, width: int = 64, depth: int = 2) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class PointsNet(nn.Module):
             scale, shift = modulation(condition).chunk(2, dim=-1)
             normed = functional.layer_norm(h, h.shape[-1:])
             h = h + layer(functional.silu(normed * (1 + scale) + shift))
-        noise: Tensor = x + self.final_layer(h)  # most of what comes in is noise: only the difference has to be learned
+        noise: Tensor = x + self.final_layer(h)  # most of x is noise: only the difference has to be learned
         return noise
 
 
@@ -144,7 +144,7 @@ class _Residual(nn.Module):
 
 
 class DigitsNet(nn.Module):
-    """A UNet with two levels on images of shape (n, 8, 8)."""
+    """UNet with two levels on images of shape (n, 8, 8)."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Samples as a small PNG, with numpy alone: for showing what a model makes where no plotting library is wanted."""
+"""Samples as a small PNG, drawn with numpy only, without a plotting library."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from diffopt_widgets.tasks.task import Samples
 
 COLUMNS = 10
-"""Most images side by side."""
+"""Largest number of images side by side."""
 
 EXTENT = 2.2
-"""A scatter shows −EXTENT…EXTENT in both directions."""
+"""Limit of a scatter, which shows −EXTENT…EXTENT in both directions."""
 
 COLOURS = ("#3b6fe0", "#1e93c9", "#17a398", "#4aa84a", "#a39a1f", "#d9822b", "#dd5a5a", "#c255b5")
-"""One per label, in order, of middling lightness: they can be told from a white and from a black page."""
+"""Colours of the labels, in order, of medium lightness: they are visible on a white and on a black page."""
 
 _SIDE = 40
 """Width of a scatter in units of `scale`."""
 
 
 def samples_png(samples: Samples, *, scale: int = 6, columns: int = COLUMNS) -> bytes:
-    """Draw samples as the bytes of a PNG file, see-through where nothing is drawn.
+    """Draw samples as the bytes of a PNG file with a transparent background.
 
     Args:
-        samples: images, tiled with 1 as white, or points, as discs coloured by their label.
+        samples: images, where 1 is white, drawn as tiles; or points, drawn as discs coloured by their label.
         scale: pixels per pixel of an image, at least 1; a scatter is 40 times as wide.
-        columns: most images side by side.
+        columns: largest number of images side by side.
 
     Raises:
-        ValueError: `scale` is below 1, or the values have another shape than their kind says.
+        ValueError: `scale` is below 1, or the values do not have the shape of their kind.
 
     >>> import numpy as np
     >>> from diffopt_widgets.tasks import Samples
@@ -45,7 +45,7 @@ def samples_png(samples: Samples, *, scale: int = 6, columns: int = COLUMNS) -> 
 
     """
     if scale < 1:
-        raise ValueError(f"scale = {scale}: it is the number of pixels per image pixel, use a whole number from 1 up")
+        raise ValueError(f"scale = {scale}: it is the number of pixels per image pixel. Use a whole number from 1 up")
     values = np.asarray(samples.values, dtype=np.float32)
     if samples.kind == "images" and values.ndim == 3:  # (n, height, width)
         return _png(_tiles(values, scale, columns))
@@ -74,7 +74,7 @@ def _tiles(images: NDArray[np.float32], scale: int, most: int) -> NDArray[np.uin
 
 
 def _scatter(points: NDArray[np.float32], labels: NDArray[np.int64], scale: int) -> NDArray[np.uint8]:
-    """Draw discs with soft edges, later ones over earlier ones; what lies outside or is not a number is left out."""
+    """Draw discs with soft edges, later ones over earlier ones; points outside and NaN are left out."""
     side, radius = _SIDE * scale, 0.42 * scale
     reach = math.ceil(radius) + 1
     canvas = np.zeros((side + 2 * reach, side + 2 * reach, 4), np.float32)

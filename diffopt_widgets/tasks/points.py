@@ -1,4 +1,4 @@
-"""The swiss roll: points on a spiral, to be made out of noise."""
+"""Task of making points on a spiral, the swiss roll, out of noise."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from diffopt_widgets.tasks.diffusion import Examples
 
 SECTIONS = 8
-"""Labels: which eighth of the roll a point lies on, from the inside out."""
+"""Number of labels: equal sections of the roll, from the inside out."""
 
 DRAWN = 512
-"""How many points a sample has."""
+"""Number of points in a sample."""
 
 _WEIGHTS, _DATA = 4, 5
 
@@ -41,7 +41,7 @@ def _build(seed: int, device: torch.device, batch_size: int, dtype: torch.dtype)
 
 
 def _roll(count: int, part: int) -> Examples:
-    """Points on one and a half turns of a spiral, a little blurred, within about ±1.8."""
+    """Draw points on one and a half turns of a spiral, a little blurred, within about ±1.8."""
     import torch
 
     from diffopt_widgets.tasks.diffusion import Examples

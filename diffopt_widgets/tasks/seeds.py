@@ -1,4 +1,4 @@
-"""Random numbers that depend on named whole numbers only: never on the global generators, never on the device."""
+"""Random numbers that depend on given whole numbers only, not on the global generators and not on the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MASK = (1 << 64) - 1
 
 
 def mix(*parts: int) -> int:
-    """One well mixed seed (32 bits, as much as torch's CPU generator takes) from several whole numbers.
+    """Mix several whole numbers into one seed (32 bits, as much as torch's CPU generator takes).
 
     The same numbers give the same seed in every process and on every machine, which `hash` does not promise. The
     scrambling is SplitMix64 (Steele, Lea and Flood, 2014).
@@ -40,10 +40,10 @@ def generator(*parts: int) -> torch.Generator:
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """A context in which torch's global generators, of the CPU and of one device, begin with a seed; then they are as before.
+    """Enter a context in which torch's global generators, of the CPU and one device, are seeded; restore them afterwards.
 
-    `torch.manual_seed` would seed every kind of device there is, and format a traceback for each that is not in use: that
-    takes longer than a step of a small model.
+    `torch.manual_seed` would seed every kind of device, and format a traceback for each one that is not in use: that takes
+    longer than a step of a small model.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What a task is: a small training problem that every optimizer meets in exactly the same way."""
+"""Task: a small training problem that is exactly the same for every optimizer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Samples:
-    """What a model makes from noise, as numbers that any front end can draw.
+    """Samples that a model makes from noise, as numbers that any front end can draw.
 
     `values` has shape (n, 2) for points (about −2…2) and (n, height, width) in 0…1 for images.
     """
@@ -23,42 +23,42 @@ class Samples:
     kind: Literal["points", "images"]
     values: NDArray[np.float32]
     labels: NDArray[np.int64] | None = None
-    """The label that each was made for, shape (n,)."""
+    """Label of each sample, shape (n,)."""
 
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """A named part of the model, such as `text_encoder` or `unet`."""
+    """Named part of the model, such as `text_encoder` or `unet`."""
 
     name: str
     params: tuple[torch.nn.Parameter, ...]
     names: tuple[str, ...] = ()
-    """The name of each parameter in the whole model, such as `unet.layers.0.weight`; none where the model has no names."""
+    """Name of each parameter in the whole model, such as `unet.layers.0.weight`; empty if the model has no names."""
 
 
 class Problem(Protocol):
-    """A task made ready for one run: a freshly seeded model with its data on the device.
+    """Task of one run: a freshly seeded model with its data on the device.
 
-    The same seed gives the same weights, and the same step the same batch, noise and time steps, whatever optimizer is
-    used and on whatever device; weights of another precision are the same, rounded.
+    The same seed gives the same weights, and the same step has the same batch, noise and time steps, for every optimizer
+    and device; weights of another precision are the same, rounded.
     """
 
     groups: tuple[ParameterGroup, ...]
 
     def loss(self, step: int, micro: int = 0) -> torch.Tensor:
-        """Training loss (a scalar on the device, with its graph) on batch number `step`, accumulation part `micro`."""
+        """Return the training loss (a scalar on the device, with its graph) on batch `step`, accumulation part `micro`."""
         ...
 
     def evaluate(self) -> torch.Tensor:
-        """Loss on the fixed evaluation set: a scalar on the device, without a graph."""
+        """Return the loss on the fixed evaluation set: a scalar on the device, without a graph."""
         ...
 
     def samples(self) -> Samples:
-        """Make examples with the model as it is now, from a fixed noise."""
+        """Make samples with the present model, from fixed noise."""
         ...
 
     def wanted(self) -> Samples:
-        """Real examples that the model has not learned from, with the labels of `samples` in the same order."""
+        """Return real examples that are not in the training data, with the labels of `samples` in the same order."""
         ...
 
 
@@ -69,11 +69,11 @@ class Task:
     key: str
     title: str
     summary: str
-    """What is learned, and what to look for, in one or two sentences."""
+    """Description in one or two sentences: what is learned, and what to look for."""
     steps: int
-    """A sensible length of a run."""
+    """Sensible length of a run."""
     batch_size: int
     lr: float
-    """A learning rate at which Adam trains well on it."""
+    """Learning rate at which Adam trains it well."""
     build: Callable[[int, torch.device, int, torch.dtype], Problem]
-    """Make it ready: `build(seed, device, batch_size, dtype)`, with weights of that precision."""
+    """Builder of the problem: `build(seed, device, batch_size, dtype)`, with weights of that precision."""

@@ -1,1 +1,1 @@
-"""The training loop, what it measures, and what it needs to go on later."""
+"""Training loop, its measures, and checkpoints to resume from."""

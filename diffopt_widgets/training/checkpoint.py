@@ -1,4 +1,4 @@
-"""Checkpoint: what a training needs to go on in another process, bit for bit."""
+"""Checkpoint: the state of a training, from which another process can resume it bit for bit."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 _CONSTANT = (FunctionType, MethodType, BuiltinFunctionType, type)
-"""Of an optimizer's attributes, what no step changes."""
+"""Types of an optimizer's attributes that no step changes."""
 _NAMES = frozenset({"params", "param_names"})
-"""Of a parameter group, what says which tensors are in it."""
+"""Keys of a parameter group that name its tensors."""
 
 
 class CheckpointError(Exception):
-    """A training cannot be put into a checkpoint, or not be taken up from it; the message says why."""
+    """Error of making a checkpoint or resuming from it; the message gives the reason."""
 
 
 @dataclass(frozen=True, repr=False)
 class Checkpoint:
-    """A training after some step.
+    """State of a training after some step.
 
-    Kept are the weights in the parameter groups, the optimizer's state and groups as they are (torch's `load_state_dict`
-    would cast states to the precision of the weights), its counters, the schedule, and what the reader of applied rates
-    remembers. Model, data and whatever random numbers a task draws follow from the plan and the step. It is read with
-    `torch.load(weights_only=True)`, so that one from somebody else executes nothing.
+    It holds the weights in the parameter groups, the optimizer's state and groups as they are (torch's `load_state_dict`
+    would cast states to the precision of the weights), its counters, the schedule, and the averages of the reader of
+    applied rates. Model, data and all random numbers of a task follow from the plan and the step. It is read with
+    `torch.load(weights_only=True)`, so a checkpoint from somebody else executes no code.
 
     >>> from diffopt_widgets import RunPlan, Settings
     >>> from diffopt_widgets.training.loop import Training
@@ -45,7 +45,7 @@ class Checkpoint:
     """
 
     step: int
-    """How many steps had been taken."""
+    """Number of steps taken."""
     data: bytes
 
     def __repr__(self) -> str:
@@ -53,25 +53,25 @@ class Checkpoint:
 
     @classmethod
     def of(cls, training: Training) -> Checkpoint:
-        """What a training is now, between two steps; waits for the device.
+        """Make a checkpoint of a training between two steps; this waits for the device.
 
         Raises:
-            CheckpointError: a step was broken off, or its optimizer keeps something that has no form here.
+            CheckpointError: a step was interrupted, or its optimizer keeps something that cannot be saved.
         """
         import torch
 
         if training.torn:
-            raise CheckpointError(f"step {training.taken + 1} was broken off in the middle")
+            raise CheckpointError(f"step {training.taken + 1} was interrupted in the middle")
         file = io.BytesIO()
         torch.save(_saved(training), file)
         return cls(training.taken, file.getvalue())
 
     def restored(self, plan: RunPlan) -> Training:
-        """The training of this plan as it was.
+        """Restore the training of this plan.
 
         Raises:
-            CheckpointError: it is damaged, of another plan, or was made on a device of another kind.
-            Exception: whatever building a `Training` raises.
+            CheckpointError: it is damaged, belongs to another plan, or was made on a device of another kind.
+            Exception: any error of building a `Training`.
         """
         import torch
 
@@ -80,14 +80,14 @@ class Checkpoint:
         kind = find_device(plan.device).type
         try:
             data = torch.load(io.BytesIO(self.data), weights_only=True, map_location="cpu" if kind == "cpu" else None)
-            there, readable = data["device"], data["format"] == FORMAT
+            saved_kind, readable = data["device"], data["format"] == FORMAT
         except Exception as error:
             raise CheckpointError(f"its checkpoint cannot be read: {error}") from error
         if not readable:
             raise CheckpointError("its checkpoint comes from a newer version of diffopt_widgets")
-        if there != kind:
+        if saved_kind != kind:
             raise CheckpointError(
-                f"it was trained on {there}, and here it would go on on {kind}, which rounds otherwise"
+                f"it was trained on {saved_kind}, and here it would continue on {kind}, which rounds differently"
             )
         training = Training(plan)
         try:
@@ -97,7 +97,7 @@ class Checkpoint:
         return training
 
 
-def _saved(training: Training) -> dict[str, Any]:  # Any: what optimizers keep
+def _saved(training: Training) -> dict[str, Any]:  # Any: values that optimizers keep
     optimizer = training.optimizer
     params = _params(training)
     place: dict[torch.Tensor, int] = {p: number for number, p in enumerate(params)}
@@ -114,7 +114,7 @@ def _saved(training: Training) -> dict[str, Any]:  # Any: what optimizers keep
         "weights": [p.detach() for p in params],
         "state": [
             (place[p], _plain(state)) for p, state in optimizer.state.items()
-        ],  # in its own order: some sum over it
+        ],  # in its own order: some optimizers sum over it
         "groups": [_plain_ones(group, without=_NAMES) for group in optimizer.param_groups],
         "attributes": _plain_ones(attributes),
         "layers": _layers(optimizer),
@@ -138,7 +138,7 @@ def _load(training: Training, data: dict[str, Any]) -> None:
         group.update({name: value for name, value in saved.items() if name not in _NAMES})
     vars(optimizer).update({name: value for name, value in data["attributes"].items() if name not in _torchs_own()})
     if helper := getattr(optimizer, "kourkoutas_helper", None):
-        layers, helper._current_step_prepared = data["layers"]  # noqa: SLF001  # it has no other way
+        layers, helper._current_step_prepared = data["layers"]  # noqa: SLF001  # there is no public way
         helper.layer_state = {key: layer for key, layer in zip(helper.layer_info, layers, strict=True) if layer}
     schedule.load_state_dict({**data["schedule"], "lr_lambdas": [None] * len(optimizer.param_groups)})
     training.meter.take_averages(data["averages"])
@@ -150,7 +150,7 @@ def _params(training: Training) -> list[torch.nn.Parameter]:
 
 
 def _layers(optimizer: torch.optim.Optimizer) -> Any:
-    """What adv_optm's Kourkoutas-β remembers of each layer, beside the optimizer's state; None without it."""
+    """Return the values that adv_optm's Kourkoutas-β keeps per layer, beside the optimizer's state; None without it."""
     helper = getattr(optimizer, "kourkoutas_helper", None)
     if helper is None:
         return None
@@ -159,14 +159,14 @@ def _layers(optimizer: torch.optim.Optimizer) -> Any:
 
 
 def _torchs_own() -> frozenset[str]:
-    """The attributes that every optimizer has from torch."""
+    """Return the names of the attributes that every optimizer has from torch."""
     import torch
 
     return frozenset(vars(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)))
 
 
 def _refuse_unknown(attributes: dict[str, Any]) -> None:
-    """An optimizer that nobody has tried may keep something in an object of its own, such as another optimizer."""
+    """Raise if an optimizer outside the catalogue keeps an object that cannot be saved, such as another optimizer."""
     import torch
 
     for name, value in attributes.items():
@@ -179,19 +179,19 @@ def _refuse_unknown(attributes: dict[str, Any]) -> None:
 
 
 def _plain_ones(values: dict[str, Any], without: frozenset[str] | set[str] = frozenset()) -> dict[str, Any]:
-    """Those values that have a form here; the others are as building the training makes them."""
-    found = {}
+    """Return the values that can be saved; building the training sets the others again."""
+    plain = {}
     for name, value in values.items():
         if name not in without:
             try:
-                found[name] = _plain(value)
+                plain[name] = _plain(value)
             except CheckpointError:
                 continue
-    return found
+    return plain
 
 
 def _plain(value: Any) -> Any:
-    """The same value out of tensors, numbers, texts, lists, tuples and dicts; a tensor stays the same object."""
+    """Convert a value to tensors, numbers, texts, lists, tuples and dicts; a tensor stays the same object."""
     import torch
 
     if isinstance(value, torch.Tensor):
@@ -199,7 +199,7 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int | float):
-        return int(value) if isinstance(value, int) else float(value)  # numpy's are of these too
+        return int(value) if isinstance(value, int) else float(value)  # numpy's numbers are instances too
     if isinstance(value, list | tuple):
         parts = [_plain(part) for part in value]
         return tuple(parts) if isinstance(value, tuple) else parts

@@ -1,4 +1,4 @@
-"""What is known, before a run, of the machine and device that it would be on; torch is imported where it is asked for."""
+"""Environment of a run that is known before it: machine and device. torch is imported only when it is needed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def environment(device: str, dtype: str) -> Values:
-    """What the rules of the catalogue ask of a run: its `device` and `dtype`, and whether a `compiler` is there.
+    """Return the facts that the catalogue's rules check: `device`, `dtype`, and `compiler` (True if there is one).
 
     Args:
         device: as a plan names it. `"auto"` imports torch, which takes a second or two the first time.
         dtype: the precision of the weights.
 
     Returns:
-        Only the dtype where `device` is `"auto"` and there is no torch to tell which it is.
+        Only the dtype if `device` is `"auto"` and torch cannot be imported to find the device.
 
     >>> environment("cuda", "bfloat16")["device"]
     'cuda'
@@ -35,13 +35,13 @@ def environment(device: str, dtype: str) -> Values:
             from diffopt_widgets.training.loop import find_device
 
             kind = find_device(device).type
-        except (ImportError, OSError, RuntimeError):  # `training.backends` tells of a torch that is not there
+        except (ImportError, OSError, RuntimeError):  # `optimizers.backends` reports a missing torch
             return {"dtype": dtype}
     return {"device": kind, "dtype": dtype, "compiler": _compiler(kind)}
 
 
 def device_problem(device: str) -> str:
-    """Why a run cannot be on a device, as a sentence without its full stop; empty where it can."""
+    """Describe why a run cannot use a device, as a sentence without its full stop; empty if it can."""
     if device in {"auto", "cpu"}:
         return ""
     try:
@@ -54,24 +54,24 @@ def device_problem(device: str) -> str:
 
 
 def check_runs(plans: Iterable[RunPlan]) -> None:
-    """Refuse, before any is trained, runs that would be refused here in their turn.
+    """Check all runs before the first one is trained.
 
     Raises:
-        SettingsError: with one `Fault` for each reason.
+        SettingsError: a run would be refused; there is one `Fault` for each reason.
     """
     faults: dict[str, Fault] = {}
     for plan in plans:
         if problem := device_problem(plan.device):
             faults["device"] = Fault("device", plan.device, problem, "")
-        asked = plan.settings.warnings(environment(plan.device, plan.dtype))
+        broken = plan.settings.warnings(environment(plan.device, plan.dtype))
         values = plan.settings.values()
-        faults.update({rule.id: Fault.broken(rule, values) for rule in asked if rule.severity == "refused"})
+        faults.update({rule.id: Fault.broken(rule, values) for rule in broken if rule.severity == "refused"})
     if faults:
         raise SettingsError(tuple(faults.values()))
 
 
 def _compiler(kind: str) -> bool:
-    """Whether torch would find what compiles for a device; False only where it is certain that it would not."""
+    """Return whether torch would find a compiler for a device; False only when it certainly would not."""
     if kind == "cuda":
         return importlib.util.find_spec("triton") is not None
     if kind != "cpu" or os.environ.get("TORCH_INDUCTOR_INSTALL_GXX"):  # torch then gets one itself

@@ -1,4 +1,4 @@
-"""The training loop, as a generator: it yields one StepRecord per step and knows nothing of who reads them."""
+"""Training loop as a generator: it yields one StepRecord per step and does not know who reads them."""
 
 from __future__ import annotations
 
@@ -11,38 +11,42 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.optimizers.factory import MissingBackend, build_optimizer, build_schedule
 from diffopt_widgets.optimizers.modes import eval_mode
 from diffopt_widgets.optimizers.random_draws import drawn_from, seed_adv_optm
 from diffopt_widgets.rates.applied import RateMeter
 from diffopt_widgets.records import StepRecord
-from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.tasks.seeds import mix, seeded
 from diffopt_widgets.training.measures import exact
 from diffopt_widgets.training.trainable import check_groups, check_step, explained
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from diffopt_widgets.catalogue.run_options import RunKeywords
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.tasks import ParameterGroup, Samples
 
 _SKETCH = 6
-"""What random numbers of an optimizer are drawn for: it keeps them apart from those of a task."""
+"""Key of an optimizer's stream of random numbers, which separates it from those of a task."""
 SMALL_MODEL = 2_000_000
-"""Parameters below which one CPU thread is faster than several (measured: 4 to 9 times on two contended cores)."""
+"""Number of parameters below which one CPU thread is faster than several (4 to 9 times, on two contended cores)."""
 
 
 class Training:
-    """A plan made ready to run: a fresh model, its optimizer and its schedule, on their device.
+    """Training of a plan: a fresh model, its optimizer and its schedule, on their device.
 
-    Building it downloads nothing and draws from no global random state.
+    Building it downloads nothing and does not use the global random state.
 
     Args:
-        plan: what to train.
+        plan: the plan to train.
 
     Raises:
         KeyError: there is no such task.
-        MissingBackend: the optimizer's package or the device is not there.
+        MissingBackend: the optimizer's package or the device is missing.
         SettingsError: the back end refuses the settings, or this loop cannot train such an optimizer.
     """
 
@@ -64,15 +68,15 @@ class Training:
         self.schedule = build_schedule(plan.settings, self.optimizer, plan.steps)
         self.group_names = tuple(str(group["name"]) for group in self.optimizer.param_groups)
         self.taken = 0
-        """How many steps have been taken."""
+        """Number of steps taken."""
         self.torn = False
-        """Whether an exception broke a step off in the middle: it cannot go on then."""
+        """True when an exception has interrupted a step: the training cannot be resumed then."""
         self.seconds = 0.0
-        """Training time so far. Who waits for the device elsewhere adds that time here."""
+        """Training time so far. Code that waits for the device elsewhere adds its time here."""
         self.sampling_seconds = 0.0
-        """How long `samples` took the last time."""
+        """Time that the last call of `samples` took."""
         self.meter = RateMeter(self.optimizer)
-        """Reads the rates that its steps apply."""
+        """Reader of the rates that the steps apply."""
         self._drawn = drawn_from(plan.settings, plan.dtype)
         self._norms: dict[torch.Tensor, torch.Tensor] = {}
         if plan.grad_norm and plan.settings.options.get("fused_back_pass"):
@@ -80,16 +84,16 @@ class Training:
         self._few_threads = self.device.type == "cpu" and sum(p.numel() for p in self._params) < SMALL_MODEL
 
     def steps(self) -> Iterator[StepRecord]:
-        """Take the steps that are left, yielding a record after each; losses and norms may still be on the device.
+        """Take the remaining steps, and yield a record after each; losses and norms may still be on the device.
 
-        Closed and called again, it goes on where it was, as if nothing had been.
+        When it is closed and called again, it continues after the last step.
 
         Raises:
-            RuntimeError: a step was broken off before.
+            RuntimeError: a step was interrupted before.
         """
         while self.taken < self.plan.steps:
             if self.torn:
-                raise RuntimeError(f"step {self.taken + 1} was broken off in the middle; train again from the start")
+                raise RuntimeError(f"step {self.taken + 1} was interrupted in the middle; train again from the start")
             began = time.perf_counter()
             self.torn = True
             with self.compute():
@@ -105,11 +109,11 @@ class Training:
         seed = mix(_SKETCH, self.plan.seed, step)
         if "adv_optm" in self._drawn:
             seed_adv_optm(seed, self._params[0].device)
-        telling = explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
+        explaining = explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
         with seeded(seed, self.device) if "torch" in self._drawn else contextlib.nullcontext():
             loss = self._backward(step)
             grad_norm = self._grad_norm() if self.plan.grad_norm else None
-            with telling:
+            with explaining:
                 self.optimizer.step()
         applied = meter.after()
         self.schedule.step()
@@ -138,7 +142,7 @@ class Training:
         return norm
 
     def _note_norms(self) -> None:
-        """Take the norm of each gradient as it comes, before a fused back pass frees it."""
+        """Compute the norm of each gradient when it is ready, before a fused back pass frees it."""
 
         def note(p: torch.Tensor, gradient: torch.Tensor) -> None:
             self._norms[p] = torch.linalg.vector_norm(gradient, dtype=exact(gradient))
@@ -148,12 +152,12 @@ class Training:
                 p.register_hook(functools.partial(note, p))  # type: ignore[no-untyped-call]  # torch does not annotate it
 
     def evaluate(self) -> float:
-        """Loss on the fixed evaluation set; changes nothing, and waits for the device."""
+        """Return the loss on the fixed evaluation set; this changes nothing, and waits for the device."""
         with self.compute(), eval_mode(self.optimizer):
             return float(self.problem.evaluate())
 
     def samples(self) -> Samples:
-        """What the model makes now, from the same noise at any time; changes nothing, and waits for the device."""
+        """Make samples with the present model, from the same noise each time; this changes nothing, and waits."""
         began = time.perf_counter()
         with self.compute(), eval_mode(self.optimizer):
             samples = self.problem.samples()
@@ -162,7 +166,7 @@ class Training:
 
     @contextlib.contextmanager
     def compute(self) -> Iterator[None]:
-        """Small models run on one CPU thread; the user's own number of threads is restored at once."""
+        """Run a small model on one CPU thread; the user's own number of threads is restored afterwards."""
         if not self._few_threads:
             yield
             return
@@ -174,22 +178,21 @@ class Training:
             torch.set_num_threads(threads)
 
 
+@lists_run_options
 def stream(
     settings: Settings,
-    task: str = "digits",
-    steps: int = 300,
-    *,
-    batch_size: int | None = None,
-    accumulation: int = 1,
-    seed: int = 0,
-    device: str = "auto",
-    dtype: str = "float32",
-    grad_norm: bool = False,
+    task: str = RunOptions.task,
+    steps: int = RunOptions.steps,
+    **options: Unpack[RunKeywords],
 ) -> Iterator[StepRecord]:
     """Train and yield a `StepRecord` after each step; its values are numbers, so reading waits for the device.
 
+    Args:
+        settings: the optimizer with its options, and the schedule.
+        options: those of the run by name, as `RunOptions` has them.
+
     Raises:
-        SettingsError: something in the arguments cannot be used.
+        SettingsError: an argument cannot be used.
         KeyError: there is no such task.
 
     >>> from diffopt_widgets import Settings
@@ -197,64 +200,68 @@ def stream(
     >>> len(losses)
     3
     """
-    plan = RunPlan(settings, task, steps, batch_size, accumulation, seed, device, dtype, grad_norm)
-    training = Training(plan)
-    for record in training.steps():
+    return _streamed(RunPlan.of(settings, task, steps, **options))
+
+
+def _streamed(plan: RunPlan) -> Iterator[StepRecord]:
+    for record in Training(plan).steps():
         yield from fetch([record])
 
 
 def fetch(records: Sequence[StepRecord]) -> list[StepRecord]:
-    """The same records with every tensor turned into a number, copied from the device all at once."""
+    """Replace every tensor in the records by its number, copied from the device all at once."""
     waiting: list[torch.Tensor] = []
 
     def number(value: object) -> object:
-        """Remember a tensor by its place; numbers pass."""
+        """Replace a tensor by its place in `waiting`; keep numbers."""
         if isinstance(value, torch.Tensor):
             waiting.append(value.detach().reshape(()).to(torch.float32))
             return _Place(len(waiting) - 1)
         return value
 
-    def noted(value: object) -> object:
+    def with_places(value: object) -> object:
         if isinstance(value, Mapping):
-            return {name: noted(part) for name, part in value.items()}
+            return {name: with_places(part) for name, part in value.items()}
         return tuple(number(part) for part in value) if isinstance(value, tuple) else number(value)
 
     names = [field.name for field in fields(StepRecord)]
     rows = [
-        {name: noted(value) for name in names if (value := getattr(record, name)) is not None} for record in records
+        {name: with_places(value) for name in names if (value := getattr(record, name)) is not None}
+        for record in records
     ]
     values: list[float] = torch.stack(waiting).tolist() if waiting else []
 
-    def settled(value: object) -> object:
+    def with_numbers(value: object) -> object:
         if isinstance(value, dict):
-            return {name: settled(part) for name, part in value.items()}
+            return {name: with_numbers(part) for name, part in value.items()}
         if isinstance(value, tuple):
-            return tuple(settled(part) for part in value)
+            return tuple(with_numbers(part) for part in value)
         return values[value] if isinstance(value, _Place) else value
 
-    return [StepRecord(**{name: settled(value) for name, value in row.items()}) for row in rows]  # type: ignore[arg-type]
+    return [StepRecord(**{name: with_numbers(value) for name, value in row.items()}) for row in rows]  # type: ignore[arg-type]
 
 
 def _with_names(group: ParameterGroup) -> dict[str, Any]:
-    """A part of a model as a named parameter group, its parameters with their names where they have any."""
+    """Make a named parameter group of a part of a model; its parameters keep their names if they have any."""
     params = list(zip(group.names, group.params, strict=True)) if group.names else list(group.params)
     return {"params": params, "name": group.name}
 
 
 class _Place(int):
-    """Where a fetched value will be."""
+    """Index of a value that is still to be fetched."""
 
 
 def find_device(name: str) -> torch.device:
-    """The device of a name; "auto" takes CUDA, then Apple's MPS, then the CPU.
+    """Return the device of this name; "auto" takes CUDA, then Apple's MPS, then the CPU.
 
     Raises:
-        MissingBackend: the device is not there.
+        MissingBackend: the device is not available.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    present = [kind for kind, is_available in available.items() if is_available]
     if name == "auto":
-        return torch.device(next(kind for kind, found in there.items() if found))
-    if not there.get(name, False):
-        found = ", ".join(kind for kind, is_there in there.items() if is_there)
-        raise MissingBackend(f"there is no device {name!r} here; there is {found}. To fix it: choose auto or {found}")
+        return torch.device(present[0])
+    if name not in present:
+        kinds = ", ".join(present)
+        raise MissingBackend(f"there is no device {name!r} here; there is {kinds}. To fix it: choose auto or {kinds}")
     return torch.device(name)

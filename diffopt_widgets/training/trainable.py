@@ -1,4 +1,4 @@
-"""Whether the bench's plain loop can train an optimizer, and if not, why, in words."""
+"""Checks that the bench's plain loop can train an optimizer, with the reason if it cannot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SECOND_ORDER = (
 
 
 def check_step(entry: OptimizerSpec) -> None:
-    """Refuse what cannot step without an argument.
+    """Check that an optimizer can step without an argument.
 
     Raises:
         SettingsError: its step needs one, such as the closure of LBFGS.
@@ -34,7 +34,7 @@ def check_step(entry: OptimizerSpec) -> None:
     >>> check_step(spec("torch.optim:LBFGS"))
     Traceback (most recent call last):
     ...
-    diffopt_widgets.settings.SettingsError: torch.optim:LBFGS: it cannot be trained here: its step needs closure, ...
+    diffopt_widgets.settings.faults.SettingsError: torch.optim:LBFGS: it cannot be trained here: its step needs closure, ...
     """
     if entry.catalogued:
         return
@@ -43,16 +43,16 @@ def check_step(entry: OptimizerSpec) -> None:
     if needed:
         raise _untrainable(
             entry,
-            f"its step needs {' and '.join(needed)}, which the loop of the bench does not give: there each step has one "
-            "loss, computed before it",
+            f"its step needs {' and '.join(needed)}, which the loop of the bench does not give: its steps have one loss "
+            "each, computed before the step",
         )
 
 
 def check_groups(entry: OptimizerSpec, optimizer: Optimizer) -> None:
-    """Refuse an optimizer whose learning rate no schedule could set.
+    """Check that a schedule can set the optimizer's learning rate.
 
     Raises:
-        SettingsError: its groups hold none.
+        SettingsError: its groups have none.
     """
     if any("lr" not in group for group in optimizer.param_groups):
         raise _untrainable(entry, "its parameter groups hold no learning rate (lr), which is what a schedule sets")
@@ -60,12 +60,12 @@ def check_groups(entry: OptimizerSpec, optimizer: Optimizer) -> None:
 
 @contextlib.contextmanager
 def explained(entry: OptimizerSpec) -> Iterator[None]:
-    """Say what to do about whatever the first step raises, where it is the optimizer's or its package's.
+    """Replace an error of the first step by one that says what to do, if the optimizer or its package is the cause.
 
     Raises:
-        MissingBackend: the step raised, and the version of the package that is installed does not fit.
-        SettingsError: the step of an optimizer that nobody catalogued raised; the message has its words, and what they mean
-            where that is known.
+        MissingBackend: the step raised, and the installed version of the package does not fit.
+        SettingsError: the step of an optimizer outside the catalogue raised; the message has its text, and its meaning if
+            that is known.
     """
     try:
         yield
@@ -74,10 +74,10 @@ def explained(entry: OptimizerSpec) -> Iterator[None]:
             if trouble(entry):
                 raise missing_package(entry, error) from error
             raise
-        words = " ".join(str(error).split()) or "no message"
-        known = _SECOND_ORDER if "does not have a grad_fn" in words else ""
-        raise _untrainable(entry, known or f"its first step raises {type(error).__name__}: {words}") from error
+        text = " ".join(str(error).split()) or "no message"
+        known = _SECOND_ORDER if "does not have a grad_fn" in text else ""
+        raise _untrainable(entry, known or f"its first step raises {type(error).__name__}: {text}") from error
 
 
-def _untrainable(entry: OptimizerSpec, why: str) -> SettingsError:
-    return SettingsError((Fault(entry.key, None, f"it cannot be trained here: {why}", ""),))
+def _untrainable(entry: OptimizerSpec, reason: str) -> SettingsError:
+    return SettingsError((Fault(entry.key, None, f"it cannot be trained here: {reason}", ""),))

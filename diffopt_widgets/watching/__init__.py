@@ -1,1 +1,1 @@
-"""`dw.watch`: the live plot and the record of anyone's own training loop."""
+"""`dw.watch`: a live plot and a record for your own training loop."""

@@ -1,4 +1,4 @@
-"""From values of many steps, tensors among them, to columns of numbers: one copy from each device for all of them."""
+"""Columns of numbers from the values of many steps; their tensors are fetched in one copy from each device."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from diffopt_widgets.records import Scalar
 
 Cell: TypeAlias = "Scalar | tuple[Scalar | None, ...] | list[Scalar] | None"
-"""What one step has in one column: a value, one per parameter group, several to be averaged, or nothing."""
+"""Entry of one step in one column: a value, one per parameter group, a list to be averaged, or None."""
 
 
 class Columns:
-    """The cells of some rows, by column.
+    """Cells of some rows, by column.
 
     >>> columns = Columns()
     >>> columns.put("loss", [1.0, [torch.tensor(2.0), 4.0], None])
@@ -31,14 +31,14 @@ class Columns:
     def __init__(self) -> None:
         self._flat: list[Scalar | None] = []
         self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        """By column: where it begins and ends in the flat list, and its shape."""
+        """Start and end of each column in the flat list, and its shape."""
         self._means: list[tuple[int, int, int]] = []
-        """Where the mean of which part of the flat list goes."""
+        """Means to compute: the target in the flat list, and the start and end of the values to average."""
 
     def put(self, name: str, cells: Sequence[Cell]) -> None:
-        """Add a column; its tuples are all of one length, and there are either only tuples or none.
+        """Add a column. Either all its values are tuples, of one length, or none is.
 
-        A column without any value is left out: nobody can tell then whether it has a value for each group.
+        A column without any value is left out, since it is not known whether it has a value for each group.
         """
         flat, begin = self._flat, len(self._flat)
         first = next((cell for cell in cells if cell is not None), None)
@@ -46,19 +46,19 @@ class Columns:
             return
         if isinstance(first, tuple):
             nothing = (None,) * len(first)
-            flat.extend([part for cell in cells for part in (nothing if cell is None else cell)])  # type: ignore[union-attr]  # tuples, as asked for
+            flat.extend([part for cell in cells for part in (nothing if cell is None else cell)])  # type: ignore[union-attr]  # all are tuples
             self._places[name] = (begin, len(flat), (len(cells), len(first)))
             return
-        several = [(begin + row, cell) for row, cell in enumerate(cells) if cell.__class__ is list]
+        lists = [(begin + row, cell) for row, cell in enumerate(cells) if cell.__class__ is list]
         flat.extend(cells)  # type: ignore[arg-type]  # the lists among them are replaced here
         self._places[name] = (begin, len(flat), (len(cells),))
-        for place, parts in several:
+        for place, parts in lists:
             flat[place] = None
             self._means.append((place, len(flat), len(flat) + len(parts)))
             flat.extend(parts)
 
     def fetch(self) -> dict[str, NDArray[np.float64]]:
-        """All columns as numbers; waits for the devices that hold some of the values."""
+        """Return all columns as numbers; this waits for the devices that hold some of the values."""
         values = numbers(self._flat)
         for place, begin, end in self._means:
             values[place] = values[begin:end].mean()
@@ -66,12 +66,12 @@ class Columns:
 
 
 def numbers(values: Sequence[Scalar | None]) -> NDArray[np.float64]:
-    """The values as numbers, NaN for None; tensors of one element are copied all at once from each device.
+    """Convert values to numbers, None to NaN; tensors of one element are copied all at once from each device.
 
     >>> numbers([1, None, torch.tensor([2.5])]).tolist()
     [1.0, nan, 2.5]
     """
-    plain: list[float | None] = list(values)  # type: ignore[arg-type]  # what is no number is replaced here
+    plain: list[float | None] = list(values)  # type: ignore[arg-type]  # other values are replaced below
     waiting: dict[torch.device, list[int]] = {}
     for place, value in enumerate(values):
         if value.__class__ is float:
@@ -81,14 +81,14 @@ def numbers(values: Sequence[Scalar | None]) -> NDArray[np.float64]:
             plain[place] = math.nan
         elif value is not None:
             plain[place] = float(value)
-    found = np.array(plain, dtype=np.float64)
+    array = np.array(plain, dtype=np.float64)
     for places in waiting.values():
-        found[places] = _stacked([values[place] for place in places]).tolist()  # type: ignore[misc]  # tensors
-    return found
+        array[places] = _stack([values[place] for place in places]).tolist()  # type: ignore[misc]  # tensors
+    return array
 
 
-def _stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """Tensors of one element as one vector, in one precision that holds them all."""
+def _stack(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Stack tensors of one element into one vector, in a precision that holds them all."""
     kinds = {tensor.dtype for tensor in tensors}
     exact = torch.float64 if torch.float64 in kinds else torch.float32
     return torch.stack(

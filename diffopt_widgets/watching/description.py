@@ -1,4 +1,4 @@
-"""What a training is made with, in words and numbers that a file can keep."""
+"""Description of a training (optimizer, schedule, model) as plain values that a file can store."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 def describe(optimizer: Optimizer, scheduler: object | None, model: torch.nn.Module | None) -> dict[str, Any]:
-    """The optimizer with its options, the schedule, the model: as JSON has it.
+    """Describe the optimizer with its options, the schedule and the model as JSON values.
 
     Raises:
-        ValueError: the scheduler is another optimizer's.
+        ValueError: the scheduler belongs to another optimizer.
 
     >>> sgd = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))], lr=0.1, momentum=0.9)
-    >>> found = describe(sgd, torch.optim.lr_scheduler.ConstantLR(sgd), None)
-    >>> found["optimizer"], found["options"]["momentum"], found["scheduler"], found["parameters"]
+    >>> facts = describe(sgd, torch.optim.lr_scheduler.ConstantLR(sgd), None)
+    >>> facts["optimizer"], facts["options"]["momentum"], facts["scheduler"], facts["parameters"]
     ('torch.optim.sgd.SGD', 0.9, 'torch.optim.lr_scheduler.ConstantLR', 3)
     """
     params = [p for group in optimizer.param_groups for p in group["params"]]
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "optimizer": _path(optimizer),
         "options": {name: _plain(value) for name, value in optimizer.defaults.items()},
         "parameters": sum(p.numel() for p in params),
@@ -35,20 +35,20 @@ def describe(optimizer: Optimizer, scheduler: object | None, model: torch.nn.Mod
     }
     if scheduler is not None:
         _check_schedule(scheduler, optimizer)
-        found["scheduler"] = _path(scheduler)
+        facts["scheduler"] = _path(scheduler)
     if model is not None:
-        found["model"] = _path(model)
-    return found
+        facts["model"] = _path(model)
+    return facts
 
 
 def _check_schedule(scheduler: object, optimizer: Optimizer) -> None:
-    """A schedule of another optimizer changes nothing here: a mistake that no training tells of."""
+    """Raise if the schedule belongs to another optimizer, a mistake that no training reports."""
     inner = getattr(scheduler, "scheduler", scheduler)  # accelerate wraps it
     owner = getattr(inner, "optimizer", None)
     if isinstance(owner, torch.optim.Optimizer) and hooked_optimizer(owner) is not optimizer:
         raise ValueError(
             f"the scheduler ({type(inner).__name__}) changes the rates of another optimizer ({type(owner).__name__}), not "
-            "of the one to watch. To fix it: make the scheduler from the optimizer that the loop steps"
+            "of the one to watch. To fix it: make the scheduler with the optimizer that the loop steps"
         )
 
 
@@ -57,7 +57,7 @@ def _path(thing: object) -> str:
 
 
 def _plain(value: Any) -> Any:  # Any: whatever an optimizer has as an option
-    """A value as JSON has it; as text where it has no such thing."""
+    """Convert a value to a JSON value, or to text if JSON has none for it."""
     if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
     if isinstance(value, float):

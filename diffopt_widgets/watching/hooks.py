@@ -1,4 +1,4 @@
-"""Which optimizer's step hooks tell of the steps that a loop takes, and how its parameter groups are called."""
+"""Hooks: the optimizer whose step hooks report a loop's steps, and names for its parameter groups."""
 
 from __future__ import annotations
 
@@ -11,69 +11,69 @@ if TYPE_CHECKING:
     import torch
 
 Arguments: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"  # Any: whatever an optimizer's step takes
-"""What a step is called with, itself the first."""
+"""Positional and keyword arguments of a step; the first is the optimizer."""
 
-_WITHIN = ("optimizer", "_optimizer", "base_optimizer", "base")
-"""Where wrappers keep the optimizer that they step: accelerate, lightning, schedule-free and SAM ones."""
+_INNER = ("optimizer", "_optimizer", "base_optimizer", "base")
+"""Attributes in which wrappers keep the optimizer that they step: accelerate, lightning, schedule-free and SAM."""
 
 
 def hooked_optimizer(optimizer: object) -> Optimizer:
-    """The torch optimizer that calls step hooks when this one is stepped: itself, or one that it wraps.
+    """Find the torch optimizer that calls step hooks when this one is stepped: itself, or one that it wraps.
 
     Raises:
-        TypeError: neither it nor one within it has torch's step hooks.
+        TypeError: neither it nor an optimizer inside it has torch's step hooks.
 
     >>> import torch
     >>> sgd = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))])
     >>> hooked_optimizer(sgd) is sgd
     True
     """
-    found: Any = optimizer
+    candidate: Any = optimizer
     for _ in range(4):
-        if isinstance(found, Optimizer) and _has_hooks(found):
-            return found
-        found = next((inner for name in _WITHIN if (inner := getattr(found, name, None)) is not None), None)
+        if isinstance(candidate, Optimizer) and _has_hooks(candidate):
+            return candidate
+        candidate = next((inner for name in _INNER if (inner := getattr(candidate, name, None)) is not None), None)
     kind = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
     raise TypeError(
-        f"{kind} cannot be watched: it has no step hooks as a torch.optim.Optimizer has, nor has an optimizer within it. "
+        f"{kind} cannot be watched: neither it nor an optimizer inside it has the step hooks of a torch.optim.Optimizer. "
         "To fix it: pass the torch optimizer whose step() the loop calls, after its __init__ has run"
     )
 
 
 def _has_hooks(optimizer: Optimizer) -> bool:
-    there = {"_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"} <= vars(optimizer).keys()
-    return there and bool(getattr(type(optimizer).step, "hooked", False))
+    initialized = {"_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"} <= vars(optimizer).keys()
+    return initialized and bool(getattr(type(optimizer).step, "hooked", False))
 
 
-def with_closure(args: tuple[Any, ...], kwargs: dict[str, Any], then: Callable[[], None]) -> Arguments | None:
-    """What a step is to be called with so that `then` is called each time that its closure has computed gradients.
+def with_closure(args: tuple[Any, ...], kwargs: dict[str, Any], callback: Callable[[], None]) -> Arguments | None:
+    """Replace a step's closure by one that also calls `callback` each time that it has computed gradients.
 
     Args:
-        args: what the step was called with, itself the first, as step hooks get it.
-        kwargs: by name.
-        then: raises nothing.
+        args: positional arguments of the step, the optimizer first, as step hooks get them.
+        kwargs: keyword arguments of the step.
+        callback: must not raise.
 
     Returns:
-        the arguments in the same order, as a hook that runs before a step may give them; None for a step without a closure.
+        the arguments in the same order, as a hook before a step may return them; None for a step without a closure.
     """
     closure = args[1] if len(args) > 1 else kwargs.get("closure")
     if not callable(closure):
         return None
 
-    def seen(*inner: Any, **named: Any) -> Any:  # Any: whatever an optimizer calls it with
+    def wrapped(*inner: Any, **named: Any) -> Any:  # Any: whatever an optimizer calls it with
         loss = closure(*inner, **named)
-        then()
+        callback()
         return loss
 
     if len(args) > 1:
-        return (args[0], seen, *args[2:]), kwargs
-    return args, {**kwargs, "closure": seen}
+        return (args[0], wrapped, *args[2:]), kwargs
+    return args, {**kwargs, "closure": wrapped}
 
 
 def group_names(
     optimizer: Optimizer, names: Sequence[str] | None = None, model: torch.nn.Module | None = None
 ) -> tuple[str, ...]:
-    """Name each parameter group: as told, else by its own name, else by the part of the model that it is.
+    """Name each parameter group: from `names`, else by its own name, else by the part of the model that it holds.
 
     Raises:
         ValueError: there is not one name for each group, or two are the same.
@@ -86,22 +86,22 @@ def group_names(
     """
     groups = optimizer.param_groups
     if names is not None:
-        told = tuple(str(name) for name in ([names] if isinstance(names, str) else names))
-        if len(told) != len(groups) or len(set(told)) != len(told):
+        chosen = tuple(str(name) for name in ([names] if isinstance(names, str) else names))
+        if len(chosen) != len(groups) or len(set(chosen)) != len(chosen):
             raise ValueError(
-                f"names are {list(told)}; the optimizer has {len(groups)} parameter groups, and each needs a name of its own"
+                f"names are {list(chosen)}; the optimizer has {len(groups)} parameter groups, and each needs its own name"
             )
-        return told
-    found = [str(group.get("name") or "") for group in groups]
+        return chosen
+    own = [str(group.get("name") or "") for group in groups]
     if len(groups) == 1:
-        return (found[0] or "all",)
-    if model is not None and not all(found):
-        found = [name or part for name, part in zip(found, _parts(optimizer, model), strict=True)]
-    return tuple(name if name and found.count(name) == 1 else f"group {i}" for i, name in enumerate(found))
+        return (own[0] or "all",)
+    if model is not None and not all(own):
+        own = [name or part for name, part in zip(own, _parts(optimizer, model), strict=True)]
+    return tuple(name if name and own.count(name) == 1 else f"group {i}" for i, name in enumerate(own))
 
 
 def later_names(optimizer: Optimizer, taken: Sequence[str]) -> list[str]:
-    """Name the parameter groups that have come since the first were named.
+    """Name the parameter groups that were added after the first ones were named.
 
     >>> import torch
     >>> one, two = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
@@ -115,7 +115,7 @@ def later_names(optimizer: Optimizer, taken: Sequence[str]) -> list[str]:
 
 
 def _parts(optimizer: Optimizer, model: torch.nn.Module) -> list[str]:
-    """For each group what the names of its parameters begin with, up to a dot; "" where they have nothing in common."""
+    """Return the common prefix of each group's parameter names, up to a dot; "" if there is none."""
     name_of = {parameter: name for name, parameter in model.named_parameters()}
     parts = []
     for group in optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""The panels of a watch: the usual ones, and one for each measure or value that comes beside those."""
+"""Panels of a watch: the standard ones, and one for each further measure or value."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from diffopt_widgets.records import History
 
 LOGARITHMIC = {"grad_norm", "update_rms", "update_ratio"}
-"""Measures whose panel begins with a logarithmic axis."""
+"""Measures whose panel has a logarithmic axis at first."""
 PANELS = (replace(LOSS, sparse=True), *DEFAULT_PANELS[1:])
-"""The usual ones, for loops that do not log a loss at every step."""
+"""Standard panels, for loops that do not log a loss at every step."""
 _DRAWN = frozenset(column for panel in PANELS for column in panel.columns) | {"seconds"}
 
 
-def further(history: History) -> list[str]:
-    """Columns that the usual panels do not show."""
+def extra_columns(history: History) -> list[str]:
+    """Return the columns that the standard panels do not show."""
     return [column for column in history.names() if column not in _DRAWN]
 
 
 def panel_of(column: str) -> Panel:
-    """The panel of such a column."""
+    """Make the panel of such a column."""
     return metric_panel(column, scale="log" if column in LOGARITHMIC else "linear")

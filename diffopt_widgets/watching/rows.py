@@ -1,4 +1,4 @@
-"""What is kept of each step until it is published, and how that becomes columns."""
+"""Rows: steps that are not published yet, and their conversion to columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from diffopt_widgets.watching.columns import Columns, numbers
-from diffopt_widgets.watching.logged_values import merged
+from diffopt_widgets.watching.logged_values import merge
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One step; a plain tuple in memory. Its tensors may still be on their device."""
+    """One step, as a plain tuple. Its tensors may still be on their device."""
 
     seconds: float
     lr: Rates
@@ -26,32 +26,32 @@ class Row(NamedTuple):
     d: float | tuple[float, ...] | None
     d_hat: Grouped | None
     found_inf: torch.Tensor | None
-    """Of a fused step under GradScaler, which is skipped on the device where this is not zero."""
+    """Flag of a fused step under GradScaler: the device skips the step if it is not zero."""
     measured: Measured
-    notes: dict[str, Cell]
+    logged: dict[str, Cell]
 
 
 def without_skipped(rows: list[Row]) -> tuple[list[Row], dict[str, Cell]]:
-    """The steps that moved the weights. What was logged for one that was skipped goes to the next.
+    """Drop the steps that were skipped; the values logged for a skipped step go to the next one.
 
     Returns:
-        the steps, and what was logged for a skipped one with no other after it.
+        the steps that moved the weights, and the values logged for skipped steps at the end, with no step after them.
     """
     if all(row.found_inf is None for row in rows):
         return rows, {}
     skipped = numbers([row.found_inf for row in rows]) > 0
-    left: list[Row] = []
+    taken: list[Row] = []
     carried: dict[str, Cell] = {}
     for row, skip in zip(rows, skipped.tolist(), strict=True):
-        carried = merged(carried, row.notes)
+        carried = merge(carried, row.logged)
         if not skip:
-            left.append(row._replace(notes=carried))
+            taken.append(row._replace(logged=carried))
             carried = {}
-    return left, carried
+    return taken, carried
 
 
 def table(rows: list[Row], groups: int, measures: Iterable[str]) -> Columns:
-    """The steps by column, one value of a rate for each of so many groups."""
+    """Arrange the steps by column; a rate has one value for each parameter group."""
     columns = Columns()
     columns.put("seconds", [row.seconds for row in rows])
     columns.put("lr", [_of_groups(row.lr, groups) for row in rows])
@@ -60,13 +60,13 @@ def table(rows: list[Row], groups: int, measures: Iterable[str]) -> Columns:
     columns.put("d_hat", [_of_groups(row.d_hat, groups) for row in rows])
     for name in measures:
         columns.put(name, [_of_groups(row.measured.get(name), groups) for row in rows])
-    for name in dict.fromkeys(name for row in rows for name in row.notes):
-        columns.put(name, [row.notes.get(name) for row in rows])
+    for name in dict.fromkeys(name for row in rows for name in row.logged):
+        columns.put(name, [row.logged.get(name) for row in rows])
     return columns
 
 
 def _of_groups(cell: Cell, groups: int) -> Cell:
-    """A cell that has one value for each group, with nothing for groups that there were not at the step."""
+    """Fit a cell to this number of groups: None for a group that did not exist at the step."""
     if cell.__class__ is not tuple or len(cell) == groups:
         return cell
     return (*cell[:groups], *(None,) * (groups - len(cell)))

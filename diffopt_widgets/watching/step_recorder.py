@@ -1,8 +1,8 @@
-"""StepRecorder: writes down the steps that any loop takes, told of by the optimizer's own step hooks.
+"""StepRecorder: records the steps of any loop by the optimizer's own step hooks.
 
-What a step costs here is paid at every step of somebody's training, so it is little: the rates are read before and after
-the step, a tuple is appended, and the time is looked at. Tensors stay on their device, and about ten times a second all
-that is waiting goes into the History at once.
+This code runs at every step of somebody's training, so it does little: it reads the rates before and after the step,
+appends a tuple and looks at the clock. Tensors stay on their device. About ten times a second all waiting rows go into the
+History at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from diffopt_widgets.rates.base import rate_of
 from diffopt_widgets.records import History
 from diffopt_widgets.training.measures import Measured, Measures, check_measures
 from diffopt_widgets.watching.hooks import group_names, hooked_optimizer, later_names, with_closure
-from diffopt_widgets.watching.logged_values import Notes, check_name, kept, several
+from diffopt_widgets.watching.logged_values import LoggedValues, as_list, check_name, to_scalar
 from diffopt_widgets.watching.rows import Row, table, without_skipped
 from diffopt_widgets.watching.warn_once import WarnOnce
 
@@ -39,17 +39,17 @@ _NONE: Measured = {}
 class StepRecorder:
     """Records the steps of one optimizer into a History until it is closed.
 
-    Nothing that goes wrong here reaches the loop: it is told once as a warning, and the training goes on.
+    Errors here never reach the loop: they give one warning each, and the training goes on.
 
     Args:
-        optimizer: whose `step()` is recorded, or a wrapper around it.
-        names: of its parameter groups.
-        model: for names of the groups where they have none.
+        optimizer: the optimizer whose `step()` is recorded, or a wrapper around it.
+        names: names of its parameter groups.
+        model: gives names to groups that have none.
         measure: names of `training.measures.MEASURES`.
-        every: measure only one of so many steps.
-        start: how many steps were taken before, when a training goes on.
+        every: measure only at every n-th step.
+        start: number of steps taken before, when a training is resumed.
         seconds: shortest time between two calls of `on_publish`.
-        on_publish: called after new rows came into the history.
+        on_publish: called after new rows are in the history.
 
     Raises:
         TypeError: the optimizer has no step hooks.
@@ -83,25 +83,25 @@ class StepRecorder:
             raise ValueError(f"every is {every} and start is {start}; every must be at least 1, and start not negative")
         self.optimizer: Optimizer = hooked_optimizer(optimizer)
         self.taken = start
-        """How many steps have been published."""
+        """Number of steps published so far."""
         self.closed = False
         self.measures = check_measures(measure)
-        """Names of what is measured at the steps."""
+        """Names of the further measures."""
         self.published = History(group_names(self.optimizer, names, model))
-        """The steps so far, as far as they have been published; it grows."""
-        self._count = len(self.published.groups)
+        """Steps that have been published; it grows."""
+        self._group_count = len(self.published.groups)
         self._meter = RateMeter(self.optimizer)
         self._adapter = adapter_of(self.optimizer)
         self._measuring = Measures(self.optimizer, self.measures, self._adapter) if self.measures else None
         self._every = every
         self._until_measured = 0
         self._measures_now = False
-        self._notes = Notes()
+        self._logged = LoggedValues()
         self._accepted: set[str] = set()
-        self._tell = WarnOnce()
+        self._warn = WarnOnce()
         self._rows: list[Row] = []
-        self._within = False
-        """Whether a step is in progress."""
+        self._in_step = False
+        """True while a step is in progress."""
         self._lr: Rates = ()
         self._found_inf: torch.Tensor | None = None
         self._seconds = seconds
@@ -117,35 +117,35 @@ class StepRecorder:
 
     @property
     def estimates(self) -> bool:
-        """Whether the optimizer applies other rates than those that its schedule says."""
+        """True when the optimizer applies other rates than those of its schedule."""
         return not self._meter.plain
 
     # ------------------------------------------------------------------------------------------------ steps
 
     def _before(self, _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
-        """A step begins, or has begun: an adapter steps each tensor alone, in backward or before the step's own work."""
+        """Handle the begin of a step, unless an adapter has begun it: it steps each tensor alone, often in backward."""
         adapter = self._adapter
-        if adapter is not None and (adapter.within or self._within):
+        if adapter is not None and (adapter.within or self._in_step):
             return None
         self._begin()
         if not (self._measures_now and "grad_norm" in self.measures):
             return None
-        given = with_closure(args, kwargs, self._gradients)
-        if given is None:
-            self._gradients()
-        return given
+        arguments = with_closure(args, kwargs, self._on_gradients)
+        if arguments is None:
+            self._on_gradients()
+        return arguments
 
     def _before_first(self) -> None:
-        """An adapter begins a step."""
+        """Handle the begin of an adapter's step."""
         self._begin()
-        self._gradients()
+        self._on_gradients()
 
     def _begin(self) -> None:
-        """Read the rates before any weight moves. Again where a step calls the step of a class above it."""
-        self._within, self._lr = True, ()
+        """Read the rates before any weight moves; it may run twice when a step calls the step of its base class."""
+        self._in_step, self._lr = True, ()
         try:
             groups = self.optimizer.param_groups
-            if len(groups) != self._count:
+            if len(groups) != self._group_count:
                 self._regroup()
             self._lr = tuple([rate_of(group) for group in groups])
             if not self._meter.plain:
@@ -157,20 +157,20 @@ class StepRecorder:
                     self._measuring.before()
         except Exception as error:  # noqa: BLE001  # the loop must go on, whatever a back end holds
             self._measures_now = False
-            self._troubled("reading an optimizer before its step", error)
+            self._report("reading an optimizer before its step", error)
 
-    def _gradients(self) -> None:
-        """The gradients of a step that is measured are there."""
+    def _on_gradients(self) -> None:
+        """Measure the gradients, which are complete now."""
         try:
             if self._measuring is not None and self._measures_now:
                 self._measuring.gradients()
         except Exception as error:  # noqa: BLE001  # as above
-            self._troubled("measuring gradients", error)
+            self._report("measuring gradients", error)
 
     def _after(self, *_: object) -> None:
-        if not self._within or (self._adapter is not None and self._adapter.within):
+        if not self._in_step or (self._adapter is not None and self._adapter.within):
             return
-        self._within = False
+        self._in_step = False
         meter, applied, d, d_hat, measured = self._meter, self._lr, None, None, _NONE
         try:
             if not meter.plain:
@@ -181,50 +181,51 @@ class StepRecorder:
                     self._until_measured = self._every
                 self._until_measured -= 1
         except Exception as error:  # noqa: BLE001  # as above
-            self._troubled("reading an optimizer after its step", error)
+            self._report("reading an optimizer after its step", error)
         now = time.perf_counter()
         self._rows.append(
-            Row(now - self._began, self._lr, applied, d, d_hat, self._found_inf, measured, self._notes.close_step())
+            Row(now - self._began, self._lr, applied, d, d_hat, self._found_inf, measured, self._logged.close_step())
         )
         if now >= self._due:
             self.publish()
 
-    # dynamo must not trace these, nor keep what it saw of them: they are for their side effects.
+    # dynamo must neither trace nor cache these: they are called for their side effects.
     for _hook in (_before, _before_first, _after):
         _hook._torchdynamo_disable = True  # type: ignore[union-attr]  # noqa: SLF001  # importing torch._dynamo takes a second
 
     def _regroup(self) -> None:
         now = len(self.optimizer.param_groups)
-        if now < self._count:
-            self._tell(
+        if now < self._group_count:
+            self._warn(
                 "groups",
-                f"the optimizer has {now} parameter groups now, and had {self._count}: which they are nobody can tell, and the "
-                "curves of the first groups go on with their rates. To see them by name, close this watch and begin another",
+                f"the optimizer has {now} parameter groups now, and had {self._group_count}. It is not known which ones are "
+                "left, so their rates continue the curves of the first groups. To see them by name, close this watch and "
+                "begin another",
             )
         self.published.add_groups(later_names(self.optimizer, self.published.groups))
         self._meter.regroup()
-        self._count = now
+        self._group_count = now
 
     # ------------------------------------------------------------------------------------------------ values
 
     def log(self, values: Mapping[str, Scalar] | None = None, /, **more: Scalar) -> None:
-        """Take in values by name, as `Watcher.log` says."""
+        """Record values by name; see `Watcher.log`."""
         if self.closed:
-            text = "this watch is closed: what is logged now is not recorded. Begin another with dw.watch()"
-            self._tell("closed", text, stacklevel=4)
+            text = "this watch is closed: values logged now are not recorded. Begin another with dw.watch()"
+            self._warn("closed", text, stacklevel=4)
             return
         if values is not None:
             if not isinstance(values, Mapping):
                 text = (
                     f"a {type(values).__name__} without a name is not recorded: log values by name, such as loss=loss"
                 )
-                self._tell("names", text, stacklevel=4)
+                self._warn("names", text, stacklevel=4)
                 values = {}
             more = {**values, **more}
         for name, value in more.items():
             plain = value if value.__class__ is float and name in self._accepted else self._accept(name, value)
-            if plain is not None and not self._notes.put(name, plain):
-                self._tell(
+            if plain is not None and not self._logged.put(name, plain):
+                self._warn(
                     "steps",
                     f"{name} was logged more than a thousand times without a step: is the watched "
                     f"{type(self.optimizer).__name__} the optimizer that this loop steps?",
@@ -234,14 +235,14 @@ class StepRecorder:
             self.publish()
 
     def _accept(self, name: str, value: object) -> Scalar | None:
-        """A value to keep; None, with a warning once for each name, where it cannot be recorded."""
+        """Return the value to record, or None with one warning per name if it cannot be recorded."""
         try:
             if name not in self._accepted:
                 check_name(name, self.measures)
                 self._accepted.add(name)
-            return kept(value)
-        except Exception as error:  # noqa: BLE001  # the loop must go on, whatever it was given
-            self._tell(f"value {name}", f"{name!r} is not recorded: {error}", stacklevel=5)
+            return to_scalar(value)
+        except Exception as error:  # noqa: BLE001  # the loop must go on, whatever is logged
+            self._warn(f"value {name}", f"{name!r} is not recorded: {error}", stacklevel=5)
             return None
 
     # ------------------------------------------------------------------------------------------------ publishing
@@ -250,39 +251,39 @@ class StepRecorder:
     def history(self) -> History:
         """All steps taken so far; reading it waits for the device."""
         if self._rows:
-            self._put_in(whole=True)
+            self._move_rows(all_rows=True)
         return self.published
 
     def publish(self) -> None:
-        """Put what is waiting into the history, without the last step while it may still get values; tell of it."""
-        self._put_in(whole=self.closed or self._notes.sealed)
+        """Move the waiting rows into the history, without the last one if it may still get values; call `on_publish`."""
+        self._move_rows(all_rows=self.closed or self._logged.sealed)
         try:
             self._on_publish()
         except Exception as error:  # noqa: BLE001  # a display or a file that fails must not end the training
-            self._troubled("showing or keeping the record", error)
+            self._report("showing or saving the run", error)
         self._due = time.perf_counter() + self._seconds
 
-    def _put_in(self, *, whole: bool) -> None:
-        rows, self._rows = (self._rows, []) if whole else (self._rows[:-1], self._rows[-1:])
-        if whole:
-            self._notes.seal()
+    def _move_rows(self, *, all_rows: bool) -> None:
+        rows, self._rows = (self._rows, []) if all_rows else (self._rows[:-1], self._rows[-1:])
+        if all_rows:
+            self._logged.seal()
         if not rows:
             return
         try:
             rows, carried = without_skipped(rows)
             for name, cell in carried.items():
-                for value in several(cell):
-                    self._notes.put(name, value)
+                for value in as_list(cell):
+                    self._logged.put(name, value)
             columns = table(rows, len(self.published.groups), self.measures).fetch()
             self.published.extend_columns(np.arange(self.taken + 1, self.taken + 1 + len(rows)), columns)
             self.taken += len(rows)
         except Exception as error:  # noqa: BLE001  # such as a device that has failed
-            self._troubled("recording steps, which are lost", error)
+            self._report("recording steps, which are lost", error)
 
     # ------------------------------------------------------------------------------------------------ end and faults
 
     def close(self) -> None:
-        """Take the hooks away and publish what is left. Closing twice does nothing."""
+        """Remove the hooks and publish the last rows. Closing twice does nothing."""
         if self.closed:
             return
         self.closed = True
@@ -294,6 +295,6 @@ class StepRecorder:
             self._measuring.close()
         self.publish()
 
-    def _troubled(self, doing: str, error: Exception) -> None:
-        _log.debug("%s failed", doing, exc_info=error)
-        self._tell(doing, f"the watch had trouble {doing}; the training goes on. {type(error).__name__}: {error}")
+    def _report(self, activity: str, error: Exception) -> None:
+        _log.debug("%s failed", activity, exc_info=error)
+        self._warn(activity, f"the watch had trouble {activity}; the training goes on. {type(error).__name__}: {error}")

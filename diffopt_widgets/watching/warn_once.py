@@ -1,4 +1,4 @@
-"""Telling something once, in a way that cannot end the training."""
+"""WarnOnce: one warning per topic, which never ends the training."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ _log = logging.getLogger(__name__)
 
 
 class WarnOnce:
-    """Warns of each thing once.
+    """Warn once per topic, and never raise.
 
     >>> import warnings
-    >>> tell = WarnOnce()
-    >>> with warnings.catch_warnings(record=True) as seen:
+    >>> warn = WarnOnce()
+    >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
-    ...     tell("disk", "the disk is full"); tell("disk", "the disk is full")
-    >>> [str(warning.message) for warning in seen]
+    ...     warn("disk", "the disk is full"); warn("disk", "the disk is full")
+    >>> [str(warning.message) for warning in caught]
     ['the disk is full']
     """
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
-    def __call__(self, what: str, text: str, *, stacklevel: int = 3) -> None:
-        """Tell a text, if nothing was told under this name before.
+    def __call__(self, topic: str, text: str, *, stacklevel: int = 3) -> None:
+        """Warn with this text, unless there was a warning on this topic before.
 
-        Where warnings are made errors it is logged instead.
+        When warnings are errors, the text is logged instead.
         """
-        if what in self._told:
+        if topic in self._warned:
             return
-        self._told.add(what)
+        self._warned.add(topic)
         try:
             warnings.warn(text, stacklevel=stacklevel)
         except UserWarning:

@@ -1,4 +1,4 @@
-"""`dw.watch`: the live plot, the rates that are really applied and the record of anyone's own training loop."""
+"""`dw.watch`: a live plot, the rates that are really applied and a record, for your own training loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diffopt_widgets.execution.driver import PUBLISH_SECONDS
 from diffopt_widgets.records import History, to_frame
 from diffopt_widgets.watching.description import describe
 from diffopt_widgets.watching.hooks import hooked_optimizer
-from diffopt_widgets.watching.panels import PANELS, further, panel_of
+from diffopt_widgets.watching.panels import PANELS, extra_columns, panel_of
 from diffopt_widgets.watching.step_recorder import StepRecorder
 from diffopt_widgets.watching.warn_once import WarnOnce
 
@@ -34,33 +34,33 @@ Status: TypeAlias = Literal["running", "done", "stopped", "failed"]
 
 
 class Watcher:
-    """Watches a training loop of your own: loss, the learning rates that are really applied, and whatever you log.
+    """Watches your own training loop: the loss, the learning rates that are really applied, and every value you log.
 
-    In a notebook a live plot appears; in a script nothing is shown. Steps are told of by the optimizer's own hooks, so a
-    step that a GradScaler skips is none. Nothing is waited for on the device, except about ten times a second to fetch
-    what has been recorded since. Close it at the end, or use it in a `with` statement: then nothing of it is left on the
+    In a notebook a live plot appears; in a script nothing is shown. The optimizer's own hooks report the steps, so a step
+    that a GradScaler skips does not count. The training waits for the device only about ten times a second, when the new
+    records are fetched. Close the watch at the end, or use it in a `with` statement: then its hooks are removed from the
     optimizer.
 
     Args:
         optimizer: any torch optimizer, or one wrapped by accelerate, lightning or the like.
-        scheduler: the optimizer's learning rate schedule; only noted down, and checked to be of this optimizer.
-        model: for names of parameter groups that have none, and noted down.
-        names: of the parameter groups, one for each.
-        name: of this run; by default the optimizer's class.
-        measure: of `grad_norm`, `weight_norm`, `update_rms`, `update_ratio` and `bf16_lost`, those to measure too. What
-            each is and costs is in docs/watch.md.
-        every: measure only one of so many steps.
-        start: how many steps were taken before, when a training goes on.
-        samples_per_step: how many examples a step sees; gives the plot an axis of samples.
-        show: whether to display the plot now; by default in a notebook.
+        scheduler: the optimizer's learning rate schedule. It is only noted, and must belong to this optimizer.
+        model: gives names to parameter groups that have none, and is noted.
+        names: names of the parameter groups, one for each.
+        name: name of this run; by default the optimizer's class.
+        measure: further measures: some of `grad_norm`, `weight_norm`, `update_rms`, `update_ratio` and `bf16_lost`.
+            docs/watch.md says what each means and costs.
+        every: measure only at every n-th step.
+        start: number of steps taken before, when a training is resumed.
+        samples_per_step: number of examples in a step; gives the plot an axis of samples.
+        show: display the plot now; by default True in a notebook.
         plot: draw in this plot, such as that of an earlier watch.
-        store: keep the run there, in a `RunStore` or the path of one; it then survives the kernel.
-        about: what else to keep with it, as JSON has it: batch size, data, a note.
+        store: save the run in this `RunStore`, or the path of one; it then survives the kernel.
+        about: further facts to save with it, as JSON values: batch size, data, a note.
 
     Raises:
         TypeError: the optimizer has no step hooks.
         ValueError: an argument cannot be used.
-        StoreError: the run cannot be put into the store.
+        StoreError: the run cannot be written to the store.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.ones(3))
@@ -96,12 +96,12 @@ class Watcher:
         hooked = hooked_optimizer(optimizer)
         facts = describe(hooked, scheduler, model)
         self.name = name or facts["optimizer"].rpartition(".")[2]
-        """Of this run, in the legend and in the store."""
+        """Name of this run, in the legend and in the store."""
         self.status: Status = "running"
         self.message = ""
-        """Why it failed, as the exception said it."""
-        self._tell = WarnOnce()
-        self._recording: RunWriter | None = None
+        """Text of the exception with which it failed."""
+        self._warn = WarnOnce()
+        self._writer: RunWriter | None = None
         self._plot: LivePlot | None = None
         self._key = uuid4().hex[:12]
         self._samples_per_step = samples_per_step
@@ -113,11 +113,11 @@ class Watcher:
             every=every,
             start=start,
             seconds=PUBLISH_SECONDS,
-            on_publish=self._published,
+            on_publish=self._on_publish,
         )
         try:
             if store is not None:
-                self._recording = _begin(store, self.name, self._recorder.published, {**facts, **(about or {})})
+                self._writer = _begin(store, self.name, self._recorder.published, {**facts, **(about or {})})
             if plot is not None:
                 self._draw_in(plot)
             if in_notebook() if show is None else show:
@@ -135,38 +135,39 @@ class Watcher:
     def log(self, values: Mapping[str, Scalar] | None = None, /, **more: Scalar) -> None:
         """Record values of the training by name, such as `w.log(loss=loss, accuracy=accuracy)`.
 
-        A value is a number or a tensor of one element, which is copied on its device and not waited for. It may be logged
-        before the optimizer's step or after it, at each step or seldom. Logged several times between two steps, as in
-        gradient accumulation, it is averaged; a name first logged before the first step, or several times between two,
-        belongs to the step that comes, as does what is logged after it; any other to the step just taken.
+        A value is a number, or a tensor of one element, which is copied on its device without waiting. It may be logged
+        before the optimizer's step or after it, at each step or seldom. Values logged several times between two steps, as
+        in gradient accumulation, are averaged. When a name is first logged before the first step, or several times
+        between two steps, its values belong to the next step, and so do all values logged after it. Otherwise a value
+        belongs to the last step.
 
-        What cannot be recorded is told once as a warning and left out; nothing is raised.
+        A value that cannot be recorded gives one warning and is left out; nothing is raised.
 
         Args:
-            values: by name, for names that Python cannot take as keywords, such as `{"val/loss": loss}`.
-            more: the same as keywords.
+            values: values by name, for names that Python does not allow as keywords, such as `{"val/loss": loss}`.
+            more: values by name, as keywords.
         """
         self._recorder.log(values, **more)
 
     @property
     def history(self) -> History:
-        """What has been recorded up to now, by column; reading it waits for the device."""
+        """Record up to now, by column; reading it waits for the device."""
         return self._recorder.history
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """Names of what is measured at the steps."""
+        """Names of the further measures."""
         return self._recorder.measures
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended and left the optimizer."""
+        """True when the watch has ended and its hooks are removed."""
         return self._recorder.closed
 
     def close(self) -> None:
-        """End the watch: leave the optimizer as it was, and show and keep what is left.
+        """End the watch: remove its hooks from the optimizer, and show and save the last records.
 
-        Closing again does nothing, or writes to the store what could not be written before.
+        Closing again does nothing, except to write to the store again if that failed before.
         """
         self._end("done", "")
 
@@ -184,27 +185,28 @@ class Watcher:
             self._end("failed", f"{type(error).__name__}: {error}")
 
     def _end(self, status: Status, message: str) -> None:
-        recording, again = self._recording, self._recorder.closed
+        writer, again = self._writer, self._recorder.closed
         if not again:
             self.status, self.message = status, message
             self._recorder.close()
-        if recording is not None and (recording.problem or not again):
-            self._guarded("keeping the end of the run", functools.partial(self._keep_end, recording))
+        if writer is not None and (writer.problem or not again):
+            self._guarded("saving the end of the run", functools.partial(self._write_end, writer))
         if self._plot is not None and not again:
             self._guarded("showing the end of the run", self._finish_plot)
 
-    def _keep_end(self, recording: RunWriter) -> None:
-        recording.end(self.status, self.message)
-        if recording.problem:
-            self._tell(
-                "end", f"{self.name!r} has ended and is not all in its store; close() tries again. {recording.problem}"
+    def _write_end(self, writer: RunWriter) -> None:
+        writer.end(self.status, self.message)
+        if writer.problem:
+            self._warn(
+                "end",
+                f"{self.name!r} has ended, but is not completely in its store; close() tries again. {writer.problem}",
             )
 
     # ------------------------------------------------------------------------------------------------ showing
 
     @property
     def plot(self) -> LivePlot:
-        """The live plot, made when it is first asked for."""
+        """Live plot, made at the first access."""
         if self._plot is None:
             from diffopt_widgets.widgets.plot.live import LivePlot
 
@@ -213,15 +215,15 @@ class Watcher:
         return self._plot
 
     def figure(self) -> Figure:
-        """The curves up to now as an ordinary plotly figure."""
+        """Return the curves up to now as an ordinary plotly figure."""
         from diffopt_widgets.drawing.figures import figure
 
         history = self.history
-        panels = (*PANELS, *map(panel_of, further(history)))
+        panels = (*PANELS, *map(panel_of, extra_columns(history)))
         return figure([Curve(self.name, history, schedule=self._recorder.estimates)], panels)
 
     def to_frame(self) -> pd.DataFrame:
-        """The record as a pandas DataFrame, one row per step.
+        """Return the record as a pandas DataFrame, one row per step.
 
         Raises:
             ImportError: pandas is not installed.
@@ -247,15 +249,15 @@ class Watcher:
         self._plot = plot
         self._add_panels(self._recorder.measures)
 
-    def _published(self) -> None:
-        """New rows are in the history."""
-        if self._recording is not None:
-            self._guarded("keeping the record", self._recording.save)
+    def _on_publish(self) -> None:
+        """Save and draw the new rows of the history."""
+        if self._writer is not None:
+            self._guarded("saving the run", self._writer.save)
         if self._plot is not None:
             self._guarded("drawing", self._refresh)
 
     def _refresh(self) -> None:
-        self._add_panels(further(self._recorder.published))
+        self._add_panels(extra_columns(self._recorder.published))
         self.plot.refresh()
 
     def _add_panels(self, columns: Iterable[str]) -> None:
@@ -268,18 +270,19 @@ class Watcher:
         self.plot.end_run(self._key)
         self.plot.freeze()
 
-    def _guarded(self, doing: str, act: Callable[[], None]) -> None:
+    def _guarded(self, activity: str, action: Callable[[], None]) -> None:
         try:
-            act()
+            action()
         except Exception as error:  # noqa: BLE001  # a display or a disk that fails must not end the training
-            self._tell(doing, f"the watch had trouble {doing}; the training goes on. {type(error).__name__}: {error}")
+            text = f"the watch had trouble {activity}; the training goes on. {type(error).__name__}: {error}"
+            self._warn(activity, text)
 
 
 watch = Watcher
 
 
 def in_notebook() -> bool:
-    """Whether this runs in a kernel, so that something displayed can be seen."""
+    """Return whether this runs in a Jupyter kernel, which can display a plot."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return hasattr(shell, "kernel")

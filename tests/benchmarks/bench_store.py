@@ -33,16 +33,16 @@ def grow(history: History, rows: int) -> None:
 def training(folder: Path, rows: int) -> tuple[str, ...]:
     """Saves of so many rows each, each waited for, as if the publishes were far apart."""
     store, history = dw.RunStore(folder / f"{rows}.sqlite"), History(("all",))
-    recording = store.begin("bench", history)
+    writer = store.begin("bench", history)
     held, written = [], []
     for _ in range(SAVES):
         grow(history, rows)
         began = time.perf_counter()
-        recording.save()
+        writer.save()
         held.append(1e3 * (time.perf_counter() - began))
-        recording.flush()
+        writer.flush()
         written.append(1e3 * (time.perf_counter() - began))
-    recording.end("done")
+    writer.end("done")
     size = store.path.stat().st_size / len(history)
     slowest = sorted(written)[int(0.99 * SAVES)]
     median = statistics.median
@@ -51,15 +51,15 @@ def training(folder: Path, rows: int) -> tuple[str, ...]:
 
 def million(folder: Path) -> tuple[str, ...]:
     store, history = dw.RunStore(folder / "million.sqlite"), History(("all",))
-    recording = store.begin("bench", history)
+    writer = store.begin("bench", history)
     for _ in range(1000):
         grow(history, 1000)
-        recording.save()
-    recording.end("done")
+        writer.save()
+    writer.end("done")
     times = []
     for _ in range(5):
         began = time.perf_counter()
-        found = store.load(recording.id)
+        found = store.load(writer.id)
         times.append(time.perf_counter() - began)
     np.testing.assert_array_equal(found.history.column("loss"), history.column("loss"))
     began = time.perf_counter()

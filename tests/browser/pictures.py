@@ -47,9 +47,9 @@ def opened(notebook, cell, width, theme):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", HEIGHTS)
-def test_form(notebook, keep, width, theme):
+def test_form(fresh_notebook, keep, width, theme):
     """What one meets before a run: the search, help, every option, what cannot run here, what is wrong."""
-    nb, bench = opened(notebook, MISSING + OPEN, width, theme)
+    nb, bench = opened(fresh_notebook, MISSING + OPEN, width, theme)
     expect(bench.get_by_text("Press Run: loss and applied learning rate appear here").first).to_be_visible()
     keep(bench, "open")
 

@@ -107,7 +107,7 @@ def renderers() -> float:
     return total / 1024
 
 
-def test_timings(notebook):
+def test_timings(fresh_notebook):
     table = Table(title="LivePlot in JupyterLab: medians", title_justify="left")
     titles = [
         "runs",
@@ -122,7 +122,7 @@ def test_timings(notebook):
     for title in titles:
         table.add_column(title, justify="right")
     for runs, rows in CASES:
-        nb = notebook([SETUP, f"plot = make({runs}, {rows})", "plot"])
+        nb = fresh_notebook([SETUP, f"plot = make({runs}, {rows})", "plot"])
         nb.run_cell(0)
         nb.run_cell(1)
         before = renderers()
@@ -140,6 +140,5 @@ def test_timings(notebook):
         cells = [f"{runs}", f"{rows:,}", f"{opened / 1000:.2f}", *(f"{time:.1f}" for time in times), f"{memory:.0f}"]
         table.add_row(*cells)
         print(*cells)
-        nb.page.context.close()
-        nb.jupyter.shut_down_kernels()
+        nb.close()
     Console(width=140).print(table)

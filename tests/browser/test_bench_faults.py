@@ -43,8 +43,8 @@ def color(found):
     return found.evaluate("node => getComputedStyle(node).color")
 
 
-def test_a_back_end_that_is_missing_breaks_nothing(notebook):
-    nb = opened(notebook, first=MISSING)
+def test_a_back_end_that_is_missing_breaks_nothing(fresh_notebook):
+    nb = opened(fresh_notebook, first=MISSING)
     menu, page = nb.page.get_by_label("Optimizer", exact=True), nb.page
     for key in nb.eval_python("dw.list_optimizers()"):
         menu.select_option(key)
@@ -191,8 +191,8 @@ while not pathlib.Path("asked_meanwhile").exists():
 """
 
 
-def test_what_is_asked_while_a_cell_blocks_is_done_afterwards_in_the_thread_of_the_cells(notebook):
-    nb = notebook([OPEN.format("") + "\n", WAYS, BLOCK])
+def test_what_is_asked_while_a_cell_blocks_is_done_afterwards_in_the_thread_of_the_cells(fresh_notebook):
+    nb = fresh_notebook([OPEN.format("") + "\n", WAYS, BLOCK])
     nb.run_cell(0)
     expect(nb.page.locator(".dw-bench .dwf-optimizer")).to_be_visible()
     nb.run_cell(1)

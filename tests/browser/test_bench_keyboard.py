@@ -29,7 +29,8 @@ FOCUS = """() => {
     unseen: unseen ? before.name : '',
   };
 }"""
-NAME = """window.nameOfFocus = () => {
+NAME = """window.focusBefore = null;
+window.nameOfFocus = () => {
   const node = document.activeElement;
   return (node.ariaLabel || node.labels?.[0]?.textContent || node.dataset.title || node.textContent).trim();
 }"""

@@ -77,6 +77,24 @@ def test_what_is_explained_or_typed_moves_no_row(notebook):
         assert nb.page.evaluate(rows) == before
 
 
+@pytest.mark.parametrize("width", [480, 1050, 1400])
+def test_what_a_ready_comparison_says_moves_nothing(notebook, width):
+    """Else what it moves slips from under the mouse, comes back, and so on without end."""
+    nb = notebook([OPEN.format(settings=PRODIGY)], width=width, height=1600)
+    nb.run_cell(0)
+    height = "menu => menu.getBoundingClientRect().height"  # no place on the page: hovering scrolls
+    menu = nb.page.locator(".dw-menu")
+    expect(menu.get_by_role("button")).not_to_have_count(0)
+    before = menu.evaluate(height)
+    buttons = menu.get_by_role("button")
+    said = set()
+    for button in buttons.all():
+        button.hover()
+        said.add(menu.locator(".dw-look-for").inner_text())
+        assert menu.evaluate(height) == before
+    assert len(said) == buttons.count()
+
+
 def test_the_plots_stay_in_sight_beside_every_option(notebook):
     nb = opened(notebook, PRODIGY, 1400, 900)
     nb.page.locator(".dwf-section > summary", has_text="All other options").click()

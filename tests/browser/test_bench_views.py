@@ -140,8 +140,8 @@ def test_a_reloaded_page_shows_the_run_in_progress_and_its_end(notebook):
     bench.until_drawn(f"rows === {taken}")
 
 
-def test_restart_and_run_all_opens_one_bench_as_it_was_left(notebook):
-    nb = notebook(["import diffopt_widgets as dw", LONG, "restarted = True"])
+def test_restart_and_run_all_opens_one_bench_as_it_was_left(fresh_notebook):
+    nb = fresh_notebook(["import diffopt_widgets as dw", LONG, "restarted = True"])
     nb.run_cell(1)
     page = nb.page
     bench = Seen(page)

@@ -285,8 +285,8 @@ def test_short_help_floats_without_moving_anything(opened):
     expect(tip).to_be_hidden()
 
 
-def test_a_tap_opens_the_long_help_and_no_short_one(notebook):
-    found = notebook([CELL], height=1600, touch=True)
+def test_a_tap_opens_the_long_help_and_no_short_one(fresh_notebook):
+    found = fresh_notebook([CELL], height=1600, touch=True)
     found.run_all()
     button = row(found, "slice_p").get_by_role("button", name="Explain")
     button.tap()
@@ -338,6 +338,7 @@ def test_what_is_copied_is_what_was_typed_although_it_is_not_answered_yet(slow):
     assert (copied["optimizer"], copied["lr"]) == ("ADAM", 0.0025)
 
 
+@pytest.mark.usefixtures("patched_page")
 def test_without_a_clipboard_the_code_is_selected(opened):
     opened.page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     opened.output(0).get_by_role("button", name="Copy as code").click()
@@ -413,18 +414,18 @@ def test_after_a_reload_the_form_is_as_it_was(opened):
     opened.until_python(f"{OPTION.format('d_coef')} == 2.0")
 
 
-def test_another_kernel_opens_the_form_as_it_was_left(notebook):
+def test_another_kernel_opens_the_form_as_it_was_left(fresh_notebook):
     cell = (
         "from diffopt_widgets.widgets.form.form import Form\nfrom diffopt_widgets.widgets.form.remembered import Memory\n"
         "form = Form(memory=Memory.of_user())\nform"
     )
-    first = notebook([cell], height=1600)
+    first = fresh_notebook([cell], height=1600)
     first.run_all()
     entry(first, "d_coef").fill("5e-1")
     first.output(0).get_by_label("Optimizer", exact=True).select_option("ADAM")
     entry(first, "beta1").fill("0,8")
     first.until_python("list(form.errors) == ['beta1']")
-    second = notebook([cell], height=1600)
+    second = fresh_notebook([cell], height=1600)
     second.run_all()
     expect(entry(second, "beta1")).to_have_value("0,8")
     expect(entry(second, "beta1")).to_have_attribute("aria-invalid", "true")
@@ -488,7 +489,7 @@ def test_an_optimizer_outside_the_catalogue_has_a_form_that_says_so(notebook):
     chosen = output.get_by_label("Optimizer", exact=True)
     expect(chosen.locator("option:checked")).to_have_text("Unknown")
     expect(chosen.locator("optgroup[label='Not catalogued'] option")).to_have_text(["Unknown"])
-    expect(output.get_by_text("Not catalogued: all that stands here is read from its signature")).to_be_visible()
+    expect(output.get_by_text("Not catalogued: everything here is read from its signature")).to_be_visible()
     expect(output.locator(".dwf-formula")).to_be_hidden()
     button = row(found, "weight_decay").get_by_role("button", name="Explain Weight decay")
     button.focus()

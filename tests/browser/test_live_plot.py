@@ -128,7 +128,7 @@ def test_a_reload_shows_the_whole_curve_of_a_live_run(notebook):
     until_rows(nb.page, f"rows > {rows + 50}")
 
 
-def test_a_loop_that_never_yields_still_shows_its_points(notebook):
+def test_a_loop_that_never_yields_still_shows_its_points(fresh_notebook):
     loop = """
 import time
 history = History(("unet",))
@@ -139,7 +139,7 @@ while not page_is_done.exists():
     time.sleep(0.01)
 plot.end_run("b")
 """
-    nb = notebook([SETUP, "import pathlib; page_is_done = pathlib.Path('page_is_done')", SHOW, loop])
+    nb = fresh_notebook([SETUP, "import pathlib; page_is_done = pathlib.Path('page_is_done')", SHOW, loop])
     for cell in range(3):
         nb.run_cell(cell)
     nb.run_cell(3, wait=False)
@@ -218,7 +218,7 @@ def test_the_frozen_plot_is_a_picture_in_the_file(notebook):
     expect(nb.page.locator(".dw-plot")).to_have_count(0)
 
 
-def test_the_saved_picture_is_seen_only_without_the_live_plot(notebook):
+def test_the_saved_picture_is_seen_only_without_the_live_plot(notebook, fresh_notebook):
     show = "saved = SavedPicture()\ndisplay(ipywidgets.VBox([plot]))\nsaved.show()"
     nb = notebook([SETUP, show, start("a", 50), "await task_a\nsaved.update(plot)"])
     for cell in range(4):
@@ -231,7 +231,7 @@ def test_the_saved_picture_is_seen_only_without_the_live_plot(notebook):
 
     # The same file, opened where nothing of it is trusted and no kernel knows the plot.
     outputs = [list(cell.outputs) for cell in file.cells]
-    copy = notebook(["pass"] * len(outputs))
+    copy = fresh_notebook(["pass"] * len(outputs))
     copy.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     content = nbformat.read(copy.path, as_version=4)
     for cell, kept in zip(content.cells, outputs, strict=True):

@@ -90,8 +90,8 @@ plot.end_run("a")
 """
 
 
-def test_while_a_cell_blocks_the_kernel_the_plot_says_what_waits_and_has_it_afterwards(notebook):
-    nb = notebook([SETUP, "kept = history(300_000)\nplot.add_run('a', 'long', kept)\nplot", BLOCK])
+def test_while_a_cell_blocks_the_kernel_the_plot_says_what_waits_and_has_it_afterwards(fresh_notebook):
+    nb = fresh_notebook([SETUP, "kept = history(300_000)\nplot.add_run('a', 'long', kept)\nplot", BLOCK])
     page = nb.page
     nb.run_cell(0)
     nb.run_cell(1)
@@ -169,6 +169,7 @@ plot"""
     offline = page.context.new_page()
     offline.goto(f"file://{tmp_path / 'diffopt.html'}")
     offline.wait_for_function("document.querySelector('.js-plotly-plot .scatterlayer path')")
+    offline.close()
 
     if AXE.exists():
         page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
@@ -179,8 +180,8 @@ plot"""
         assert [fault for fault in faults if fault[1] in {"serious", "critical"}] == []
 
 
-def test_a_hidden_page_draws_nothing_and_is_whole_when_it_is_seen_again(notebook):
-    nb = notebook([SETUP, "kept = history(100)\nplot.add_run('a', 'a run', kept)\nplot"])
+def test_a_hidden_page_draws_nothing_and_is_whole_when_it_is_seen_again(patched_page):
+    nb = patched_page([SETUP, "kept = history(100)\nplot.add_run('a', 'a run', kept)\nplot"])
     page = nb.page
     nb.run_cell(0)
     nb.run_cell(1)

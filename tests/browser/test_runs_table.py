@@ -209,8 +209,8 @@ def test_a_reloaded_page_and_a_second_view_show_the_present_state(opened):
     expect(row(opened, 1)).to_contain_text("running 70")
 
 
-def test_columns_give_way_and_nothing_sticks_out(notebook):
-    found = notebook([CELL])
+def test_columns_give_way_and_nothing_sticks_out(patched_page):
+    found = patched_page([CELL])
     found.run_cell(0)
     found.eval_python("[table.rename(run.key, word * 30) for run, word in zip(runs, ('wide ', 'W', '宽'))]")
     expect(name_of(found, 2)).to_have_value("宽" * 30)

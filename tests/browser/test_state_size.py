@@ -32,7 +32,7 @@ def test_state_is_told_for_another_rank_and_compared(notebook):
     rank = view.get_by_label("Rank")
     rank.fill("many")
     rank.press("Enter")
-    expect(view.get_by_role("alert")).to_have_text("The rank is a whole number from 1 to 1024")
+    expect(view.get_by_role("alert")).to_have_text("The rank must be a whole number from 1 to 1024")
     expect(rank).to_have_attribute("aria-invalid", "true")
     expect(rank).to_have_value("many")
     rank.fill("32")

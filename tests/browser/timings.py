@@ -38,8 +38,8 @@ SWITCH = """async (key) => {
 }"""
 
 
-def test_timings(notebook):
-    nb = notebook(["import torch", "import diffopt_widgets as dw\nbench = dw.lab()\nbench"])
+def test_timings(fresh_notebook):
+    nb = fresh_notebook(["import torch", "import diffopt_widgets as dw\nbench = dw.lab()\nbench"])
     nb.run_cell(0)
     first = nb.page.evaluate(OPEN)
     nb.until_python("bench.size.shown['pending'] is False")  # what its first count imports would slow the rest

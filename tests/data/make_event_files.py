@@ -3,7 +3,7 @@
     python -m venv venv; venv/bin/pip install torch tensorboard==2.21.0
     venv/bin/python tests/data/make_event_files.py
 
-The tags are those that OneTrainer and kohya's scripts use; tests/test_event_files.py says what must come out.
+The tags are those that OneTrainer and kohya's scripts use; tests/unit/interop/test_event_files.py says what must come out.
 """
 
 from __future__ import annotations

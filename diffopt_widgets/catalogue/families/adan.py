@@ -42,7 +42,7 @@ ADAN = OptimizerSpec(
         "lr",
         advice=Advice(
             1e-3,
-            "The authors go 5 to 10 times above Adam's rate: about 1e-3 for a LoRA, 4e-3 for models as small as those of the "
+            "The authors go up to 5 to 10 times above AdamW's rate: about 5e-4 for a LoRA, 4e-3 for models as small as those of the "
             "bench.",
             source="the Adan paper",
             words="5 to 10 times AdamW's rate",
@@ -79,8 +79,8 @@ ADAN = OptimizerSpec(
             "recommended",
             "Recommended",
             {"lr": 4e-3, "schedule": "COSINE", "warmup": 0.05, "weight_decay": 0.02},
-            "Four times AdamW's rate with the paper's betas and decay, a short warm-up and a cosine. Use about 1e-3 for a LoRA "
-            "of a large model.",
+            "Four times AdamW's rate with the authors' betas and decay, a short warm-up and a cosine; on the bench's digits it did "
+            "as well as AdamW at its own. Use about 5e-4 for a LoRA of a large model.",
         ),
     ),
     rules=(

@@ -1,1 +1,1 @@
-"""Any class that is not in the catalogue: its options, read from its signature and docstring."""
+"""Introspection of classes outside the catalogue: options read from signature and docstring."""

@@ -1,4 +1,4 @@
-"""What an argument of a signature takes, as far as annotation, default and docstring say it for certain."""
+"""Kinds of value that an argument takes, as far as annotation, default and docstring say it for certain."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WHOLE = (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The kind of value that an argument takes."""
+    """Kind of value that an argument takes."""
 
     kind: Kind
     nullable: bool = False
@@ -32,12 +32,12 @@ class Shape:
 
 
 def shape_of(annotation: Any, default: Any, documented: str = "") -> Shape | str:  # Any: as a signature has them
-    """What an argument takes, or the reason why that cannot be shown.
+    """Find the kind of value that an argument takes, or the reason why a form cannot show it.
 
     Args:
-        annotation: as in the signature; `inspect.Parameter.empty` where there is none.
-        default: likewise.
-        documented: the type that the docstring names; asked only where there is no annotation.
+        annotation: as in the signature; `inspect.Parameter.empty` if there is none.
+        default: as in the signature; `inspect.Parameter.empty` if there is none.
+        documented: the type that the docstring names; used only without an annotation.
 
     >>> shape_of(float, 0)
     Shape(kind='float', nullable=False, choices=(), note='')
@@ -52,17 +52,17 @@ def shape_of(annotation: Any, default: Any, documented: str = "") -> Shape | str
         return "its default is not a number"
     members = _members(annotation)
     nullable = default is None or type(None) in members
-    found = [member for member in members if member is not type(None)] or _documented_types(documented)
-    if not found:
+    types_ = [member for member in members if member is not type(None)] or _documented_types(documented)
+    if not types_:
         return _from_default(default)
-    choices = [choice for member in found if get_origin(member) is Literal for choice in get_args(member)]
+    choices = [choice for member in types_ if get_origin(member) is Literal for choice in get_args(member)]
     if choices:
-        return _choice(found, choices, default, nullable=nullable)
-    return _plain(found, default, nullable=nullable)
+        return _choice(types_, choices, default, nullable=nullable)
+    return _plain(types_, default, nullable=nullable)
 
 
 def tuple_shapes(annotation: Any, default: tuple[Any, ...], documented: str = "") -> list[Shape] | str:  # Any: as above
-    """What each part of a tuple takes, or the reason why that cannot be shown; the default says how many there are.
+    """Find the kind of each part of a tuple, or the reason why a form cannot show them; the default gives their number.
 
     >>> [shape.kind for shape in tuple_shapes(tuple[float, float] | None, (1, 2.5))]
     ['float', 'float']
@@ -71,11 +71,11 @@ def tuple_shapes(annotation: Any, default: tuple[Any, ...], documented: str = ""
         return "its default is an empty tuple"
     parts: list[Any] = [inspect.Parameter.empty] * len(default)
     for member in _members(annotation):
-        given = get_args(member) if get_origin(member) is tuple else ()
-        if len(given) == 2 and given[1] is Ellipsis:
-            given = (given[0],) * len(default)
-        if len(given) == len(default):
-            parts = list(given)
+        annotations = get_args(member) if get_origin(member) is tuple else ()
+        if len(annotations) == 2 and annotations[1] is Ellipsis:
+            annotations = (annotations[0],) * len(default)
+        if len(annotations) == len(default):
+            parts = list(annotations)
     documented = "float" if re.search(r"\bfloats?\b", documented) else ""
     shapes = []
     for place, (part, value) in enumerate(zip(parts, default, strict=True), 1):
@@ -87,7 +87,7 @@ def tuple_shapes(annotation: Any, default: tuple[Any, ...], documented: str = ""
 
 
 def _members(annotation: Any) -> list[Any]:  # Any: as above
-    """The types that an annotation allows, without tensors, which a form cannot give; none where it says nothing."""
+    """Return the types that an annotation allows, without tensors, which a form cannot give; none if it says nothing."""
     if annotation is inspect.Parameter.empty or isinstance(annotation, str):
         return []
     if get_origin(annotation) in {Union, types.UnionType}:
@@ -115,7 +115,7 @@ def _from_default(default: Any) -> Shape | str:  # Any: as above
 
 
 def _text(default: Any, *, nullable: bool = False) -> Shape | str:  # Any: as above
-    """A line to type into; not where the default itself could not be typed there, such as an empty text or "none"."""
+    """Return a line of text, unless the default itself could not be typed there, such as an empty text or "none"."""
     if isinstance(default, str):
         try:
             typed = parse_value("text", default, nullable=nullable)
@@ -126,8 +126,8 @@ def _text(default: Any, *, nullable: bool = False) -> Shape | str:  # Any: as ab
     return Shape("text", nullable, note=_TEXT)
 
 
-def _choice(found: list[Any], choices: list[Any], default: Any, *, nullable: bool) -> Shape | str:  # Any: as above
-    others = [member for member in found if get_origin(member) is not Literal]
+def _choice(types_: list[Any], choices: list[Any], default: Any, *, nullable: bool) -> Shape | str:  # Any: as above
+    others = [member for member in types_ if get_origin(member) is not Literal]
     nullable = nullable or None in choices
     listed = [choice for choice in choices if choice is not None]
     if others or not all(isinstance(choice, str) for choice in listed):
@@ -137,8 +137,8 @@ def _choice(found: list[Any], choices: list[Any], default: Any, *, nullable: boo
     return Shape("choice", nullable, tuple(listed))
 
 
-def _plain(found: list[Any], default: Any, *, nullable: bool) -> Shape | str:  # Any: as above
-    allowed = set(found)
+def _plain(types_: list[Any], default: Any, *, nullable: bool) -> Shape | str:  # Any: as above
+    allowed = set(types_)
     missing = default is None or default is inspect.Parameter.empty
     if allowed == {bool}:
         return Shape("bool", nullable) if missing or isinstance(default, bool) else _contradiction("bool", default)
@@ -150,7 +150,7 @@ def _plain(found: list[Any], default: Any, *, nullable: bool) -> Shape | str:  #
         return (
             _text(default, nullable=nullable) if missing or isinstance(default, str) else _contradiction("str", default)
         )
-    names = " or ".join(inspect.formatannotation(member) for member in found)
+    names = " or ".join(inspect.formatannotation(member) for member in types_)
     return f"it takes {names}"
 
 

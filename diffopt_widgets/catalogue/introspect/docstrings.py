@@ -1,7 +1,7 @@
-"""What a docstring says about a class and about each argument, as plain sentences.
+"""Reader of docstrings: sentences about a class and about each argument.
 
-Read are the two styles that packages of optimizers are written in: Google's (`Args:` and indented entries) and Sphinx's
-(`:param name: …`). What is not understood is left out, never guessed.
+It reads the two styles that optimizer packages use: Google's (`Args:` and indented entries) and Sphinx's (`:param name: …`).
+Text that it does not understand is left out, never guessed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 LONGEST = 300
-"""Longer entries are cut at the end of a sentence, or else of a word."""
+"""Length above which an entry is cut at the end of a sentence, or else of a word."""
 
 _SECTION = re.compile(r"(?:Args|Arguments|Parameters|Keyword Args|Keyword Arguments):\s*")
 _TYPE = r"\((?:[^()]|\([^()]*\))*\)"
@@ -22,15 +22,15 @@ _LEADING_TYPE = re.compile(r"(?:(?:Optional|Union|Tuple|Literal)\[[^\]]*\]|float
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a docstring says about one argument."""
+    """Entry of a docstring about one argument."""
 
     text: str
     type: str = ""
-    """The type as it is written there, brackets left out: `"float, optional"`."""
+    """Type as it is written there, without brackets: `"float, optional"`."""
 
 
 def argument_entries(docstring: str) -> dict[str, Entry]:
-    r"""What a docstring says about each argument, by name.
+    r"""Return the docstring's entry about each argument, by name.
 
     >>> argument_entries("Steps.\n\nArgs:\n    lr (float, optional): how far\n        a step goes.\n")
     {'lr': Entry(text='how far a step goes.', type='float, optional')}
@@ -42,7 +42,7 @@ def argument_entries(docstring: str) -> dict[str, Entry]:
 
 
 def first_sentence(docstring: str) -> str:
-    r"""The first sentence of a docstring, with the full stop; "" when there is none.
+    r"""Return the first sentence of a docstring, with the full stop; "" when there is none.
 
     >>> first_sentence("Implements `Lion <https://x.org>`_.\n\nMore of it.")
     'Implements Lion.'
@@ -53,14 +53,14 @@ def first_sentence(docstring: str) -> str:
 
 
 def _google(lines: list[str]) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     within, indent = False, 0
     name, kind, parts = "", "", [""]
     for line in [*lines, "end"]:
         depth = len(line) - len(line.lstrip())
         entry = _ENTRY.fullmatch(line) if within and (not indent or depth == indent) else None
         if name and (entry or (line.strip() and depth <= indent)):
-            found[name] = Entry(_cut(_plain(" ".join(parts))), kind)
+            entries[name] = Entry(_cut(_plain(" ".join(parts))), kind)
             name = ""
         if entry:
             indent, name = depth, entry["name"]
@@ -69,28 +69,28 @@ def _google(lines: list[str]) -> dict[str, Entry]:
             within, indent = bool(_SECTION.fullmatch(line)), 0
         elif name:
             parts.append(line)
-    return {name: entry for name, entry in found.items() if entry.text}
+    return {name: entry for name, entry in entries.items() if entry.text}
 
 
 def _sphinx(lines: list[str]) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     name, kind, parts = "", "", [""]
     for line in [*(line.strip() for line in lines), ""]:
         if name and (not line or line.startswith(":")):
             text = _plain(" ".join(parts))
             if leading := _LEADING_TYPE.match(text + " "):
                 kind, text = kind or leading[0].strip(" ."), text[leading.end() :]
-            found[name] = Entry(_cut(text), kind)
+            entries[name] = Entry(_cut(text), kind)
             name = ""
         if field := _FIELD.fullmatch(line):
             name, kind, parts = field["name"], field["type"], [field["text"]]
         elif name:
             parts.append(line)
-    return {name: entry for name, entry in found.items() if entry.text}
+    return {name: entry for name, entry in entries.items() if entry.text}
 
 
 def _plain(text: str) -> str:
-    """Text without the marks of reStructuredText, on one line."""
+    """Return the text without the marks of reStructuredText, on one line."""
     text = re.sub(r"(?::\w+:)?`([^`<]+?)\s*<[^`>]*>`_{0,2}", r"\1", text)
     text = re.sub(r":\w+:`([^`]*)`", r"\1", text)
     text = re.sub(r"``?([^`]*)``?_?", r"\1", text)
@@ -106,15 +106,15 @@ def _cut(text: str) -> str:
 
 def _sentences(text: str, count: int) -> str:
     parts = re.split(r"(?<=[.!?])\s+(?=[A-Z])", _cut(text))
-    words = " ".join(parts[:count])
-    return words if words.endswith((".", "!", "?", "…")) else f"{words}."
+    sentences = " ".join(parts[:count])
+    return sentences if sentences.endswith((".", "!", "?", "…")) else f"{sentences}."
 
 
 def docstring_of(cls: type) -> str:
-    """A class's own docstring, not that of a class it is derived from; empty when it has none."""
+    """Return a class's own docstring, not that of a base class; empty when it has none."""
     return cls.__dict__.get("__doc__") or ""
 
 
 def quoted(text: str) -> str:
-    """Somebody else's words, as such."""
+    """Return somebody else's text in quotation marks."""
     return f"“{text.removesuffix('.')}”."

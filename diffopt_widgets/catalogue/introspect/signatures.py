@@ -1,4 +1,4 @@
-"""What the constructor of an optimizer takes, as options: read from its signature and docstring, with nothing guessed."""
+"""Options of an optimizer's constructor, read from its signature and docstring without guessing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from diffopt_widgets.catalogue.introspect.argument_shapes import Shape, shape_of
 from diffopt_widgets.catalogue.introspect.docstrings import Entry, argument_entries, docstring_of, quoted
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.options import LR
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import Hidden, Rule, Standing, Use, Values
 from diffopt_widgets.catalogue.values import Interval
@@ -19,35 +20,32 @@ from diffopt_widgets.catalogue.values import Interval
 if TYPE_CHECKING:
     from diffopt_widgets.catalogue.values import Value
 
-RESERVED = frozenset(
-    {"lr", "optimizer", "preset", "out", *TRAINING_DEFAULTS}
-    | {"settings", "task", "steps", "batch_size", "accumulation", "seed", "device", "dtype", "grad_norm"}
-)
+RESERVED = frozenset({"settings", "lr", "optimizer", "preset", "out", *TRAINING_DEFAULTS, TASK.name, *RUN_OPTIONS})
 """Names that mean something else on the bench; an argument of such a name becomes an option with `_` after it."""
 START_LR = 1e-3
-"""The learning rate of an optimizer that has no default for it."""
+"""Learning rate of an optimizer that has no default for it."""
 
 _WRAPPED = {"optimizer", "base_optimizer", "model", "module", "network", "net"}
-"""What a first argument is called that is not the parameters."""
+"""Names of a first argument that is not the parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a constructor takes behind the parameters that are trained."""
+    """Arguments of a constructor after the trained parameters."""
 
     lr: Use
     uses: tuple[Use, ...]
     hidden: tuple[Hidden, ...]
-    """What a form cannot show, with the reason."""
+    """Arguments that a form cannot show, with the reason."""
     needs: tuple[Rule, ...]
-    """One for each option that has no default, so that a value has to be given."""
+    """Rules, one for each option without a default, that a value must be given."""
 
 
 def read_signature(cls: type) -> Signature:
-    """Read what a class is built from.
+    """Read the signature of a class.
 
     Raises:
-        TypeError: it needs something that a form cannot give, such as another optimizer or a model.
+        TypeError: it needs an argument that a form cannot give, such as another optimizer or a model.
     """
     own = cls.__dict__.get("__init__")
     source = _Source(
@@ -70,7 +68,7 @@ def read_signature(cls: type) -> Signature:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A class as it is read here."""
+    """Class that is read, with the entries of its docstrings."""
 
     cls: type
     entries: dict[str, Entry]
@@ -86,10 +84,10 @@ class _Source:
 
 
 def _parameters(cls: type) -> list[inspect.Parameter]:
-    """The arguments of the constructor behind the parameters that are trained."""
+    """Return the constructor's arguments after the trained parameters."""
     try:
         signature = inspect.signature(cls, eval_str=True)
-    except Exception:  # noqa: BLE001  # an annotation may name what is not there; it is then read as a text
+    except Exception:  # noqa: BLE001  # an annotation may have an unknown name; it is then read as a text
         signature = inspect.signature(cls)
     parameters = list(signature.parameters.values())
     if not parameters or parameters[0].kind in {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}:
@@ -104,7 +102,7 @@ def _parameters(cls: type) -> list[inspect.Parameter]:
 
 
 def _wraps(parameter: inspect.Parameter) -> bool:
-    """Whether an argument is another optimizer or a model."""
+    """Return whether an argument is another optimizer or a model."""
     annotation = parameter.annotation
     types = [annotation, *getattr(annotation, "__args__", ())]
     classes = [part for part in types if isinstance(part, type)]
@@ -121,16 +119,16 @@ def _article(name: str) -> str:
 
 
 def _lr_use(source: _Source, parameter: inspect.Parameter | None) -> Use:
-    """The learning rate, which the bench's own schedule scales: so it is a number above 0, whatever the class takes."""
+    """Make the learning rate, which the bench's own schedule scales: so it must be a number above 0."""
     option = replace(LR, help=source.help("lr"))
-    given = None if parameter is None else parameter.default
-    default = float(given) if isinstance(given, int | float) and not isinstance(given, bool) and given > 0 else None
+    own = None if parameter is None else parameter.default
+    default = float(own) if isinstance(own, int | float) and not isinstance(own, bool) and own > 0 else None
     note, argument = "", "lr"
     if parameter is None:
         note, argument = "Its signature has no lr, so what is set here does not reach its constructor.", ""
     elif default is None:
-        had = "It has no default for it" if given is parameter.empty else f"Its own default is {given}"
-        note = f"{had}; a run of the bench needs a number, and starts with {START_LR}."
+        fact = "It has no default for it" if own is parameter.empty else f"Its own default is {own}"
+        note = f"{fact}; a run of the bench needs a number, and starts with {START_LR}."
     return Use(
         option,
         START_LR if default is None else default,
@@ -145,7 +143,7 @@ _TO_GIVE = "none yet: it has to be given"
 
 
 def _uses(source: _Source, parameter: inspect.Parameter, taken: set[str]) -> Sequence[Use] | Hidden:
-    """The options that one argument becomes: one, one for each part of a tuple, or none with the reason."""
+    """Make the options of one argument: one, or one for each part of a tuple, or none with the reason."""
     if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY}:
         several = "it collects further arguments, and the signature does not say which"
         reason = "it can only be given by its place" if parameter.kind is parameter.POSITIONAL_ONLY else several
@@ -178,17 +176,17 @@ def _unshown(source: _Source, parameter: inspect.Parameter, reason: str) -> Hidd
 
 
 def _part_names(name: str, count: int, taken: set[str]) -> list[str]:
-    """beta1 and beta2 for betas; eps_1 and eps_2 for what is not called in the plural, or where a name is taken."""
+    """Name the parts: beta1 and beta2 for betas, but eps_1 and eps_2 if the name is no plural or a short name is taken."""
     short = [f"{name[:-1]}{place}" for place in range(1, count + 1)]
     if name.endswith("s") and name != "eps" and not taken.intersection(short) and not RESERVED.intersection(short):
         return short
     return [f"{name}_{place}" for place in range(1, count + 1)]
 
 
-def _use(source: _Source, parameter: inspect.Parameter, shape: Shape, given: Any, name: str, argument: str) -> Use:
-    """One option; `given` is its default in the signature."""
-    needed = given is parameter.empty
-    default: Value = None if needed else float(given) if shape.kind == "float" and given is not None else given
+def _use(source: _Source, parameter: inspect.Parameter, shape: Shape, own: Any, name: str, argument: str) -> Use:
+    """Make one option; `own` is its default in the signature."""
+    needed = own is parameter.empty
+    default: Value = None if needed else float(own) if shape.kind == "float" and own is not None else own
     infinite = isinstance(default, float) and default in {float("inf"), float("-inf")}
     option = Option(
         name,

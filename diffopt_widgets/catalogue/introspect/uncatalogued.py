@@ -1,9 +1,9 @@
-"""An optimizer that nobody catalogued: its form from its signature and its docstring, and nothing that is guessed.
+"""Specs of optimizers outside the catalogue, made from signature and docstring without guessing.
 
-Such an optimizer is named by where it is imported from, `"torch.optim:RAdam"`. The name alone is enough to make its spec
-again, so there is no list to enter it into: settings, form, JSON and another process all come by it in the same way.
+The key of such an optimizer is its import path, `"torch.optim:RAdam"`. The path is enough to make its spec again, so it
+needs no registration: settings, form, JSON and other processes all find it in the same way.
 
-Nothing here imports torch or a back end; only a name that somebody gives is imported.
+Nothing here imports torch or a back end, except a module that the user names.
 """
 
 from __future__ import annotations
@@ -24,58 +24,58 @@ FAMILY = "Not catalogued"
 
 
 def spec_of(cls: type) -> OptimizerSpec:
-    """The spec of any torch optimizer class; of one in the catalogue the catalogue's own.
+    """Return the spec of any torch optimizer class; the catalogue's own spec if the class is in the catalogue.
 
-    A class that nobody catalogued gets its options from its signature, their words from its docstring, and each of them
-    the standing "not catalogued": what it may be and whether it does anything is not known. What a form cannot show is
-    among `hidden`, with the reason. `Settings`, `Form` and `lab` take such a spec like every other.
+    A class outside the catalogue gets its options from its signature and their help from its docstring. Each option has
+    the standing "not catalogued": its range and its effect are not known. Arguments that a form cannot show are in
+    `hidden`, with the reason. `Settings`, `Form` and `lab` accept such a spec like any other.
 
     Raises:
-        TypeError: it is no optimizer class, an abstract one, one that wraps an optimizer or needs a model, or one that
-            cannot be imported again by its name.
+        TypeError: it is not an optimizer class, or is abstract, wraps an optimizer, needs a model, or cannot be imported
+            again by its name.
 
     >>> import torch
-    >>> found = spec_of(torch.optim.RAdam)
-    >>> found.key, found.use("beta1").default
+    >>> radam = spec_of(torch.optim.RAdam)
+    >>> radam.key, radam.use("beta1").default
     ('torch.optim:RAdam', 0.9)
-    >>> found.use("eps").option.help
+    >>> radam.use("eps").option.help
     'Not catalogued: its docstring says “term added to the denominator to improve numerical stability (default: 1e-8)”.'
     >>> spec_of(torch.optim.AdamW) is spec("ADAMW")
     True
     """
     if not _is_optimizer(cls):
         name = getattr(cls, "__name__", None) or type(cls).__name__
-        given = "" if isinstance(cls, type) else "; give the class itself, not one that is built"
-        raise TypeError(f"{name} is not a class derived from torch.optim.Optimizer{given}")
-    return _catalogued(cls) or _made(cls)
+        hint = "" if isinstance(cls, type) else "; give the class itself, not an instance"
+        raise TypeError(f"{name} is not a class derived from torch.optim.Optimizer{hint}")
+    return _catalogued(cls) or _make_spec(cls)
 
 
 def spec_at(key: str) -> OptimizerSpec:
-    """The spec of the class with this import path, such as `"torch.optim:RAdam"`; its module is imported.
+    """Return the spec of the class with this import path, such as `"torch.optim:RAdam"`; its module is imported.
 
     Raises:
-        KeyError: there is no such class, or it is none that `spec_of` takes; the message says why.
+        KeyError: there is no such class, or `spec_of` does not accept it; the message says why.
     """
     module, _, name = key.partition(":")
     try:
-        found = vars(importlib.import_module(module)).get(name)
+        cls = vars(importlib.import_module(module)).get(name)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a foreign module may raise anything, and one exits
         raise KeyError(f"{module!r} cannot be imported ({type(error).__name__}: {error})") from None
-    if found is None:
+    if cls is None:
         raise KeyError(f"there is no {name!r} in {module}")
     try:
-        return spec_of(found)
+        return spec_of(cls)
     except TypeError as error:
         raise KeyError(str(error)) from None
 
 
 def is_loaded(key: str) -> bool:
-    """Whether the spec of an import path can be had without importing anything."""
+    """Return whether the spec of an import path is available without an import."""
     return key.partition(":")[0] in sys.modules
 
 
 def _is_optimizer(cls: object) -> bool:
-    """Whether it is a class derived from torch's; asked without importing torch, which is loaded if there is one."""
+    """Return whether it is a class derived from torch's; this imports nothing, since such a class has loaded torch."""
     bases = inspect.getmro(cls)[1:] if isinstance(cls, type) else ()
     return any((base.__module__, base.__qualname__) == ("torch.optim.optimizer", "Optimizer") for base in bases)
 
@@ -89,29 +89,29 @@ def _catalogued(cls: type) -> OptimizerSpec | None:
 
 
 @cache
-def _made(cls: type) -> OptimizerSpec:
-    """The spec of a class; made once, so that it is the same as long as the class is."""
+def _make_spec(cls: type) -> OptimizerSpec:
+    """Make the spec of a class; it is cached, so a class always has the same spec."""
     if inspect.isabstract(cls):
         raise TypeError(f"{cls.__name__} is an abstract class; give one that can be built")
     target = _target(cls)
-    read = read_signature(cls)
-    begins = first_sentence(docstring_of(cls))
+    signature = read_signature(cls)
+    sentence = first_sentence(docstring_of(cls))
     return with_common_rules(
         OptimizerSpec(
             key=target,
             title=cls.__name__,
             family=FAMILY,
-            summary="Not catalogued: all that stands here is read from its signature and its docstring"
-            + (f", which begins {quoted(begins)}" if begins else "."),
+            summary="Not catalogued: everything here is read from its signature and its docstring"
+            + (f", which begins {quoted(sentence)}" if sentence else "."),
             formula="",
             links=(),
             target=target,
             package=_package(target),
-            lr=read.lr,
-            uses=read.uses,
-            presets=() if read.needs else (LIBRARY,),
-            rules=read.needs,
-            hidden=read.hidden,
+            lr=signature.lr,
+            uses=signature.uses,
+            presets=() if signature.needs else (LIBRARY,),
+            rules=signature.needs,
+            hidden=signature.hidden,
             rate_words="the learning rate as scheduled; not catalogued, so whether the optimizer scales it is not known",
             has_modes=all(callable(getattr(cls, name, None)) for name in ("train", "eval")),
             catalogued=False,
@@ -120,7 +120,7 @@ def _made(cls: type) -> OptimizerSpec:
 
 
 def _target(cls: type) -> str:
-    """Where a class is imported from: the shortest way there is."""
+    """Return the shortest import path of a class."""
     parts = cls.__module__.split(".")
     for count in range(1, len(parts) + 1):
         module = ".".join(parts[:count])
@@ -133,7 +133,7 @@ def _target(cls: type) -> str:
 
 
 def _package(target: str) -> str:
-    """The distribution that a module belongs to; the module's own name where there is none."""
+    """Return the distribution that a module belongs to, or the module's own name if there is none."""
     top = target.partition(":")[0].partition(".")[0]
     try:
         return str(metadata.metadata(top)["Name"])

@@ -1,4 +1,4 @@
-"""The shapes of the weights of models that people train, from their public configurations: pure data."""
+"""Weight shapes of models that people train, from their public configurations: pure data."""
 
 from __future__ import annotations
 

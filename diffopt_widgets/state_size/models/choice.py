@@ -1,4 +1,4 @@
-"""Choice: what is trained, and the words for it."""
+"""Choice: a model with how it is trained, and its description."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from diffopt_widgets.state_size.models.lora import lora_tensors
 from diffopt_widgets.state_size.models.model import Model, Tensors, find_model, full_tensors
 
-_LAYER_WORDS = {
+_LAYER_TEXTS = {
     "attention": "in the attention layers",
     "blocks": "in the transformer blocks",
     "all": "in all linear and convolution layers",
@@ -29,36 +29,36 @@ class Choice:
     rank: int | None = 64
     """Rank of the LoRA; None for a full fine-tune."""
     layers: str = "attention"
-    """Where the LoRA has factors: a key of `LAYERS`."""
+    """Layers that have LoRA factors: a key of `LAYERS`."""
     dtype: str = "float32"
-    """Precision of the weights that are trained."""
+    """Precision of the trained weights."""
 
     @property
     def network(self) -> Model:
-        """The model itself. Raises KeyError when there is none of this key."""
+        """Model with this key. Raises KeyError when there is none."""
         return find_model(self.model)
 
     def tensors(self) -> Tensors:
-        """The tensors that are trained.
+        """Return the trained tensors.
 
         Raises:
             KeyError: there is no such model.
-            ValueError: there is no such rank or choice of layers.
+            ValueError: the rank or the choice of layers is not valid.
         """
         return full_tensors(self.network) if self.rank is None else lora_tensors(self.network, self.rank, self.layers)
 
     def weights(self) -> int:
-        """How many numbers are trained; raises as `tensors` does."""
+        """Return the number of trained weights; raises as `tensors` does."""
         return sum(count * math.prod(tensor.shape) for tensor, count in self.tensors().items())
 
     def words(self) -> str:
-        """What is trained, as it stands in a sentence."""
+        """Describe the training, as part of a sentence."""
         model = self.network
         if self.rank is None:
             return f"a full fine-tune of {model.title}'s {model.part}"
         return f"{model.article} {model.title} LoRA of rank {self.rank}"
 
     def details(self) -> str:
-        """How many weights that are, and where."""
-        where = f" {_LAYER_WORDS[self.layers]} of its {self.network.part}" if self.rank is not None else ""
-        return f"{self.weights():,} weights in {self.dtype}{where}"
+        """Describe the number of weights, and the layers that they are in."""
+        place = f" {_LAYER_TEXTS[self.layers]} of its {self.network.part}" if self.rank is not None else ""
+        return f"{self.weights():,} weights in {self.dtype}{place}"

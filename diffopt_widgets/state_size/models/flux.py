@@ -1,4 +1,4 @@
-"""The transformer of Flux.1, as diffusers' FluxTransformer2DModel builds it."""
+"""Transformer of Flux.1, as diffusers' FluxTransformer2DModel builds it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from diffopt_widgets.state_size.models.parts import Weight, embedding, linear
 
 TIME = 256
-"""Width of the sinusoids that a time or a guidance scale is written in."""
+"""Width of the sinusoidal embedding of a time or a guidance scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flux:
-    """What its published `transformer/config.json` says."""
+    """Sizes of a Flux transformer, from its published `transformer/config.json`."""
 
     heads: int
     head: int
     """`attention_head_dim`."""
     double: int
-    """`num_layers`: blocks in which image and text have weights of their own."""
+    """`num_layers`: blocks in which image and text have separate weights."""
     single: int
-    """`num_single_layers`: blocks that take both as one sequence."""
+    """`num_single_layers`: blocks that process both as one sequence."""
     latent: int
     """`in_channels`."""
     text: int
@@ -36,7 +36,7 @@ FLUX = Flux(heads=24, head=128, double=19, single=38, latent=64, text=4096, pool
 
 
 def flux_weights(flux: Flux) -> tuple[Weight, ...]:
-    """Every weight of the transformer, in diffusers' names."""
+    """Return every weight of the transformer, with diffusers' names."""
     return tuple(_weights(flux))
 
 

@@ -1,4 +1,4 @@
-"""The tensors of a LoRA: two thin factors beside each layer that it trains.
+"""Tensors of a LoRA: two thin factors beside each layer that it trains.
 
 Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, https://arxiv.org/abs/2106.09685.
 """
@@ -23,25 +23,25 @@ LAYERS: Mapping[str, Callable[[Weight], bool]] = MappingProxyType(
         "all": lambda weight: True,
     }
 )
-"""Which of the linear and convolution layers a LoRA trains. `attention`: query, key, value and output of every attention,
-as diffusers' text-to-image scripts have it. `blocks`: all in the transformer blocks with the projections into and out of
-them, as kohya's scripts have it for Stable Diffusion when no `conv_dim` is given; those for Flux hold query, key and value
-in one layer, with one first factor for the three. `all`: every one of the network."""
+"""Choices of the linear and convolution layers that a LoRA trains. `attention`: query, key, value and output of every
+attention, as in diffusers' text-to-image scripts. `blocks`: all layers in the transformer blocks, with the projections into
+and out of them, as in kohya's scripts for Stable Diffusion without `conv_dim`; kohya's scripts for Flux have query, key and
+value in one layer, with one first factor for the three. `all`: every such layer of the network."""
 
 
 def lora_tensors(model: Model, rank: int, layers: str = "attention") -> Tensors:
-    """The tensors that a LoRA of this rank trains.
+    """Return the tensors that a LoRA of this rank trains.
 
     A layer of n inputs and m outputs gets `(rank, n)` and `(m, rank)`; a convolution gets the first with its kernel and the
     second with a kernel of 1. The second factor starts at zero. Names are as in peft.
 
     Args:
-        model: what it is for.
-        rank: at least 1; a layer that is narrower still gets factors of this rank.
+        model: the model that the LoRA is for.
+        rank: at least 1; a narrower layer gets factors of this rank too.
         layers: a key of `LAYERS`.
 
     Raises:
-        ValueError: there is no such rank or choice of layers.
+        ValueError: the rank or the choice of layers is not valid.
 
     >>> from diffopt_widgets.state_size.models import find_model
     >>> import math

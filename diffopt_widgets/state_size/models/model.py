@@ -1,4 +1,4 @@
-"""A model that people train, and the tensors that its training changes."""
+"""Models that people train, and the tensors that their training changes."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from diffopt_widgets.state_size.models.unet import SD15, SDXL, unet_weights
 
 
 class Tensor(NamedTuple):
-    """A tensor that is trained."""
+    """Tensor that is trained."""
 
     shape: tuple[int, ...]
     zero: bool = False
-    """Whether every value in it is 0 at the start, as in the second factor of a LoRA: Prodigy keeps less for such."""
+    """True when all its values are 0 at the start, as in the second factor of a LoRA: Prodigy keeps less state for it."""
     name: str = ""
-    """As diffusers has it, where it is known: Muon tells layers apart by it."""
+    """Name in diffusers, if it is known: Muon chooses layers by it."""
 
 
 Tensors: TypeAlias = Mapping[Tensor, int]
-"""How many there are of each; those that have names are one each."""
+"""Number of tensors of each kind; a tensor with a name counts once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model: the part of it that is trained, by the names that diffusers gives its weights."""
+    """A model: the network of it that is trained, with diffusers' names for its weights."""
 
     key: str
     title: str
     article: str
-    """Which one stands before the title: a or an."""
+    """Article before the title: a or an."""
     part: str
-    """Which network it is: the text encoders and the VAE are not counted."""
+    """Kind of the network; the text encoders and the VAE are not counted."""
     link: str
-    """Where its configuration is published."""
+    """Address of its published configuration."""
     build: Callable[[], tuple[Weight, ...]]
 
     @property
     def weights(self) -> tuple[Weight, ...]:
-        """Every weight with its shape."""
+        """All weights with their shapes."""
         return _weights(self.key)
 
 
@@ -79,14 +79,14 @@ MODELS: Mapping[str, Model] = MappingProxyType(
         )
     }
 )
-"""The models by key."""
+"""Models by key."""
 
 
 def find_model(name: str) -> Model:
-    """Give the model with this key, in large or small letters.
+    """Return the model with this key, in upper or lower case.
 
     Raises:
-        KeyError: there is none; the message names those that there are.
+        KeyError: there is none; the message lists the keys.
 
     >>> find_model("SDXL").title
     'SDXL'
@@ -98,7 +98,7 @@ def find_model(name: str) -> Model:
 
 
 def full_tensors(model: Model) -> Tensors:
-    """The tensors of a full fine-tune: every weight of the network.
+    """Return the tensors of a full fine-tune: every weight of the network.
 
     >>> import math
     >>> sum(count * math.prod(tensor.shape) for tensor, count in full_tensors(find_model("sdxl")).items())

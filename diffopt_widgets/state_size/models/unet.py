@@ -1,4 +1,4 @@
-"""The UNet of Stable Diffusion, as diffusers' UNet2DConditionModel builds it."""
+"""UNet of Stable Diffusion, as diffusers' UNet2DConditionModel builds it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ RESNETS = 2
 
 @dataclass(frozen=True, slots=True)
 class UNet:
-    """What sets one UNet apart from another, from its published `unet/config.json`."""
+    """Sizes of a UNet, from its published `unet/config.json`."""
 
     channels: tuple[int, ...]
     """`block_out_channels`: the width of each level."""
     depths: tuple[int, ...]
-    """`transformer_layers_per_block` on each level; 0 where the level has no attention (`DownBlock2D`)."""
+    """`transformer_layers_per_block` on each level; 0 for a level without attention (`DownBlock2D`)."""
     middle: int
-    """The same in the middle."""
+    """`transformer_layers_per_block` of the middle block."""
     text: int
     """`cross_attention_dim`: the width of the text embedding."""
     linear_projection: bool
-    """`use_linear_projection`: into and out of the transformer blocks by a linear layer instead of a 1 × 1 convolution."""
+    """`use_linear_projection`: a linear layer into and out of the transformer blocks instead of a 1 × 1 convolution."""
     pooled: int = 0
-    """`projection_class_embeddings_input_dim`: the width of pooled text and sizes; 0 where there are none."""
+    """`projection_class_embeddings_input_dim`: the width of pooled text and sizes; 0 if there are none."""
 
 
 SD15 = UNet(channels=(320, 640, 1280, 1280), depths=(1, 1, 1, 0), middle=1, text=768, linear_projection=False)
@@ -36,7 +36,7 @@ SDXL = UNet(channels=(320, 640, 1280), depths=(0, 2, 10), middle=10, text=2048, 
 
 
 def unet_weights(unet: UNet) -> tuple[Weight, ...]:
-    """Every weight of a UNet, in diffusers' names."""
+    """Return every weight of a UNet, with diffusers' names."""
     return tuple(_weights(unet))
 
 
@@ -69,7 +69,7 @@ def _down(unet: UNet, time: int) -> Iterator[Weight]:
 
 
 def _up(unet: UNet, time: int) -> Iterator[Weight]:
-    """The way up: each residual block also takes what the way down left at its level."""
+    """Yield the weights of the way up, where each residual block also takes an output of the way down at its level."""
     channels, depths = unet.channels[::-1], unet.depths[::-1]
     before = channels[0]
     for level, (wide, depth) in enumerate(zip(channels, depths, strict=True)):

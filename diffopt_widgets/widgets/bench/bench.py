@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -12,6 +13,7 @@ import ipywidgets as widgets
 import traitlets
 from IPython.display import display
 
+from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.driver import saver_for
 from diffopt_widgets.execution.session import Session
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
@@ -192,15 +194,13 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         fix: dict[str, Any] = dict(run.fix)  # Any: values of options, of whatever kind
         self.bar.forget_failure()
         self.bar.say("It is in the form now. Press Run to try again.")
-        self.bar.dtype.value = run.plan.dtype  # some options are for one precision alone
+        self.bar.fields["dtype"].value = run.plan.dtype  # some options are for one precision alone
         self.form.settings = run.settings.replace(**fix)
 
     def _plan_edited(self) -> None:
         """The form is about the run that the bar describes: it draws the schedule over it, and says what is refused there."""
-        plan = self.bar.values
-        self.form.steps, self.form.accumulation = plan["steps"], plan["accumulation"]
-        self.form.device, self.form.dtype = plan["device"], plan["dtype"]
-        self.form.batch_size = plan["batch_size"] or get_task(plan["task"]).batch_size
+        run = RunOptions(**self.bar.values)
+        self.form.run = replace(run, batch_size=run.batch_size or get_task(run.task).batch_size)
         self._check()
 
     def _check(self) -> None:

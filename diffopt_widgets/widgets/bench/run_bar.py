@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import traitlets
 
-from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
+from diffopt_widgets.catalogue.schedules import TRAINING
+from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import OutOfRange, ValueProblem, format_value
-from diffopt_widgets.settings.plan import PLAN_OPTIONS, RunPlan
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import get_task, list_tasks
 from diffopt_widgets.training.environment import device_problem
 from diffopt_widgets.widgets.bench.key_guard import KeyGuard
@@ -26,7 +28,10 @@ LONGEST_OUTPUT = 20_000
 IDLE = "Nothing is running"
 """Why Pause and Stop cannot be pressed."""
 
-_NUMBERS = ("steps", "batch_size", "accumulation", "seed")
+UNSHOWN = frozenset({"grad_norm"})
+"""Options of a run that have no field: the bench draws no curve of what this one records."""
+
+_SHOWN = {name: use for name, use in RUN_OPTIONS.items() if name not in UNSHOWN}
 
 
 def _nothing() -> None:
@@ -37,7 +42,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     """What to train on, with Run, Pause and Stop, and the progress of a run.
 
     It decides nothing: the buttons call what they are given, and `show` paints a run. `values` and `problem` are ordinary
-    traits to observe.
+    traits to observe; `task` is the menu of tasks, and `fields` has the other controls by name.
 
     Args:
         task, steps: what the fields say at first; `steps=None` takes the task's own.
@@ -69,11 +74,9 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._blocked = ""
         self._failed: Run | None = None
         titles = [(get_task(key).title, key) for key in list_tasks()]
-        self.task = widgets.Dropdown(options=titles, value=get_task(task).key, description="Task")
-        self.fields = {name: self._number(name) for name in _NUMBERS}
+        self.task = widgets.Dropdown(options=titles, value=get_task(task).key, description=TASK.option.title)
+        self.fields = {name: _field(use) for name, use in _SHOWN.items()}
         self.fields["steps"].value = format_value(get_task(task).steps if steps is None else steps)
-        self.device = widgets.Dropdown(options=PLAN_OPTIONS["device"].choices, value="auto", description="Device")
-        self.dtype = widgets.Dropdown(options=PLAN_OPTIONS["dtype"].choices, value="float32", description="Weights")
         self.run = _button("Run", "primary", "Train with these settings", on_run)
         self.pause = _button("Pause", "", "Wait after the current step", on_pause)
         self.stop = _button("Stop", "", "End the run; what was recorded stays", on_stop)
@@ -88,17 +91,18 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.fix.layout.display = "none"
         self.fix.add_class("dw-fix")
         self.output = widgets.HTML()
-        fields = self._row("dw-fields", self.task, *self.fields.values(), self.device, self.dtype)
+        fields = self._row("dw-fields", self.task, *self.fields.values())
         buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress)
         state = widgets.VBox([self.words, self.failure])
         state.add_class("dw-state")
-        super().__init__([fields, self.about, buttons, state, self.output, KeyGuard([*self.fields.values()])])
+        guard = KeyGuard([field for field in self.fields.values() if isinstance(field, widgets.Text)])
+        super().__init__([fields, self.about, buttons, state, self.output, guard])
         self.add_class("dw-run-bar")
         self._describe_task()
         self._read()
         self._paint_buttons(busy=False, paused=False)
-        for control in (*self.fields.values(), self.device, self.dtype):
-            control.observe(lambda _: self._edited(), "value")
+        for field in self.fields.values():
+            field.observe(lambda _: self._edited(), "value")
         self.task.observe(lambda _: self._task_chosen(), "value")
 
     def plan(self, settings: Settings) -> RunPlan:
@@ -169,19 +173,18 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _read(self) -> None:
         """Bring the traits up to date with the fields, and mark those that are wrong."""
         values: dict[str, Any] = {**self.values, "task": self.task.value}
-        values |= {"device": self.device.value, "dtype": self.dtype.value}
         problems = []
         for name, field in self.fields.items():
-            option = PLAN_OPTIONS[name]
+            use = _SHOWN[name]
             try:
-                values[name] = option.check(option.parse(field.value))
+                values[name] = use.check(use.option.parse(field.value))
                 field.remove_class("dw-wrong")
             except ValueProblem as problem:
                 words = "must be" if isinstance(problem, OutOfRange) else f"{problem}; allowed is"
-                problems.append(f"{option.title}: {words} {option.allowed()}")
+                problems.append(f"{use.option.title}: {words} {use.allowed()}")
                 field.add_class("dw-wrong")
-        if absent := device_problem(self.device.value):
-            problems.append(f"{PLAN_OPTIONS['device'].title}: {absent}")
+        if absent := device_problem(self.fields["device"].value):
+            problems.append(f"{_SHOWN['device'].option.title}: {absent}")
         with self.hold_trait_notifications():
             self.set_trait("problem", "\n".join(problems))
             self.set_trait("values", values)
@@ -200,19 +203,28 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.fields["batch_size"].placeholder = format_value(task.batch_size)
         self.about.value = paragraph(task.summary, "dw-about") + _explanation()
 
-    def _number(self, name: str) -> widgets.Text:
-        option = PLAN_OPTIONS[name]
-        default = getattr(RunPlan, name)
-        text = "" if default is None else format_value(default)
-        field = widgets.Text(value=text, description=option.title, tooltip=option.help, continuous_update=True)
-        field.add_class("dw-number")
-        return field
-
     @staticmethod
     def _row(name: str, *children: widgets.Widget) -> widgets.Box:
         row = widgets.Box(children, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
         row.add_class(name)
         return row
+
+
+def _field(use: Use) -> widgets.Text | widgets.Dropdown:
+    """The control of an option, at its default. Its value is a text, as a person would type it."""
+    option = use.option
+    words = {"description": option.title, "tooltip": option.help}
+    text = "" if use.default is None else format_value(use.default)
+    choices = [(choice, choice) for choice in option.choices]
+    if option.kind == "bool":
+        choices = [("on", "true"), ("off", "false")]
+    if choices:
+        empty = [(option.null_words or "empty", "")] if option.nullable else []
+        return widgets.Dropdown(options=[*empty, *choices], value=text, **words)
+    field = widgets.Text(value=text, continuous_update=True, **words)
+    if option.kind != "text":
+        field.add_class("dw-number")
+    return field
 
 
 def _button(text: str, style: str, tooltip: str, on_click: Callable[[], None]) -> widgets.Button:
@@ -224,7 +236,8 @@ def _button(text: str, style: str, tooltip: str, on_click: Callable[[], None]) -
 
 def _explanation() -> str:
     """What each field means, folded."""
-    pairs = "".join(f"<dt>{escape(o.title)}</dt><dd>{escape(o.help)}</dd>" for o in PLAN_OPTIONS.values())
+    shown = [use.option for use in _SHOWN.values()]
+    pairs = "".join(f"<dt>{escape(o.title)}</dt><dd>{escape(o.help)}</dd>" for o in shown)
     return f'<details class="dw-explain"><summary>What these fields mean</summary><dl>{pairs}</dl></details>'
 
 
@@ -254,11 +267,8 @@ def _failure(run: Run) -> str:
 
 def _fix_words(run: Run) -> str:
     """What the fix of a failed run does: "Set Learning rate to 0.001"."""
-    options = {option.name: option for option in TRAINING_OPTIONS}
-    titles = {
-        name: options[name].title if name in options else run.settings.spec.use(name).option.title for name in run.fix
-    }
-    return "Set " + ", ".join(f"{titles[name]} to {format_value(value)}" for name, value in run.fix.items())
+    own = {name: TRAINING.get(name) or run.settings.spec.use(name) for name in run.fix}
+    return "Set " + ", ".join(f"{own[name].option.title} to {format_value(value)}" for name, value in run.fix.items())
 
 
 def _output(run: Run) -> str:

@@ -9,12 +9,12 @@ from functools import cached_property
 
 from diffopt_widgets.catalogue import is_path, spec
 from diffopt_widgets.catalogue.advice import Advice
-from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS
+from diffopt_widgets.catalogue.run_options import RunOptions
+from diffopt_widgets.catalogue.schedules import TRAINING, TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Use
 from diffopt_widgets.catalogue.values import Value
 from diffopt_widgets.settings import Settings, default_values
-from diffopt_widgets.widgets.form.parsed import TRAINING, ParsedDraft, PlannedRun, Texts, taker_of, text_of
+from diffopt_widgets.widgets.form.parsed import ParsedDraft, Texts, text_of, use_of
 from diffopt_widgets.widgets.form.starts import first_valid, valid_settings
 
 START = "PRODIGY"
@@ -47,8 +47,8 @@ class Draft:
     """What was typed for the training options."""
     good: Mapping[str, Settings]
     """By optimizer: its last valid settings."""
-    run: PlannedRun = field(default_factory=PlannedRun)
-    """What is known of the run that is planned, which not every option goes with."""
+    run: RunOptions = field(default_factory=RunOptions)
+    """The run that is planned, which not every option goes with."""
 
     @classmethod
     def begin(cls, settings: Settings | str) -> Draft:
@@ -59,10 +59,10 @@ class Draft:
         """
         if isinstance(settings, str):
             try:
-                found = spec(settings)
+                entry = spec(settings)
             except KeyError:
-                found = Settings(settings).spec  # raises, and says which there are
-            settings = first_valid(found) or Settings(settings)
+                entry = Settings(settings).spec  # raises, and says which there are
+            settings = first_valid(entry) or Settings(settings)
         return cls(settings, settings.optimizer, {}, {}, {}).show(settings)
 
     @classmethod
@@ -82,12 +82,12 @@ class Draft:
     @property
     def uncatalogued(self) -> tuple[OptimizerSpec, ...]:
         """The optimizers outside the catalogue that were shown here or have something typed, by name."""
-        found = []
+        outside = []
         for key in sorted({self.optimizer, *self.own, *self.good}):
             if is_path(key):
                 with contextlib.suppress(KeyError):  # a class in a notebook may have been deleted since
-                    found.append(spec(key))
-        return tuple(found)
+                    outside.append(spec(key))
+        return tuple(outside)
 
     @cached_property
     def texts(self) -> dict[str, str]:
@@ -115,19 +115,19 @@ class Draft:
         """The settings that the controls say; None while something is wrong."""
         return None if self.parsed.faults else self.last_good
 
-    def taker(self, name: str) -> Option | Use:
-        """What takes the value of one control.
+    def use(self, name: str) -> Use:
+        """The option of one control, as it is taken here.
 
         Raises:
             KeyError: this optimizer has no such control; the message lists those that there are.
         """
         if name not in self.texts:
             raise KeyError(f"{self.optimizer} has no option {name!r}; there are {', '.join(self.texts)}")
-        return taker_of(self.spec, name)
+        return use_of(self.spec, name)
 
     def type(self, name: str, text: str) -> Draft:
         """What follows from typing a text into one control."""
-        self.taker(name)
+        self.use(name)
         return self.put({name: text})
 
     def put(self, texts: Texts) -> Draft:
@@ -139,7 +139,7 @@ class Draft:
 
     def reset(self, name: str) -> Draft:
         """One control back at the back end's default."""
-        self.taker(name)
+        self.use(name)
         return self.put({name: text_of(default_values(self.spec)[name])})
 
     def advise(self, name: str) -> Draft:
@@ -149,7 +149,7 @@ class Draft:
 
     def fix(self, name: str) -> Draft:
         """The fix that is offered for one control, done; unchanged when none is."""
-        self.taker(name)
+        self.use(name)
         known = {other: value for other, value in self.parsed.fixes.get(name, {}).items() if other in self.texts}
         return self.put({other: text_of(value) for other, value in known.items()})
 
@@ -168,13 +168,13 @@ class Draft:
         Raises:
             KeyError: there is no such optimizer.
         """
-        found = spec(optimizer)
-        draft = replace(self, optimizer=found.key)
-        if found.key not in self.own:
-            start = first_valid(found)
+        entry = spec(optimizer)
+        draft = replace(self, optimizer=entry.key)
+        if entry.key not in self.own:
+            start = first_valid(entry)
             changed = start.changed() if start else {}
             texts = {name: text_of(value) for name, value in changed.items() if name not in TRAINING}
-            draft = replace(draft, own={**self.own, found.key: texts})
+            draft = replace(draft, own={**self.own, entry.key: texts})
         return _settled(draft)
 
     def show(self, settings: Settings) -> Draft:
@@ -187,8 +187,7 @@ class Draft:
 
     def advice(self, name: str) -> Advice | None:
         """The recommendation for one control, if there is one."""
-        taker = self.taker(name)
-        return taker.advice if isinstance(taker, Use) else None
+        return self.use(name).advice
 
     def _defaults_now(self) -> dict[str, Value]:
         """What stands in for a text that is wrong: the last right value."""

@@ -10,16 +10,16 @@ from typing import Any
 import traitlets
 
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.optimizers.backends import Trouble, troubles
 from diffopt_widgets.settings import Settings, SettingsError
-from diffopt_widgets.settings.plan import PLAN_OPTIONS
+from diffopt_widgets.settings.plan import check_run
 from diffopt_widgets.widgets.form import panel as page
 from diffopt_widgets.widgets.form.changes import Change, asked, loaded, typed
 from diffopt_widgets.widgets.form.draft import START, Draft
 from diffopt_widgets.widgets.form.exchange import read_settings, write_settings
 from diffopt_widgets.widgets.form.messages import BadMessageError, Message, message_of, sender_of, text_in
-from diffopt_widgets.widgets.form.parsed import PlannedRun
 from diffopt_widgets.widgets.form.remembered import Memory
 from diffopt_widgets.widgets.form.schedule import schedule_svg
 from diffopt_widgets.widgets.form.search import index_message
@@ -35,7 +35,8 @@ class Form(PageWidget):
     """The options of an optimizer as a panel to look at, change and learn from.
 
     `settings` is an ordinary trait: observe it, link it, set it. It always holds valid settings: while a text is wrong it
-    keeps the last right value, and `errors` says what is wrong, by the name of the control.
+    keeps the last right value, and `errors` says what is wrong, by the name of the control. `run` has the options of the run
+    that these settings are for: the picture of the schedule, the code and what is refused follow them.
 
     Args:
         settings: what to show at first; the name of an optimizer shows its defaults. One that is not in the catalogue
@@ -65,14 +66,8 @@ class Form(PageWidget):
 
     settings = traitlets.Instance(Settings, help="What the form says; the last right values while something is wrong.")
     errors = traitlets.Dict(read_only=True, help="What is wrong, by the name of the control; empty when all is right.")
-    steps = traitlets.Int(300, min=1, help="Length of the run, for the picture of the schedule and the code.")
-    batch_size = traitlets.Int(1, min=1, help="Examples per batch, for the learning-rate scaler in the code.")
-    accumulation = traitlets.Int(1, min=1, help="Batches per step, for the learning-rate scaler in the code.")
-    device = traitlets.Enum(
-        PLAN_OPTIONS["device"].choices, "auto", help="Where the run would be, for what is refused there."
-    )
-    dtype = traitlets.Enum(
-        PLAN_OPTIONS["dtype"].choices, "float32", help="Precision of its weights, which some options are for."
+    run = traitlets.Instance(
+        RunOptions, args=(), help="The run that the settings are for. A batch size of None is 1 in the code."
     )
     notice = traitlets.Unicode(help="Something that went wrong elsewhere, shown above the form.").tag(sync=True)
 
@@ -87,7 +82,7 @@ class Form(PageWidget):
         self,
         settings: Settings | str | None = None,
         *,
-        steps: int = 300,
+        steps: int = RunOptions.steps,
         memory: Memory | None = None,
         layout: Any = None,
     ) -> None:
@@ -97,7 +92,7 @@ class Form(PageWidget):
         self._seen: list[Any] = []
         self._pasted: list[Any] = []
         self._missing = _cannot_run()
-        self.steps = steps
+        self.run = RunOptions(steps=steps)
         self._publish()  # before the widget opens, so that its first message holds everything
         super().__init__(**({} if layout is None else {"layout": layout}))
         self.on_msg(self._receive)
@@ -196,25 +191,29 @@ class Form(PageWidget):
         if change["new"] != self._draft.last_good:
             self._change(Change(self._draft.show(change["new"]), "set from code", f"settings:{change['new']!r}"))
 
-    @traitlets.observe("steps", "batch_size")
-    def _redraw(self, _: object) -> None:
-        self._write_run()
+    @traitlets.validate("run")
+    def _check_run(self, proposal: Any) -> RunOptions:
+        run: RunOptions = proposal["value"]
+        if faults := check_run(run)[1]:
+            raise traitlets.TraitError("\n".join(map(str, faults)))
+        return run
 
-    @traitlets.observe("accumulation", "device", "dtype")
+    @traitlets.observe("run")
     def _plan(self, _: object) -> None:
         self._draft = self._planned(self._draft)
         self._publish()
 
     def _planned(self, draft: Draft) -> Draft:
         """The draft, told of the run that is planned."""
-        return replace(draft, run=PlannedRun(self.accumulation, self.device, self.dtype))
+        return replace(draft, run=self.run)
 
     def _write_run(self) -> None:
         """Bring up to date what depends on the run beside the settings."""
-        good, run = self._draft.last_good, {"batch_size": self.batch_size, "accumulation": self.accumulation}
-        self.set_trait("code", to_python(good, steps=self.steps, **run, dtype=self.dtype))
+        good, run = self._draft.last_good, self.run
+        batch = {"batch_size": run.batch_size or 1, "accumulation": run.accumulation}
+        self.set_trait("code", to_python(good, steps=run.steps, **batch, dtype=run.dtype))
         self.set_trait("json", write_settings(good))
-        self.set_trait("preview", schedule_svg(good, self.steps))
+        self.set_trait("preview", schedule_svg(good, run.steps))
 
     def _receive(self, _: object, content: object, __: object) -> None:
         """Do what the page asks. Nothing raised here would be seen by anyone, so it is shown in the form."""

@@ -10,12 +10,12 @@ from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.evidence import effect, evidence, untried
 from diffopt_widgets.catalogue.introspect.uncatalogued import FAMILY
 from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_DEFAULTS, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING
 from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standing, Use, Values
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.optimizers.backends import Trouble
 from diffopt_widgets.widgets.form.draft import Draft
-from diffopt_widgets.widgets.form.parsed import TRAINING, text_of
+from diffopt_widgets.widgets.form.parsed import text_of
 
 Json: TypeAlias = dict[str, Any]  # Any: whatever JSON can hold
 
@@ -62,18 +62,17 @@ def panel(optimizer: str) -> Json:
 
 
 @cache
-def _panel(found: OptimizerSpec) -> Json:
-    controls = [_control(found, use) for use in (found.lr, *found.uses)]
-    controls += [_control(found, Use(option, TRAINING_DEFAULTS[option.name], None)) for option in TRAINING_OPTIONS]
+def _panel(entry: OptimizerSpec) -> Json:
+    controls = [_control(entry, use) for use in (entry.lr, *entry.uses, *TRAINING.values())]
     return {
-        "optimizer": found.key,
-        "title": found.title,
-        "summary": found.summary,
-        "latex": found.formula,
-        "mathml": mathml(found.formula) if found.formula else [],
-        "links": [{"title": link.title, "url": link.url} for link in found.links],
-        "presets": [{"key": preset.key, "title": preset.title, "why": preset.why} for preset in found.presets],
-        "sections": _sections(found),
+        "optimizer": entry.key,
+        "title": entry.title,
+        "summary": entry.summary,
+        "latex": entry.formula,
+        "mathml": mathml(entry.formula) if entry.formula else [],
+        "links": [{"title": link.title, "url": link.url} for link in entry.links],
+        "presets": [{"key": preset.key, "title": preset.title, "why": preset.why} for preset in entry.presets],
+        "sections": _sections(entry),
         "controls": {control["name"]: control for control in controls},
     }
 
@@ -105,35 +104,35 @@ def mathml(latex: str) -> list[str]:
         return []
 
 
-def _sections(found: OptimizerSpec) -> list[Json]:
+def _sections(entry: OptimizerSpec) -> list[Json]:
     """Training first, then the options that somebody gives advice on, then the rest, folded.
 
     Which options stay in view depends on the optimizer alone, so nothing moves while one types.
     """
-    uses = [use for use in found.uses if not use.section]
+    uses = [use for use in entry.uses if not use.section]
     usable = [use for use in uses if use.standing is not Standing.UNAVAILABLE]
-    named = {name for preset in found.presets if preset.key not in ORIGINS for name in preset.values}
+    named = {name for preset in entry.presets if preset.key not in ORIGINS for name in preset.values}
     main = [use.name for use in usable if use.advice or use.name in named]
     live = [use.name for use in usable if use.standing is not Standing.INERT and use.name not in main]
     main += live[: max(0, FEW - len(main))]
-    main.sort(key=[use.name for use in found.uses].index)
+    main.sort(key=[use.name for use in entry.uses].index)
     rest = [use.name for use in sorted(uses, key=_order) if use.name not in main]
     if len(rest) <= SHORT_FOLD:
         main, rest = [*main, *rest], []
     sections: list[Json] = [
         {"title": "Training", "controls": ["lr", *TRAINING], "picture": True},
         {"title": "Options", "controls": main},
-        *_inner_forms(found),
+        *_inner_forms(entry),
         {"title": "All other options", "controls": rest, "fold": True},
     ]
     return [section for section in sections if section["controls"]]
 
 
-def _inner_forms(found: OptimizerSpec) -> list[Json]:
+def _inner_forms(entry: OptimizerSpec) -> list[Json]:
     """The small forms inside the form, folded, each under its own title."""
-    titles = dict.fromkeys(use.section for use in found.uses if use.section)
+    titles = dict.fromkeys(use.section for use in entry.uses if use.section)
     return [
-        {"title": title, "controls": [use.name for use in found.uses if use.section == title], "fold": True}
+        {"title": title, "controls": [use.name for use in entry.uses if use.section == title], "fold": True}
         for title in titles
     ]
 
@@ -142,14 +141,14 @@ def _order(use: Use) -> int:
     return list(Standing).index(use.standing)
 
 
-def _control(found: OptimizerSpec, use: Use) -> Json:
+def _control(entry: OptimizerSpec, use: Use) -> Json:
     option = use.option
     control: Json = {
         "name": use.name,
         "title": option.title,
         "kind": _kind(option),
         "help": " ".join(text for text in (option.help, use.note) if text),
-        "facts": [{"term": term, "text": text} for term, text in _facts(found, use)],
+        "facts": [{"term": term, "text": text} for term, text in _facts(entry, use)],
         "default": text_of(use.default),
         "shown_default": _shown(option, use.default),
         "placeholder": option.null_words,
@@ -160,7 +159,7 @@ def _control(found: OptimizerSpec, use: Use) -> Json:
         "advice": _advice(option, use.advice),
         "standing": use.standing.value,
         "reason": use.reason,
-        "mark": _mark(found, use),
+        "mark": _mark(entry, use),
         "depends": use.enabled_if is not None or use.name in BY_SCHEDULE,
     }
     return {key: value for key, value in control.items() if value not in ("", None, [], False)} | {
@@ -168,14 +167,14 @@ def _control(found: OptimizerSpec, use: Use) -> Json:
     }
 
 
-def _mark(found: OptimizerSpec, use: Use, dtype: str = "float32") -> str:
+def _mark(entry: OptimizerSpec, use: Use, dtype: str = "float32") -> str:
     """The word beside the name; none for what does something, which is as one expects, nor for what is greyed.
 
     What weights of one precision alone feel says so, and whether those of the run, of precision `dtype`, are such.
     """
     if use.standing is Standing.INERT:
         return "inert"
-    if untried(found.key, use.name):
+    if untried(entry.key, use.name):
         return "not tried"
     if use.only_in:
         return f"✓ {dtype}" if use.only_in == dtype else f"{use.only_in} only"
@@ -206,7 +205,9 @@ def _choices(option: Option) -> list[Json]:
         pair: list[Json] = [{"value": "true", "label": "on"}, {"value": "false", "label": "off"}]
         listed = pair if option.nullable else []
     elif option.name == "schedule":
-        listed = [{"value": key, "label": found.title, "help": found.summary} for key, found in SCHEDULES.items()]
+        listed = [
+            {"value": key, "label": schedule.title, "help": schedule.summary} for key, schedule in SCHEDULES.items()
+        ]
     else:
         listed = [{"value": choice, "label": choice} for choice in option.choices]
     if option.nullable and listed:
@@ -256,25 +257,25 @@ def _advised(option: Option, advice: Advice | None) -> str:
     return f"{given['words']} – {given['reason'].rstrip('.')} ({given['source']})" if given else ""
 
 
-def _facts(found: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
+def _facts(entry: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
     facts = [
         ("Allowed", use.allowed() if _kind(use.option) in {"number", "text"} else ""),
         ("Default", _shown(use.option, use.default)),
         ("Recommended", _advised(use.option, use.advice)),
         ("Depends on", use.enabled_if.words() if use.enabled_if else ""),
         ("Needs", REQUIREMENTS.get(use.requires, "")),
-        ("Here", "" if use.name in TRAINING else effect(found, use)),
-        ("Tried", evidence(found, use.name)),
-        ("Argument", f"{use.argument} of {found.target.replace(':', '.')}" if use.argument else ""),
+        ("Here", "" if use.name in TRAINING else effect(entry, use)),
+        ("Tried", evidence(entry, use.name)),
+        ("Argument", f"{use.argument} of {entry.target.replace(':', '.')}" if use.argument else ""),
     ]
     return [(term, text) for term, text in facts if text]
 
 
 def _marks(draft: Draft, name: str) -> Json:
-    advice, taker = draft.advice(name), draft.taker(name)
+    use = draft.use(name)
     marks: Json = {
         "text": draft.texts[name],
-        "mark": _mark(draft.spec, taker, draft.run.dtype) if isinstance(taker, Use) and taker.only_in else "",
+        "mark": _mark(draft.spec, use, draft.run.dtype) if use.only_in else "",
         "error": draft.errors.get(name),
         "warning": draft.parsed.warnings.get(name),
         "fix": fix_words(draft, draft.parsed.fixes[name]) if name in draft.parsed.fixes else None,
@@ -282,7 +283,7 @@ def _marks(draft: Draft, name: str) -> Json:
         "changed": name in draft.parsed.changed,
         "related": name in draft.parsed.related,
         "advised": _followed(draft, name),
-        "fixed": advice is not None and draft.parsed.fixes.get(name) == {name: advice.value},
+        "fixed": use.advice is not None and draft.parsed.fixes.get(name) == {name: use.advice.value},
     }
     return {key: value for key, value in marks.items() if value or key == "text"}
 
@@ -292,7 +293,6 @@ def fix_words(draft: Draft, fix: Values) -> str:
     parts = []
     for name, value in fix.items():
         if name in draft.texts:
-            taker = draft.taker(name)
-            option = taker.option if isinstance(taker, Use) else taker
+            option = draft.use(name).option
             parts.append(f"{option.title} to {_shown(option, value)}")
     return f"Set {', '.join(parts)}" if parts else ""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
+from diffopt_widgets.catalogue.run_options import RunOptions
+from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Standing, Use, Values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value
 from diffopt_widgets.settings import Fault, check_values, default_values, ended
@@ -16,8 +16,6 @@ from diffopt_widgets.training.environment import environment
 
 Texts = Mapping[str, str]
 """What is typed, by the name of the control."""
-TRAINING: Mapping[str, Option] = {option.name: option for option in TRAINING_OPTIONS}
-"""The options that belong to the run and not to an optimizer."""
 
 
 def text_of(value: Value) -> str:
@@ -29,21 +27,9 @@ def text_of(value: Value) -> str:
     return "" if value is None else format_value(value)
 
 
-def taker_of(found: OptimizerSpec, name: str) -> Option | Use:
-    """What takes the value of one control of an optimizer."""
-    return TRAINING[name] if name in TRAINING else found.use(name)
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedRun:
-    """What is known of the run that the settings are for."""
-
-    accumulation: int = 1
-    """Batches per step."""
-    device: str = "auto"
-    """Where it would be, as a plan names it."""
-    dtype: str = "float32"
-    """Precision of its weights."""
+def use_of(entry: OptimizerSpec, name: str) -> Use:
+    """The option of one control of an optimizer, as it is taken there."""
+    return TRAINING[name] if name in TRAINING else entry.use(name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,24 +43,24 @@ class ParsedDraft:
     """The value of every control; what stands in for it where the text is wrong."""
     faults: Mapping[str, Fault]
     """What is wrong, by the control to mark; one fault for each."""
-    run: PlannedRun
+    run: RunOptions
+    """Those of the run that the settings are for."""
 
     @classmethod
-    def of(cls, found: OptimizerSpec, texts: Texts, otherwise: Values, run: PlannedRun) -> ParsedDraft:
+    def of(cls, entry: OptimizerSpec, texts: Texts, otherwise: Values, run: RunOptions) -> ParsedDraft:
         """Read the texts; what is `otherwise` stands in for those that are wrong."""
         values, faults = dict(otherwise), dict[str, Fault]()
         for name, text in texts.items():
-            taker = taker_of(found, name)
-            option = taker.option if isinstance(taker, Use) else taker
+            use = use_of(entry, name)
             try:
-                values[name] = taker.check(option.parse(text))
+                values[name] = use.check(use.option.parse(text))
             except ValueProblem as problem:
-                faults[name] = Fault.of(name, text, problem, taker.allowed())
-        for fault in check_values(found, values)[1]:
+                faults[name] = Fault.of(name, text, problem, use.allowed())
+        for fault in check_values(entry, values)[1]:
             faults.setdefault(fault.option, fault)
         if clash := accumulation_fault(values, run.accumulation):
             faults.setdefault(clash.option, clash)
-        return cls(found, texts, values, faults, run)
+        return cls(entry, texts, values, faults, run)
 
     @cached_property
     def errors(self) -> dict[str, str]:
@@ -114,17 +100,17 @@ class ParsedDraft:
     def greyed(self) -> dict[str, str]:
         """The controls that have no say now, with the reason."""
         schedule = SCHEDULES.get(str(self.values["schedule"]))
-        found = {}
+        reasons = {}
         if schedule and not schedule.uses_cycles:
-            found["cycles"] = f"the {schedule.title} schedule has no cycles"
+            reasons["cycles"] = f"the {schedule.title} schedule has no cycles"
         if schedule and not schedule.uses_min_factor:
-            found["min_factor"] = f"the {schedule.title} schedule does not fall"
+            reasons["min_factor"] = f"the {schedule.title} schedule does not fall"
         for use in (self.spec.lr, *self.spec.uses):
             if use.standing is Standing.UNAVAILABLE:
-                found[use.name] = f"not available: {use.reason}"
+                reasons[use.name] = f"not available: {use.reason}"
             elif use.enabled_if and not use.enabled_if.holds(self.values):
-                found[use.name] = use.enabled_if.words()
-        return {name: why for name, why in found.items() if name not in self.faults}
+                reasons[use.name] = use.enabled_if.words()
+        return {name: why for name, why in reasons.items() if name not in self.faults}
 
     @property
     def presets(self) -> list[str]:

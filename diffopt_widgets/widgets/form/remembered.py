@@ -15,9 +15,10 @@ import platformdirs
 
 from diffopt_widgets.catalogue import is_path, list_optimizers, spec
 from diffopt_widgets.catalogue.introspect.uncatalogued import is_loaded
+from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.settings import default_values
 from diffopt_widgets.widgets.form.draft import START, Draft
-from diffopt_widgets.widgets.form.parsed import TRAINING, Texts
+from diffopt_widgets.widgets.form.parsed import Texts
 
 FORMAT = 1
 """Version of the file. A file of another version is neither used nor touched."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import ipywidgets
 
 from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import parse_value
 from diffopt_widgets.widgets.form.parsed import text_of
 
@@ -41,8 +40,7 @@ def linked_slider(form: OptionForm, name: str) -> Any:
     Raises:
         KeyError: the form's optimizer has no such option.
     """
-    taker = form.draft.taker(name)
-    option = taker.option if isinstance(taker, Use) else taker
+    option = form.draft.use(name).option
     control = _control(option, form.draft.values[name])
     tooltip = "tooltip" if control.has_trait("tooltip") else "description_tooltip"  # ipywidgets 8, 7
     setattr(control, tooltip, option.help)

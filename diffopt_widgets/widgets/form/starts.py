@@ -17,11 +17,11 @@ def valid_settings(optimizer: str, values: Mapping[str, Any]) -> Settings | None
         return None
 
 
-def first_valid(found: OptimizerSpec) -> Settings | None:
+def first_valid(entry: OptimizerSpec) -> Settings | None:
     """The defaults, fixed where a rule offers it, or else the first preset that can be used."""
-    values: dict[str, Any] = default_values(found)
-    for _ in found.rules:
-        fix = {name: value for fault in check_values(found, values)[1] for name, value in fault.fix.items()}
+    values: dict[str, Any] = default_values(entry)
+    for _ in entry.rules:
+        fix = {name: value for fault in check_values(entry, values)[1] for name, value in fault.fix.items()}
         values |= {name: value for name, value in fix.items() if name in values}
-    starts = (values, *(dict(preset.values) for preset in found.presets))
-    return next((settings for start in starts if (settings := valid_settings(found.key, start))), None)
+    starts = (values, *(dict(preset.values) for preset in entry.presets))
+    return next((settings for start in starts if (settings := valid_settings(entry.key, start))), None)

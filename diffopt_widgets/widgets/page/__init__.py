@@ -1,1 +1,1 @@
-"""What all widgets share: how their page is made, and the event loop of the cells."""
+"""Common parts of all widgets: their page, and the event loop of the cells."""

@@ -1,4 +1,4 @@
-"""The event loop of a notebook's cells, and how what happens in other threads gets there."""
+"""Event loop of a notebook's cells, and calls to it from other threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ P = ParamSpec("P")
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop of the cell that is being run; None in a plain script."""
+    """Return the event loop of the cell that is running; None in a plain script."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -20,10 +20,10 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 def on_loop(
     loop: asyncio.AbstractEventLoop | None, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs
 ) -> None:
-    """Carry out an action on an event loop: at once when called on it, else as soon as it has a moment.
+    """Run an action on an event loop: at once when called on it, else as soon as the loop is free.
 
-    Newer kernels take a page's messages in a thread of their own (a subshell), beside the thread in which cells run. Where
-    there is no loop, or it has ended, the action is carried out at once.
+    Newer kernels handle a page's messages in a thread of their own (a subshell), beside the thread in which cells run. If
+    there is no loop, or it has ended, the action is run at once.
     """
     if loop is None or not loop.is_running() or running_loop() is loop:
         action(*args, **kwargs)

@@ -9,11 +9,11 @@ __all__ = ["escape", "paragraph", "picture"]
 
 
 def paragraph(text: str, css: str) -> str:
-    """A paragraph of plain text with a CSS class."""
+    """Return a paragraph of plain text with a CSS class."""
     return f'<p class="{escape(css)}">{escape(text)}</p>'
 
 
 def picture(png: bytes, alt: str, css: str) -> str:
-    """An image that travels inside the page."""
+    """Return an image whose data are inside the page."""
     data = base64.b64encode(png).decode("ascii")
     return f'<img class="{escape(css)}" alt="{escape(alt)}" src="data:image/png;base64,{data}">'

@@ -1,4 +1,4 @@
-"""Widgets whose page is made of several files: of JavaScript, and of CSS, each as the one text that anywidget sends."""
+"""PageWidget: a widget whose page is made of several JavaScript and CSS files, joined into one text for anywidget."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ _BETWEEN_FILES = re.compile(r"^import [^;]*;\n|^export (?!default)", flags=re.MU
 
 
 SHARED = Path(__file__).parent / "static"
-"""What several widgets share; a widget names a file of it as `page/NAME`."""
+"""Folder of files that several widgets share; a widget names such a file as `page/NAME`."""
 
 
 @cache
 def page_code(files: tuple[Path, ...]) -> str:
-    """JavaScript files as one module, without the lines in which they import from one another and export to one another.
+    """Join JavaScript files into one module, without the imports and exports between them.
 
     Args:
-        files: each after those that it imports.
+        files: the files, each after those that it imports.
     """
     return "\n".join(_BETWEEN_FILES.sub("", file.read_text("utf-8")) for file in files)
 
 
 @cache
 def page_style(files: tuple[Path, ...]) -> str:
-    """CSS files as one, in the order given."""
+    """Join CSS files into one text, in this order."""
     return "\n".join(file.read_text("utf-8") for file in files)
 
 
 class PageWidget(anywidget.AnyWidget):
-    """A widget whose page is made of the files `SCRIPTS`, each after those that it imports, and `STYLES` of a folder.
+    """Widget whose page is made of the files `SCRIPTS`, each after those that it imports, and `STYLES` of a folder.
 
-    `page/NAME` is a file that several widgets share. Every page begins with `keep_keys.js` and `host.css` of those.
+    `page/NAME` is a file that several widgets share. Every page begins with the shared files `keep_keys.js` and `host.css`.
 
-    Made in a notebook, it does what its page asks on the event loop of the cells, between two of them, so that neither it
-    nor anyone who observes it has to fear other threads; `ANY_THREAD` is for a widget that sees to that itself.
+    In a notebook it handles the messages of its page on the event loop of the cells, between two cells, so neither the
+    widget nor its observers need to care about threads; a widget with `ANY_THREAD` takes care of them itself.
     """
 
     ANY_THREAD: ClassVar[bool] = False
-    """Whether the page is answered in whichever thread the kernel takes its messages, also while a cell runs."""
+    """True when messages are handled in the thread in which the kernel receives them, even while a cell runs."""
 
     FOLDER: ClassVar[Path]
     SCRIPTS: ClassVar[tuple[str, ...]]
@@ -67,17 +67,17 @@ class PageWidget(anywidget.AnyWidget):
         self._esm, self._css = self._read_esm(), self._read_css()
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:  # Any: a message of Jupyter
-        """All that the page sends comes by here."""
+        """Handle every message of the page."""
         on_loop(None if self.ANY_THREAD else self._cells, super()._handle_msg, msg)
 
     @classmethod
     def scripts(cls) -> tuple[Path, ...]:
-        """The JavaScript files of its page, each after those that it imports."""
+        """Return the JavaScript files of its page, each after those that it imports."""
         return tuple(cls._file(name) for name in ("page/keep_keys.js", *cls.SCRIPTS))
 
     @classmethod
     def styles(cls) -> tuple[Path, ...]:
-        """The CSS files of its page, in their order."""
+        """Return the CSS files of its page, in order."""
         return tuple(cls._file(name) for name in ("page/host.css", *cls.STYLES))
 
     @classmethod

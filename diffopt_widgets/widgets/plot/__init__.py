@@ -1,1 +1,1 @@
-"""The live plot."""
+"""Live plot."""

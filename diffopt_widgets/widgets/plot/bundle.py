@@ -1,4 +1,4 @@
-"""plotly.js on the page, once for all plots of a kernel."""
+"""plotly.js on the page, shared by all plots of a kernel."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from diffopt_widgets.drawing.plotly_js import plotly_bytes
 
 
 class PlotlyBundle(anywidget.AnyWidget):
-    """Carries plotly.js to the page; shows nothing."""
+    """Invisible widget that carries plotly.js to the page."""
 
     _esm = "export default { render() {} }"
     data = traitlets.Bytes().tag(sync=True)
-    """plotly.js compressed with gzip; each page inflates it once."""
+    """plotly.js compressed with gzip; each page decompresses it once."""
 
 
 @cache
@@ -24,7 +24,7 @@ def _shared() -> PlotlyBundle:
 
 
 def shared_bundle() -> PlotlyBundle:
-    """The kernel's one bundle; a new one after somebody closed all widgets."""
+    """Return the kernel's one bundle; a new one after all widgets were closed."""
     if _shared().comm is None:
         _shared.cache_clear()
     return _shared()

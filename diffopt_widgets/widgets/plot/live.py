@@ -1,11 +1,11 @@
-"""LivePlot: curves that grow while training goes on, in any notebook.
+"""LivePlot: curves that grow during the training, in any notebook.
 
-Python sends rows that the page has not got, in one message of about a kilobyte, at most ten times a second, and the page
-keeps them. Messages do get lost, so every one says which rows it holds: the page sees a gap and asks for it, and after a
-page reload it asks for everything. Asking and answering is the same in every case (`_answer`).
+Python sends new rows in one message of about a kilobyte, at most ten times a second, and the page keeps them. Messages can
+get lost, so each one says which rows it holds: the page sees a gap and asks for it, and after a reload it asks for
+everything. Requests are answered in the same way in every case (`_answer`).
 
-Some kernels take the page's messages in a thread of their own while a cell trains, and some people train in a thread: one
-lock lets one of them at a time change what the plot knows. The history needs none: its rows stay as they are.
+Some kernels handle the page's messages in a thread of their own while a cell trains, and some people train in a thread. So
+one lock protects the state of the plot. The history needs none: its rows never change.
 """
 
 from __future__ import annotations
@@ -55,30 +55,30 @@ class LivePlot(PageWidget, Exports):
     FOLDER = Path(__file__).parent / "static"
     ANY_THREAD = True
     SCRIPTS = (
-        *("column.js", "smooth.js", "run_rows.js", "asking.js", "feed.js"),  # what the page knows
-        *("format.js", "layout.js", "picture.js", "zoom.js", "plotly.js", "save.js"),  # how it is drawn
-        *("dom.js", "legend.js", "bar.js", "keys.js", "live.js"),  # what somebody sees and does
+        *("column.js", "smooth.js", "run_rows.js", "asking.js", "feed.js"),  # data
+        *("format.js", "layout.js", "picture.js", "zoom.js", "plotly.js", "save.js"),  # drawing
+        *("dom.js", "legend.js", "bar.js", "keys.js", "live.js"),  # controls
     )
     STYLES = ("live.css",)
     _bundle = traitlets.Instance(PlotlyBundle).tag(sync=True, **ipywidgets.widget_serialization)
     _panels: Any = traitlets.List().tag(sync=True)
     plot_id = traitlets.Unicode().tag(sync=True)
-    """Names this plot to its saved picture."""
+    """Id by which its saved picture refers to this plot."""
     runs: Any = traitlets.List().tag(sync=True)
-    """The runs as the page knows them: dicts with key, name, color, visible and more; observe it, do not set it."""
+    """Runs as the page has them: dicts with key, name, color, visible and more; observe it, do not set it."""
     smoothing = traitlets.Float(0.9, min=0.0, max=0.999).tag(sync=True)
     """Weight of the past in the moving average of the loss, 0 (off) to below 1; the page's slider sets it too."""
     x: Any = traitlets.Enum(("step", "time", "samples"), "step").tag(sync=True)
-    """What lies along: steps, `"time"` (training time in seconds) or `"samples"` (examples seen); runs of which that is not
-    known are left out."""
+    """Unit of the x axis: `"step"`, `"time"` (training time in seconds) or `"samples"` (examples seen). Runs without known
+    values of it are left out."""
     log = traitlets.Dict().tag(sync=True)
-    """By the key of a panel (`"loss"`, `"rate"`, `"d"`), whether its axis is logarithmic."""
+    """True for each panel with a logarithmic axis, by the panel's key (`"loss"`, `"rate"`, `"d"`)."""
     height = traitlets.Int(300, min=120).tag(sync=True)
-    """Of one row of panels, in pixels."""
+    """Height of one row of panels, in pixels."""
     expected: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """Keys of optional panels (`"d"`) that have their place before a run has such values, so that nothing moves then."""
+    """Keys of optional panels (`"d"`) that get their place before a run has such values, so that nothing moves later."""
     hint = traitlets.Unicode("Press Run: loss and applied learning rate appear here").tag(sync=True)
-    """What the empty plot says."""
+    """Text of the empty plot."""
 
     def __init__(
         self, panels: Sequence[Panel] = DEFAULT_PANELS, *, smoothing: float = 0.9, height: int = 300, **traits: Any
@@ -91,7 +91,7 @@ class LivePlot(PageWidget, Exports):
         self._numbers = count(1)
         self._flushed = -FLUSH_SECONDS
         self.png: bytes | None = None
-        """The picture that the page made of the plot when the last run ended."""
+        """Picture that the page made of the plot when the last run ended."""
         super().__init__(
             _bundle=shared_bundle(),
             plot_id=uuid4().hex[:12],
@@ -121,25 +121,25 @@ class LivePlot(PageWidget, Exports):
         group: str = "",
         samples_per_step: float | None = None,
     ) -> None:
-        """Add a curve; the history may already hold rows.
+        """Add a run; its history may already have rows.
 
         Args:
-            key: names the run in later calls.
+            key: identifies the run in later calls.
             name: shown in the legend, as plain text.
-            history: shared with the caller, who goes on appending to it.
+            history: shared with the caller, who appends to it.
             color: any CSS colour; by default the one of the palette that is used least.
             schedule: draw the schedule's own value beside the applied rate.
-            visible: whether it is shown at first.
+            visible: show it at first.
             details: the settings in which it differs from the others, shown with its values under the pointer.
-            group: runs of one group stand together in the legend, such as those with the same value of a swept option.
-            samples_per_step: examples that one step saw; gives the run its place on an axis of samples.
+            group: runs of one group are listed together in the legend, such as those with the same value of an option.
+            samples_per_step: number of examples in a step, for the axis of samples.
 
         Raises:
-            ValueError: there is a run of this key already, or `samples_per_step` is not above 0.
+            ValueError: there is already a run with this key, or `samples_per_step` is not above 0.
         """
         if samples_per_step is not None and not 0 < samples_per_step < float("inf"):
             raise ValueError(
-                f"samples_per_step is {samples_per_step!r}; it must be above 0, or None where it is unknown"
+                f"samples_per_step is {samples_per_step!r}; it must be above 0, or None if it is not known"
             )
         with self._lock:
             if key in self._by_key:
@@ -161,9 +161,9 @@ class LivePlot(PageWidget, Exports):
         self.refresh()
 
     def add_panel(self, panel: Panel) -> None:
-        """Add a panel below the others, for a column that came while training; `panels.metric_panel` makes one.
+        """Add a panel below the others, for a column that appeared during the training; `panels.metric_panel` makes one.
 
-        Rows that the page has already are sent again where they hold values for it.
+        Rows that the page already has are sent again if they have values for it.
 
         >>> from diffopt_widgets.drawing.panels import metric_panel
         >>> plot = LivePlot()
@@ -172,7 +172,7 @@ class LivePlot(PageWidget, Exports):
         ['loss', 'rate', 'd', 'grad_norm']
 
         Raises:
-            ValueError: there is a panel of this key already.
+            ValueError: there is already a panel with this key.
         """
         with self._lock:
             if self.has_panel(panel.key):
@@ -182,27 +182,27 @@ class LivePlot(PageWidget, Exports):
             self._sender.draw(self.panels)
             self._panels = [other.to_json() for other in self.panels]
             self.log = {**self.log, panel.key: panel.scale == "log"}
-            lacking = {
+            incomplete = {
                 key: replace(run, number=next(self._numbers))
                 for key, run in self._by_key.items()
                 if self._sender.has_sent(run) and new.intersection(run.history.names())
             }
-            self._set_runs({**self._by_key, **lacking})
+            self._set_runs({**self._by_key, **incomplete})
             self._sender.send_new(self._by_key.values(), self.smoothing)
 
     def has_panel(self, key: str) -> bool:
-        """Whether there is a panel of this key."""
+        """Return whether there is a panel with this key."""
         return any(panel.key == key for panel in self.panels)
 
     def has_run(self, key: str) -> bool:
-        """Whether a run of this key has been added and not removed."""
+        """Return whether a run with this key was added and not removed."""
         return key in self._by_key
 
     def refresh(self, *, final: bool = False) -> None:
-        """Send the rows that the page has not got.
+        """Send new rows to the page.
 
-        At most ten times a second: a call in between does nothing, and its rows go with the next one, or when the page,
-        having heard nothing for two seconds, asks. `final=True` sends at once.
+        This sends at most ten times a second: a call in between does nothing, and its rows go with the next call, or when
+        the page asks after two seconds without a message. `final=True` sends at once.
         """
         with self._lock:
             now = time.monotonic()
@@ -212,33 +212,33 @@ class LivePlot(PageWidget, Exports):
             self._sender.send_new((run for run in self._by_key.values() if run.total is None), self.smoothing)
 
     def end_run(self, key: str) -> None:
-        """Send what is left of a run and how many rows it has in all, so that the page asks for what it lost."""
+        """Send the last rows of a run and its total number of rows, so that the page asks for lost ones."""
         self.refresh(final=True)
         self._change(key, total=len(self._run(key).history))
 
     def resume_run(self, key: str) -> None:
-        """Take rows again of a run that had ended."""
+        """Accept rows again for a run that had ended."""
         self._change(key, total=None)
 
     def rename_run(
         self, key: str, name: str, *, details: Mapping[str, str] | None = None, group: str | None = None
     ) -> None:
-        """Give a run another name, and where given other words on what sets it apart, as in `add_run`."""
-        given = {"name": name, "details": details, "group": group}
-        self._change(key, **{what: words for what, words in given.items() if words is not None})
+        """Give a run another name and, if given, other details and another group, as in `add_run`."""
+        changes = {"name": name, "details": details, "group": group}
+        self._change(key, **{field: value for field, value in changes.items() if value is not None})
 
     def set_visible(self, key: str, visible: bool) -> None:
-        """Show or hide a run; a click on its name in the legend does the same."""
+        """Show or hide a run, as a click on its name in the legend does."""
         self._change(key, visible=visible)
 
     def remove_run(self, key: str) -> None:
-        """Take a run's curves away; the others keep their colours."""
+        """Remove a run's curves; the others keep their colours."""
         with self._lock:
-            gone = self._run(key)
-            self._set_runs({other: run for other, run in self._by_key.items() if run is not gone})
+            removed = self._run(key)
+            self._set_runs({other: run for other, run in self._by_key.items() if run is not removed})
 
     def curves(self) -> list[Curve]:
-        """The runs that are shown, for `plot.figures`."""
+        """Return the runs that are shown, for `drawing.figures`."""
         return [
             Curve(r.name, r.history, r.color, r.schedule, r.details, r.samples_per_step)
             for r in self._by_key.values()
@@ -248,7 +248,7 @@ class LivePlot(PageWidget, Exports):
     def freeze(self) -> None:
         """Replace the displayed plot by a picture that a saved notebook keeps; call it when the last run has ended.
 
-        Reaches the plot where it was displayed alone, not inside another widget.
+        This works for a plot that was displayed alone, not inside another widget.
         """
         self._display.freeze()
 

@@ -1,4 +1,4 @@
-"""What a saved notebook shows where the live plot was: a picture that needs neither kernel nor JavaScript."""
+"""Saved pictures, which a saved notebook shows in place of the live plot, without kernel or JavaScript."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 
 class SavablePlot(Protocol):
-    """What is asked of a live plot to keep a picture of it."""
+    """Live plot of which a picture can be saved."""
 
     plot_id: str
     png: bytes | None
 
     def curves(self) -> list[Curve]:
-        """The runs that are shown."""
+        """Return the runs that are shown."""
 
     def svg(self) -> str:
-        """Its picture as SVG."""
+        """Return its picture as SVG."""
 
     def figure(self) -> Figure:
-        """Its picture as a plotly Figure."""
+        """Return its picture as a plotly Figure."""
 
     def send(self, content: dict[str, Any], /) -> None:
-        """Send its page a message."""
+        """Send a message to its page."""
 
     def _repr_mimebundle_(self) -> Any:
-        """The live plot itself, as IPython displays it."""
+        """Return the live plot itself, as IPython displays it."""
 
 
 def picture_html(plot: SavablePlot, caption: str = "") -> str:
-    """The plot's visible runs as an HTML image, which stays when a notebook's scripts are not trusted.
+    """Draw the plot's visible runs as an HTML image, which is shown even if a notebook's scripts are not trusted.
 
     While the live plot is on the page, its own style hides every element of its class `dw-for-…`.
     """
@@ -49,13 +49,13 @@ def picture_html(plot: SavablePlot, caption: str = "") -> str:
 
 
 class SavedPicture:
-    """A second display below a live widget, seen only where the live plot is not.
+    """Second display below a live widget, visible only where the live plot is not.
 
-    That is in a notebook opened without its kernel, on GitHub, in nbviewer and after nbconvert.
+    That is the case in a notebook opened without its kernel, on GitHub, in nbviewer and after nbconvert.
     """
 
     def __init__(self, caption: str = "") -> None:
-        self.caption = caption or "The plot as it was when the notebook was saved. Run the cell to have it live again."
+        self.caption = caption or "The plot when the notebook was saved. Run the cell to make it live again."
         self._display_id = f"dw-saved-{uuid4().hex}"
         self._shown = False
 
@@ -67,7 +67,7 @@ class SavedPicture:
         display(_bundle("<div></div>"), raw=True, display_id=self._display_id)
 
     def update(self, plot: SavablePlot) -> None:
-        """Put the plot's present picture in place; does nothing before `show`."""
+        """Show the plot's present picture; does nothing before `show`."""
         from IPython.display import update_display
 
         if self._shown:
@@ -77,7 +77,7 @@ class SavedPicture:
 
 
 class PlotDisplay:
-    """Where a LivePlot was displayed alone, so that `freeze` can put a picture there."""
+    """Display of a LivePlot that was shown alone, where `freeze` can put a picture."""
 
     def __init__(self, plot: SavablePlot) -> None:
         self._plot = plot
@@ -94,7 +94,7 @@ class PlotDisplay:
         display(data, metadata=metadata, raw=True, display_id=self._display_id)
 
     def freeze(self) -> None:
-        """Put the picture in the live plot's place, and ask the page for its own."""
+        """Replace the live plot by its picture, and ask the page for its own picture."""
         self._frozen = True
         self._plot.send({"k": "image"})
         self._update()

@@ -1,4 +1,4 @@
-"""What of its runs a plot has sent to the page, and what it answers when the page asks for more."""
+"""Sender: rows of runs for the page of a plot, new ones and those that the page asks for."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from diffopt_widgets.records import History
 
 DETAIL_ROWS = 262_144
-"""Most rows of a run that are sent at once for a zoom."""
+"""Largest number of rows of a run that are sent at once for a zoom."""
 ALONG = frozenset({"seconds"})
-"""Columns by which rows have their place along, whatever is drawn."""
+"""Columns for the x axis, which are sent whatever is drawn."""
 
 
 @dataclass(frozen=True)
 class PlotRun:
-    """A run as the plot has it."""
+    """Run in a plot."""
 
     number: int
-    """Names the run to the page. A key that is used again after removal must not meet the old rows; with a new number
-    the page asks for all rows again."""
+    """Id of the run on the page. When a key is used again after removal, the new number keeps it apart from the old rows,
+    and the page asks for all rows again."""
     key: str
     name: str
     history: History
@@ -35,10 +35,10 @@ class PlotRun:
     group: str = ""
     samples_per_step: float | None = None
     total: int | None = None
-    """How many rows it has in all, once it has ended."""
+    """Total number of its rows once it has ended, else None."""
 
     def to_json(self) -> dict[str, Any]:
-        """What the page needs to know of the run."""
+        """Return the facts that the page needs about the run."""
         return {
             "id": self.number,
             "key": self.key,
@@ -54,9 +54,9 @@ class PlotRun:
 
 
 class Sender:
-    """Sends rows of runs, those that were not sent before or those that are asked for.
+    """Sends rows of runs: those not sent before, or those that the page asks for.
 
-    Nothing is kept but how many rows of each run were sent: what the page misses it asks for, and finds in the History.
+    It only remembers how many rows of each run were sent: the page asks for lost rows, which are in the History.
     """
 
     def __init__(self, send: Callable[[dict[str, Any], list[memoryview]], None]) -> None:
@@ -67,26 +67,26 @@ class Sender:
         self._smooth: tuple[str, ...] = ()
 
     def draw(self, panels: Sequence[Panel]) -> None:
-        """Send what these panels draw from now on."""
+        """Send the columns of these panels from now on."""
         self.columns = frozenset(column for panel in panels for column in panel.columns)
         self._smooth = tuple(column for panel in panels if panel.smooth for column in panel.columns)
 
     def has_sent(self, run: PlotRun) -> bool:
-        """Whether any row of a run was sent."""
+        """Return whether any row of a run was sent."""
         return self._sent.get(run.number, 0) > 0
 
     def send_new(self, runs: Iterable[PlotRun], smoothing: float) -> None:
-        """Send the rows that came since the last time."""
+        """Send the rows that are new since the last time."""
         self._send_rows([(run, self._sent.get(run.number, 0), len(run.history)) for run in runs], smoothing)
 
     def send_all(self, runs: Iterable[PlotRun], smoothing: float) -> None:
         """Send every row, to a page that has none."""
-        found = list(runs)
-        self._sent = {run.number: self._sent.get(run.number, 0) for run in found}
-        self._send_rows([(run, 0, len(run.history)) for run in found], smoothing)
+        all_runs = list(runs)
+        self._sent = {run.number: self._sent.get(run.number, 0) for run in all_runs}
+        self._send_rows([(run, 0, len(run.history)) for run in all_runs], smoothing)
 
     def answer(self, run: PlotRun, message: Mapping[str, Any], smoothing: float) -> None:
-        """Send what the page asks for of a run: lost rows, rows that are in sight, or an average of another weight."""
+        """Answer a request of the page about a run: lost rows, rows in view, or an average of another weight."""
         kind, length = message["k"], len(run.history)
         if kind == "resync":
             stop = length if message["to"] is None else min(message["to"], length)
@@ -98,15 +98,15 @@ class Sender:
         elif kind == "average" and message["name"] in run.history.names() and 0 < message["beta"] < 1:
             self._send_parts([average(run.number, run.history, message["name"], message["beta"])])
 
-    def _send_rows(self, wanted: Iterable[tuple[PlotRun, int, int]], smoothing: float) -> None:
+    def _send_rows(self, ranges: Iterable[tuple[PlotRun, int, int]], smoothing: float) -> None:
         averages = dict.fromkeys(self._smooth, smoothing)
         columns = self.columns | ALONG
-        for run, _, stop in (wanted := list(wanted)):
+        for run, _, stop in (ranges := list(ranges)):
             self._sent[run.number] = max(self._sent.get(run.number, 0), stop)
         self._send_parts(
-            part for run, a, b in wanted for part in parts(run.number, run.history, columns, averages, a, b)
+            part for run, a, b in ranges for part in parts(run.number, run.history, columns, averages, a, b)
         )
 
-    def _send_parts(self, found: Iterable[Part]) -> None:
-        for content, buffers in messages(found):
+    def _send_parts(self, parts_: Iterable[Part]) -> None:
+        for content, buffers in messages(parts_):
             self._send(content, buffers)

@@ -1,7 +1,7 @@
-"""What of a History goes to the page, as bytes: rows one by one, or of each block of rows the extremes.
+"""Wire format: rows of a History as bytes for the page, either single rows or the extremes of each block of rows.
 
-A page that opens at a million rows needs no more than its pixels show: 400 kB of extremes a run instead of 36 MB of rows.
-When somebody zooms in, it asks for the rows in sight.
+A page that opens at a million rows needs no more than its pixels show: 400 kB of extremes per run instead of 36 MB of rows.
+When somebody zooms in, it asks for the rows in view.
 """
 
 from __future__ import annotations
@@ -21,62 +21,62 @@ if TYPE_CHECKING:
     from diffopt_widgets.records import History
 
 BLOCK = 256
-"""Rows per block; the page's index has the same (static/column.js)."""
+"""Rows per block, the same number as in the page's index (static/column.js)."""
 EXACT_ROWS = 65_536
-"""Most rows of a run that are sent one by one unasked, and in one part."""
+"""Largest number of single rows of a run that are sent without a request, and in one part."""
 MESSAGE_BYTES = 4_000_000
-"""A message with several parts is not larger."""
-TOLD_ONCE = ("n", "columns", "offset")
-"""What rows in a message do not say again where it is as of the rows before."""
+"""Largest size of a message with several parts."""
+SHARED_KEYS = ("n", "columns", "offset")
+"""Keys that a part of a message leaves out if they have the same value as in the part before."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A piece of a message: what it holds, and its bytes."""
+    """Part of a message: its description and its bytes."""
 
     head: dict[str, Any]
     buffers: list[memoryview]
 
     @property
     def size(self) -> int:
-        """Bytes of its buffers."""
+        """Size of its buffers in bytes."""
         return sum(buffer.nbytes for buffer in self.buffers)
 
 
 def messages(parts: Iterable[Part]) -> Iterable[tuple[dict[str, Any], list[memoryview]]]:
-    """Content and buffers of the messages that carry these parts: several in one, as far as they fit."""
-    held: list[Part] = []
+    """Yield content and buffers of the messages that carry these parts, as many in one message as fit."""
+    batch: list[Part] = []
     for part in parts:
-        if held and sum(other.size for other in held) + part.size > MESSAGE_BYTES:
-            yield _message(held)
-            held = []
-        held.append(part)
-    if held:
-        yield _message(held)
+        if batch and sum(other.size for other in batch) + part.size > MESSAGE_BYTES:
+            yield _message(batch)
+            batch = []
+        batch.append(part)
+    if batch:
+        yield _message(batch)
 
 
-def _message(held: list[Part]) -> tuple[dict[str, Any], list[memoryview]]:
+def _message(batch: list[Part]) -> tuple[dict[str, Any], list[memoryview]]:
     heads = []
-    told: dict[str, Any] = {}
-    for part in held:
+    shared: dict[str, Any] = {}
+    for part in batch:
         if "columns" not in part.head:
             heads.append(part.head)
             continue
-        heads.append({key: value for key, value in part.head.items() if key not in told or told[key] != value})
-        told = {key: part.head[key] for key in TOLD_ONCE}
-    return {"k": "rows", "parts": heads}, [buffer for part in held for buffer in part.buffers]
+        heads.append({key: value for key, value in part.head.items() if key not in shared or shared[key] != value})
+        shared = {key: part.head[key] for key in SHARED_KEYS}
+    return {"k": "rows", "parts": heads}, [buffer for part in batch for buffer in part.buffers]
 
 
 def parts(
     number: int, history: History, columns: Collection[str], averages: Mapping[str, float], start: int, stop: int
 ) -> Iterator[Part]:
-    """Rows start..stop of a run: one by one, or by blocks where they are many.
+    """Yield rows start..stop of a run: as single rows, or as blocks when they are many.
 
     Args:
-        number: names the run to the page.
-        history: of the run.
-        columns: which of its columns to send, by their plain names.
-        averages: columns whose moving average is drawn, with its weight of the past.
+        number: id of the run on the page.
+        history: history of the run.
+        columns: plain names of the columns to send.
+        averages: columns whose moving average is drawn, with the weight of the past.
         start: first row.
         stop: the row after the last.
     """
@@ -96,18 +96,18 @@ def parts(
 
 
 def detail(number: int, history: History, columns: Collection[str], start: int, stop: int) -> Iterator[Part]:
-    """Rows start..stop one by one, however many."""
+    """Yield rows start..stop as single rows, however many."""
     for first in range(start, stop, EXACT_ROWS):
         yield rows(number, history, columns, first, min(stop, first + EXACT_ROWS))
 
 
 def rows(number: int, history: History, columns: Collection[str], start: int, stop: int) -> Part:
-    """Rows one by one: the values as float32, one column after the other, columns that are equal here only once.
+    """Pack single rows: the values as float32, one column after the other; equal columns are sent only once.
 
-    Before them the steps as float64, unless each is the row's number and an offset, which the head has then.
+    The steps come first, as float64. If each is the row's number plus an offset, the head has the offset instead.
     """
     equal: dict[bytes, list[str]] = {}
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is not drawn
+    with np.errstate(over="ignore"):  # a value too large for float32 becomes infinite, and is not drawn
         for name, column in _flat(history, columns).items():
             equal.setdefault(column[start:stop].astype(np.float32).tobytes(), []).append(name)
     values = memoryview(b"".join(equal))
@@ -120,27 +120,26 @@ def rows(number: int, history: History, columns: Collection[str], start: int, st
 
 
 def blocks(number: int, history: History, columns: Collection[str], first: int, last: int) -> Part:
-    """Blocks first..last: the first and last step of each (float64), then least and greatest values and where they lie."""
+    """Pack blocks first..last: the first and last step of each (float64), then the extremes and their places."""
     flat = _flat(history, columns)
     steps = history.step[first * BLOCK : last * BLOCK].reshape(-1, BLOCK)
-    found = [extremes(column[first * BLOCK : last * BLOCK]) for column in flat.values()]
+    by_column = [extremes(column[first * BLOCK : last * BLOCK]) for column in flat.values()]
     head = {"id": number, "start": first * BLOCK, "n": (last - first) * BLOCK, "blocks": list(flat)}
-    return Part(head, [_bytes(steps[:, [0, -1]].T.astype(np.float64)), *_pack(found)])
+    return Part(head, [_bytes(steps[:, [0, -1]].T.astype(np.float64)), *_pack(by_column)])
 
 
 def average(number: int, history: History, column: str, beta: float) -> Part:
-    """The extremes of a column's moving average in every block, the one that is not full included."""
-    with np.errstate(over="ignore"):  # as the page, which has 32 bits, would take the average
+    """Pack the extremes of a column's moving average in every block, including the last one if it is not full."""
+    with np.errstate(over="ignore"):  # rounded to 32 bits first, as the page computes the average
         values = history.column(column).astype(np.float32).astype(np.float64)
-    found = extremes(smooth(values, beta))
     head = {"id": number, "start": 0, "n": len(history), "average": column, "beta": beta}
-    return Part(head, _pack([found]))
+    return Part(head, _pack([extremes(smooth(values, beta))]))
 
 
 def extremes(values: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Of each block the least and the greatest finite value, and in which of its rows they lie, both of shape (2, blocks).
+    """Return the least and the greatest finite value of each block, and their rows in it, both of shape (2, blocks).
 
-    NaN where a block has none.
+    The value is NaN for a block without finite values.
 
     >>> values, places = extremes(np.array([3.0, 1.0, np.nan, 2.0, np.inf]))
     >>> values.tolist(), places.tolist()
@@ -156,16 +155,19 @@ def extremes(values: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[
     low = (grid if whole else np.where(finite, grid, np.inf)).argmin(axis=1)
     high = (grid if whole else np.where(finite, grid, -np.inf)).argmax(axis=1)
     places = np.stack([low, high])
-    found = grid[np.arange(count), places]
-    found[~np.isfinite(found)] = np.nan
-    return found, places.astype(np.uint8)
+    extreme = grid[np.arange(count), places]
+    extreme[~np.isfinite(extreme)] = np.nan
+    return extreme, places.astype(np.uint8)
 
 
-def _pack(found: list[tuple[NDArray[np.float32], NDArray[np.uint8]]]) -> list[memoryview]:
-    """Of shape (columns, 2, blocks): the values, and their places."""
-    if not found:
+def _pack(by_column: list[tuple[NDArray[np.float32], NDArray[np.uint8]]]) -> list[memoryview]:
+    """Pack the values and their places, both of shape (columns, 2, blocks)."""
+    if not by_column:
         return [memoryview(b""), memoryview(b"")]
-    return [_bytes(np.stack([values for values, _ in found])), _bytes(np.stack([places for _, places in found]))]
+    return [
+        _bytes(np.stack([values for values, _ in by_column])),
+        _bytes(np.stack([places for _, places in by_column])),
+    ]
 
 
 def _flat(history: History, columns: Collection[str]) -> dict[str, Any]:

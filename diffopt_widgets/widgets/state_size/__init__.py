@@ -1,1 +1,1 @@
-"""How much state an optimizer will keep, as a line and a chart."""
+"""State size of an optimizer, as a line and a chart."""

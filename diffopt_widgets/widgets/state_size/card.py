@@ -1,4 +1,4 @@
-"""StateSize: how much state the optimizer will keep for a model that people train, and a chart of all optimizers."""
+"""StateSize: the size of an optimizer's state for a model that people train, and a chart of all optimizers."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
 PAUSE_SECONDS = 0.5
-"""How long nothing may change before a size is counted: while somebody types, none is."""
+"""Time without a change before a size is counted, so that nothing is counted while somebody types."""
 OPENING_SECONDS = 2.0
-"""The same before the first one in a kernel: the bench is being opened then, and what counting needs is slow to import."""
+"""Time before the first count in a kernel: the bench is opening then, and the modules for counting are slow to import."""
 MOST_OPERATIONS = 15_000
-"""Most that one count may take: the event loop waits for it. Twice what any of the catalogue needs for any of the models."""
+"""Limit of one count, which blocks the event loop: twice what any optimizer of the catalogue needs for any of the models."""
 LARGEST_RANK = 1024
 
 log = logging.getLogger(__name__)
 
 
 class StateSize(PageWidget):
-    """One line, such as "PRODIGY: 1.3 GB of state for an SDXL LoRA of rank 64"; on demand a bar for each optimizer.
+    """Line such as "PRODIGY: 1.3 GB of state for an SDXL LoRA of rank 64"; on demand a bar for each optimizer.
 
-    Sizes are counted on the event loop, one optimizer at a time, after a pause; what was counted once is known. Without
-    an event loop, as in a plain script, call `count`.
+    Sizes are counted on the event loop, one optimizer at a time, after a pause, and remembered. Without an event loop, as
+    in a plain script, call `count`.
 
     Args:
-        settings: whose state to tell.
-        loop: the event loop to count on; the running one when not given.
+        settings: the optimizer with its options.
+        loop: the event loop to count on; by default the running one.
         layout: an ipywidgets Layout.
 
     >>> size = StateSize(Settings("ADAMW"))
@@ -59,14 +59,14 @@ class StateSize(PageWidget):
     SCRIPTS = ("page/dom.js", "state_size.js")
     STYLES = ("page/theme.css", "state_size.css")
 
-    settings = traitlets.Instance(Settings, help="Whose state is told.")
-    menus = traitlets.Dict(read_only=True, help="What can be chosen, each with its title.").tag(sync=True)
-    chosen = traitlets.Dict(read_only=True, help="What is trained: model, rank, layers, dtype.").tag(sync=True)
-    shown = traitlets.Dict(read_only=True, help="The sentence, what it rests on, and whether it is counted anew.").tag(
-        sync=True
-    )
-    wrong = traitlets.Unicode(read_only=True, help="What is wrong with the rank that was typed last.").tag(sync=True)
-    comparing = traitlets.Bool(read_only=True, help="Whether all optimizers are shown.").tag(sync=True)
+    settings = traitlets.Instance(Settings, help="The optimizer with its options.")
+    menus = traitlets.Dict(read_only=True, help="The choices of each menu, with their titles.").tag(sync=True)
+    chosen = traitlets.Dict(read_only=True, help="The chosen training: model, rank, layers, dtype.").tag(sync=True)
+    shown = traitlets.Dict(
+        read_only=True, help="The sentence, its details, and pending: True while it is being counted again."
+    ).tag(sync=True)
+    wrong = traitlets.Unicode(read_only=True, help="The error in the rank that was typed last.").tag(sync=True)
+    comparing = traitlets.Bool(read_only=True, help="True while all optimizers are shown.").tag(sync=True)
     bars: traitlets.List[Any] = traitlets.List(
         read_only=True, help="A dict for each optimizer: key, words, share of the largest; the smallest first."
     ).tag(sync=True)
@@ -90,14 +90,14 @@ class StateSize(PageWidget):
 
     @property
     def choice(self) -> Choice:
-        """What is trained."""
+        """Model and how it is trained."""
         return self._choice
 
     def choose(self, **changes: Any) -> None:
-        """Change what is trained: `model`, `rank` (None for a full fine-tune), `layers` or `dtype`.
+        """Change the training: `model`, `rank` (None for a full fine-tune), `layers` or `dtype`.
 
         Raises:
-            ValueError: there is no such thing; what was chosen stays.
+            ValueError: there is no such choice; the last one stays.
         """
         choice = replace(self._choice, **changes)
         menus = _menus()
@@ -108,7 +108,7 @@ class StateSize(PageWidget):
                 )
         rank = choice.rank
         if rank is not None and (type(rank) is not int or not 1 <= rank <= LARGEST_RANK):
-            raise ValueError(f"The rank is a whole number from 1 to {LARGEST_RANK}")
+            raise ValueError(f"The rank must be a whole number from 1 to {LARGEST_RANK}")
         self._choice = choice
         with self.hold_sync():
             self.set_trait("chosen", _plain(choice))
@@ -116,14 +116,14 @@ class StateSize(PageWidget):
             self._refresh()
 
     def compare(self, *, on: bool = True) -> None:
-        """Show a bar for each optimizer, or put them away."""
+        """Show a bar for each optimizer, or hide the bars."""
         with self.hold_sync():
             self.set_trait("comparing", on)
             self._refresh()
 
     def count(self) -> None:
-        """Count at once what is not known yet; it takes a fraction of a second for each optimizer."""
-        for settings in self._wanted():
+        """Count the missing sizes now; it takes a fraction of a second for each optimizer."""
+        for settings in self._all_settings():
             self._find(settings)
         self._refresh()
 
@@ -132,22 +132,22 @@ class StateSize(PageWidget):
         if self.shown:  # else it is being made
             self._refresh()
 
-    def _wanted(self) -> list[Settings]:
-        """The settings that are to be known: those of the form, and the defaults of all other optimizers."""
+    def _all_settings(self) -> list[Settings]:
+        """Return the settings to count: those of the form, and in a comparison the defaults of all other optimizers."""
         others = [key for key in list_optimizers() if key != self.settings.optimizer] if self.comparing else []
         return [self.settings, *map(Settings, others)]
 
     def _refresh(self) -> None:
-        """Show what is known, and see to it that the rest will be."""
+        """Show the known sizes, and begin to count the others."""
         self._show()
-        if any(self._key(settings) not in self._known for settings in self._wanted()):
+        if any(self._key(settings) not in self._known for settings in self._all_settings()):
             self._begin()
 
     def _show(self) -> None:
-        """Show what is known; a sentence that is no longer true stays until there is another, and says whose it is."""
-        wanted = self._wanted()
-        found = [self._known.get(self._key(settings)) for settings in wanted]
-        own = found[0]
+        """Show the known sizes; an outdated sentence stays, with its optimizer's name, until there is another."""
+        all_settings = self._all_settings()
+        sizes = [self._known.get(self._key(settings)) for settings in all_settings]
+        own = sizes[0]
         with self.hold_sync():
             if own is None:
                 self.set_trait("shown", {"sentence": "", "details": "", **self.shown, "pending": True})
@@ -155,7 +155,7 @@ class StateSize(PageWidget):
                 sentence = state_sentence(self.settings.optimizer, self._choice, own)
                 details = state_details(self._choice, own)
                 self.set_trait("shown", {"sentence": sentence, "details": details, "pending": False})
-            self.set_trait("bars", _bars(wanted, found) if self.comparing else [])
+            self.set_trait("bars", _bars(all_settings, sizes) if self.comparing else [])
 
     def _begin(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
@@ -169,10 +169,10 @@ class StateSize(PageWidget):
 
     async def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         await asyncio.sleep(PAUSE_SECONDS if self._known else OPENING_SECONDS)
-        for settings in self._wanted():
+        for settings in self._all_settings():
             if self._key(settings) in self._known:
                 continue
-            # Importing takes seconds the first time in a kernel, and the bench answers meanwhile.
+            # The first import in a kernel takes seconds, during which the bench must answer.
             await loop.run_in_executor(None, _load, settings)
             self._find(settings)
             self._show()
@@ -191,16 +191,16 @@ class StateSize(PageWidget):
             )
         except (MissingBackend, SettingsError) as error:
             self._known[key] = str(error)
-        except Exception as error:  # what a back end raises; the chart goes on without it
+        except Exception as error:  # a back end may raise anything; the chart goes on without it
             log.exception("the state of %s could not be counted", settings.optimizer)
             self._known[key] = f"its state could not be counted ({type(error).__name__}: {error})"
 
     def _key(self, settings: Settings) -> Hashable:
-        """What the size hangs on: neither the learning rate nor the schedule is among it."""
+        """Return the values that the size depends on; the learning rate and the schedule are not among them."""
         return settings.optimizer, tuple(settings.options.items()), self._choice
 
     def _receive(self, _: object, content: object, __: object) -> None:
-        """Do what the page asks; what is wrong with it is said there."""
+        """Do what the page asks, and show errors there."""
         if not isinstance(content, dict):
             return
         if "compare" in content:
@@ -227,10 +227,9 @@ def _plain(choice: Choice) -> dict[str, Any]:
     return {"model": choice.model, "rank": choice.rank, "layers": choice.layers, "dtype": choice.dtype}
 
 
-def _bars(wanted: Sequence[Settings], found: Sequence[int | str | None]) -> list[dict[str, Any]]:
-    """A dict for each optimizer, the smallest first, then those that are not known yet and those that cannot be."""
-    sizes = [size for size in found if isinstance(size, int)]
-    largest = max(sizes, default=0) or 1
+def _bars(all_settings: Sequence[Settings], sizes: Sequence[int | str | None]) -> list[dict[str, Any]]:
+    """Make a dict for each optimizer, the smallest first, then those not yet counted, then those that cannot be."""
+    largest = max((size for size in sizes if isinstance(size, int)), default=0) or 1
     bars = [
         {
             "key": settings.optimizer,
@@ -239,13 +238,13 @@ def _bars(wanted: Sequence[Settings], found: Sequence[int | str | None]) -> list
             "share": size / largest if isinstance(size, int) else 0.0,
             "own": place == 0,
         }
-        for place, (settings, size) in enumerate(zip(wanted, found, strict=True))
+        for place, (settings, size) in enumerate(zip(all_settings, sizes, strict=True))
     ]
     return sorted(bars, key=lambda bar: (bool(bar["why"]), not bar["words"], bar["share"], bar["key"]))
 
 
 def _load(settings: Settings) -> None:
-    """Import what counting needs; only then does it take the event loop for a fraction of a second."""
+    """Import the modules for counting, so that a count blocks the event loop for a fraction of a second only."""
     for module in ("torch._dynamo", "diffopt_widgets.state_size.count", settings.spec.target.partition(":")[0]):
-        with contextlib.suppress(Exception):  # told when it is used
+        with contextlib.suppress(Exception):  # the count reports it
             importlib.import_module(module)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
+from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.settings.plan import PLAN_OPTIONS, RunPlan
-
-_OTHER_TITLES = {"optimizer": "Optimizer", "task": "Task", "grad_norm": "Gradient norm recorded"}
+from diffopt_widgets.settings.plan import RunPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ def compare_settings(plans: Sequence[RunPlan]) -> tuple[Line, ...]:
     [('D coefficient', ('0.5', '1')), ('Steps', ('300', '100'))]
     """
     columns = [_Column(plan) for plan in plans]
-    own = [field.name for field in fields(RunPlan) if field.name != "settings"]
+    own = [TASK.name, *RUN_OPTIONS]
     rest = [name for column in columns for name in column.values if name not in own]
     return tuple(_line(name, columns) for name in dict.fromkeys([*rest, *own]))
 
@@ -49,11 +48,11 @@ class _Column:
     """One run's settings, and what is known of each."""
 
     def __init__(self, plan: RunPlan) -> None:
-        found = plan.settings.spec
+        entry = plan.settings.spec
         self.values = plan.flat()
         self.changed = plan.settings.changed().keys()
-        self.options = {option.name: option for option in (*PLAN_OPTIONS.values(), *TRAINING_OPTIONS)}
-        self.options |= {use.name: use.option for use in (found.lr, *found.uses)}
+        uses = (TASK, *RUN_OPTIONS.values(), *TRAINING.values(), entry.lr, *entry.uses)
+        self.options = {use.name: use.option for use in uses}
 
     def words(self, name: str) -> str | None:
         return _words(self.values[name], self.options.get(name)) if name in self.values else None
@@ -63,7 +62,7 @@ def _line(name: str, columns: Sequence[_Column]) -> Line:
     titles = (column.options[name].title for column in columns if name in column.options)
     values = tuple(column.words(name) for column in columns)
     changed = tuple(name in column.changed for column in columns)
-    return Line(name, next(titles, _OTHER_TITLES.get(name, name)), values, _unusual(values, changed))
+    return Line(name, next(titles, "Optimizer" if name == "optimizer" else name), values, _unusual(values, changed))
 
 
 def _words(value: object, option: Option | None) -> str:

@@ -25,7 +25,10 @@ function render({ model, el }) {
   };
   mark();
   model.on("change:pressed", mark);
-  const root = h("div", { class: "dw-themed dw-menu" }, row, words);
+  // Each text takes up its room, unseen, so that none moves what is below it: what it moved could slip from under the mouse.
+  const texts = [model.get("about"), ...[...buttons.values()].map(({ item }) => item.look_for)];
+  const rooms = texts.map((text) => h("span", { class: "dw-look-room", "aria-hidden": "true", "data-text": text }));
+  const root = h("div", { class: "dw-themed dw-menu" }, row, h("div", { class: "dw-look" }, words, ...rooms));
   keepKeys(root);
   el.append(root);
   return () => model.off("change:pressed", mark);

@@ -1,0 +1,420 @@
+"""The bench without a browser: form, bar, session, plots and table meet as they should."""
+
+import asyncio
+import sys
+
+import pytest
+
+import diffopt_widgets as dw
+from diffopt_widgets.execution import driver, session
+from diffopt_widgets.probe.doctor import accelerators
+from diffopt_widgets.runs.run import Run
+from diffopt_widgets.tasks import get_task
+from diffopt_widgets.widgets.form.panel import menu
+
+
+def in_kernel(script, **options):
+    """Run `script(bench)` on an event loop, as in a notebook."""
+
+    async def main():
+        bench = dw.lab(**options)
+        await script(bench)
+        return bench
+
+    return asyncio.run(main())
+
+
+def on_row(bench, run, kind, **content):
+    """Do in the table what a person would do in the page."""
+    bench.table._handle_custom_msg({"k": kind, "key": run.key, **content}, [])
+
+
+def page_fixes(bench, name):
+    """Click on the fix beside a control of the form."""
+    bench.form._handle_custom_msg({"k": "fix", "name": name, "page": "p", "n": 1}, [])
+
+
+async def click_run(bench):
+    bench.bar.run.click()
+    await bench.wait()
+
+
+def test_a_click_on_run_trains_with_the_settings_of_the_form():
+    async def script(bench):
+        bench.form.settings = dw.Settings("PRODIGY", schedule="COSINE", d_coef=0.5)
+        await click_run(bench)
+
+    bench = in_kernel(script, task="swiss_roll", steps=20)
+    (run,) = bench.runs
+    assert run.status == "done", run.trace
+    assert run.settings == dw.Settings("PRODIGY", schedule="COSINE", d_coef=0.5)
+    assert run.plan.steps == 20
+    assert bench.bar.progress.value == 1.0
+    assert "loss" in bench.bar.words.value
+    assert not bench.bar.run.disabled
+    assert bench.plot.has_run(run.key)
+    strip = bench.samples.strips[run.key].value
+    assert strip.count("<img") == len(run.samples) + 1
+    assert strip.rindex("<img") > strip.rindex("step")  # what was wanted comes last
+
+
+@pytest.mark.slow
+def test_runs_stack_and_their_names_say_what_differs():
+    async def script(bench):
+        for beta in (0.9, 0.5):
+            bench.form.settings = dw.Settings("ADAMW", beta1=beta)
+            await click_run(bench)
+        bench.bar.run.click()
+        await bench.wait()
+
+    bench = in_kernel(script, task="swiss_roll", steps=5)
+    assert [run.name for run in bench.runs] == ["ADAMW · beta1 0.9", "ADAMW · beta1 0.5", "ADAMW · beta1 0.5 (2)"]
+    assert [trace.name for trace in bench.figure().data if trace.showlegend] == [run.name for run in bench.runs]
+    assert [run["details"] for run in bench.plot.runs] == [{"beta1": "0.9"}, {"beta1": "0.5"}, {"beta1": "0.5"}]
+    assert [run["group"] for run in bench.plot.runs] == ["beta1 0.9", "beta1 0.5", "beta1 0.5"]
+    assert bench.plot.runs[0]["samples_per_step"] == get_task("swiss_roll").batch_size
+
+
+@pytest.mark.slow
+def test_a_run_can_be_renamed_hidden_and_removed():
+    async def script(bench):
+        for _ in range(2):
+            await click_run(bench)
+        first, second = bench.runs
+        on_row(bench, first, "rename", name="mine")
+        assert first.name == "mine"
+        on_row(bench, second, "visible", visible=False)
+        on_row(bench, first, "remove")
+        assert bench.runs == [second]
+        assert not bench.plot.has_run(first.key)
+        assert bench.figure().data == ()
+        bench.table._handle_custom_msg({"k": "restore"}, [])
+        assert bench.runs == [first, second]
+        assert {trace.name for trace in bench.figure().data if trace.showlegend} == {"mine"}
+        on_row(bench, first, "remove")
+        bench.form.settings = dw.Settings("SGD", lr=0.1)
+        await click_run(bench)
+
+    bench = in_kernel(script, task="swiss_roll", steps=3)
+    assert len(bench.runs) == 2
+
+
+def test_the_place_of_d_goes_with_the_last_run_that_has_it():
+    async def script(bench):
+        bench.form.settings = dw.Settings("PRODIGY")
+        await click_run(bench)
+        [run] = bench.runs
+        bench.form.settings = dw.Settings("SGD", lr=0.1)
+        assert bench.plot.expected == ["d"]
+        on_row(bench, run, "remove")
+        assert bench.plot.expected == []
+        bench.form.settings = dw.Settings("DADAPT_ADAM")
+        assert bench.plot.expected == ["d"]
+        bench.form.settings = dw.Settings("ADAM")
+        assert bench.plot.expected == []
+        bench.table._handle_custom_msg({"k": "restore"}, [])
+        assert "d" in [panel.key for panel in bench.plot.shown_panels()]
+
+    in_kernel(script, task="swiss_roll", steps=3)
+
+
+def test_a_given_name_stays_when_more_runs_come():
+    async def script(bench):
+        await click_run(bench)
+        on_row(bench, bench.runs[0], "rename", name="<b>baseline</b>")
+        bench.form.settings = dw.Settings("SGD", lr=0.1)
+        await click_run(bench)
+
+    bench = in_kernel(script, task="swiss_roll", steps=3)
+    assert bench.runs[0].name == "<b>baseline</b>"
+    strip = bench.samples.strips[bench.runs[0].key].value
+    assert "&lt;b&gt;baseline" in strip
+    assert "<b>baseline" not in strip
+
+
+def test_wrong_text_in_the_form_disables_run_and_says_why():
+    async def script(bench):
+        bench.form.type("lr", "fast")
+        assert bench.bar.run.disabled
+        assert "put Learning rate right" in bench.bar.words.value
+        bench.form.type("lr", "1e-3")
+        assert not bench.bar.run.disabled
+        assert "Ready" in bench.bar.words.value
+
+    in_kernel(script)
+
+
+def test_the_code_to_copy_knows_the_run():
+    async def script(bench):
+        bench.form.settings = dw.Settings("ADAMW", lr=0.001, schedule="LINEAR", lr_scaler="BOTH")
+        bench.bar.fields["steps"].value = "77"
+        bench.bar.fields["batch_size"].value = "16"
+        bench.bar.fields["accumulation"].value = "4"
+        assert "/ 77" in bench.form.code
+        assert "lr=0.008," in bench.form.code
+
+    in_kernel(script)
+
+
+@pytest.mark.parametrize(("field", "text"), [("steps", "many"), ("seed", "-1"), ("batch_size", "1e999"), ("steps", "")])
+def test_wrong_text_in_the_run_bar_disables_run_and_stays(field, text):
+    async def script(bench):
+        bench.bar.fields[field].value = text
+        assert bench.bar.run.disabled
+        assert bench.bar.fields[field].value == text
+        bench.bar.fields[field].value = "7"
+        assert not bench.bar.run.disabled
+
+    in_kernel(script)
+
+
+def test_pause_resume_and_stop_by_their_buttons():
+    async def script(bench):
+        bench.bar.run.click()
+        while not bench.runs or len(bench.runs[0].history) < 3:
+            await asyncio.sleep(0.005)
+        run = bench.runs[0]
+        assert bench.bar.run.disabled
+        bench.bar.pause.click()
+        while run.status != "paused":
+            await asyncio.sleep(0.005)
+        assert bench.bar.pause.description == "Resume"
+        bench.bar.pause.click()
+        while run.status != "running":
+            await asyncio.sleep(0.005)
+        bench.bar.stop.click()
+        await bench.wait()
+        assert run.status == "stopped"
+        assert "Stopped after" in bench.bar.words.value
+        assert not bench.bar.run.disabled
+
+    in_kernel(script, task="swiss_roll", steps=100_000)
+
+
+@pytest.mark.slow
+def test_a_failing_run_is_told_in_the_run_bar():
+    async def script(bench):
+        bench.form.settings = dw.Settings("SGD", lr=1e20)
+        await click_run(bench)
+        assert "the loss was no longer a number" in bench.bar.failure.value
+        assert "Traceback" in bench.bar.failure.value
+        assert len(bench.runs[0].history) > 0
+        bench.bar.fields["steps"].value = "x"  # a fault elsewhere, fixed, takes nothing away
+        bench.bar.fields["steps"].value = "50"
+        assert "the loss was no longer a number" in bench.bar.failure.value
+        bench.form.settings = dw.Settings("SGD", lr=0.1)
+        await click_run(bench)
+        assert bench.bar.failure.value == ""
+
+    in_kernel(script, task="swiss_roll", steps=100)
+
+
+@pytest.mark.slow
+def test_a_run_can_be_started_named_and_hidden_while_another_prepares(monkeypatch):
+    monkeypatch.setattr(driver, "PUBLISH_SECONDS", 1e9)  # however slow the machine, nothing is told before the end
+
+    async def script(bench):
+        first, second = (Run(bench.bar.plan(dw.Settings("SGD", lr=rate))) for rate in (0.1, 0.2))
+        bench.start([first])
+        while not first.history.groups:
+            await asyncio.sleep(0)
+        assert not bench.plot.has_run(first.key)  # it is prepared, and the plot has not heard of it
+        bench.start([second])
+        on_row(bench, second, "visible", visible=False)
+        await bench.wait()
+        assert [run.status for run in bench.runs] == ["done", "done"]
+        assert [trace.name for trace in bench.figure().data if trace.showlegend] == ["SGD · lr 0.1"]
+        assert not bench.table.visible[second.key]
+
+    in_kernel(script, task="swiss_roll", steps=60)
+
+
+def test_what_the_back_end_printed_is_shown():
+    async def script(bench):
+        bench.form.settings = dw.Settings("DADAPT_ADAN", log_every=1)
+        await click_run(bench)
+        assert "Output of the back end" in bench.bar.output.value
+        assert "d_hat" in bench.bar.output.value
+
+    in_kernel(script, task="swiss_roll", steps=3)
+
+
+def test_what_the_second_plot_shows_is_said():
+    async def script(bench):
+        bench.form.settings = dw.Settings("PRODIGY")
+        await click_run(bench)
+        assert dw.spec("PRODIGY").rate_words in bench.applied.value
+
+    in_kernel(script, task="swiss_roll", steps=3)
+
+
+@pytest.mark.slow
+def test_the_wikis_figure_is_one_button(monkeypatch):
+    from diffopt_widgets.runs.comparisons import Comparison, comparisons
+    from diffopt_widgets.settings.plan import RunPlan
+    from diffopt_widgets.widgets.bench import bench as module
+
+    original = comparisons()[0]
+    assert original.title == "D coefficient under cosine"
+    assert original.plan == RunPlan(dw.Settings("PRODIGY", lr=1.0, schedule="COSINE"), "digits", 300)
+    assert dict(original.over) == {"d_coef": (0.5, 1.0, 1.2)}
+    plan = RunPlan(original.plan.settings, "swiss_roll", 5)  # the same on a task that takes a moment
+    short = Comparison(original.key, original.title, original.look_for, plan, original.over)
+    monkeypatch.setattr(module, "comparisons", lambda: (short,))
+
+    async def script(bench):
+        bench.menu.choose("d_coef")
+        await bench.wait()
+
+    bench = in_kernel(script)
+    assert [run.name for run in bench.runs] == [f"PRODIGY · d_coef {text}" for text in ("0.5", "1", "1.2")]
+    assert all(run.status == "done" for run in bench.runs)
+
+
+def test_without_an_event_loop_the_bench_says_what_to_do():
+    bench = dw.lab(task="swiss_roll", steps=3)
+    bench.bar.run.click()
+    assert "use train()" in bench.bar.words.value
+
+
+@pytest.mark.slow
+def test_a_run_can_be_repeated_and_a_stopped_one_goes_on(monkeypatch):
+    monkeypatch.setattr(driver, "PUBLISH_SECONDS", 0)  # after each step it is told,
+    monkeypatch.setattr(session, "SLICE_SECONDS", 0)  # and the loop asked whether to stop
+
+    async def script(bench):
+        bench.bar.run.click()
+        while not bench.runs or len(bench.runs[0].history) < 5:
+            await asyncio.sleep(0)
+        bench.bar.stop.click()
+        await bench.wait()
+        (run,) = bench.runs
+        assert run.status == "stopped"
+        taken = len(run.history)
+        bench.table._receive(None, {"k": "continue", "key": run.key}, None)
+        await bench.wait()
+        assert run.status == "done"
+        assert taken < len(run.history) == 60
+        assert bench.runs == [run]
+        assert bench.plot.curves()[0].history is run.history
+        assert bench.plot.runs[0]["total"] == 60
+        bench.bar.fields["steps"].value = "7"
+        bench.table._receive(None, {"k": "repeat", "key": run.key}, None)
+        bench.bar.stop.click()
+        await bench.wait()
+        assert [run.plan.steps for run in bench.runs] == [60, 60]
+
+    in_kernel(script, task="swiss_roll", steps=60)
+
+
+@pytest.mark.slow
+def test_a_removed_run_comes_back_to_its_place_with_its_colour():
+    async def script(bench):
+        for lr in (0.1, 0.2, 0.3):
+            bench.form.settings = dw.Settings("SGD", lr=lr)
+            await click_run(bench)
+
+    bench = in_kernel(script, task="swiss_roll", steps=3)
+    before = bench.table.rows
+    middle = bench.runs[1]
+    bench.table._receive(None, {"k": "remove", "key": middle.key}, None)
+    assert middle not in bench.runs
+    assert not bench.plot.has_run(middle.key)
+    assert middle.key not in bench.samples.strips
+    bench.table._receive(None, {"k": "restore"}, None)
+    assert bench.table.rows == before
+    assert bench.runs[1] is middle
+    assert bench.plot.has_run(middle.key)
+    assert middle.key in bench.samples.strips
+
+
+@pytest.mark.slow
+def test_a_failed_run_offers_its_fix_as_a_button():
+    async def script(bench):
+        bench.form.settings = dw.Settings("SGD", lr=1e20, schedule="COSINE")
+        await click_run(bench)
+        assert bench.runs[0].status == "failed"
+        assert bench.bar.fix.layout.display is None
+        assert bench.bar.fix.description == "Set Learning rate to 0.03"
+        bench.bar.fix.click()
+        assert bench.form.settings == dw.Settings("SGD", lr=0.03, schedule="COSINE")
+        bench.form.undo()
+        assert bench.form.settings.lr == 1e20
+        bench.form.settings = dw.Settings("SGD", lr=0.1)
+        await click_run(bench)
+        assert bench.bar.fix.layout.display == "none"
+        assert not bench.bar.failure.value
+
+    in_kernel(script, task="swiss_roll", steps=50)
+
+
+def test_the_fix_of_a_run_is_tried_with_weights_of_the_same_precision():
+    async def script(bench):
+        bench.bar.fields["dtype"].value = "bfloat16"
+        bench.form.settings = dw.Settings("SGD", lr=1e20, stochastic_rounding=True)
+        await click_run(bench)
+        bench.bar.fields["dtype"].value = "float32"
+        assert "refused" in bench.bar.words.value
+        bench.bar.fix.click()
+        assert bench.form.settings == dw.Settings("SGD", lr=0.03, stochastic_rounding=True)
+        assert bench.bar.fields["dtype"].value == "bfloat16"
+        assert "Press Run to try again" in bench.bar.words.value
+        assert not bench.bar.run.disabled
+
+    in_kernel(script, task="swiss_roll", steps=50)
+
+
+def test_a_run_that_would_be_refused_cannot_be_started():
+    async def script(bench):
+        bench.form.settings = dw.Settings("MUON", MuonWithAuxAdam=False)
+        assert bench.bar.run.tooltip == "Such a run would be refused: the form says why, at Auxiliary Adam."
+        bench.form.settings = dw.Settings("ADAM_8BIT", is_paged=True)
+        bench.bar.fields["device"].value = "cuda"
+        assert "Paged" not in bench.bar.run.tooltip
+        bench.bar.fields["device"].value = "cpu"
+        assert bench.bar.run.disabled
+        assert bench.bar.run.tooltip == "Such a run would be refused: the form says why, at Paged."
+        page_fixes(bench, "is_paged")
+        assert not bench.bar.run.disabled
+        for device in {"cuda", "mps"} - set(accelerators()):
+            bench.bar.fields["device"].value = device
+            assert f"Device: there is no device '{device}' here; there is " in bench.bar.run.tooltip
+        bench.bar.fields["device"].value = "cpu"
+        assert not bench.bar.run.disabled
+
+    in_kernel(script, task="swiss_roll", steps=3)
+
+
+def test_a_run_hidden_in_the_legend_is_hidden_in_table_and_samples():
+    bench = in_kernel(click_run, task="swiss_roll", steps=3)
+    key = bench.runs[0].key
+    bench.plot._answer(None, {"k": "visible", "id": bench.plot.runs[0]["id"], "visible": False}, [])
+    assert bench.table.visible == {key: False}
+    assert bench.samples.strips[key].layout.display == "none"
+
+
+def test_a_back_end_that_cannot_be_imported_is_told_and_breaks_nothing(monkeypatch):
+    async def script(bench):
+        bench.form.choose("ADAM_8BIT")
+        bench.form.type("beta1", "0.8")
+        assert bench.bar.run.disabled
+        assert "bitsandbytes is not installed. To fix it: pip install --upgrade" in bench.bar.run.tooltip
+        bench.start([Run(dw.RunPlan(bench.form.settings, "swiss_roll", 3))])  # as a ready comparison does
+        await bench.wait()
+        (run,) = bench.runs
+        assert run.status == "failed"
+        assert "ADAM_8BIT needs bitsandbytes" in run.message
+        assert "pip install --upgrade" in bench.bar.failure.value
+        bench.form.choose("ADAMW")
+        await click_run(bench)
+        assert bench.runs[1].status == "done"
+        monkeypatch.undo()  # it is installed meanwhile
+        bench.form.choose("ADAM_8BIT")
+        assert bench.form.settings.options["beta1"] == 0.8
+        assert bench.form.menu == menu()
+        assert not bench.bar.run.disabled
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "bitsandbytes"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # what import then raises for
+    in_kernel(script, task="swiss_roll", steps=3)
