@@ -99,7 +99,7 @@ def faults(seen: Probed, device: str) -> list[str]:
 
 
 def lacking(key: str, device: str = "cpu") -> str:
-    """What the table lacks of one optimizer, with the command that adds it; empty where it is complete.
+    """Say which evidence of one optimizer the table lacks, with the command that adds it; empty where it is complete.
 
     Nothing is tried: whether the table is right is for `faults`.
 
@@ -120,7 +120,7 @@ def lacking(key: str, device: str = "cpu") -> str:
 
 
 def check_versions(keys: Collection[str], device: str) -> None:
-    """See that parts of the table that are tried anew are of the same versions as the parts that stay.
+    """Check that parts of the table that are tried anew are of the same versions as the parts that stay.
 
     Raises:
         ProbeError: they would not be; the message names the packages.

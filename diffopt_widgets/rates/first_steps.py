@@ -59,7 +59,7 @@ class Soap(MeasuresFirst):
 
 
 def rectification(beta2: float, step: int) -> tuple[float, float]:
-    """How many gradients the squared average rests on at a step, and RAdam's factor on the rate (0 up to a length of 4)."""
+    """Return the number of gradients that the squared average rests on at a step, and RAdam's factor (0 for up to 4 of them)."""
     most = 2.0 / (1.0 - beta2) - 1.0
     length = most - 2.0 * step * beta2**step / (1.0 - beta2**step)
     if length <= 4.0:
