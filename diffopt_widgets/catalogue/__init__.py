@@ -5,59 +5,64 @@ Importing it loads no back end.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.catalogue.families.adafactor import LOW_MEMORY
-from diffopt_widgets.catalogue.families.adagrad_rmsprop import HISTORY_FAMILY
-from diffopt_widgets.catalogue.families.adam import ADAM_FAMILY
-from diffopt_widgets.catalogue.families.adam_variants import VARIANTS
-from diffopt_widgets.catalogue.families.ademamix import ADEMAMIX_FAMILY
-from diffopt_widgets.catalogue.families.adv_adam import ADV_ADAM
-from diffopt_widgets.catalogue.families.adv_prodigy import PRODIGY_ADV
-from diffopt_widgets.catalogue.families.adv_sign import ADV_SIGN
-from diffopt_widgets.catalogue.families.came import CAME_FAMILY
-from diffopt_widgets.catalogue.families.dadapt import DADAPT
-from diffopt_widgets.catalogue.families.layerwise import LAYERWISE_FAMILY
-from diffopt_widgets.catalogue.families.lion import SIGN_FAMILY
-from diffopt_widgets.catalogue.families.muon import MUON_FAMILY
-from diffopt_widgets.catalogue.families.muon_adv import MUON_ADV_FAMILY
-from diffopt_widgets.catalogue.families.prodigy import PRODIGY
-from diffopt_widgets.catalogue.families.prodigy_plus import PRODIGY_PLUS
-from diffopt_widgets.catalogue.families.schedule_free import SCHEDULE_FREE
-from diffopt_widgets.catalogue.families.sgd import MOMENTUM_FAMILY
-from diffopt_widgets.catalogue.families.tiger import TIGER
 from diffopt_widgets.catalogue.shared import with_adapters, with_common_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from diffopt_widgets.catalogue.schema import OptimizerSpec
 
-_IN_MENU_ORDER = (
-    *ADAM_FAMILY,
-    *ADV_ADAM,
-    PRODIGY,
-    PRODIGY_PLUS,
-    PRODIGY_ADV,
-    *DADAPT,
-    *SCHEDULE_FREE,
-    *ADEMAMIX_FAMILY,
-    *VARIANTS,
-    *LOW_MEMORY,
-    *CAME_FAMILY,
-    *SIGN_FAMILY,
-    TIGER,
-    *ADV_SIGN,
-    *MOMENTUM_FAMILY,
-    *HISTORY_FAMILY,
-    *LAYERWISE_FAMILY,
-    *MUON_FAMILY,
-    *MUON_ADV_FAMILY,
+FAMILIES = (
+    "adam",
+    "adv_adam",
+    "prodigy",
+    "prodigy_plus",
+    "adv_prodigy",
+    "dadapt",
+    "schedule_free",
+    "ademamix",
+    "adam_variants",
+    "nadam",
+    "adan",
+    "stable_adamw",
+    "adafactor",
+    "came",
+    "lion",
+    "tiger",
+    "adv_sign",
+    "sgd",
+    "adagrad_rmsprop",
+    "layerwise",
+    "soap",
+    "muon",
+    "muon_adv",
 )
-_SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(with_adapters(entry)) for entry in _IN_MENU_ORDER}
+"""The files of `families/` in the order of the menu: a new optimizer is a file there with `ENTRIES`, and its line here."""
+
+
+def _entries() -> Iterator[OptimizerSpec]:
+    for name in FAMILIES:
+        yield from importlib.import_module(f"{__name__}.families.{name}").ENTRIES
+
+
+_SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(with_adapters(entry)) for entry in _entries()}
 
 
 def list_optimizers() -> tuple[str, ...]:
-    """The keys of all optimizers, by OneTrainer's names, in alphabetical order."""
+    """The keys of all optimizers, in alphabetical order: OneTrainer's names, and names in their manner for those that it lacks."""
     return tuple(sorted(_SPECS))
+
+
+def onetrainers() -> tuple[str, ...]:
+    """The keys of those optimizers that OneTrainer has too: the ones with its preset.
+
+    >>> "PRODIGY" in onetrainers(), "NADAM" in onetrainers()
+    (True, False)
+    """
+    return tuple(key for key in list_optimizers() if any(preset.key == "onetrainer" for preset in _SPECS[key].presets))
 
 
 def spec(key: str) -> OptimizerSpec:
@@ -66,7 +71,7 @@ def spec(key: str) -> OptimizerSpec:
     Raises:
         KeyError: there is no such optimizer; the message lists those that there are, or says what is wrong with the path.
 
-    >>> spec("PRODIGY").target, spec("torch.optim:NAdam").catalogued
+    >>> spec("PRODIGY").target, spec("torch.optim:RAdam").catalogued
     ('prodigyopt:Prodigy', False)
     """
     try:
@@ -89,8 +94,8 @@ def key_of(text: str) -> str:
 
     The import path of a class outside the catalogue stays as it is.
 
-    >>> key_of("prodigy"), key_of("ademamix_8bit"), key_of("nope"), key_of("torch.optim:NAdam")
-    ('PRODIGY', 'AdEMAMix_8BIT', 'NOPE', 'torch.optim:NAdam')
+    >>> key_of("prodigy"), key_of("ademamix_8bit"), key_of("nope"), key_of("torch.optim:RAdam")
+    ('PRODIGY', 'AdEMAMix_8BIT', 'NOPE', 'torch.optim:RAdam')
     """
     if is_path(text):
         return text

@@ -212,8 +212,8 @@ class OptimizerSpec:
     remedies: tuple[Remedy, ...] = ()
     """Tried after a run diverged, the first that applies; where none does, a lower learning rate."""
     hidden: tuple[Hidden, ...] = ()
-    rate: str = "group"
-    """Which reader of `training.effective_lr` knows the rate that a step applies."""
+    rate: str = "base:RateReader"
+    """The reader that knows the rate that a step applies, as a module of `rates/` and its class: `"per_tensor:Adafactor"`."""
     rate_words: str = "the learning rate as scheduled"
     """What the applied rate is, in words, for the axis and the docs."""
     estimates_rate: bool = False

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffopt_widgets.catalogue import families, key_of
+from diffopt_widgets.catalogue import families, is_path, key_of, list_optimizers
 from diffopt_widgets.catalogue.schema import OptimizerSpec
 from diffopt_widgets.cli import memory as memory_command
 from diffopt_widgets.cli import run as run_command
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         "optimizer",
         nargs="?",
         metavar="KEY",
-        help="An optimizer, such as PRODIGY, or any class by its path, such as torch.optim:NAdam. (default: list all)",
+        help="An optimizer, such as PRODIGY, or any class by its path, such as torch.optim:RAdam. (default: list all)",
     )
     options.add_argument(
         "--markdown",
@@ -137,7 +137,14 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument(
         "--device", choices=["cpu", "cuda"], default="cpu", help="Where to train. (default: %(default)s)"
     )
-    probe.add_argument("--write", action="store_true", help="Write the table anew; for who works on this package.")
+    probe.add_argument(
+        "--write",
+        action="store_true",
+        help="Write what is seen into the table, and leave the rest of it; for who works on this package.",
+    )
+    probe.add_argument(
+        "--missing", action="store_true", help="Try only the optimizers of which the table lacks something."
+    )
     probe.set_defaults(command=_probe)
     return parser
 
@@ -217,11 +224,16 @@ def _probe(given: argparse.Namespace) -> int:
     from diffopt_widgets.probe import table as probe_table
     from diffopt_widgets.probe.values import ProbeError
 
-    keys = [_spec(key).key for key in given.optimizers]
-    if given.write and keys:
-        raise SettingsError((Fault("--write", None, "the table is written whole", "", "Leave the optimizers out."),))
+    keys = [_spec(key).key for key in given.optimizers] or list(list_optimizers())
+    if given.write and (outside := [key for key in keys if is_path(key)]):
+        problem = "the table has optimizers of the catalogue only"
+        raise SettingsError((Fault("--write", outside[0], problem, "", "Leave this one out."),))
+    if given.missing:
+        keys = [key for key in keys if probe_table.lacking(key, given.device)]
     try:
-        seen = probe_table.probe(keys or None, given.device)
+        if given.write:
+            probe_table.check_versions(keys, given.device)
+        seen = probe_table.probe(keys, given.device)
     except (MissingBackend, ProbeError) as error:
         print(f"diffopt: {error}", file=sys.stderr)
         return 1

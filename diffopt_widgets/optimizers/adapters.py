@@ -300,5 +300,13 @@ class Adapter:
         for key, (_, _, p) in zip(keys, self._tensors(), strict=True):
             loaded = optimizer.state.get(p, {})
             for name, value in saved["state"].get(key, {}).items():
-                if isinstance(value, torch.Tensor) and value.dtype != loaded[name].dtype:
-                    loaded[name] = value.to(p.device, copy=True)
+                loaded[name] = _as_saved(value, loaded[name], p.device)
+
+
+def _as_saved(saved: Any, loaded: Any, device: torch.device) -> Any:  # Any: whatever a back end keeps in a state
+    """What was loaded, its tensors in the precision that they were saved in, also in lists of them (SOAP)."""
+    if isinstance(saved, torch.Tensor):
+        return saved.to(device, copy=True) if saved.dtype != loaded.dtype else loaded
+    if isinstance(saved, list):
+        return [_as_saved(part, own, device) for part, own in zip(saved, loaded, strict=True)]
+    return loaded

@@ -12,15 +12,7 @@ from diffopt_widgets.optimizers.backends import installed_version, upgrade, vers
 from diffopt_widgets.settings import Settings, SettingsError
 
 PACKAGES = (
-    "torch",
-    "bitsandbytes",
-    "prodigyopt",
-    "dadaptation",
-    "schedulefree",
-    "prodigy-plus-schedule-free",
-    "pytorch_optimizer",
-    "lion-pytorch",
-    "adv_optm",
+    *dict.fromkeys(("torch", *(spec(key).package for key in list_optimizers()))),
     "opt_einsum",
     "numpy",
     "ipywidgets",
@@ -30,6 +22,9 @@ PACKAGES = (
     "notebook",
     "ipykernel",
 )
+"""Those that optimizers come from, and those that matter otherwise."""
+MOST_STEPS = 8
+"""So many steps an optimizer is given to move a weight: the first ones of some only measure."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +102,7 @@ def device_words(device: str) -> str:
 
 
 def optimizers(device: str = "cpu") -> Iterator[Finding]:
-    """Try each optimizer on `device`: build it with its defaults and take two steps on a small model."""
+    """Try each optimizer on `device`: build it with its defaults and take a few steps on a small model."""
     if torch_trouble():
         yield Finding("all", False, "they need torch, which cannot be imported", "fix torch first")
         return
@@ -116,7 +111,7 @@ def optimizers(device: str = "cpu") -> Iterator[Finding]:
 
 
 def try_optimizer(key: str, device: str = "cpu") -> Finding:
-    """Build one optimizer with its defaults and take two steps on a small model."""
+    """Build one optimizer with its defaults and take a few steps on a small model."""
     import torch
 
     from diffopt_widgets.optimizers.factory import MissingBackend, build_optimizer
@@ -127,11 +122,13 @@ def try_optimizer(key: str, device: str = "cpu") -> Finding:
         weight = torch.nn.Parameter(torch.linspace(-1, 1, 64 * 128, device=device).reshape(64, 128))
         before = weight.detach().clone()
         optimizer = build_optimizer(Settings(key), [("weight", weight)])
-        for _ in range(2):
+        for step in range(MOST_STEPS):
             (weight**2).sum().backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
             optimizer.step()
             optimizer.zero_grad()
-        moved = not torch.equal(before, weight.detach())
+            moved = not torch.equal(before, weight.detach())
+            if moved and step > 0:  # the first step alone need not use all of the state
+                break
     except MissingBackend as error:
         return Finding(key, False, str(error), fix)
     except SettingsError as error:
@@ -140,6 +137,6 @@ def try_optimizer(key: str, device: str = "cpu") -> Finding:
         fix += "" if device == "cpu" else ", or train it with device cpu"
         return Finding(key, False, f"{type(error).__name__}: {error}", fix)
     if not moved:
-        return Finding(key, False, "two steps moved nothing", "try a larger learning rate")
+        return Finding(key, False, f"{MOST_STEPS} steps moved nothing", "try a larger learning rate")
     version = metadata.version(entry.package)
     return Finding(key, True, f"{entry.package} {version}, {entry.state_bits}-bit state")

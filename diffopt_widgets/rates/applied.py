@@ -8,10 +8,11 @@ that a step applies the average of the rates so far, weighted as the momentum we
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.rates.readers import READERS, UNCATALOGUED
+from diffopt_widgets.rates.base import RateReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,14 +50,13 @@ class RateMeter:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
-        kind = rate_kind(optimizer)
-        self._reader = READERS[kind](optimizer)
-        self.plain = kind == "group"
+        self._reader = _reader_of(optimizer)
+        self.plain = type(self._reader) is RateReader
         """Whether what it reads are the rates of the parameter groups as they stand, and nothing else."""
 
     def regroup(self) -> None:
         """Read the groups anew that the optimizer has now."""
-        old, self._reader = self._reader, READERS[rate_kind(self._optimizer)](self._optimizer)
+        old, self._reader = self._reader, _reader_of(self._optimizer)
         self._reader.take_over(old)
 
     def before(self) -> Rates:
@@ -93,11 +93,32 @@ class RateMeter:
             average.sum, average.weight = total, weight
 
 
+GROUP = "base:RateReader"
+"""The reader of a class that nobody knows."""
+UNCATALOGUED = {("transformers", "Adafactor"): "per_tensor:TransformersAdafactor"}
+"""Readers of optimizers that the catalogue has from another package, by package and class."""
+
+
+def load_reader(name: str) -> type[RateReader]:
+    """The class that `OptimizerSpec.rate` names: a module of `rates/` and a class in it, `"first_steps:Rectified"`.
+
+    >>> load_reader("base:RateReader").__name__
+    'RateReader'
+    """
+    module, _, cls = name.partition(":")
+    reader: type[RateReader] = getattr(importlib.import_module(f"{__package__}.{module}"), cls)
+    return reader
+
+
 def rate_kind(optimizer: Optimizer) -> str:
-    """Which reader knows this optimizer: the catalogue's by its class, or "group" for a class that nobody knows."""
+    """The name of the reader that knows this optimizer: the catalogue's by its class, or the plain one for other classes."""
     cls = type(optimizer)
     for key in list_optimizers():
         module, _, name = spec(key).target.partition(":")
         if name == cls.__name__ and module.split(".")[0] == cls.__module__.split(".")[0]:
             return spec(key).rate
-    return UNCATALOGUED.get((cls.__module__.split(".")[0], cls.__name__), "group")
+    return UNCATALOGUED.get((cls.__module__.split(".")[0], cls.__name__), GROUP)
+
+
+def _reader_of(optimizer: Optimizer) -> RateReader:
+    return load_reader(rate_kind(optimizer))(optimizer)

@@ -1,4 +1,4 @@
-"""Readers for optimizers whose first steps apply less than their group's rate: rectified ones, and ADOPT.
+"""Readers for optimizers whose first steps apply less than their group's rate: rectified ones, ADOPT and SOAP.
 
 Source: pytorch_optimizer 4.1.
 """
@@ -29,19 +29,48 @@ class Rectified(RateReader):
     def _share(self, group: Group) -> float:
         if not group["rectify"]:
             return 1.0
-        steps = group.get("step", 0) + 1
-        beta2 = group["betas"][1]
-        most = 2.0 / (1.0 - beta2) - 1.0
-        length = most - 2.0 * steps * beta2**steps / (1.0 - beta2**steps)
+        length, factor = rectification(group["betas"][1], group.get("step", 0) + 1)
         if length >= self.optimizer.n_sma_threshold:  # type: ignore[attr-defined]  # pytorch_optimizer keeps it there
-            return math.sqrt((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length))
+            return factor
         return 1.0 if self.optimizer.degenerated_to_sgd else 0.0  # type: ignore[attr-defined]  # and this one
 
 
-class Adopt(RateReader):
-    """ADOPT's first step only fills its squared average and moves nothing."""
+class MeasuresFirst(RateReader):
+    """The rate of the group, but 0 at the first step, which only measures and moves nothing (ADOPT)."""
 
     def before(self) -> Rates:
         """Read the rate that the coming gradient enters with."""
         self.rates = tuple(number(group["lr"]) if group.get("step", 0) else 0.0 for group in self.groups)
         return self.rates
+
+
+class Soap(MeasuresFirst):
+    """SOAP: the first step only finds the directions.
+
+    With `normalize_gradient` an update has a root mean square of 1 before the rate multiplies it, and the bias correction,
+    which it no longer needs, makes the first steps larger than the rate.
+    """
+
+    def before(self) -> Rates:
+        """Read the rate that the coming gradient enters with."""
+        rates = super().before()
+        self.rates = tuple(number(rate) * _correction(group) for rate, group in zip(rates, self.groups, strict=True))
+        return self.rates
+
+
+def rectification(beta2: float, step: int) -> tuple[float, float]:
+    """Return the number of gradients that the squared average rests on at a step, and RAdam's factor (0 for up to 4 of them)."""
+    most = 2.0 / (1.0 - beta2) - 1.0
+    length = most - 2.0 * step * beta2**step / (1.0 - beta2**step)
+    if length <= 4.0:
+        return length, 0.0
+    return length, math.sqrt((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length))
+
+
+def _correction(group: Group) -> float:
+    """Adam's bias correction where it scales a step that is normalised already; elsewhere it is part of the direction."""
+    step = group.get("step", 0)  # the first step is not counted
+    if not (step and group["normalize_gradient"] and group["correct_bias"]):
+        return 1.0
+    beta1, beta2 = group["betas"]
+    return math.sqrt(1.0 - beta2**step) / float(1.0 - beta1**step)

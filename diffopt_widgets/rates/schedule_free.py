@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from diffopt_widgets.rates.base import RateReader, Rates, number
+from diffopt_widgets.rates.first_steps import rectification
 
 if TYPE_CHECKING:
     from diffopt_widgets.records import Grouped
@@ -25,6 +26,19 @@ class ScheduleFree(RateReader):
     def before(self) -> Rates:
         """Read the rate of z in the coming step."""
         self.rates = tuple(number(group["lr"]) * _warmup(group) for group in self.groups)
+        return self.rates
+
+
+class ScheduleFreeRAdam(RateReader):
+    """The group's rate times RAdam's rectification.
+
+    In the first steps, before the squared average is trusted, z stands still; without `silent_sgd_phase` it takes SGD's step
+    at the group's rate.
+    """
+
+    def before(self) -> Rates:
+        """Read the rate of z in the coming step."""
+        self.rates = tuple(number(group["lr"]) * _rectified(group) for group in self.groups)
         return self.rates
 
 
@@ -66,6 +80,11 @@ class ProdigyPlus(RateReader):
     @property
     def _split(self) -> bool:
         return bool(self.groups[0]["split_groups"]) and len(self.groups) > 1
+
+
+def _rectified(group: Group) -> float:
+    length, factor = rectification(group["betas"][1], group["k"] + 1)
+    return factor if length > 4.0 else float(not group["silent_sgd_phase"])
 
 
 def _warmup(group: Group) -> float:

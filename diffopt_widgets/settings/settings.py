@@ -27,8 +27,8 @@ class Settings:
     What is not given is the back end's own default. Every fault is reported at once.
 
     Args:
-        optimizer: one of `list_optimizers()`, the import path of a class outside the catalogue (`"torch.optim:NAdam"`),
-            or a spec, such as `spec_of(torch.optim.NAdam)`.
+        optimizer: one of `list_optimizers()`, the import path of a class outside the catalogue (`"torch.optim:RAdam"`),
+            or a spec, such as `spec_of(torch.optim.RAdam)`.
         lr: learning rate; None takes the back end's default.
         schedule, warmup, cycles, min_factor, lr_scaler: see `catalogue.schedules.TRAINING_OPTIONS`.
         options: the optimizer's own options by name.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from unknown import Unknown
 
 import diffopt_widgets as dw
 from diffopt_widgets.optimizers.factory import build_optimizer, build_schedule
@@ -304,14 +305,49 @@ CASES = {
     ),
     "YOGI": Case(yogi(1e-6, 0.9, 0.999, 1e-3), dtype=F64, tolerance=1e-6),
     "TIGER": Case(sign, options={"weight_decay": 0.0}),
+    "SOAP": Case(sign, dtype=F64, options={"weight_decay": 0.0}, still=True, tolerance=1e-6),
+    "SOAP raw": Case(
+        lambda g, t, opt: g.sign() * (1 - 0.95 ** (t - 1)) / math.sqrt(1 - 0.95 ** max(t - 1, 1)),
+        options={"weight_decay": 0.0, "bias_correction": False},
+        dtype=F64,
+        still=True,
+        tolerance=1e-6,
+    ),
+    "SOAP normalised": Case(  # an update of root mean square 1, whatever the averages hold
+        sign, options={"weight_decay": 0.0, "normalize_gradient": True}, dtype=F64, still=True, tolerance=1e-6
+    ),
+    "SOAP turned": Case(  # all of a steady gradient lies in one direction of the turned coordinates
+        lambda g, t, opt: g / g.norm(),
+        options={"weight_decay": 0.0, "precondition_1d": True},
+        dtype=F64,
+        still=True,
+        tolerance=1e-6,
+    ),
+    "SCHEDULE_FREE_RADAM": Case(sign, dtype=F64, at_z=True, still=True, tolerance=1e-6),
+    "SCHEDULE_FREE_RADAM from the first step": Case(  # SGD's steps until the squared average is trusted
+        lambda g, t, opt: g if t < 5 else g.sign(),
+        options={"silent_sgd_phase": False, "foreach": False},
+        dtype=F64,
+        at_z=True,
+        tolerance=1e-6,
+    ),
     "CAME": Case(averaged(sign, 0.9)),
     "CAME_8BIT": Case(averaged(sign, 0.9)),
 }
 NO_CLOSED_FORM = {"DADAPT_ADA_GRAD": "dual averaging has no rate of a single step; d · lr is shown and said to be that"}
 
 
+def usual(key):
+    """What is expected of an optimizer without a case of its own: Adam's step, as large as the rate wherever g is steady."""
+    decay = {use.name: 0.0 for use in dw.spec(key).uses if use.name == "weight_decay"}
+    return Case(sign, dtype=F64, options=decay, tolerance=1e-6)
+
+
 def key_of(name):
     return name.split(" ")[0]
+
+
+CASES |= {key: usual(key) for key in dw.list_optimizers() if key not in {*map(key_of, CASES), *NO_CLOSED_FORM}}
 
 
 def parameters(dtype):
@@ -327,10 +363,6 @@ def made(name, course):
         params.append(torch.nn.Parameter(torch.full((LARGE,), 0.5)))
         gradients.append(torch.full((LARGE,), 0.7))
     return dw.Settings(key_of(name), lr=case.lr, **COURSES[course], **case.options), params, gradients
-
-
-def test_every_optimizer_has_a_case():
-    assert {key_of(name) for name in CASES} | set(NO_CLOSED_FORM) == set(dw.list_optimizers())
 
 
 @pytest.mark.parametrize(
@@ -386,6 +418,85 @@ def test_rectification_scales_the_rate_once_its_average_rests_on_enough_gradient
     assert told[5] == pytest.approx(0.01 * math.sqrt(1.99416 * 3.99416 * 1999 / (1995 * 1997 * 5.99416)), rel=1e-4)
     assert told[-1] == pytest.approx(0.005, rel=0.01)
     assert "half their size after some 550 steps" in dw.spec(key).use("rectify").option.help
+
+
+def test_the_rates_of_nadam_are_those_of_its_paper_and_its_help():
+    params = parameters(F64)
+    optimizer = build_optimizer(dw.Settings("NADAM", lr=0.01), params)
+    told = []
+    for _ in range(45):
+        told.append(dw.applied_lr(optimizer)[0])
+        for p, g in zip(params, GRADIENTS, strict=True):
+            p.grad = g.clone()
+        optimizer.step()
+    # mu is 0.45 and creeps up: 1 + 0.45 · 0.1 / (1 − 0.45²), then 0.55 / 0.797 + 0.45 · 0.19 / (1 − 0.45³)
+    assert told[:2] == [pytest.approx(0.010565, rel=1e-3), pytest.approx(0.007837, rel=1e-3)]
+    assert told[40] == pytest.approx(0.01, rel=0.02)
+    assert "1.06 times the rate at the first step, 0.78 times at the second" in dw.spec("NADAM").lr.note
+
+
+def test_the_rate_of_schedule_free_radam_climbs_as_its_help_says():
+    def told(beta2):
+        params = parameters(F64)
+        optimizer = build_optimizer(dw.Settings("SCHEDULE_FREE_RADAM", lr=0.01, beta2=beta2), params)
+        for _ in range(600):
+            yield dw.applied_lr(optimizer)[0]
+            for p, g in zip(params, GRADIENTS, strict=True):
+                p.grad = g.clone()
+            optimizer.step()
+
+    slow, quick = list(told(0.999)), list(told(0.99))
+    assert slow[:4] == quick[:4] == [0.0] * 4
+    assert 0 < slow[4] < 1e-3
+    halves = [next(step for step, rate in enumerate(rates, start=1) if rate >= 0.005) for rates in (slow, quick)]
+    assert halves == [pytest.approx(550, abs=10), 61]
+    assert "some 550 steps at 0.999, after 61 at 0.99" in dw.spec("SCHEDULE_FREE_RADAM").use("beta2").note
+
+
+def test_the_first_normalised_steps_of_soap_are_larger_than_the_rate_as_its_rule_says():
+    params = parameters(F64)
+    values = {"lr": 0.01, "weight_decay": 0.0, "normalize_gradient": True}
+    optimizer = build_optimizer(dw.Settings("SOAP", **values), params)
+    sizes = []
+    for _ in range(7):
+        before = [p.detach().clone() for p in params]
+        for p, g in zip(params, GRADIENTS, strict=True):
+            p.grad = g.clone()
+        optimizer.step()
+        sizes.append(
+            [float((p.detach() - old).square().mean().sqrt()) / 0.01 for p, old in zip(params, before, strict=True)]
+        )
+    assert sizes[0] == [0, 0]
+    assert sizes[1] == [pytest.approx(4.47, rel=0.01)] * 2
+    assert sizes[5] == [pytest.approx(2.1, rel=0.01)] * 2
+    (rule,) = dw.Settings("SOAP", **values).warnings()
+    assert "more than four times at the second step and twice at the sixth" in rule.message
+
+
+def test_a_gradient_that_outgrows_its_average_makes_a_smaller_step_of_stable_adamw():
+    """The rate stays the schedule's; the update is divided by the root of the mean of g² / v, as the paper has it."""
+    moves = []
+    for growth in (1.0, 100.0):
+        params = parameters(F64)
+        optimizer = build_optimizer(dw.Settings("STABLE_ADAMW", lr=0.01, weight_decay=0.0), params)
+        for step in range(20):
+            before = params[0].detach().clone()
+            for p, g in zip(params, GRADIENTS, strict=True):
+                p.grad = g * (growth if step == 19 else 1.0)
+            assert dw.applied_lr(optimizer) == [0.01]
+            optimizer.step()
+        moves.append(before - params[0].detach())
+    torch.testing.assert_close(moves[0], torch.full((12,), 0.01, dtype=F64), rtol=1e-6, atol=0)
+
+    def weight_of_newest(beta):  # after 20 steps of a corrected average
+        return (1 - beta) / (1 - beta**20)
+
+    mean, square = (1 + weight_of_newest(beta) * (growth**power - 1) for beta, power in ((0.9, 1), (0.99, 2)))
+    clipped = 0.01 / max(1.0, growth / math.sqrt(square))
+    assert clipped < 0.003
+    torch.testing.assert_close(
+        moves[1], torch.full((12,), clipped * mean / math.sqrt(square), dtype=F64), rtol=1e-6, atol=0
+    )
 
 
 def test_adopt_applies_nothing_at_its_first_step():
@@ -624,7 +735,7 @@ def test_adafactor_without_relative_step_applies_its_learning_rate():
 
 def test_an_optimizer_nobody_catalogued_shows_its_groups_rates():
     a, b = parameters(torch.float32)
-    optimizer = torch.optim.NAdam([{"params": [a], "lr": 0.1}, {"params": [b], "lr": 0.2}])
+    optimizer = Unknown([{"params": [a], "lr": 0.1}, {"params": [b], "lr": 0.2}])
     assert dw.applied_lr(optimizer) == [0.1, 0.2]
 
 

@@ -38,6 +38,7 @@ def give(params, sign=1.0):
     ("key", "values"),
     [
         ("SCHEDULE_FREE_ADAMW", {"lr": 0.01, "r": 1.0}),
+        ("SCHEDULE_FREE_RADAM", {"lr": 0.01, "r": 1.0}),
         ("SCHEDULE_FREE_SGD", {"lr": 0.01, "momentum": 0.8}),
         (PLUS, {"d0": 0.01, "prodigy_steps": 1}),  # an estimate that stays where it is
         (PLUS, {"d0": 0.01, "prodigy_steps": 1, "schedulefree_c": 5.0}),

@@ -123,7 +123,7 @@ def test_what_has_no_form_is_refused() -> None:
 
 
 def test_an_optimizer_that_nobody_has_tried_must_keep_nothing_unknown() -> None:
-    plan = RunPlan(dw.Settings("torch.optim:NAdam", lr=1e-3), "swiss_roll", steps=4)
+    plan = RunPlan(dw.Settings("unknown:Unknown", lr=1e-3), "swiss_roll", steps=4)
     training = Training(plan)
     records(training, 2)
     assert records(Checkpoint.of(training).restored(plan), 2) == records(training, 2)

@@ -23,7 +23,8 @@ from diffopt_widgets.catalogue.schema import Standing, split_argument
 from diffopt_widgets.optimizers.adapters import adapt
 from diffopt_widgets.optimizers.factory import MissingBackend, build_optimizer, build_schedule, load_class
 from diffopt_widgets.probe.values import changed_value
-from diffopt_widgets.rates.readers import READERS
+from diffopt_widgets.rates.applied import load_reader
+from diffopt_widgets.rates.base import RateReader
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
 from diffopt_widgets.widgets.form.draft import Draft
 
@@ -195,7 +196,7 @@ def test_8_bit_is_said_where_it_is(key):
 
 @pytest.mark.parametrize("key", KEYS)
 def test_the_rate_has_a_reader(key):
-    assert spec(key).rate in READERS
+    assert issubclass(load_reader(spec(key).rate), RateReader)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -273,7 +274,7 @@ ALONE = [key for key in KEYS if spec(key).steps_each_tensor]
 def test_a_fused_back_pass_steps_within_backward_and_walks_the_same_path(key):
     params = parameters()
     optimizer = build_optimizer(Settings(key, fused_back_pass=True), params)
-    walk([optimizer], params, 1)  # ADOPT's first step moves nothing
+    walk([optimizer], params, 4)  # the first steps of some only measure, and move nothing
     before = torch.cat([param.detach().flatten() for param in params])
     loss_at(1, *params).backward()
     moved = torch.cat([param.detach().flatten() for param in params])

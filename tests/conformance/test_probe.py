@@ -22,7 +22,7 @@ from diffopt_widgets.probe import table as probe_table
 from diffopt_widgets.probe import values as probe_values
 from diffopt_widgets.probe.model import CIRCUMSTANCES, PLAIN, parameters, same_bits, walk
 from diffopt_widgets.probe.prober import Prober
-from diffopt_widgets.probe.table import disagreements, installed, outdated, probe
+from diffopt_widgets.probe.table import disagreements, installed, lacking, outdated, probe
 from diffopt_widgets.probe.values import (
     CHANGED,
     ELSEWHERE,
@@ -67,7 +67,29 @@ def test_every_option_is_what_the_catalogue_and_the_table_say(key):
                 f"the table is of {package} {TABLE.versions[package]}, {seen.versions[package]} is installed; "
                 "what is seen with it agrees with the catalogue"
             )
-    assert TABLE.findings.get(key) == seen.findings[key], "run `diffopt probe --write`"
+    assert TABLE.findings.get(key) == seen.findings[key], f"run `diffopt probe --write {key}`"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_table_has_evidence_of_every_option(key):
+    assert lacking(key) == ""
+
+
+def test_what_the_table_lacks_is_named_with_the_command_that_makes_it(monkeypatch):
+    cpu = probed.table()["cpu"]
+    some = {name: finding for name, finding in cpu.findings["LION"].items() if name not in {"beta1", "weight_decay"}}
+    some["gone"] = cpu.findings["LION"]["lr"]
+    findings = {**cpu.findings, "LION": some}
+    del findings["SOAP"]
+    monkeypatch.setattr(probed, "table", lambda: {"cpu": replace(cpu, findings=findings)})
+    assert lacking("LION") == (
+        "LION has no evidence of beta1 and weight_decay and has evidence of gone, which it does not take (CPU). "
+        "To make it: diffopt probe --write LION"
+    )
+    assert lacking("SOAP").startswith("SOAP has no evidence of lr, beta1, ")
+    assert lacking("SOAP").endswith("To make it: diffopt probe --write SOAP")
+    assert lacking("LION", "cuda").endswith("diffopt probe --write LION --device cuda")
+    assert lacking("ADAMW") == ""
 
 
 def test_the_table_has_no_optimizer_that_is_gone():
@@ -485,18 +507,86 @@ def test_a_second_device_adds_its_sentence(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_command_tries_one_and_writes_all(tmp_path, capsys, monkeypatch):
+def test_the_command_tries_one(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["probe", "lion"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"LION +use_triton +unavailable +off → on: ends the whole process", out)
-    assert main(["probe", "LION", "--write"]) == 2
-    assert "written whole" in capsys.readouterr().err
-    table = tmp_path / "evidence.json"
-    monkeypatch.setattr(probed, "TABLE", table)
-    monkeypatch.setattr(probe_table, "list_optimizers", lambda: ("LION",))
-    assert main(["probe", "--write"]) == 0
-    assert read_table(table.read_text("utf-8"))["cpu"].findings["LION"]["beta1"].step == 2
+
+
+@pytest.fixture
+def table_of_our_own(tmp_path, monkeypatch):
+    """Return a function that has the table begin as it is given, and one that reads it."""
+    path = tmp_path / "evidence.json"
+    monkeypatch.setattr(probed, "TABLE", path)
+
+    def begin(table):
+        path.write_text(write_table(table), "utf-8")
+        monkeypatch.setattr(probed, "table", lambda: read_table(path.read_text("utf-8")))
+
+    return begin, lambda: read_table(path.read_text("utf-8"))
+
+
+def test_the_part_of_one_optimizer_is_written_and_the_rest_stays_as_it_is(table_of_our_own):
+    begin, read = table_of_our_own
+    whole = probed.table()
+    wrong = {"lr": Finding(Seen.INERT, "a mark of the old table")}
+    findings = {**whole["cpu"].findings, "LION": {}, "SGD": wrong, "NO_LONGER_THERE": wrong}
+    del findings["TIGER"]
+    cuda = Probed({"torch": "2.13.0"}, {"ADAM": wrong})
+    begin({"cpu": replace(whole["cpu"], findings=findings), "cuda": cuda})
+    assert main(["probe", "--write", "LION", "TIGER"]) == 0
+    now = read()
+    assert now["cpu"].findings["LION"] == whole["cpu"].findings["LION"]
+    assert now["cpu"].findings["TIGER"] == whole["cpu"].findings["TIGER"]
+    assert now["cpu"].findings["SGD"] == wrong, "nobody tried it"
+    assert list(now["cpu"].findings) == list(KEYS)
+    assert now["cpu"].versions == whole["cpu"].versions
+    assert now["cuda"] == cuda
+
+
+def test_a_first_table_has_what_was_tried(table_of_our_own, monkeypatch):
+    begin, read = table_of_our_own
+    begin({})
+    assert main(["probe", "--write", "LION"]) == 0
+    part = read()["cpu"]
+    assert list(part.findings) == ["LION"]
+    assert part.findings["LION"]["beta1"].step == 2
+    assert set(part.versions) == {"torch", "lion-pytorch"}
+
+
+def test_only_what_the_table_lacks_is_tried_on_demand(table_of_our_own, capsys):
+    begin, read = table_of_our_own
+    whole = probed.table()
+    findings = {**whole["cpu"].findings, "SGD": {"lr": Finding(Seen.LIVE, "a mark of the old table", 1)}}
+    del findings["LION"]
+    begin({"cpu": replace(whole["cpu"], findings={k: v for k, v in findings.items() if k in {"LION", "SGD", "TIGER"}})})
+    assert main(["probe", "--missing", "--write", "LION", "TIGER"]) == 0
+    assert "TIGER" not in capsys.readouterr().out
+    now = read()["cpu"]
+    assert list(now.findings) == ["LION", "SGD", "TIGER"]
+    assert now.findings["SGD"]["lr"].words == "a mark of the old table"
+
+
+def test_parts_of_two_versions_are_not_mixed(table_of_our_own, capsys):
+    begin, read = table_of_our_own
+    cpu = probed.table()["cpu"]
+    other = {"cpu": replace(cpu, versions={**cpu.versions, "lion-pytorch": "0.0.1", "schedulefree": "0.0.1"})}
+    begin(other)
+    assert main(["probe", "--write", "LION"]) == 0, "no other optimizer is of this package"
+    now = read()["cpu"]
+    assert now.versions["lion-pytorch"] == cpu.versions["lion-pytorch"]
+    assert now.versions["schedulefree"] == "0.0.1"
+    assert main(["probe", "--write", "SCHEDULE_FREE_SGD"]) == 1
+    said = capsys.readouterr().err
+    assert f"schedulefree 0.0.1 made it and {cpu.versions['schedulefree']} is installed" in said
+    assert "diffopt probe --write" in said
+    assert read()["cpu"] == now
+
+
+def test_a_class_outside_the_catalogue_has_no_part_in_the_table(capsys):
+    assert main(["probe", "--write", "unknown:Unknown"]) == 2
+    assert "optimizers of the catalogue only" in capsys.readouterr().err
 
 
 def test_the_command_says_where_the_table_differs(capsys, monkeypatch):

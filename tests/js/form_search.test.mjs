@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { askedFor, marked, search } from "../../diffopt_widgets/widgets/form/static/search.js";
+import { askedFor, entriesOf, marked, search } from "../../diffopt_widgets/widgets/form/static/search.js";
 
 const ENTRIES = [
   entry("lr", "Learning rate", "The size of each step.", ["ADAM", "PRODIGY", "SGD"]),
@@ -24,6 +24,28 @@ const names = (query, optimizer = "PRODIGY") => search(ENTRIES, query, optimizer
 test("an option is found by its name and by its title, however one parts their words", () => {
   for (const query of ["d_coef", "D_COEF", "d coef", "dcoef", "D coefficient", "d-coef", "coef"])
     assert.deepEqual(names(query), ["d_coef"], query);
+});
+
+test("an index has each text once, and its entries have it for each optimizer", () => {
+  const [momentum, lr] = entriesOf({
+    optimizers: ["SGD", "LARS", "RMSPROP"],
+    entries: [
+      {
+        name: "momentum",
+        title: "Momentum",
+        help: "Like a ball.",
+        optimizers: [1, 0, 2],
+        notes: [["Needed.", [0, 1]]],
+        without: [["no effect", [2]]],
+      },
+      { name: "lr", title: "Learning rate", help: "", optimizers: [0, 1, 2], notes: [], without: [] },
+    ],
+  });
+  assert.deepEqual(momentum, {
+    ...entry("momentum", "Momentum", "Like a ball.", ["LARS", "SGD", "RMSPROP"], { SGD: "Needed.", LARS: "Needed." }),
+    without: { RMSPROP: "no effect" },
+  });
+  assert.deepEqual(lr, entry("lr", "Learning rate", "", ["SGD", "LARS", "RMSPROP"]));
 });
 
 test("names and titles that begin with the query come first, then their words, then the help", () => {

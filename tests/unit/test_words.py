@@ -41,7 +41,6 @@ NOT_YET = frozenset(
         "rates/applied.py",
         "rates/base.py",
         "rates/per_tensor.py",
-        "rates/readers.py",
         "rates/schedule_free.py",
         "runs/run.py",
         "settings/faults.py",

@@ -176,11 +176,11 @@ ADAFACTOR = OptimizerSpec(
         Hidden("kwargs", "further entries of the parameter groups, of which the package reads none that is documented"),
     ),
     remedies=(RELATIVE_STEP,),
-    rate="adafactor",
+    rate="per_tensor:Adafactor",
     rate_words="(relative step or learning rate) · size of each tensor when scaled by it, as a mean over the weights; "
     "with beta1 its beta1-average",
     state_names=("exp_avg_sq_row", "exp_avg_sq_col"),
     steps_each_tensor=True,
 )
 
-LOW_MEMORY = (ADAFACTOR,)
+ENTRIES = (ADAFACTOR,)

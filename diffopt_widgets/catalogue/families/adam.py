@@ -190,4 +190,4 @@ ADAM_8BIT = OptimizerSpec(
     steps_each_tensor=True,
 )
 
-ADAM_FAMILY = (ADAMW, ADAMW_8BIT, ADAM, ADAM_8BIT)
+ENTRIES = (ADAMW, ADAMW_8BIT, ADAM, ADAM_8BIT)

@@ -69,7 +69,7 @@ ADOPT = OptimizerSpec(
             "its root mean square and which no paper on ADOPT has",
         ),
     ),
-    rate="adopt",
+    rate="first_steps:MeasuresFirst",
     rate_words="the learning rate as scheduled; 0 at the first step, which only measures",
     state_names=("exp_avg", "exp_avg_sq"),
     steps_each_tensor=True,
@@ -132,7 +132,7 @@ ADABELIEF = OptimizerSpec(
             "further entries of the parameter groups: adanorm and adam_debias, which AIDA offers, work here too",
         ),
     ),
-    rate="rectified",
+    rate="first_steps:Rectified",
     rate_words=po.RECTIFIED_WORDS,
     state_names=("exp_avg", "exp_avg_var"),
     steps_each_tensor=True,
@@ -207,7 +207,7 @@ AIDA = OptimizerSpec(
     ),
     rules=(*po.DECAY_RULES, *po.RECTIFY_RULES),
     hidden=(*po.HIDDEN, po.KWARGS),
-    rate="rectified",
+    rate="first_steps:Rectified",
     rate_words=po.RECTIFIED_WORDS,
     state_names=("exp_avg", "exp_avg_var"),
     steps_each_tensor=True,
@@ -275,4 +275,4 @@ YOGI = OptimizerSpec(
     steps_each_tensor=True,
 )
 
-VARIANTS = (ADOPT, ADABELIEF, AIDA, YOGI)
+ENTRIES = (ADOPT, ADABELIEF, AIDA, YOGI)

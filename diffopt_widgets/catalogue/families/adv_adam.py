@@ -168,10 +168,10 @@ ADOPT_ADV = OptimizerSpec(
         *adv.KOURKOUTAS_HIDDEN,
         adv.VECTOR_RESHAPE,
     ),
-    rate="adopt_adv",
+    rate="adv:AdoptAdv",
     rate_words="the learning rate as scheduled, and 0 while it first measures the gradients",
     state_names=("exp_avg", "exp_avg_sq"),
     steps_each_tensor=True,
 )
 
-ADV_ADAM = (ADAMW_ADV, ADOPT_ADV)
+ENTRIES = (ADAMW_ADV, ADOPT_ADV)

@@ -118,9 +118,11 @@ PRODIGY_ADV = OptimizerSpec(
         *adv.KOURKOUTAS_HIDDEN,
         adv.VECTOR_RESHAPE,
     ),
-    rate="prodigy_adv",
+    rate="adv:ProdigyAdv",
     rate_words="d · learning rate, for each part of the model its own",
     estimates_rate=True,
     remedies=lower_estimate({"d_coef", "growth_rate"}),
     state_names=("exp_avg", "exp_avg_sq", "s", "p0"),
 )
+
+ENTRIES = (PRODIGY_ADV,)

@@ -154,4 +154,4 @@ SIGNSGD_ADV = OptimizerSpec(
     steps_each_tensor=True,
 )
 
-ADV_SIGN = (LION_ADV, SIGNSGD_ADV)
+ENTRIES = (LION_ADV, SIGNSGD_ADV)

@@ -158,4 +158,4 @@ CAME_8BIT = OptimizerSpec(
     steps_each_tensor=True,
 )
 
-CAME_FAMILY = (CAME, CAME_8BIT)
+ENTRIES = (CAME, CAME_8BIT)

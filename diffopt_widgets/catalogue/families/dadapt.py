@@ -73,7 +73,7 @@ ADAM = OptimizerSpec(
         ),
     ),
     rules=(shared.lr_near_one(0.1, 10.0), *_COMMON_RULES),
-    rate="dadapt_adam",
+    rate="estimating:DAdaptAdam",
     rate_words="beta1-average of d · learning rate · bias correction",
     estimates_rate=True,
     remedies=_REMEDIES,
@@ -123,7 +123,7 @@ ADAN = OptimizerSpec(
         shared.lr_near_one(0.1, 10.0),
         *_COMMON_RULES,
     ),
-    rate="dadapt_adan",
+    rate="estimating:DAdaptAdan",
     rate_words="beta1-average of d · learning rate",
     estimates_rate=True,
     remedies=_REMEDIES,
@@ -168,7 +168,7 @@ ADA_GRAD = OptimizerSpec(
         ),
     ),
     rules=(shared.lr_near_one(0.1, 10.0), *_COMMON_RULES),
-    rate="dadapt_adagrad",
+    rate="estimating:DAdaptAdaGrad",
     rate_words="d · learning rate (dual averaging has no rate of a single step)",
     estimates_rate=True,
     remedies=_REMEDIES,
@@ -223,7 +223,7 @@ LION = OptimizerSpec(
         ),
         *_COMMON_RULES,
     ),
-    rate="dadapt_lion",
+    rate="estimating:DAdaptLion",
     rate_words="d · learning rate",
     estimates_rate=True,
     remedies=lower_estimate(()),
@@ -292,7 +292,7 @@ SGD = OptimizerSpec(
         ),
         *_COMMON_RULES,
     ),
-    rate="dadapt_sgd",
+    rate="estimating:DAdaptSGD",
     rate_words="momentum-average of d · learning rate / norm of the first gradient",
     estimates_rate=True,
     remedies=_REMEDIES,
@@ -301,4 +301,4 @@ SGD = OptimizerSpec(
     state_names=("z", "s", "x0"),
 )
 
-DADAPT = (ADAM, ADAN, LION, ADA_GRAD, SGD)
+ENTRIES = (ADAM, ADAN, LION, ADA_GRAD, SGD)

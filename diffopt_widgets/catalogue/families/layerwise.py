@@ -91,7 +91,7 @@ LAMB = OptimizerSpec(
         ),
     ),
     hidden=(shared.BNB_ARGS,),
-    rate="trust",
+    rate="per_tensor:Trust",
     rate_words=_RATE_WORDS,
     state_names=("state1", "state2"),
     steps_each_tensor=True,
@@ -142,7 +142,7 @@ LAMB_8BIT = OptimizerSpec(
         ),
     ),
     hidden=(shared.BNB_ARGS,),
-    rate="trust",
+    rate="per_tensor:Trust",
     rate_words=_RATE_WORDS_8BIT,
     state_bits=8,
     state_names=("state1", "state2"),
@@ -214,7 +214,7 @@ LARS = OptimizerSpec(
     ),
     rules=(shared.MOMENTUM_RULE,),
     hidden=(shared.BNB_ARGS,),
-    rate="trust",
+    rate="per_tensor:Trust",
     rate_words=_RATE_WORDS,
     state_names=("state1",),
     steps_each_tensor=True,
@@ -253,11 +253,11 @@ LARS_8BIT = OptimizerSpec(
     ),
     rules=(shared.MOMENTUM_RULE,),
     hidden=(shared.BNB_ARGS,),
-    rate="trust",
+    rate="per_tensor:Trust",
     rate_words=_RATE_WORDS_8BIT,
     state_bits=8,
     state_names=("state1",),
     steps_each_tensor=True,
 )
 
-LAYERWISE_FAMILY = (LAMB, LAMB_8BIT, LARS, LARS_8BIT)
+ENTRIES = (LAMB, LAMB_8BIT, LARS, LARS_8BIT)

@@ -105,4 +105,4 @@ LION_8BIT = OptimizerSpec(
     steps_each_tensor=True,
 )
 
-SIGN_FAMILY = (LION, LION_8BIT)
+ENTRIES = (LION, LION_8BIT)

@@ -158,11 +158,11 @@ MUON = OptimizerSpec(
         ),
         Hidden("kwargs", "unknown names that the package would keep in its groups and never read"),
     ),
-    rate="muon",
+    rate="muon:Muon",
     rate_words="lr × √max(1, rows / columns), on an update whose singular values lie near 1; Adam's groups: their own lr",
     state_names=("momentum_buffer",),
     steps_each_tensor=True,
     auxiliary=True,
 )
 
-MUON_FAMILY = (MUON,)
+ENTRIES = (MUON,)

@@ -197,7 +197,7 @@ MUON_ADV = OptimizerSpec(
     ),
     rules=_RULES,
     hidden=(*_HIDDEN, Hidden("normuon_eps", "keeps NorMuon's division finite; the package's 1e-8 stands")),
-    rate="muon_adv",
+    rate="muon:MuonAdv",
     rate_words="0.2 · lr, the root mean square of each rescaled update; Adam's groups: their own lr",
     state_names=("momentum_buffer",),
     steps_each_tensor=True,
@@ -282,11 +282,11 @@ ADAMUON_ADV = OptimizerSpec(
         Hidden("kappa_p", "set by auto_projection: sign for matrices, the average itself for convolutions"),
         Hidden("auto_projection", "on, as the package has it; OneTrainer does not show it for this optimizer"),
     ),
-    rate="adamuon_adv",
+    rate="muon:AdaMuonAdv",
     rate_words="0.2 · lr, the root mean square of each rescaled update; Adam's groups: their own lr",
     state_names=("momentum_buffer", "second_momentum_buffer"),
     steps_each_tensor=True,
     auxiliary=True,
 )
 
-MUON_ADV_FAMILY = (MUON_ADV, ADAMUON_ADV)
+ENTRIES = (MUON_ADV, ADAMUON_ADV)

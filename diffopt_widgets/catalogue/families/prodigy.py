@@ -120,10 +120,12 @@ PRODIGY = OptimizerSpec(
         shared.SCALER_RULE,
         shared.OWN_WARMUP_RULE,
     ),
-    rate="prodigy",
+    rate="estimating:Prodigy",
     rate_words="d · learning rate · bias correction",
     estimates_rate=True,
     remedies=lower_estimate({"d_coef", "growth_rate"}),
     rates="one",
     state_names=("exp_avg", "exp_avg_sq", "s", "p0"),
 )
+
+ENTRIES = (PRODIGY,)

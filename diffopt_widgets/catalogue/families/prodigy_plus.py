@@ -263,7 +263,7 @@ PRODIGY_PLUS = OptimizerSpec(
             "an experiment that replaces the whole update and switches factored off; OneTrainer does not show it either",
         ),
     ),
-    rate="prodigy_plus",
+    rate="schedule_free:ProdigyPlus",
     rate_words="d · learning rate · bias correction of the point that takes the steps; with use_schedulefree the weights stay "
     "between it and its average",
     estimates_rate=True,
@@ -271,3 +271,5 @@ PRODIGY_PLUS = OptimizerSpec(
     state_names=("z", "exp_avg_sq_row", "exp_avg_sq_col"),
     has_modes=True,
 )
+
+ENTRIES = (PRODIGY_PLUS,)

@@ -7,7 +7,9 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use
+from diffopt_widgets.catalogue.values import Interval
 
 _FAMILY = "Schedule-free"
 _PAPER = Link("Defazio et al. 2024", "https://arxiv.org/abs/2405.15682")
@@ -52,6 +54,15 @@ _WHERE = (
     "that takes the steps."
 )
 _RATE_WORDS = "learning rate of the point z that takes the steps; the weights stay between it and its average"
+
+SILENT_SGD_PHASE = Option(
+    "silent_sgd_phase",
+    "Silent first steps",
+    "bool",
+    "What happens in the first steps, before the squared average is trusted: on gathers averages and leaves the weights where "
+    "they are, off takes plain SGD's steps at the full rate, whose size depends on that of the gradients. On is the safer "
+    "choice, and costs four steps.",
+)
 
 ADAMW = OptimizerSpec(
     key="SCHEDULE_FREE_ADAMW",
@@ -108,7 +119,7 @@ ADAMW = OptimizerSpec(
     ),
     rules=(_NO_SCHEDULE,),
     hidden=(_WARMUP_STEPS,),
-    rate="schedule_free",
+    rate="schedule_free:ScheduleFree",
     rate_words=_RATE_WORDS,
     state_names=("z", "exp_avg_sq"),
     steps_each_tensor=True,
@@ -175,11 +186,98 @@ SGD = OptimizerSpec(
         _NO_SCHEDULE,
     ),
     hidden=(_WARMUP_STEPS,),
-    rate="schedule_free",
+    rate="schedule_free:ScheduleFree",
     rate_words=_RATE_WORDS,
     state_names=("z",),
     steps_each_tensor=True,
     has_modes=True,
 )
 
-SCHEDULE_FREE = (ADAMW, SGD)
+RADAM = OptimizerSpec(
+    key="SCHEDULE_FREE_RADAM",
+    title="Schedule-free RAdam",
+    family=_FAMILY,
+    summary="Schedule-free AdamW that needs no warm-up either: RAdam's rectification holds the first steps back by itself, and "
+    "the first four only gather averages and move nothing. It steps in train mode, and the average stands in the weights in eval "
+    "mode; the bench switches between them.",
+    formula=r"z \leftarrow z - \gamma\, r_t \left( \frac{g}{\sqrt{\hat v} + \epsilon} + \lambda\theta \right)"
+    rf",\quad {_AVERAGE},\quad \theta \leftarrow (1-\beta_1)\, z + \beta_1\, x",
+    links=(_PAPER, Link("Liu et al. 2019 (RAdam)", "https://arxiv.org/abs/1908.03265"), _CODE),
+    target="schedulefree:RAdamScheduleFree",
+    package="schedulefree",
+    lr=Use(
+        o.LR,
+        0.0025,
+        "lr",
+        advice=Advice(
+            0.0025,
+            "As for schedule-free AdamW, 1 to 10 times the rate that AdamW takes under a falling schedule.",
+            source=_README,
+            words="1 to 10 times AdamW's rate",
+            between=(1e-5, 1e-2),
+        ),
+    ),
+    uses=(
+        Use(
+            o.BETA1,
+            0.9,
+            "betas[0]",
+            note=f"{_WHERE} At 0 the package divides by zero in eval mode.",
+            domain=shared.OPEN_FRACTION,
+            advice=_BETA_ADVICE,
+        ),
+        Use(
+            o.BETA2,
+            0.999,
+            "betas[1]",
+            note="It also sets the warm-up: half the rate is reached after some 550 steps at 0.999, after 61 at 0.99. At 0.6 and "
+            "below the squared average is never trusted, and no weight would move.",
+            domain=Interval(0.6, 1, low_open=True, high_open=True),
+        ),
+        Use(o.EPS, 1e-8, "eps"),
+        Use(
+            o.WEIGHT_DECAY,
+            0.0,
+            "weight_decay",
+            note="Multiplied by the learning rate, as in AdamW, and by the rectification.",
+        ),
+        _R,
+        replace(
+            _WEIGHT_LR_POWER,
+            note="Here the rate climbs by itself for as long as the rectification lasts, so it acts without a warm-up too.",
+        ),
+        _FOREACH,
+        Use(SILENT_SGD_PHASE, True, "silent_sgd_phase"),
+        _STOCHASTIC_ROUNDING,
+        _KAHAN_SUMMATION,
+    ),
+    presets=(
+        shared.LIBRARY,
+        Preset(
+            "recommended",
+            "Recommended",
+            {"lr": 0.0025, "schedule": "CONSTANT", "beta2": 0.99, "weight_decay": 0.01},
+            "The package's own rate, no schedule and no warm-up, and a beta2 whose rectification fits runs of a few hundred "
+            "steps; leave beta2 at 0.999 for long ones. For a LoRA of a large model take 1 to 10 times the rate that AdamW takes "
+            "there.",
+        ),
+    ),
+    rules=(
+        _NO_SCHEDULE,
+        Rule(
+            "warmup",
+            ("warmup",),
+            lambda values: shared.number(values, "warmup") > 0,
+            "This optimizer warms up by itself, since the rectification holds its first steps back. Set warm-up to 0.",
+            fix={"warmup": 0.0},
+            severity="warning",
+        ),
+    ),
+    rate="schedule_free:ScheduleFreeRAdam",
+    rate_words="learning rate · rectification, of the point z that takes the steps; 0 in the first steps, which move nothing",
+    state_names=("z", "exp_avg_sq"),
+    steps_each_tensor=True,
+    has_modes=True,
+)
+
+ENTRIES = (ADAMW, SGD, RADAM)

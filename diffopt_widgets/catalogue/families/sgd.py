@@ -129,4 +129,4 @@ SGD_8BIT = OptimizerSpec(
     steps_each_tensor=True,
 )
 
-MOMENTUM_FAMILY = (SGD, SGD_8BIT)
+ENTRIES = (SGD, SGD_8BIT)

@@ -54,3 +54,5 @@ TIGER = OptimizerSpec(
     state_names=("exp_avg",),
     steps_each_tensor=True,
 )
+
+ENTRIES = (TIGER,)

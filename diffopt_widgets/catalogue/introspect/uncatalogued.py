@@ -1,6 +1,6 @@
 """Specs of optimizers outside the catalogue, made from signature and docstring without guessing.
 
-The key of such an optimizer is its import path, `"torch.optim:NAdam"`. The path is enough to make its spec again, so it
+The key of such an optimizer is its import path, `"torch.optim:RAdam"`. The path is enough to make its spec again, so it
 needs no registration: settings, form, JSON and other processes all find it in the same way.
 
 Nothing here imports torch or a back end, except a module that the user names.
@@ -36,11 +36,11 @@ def spec_of(cls: type) -> OptimizerSpec:
             again by its name.
 
     >>> import torch
-    >>> nadam = spec_of(torch.optim.NAdam)
-    >>> nadam.key, nadam.use("momentum_decay").default
-    ('torch.optim:NAdam', 0.004)
-    >>> nadam.use("momentum_decay").option.help
-    'Not catalogued: its docstring says “momentum momentum_decay (default: 4e-3)”.'
+    >>> radam = spec_of(torch.optim.RAdam)
+    >>> radam.key, radam.use("beta1").default
+    ('torch.optim:RAdam', 0.9)
+    >>> radam.use("eps").option.help
+    'Not catalogued: its docstring says “term added to the denominator to improve numerical stability (default: 1e-8)”.'
     >>> spec_of(torch.optim.AdamW) is spec("ADAMW")
     True
     """
@@ -52,7 +52,7 @@ def spec_of(cls: type) -> OptimizerSpec:
 
 
 def spec_at(key: str) -> OptimizerSpec:
-    """Return the spec of the class with this import path, such as `"torch.optim:NAdam"`; its module is imported.
+    """Return the spec of the class with this import path, such as `"torch.optim:RAdam"`; its module is imported.
 
     Raises:
         KeyError: there is no such class, or `spec_of` does not accept it; the message says why.

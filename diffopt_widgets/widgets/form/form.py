@@ -22,7 +22,7 @@ from diffopt_widgets.widgets.form.exchange import read_settings, write_settings
 from diffopt_widgets.widgets.form.messages import BadMessageError, Message, message_of, sender_of, text_in
 from diffopt_widgets.widgets.form.remembered import Memory
 from diffopt_widgets.widgets.form.schedule import schedule_svg
-from diffopt_widgets.widgets.form.search import option_index
+from diffopt_widgets.widgets.form.search import index_message
 from diffopt_widgets.widgets.form.slider import linked_slider
 from diffopt_widgets.widgets.page.page_widget import PageWidget
 
@@ -40,7 +40,7 @@ class Form(PageWidget):
 
     Args:
         settings: what to show at first; the name of an optimizer shows its defaults. One that is not in the catalogue
-            (`Settings(spec_of(torch.optim.NAdam))`) joins the menu.
+            (`Settings(spec_of(torch.optim.RAdam))`) joins the menu.
         steps: length of the run, for the picture of the schedule.
         memory: where to keep what is typed. Without settings the form opens as it was last; with settings these are
             shown, and the rest is remembered. Without a memory nothing is read or written.
@@ -239,7 +239,7 @@ class Form(PageWidget):
             case "paste":
                 self._paste_from_page(message)
             case "index":
-                self.send({"k": "index", "options": option_index(self._draft.uncatalogued)})
+                self.send({"k": "index", "options": index_message(self._draft.uncatalogued)})
             case "undo":
                 self.undo()
             case "dismiss":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from diffopt_widgets.catalogue import families
 from diffopt_widgets.catalogue.option import Option
@@ -21,29 +21,71 @@ def option_index(also: tuple[OptimizerSpec, ...] = ()) -> list[dict[str, Any]]: 
 
     `also` are optimizers that are not in the catalogue.
 
-    Options of one name whose help differs are entries of their own. Not to be changed.
+    Options of one name whose help differs are entries of their own; those that differ only in their range or in what leaving
+    them empty means are one. Not to be changed.
 
     >>> entry = next(entry for entry in option_index() if entry["name"] == "d_coef")
     >>> entry["title"], entry["optimizers"][0]
     ('D coefficient', 'PRODIGY')
     """
-    found: dict[Option, dict[str, Use | None]] = {}
+    found: dict[_Words, dict[str, Use | None]] = {}
     optimizers = [entry for family in (*families().values(), also) for entry in family]
     for entry in optimizers:
         for use in (entry.lr, *entry.uses):
-            found.setdefault(use.option, {})[entry.key] = use
-    found |= {option: {entry.key: None for entry in optimizers} for option in TRAINING_OPTIONS}
+            found.setdefault(_words(use.option), {})[entry.key] = use
+    found |= {_words(option): {entry.key: None for entry in optimizers} for option in TRAINING_OPTIONS}
     return [
         {
-            "name": option.name,
-            "title": option.title,
-            "help": option.help,
+            "name": name,
+            "title": title,
+            "help": words,
             "optimizers": [key for last in (False, True) for key, use in uses.items() if bool(_without(use)) == last],
             "notes": {key: use.note for key, use in uses.items() if use and use.note},
-            "without": {key: words for key, use in uses.items() if (words := _without(use))},
+            "without": {key: why for key, use in uses.items() if (why := _without(use))},
         }
-        for option, uses in found.items()
+        for (name, title, words), uses in found.items()
     ]
+
+
+def index_message(also: tuple[OptimizerSpec, ...] = ()) -> dict[str, Any]:  # Any: as above
+    """The same as it goes to the page: no text twice, and an optimizer is a number, its place among `optimizers`.
+
+    `entriesOf` of search.js makes the entries of it.
+
+    >>> message = index_message()
+    >>> entry = next(entry for entry in message["entries"] if entry["name"] == "d_coef")
+    >>> [message["optimizers"][place] for place in entry["optimizers"]][0]
+    'PRODIGY'
+    """
+    entries = option_index(also)
+    keys = list(dict.fromkeys(key for entry in entries for key in entry["optimizers"]))
+    places = {key: place for place, key in enumerate(keys)}
+    return {
+        "optimizers": keys,
+        "entries": [
+            {
+                **{part: entry[part] for part in ("name", "title", "help")},
+                "optimizers": [places[key] for key in entry["optimizers"]],
+                **{part: _by_text(entry[part], places) for part in ("notes", "without")},
+            }
+            for entry in entries
+        ],
+    }
+
+
+_Words: TypeAlias = tuple[str, str, str]
+
+
+def _words(option: Option) -> _Words:
+    return option.name, option.title, option.help
+
+
+def _by_text(texts: dict[str, str], places: dict[str, int]) -> list[tuple[str, list[int]]]:
+    """Each text once, with the optimizers that have it."""
+    grouped: dict[str, list[int]] = {}
+    for key, text in texts.items():
+        grouped.setdefault(text, []).append(places[key])
+    return list(grouped.items())
 
 
 def _without(use: Use | None) -> str:

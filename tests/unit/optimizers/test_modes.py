@@ -9,7 +9,7 @@ from diffopt_widgets.optimizers.modes import eval_mode, has_modes, train_mode
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.training.loop import Training
 
-AVERAGING = ("SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD", "PRODIGY_PLUS_SCHEDULE_FREE")
+AVERAGING = tuple(key for key in dw.list_optimizers() if dw.spec(key).has_modes)
 STEPS = 40
 
 

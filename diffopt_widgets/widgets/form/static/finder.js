@@ -1,10 +1,11 @@
 // @ts-check
 // The search box: a combo box whose list holds the options of all optimizers.
 import { h, say } from "../../page/static/dom.js";
-import { askedFor, marked, search } from "./search.js";
+import { askedFor, entriesOf, marked, search } from "./search.js";
 
 /** @typedef {import("./search.js").Entry} Entry */
 /** @typedef {import("./search.js").Hit} Hit */
+/** @typedef {import("./search.js").Index} Index */
 /**
  * The present optimizer, what all are called, and why some cannot run here.
  * @typedef {{optimizer: string, titles: Map<string, string>, missing: Map<string, string>}} Place
@@ -73,9 +74,9 @@ export class Finder {
     this.askedAt = -ASK_AGAIN;
   }
 
-  /** @param {Entry[]} entries */
-  fill(entries) {
-    this.entries = entries;
+  /** @param {Index} index */
+  fill(index) {
+    this.entries = entriesOf(index);
     if (document.activeElement === this.input) this.draw();
   }
 

@@ -6,6 +6,12 @@
  * @typedef {{name: string, title: string, help: string, optimizers: string[], notes: Record<string, string>,
  *   without: Record<string, string>}} Entry
  */
+/** A text, and the optimizers that have it, by their places. @typedef {[string, number[]]} Shared */
+/**
+ * What Python sends: no text twice, and optimizers by their places in the list of their keys.
+ * @typedef {{optimizers: string[], entries: {name: string, title: string, help: string, optimizers: number[],
+ *   notes: Shared[], without: Shared[]}[]}} Index
+ */
 /** @typedef {{text: string, hit: boolean}[]} Parts */
 /**
  * An option that was found: whether the present optimizer has it, the optimizers that have it (those whose note holds
@@ -18,6 +24,24 @@ const LAST_NAMED = 3; // the ranks up to here are hits in a name or a title
 const NOTED = 7;
 const BEFORE = 24; // so many characters of a snippet stand before the hit, which must be seen on a narrow page too
 const GAP = "[\\s_-]*"; // "warmup", "warm-up" and "warm up" are one word; "d coef" is d_coef
+
+/**
+ * The options that an index stands for.
+ * @param {Index} index
+ * @returns {Entry[]}
+ */
+export function entriesOf({ optimizers: keys, entries }) {
+  const spread = (/** @type {Shared[]} */ shared) =>
+    Object.fromEntries(shared.flatMap(([text, places]) => places.map((place) => [keys[place], text])));
+  return entries.map(({ name, title, help, optimizers, notes, without }) => ({
+    name,
+    title,
+    help,
+    optimizers: optimizers.map((place) => keys[place]),
+    notes: spread(notes),
+    without: spread(without),
+  }));
+}
 
 /** What a question is made of beside what it asks for: "which optimizers have weight decay by lr?" */
 const ASKING = new Set(

@@ -6,10 +6,10 @@ from xml.dom.minidom import parseString
 
 import ipywidgets
 import pytest
-import torch
 import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
+from unknown import Unknown
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.introspect.uncatalogued import spec_of
@@ -20,7 +20,7 @@ from diffopt_widgets.widgets.form.exchange import LONGEST_TEXT
 from diffopt_widgets.widgets.form.form import Form
 from diffopt_widgets.widgets.form.panel import mathml
 from diffopt_widgets.widgets.form.schedule import SchedulePreview, restarts, schedule_points, schedule_svg
-from diffopt_widgets.widgets.form.search import option_index
+from diffopt_widgets.widgets.form.search import index_message, option_index
 
 
 @pytest.fixture
@@ -228,9 +228,9 @@ def test_what_only_the_panel_before_has_is_typed_there(form, text):
 
 
 def test_a_preset_of_only_the_panel_before_is_loaded_there(form):
-    form.settings = nadam = Settings(spec_of(torch.optim.NAdam))
+    form.settings = unknown = Settings(spec_of(Unknown))
     page_sends(form, k="load", preset="recommended", panel="PRODIGY")
-    assert (form.settings.optimizer, form.notice) == (nadam.optimizer, "")
+    assert (form.settings.optimizer, form.notice) == (unknown.optimizer, "")
     form.choose("PRODIGY")
     assert "recommended" in form.draft.parsed.presets
 
@@ -335,8 +335,9 @@ def test_the_list_of_options_travels_only_when_it_is_asked_for(form, sent):
     assert message["method"] == "custom"
     assert message["content"]["k"] == "index"
     options = message["content"]["options"]
-    assert len(json.dumps(options)) < 100_000
-    found = {(entry["name"], key) for entry in options for key in entry["optimizers"]}
+    assert len(json.dumps(options)) < 75_000
+    keys = options["optimizers"]
+    found = {(entry["name"], keys[place]) for entry in options["entries"] for place in entry["optimizers"]}
     assert found == {(name, key) for key in list_optimizers() for name in Form(key).panel["controls"]}
 
 
@@ -487,6 +488,36 @@ def test_a_small_form_inside_the_form_is_a_folded_section_of_its_own(optimizer):
     titles = [section["title"] for section in sections]
     assert titles[:2] == ["Training", "Options"] or not spec(optimizer).uses
     assert not inner or titles[2] == "Auxiliary Adam"
+
+
+def test_the_search_index_is_sent_with_each_text_once():
+    message = index_message()
+    texts = [text for entry in message["entries"] for part in ("notes", "without") for text, _ in entry[part]]
+    texts += [entry["help"] for entry in message["entries"]]
+    short = {"no effect", "not available"}
+    assert len({(entry["name"], entry["help"]) for entry in message["entries"]}) == len(message["entries"])
+    assert all(
+        len({text for text, _ in entry[part]}) == len(entry[part])
+        for entry in message["entries"]
+        for part in ("notes", "without")
+    )
+    sent = json.dumps(message, ensure_ascii=False)
+    # as much as its texts, and a few characters for each optimizer that has an option
+    uses = sum(len(entry["optimizers"]) for entry in message["entries"])
+    assert len(sent) < sum(len(text) for text in texts if text not in short) + 6 * uses + 150 * len(message["entries"])
+    keys = message["optimizers"]
+    spread = [
+        {
+            **{part: entry[part] for part in ("name", "title", "help")},
+            "optimizers": [keys[place] for place in entry["optimizers"]],
+            **{
+                part: {keys[place]: text for text, places in entry[part] for place in places}
+                for part in ("notes", "without")
+            },
+        }
+        for entry in message["entries"]
+    ]
+    assert spread == option_index()
 
 
 def test_the_search_names_last_where_an_option_does_nothing_and_says_so():

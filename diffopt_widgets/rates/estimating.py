@@ -1,22 +1,17 @@
-"""How to read the applied rate of each kind of optimizer, from its groups and its state.
+"""Readers for optimizers that estimate their rate: Prodigy and D-Adaptation.
 
-Sources: the installed back ends (prodigyopt 1.1, dadaptation 3.2, bitsandbytes 0.50, pytorch_optimizer 4.1, adv_optm 2.2).
+Sources: prodigyopt 1.1, dadaptation 3.2.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
-from diffopt_widgets.rates.adv import AdoptAdv, ProdigyAdv
 from diffopt_widgets.rates.base import Average, RateReader, Rates, number
-from diffopt_widgets.rates.first_steps import Adopt, Rectified
-from diffopt_widgets.rates.muon import AdaMuonAdv, Muon, MuonAdv
-from diffopt_widgets.rates.per_tensor import Adafactor, TransformersAdafactor, Trust
-from diffopt_widgets.rates.schedule_free import ProdigyPlus, ScheduleFree
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -30,6 +25,7 @@ class _Estimating(RateReader):
     """One rate for all groups: the estimate `d` times the largest group rate, read before the step."""
 
     def before(self) -> Rates:
+        """Read the rate that the coming gradient enters with."""
         first = self.groups[0]
         self.d = d = number(first["d"])
         self.rates = (d * self._lr() * _bias_correction(first),) * len(self.groups)
@@ -39,8 +35,11 @@ class _Estimating(RateReader):
         return max(number(group["lr"]) for group in self.groups)
 
 
-class _Prodigy(_Estimating):
+class Prodigy(_Estimating):
+    """Prodigy, which keeps its raw estimate in the group."""
+
     def d_hat(self) -> Scalar | None:
+        """Tell the raw estimate that the step came to."""
         return _optional(self.groups[0].get("d_hat"))
 
 
@@ -52,26 +51,35 @@ class _Averaged(_Estimating):
         self._average = Average()
 
     def take_over(self, old: Any) -> None:
+        """Go on with the average of the steps so far."""
         self._average = old._average  # noqa: SLF001  # of its own kind
 
     def after(self) -> Rates:
+        """Tell what the step just taken applied."""
         return (self._average.put(self.rates[0], self.groups[0]["betas"][0]),) * len(self.groups)
 
 
-class _DAdaptAdam(_Averaged):
+class DAdaptAdam(_Averaged):
+    """DAdaptAdam, with or without bias correction."""
+
     def after(self) -> Rates:
+        """Tell what the step just taken applied."""
         # At a rate of 0 the back end returns before it averages anything or moves a weight.
         return super().after() if self._lr() else self.rates
 
     def d_hat(self) -> Scalar | None:
+        """Tell the raw estimate that the step came to."""
         return _d_hat_from_l1(self.optimizer)
 
 
-class _DAdaptAdan(_Averaged):
+class DAdaptAdan(_Averaged):
+    """DAdaptAdan, which takes the first group's rate for all."""
+
     def _lr(self) -> float:
         return number(self.groups[0]["lr"])
 
     def d_hat(self) -> Scalar | None:
+        """Tell the raw estimate that the step came to."""
         first = self.groups[0]
         states = _states(self.optimizer, "exp_avg_sq")
         if not states:
@@ -85,12 +93,15 @@ class _DAdaptAdan(_Averaged):
         return d_hat / _total(torch._foreach_norm(s, 1))
 
 
-class _DAdaptLion(_Estimating):
+class DAdaptLion(_Estimating):
+    """DAdaptLion, whose sign takes the rate of the step itself."""
+
     def d_hat(self) -> Scalar | None:
+        """Tell the raw estimate that the step came to."""
         return _d_hat_from_l1(self.optimizer)
 
 
-class _DAdaptSGD(_Estimating):
+class DAdaptSGD(_Estimating):
     """The rate is divided by the norm of the very first gradient, which is known after the first step.
 
     The weights follow a point that moves at this rate, as slowly as the momentum says, so that a step applies the
@@ -102,13 +113,16 @@ class _DAdaptSGD(_Estimating):
         self._average = Average()
 
     def take_over(self, old: Any) -> None:
+        """Go on with the average of the steps so far."""
         self._average = old._average  # noqa: SLF001  # of its own kind
 
     def before(self) -> Rates:
+        """Read the rate that the coming gradient enters with."""
         super().before()
         return self._over_first_norm()
 
     def after(self) -> Rates:
+        """Tell what the step just taken applied."""
         entering, *_ = self._over_first_norm()
         return (self._average.put(entering, self.groups[0]["momentum"]),) * len(self.groups)
 
@@ -117,6 +131,7 @@ class _DAdaptSGD(_Estimating):
         return tuple(math.nan if norm is None else float(rate) / float(norm) for rate in self.rates)
 
     def d_hat(self) -> Scalar | None:
+        """Tell the raw estimate that the step came to."""
         states = _states(self.optimizer, "s")
         if not states:
             return None
@@ -124,44 +139,18 @@ class _DAdaptSGD(_Estimating):
         return 2.0 * float(self.groups[0]["numerator_weighted"]) / _total(squares).sqrt()
 
 
-class _DAdaptAdaGrad(_Estimating):
+class DAdaptAdaGrad(_Estimating):
     """Dual averaging has no rate of a single step; d times the learning rate is shown."""
 
     def _lr(self) -> float:
         return number(self.groups[0]["lr"])
 
     def d_hat(self) -> Scalar | None:
+        """Tell the raw estimate that the step came to."""
         first = self.groups[0]
         if not first["skl1"]:
             return None
         return float((first["sksq_weighted"] - first["gsq_weighted"]) / first["skl1"])
-
-
-READERS: Mapping[str, Callable[[Any], RateReader]] = {
-    "group": RateReader,
-    "prodigy": _Prodigy,
-    "dadapt_adam": _DAdaptAdam,
-    "dadapt_adan": _DAdaptAdan,
-    "dadapt_lion": _DAdaptLion,
-    "dadapt_sgd": _DAdaptSGD,
-    "dadapt_adagrad": _DAdaptAdaGrad,
-    "adafactor": Adafactor,
-    "transformers_adafactor": TransformersAdafactor,
-    "prodigy_plus": ProdigyPlus,
-    "schedule_free": ScheduleFree,
-    "trust": Trust,
-    "rectified": Rectified,
-    "adopt": Adopt,
-    "muon": Muon,
-    "muon_adv": MuonAdv,
-    "adamuon_adv": AdaMuonAdv,
-    "adopt_adv": AdoptAdv,
-    "prodigy_adv": ProdigyAdv,
-}
-"""The readers by the name that the catalogue gives."""
-
-UNCATALOGUED = {("transformers", "Adafactor"): "transformers_adafactor"}
-"""Readers of optimizers that the catalogue has from another package, by package and class."""
 
 
 def _optional(value: Any) -> float | None:  # Any: as above
