@@ -464,7 +464,7 @@ def test_the_panel_says_what_was_seen_of_every_option(key):
         assert facts["Tried"].startswith(finding.words)
         expected = {Seen.INERT: "inert", Seen.UNTRIED: "not tried"}.get(finding.seen)
         assert controls[use.name].get("mark") == (
-            expected or ("bfloat16 only" if "bfloat16 weights:" in finding.words else None)
+            expected or ("bfloat16 only" if "with bfloat16 weights" in finding.words else None)
         )
     assert "Tried" not in str(controls["schedule"]["facts"])
 
@@ -483,7 +483,7 @@ def test_no_option_is_said_to_do_more_than_was_seen(key):
     for use in (spec(key).lr, *spec(key).uses):
         finding = probed.table()["cpu"].findings[key][use.name]
         (said,) = (fact["text"] for fact in panel(key)["controls"][use.name]["facts"] if fact["term"] == "Here")
-        only = "with bfloat16 weights:" in finding.words
+        only = "with bfloat16 weights" in finding.words
         assert said.startswith("only with weights in bfloat16 " if only else HERE[finding.seen]), use.name
 
 

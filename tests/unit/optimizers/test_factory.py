@@ -34,8 +34,10 @@ NEEDS = [
 @pytest.mark.parametrize(("key", "name", "need"), NEEDS)
 def test_an_option_whose_device_or_process_group_is_missing_is_refused(key, name, need):
     words = {"cuda": "NVIDIA GPU", "distributed": "process group", "bfloat16": "bfloat16"}[need]
+    # A package that rounds by itself leaves no room for Kahan summation until that is off.
+    beside = {"stochastic_rounding": False} if name == "kahan_summation" else {}
     with pytest.raises(dw.MissingBackend, match=f"{name} needs .*{words}.*To fix it") as caught:
-        dw.build_optimizer(dw.Settings(key, **{name: not spec(key).use(name).default}), [weight()])
+        dw.build_optimizer(dw.Settings(key, **{name: not spec(key).use(name).default}, **beside), [weight()])
     assert caught.value.fix == {name: spec(key).use(name).default}
 
 
