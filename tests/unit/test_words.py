@@ -14,10 +14,8 @@ QUESTION = re.compile(r"\W*(What|Whether|Why|How)\b")
 NOT_YET = frozenset(
     {
         "catalogue/__init__.py",
-        "catalogue/advice.py",
         "catalogue/families/adv_uses.py",
         "catalogue/families/pytorch_optimizer_uses.py",
-        "catalogue/option.py",
         "catalogue/schema.py",
         "catalogue/shared.py",
         "cli/arguments.py",
@@ -44,10 +42,6 @@ NOT_YET = frozenset(
         "rates/readers.py",
         "rates/schedule_free.py",
         "runs/run.py",
-        "settings/faults.py",
-        "settings/plan.py",
-        "settings/settings.py",
-        "settings/variations.py",
         "widgets/bench/comparison_menu.py",
         "widgets/bench/run_bar.py",
         "widgets/bench/runs_view.py",

@@ -10,7 +10,7 @@ from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Standing, Use, Values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value
-from diffopt_widgets.settings import Fault, check_values, default_values, ended
+from diffopt_widgets.settings import Fault, check_values, default_values, with_full_stop
 from diffopt_widgets.settings.plan import accumulation_fault
 from diffopt_widgets.training.environment import environment
 
@@ -138,7 +138,7 @@ class ParsedDraft:
 
 
 def _message(fault: Fault) -> str:
-    problem = ended(
+    problem = with_full_stop(
         fault.problem.replace("must be", "Must be", 1) if fault.problem.startswith("must be") else fault.problem
     )
     allowed = f" Allowed: {fault.allowed}." if fault.allowed else ""
