@@ -1,4 +1,4 @@
-"""What the search box of the form looks through: every option of every optimizer, once. No widgets here."""
+"""Index of the search box: every option of every optimizer, once, without widgets."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _WITHOUT = {Standing.INERT: "no effect", Standing.UNAVAILABLE: "not available"}
 
 
 @cache
-def option_index(also: tuple[OptimizerSpec, ...] = ()) -> list[dict[str, Any]]:  # Any: whatever JSON can hold
-    """One entry for each option: its words, the optimizers that have it in the order of the menu, and their notes.
+def option_index(also: tuple[OptimizerSpec, ...] = ()) -> list[dict[str, Any]]:  # Any: anything that JSON can hold
+    """Return one entry for each option: its texts, the optimizers that have it in the order of the menu, and their notes.
 
-    Those where it does nothing, or is not available, come last, and `without` says so.
+    Optimizers in which it does nothing, or is not available, come last, and `without` gives the reason. Options of the same
+    name but with different help are separate entries. The caller must not change the list.
 
-    `also` are optimizers that are not in the catalogue.
-
-    Options of one name whose help differs are entries of their own. Not to be changed.
+    Args:
+        also: optimizers that are not in the catalogue.
 
     >>> entry = next(entry for entry in option_index() if entry["name"] == "d_coef")
     >>> entry["title"], entry["optimizers"][0]
     ('D coefficient', 'PRODIGY')
     """
-    found: dict[Option, dict[str, Use | None]] = {}
+    uses_of: dict[Option, dict[str, Use | None]] = {}
     optimizers = [entry for family in (*families().values(), also) for entry in family]
     for entry in optimizers:
         for use in (entry.lr, *entry.uses):
-            found.setdefault(use.option, {})[entry.key] = use
-    found |= {option: {entry.key: None for entry in optimizers} for option in TRAINING_OPTIONS}
+            uses_of.setdefault(use.option, {})[entry.key] = use
+    uses_of |= {option: {entry.key: None for entry in optimizers} for option in TRAINING_OPTIONS}
     return [
         {
             "name": option.name,
@@ -40,12 +40,12 @@ def option_index(also: tuple[OptimizerSpec, ...] = ()) -> list[dict[str, Any]]: 
             "help": option.help,
             "optimizers": [key for last in (False, True) for key, use in uses.items() if bool(_without(use)) == last],
             "notes": {key: use.note for key, use in uses.items() if use and use.note},
-            "without": {key: words for key, use in uses.items() if (words := _without(use))},
+            "without": {key: reason for key, use in uses.items() if (reason := _without(use))},
         }
-        for option, uses in found.items()
+        for option, uses in uses_of.items()
     ]
 
 
 def _without(use: Use | None) -> str:
-    """That an optimizer only has the option by name, in words; empty where it does something."""
+    """Describe an option that an optimizer has only by name; empty where it does something."""
     return _WITHOUT.get(use.standing, "") if use else ""
