@@ -106,17 +106,16 @@ TRAINING_OPTIONS: tuple[Option, ...] = (
         "schedule",
         "Schedule",
         "choice",
-        "The schedule sets how the learning rate changes over the run. A falling schedule lets the weights settle; with a "
-        "constant one it is easier to stop and continue. For optimizers that estimate their own rate it is a factor on that "
-        "estimate.",
+        "The schedule changes the learning rate over the run. A falling one lets the weights settle; with a constant one it is "
+        "easier to stop and continue. For optimizers that estimate their own rate it is a factor on that estimate.",
         choices=tuple(SCHEDULES),
     ),
     Option(
         "warmup",
         "Warm-up",
         "float",
-        "Steps over which the rate rises from zero before the schedule begins. A value up to 1 is a fraction of the whole run. "
-        "A longer warm-up is gentler on fresh weights and on Adam's first estimates. Prodigy and D-Adaptation warm up by "
+        "Steps over which the rate rises from zero before the schedule begins. A value up to 1 is a fraction of the run. A "
+        "longer warm-up is gentler on fresh weights and on Adam's first estimates. Prodigy and D-Adaptation warm up by "
         "themselves.",
         domain=Interval(0),
         soft=(0, 100),
@@ -126,7 +125,7 @@ TRAINING_OPTIONS: tuple[Option, ...] = (
         "cycles",
         "Cycles",
         "float",
-        "The number of waves that a restarting schedule makes over the run. More cycles mean more, shorter restarts. Other "
+        "Number of waves that a restarting schedule makes in the run. More cycles mean more, shorter restarts. Other "
         "schedules ignore it.",
         domain=Interval(0, low_open=True),
         soft=(0.5, 8),
@@ -135,8 +134,8 @@ TRAINING_OPTIONS: tuple[Option, ...] = (
         "min_factor",
         "Minimum factor",
         "float",
-        "The end of the schedule, as a fraction of the learning rate. With 0 the run ends at rest; 0.1 keeps a tenth of the "
-        "rate, so that late steps still learn.",
+        "The end of the schedule, as a fraction of the learning rate. 0 ends at rest; 0.1 keeps a tenth of the rate, so "
+        "that late steps still learn.",
         domain=Interval(0, 1),
         soft=(0, 1),
     ),

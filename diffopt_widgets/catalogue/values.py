@@ -147,7 +147,7 @@ def checked_text(text: str) -> str:
     if len(word) > LONGEST_VALUE:
         raise ValueProblem(f"the text has {len(word):,} characters; at most {LONGEST_VALUE:,} are allowed")
     if not word.isprintable():
-        raise ValueProblem("the text must be one line of characters that can be seen")
+        raise ValueProblem("the text must be a single line of characters that can be seen")
     return word
 
 

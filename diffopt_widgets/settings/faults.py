@@ -47,7 +47,7 @@ def with_full_stop(problem: str) -> str:
 
 
 class SettingsError(ValueError):
-    """Error for settings that cannot be used: `faults` lists everything that is wrong, `fix` has the values that would fix it."""
+    """Error for settings that cannot be used: `faults` lists all that is wrong, `fix` the values that would fix it."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         self.faults = faults
