@@ -9,20 +9,20 @@ from diffopt_widgets.catalogue.values import Value, format_value
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A recommended value, and whose advice it is."""
+    """A recommended value, its reason and its source."""
 
     value: Value
     reason: str
     source: str = "OneTrainer wiki"
     words: str = ""
-    """The advice as given, where it is more than a value or a range."""
+    """Text of the advice, where it is more than a value or a range."""
     between: tuple[float, float] | None = None
-    """The range that is recommended, ends included; `value` lies in it."""
+    """Recommended range, both ends included; `value` lies in it."""
     by_mode: bool = False
-    """Whether it depends on how the optimizer is used, so that `value` cannot be offered by itself."""
+    """True when the advice depends on how the optimizer is used, so that `value` cannot be offered by itself."""
 
     def text(self) -> str:
-        """The recommended value as shown.
+        """Format the recommended value as it is shown.
 
         >>> Advice(0.99, "It helps.", between=(0.99, 0.999)).text(), Advice(True, "It helps.").text()
         ('0.99 to 0.999', 'on')
@@ -34,7 +34,7 @@ class Advice:
         return {True: "on", False: "off"}[self.value] if isinstance(self.value, bool) else format_value(self.value)
 
     def allows(self, value: Value) -> bool:
-        """Whether a value does as is recommended: it is the recommended one, or lies in the recommended range."""
+        """Check whether a value follows the advice: it is the recommended one, or lies in the recommended range."""
         if self.between is None or isinstance(value, bool) or not isinstance(value, int | float):
             return value == self.value
         low, high = self.between

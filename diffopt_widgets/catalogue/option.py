@@ -1,4 +1,4 @@
-"""What an option is, whoever uses it: its words, its domain, and how a typed or a given value is read."""
+"""Options: the name, the texts and the domain of each, and the reading of typed or passed values."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from diffopt_widgets.catalogue.values import (
     ValueProblem,
     format_value,
     parse_value,
+    safe_repr,
     shorten,
-    show,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What an option is, whoever uses it.
+    """One option, independent of the optimizers that use it.
 
     `domain` is checked; `soft` is the range of the slider, on a logarithmic scale where `log` is set.
     """
@@ -35,33 +35,33 @@ class Option:
     soft: tuple[float, float] | None = None
     log: bool = False
     choices: tuple[str, ...] = ()
-    """What may be chosen, as it is written; numbers too, where only a few are possible."""
+    """Choices as they are written; numbers too, where only a few are possible."""
     nullable: bool = False
     null_words: str = ""
-    """What leaving it empty means, for a nullable option: "√beta2", "no momentum"."""
+    """Meaning of an empty value, for a nullable option: "√beta2", "no momentum"."""
     unit: str = ""
 
     def allowed(self) -> str:
-        """What may be written, in words."""
+        """Describe the values that may be written."""
         match self.kind:
             case "bool":
-                words = "true or false"
+                text = "true or false"
             case "choice":
-                words = "one of " + ", ".join(self.choices)
+                text = "one of " + ", ".join(self.choices)
             case "text":
-                words = "any text of one line"
+                text = "any text of one line"
             case "int" | "float" if self.choices:
-                words = " or ".join(self.choices)
+                text = " or ".join(self.choices)
             case "int" | "float":
-                words = self.domain.words() if self.domain else "any number"
-                words = f"a whole number, {words}" if self.kind == "int" else words
-        return f"{words}, or empty ({self.null_words})" if self.nullable else words
+                text = self.domain.words() if self.domain else "any number"
+                text = f"a whole number, {text}" if self.kind == "int" else text
+        return f"{text}, or empty ({self.null_words})" if self.nullable else text
 
     def parse(self, text: str) -> Value:
-        """Read what a person typed; `check` says whether it is allowed.
+        """Read a typed text; `check` tells whether its value is allowed.
 
         Raises:
-            ValueProblem: the text is no value of this kind.
+            ValueProblem: the text is not a value of this kind.
         """
         return parse_value(self.kind, text, nullable=self.nullable, infinite=bool(self.domain and self.domain.infinite))
 
@@ -69,7 +69,7 @@ class Option:
         """Return `value` as this option's own type.
 
         Raises:
-            ValueProblem: it has another type or lies outside the domain.
+            ValueProblem: the value has another type or lies outside the domain.
         """
         if value is None:
             if self.nullable:
@@ -79,27 +79,27 @@ class Option:
             case "bool":
                 if isinstance(value, bool):
                     return value
-                raise ValueProblem(f"{show(value)} is not true or false")
+                raise ValueProblem(f"{safe_repr(value)} is not true or false")
             case "choice":
                 if isinstance(value, str) and value in self.choices:
                     return value
-                raise ValueProblem(f"{show(value)} is not one of the choices{self._hint(value)}")
+                raise ValueProblem(f"{safe_repr(value)} is not one of the choices{self._hint(value)}")
             case "text":
                 if isinstance(value, str):
-                    return self.parse(value)  # an empty text and None are the same, however they came
-                raise ValueProblem(f"{show(value)} is not a text")
+                    return self.parse(value)  # an empty text means None here too
+                raise ValueProblem(f"{safe_repr(value)} is not a text")
             case "int" | "float":
                 return self._check_number(value)
 
     def _hint(self, value: object) -> str:
-        """The choice that was probably meant, in brackets: choices differ in case, too."""
+        """Name the choice that was probably meant, in brackets; choices are compared without regard to case."""
         by_word = {choice.casefold(): choice for choice in self.choices}
         close = difflib.get_close_matches(value.casefold(), by_word, n=1) if isinstance(value, str) else []
         return f" (did you mean {by_word[close[0]]}?)" if close else ""
 
     def _check_number(self, value: object) -> Value:
-        if isinstance(value, bool) or not isinstance(value, Real):  # Real: numpy's numbers too
-            raise ValueProblem(f"{show(value)} is not a number")
+        if isinstance(value, bool) or not isinstance(value, Real):  # Real covers numpy's numbers too
+            raise ValueProblem(f"{safe_repr(value)} is not a number")
         try:
             number = float(value) + 0.0  # -0.0 becomes 0.0
         except OverflowError:

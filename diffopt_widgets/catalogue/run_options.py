@@ -1,8 +1,8 @@
-"""The options of a run beside its settings, each stated once. To add one, write a field of `RunOptions` and a line of `RunKeywords`.
+"""Options of a run besides its settings, each stated once. To add one, write a field of `RunOptions` and a line of `RunKeywords`.
 
 Everything else follows from these two: signatures and docstrings of `train`, `stream` and `sweep`, flags of `diffopt run`,
-fields of the run bar, what the form knows of the run, what a store keeps, the table of differences, and the names that an
-option of an optimizer cannot have.
+fields of the run bar, the run of the form, the values in a store, the table of differences, and the names that an option of
+an optimizer cannot have.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from diffopt_widgets.catalogue.values import Interval, Kind
 
 
 def _option(default: object, title: str, kind: Kind, meaning: str, **more: Any) -> Any:  # Any: arguments of Option
-    """A field of `RunOptions` with what its `Option` says."""
+    """Make a field of `RunOptions` that carries the arguments of its `Option`."""
     return field(default=default, metadata={"title": title, "kind": kind, "help": meaning, **more})
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options of a run by name, each with its default. Nothing is checked here: `RunPlan` does that."""
+    """Options of a run by name, each with its default. `RunPlan` checks them."""
 
-    task: str = _option("digits", "Task", "choice", "What to train on.")
+    task: str = _option("digits", "Task", "choice", "The task to train on.")
     steps: int = _option(
         300,
         "Steps",
         "int",
-        "Optimizer steps of the run. The schedule is spread over them.",
+        "Number of optimizer steps. The schedule is spread over them.",
         domain=Interval(1, 10_000_000),
     )
     batch_size: int | None = _option(
         None,
         "Batch size",
         "int",
-        "Examples per batch. Larger is smoother and slower per step; empty takes the task's own.",
+        "Examples per batch. Larger batches give smoother losses and slower steps; empty takes the task's own.",
         domain=Interval(1, 65_536),
         nullable=True,
         null_words="the task's own",
@@ -47,7 +47,8 @@ class RunOptions:
         1,
         "Accumulation",
         "int",
-        "Batches whose gradients are averaged before each step: a larger batch without its memory. 1 with a fused back pass.",
+        "Number of batches whose gradients are averaged before each step. This acts as a larger batch without its memory. "
+        "It must be 1 with a fused back pass.",
         domain=Interval(1, 1024),
     )
     seed: int = _option(
@@ -61,27 +62,27 @@ class RunOptions:
         "auto",
         "Device",
         "choice",
-        "Where to train. auto takes the GPU when there is one.",
+        "Device to train on. auto takes the GPU when there is one.",
         choices=("auto", "cpu", "cuda", "mps"),
     )
     dtype: str = _option(
         "float32",
         "Weights",
         "choice",
-        "Precision of the weights, their gradients and the model's own arithmetic; the loss is always taken in float32. In "
-        "bfloat16, as large models are often trained, a step far smaller than its weight is lost to rounding.",
+        "Precision of the weights, their gradients and the model's own arithmetic; the loss is always computed in float32. "
+        "Large models are often trained in bfloat16, where rounding loses a step that is far smaller than its weight.",
         choices=tuple(PRECISIONS),
     )
     grad_norm: bool = _option(
         False,
         "Gradient norm recorded",
         "bool",
-        "Record the norm of the whole gradient too; on the tasks of the bench it costs one step in a hundred or two.",
+        "Record the norm of the whole gradient too. On the tasks of the bench this costs the time of one step in 100 to 200.",
     )
 
 
 class RunKeywords(TypedDict, total=False):
-    """The options of a run that functions take by keyword, for type checkers; `task` and `steps` are arguments of their own."""
+    """Options of a run that functions take by keyword, for type checkers; `task` and `steps` are separate arguments."""
 
     batch_size: int | None
     accumulation: int
@@ -103,6 +104,6 @@ _USES = {
 }
 
 TASK: Use = _USES.pop("task")
-"""The task. Which there are is known where tasks are."""
+"""The option `task`. Its choices are not known here, but where the tasks are."""
 RUN_OPTIONS: Mapping[str, Use] = _USES
-"""All others by name: checked and explained like an optimizer's own, each with its default."""
+"""All other options by name, each with its default; they are checked and explained like an optimizer's own."""

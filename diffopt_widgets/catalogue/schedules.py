@@ -40,7 +40,7 @@ _SCHEDULES = (
     ScheduleSpec(
         "CONSTANT",
         "Constant",
-        "The learning rate stays where it is after warm-up. Nothing forces the run to settle at its end.",
+        "The learning rate stays constant after warm-up. Nothing forces the run to settle at its end.",
         r"f(p) = 1",
         _constant,
         uses_min_factor=False,
@@ -48,22 +48,23 @@ _SCHEDULES = (
     ScheduleSpec(
         "LINEAR",
         "Linear",
-        "Falls in a straight line from the full rate to the minimum. A plain, strong choice for a run of known length.",
+        "The rate falls in a straight line from its full value to the minimum. This is a plain, strong choice for a run of "
+        "known length.",
         r"f(p) = 1 - p",
         _linear,
     ),
     ScheduleSpec(
         "COSINE",
         "Cosine",
-        "Stays high early, falls fastest in the middle and lands softly, so that details are learned at the end.",
+        "The rate stays high early, falls fastest in the middle and lands softly, so that details are learned at the end.",
         r"f(p) = \tfrac12 (1 + \cos \pi p)",
         _cosine,
     ),
     ScheduleSpec(
         "COSINE_WITH_RESTARTS",
         "Cosine with soft restarts",
-        "A wave: down to the minimum and smoothly up again, once per cycle. With a whole number of cycles it ends at the "
-        "full rate; use half cycles (0.5, 1.5) to end low.",
+        "The rate makes a wave: it goes down to the minimum and smoothly up again, once per cycle. With a whole number of "
+        "cycles it ends at the full rate; use half cycles (0.5, 1.5) to end low.",
         r"f(p) = \tfrac12 (1 + \cos 2 \pi c p)",
         _cosine_with_restarts,
         uses_cycles=True,
@@ -71,8 +72,8 @@ _SCHEDULES = (
     ScheduleSpec(
         "COSINE_WITH_HARD_RESTARTS",
         "Cosine with hard restarts",
-        "Falls along a cosine and jumps back to the full rate at the start of each cycle; the jumps help to leave a poor "
-        "solution. With a whole number of cycles it ends at the minimum; a fraction breaks the last one off on its way down.",
+        "The rate falls along a cosine and jumps back to its full value at the start of each cycle; the jumps help to leave a "
+        "poor solution. With a whole number of cycles it ends at the minimum; a fraction stops the last cycle on its way down.",
         r"f(p) = \tfrac12 (1 + \cos \pi (c p \bmod 1))",
         _cosine_with_hard_restarts,
         uses_cycles=True,
@@ -80,15 +81,15 @@ _SCHEDULES = (
     ScheduleSpec(
         "REX",
         "REX",
-        "Keeps the rate high for most of the run and drops it steeply at the end; made for short budgets.",
+        "The rate stays high for most of the run and drops steeply at the end. This schedule was made for short budgets.",
         r"f(p) = \frac{1 - p}{1 - 0.9\,p}",
         _rex,
     ),
     ScheduleSpec(
         "ADAFACTOR",
         "Adafactor (relative step)",
-        "Leaves the rate to Adafactor itself: with relative_step it is the smaller of 0.01 and one over the square root of "
-        "the step, so it stays at 0.01 for the first 10,000 steps and falls only then. With warmup_init it first climbs by "
+        "This leaves the rate to Adafactor itself: with relative_step it is the smaller of 0.01 and one over the square root "
+        "of the step, so it stays at 0.01 for the first 10,000 steps and falls only then. With warmup_init it first climbs by "
         "1e-6 per step. It does nothing for any other optimizer.",
         r"f(p) = 1",
         _constant,
@@ -105,16 +106,17 @@ TRAINING_OPTIONS: tuple[Option, ...] = (
         "schedule",
         "Schedule",
         "choice",
-        "How the learning rate changes over the run. Falling schedules let the weights settle; a constant one is easier "
-        "to stop and continue. For optimizers that estimate their own rate it is a factor on that estimate.",
+        "The schedule changes the learning rate over the run. A falling one lets the weights settle; with a constant one it is "
+        "easier to stop and continue. For optimizers that estimate their own rate it is a factor on that estimate.",
         choices=tuple(SCHEDULES),
     ),
     Option(
         "warmup",
         "Warm-up",
         "float",
-        "Steps over which the rate rises from zero before the schedule begins; up to 1 it is a fraction of the whole run. "
-        "Longer is gentler on fresh weights and on Adam's first estimates; Prodigy and D-Adaptation warm up by themselves.",
+        "Steps over which the rate rises from zero before the schedule begins. A value up to 1 is a fraction of the run. A "
+        "longer warm-up is gentler on fresh weights and on Adam's first estimates. Prodigy and D-Adaptation warm up by "
+        "themselves.",
         domain=Interval(0),
         soft=(0, 100),
         unit="steps, or a fraction of the run when at most 1",
@@ -123,8 +125,8 @@ TRAINING_OPTIONS: tuple[Option, ...] = (
         "cycles",
         "Cycles",
         "float",
-        "How many waves a restarting schedule makes over the run. More cycles mean more, shorter restarts. Other schedules "
-        "ignore it.",
+        "Number of waves that a restarting schedule makes in the run. More cycles mean more, shorter restarts. Other "
+        "schedules ignore it.",
         domain=Interval(0, low_open=True),
         soft=(0.5, 8),
     ),
@@ -132,7 +134,7 @@ TRAINING_OPTIONS: tuple[Option, ...] = (
         "min_factor",
         "Minimum factor",
         "float",
-        "Where the schedule ends, as a fraction of the learning rate. 0 ends at rest; 0.1 keeps a tenth of the rate, so "
+        "The end of the schedule, as a fraction of the learning rate. 0 ends at rest; 0.1 keeps a tenth of the rate, so "
         "that late steps still learn.",
         domain=Interval(0, 1),
         soft=(0, 1),
@@ -141,12 +143,12 @@ TRAINING_OPTIONS: tuple[Option, ...] = (
         "lr_scaler",
         "Learning-rate scaler",
         "choice",
-        "Multiplies the learning rate by the square root of the batch size, of the accumulated steps, or of both, so that "
-        "a rate found at batch 1 carries over. Leave it at NONE for optimizers that estimate their own rate.",
+        "The scaler multiplies the learning rate by the square root of the batch size, of the accumulated steps, or of both, so "
+        "that a rate found at batch 1 carries over. Leave it at NONE for optimizers that estimate their own rate.",
         choices=LR_SCALERS,
     ),
 )
-"""The options beside the optimizer's own that make up Settings, in the order of the panel."""
+"""The options that Settings has besides the optimizer's own, in the order of the panel."""
 
 TRAINING_DEFAULTS: dict[str, float | str] = {
     "schedule": "CONSTANT",
@@ -159,11 +161,11 @@ TRAINING_DEFAULTS: dict[str, float | str] = {
 TRAINING: Mapping[str, Use] = {
     option.name: Use(option, TRAINING_DEFAULTS[option.name], None) for option in TRAINING_OPTIONS
 }
-"""The same by name, each with its default."""
+"""The same options by name, each with its default."""
 
 
 def warmup_steps(warmup: float, steps: int) -> int:
-    """Warm-up in steps, rounded down: a value up to 1 is a fraction of the run, a larger one is a number of steps.
+    """Return the warm-up in steps, rounded down: a value up to 1 is a fraction of the run, a larger one a number of steps.
 
     >>> warmup_steps(0.1, 300), warmup_steps(20, 300), warmup_steps(1, 300), warmup_steps(0, 300)
     (30, 20, 300, 0)
@@ -176,10 +178,10 @@ def warmup_steps(warmup: float, steps: int) -> int:
 def schedule_factor(
     schedule: str, step: int, steps: int, *, warmup: float = 0.0, cycles: float = 1.0, min_factor: float = 0.0
 ) -> float:
-    """The factor on the learning rate at `step` (0 is the first step) of a run of `steps`.
+    """Return the factor on the learning rate at `step` (0 is the first step) of a run of `steps`.
 
-    During warm-up it is step / warm-up steps, so the first step has rate 0, as in OneTrainer. Past the end it stays at
-    its last value.
+    During warm-up the factor is step / warm-up steps, so the first step has rate 0, as in OneTrainer. After the end of the
+    run it stays at its last value.
 
     Raises:
         KeyError: there is no such schedule.
@@ -200,7 +202,7 @@ def schedule_factor(
 
 
 def lr_scale(scaler: str, batch_size: int, accumulation: int) -> float:
-    """The factor that a learning-rate scaler puts on the rate: the square root of what it counts.
+    """Return the factor of a learning-rate scaler: the square root of the batch size, the accumulation, or their product.
 
     >>> lr_scale("BOTH", 16, 4), lr_scale("BATCH", 16, 4), lr_scale("NONE", 16, 4)
     (8.0, 4.0, 1.0)

@@ -1,4 +1,4 @@
-"""Option values: reading what a person typed, writing it back, and checking it against a domain."""
+"""Option values: reading typed texts, writing values back, and checking them against a domain."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Value: TypeAlias = float | int | bool | str | None
 Kind: TypeAlias = Literal["float", "int", "bool", "choice", "text"]
 
 MAX_TEXT = 40
-"""Longest piece of a typed text that is repeated in a message."""
+"""Most characters of a typed text that a message repeats."""
 LONGEST_VALUE = 1000
-"""So many characters a value that is a text may have."""
+"""Most characters of a value that is a text."""
 
 
 def two_digits(value: float) -> float:
@@ -25,11 +25,11 @@ def two_digits(value: float) -> float:
 
 
 class ValueProblem(ValueError):
-    """A value that an option cannot take; the message says why."""
+    """Error for a value that an option cannot take; the message gives the reason."""
 
 
 class OutOfRange(ValueProblem):
-    """A number that lies outside the domain, so that all there is to say is what is allowed."""
+    """Error for a number outside the domain; a message then needs to say only what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Interval:
     low_open: bool = False
     high_open: bool = False
     infinite: bool = False
-    """Whether an infinite value is meaningful (Prodigy's `growth_rate`)."""
+    """True when an infinite value has a meaning (Prodigy's `growth_rate`)."""
 
     def __contains__(self, value: float) -> bool:
         if math.isnan(value) or (math.isinf(value) and not self.infinite):
@@ -57,31 +57,31 @@ class Interval:
         return above and below
 
     def words(self) -> str:
-        """The range as a person would say it, to go on from "must be".
+        """Describe the range in a phrase that can follow "must be".
 
         >>> Interval(0, low_open=True).words(), Interval(1, 10_000_000).words(), Interval(1, infinite=True).words()
         ('above 0', 'from 1 to 10,000,000', 'at least 1, or inf')
         """
         low, high = _count(self.low), _count(self.high)
         if math.isinf(self.low) and math.isinf(self.high):
-            words = "any number"
+            text = "any number"
         elif math.isinf(self.high):
-            words = f"above {low}" if self.low_open else f"at least {low}"
+            text = f"above {low}" if self.low_open else f"at least {low}"
         elif math.isinf(self.low):
-            words = f"below {high}" if self.high_open else f"at most {high}"
+            text = f"below {high}" if self.high_open else f"at most {high}"
         else:
             start = f"above {low} and" if self.low_open else f"from {low} to"
-            words = f"{start} {'below ' if self.high_open else 'at most ' if self.low_open else ''}{high}"
-        return f"{words}, or inf" if self.infinite else words
+            text = f"{start} {'below ' if self.high_open else 'at most ' if self.low_open else ''}{high}"
+        return f"{text}, or inf" if self.infinite else text
 
 
 def _count(end: float) -> str:
-    """An end of a range; whole numbers of many digits in groups of three."""
+    """Format an end of a range; long whole numbers get a comma after each three digits."""
     return f"{end:,}" if isinstance(end, int) else format_value(end)
 
 
 def format_value(value: Value) -> str:
-    """Write a value the short way that `parse_value` reads back.
+    """Format a value in the short form that `parse_value` reads back.
 
     >>> [format_value(v) for v in (1e-06, 0.9, 300.0, float("inf"), None, True)]
     ['1e-6', '0.9', '300', 'inf', 'none', 'true']
@@ -104,8 +104,8 @@ def shorten(text: str) -> str:
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
 
 
-def show(value: object) -> str:
-    """Write whatever was given as a value, for a message: short, and never raising."""
+def safe_repr(value: object) -> str:
+    """Return a short repr of any object for a message, and never raise."""
     try:
         return shorten(repr(value))
     except Exception:  # noqa: BLE001  # a foreign repr may raise anything, and Python's own does for huge integers
@@ -113,13 +113,13 @@ def show(value: object) -> str:
 
 
 def parse_value(kind: Kind, text: str, *, nullable: bool = False, infinite: bool = False) -> Value:
-    """Read what a person typed into a control.
+    """Read the text that was typed into a control.
 
     Numbers may be written `1e-4`, `.0001`, `1E-4`, `1_000` or `inf`; an empty text or `none` means "not set" where the
-    option allows it. Messages speak of `inf` only where it is a value that the option can take.
+    option allows it. Messages mention `inf` only where the option can take it.
 
     Raises:
-        ValueProblem: the text is not such a value; the message says what can be written.
+        ValueProblem: the text is not such a value; the message describes the texts that are.
 
     >>> parse_value("float", " .9 "), parse_value("int", "1e3"), parse_value("float", "", nullable=True)
     (0.9, 1000, None)
@@ -144,17 +144,17 @@ def parse_value(kind: Kind, text: str, *, nullable: bool = False, infinite: bool
 
 
 def checked_text(text: str) -> str:
-    """A value that is a text: one line without blanks around it.
+    """Check a value that is a text; return it as one line without blanks around it.
 
     Raises:
-        ValueProblem: it is too long, or has a character that cannot be seen.
+        ValueProblem: the text is too long, or has a character that cannot be seen.
 
     >>> checked_text(" blocks, attn ")
     'blocks, attn'
     """
     word = text.strip()
     if len(word) > LONGEST_VALUE:
-        raise ValueProblem(f"the text has {len(word):,} characters, and {LONGEST_VALUE:,} is the most")
+        raise ValueProblem(f"the text has {len(word):,} characters; at most {LONGEST_VALUE:,} are allowed")
     if not word.isprintable():
         raise ValueProblem("the text must be a single line of characters that can be seen")
     return word
@@ -167,7 +167,7 @@ def _parse_number(kind: Kind, word: str, *, infinite: bool) -> float | int:
         example = "300 or 1e3" if kind == "int" else "0.9, 1e-4 or inf" if infinite else "0.9 or 1e-4"
         raise ValueProblem(f"{shorten(word)!r} is not a number{comma}; write {example}")
     if math.isinf(number) and "inf" not in word.lower():
-        hint = "; write inf if no limit is meant" if infinite else ""
+        hint = "; write inf if you mean no limit" if infinite else ""
         raise ValueProblem(f"{shorten(word)} is too large for a number{hint}")
     if kind == "float":
         return number

@@ -1,6 +1,6 @@
-"""Settings of an optimizer, plans of runs, and what is wrong with them."""
+"""Settings of an optimizer, plans of runs, and the faults found in them."""
 
-from diffopt_widgets.settings.faults import Fault, SettingsError, ended
+from diffopt_widgets.settings.faults import Fault, SettingsError, with_full_stop
 from diffopt_widgets.settings.settings import Settings, check_values, default_values, preset
 
-__all__ = ["Fault", "Settings", "SettingsError", "check_values", "default_values", "ended", "preset"]
+__all__ = ["Fault", "Settings", "SettingsError", "check_values", "default_values", "preset", "with_full_stop"]

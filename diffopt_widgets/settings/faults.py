@@ -1,11 +1,11 @@
-"""What is wrong with some settings: one `Fault` for each thing, and the error that lists them all."""
+"""Faults of settings: one `Fault` for each thing that is wrong, and the error that lists them all."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
 from diffopt_widgets.catalogue.schema import Rule, Values, no_values
-from diffopt_widgets.catalogue.values import OutOfRange, ValueProblem, format_value, shorten, show
+from diffopt_widgets.catalogue.values import OutOfRange, ValueProblem, format_value, safe_repr, shorten
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,41 +13,41 @@ class Fault:
     """One thing that is wrong with some settings."""
 
     option: str
-    """Where it is wrong; empty when it is the whole text."""
+    """Name of the option; empty when the fault is in the whole text."""
     value: object
     problem: str
     allowed: str
     todo: str = ""
     fix: Values = field(default_factory=no_values)
-    """Values that would put it right, where there is a single way."""
+    """Values that would fix it, where there is a single way."""
 
     @classmethod
     def of(cls, option: str, value: object, problem: ValueProblem, allowed: str) -> Fault:
-        """The fault of a value that an option refused; `allowed` is what that option takes."""
+        """Make the fault of a value that an option refused; `allowed` describes the values that it takes."""
         if isinstance(problem, OutOfRange):
             return cls(option, value, f"must be {allowed}", "")
         return cls(option, value, str(problem), allowed)
 
     @classmethod
     def broken(cls, rule: Rule, values: Values) -> Fault:
-        """The fault of values that break a rule."""
+        """Make the fault of values that break a rule."""
         return cls(rule.options[0], values[rule.options[0]], rule.message, "", fix=rule.fix)
 
     def __str__(self) -> str:
-        value = "" if self.value is None else f" = {shorten(_words(self.value))}"
+        value = "" if self.value is None else f" = {shorten(_value_text(self.value))}"
         allowed = f" Allowed: {self.allowed}." if self.allowed else ""
         todo = f" {self.todo}" if self.todo else ""
         head = f"{self.option}{value}: " if self.option else ""
-        return f"{head}{ended(self.problem)}{allowed}{todo}"
+        return f"{head}{with_full_stop(self.problem)}{allowed}{todo}"
 
 
-def ended(problem: str) -> str:
-    """A problem with a full stop, unless it ends as a sentence does."""
+def with_full_stop(problem: str) -> str:
+    """Add a full stop to a problem, unless it already ends as a sentence."""
     return problem if problem.endswith((".", "?", "!")) else f"{problem}."
 
 
 class SettingsError(ValueError):
-    """Settings that cannot be used; `faults` lists everything that is wrong with them at once, `fix` what is known to put it right."""
+    """Error for settings that cannot be used: `faults` lists all that is wrong, `fix` the values that would fix it."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         self.faults = faults
@@ -55,11 +55,11 @@ class SettingsError(ValueError):
         super().__init__("\n".join(str(fault) for fault in faults))
 
     def __reduce__(self) -> tuple[type[SettingsError], tuple[tuple[Fault, ...]]]:
-        """So that it comes back whole from another process; by itself an exception is made anew from its message."""
+        """Pickle the faults too: by default an exception is rebuilt from its message alone."""
         return type(self), (tuple(replace(fault, fix=dict(fault.fix)) for fault in self.faults),)
 
 
-def _words(value: object) -> str:
+def _value_text(value: object) -> str:
     if isinstance(value, str | float | bool):
         return format_value(value)
-    return show(value)
+    return safe_repr(value)

@@ -1,4 +1,4 @@
-"""RunPlan: everything that a training run depends on, so that the same plan gives the same run."""
+"""RunPlan: everything that a training run depends on; the same plan gives the same run."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ _LINE = re.compile(r"^( *)options:.*\n(?:\1 +\S.*\n)*", re.MULTILINE)
 
 
 def lists_run_options(function: F) -> F:
-    """Let `help()` and a notebook show each option of a run where a function takes them as `options`.
+    """Make `help()` and a notebook show each option of a run, for a function that takes them as `options`.
 
-    Its signature then names them, and in its docstring the entry `options:` becomes an entry for each of them.
+    The signature then names the options, and the entry `options:` of the docstring becomes one entry for each of them.
     """
     signature = inspect.signature(function)
-    there = [entry for entry in signature.parameters.values() if entry.kind is not inspect.Parameter.VAR_KEYWORD]
-    first = [entry for entry in there if entry.kind is not inspect.Parameter.KEYWORD_ONLY]
-    own = [
+    declared = [entry for entry in signature.parameters.values() if entry.kind is not inspect.Parameter.VAR_KEYWORD]
+    positional = [entry for entry in declared if entry.kind is not inspect.Parameter.KEYWORD_ONLY]
+    added = [
         inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=option.type)
         for option in fields(RunOptions)
         if option.name not in signature.parameters
     ]
-    listed = signature.replace(parameters=[*first, *own, *there[len(first) :]])
-    function.__signature__ = listed  # type: ignore[attr-defined]  # what inspect.signature looks for
-    function.__doc__ = _explained(function.__doc__)
+    full = signature.replace(parameters=[*positional, *added, *declared[len(positional) :]])
+    function.__signature__ = full  # type: ignore[attr-defined]  # inspect.signature looks for this attribute
+    function.__doc__ = _with_entries(function.__doc__)
     return function
 
 
-def _explained(doc: str | None) -> str | None:
-    """A docstring with an entry for each option of a run in the place of `options:`; None where Python strips them."""
+def _with_entries(doc: str | None) -> str | None:
+    """Replace `options:` in a docstring with an entry for each option of a run; None where Python strips docstrings."""
     return doc and _LINE.sub(lambda entry: "".join(_entry(use, entry[1]) for use in (TASK, *RUN_OPTIONS.values())), doc)
 
 
@@ -62,18 +62,18 @@ def _entry(use: Use, indent: str) -> str:
 
 @dataclass(frozen=True)
 class _OfSettings:
-    """Lets `settings` be the first argument of a plan."""
+    """Base that makes `settings` the first argument of a plan."""
 
     settings: Settings
 
 
 @dataclass(frozen=True)
 class RunPlan(RunOptions, _OfSettings):
-    """One training run, described completely.
+    """Complete description of one training run.
 
     Args:
         settings: the optimizer with its options, and the schedule.
-        options: those of the run.
+        options: the options of the run.
 
     Raises:
         SettingsError: with one `Fault` for each thing that is wrong.
@@ -95,10 +95,10 @@ class RunPlan(RunOptions, _OfSettings):
 
     @classmethod
     def of(cls, settings: Settings, task: str, steps: int, **options: Unpack[RunKeywords]) -> RunPlan:
-        """The plan of a run with these options.
+        """Make the plan of a run with these options.
 
         Raises:
-            SettingsError: something in it cannot be used.
+            SettingsError: a value cannot be used.
             TypeError: a run has no such option.
         """
         for name in options:
@@ -109,24 +109,24 @@ class RunPlan(RunOptions, _OfSettings):
         return cls(settings, task, steps, **options)
 
     def options(self) -> RunValues:
-        """Every option of the run by name."""
+        """Return every option of the run by name."""
         values: RunValues = {name: getattr(self, name) for name in (TASK.name, *RUN_OPTIONS)}  # type: ignore[assignment]
         return values
 
     def flat(self) -> dict[str, object]:
-        """Every value by name: the optimizer, its options, the schedule, the task and so on."""
+        """Return every value by name: the optimizer, its options, the schedule, the task and so on."""
         return {"optimizer": self.settings.optimizer, **self.settings.values(), **self.options()}
 
 
-RunPlan.__doc__ = _explained(RunPlan.__doc__)
+RunPlan.__doc__ = _with_entries(RunPlan.__doc__)
 
 
 def check_run(run: RunOptions) -> tuple[dict[str, Value], list[Fault]]:
     """Check the options of a run, without raising.
 
     Returns:
-        Those that are right, by name and as their own type, and what is wrong with the others. The task is looked up where
-        tasks are known.
+        The valid values by name, each as its own type, and the faults of the others. The task is not checked here, but
+        where the tasks are known.
     """
     values: dict[str, Value] = {}
     faults = []
@@ -140,14 +140,14 @@ def check_run(run: RunOptions) -> tuple[dict[str, Value], list[Fault]]:
 
 
 def accumulation_fault(options: Values, accumulation: int) -> Fault | None:
-    """Why an optimizer with these options cannot accumulate gradients over so many batches; None where it can."""
+    """Return the fault of an optimizer that cannot accumulate gradients over so many batches; None where it can."""
     if accumulation == 1 or not options.get("fused_back_pass"):
         return None
     return Fault(
         "fused_back_pass",
         True,
-        f"it steps in each backward pass, so gradients cannot be accumulated over {accumulation} batches",
+        f"the optimizer steps in each backward pass, so gradients cannot be accumulated over {accumulation} batches",
         "",
-        "Turn it off, or set accumulation to 1 and take a larger batch.",
+        "Turn it off, or set accumulation to 1 and use a larger batch.",
         fix={"fused_back_pass": False},
     )

@@ -24,7 +24,7 @@ FORMAT = 1
 class Settings:
     """An optimizer, its learning rate, its schedule and its options.
 
-    What is not given is the back end's own default. Every fault is reported at once.
+    Values that are not given take the back end's own defaults. All faults are reported at once.
 
     Args:
         optimizer: one of `list_optimizers()`, the import path of a class outside the catalogue (`"torch.optim:RAdam"`),
@@ -57,7 +57,7 @@ class Settings:
 
     def __init__(
         self,
-        /,  # an option may have any name, `self` too: it is refused as unknown like all others
+        /,  # an option may be named `self`: it is refused as unknown, like any other
         optimizer: str | OptimizerSpec,
         lr: float | None = None,
         schedule: str = "CONSTANT",
@@ -68,7 +68,7 @@ class Settings:
         **options: Value,
     ) -> None:
         entry = _find(optimizer)
-        given: dict[str, object] = {
+        changes: dict[str, object] = {
             "schedule": schedule,
             "warmup": warmup,
             "cycles": cycles,
@@ -77,8 +77,8 @@ class Settings:
             **options,
         }
         if lr is not None:
-            given["lr"] = lr
-        values, faults = check_values(entry, given)
+            changes["lr"] = lr
+        values, faults = check_values(entry, changes)
         if faults:
             raise SettingsError(faults)
         own = {use.name: values[use.name] for use in entry.uses}
@@ -101,75 +101,75 @@ class Settings:
 
     @property
     def spec(self) -> OptimizerSpec:
-        """The optimizer's spec, as it was when these settings were made: a class in a notebook may be defined anew."""
+        """The optimizer's spec as it was when these settings were made: a class in a notebook may be defined again."""
         return self._spec
 
     def values(self) -> dict[str, Value]:
-        """Every value by name: learning rate, schedule and the optimizer's options."""
+        """Return every value by name: learning rate, schedule and the optimizer's options."""
         training: dict[str, Value] = {name: getattr(self, name) for name in TRAINING_DEFAULTS}
         return {"lr": self.lr, **training, **self.options}
 
     def changed(self) -> dict[str, Value]:
-        """The values that differ from the back end's defaults."""
+        """Return the values that differ from the back end's defaults."""
         defaults = default_values(self.spec)
         return {name: value for name, value in self.values().items() if value != defaults[name]}
 
     def replace(self, /, optimizer: str | OptimizerSpec | None = None, **changes: Value) -> Settings:
-        """A copy with some values changed.
+        """Return a copy with some values changed.
 
-        With another `optimizer`, learning rate and options start from that optimizer's defaults; the schedule is kept.
+        With another `optimizer`, the learning rate and the options start from its defaults; the schedule stays.
         """
         key = self.optimizer if optimizer is None else _find(optimizer).key
-        kept: dict[str, Any] = self.values()
+        values: dict[str, Any] = self.values()
         if key != self.optimizer:
-            kept = {name: kept[name] for name in TRAINING_DEFAULTS}
-        return Settings(key, **{**kept, **changes})
+            values = {name: values[name] for name in TRAINING_DEFAULTS}
+        return Settings(key, **{**values, **changes})
 
     def warnings(self, run: Values | None = None) -> tuple[Rule, ...]:
-        """What is right but probably not meant, or what a run is refused for.
+        """Return the broken rules about values that are valid but probably not meant, or for which a run is refused.
 
         Args:
-            run: what `training.environment` knows of the run; without it, only what is so in any.
+            run: facts about the run from `training.environment`; without them, only rules that are broken in every run.
         """
         values = {**self.values(), **(run or {})}
         return tuple(rule for rule in self.spec.rules if rule.severity != "error" and rule.broken(values))
 
     def to_json(self) -> str:
-        """JSON with every value written out; infinity is the string "inf"."""
+        """Return JSON with every value written out; infinity is the string "inf"."""
         values = {name: _to_plain(value) for name, value in self.values().items()}
         training = {name: values.pop(name) for name in ("lr", *TRAINING_DEFAULTS)}
         return json.dumps({"format": FORMAT, "optimizer": self.optimizer, **training, "options": values})
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """Read what `to_json` wrote. A class outside the catalogue is imported, as it is when unpickled.
+        """Read the text that `to_json` wrote. A class outside the catalogue is imported, as it is when unpickled.
 
         Raises:
-            SettingsError: it is not such JSON, comes from a newer version, or holds values that cannot be used.
+            SettingsError: the text is not such JSON, comes from a newer version, or holds values that cannot be used.
         """
         try:
             data = json.loads(text)
         except (TypeError, ValueError, RecursionError):
-            raise _unreadable("this is not JSON") from None
+            raise _unreadable("it is not JSON") from None
         if not isinstance(data, dict) or not isinstance(data.get("optimizer"), str):
-            raise _unreadable("there is no optimizer in it")
+            raise _unreadable("it names no optimizer")
         version = data.pop("format", FORMAT)
         if version != FORMAT:
-            todo = "Update diffopt_widgets, or write it again with this version."
-            raise _unreadable(f"it has format {shorten(repr(version))}, this version reads format {FORMAT}", todo)
+            todo = "Update diffopt_widgets, or write the settings again with this version."
+            raise _unreadable(f"it has format {shorten(repr(version))}, and this version reads format {FORMAT}", todo)
         options = data.pop("options", {})
         if not isinstance(options, dict):
-            raise _unreadable("options is not an object of names and values")
+            raise _unreadable("its options are not an object of names and values")
         optimizer = data.pop("optimizer")
         if "optimizer" in options:
-            raise _unreadable("optimizer stands among the options", "Remove it there.")
+            raise _unreadable("optimizer is among the options", "Remove it from the options.")
         texts = {use.name for use in _find(optimizer).uses if use.option.kind == "text"}
         plain = {**data, **options}
         return cls(optimizer, **{n: value if n in texts else _from_plain(value) for n, value in plain.items()})
 
 
 def preset(optimizer: str, key: str) -> Settings:
-    """The settings of a named preset, such as `preset("ADAFACTOR", "adaptive")`.
+    """Return the settings of a preset, such as `preset("ADAFACTOR", "adaptive")`.
 
     Raises:
         SettingsError: there is no such optimizer or preset.
@@ -185,19 +185,19 @@ def preset(optimizer: str, key: str) -> Settings:
 
 
 def default_values(entry: OptimizerSpec) -> dict[str, Value]:
-    """Every value by name as the back end has it, with no schedule."""
+    """Return the back end's default of every value by name, with a constant schedule."""
     return {"lr": entry.lr.default, **TRAINING_DEFAULTS, **{use.name: use.default for use in entry.uses}}
 
 
-def check_values(entry: OptimizerSpec, given: Mapping[str, object]) -> tuple[dict[str, Value], tuple[Fault, ...]]:
+def check_values(entry: OptimizerSpec, changes: Mapping[str, object]) -> tuple[dict[str, Value], tuple[Fault, ...]]:
     """Check values against the catalogue, without raising.
 
     Returns:
         Every value by name (a faulty or missing one at its default), and the faults. Rules are checked only when each
-        value by itself is right.
+        value is valid by itself.
     """
     values, faults = default_values(entry), []
-    for name, value in given.items():
+    for name, value in changes.items():
         if name not in values:
             faults.append(_unknown(entry, name, value))
             continue
@@ -226,12 +226,11 @@ def _find(optimizer: object) -> OptimizerSpec:
     raise SettingsError((_missing("optimizer", optimizer, "there is no such optimizer", word, keys),))
 
 
-def _current(given: OptimizerSpec) -> OptimizerSpec:
-    """The spec itself, if its key leads to it: everything else finds it by that."""
-    entry = _find(given.key)
-    if entry is not given:
-        problem = "this is not the spec that its key leads to, because it was changed or its class was defined anew"
-        raise SettingsError((Fault("optimizer", given.key, problem, "", "Take spec() or spec_of() again."),))
+def _current(entry: OptimizerSpec) -> OptimizerSpec:
+    """Return the spec if its key leads to it: everything else looks it up by the key."""
+    if _find(entry.key) is not entry:
+        problem = "this spec is not the one of its key, because it was changed or its class was defined again"
+        raise SettingsError((Fault("optimizer", entry.key, problem, "", "Call spec() or spec_of() again."),))
     return entry
 
 
@@ -241,7 +240,7 @@ def _unknown(entry: OptimizerSpec, name: str, value: object) -> Fault:
 
 
 def _missing(option: str, value: object, problem: str, word: str, names: Sequence[str], todo: str = "") -> Fault:
-    """A name that does not exist: the one that was probably meant, or else all that there are."""
+    """Make the fault of a name that does not exist; it names the one that was probably meant, or else all that exist."""
     guess = _did_you_mean(word, names)
     return Fault(option, value, problem, "", guess) if guess else Fault(option, value, problem, ", ".join(names), todo)
 
@@ -251,8 +250,8 @@ def _did_you_mean(word: str, names: Sequence[str]) -> str:
     return f"Did you mean {close[0]}?" if close else ""
 
 
-def _unreadable(problem: str, todo: str = "Give what to_json() wrote.") -> SettingsError:
-    return SettingsError((Fault("settings", None, f"cannot be read: {problem}", "", todo),))
+def _unreadable(problem: str, todo: str = "Pass the text that to_json() returned.") -> SettingsError:
+    return SettingsError((Fault("settings", None, f"the text cannot be read: {problem}", "", todo),))
 
 
 def _literal(value: Value) -> str:
@@ -263,5 +262,5 @@ def _to_plain(value: Value) -> Value:
     return format_value(value) if isinstance(value, float) and math.isinf(value) else value
 
 
-def _from_plain(value: Any) -> Any:  # Any: whatever the JSON holds; Settings checks it
+def _from_plain(value: Any) -> Any:  # Any: the JSON may hold anything; Settings checks it
     return float("inf") if value == "inf" else value

@@ -1,4 +1,4 @@
-"""What sets the plans of several runs apart."""
+"""Differences between the plans of several runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diffopt_widgets.settings.plan import RunPlan
 
 
 def differences(plans: Sequence[RunPlan]) -> list[dict[str, str]]:
-    """Of each plan the values that are worth telling beside the others, by name.
+    """Return, for each plan, the values that set it apart from the others, by name.
 
     >>> from diffopt_widgets import Settings
     >>> from diffopt_widgets.runs.run import vary
@@ -21,22 +21,22 @@ def differences(plans: Sequence[RunPlan]) -> list[dict[str, str]]:
     several = "optimizer" in varying(plans)
     flats = [plan.flat() for plan in plans]
     own = {field.name for field in fields(RunPlan)} - {"settings"}
-    found = []
+    differing = []
     for plan, flat in zip(plans, flats, strict=True):
-        alike = [other for other in flats if other["optimizer"] == flat["optimizer"]]
-        told = {name for name in flat if any(other[name] != flat[name] for other in alike)}
+        same_optimizer = [other for other in flats if other["optimizer"] == flat["optimizer"]]
+        names = {name for name in flat if any(other[name] != flat[name] for other in same_optimizer)}
         if several:
-            told |= {"optimizer"}
-            told |= own.intersection(varying(plans))
-            told |= {
+            names |= {"optimizer"}
+            names |= own.intersection(varying(plans))
+            names |= {
                 name for name in plan.settings.changed() if any(flat[name] != other.get(name, ...) for other in flats)
             }
-        found.append({name: _text(name, flat[name]) for name in flat if name in told})
-    return found
+        differing.append({name: _text(name, flat[name]) for name in flat if name in names})
+    return differing
 
 
 def swept_groups(plans: Sequence[RunPlan]) -> list[str]:
-    """Of each plan the value of the first thing varied that several plans share, such as `d_coef 0.5`; "" without one.
+    """Return, for each plan, its value of the first varied option that several plans share (`d_coef 0.5`); "" without one.
 
     >>> from diffopt_widgets import Settings
     >>> from diffopt_widgets.runs.run import vary
@@ -48,18 +48,18 @@ def swept_groups(plans: Sequence[RunPlan]) -> list[str]:
     flats = [plan.flat() for plan in plans]
     for name in varying(plans):
         if all(name in flat for flat in flats):
-            words = [words_of(name, _text(name, flat[name])) for flat in flats]
-            if 1 < len(set(words)) < len(plans):
-                return words
+            groups = [words_of(name, _text(name, flat[name])) for flat in flats]
+            if 1 < len(set(groups)) < len(plans):
+                return groups
     return [""] * len(plans)
 
 
 _PLAIN = frozenset({"optimizer", "schedule", "task"})
-"""Their values say what they are values of."""
+"""Options whose values need no name beside them."""
 
 
 def varying(plans: Sequence[RunPlan]) -> list[str]:
-    """Names of what is not the same in all plans."""
+    """Return the names of the values that are not the same in all plans."""
     flats = [plan.flat() for plan in plans]
     return [name for name in flats[0] if any(flat.get(name, flats[0][name]) != flats[0][name] for flat in flats)]
 
@@ -69,5 +69,5 @@ def _text(name: str, value: Any) -> str:  # Any: a value of a plan
 
 
 def words_of(name: str, text: str) -> str:
-    """A value with the name of what it is a value of, where it needs one."""
+    """Return a value with the name of its option, where it needs one."""
     return text if name in _PLAIN else f"{name} {text}"

@@ -1,4 +1,4 @@
-"""What the page asks to be changed in the form."""
+"""Changes of the form that the page asks for."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import NamedTuple
 from diffopt_widgets.widgets.form.draft import Draft
 from diffopt_widgets.widgets.form.messages import BadMessageError, Message, text_in, typed_in
 
-BESIDE = {"reset": (Draft.reset, "reset"), "advise": (Draft.advise, "recommended"), "fix": (Draft.fix, "fix")}
-"""What can be done with one control, with the word that Undo says for it."""
+BUTTONS = {"reset": (Draft.reset, "reset"), "advise": (Draft.advise, "recommended"), "fix": (Draft.fix, "fix")}
+"""Buttons of a control: the method that each calls, and its name in the Undo button."""
 
 
 class Change(NamedTuple):
-    """What follows from a change."""
+    """A new draft and the description of the change that led to it."""
 
     draft: Draft
     done: str
-    """What Undo says that it takes back."""
+    """Name of the change in the Undo button."""
     place: str
-    """What was changed; changes in the same place are undone together."""
+    """Place of the change; changes in the same place are undone together."""
 
 
 def typed(draft: Draft, name: str, text: str) -> Change:
-    """A text typed into one control.
+    """Type a text into one control.
 
     Raises:
         KeyError: the optimizer has no such control.
@@ -33,7 +33,7 @@ def typed(draft: Draft, name: str, text: str) -> Change:
 
 
 def loaded(draft: Draft, preset: str) -> Change:
-    """A preset loaded.
+    """Load a preset.
 
     Raises:
         KeyError: the optimizer has no such preset.
@@ -41,31 +41,32 @@ def loaded(draft: Draft, preset: str) -> Change:
     return Change(draft.load(preset), f"load {draft.spec.preset(preset).title}", f"load:{preset}")
 
 
-def beside(draft: Draft, kind: str, name: str) -> Change:
-    """One of the ways to change a control that stand beside it.
+def pressed(draft: Draft, kind: str, name: str) -> Change:
+    """Press one of the `BUTTONS` of a control.
 
     Raises:
         KeyError: the optimizer has no such control.
     """
-    change, words = BESIDE[kind]
-    return Change(change(draft, name), f"{words} {name}", f"{kind}:{name}")
+    method, title = BUTTONS[kind]
+    return Change(method(draft, name), f"{title} {name}", f"{kind}:{name}")
 
 
-def asked(message: Message, draft: Draft) -> Change:
-    """What a message of the page asks.
+def requested(message: Message, draft: Draft) -> Change:
+    """Make the change that a message of the page asks for.
 
-    The page may still show the optimizer that was shown before, on a slow connection or while a cell runs. What both have
-    is changed in the one that is shown now; what only the other has, there, for when one comes back to it.
+    On a slow connection, or while a cell runs, the page may still show the previous optimizer. A control that both
+    optimizers have is changed in the one that the kernel shows now. A control that only the previous one has is changed
+    there, and the user sees the change on going back to it.
 
     Raises:
-        BadMessageError: it asks nothing that is known, or a part of it is missing.
-        KeyError: neither optimizer has what it names.
+        BadMessageError: the kind of the message is unknown, or a part of it is missing.
+        KeyError: neither optimizer has the control or the preset that it names.
     """
     change: Callable[[Draft], Change]
     match message.get("k"):
         case "load":
             preset = text_in(message, "preset")
-            here = preset in {found.key for found in draft.spec.presets}
+            here = preset in {entry.key for entry in draft.spec.presets}
             change = partial(loaded, preset=preset)
         case "type":
             name = text_in(message, "name")
@@ -74,11 +75,11 @@ def asked(message: Message, draft: Draft) -> Change:
         case ("reset" | "advise" | "fix") as kind:
             name = text_in(message, "name")
             here = name in draft.texts
-            change = partial(beside, kind=kind, name=name)
+            change = partial(pressed, kind=kind, name=name)
         case kind:
             raise BadMessageError(f"there is no message {str(kind)[:40]!r}")
     panel = str(message.get("panel", draft.optimizer))
     if here or panel == draft.optimizer:
         return change(draft)
-    made = change(draft.choose(panel))
-    return made._replace(draft=made.draft.choose(draft.optimizer))
+    there = change(draft.choose(panel))
+    return there._replace(draft=there.draft.choose(draft.optimizer))

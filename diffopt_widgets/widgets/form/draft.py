@@ -1,4 +1,4 @@
-"""What a person has typed into the form, as plain data: no widgets here."""
+"""Draft: the texts typed into the form, as plain data without widgets."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from diffopt_widgets.widgets.form.parsed import ParsedDraft, Texts, text_of, use
 from diffopt_widgets.widgets.form.starts import first_valid, valid_settings
 
 START = "PRODIGY"
-"""The optimizer that is shown when none is named."""
+"""Key of the optimizer that is shown when none is named."""
 
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """The texts in the controls, and what follows from them.
+    """The texts in the controls, with their values and errors.
 
     The learning rate and the optimizer's options are remembered for each optimizer. Schedule, warm-up, cycles, minimum
-    factor and scaler are shared: they belong to the run, and stay when one compares optimizers.
+    factor and scaler are shared: they belong to the run, and stay when the optimizer changes.
 
-    Nothing here raises for a text, whatever it is: a wrong one becomes an entry of `errors`, and `last_good` keeps the
-    last value that was right.
+    No text makes a method raise: a wrong one becomes an entry of `errors`, and `last_good` keeps the last valid value.
 
     >>> draft = Draft.begin("PRODIGY").type("d_coef", "0.5").type("beta1", "1,0")
     >>> draft.errors
@@ -39,20 +38,20 @@ class Draft:
     """
 
     last_good: Settings
-    """What the controls say, with the last right value wherever a text is wrong; always valid."""
+    """Settings of the controls, with the last valid value wherever a text is wrong; always valid."""
     optimizer: str
     own: Mapping[str, Texts]
-    """By optimizer: what was typed for its learning rate and options. What is absent is at its default."""
+    """By optimizer: the texts typed for its learning rate and options. Absent ones are at their defaults."""
     shared: Texts
-    """What was typed for the training options."""
+    """Texts typed for the training options."""
     good: Mapping[str, Settings]
     """By optimizer: its last valid settings."""
     run: RunOptions = field(default_factory=RunOptions)
-    """The run that is planned, which not every option goes with."""
+    """The planned run; some options cannot be used in every run."""
 
     @classmethod
     def begin(cls, settings: Settings | str) -> Draft:
-        """A draft that shows some settings, or the defaults of an optimizer.
+        """Make a draft that shows some settings, or the defaults of an optimizer.
 
         Raises:
             SettingsError: there is no such optimizer.
@@ -61,13 +60,13 @@ class Draft:
             try:
                 entry = spec(settings)
             except KeyError:
-                entry = Settings(settings).spec  # raises, and says which there are
+                entry = Settings(settings).spec  # raises an error that lists the optimizers
             settings = first_valid(entry) or Settings(settings)
         return cls(settings, settings.optimizer, {}, {}, {}).show(settings)
 
     @classmethod
     def recall(cls, optimizer: str, own: Mapping[str, Texts], shared: Texts) -> Draft:
-        """A draft in which these texts are typed, whatever they say.
+        """Make a draft in which these texts are typed; they need not be valid.
 
         Raises:
             KeyError: there is no such optimizer.
@@ -97,64 +96,64 @@ class Draft:
 
     @cached_property
     def parsed(self) -> ParsedDraft:
-        """What the texts say for the run that is planned, and what is to be told of it."""
-        return ParsedDraft.of(self.spec, self.texts, self._defaults_now(), self.run)
+        """Values, errors and warnings of the texts, for the planned run."""
+        return ParsedDraft.of(self.spec, self.texts, self._fallbacks(), self.run)
 
     @property
     def values(self) -> Mapping[str, Value]:
-        """The value of every control; the last right one where the text is wrong."""
+        """Value of every control; the last valid one where the text is wrong."""
         return self.parsed.values
 
     @property
     def errors(self) -> dict[str, str]:
-        """What is wrong, by the control to mark, in words."""
+        """Error messages, by the control to mark."""
         return self.parsed.errors
 
     @property
     def settings(self) -> Settings | None:
-        """The settings that the controls say; None while something is wrong."""
+        """Settings of the controls; None while something is wrong."""
         return None if self.parsed.faults else self.last_good
 
     def use(self, name: str) -> Use:
-        """The option of one control, as it is taken here.
+        """Return the use of an option by this optimizer.
 
         Raises:
-            KeyError: this optimizer has no such control; the message lists those that there are.
+            KeyError: this optimizer has no such control; the message lists its controls.
         """
         if name not in self.texts:
             raise KeyError(f"{self.optimizer} has no option {name!r}; there are {', '.join(self.texts)}")
         return use_of(self.spec, name)
 
     def type(self, name: str, text: str) -> Draft:
-        """What follows from typing a text into one control."""
+        """Return the draft with a text typed into one control."""
         self.use(name)
         return self.put({name: text})
 
     def put(self, texts: Texts) -> Draft:
-        """What follows from typing into several controls at once; names must be controls of this optimizer."""
+        """Return the draft with texts typed into several controls; names must be controls of this optimizer."""
         shared = {name: text for name, text in texts.items() if name in TRAINING}
         own = {name: text for name, text in texts.items() if name not in TRAINING}
         mine = {**self.own.get(self.optimizer, {}), **own}
-        return _settled(replace(self, own={**self.own, self.optimizer: mine}, shared={**self.shared, **shared}))
+        return _with_last_good(replace(self, own={**self.own, self.optimizer: mine}, shared={**self.shared, **shared}))
 
     def reset(self, name: str) -> Draft:
-        """One control back at the back end's default."""
+        """Return the draft with one control at the back end's default."""
         self.use(name)
         return self.put({name: text_of(default_values(self.spec)[name])})
 
     def advise(self, name: str) -> Draft:
-        """One control at its recommended value; unchanged when there is no such value."""
+        """Return the draft with one control at its recommended value; the same draft when there is none."""
         advice = self.advice(name)
         return self.put({name: text_of(advice.value)}) if advice and not advice.by_mode else self
 
     def fix(self, name: str) -> Draft:
-        """The fix that is offered for one control, done; unchanged when none is."""
+        """Return the draft with the fix of one control applied; the same draft when there is none."""
         self.use(name)
-        known = {other: value for other, value in self.parsed.fixes.get(name, {}).items() if other in self.texts}
-        return self.put({other: text_of(value) for other, value in known.items()})
+        fix = {other: value for other, value in self.parsed.fixes.get(name, {}).items() if other in self.texts}
+        return self.put({other: text_of(value) for other, value in fix.items()})
 
     def load(self, preset: str) -> Draft:
-        """A preset of this optimizer; what it does not name goes to its default, the schedule too.
+        """Return the draft with a preset loaded; options that it does not name, and the schedule, go to their defaults.
 
         Raises:
             KeyError: there is no such preset.
@@ -163,7 +162,7 @@ class Draft:
         return self.put({name: text_of(value) for name, value in values.items()})
 
     def choose(self, optimizer: str) -> Draft:
-        """Another optimizer, with what was last typed for it.
+        """Return the draft with another optimizer, and the texts last typed for it.
 
         Raises:
             KeyError: there is no such optimizer.
@@ -175,40 +174,40 @@ class Draft:
             changed = start.changed() if start else {}
             texts = {name: text_of(value) for name, value in changed.items() if name not in TRAINING}
             draft = replace(draft, own={**self.own, entry.key: texts})
-        return _settled(draft)
+        return _with_last_good(draft)
 
     def show(self, settings: Settings) -> Draft:
-        """Some settings in the controls; a text that already says the value is left as it was typed."""
+        """Return the draft with some settings in the controls; a text of the same value stays as it was typed."""
         draft = replace(self, optimizer=settings.optimizer)
-        wanted = settings.values()
-        same = {name for name, value in draft.values.items() if wanted[name] == value} - draft.parsed.faults.keys()
-        texts = {name: text_of(value) for name, value in wanted.items() if name not in same}
+        values = settings.values()
+        same = {name for name, value in draft.values.items() if values[name] == value} - draft.parsed.faults.keys()
+        texts = {name: text_of(value) for name, value in values.items() if name not in same}
         return replace(draft.put(texts), last_good=settings, good={**self.good, settings.optimizer: settings})
 
     def advice(self, name: str) -> Advice | None:
-        """The recommendation for one control, if there is one."""
+        """Return the advice on one control, if there is any."""
         return self.use(name).advice
 
-    def _defaults_now(self) -> dict[str, Value]:
-        """What stands in for a text that is wrong: the last right value."""
+    def _fallbacks(self) -> dict[str, Value]:
+        """Return the value of each control to use where its text is wrong: the last valid one."""
         defaults = default_values(self.spec)
         shared = {name: getattr(self.last_good, name) for name in TRAINING_DEFAULTS}
         remembered = self.good[self.optimizer].values() if self.optimizer in self.good else {}
         return {**defaults, **{name: value for name, value in remembered.items() if name in defaults}, **shared}
 
 
-def _settled(draft: Draft) -> Draft:
-    """The same draft with `last_good` brought up to date."""
-    good = _best(draft)
+def _with_last_good(draft: Draft) -> Draft:
+    """Return the draft with `last_good` brought up to date."""
+    good = _nearest_valid(draft)
     return replace(draft, last_good=good, good={**draft.good, draft.optimizer: good}) if good else draft
 
 
-def _best(draft: Draft) -> Settings | None:
-    """What the controls say if that is valid, or else the nearest that was: remembered, or a start of this optimizer."""
+def _nearest_valid(draft: Draft) -> Settings | None:
+    """Return the settings of the controls if they are valid, or else the last valid ones, or a start of this optimizer."""
     if settings := valid_settings(draft.optimizer, draft.values):
         return settings
-    near = draft.good.get(draft.optimizer) or first_valid(draft.spec)
-    if near is None:
+    earlier = draft.good.get(draft.optimizer) or first_valid(draft.spec)
+    if earlier is None:
         return None
     training = {name: draft.values[name] for name in TRAINING_DEFAULTS}
-    return valid_settings(draft.optimizer, {**near.values(), **training}) or near
+    return valid_settings(draft.optimizer, {**earlier.values(), **training}) or earlier

@@ -1,4 +1,4 @@
-"""Settings as a text to copy, and back from a text that somebody pastes."""
+"""Settings as a text to copy, and settings from a text that was pasted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from diffopt_widgets.catalogue.introspect.uncatalogued import is_loaded
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
 LONGEST_TEXT = 20_000
-"""Longer texts are neither settings nor a value."""
+"""Most characters of a text with settings or a value."""
 
 
 def write_settings(settings: Settings) -> str:
-    """JSON to keep or to send to somebody, one value a line.
+    """Format settings as JSON to keep or to send, with one value per line.
 
     >>> write_settings(Settings("LION", lr=1e-5)).splitlines()[:4]
     ['{', '  "format": 1,', '  "optimizer": "LION",', '  "lr": 1e-05,']
@@ -25,18 +25,18 @@ def write_settings(settings: Settings) -> str:
 
 
 def read_settings(text: str) -> Settings:
-    """Settings from what `write_settings`, `Settings.to_json` or the repr of Settings gave.
+    """Read the text that `write_settings`, `Settings.to_json` or the repr of Settings returned.
 
-    Nothing in the text is executed, and nothing imported: a class outside the catalogue must be imported already.
+    Nothing in the text is executed or imported: a class outside the catalogue must be imported already.
 
     Raises:
-        SettingsError: with everything that is wrong with it.
+        SettingsError: with everything that is wrong with the text.
 
     >>> read_settings('{"optimizer": "LION", "lr": 1e-5}') == read_settings("dw.Settings('LION', lr=1e-5)")
     True
     """
     if len(text) > LONGEST_TEXT:
-        raise _unreadable(f"The text has {len(text):,} characters, and settings never more than {LONGEST_TEXT:,}")
+        raise _unreadable(f"The text has {len(text):,} characters, and settings never have more than {LONGEST_TEXT:,}")
     word = text.strip().removeprefix("\ufeff").strip()
     if not word:
         raise _unreadable("There is no text")
@@ -60,14 +60,19 @@ def _call(text: str) -> ast.Call:
     """Find the call in `Settings(…)`, `dw.Settings(…)` or `s = dw.Settings(…)`; raise SettingsError for anything else."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Python, about what is written oddly
+            warnings.simplefilter("ignore")  # Python warns about odd code
             (statement,) = ast.parse(text).body
-    except (ValueError, SyntaxError, RecursionError, MemoryError):  # ValueError: no statement or several
-        raise _unreadable("These are no settings") from None
+    except (
+        ValueError,
+        SyntaxError,
+        RecursionError,
+        MemoryError,
+    ):  # ValueError: there is no statement, or more than one
+        raise _unreadable("The text holds no settings") from None
     call = statement.value if isinstance(statement, ast.Assign | ast.Expr) else None
     name = call.func if isinstance(call, ast.Call) else None
     if not isinstance(call, ast.Call) or "Settings" not in (getattr(name, "id", ""), getattr(name, "attr", "")):
-        raise _unreadable("These are no settings")
+        raise _unreadable("The text holds no settings")
     return call
 
 
@@ -105,7 +110,7 @@ def _value(node: ast.expr) -> str | float | bool | None:
 def _source(node: ast.AST) -> str:
     try:
         return ast.unparse(node)
-    except RecursionError:  # thousands of signs or brackets
+    except RecursionError:  # the text has thousands of signs or brackets
         return "…"
 
 
@@ -113,5 +118,5 @@ def _not_an_argument(text: str) -> SettingsError:
     return _unreadable(f"{text[:40]!r} is not name=value", "Write it as Settings('PRODIGY', lr=1.0).")
 
 
-def _unreadable(problem: str, todo: str = "Paste what Copy settings copied, or Settings(…).") -> SettingsError:
+def _unreadable(problem: str, todo: str = "Paste the text that Copy settings copied, or Settings(…).") -> SettingsError:
     return SettingsError((Fault("", None, problem, "", todo),))

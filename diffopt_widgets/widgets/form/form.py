@@ -16,7 +16,7 @@ from diffopt_widgets.optimizers.backends import Trouble, troubles
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.settings.plan import check_run
 from diffopt_widgets.widgets.form import panel as page
-from diffopt_widgets.widgets.form.changes import Change, asked, loaded, typed
+from diffopt_widgets.widgets.form.changes import Change, loaded, requested, typed
 from diffopt_widgets.widgets.form.draft import START, Draft
 from diffopt_widgets.widgets.form.exchange import read_settings, write_settings
 from diffopt_widgets.widgets.form.messages import BadMessageError, Message, message_of, sender_of, text_in
@@ -32,18 +32,18 @@ log = logging.getLogger(__name__)
 
 
 class Form(PageWidget):
-    """The options of an optimizer as a panel to look at, change and learn from.
+    """A panel with the options of an optimizer, to read, change and learn from.
 
     `settings` is an ordinary trait: observe it, link it, set it. It always holds valid settings: while a text is wrong it
-    keeps the last right value, and `errors` says what is wrong, by the name of the control. `run` has the options of the run
-    that these settings are for: the picture of the schedule, the code and what is refused follow them.
+    keeps the last valid value, and `errors` has the message, by the name of the control. `run` has the options of the run
+    that these settings are for: the picture of the schedule, the code and the refused values follow them.
 
     Args:
-        settings: what to show at first; the name of an optimizer shows its defaults. One that is not in the catalogue
-            (`Settings(spec_of(torch.optim.RAdam))`) joins the menu.
+        settings: settings to show at first; the name of an optimizer shows its defaults. An optimizer that is not in the
+            catalogue (`Settings(spec_of(torch.optim.RAdam))`) joins the menu.
         steps: length of the run, for the picture of the schedule.
-        memory: where to keep what is typed. Without settings the form opens as it was last; with settings these are
-            shown, and the rest is remembered. Without a memory nothing is read or written.
+        memory: file that keeps the typed texts. Without settings the form opens as it was last; with settings it shows
+            them, and remembers the rest. Without a memory nothing is read or written.
         layout: an ipywidgets Layout.
 
     Raises:
@@ -64,12 +64,16 @@ class Form(PageWidget):
     )
     STYLES = ("page/theme.css", "form.css", "aids.css")
 
-    settings = traitlets.Instance(Settings, help="What the form says; the last right values while something is wrong.")
-    errors = traitlets.Dict(read_only=True, help="What is wrong, by the name of the control; empty when all is right.")
+    settings = traitlets.Instance(
+        Settings, help="The settings in the form; the last valid values while something is wrong."
+    )
+    errors = traitlets.Dict(
+        read_only=True, help="Error messages by the name of the control; empty when nothing is wrong."
+    )
     run = traitlets.Instance(
         RunOptions, args=(), help="The run that the settings are for. A batch size of None is 1 in the code."
     )
-    notice = traitlets.Unicode(help="Something that went wrong elsewhere, shown above the form.").tag(sync=True)
+    notice = traitlets.Unicode(help="A message shown above the form, about a failure elsewhere.").tag(sync=True)
 
     menu: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     panel = traitlets.Dict(read_only=True).tag(sync=True)
@@ -88,25 +92,25 @@ class Form(PageWidget):
     ) -> None:
         self._memory = memory
         self._draft = _opening(settings, memory)
-        self._past: list[tuple[Draft, Change]] = []  # what was shown, and the change made then
+        self._past: list[tuple[Draft, Change]] = []  # each draft with the change that replaced it
         self._seen: list[Any] = []
         self._pasted: list[Any] = []
         self._missing = _cannot_run()
         self.run = RunOptions(steps=steps)
-        self._publish()  # before the widget opens, so that its first message holds everything
+        self._publish()  # before the widget opens: its first message then holds everything
         super().__init__(**({} if layout is None else {"layout": layout}))
         self.on_msg(self._receive)
 
     @property
     def draft(self) -> Draft:
-        """What is typed in the controls."""
+        """Texts in the controls, with their values and errors."""
         return self._draft
 
     @property
     def trouble(self) -> Trouble | None:
-        """Why the optimizer that is shown cannot run here; None when nothing is known that would keep it from it.
+        """Reason why the shown optimizer cannot run here; None when no reason is known.
 
-        What is installed is looked at when the form opens, and again at a choice as long as something is missing.
+        The form checks what is installed when it opens, and again at each choice while something is missing.
         """
         return dict(self._missing).get(self._draft.optimizer)
 
@@ -119,7 +123,7 @@ class Form(PageWidget):
         self._change(typed(self._draft, name, text))
 
     def choose(self, optimizer: str) -> None:
-        """Switch to another optimizer and what was last typed for it.
+        """Switch to another optimizer and the texts last typed for it.
 
         Raises:
             KeyError: there is no such optimizer.
@@ -137,7 +141,7 @@ class Form(PageWidget):
         self._change(loaded(self._draft, preset))
 
     def undo(self) -> None:
-        """Take the last change back; nothing happens when there is none."""
+        """Undo the last change; nothing happens when there is none."""
         if self._past:
             self._show(self._past.pop()[0])
 
@@ -145,12 +149,12 @@ class Form(PageWidget):
         """Show the settings that a text holds: JSON as in `json`, or the repr of Settings.
 
         Raises:
-            SettingsError: with everything that is wrong with the text; nothing is changed then.
+            SettingsError: with everything that is wrong with the text; the form then stays as it is.
         """
         self._show_pasted(read_settings(text))
 
-    def slider(self, name: str) -> Any:  # an ipywidgets widget; which one depends on the option
-        """A plain ipywidgets control for one option, linked both ways.
+    def slider(self, name: str) -> Any:  # an ipywidgets widget; its class depends on the option
+        """Make a plain ipywidgets control for one option, linked both ways.
 
         Raises:
             KeyError: the optimizer has no such control.
@@ -166,7 +170,7 @@ class Form(PageWidget):
         before, self._draft = self._draft, self._planned(draft)
         try:
             self._publish()
-        finally:  # after it: the page need not wait for the disk; an observer may have changed the draft meanwhile
+        finally:  # the page need not wait for the disk; an observer may have changed the draft meanwhile
             if self._memory:
                 self._memory.keep(before, self._draft)
 
@@ -204,11 +208,11 @@ class Form(PageWidget):
         self._publish()
 
     def _planned(self, draft: Draft) -> Draft:
-        """The draft, told of the run that is planned."""
+        """Return the draft with the options of the planned run."""
         return replace(draft, run=self.run)
 
     def _write_run(self) -> None:
-        """Bring up to date what depends on the run beside the settings."""
+        """Bring the traits up to date that depend on the run and the settings."""
         good, run = self._draft.last_good, self.run
         batch = {"batch_size": run.batch_size or 1, "accumulation": run.accumulation}
         self.set_trait("code", to_python(good, steps=run.steps, **batch, dtype=run.dtype))
@@ -216,18 +220,20 @@ class Form(PageWidget):
         self.set_trait("preview", schedule_svg(good, run.steps))
 
     def _receive(self, _: object, content: object, __: object) -> None:
-        """Do what the page asks. Nothing raised here would be seen by anyone, so it is shown in the form."""
+        """Do what the page asks. Nobody would see an exception raised here, so the form shows it."""
         try:
             self._obey(content)
         except (BadMessageError, KeyError, SettingsError) as error:
-            self._say(f"The page and the kernel disagree: {error}. Run the cell again to draw the form anew.")
-        except Exception as error:  # an observer of somebody else's
+            self._report(f"The page and the kernel disagree: {error}. Run the cell again to draw a new form.")
+        except Exception as error:  # an observer of the user's may raise anything
             log.exception("a change in the form failed")
-            self._say(f"The change is made, but something that follows it failed: {type(error).__name__}: {error}")
+            self._report(
+                f"The change was made, but code that observes the form failed: {type(error).__name__}: {error}"
+            )
 
-    def _say(self, words: str) -> None:
-        log.warning("%s", words)
-        self.notice = words
+    def _report(self, message: str) -> None:
+        log.warning("%s", message)
+        self.notice = message
         self.set_trait("state", self._state())
 
     def _obey(self, content: object) -> None:
@@ -245,10 +251,10 @@ class Form(PageWidget):
             case "dismiss":
                 self.notice = ""
             case _:
-                self._change(asked(message, self._draft))
+                self._change(requested(message, self._draft))
 
     def _paste_from_page(self, message: Message) -> None:
-        """What is wrong with the text is shown where it stands, so the answer says whose it is."""
+        """Show pasted settings, or answer with the faults of the text; the answer names the page and the message."""
         text = text_in(message, "text")
         try:
             settings = read_settings(text)
@@ -264,14 +270,14 @@ class Form(PageWidget):
 
 
 def _cannot_run() -> tuple[tuple[str, Trouble], ...]:
-    """The optimizers of the catalogue that cannot run here, with the reason."""
+    """Return the optimizers of the catalogue that cannot run here, with the reason."""
     return tuple(troubles(map(spec, list_optimizers())).items())
 
 
 def _opening(settings: Settings | str | None, memory: Memory | None) -> Draft:
-    """What the form shows at first."""
+    """Return the draft that the form shows at first."""
     remembered = memory.recall() if memory else None
     if settings is None:
         return remembered or Draft.begin(START)
-    begun = Draft.begin(settings)
-    return remembered.show(begun.last_good) if remembered else begun
+    fresh = Draft.begin(settings)
+    return remembered.show(fresh.last_good) if remembered else fresh

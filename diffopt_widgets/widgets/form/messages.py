@@ -1,4 +1,4 @@
-"""Reading what the page of the form sends."""
+"""Messages from the page of the form, and how to read them."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from typing import Any
 
 from diffopt_widgets.widgets.form.exchange import LONGEST_TEXT
 
-Message = dict[str, Any]  # Any: the page may send whatever JSON holds
+Message = dict[str, Any]  # Any: the page may send any JSON
 
 
 class BadMessageError(ValueError):
-    """The page sent something that the form does not understand."""
+    """Error for a message that the form does not understand."""
 
 
 def message_of(content: object) -> Message:
-    """The fields of a message; none when it is no object."""
+    """Return the fields of a message; none when it is not an object."""
     return content if isinstance(content, dict) else {}
 
 
 def sender_of(message: Message) -> list[Any]:
-    """Which page sent the message and its number there, to be sent back; [] when it wants no answer.
+    """Return the page that sent the message and its number there, for the answer; [] when the page expects none.
 
     Raises:
-        BadMessageError: it has a number and names no page.
+        BadMessageError: the message has a number and names no page.
     """
     number = message.get("n")
     return [text_in(message, "page"), number] if isinstance(number, int) else []
 
 
 def text_in(message: Message, field: str) -> str:
-    """A text in a message, without halves of surrogate pairs, which could not be sent back.
+    """Return a text in a message, without halves of surrogate pairs, which could not be sent back.
 
     Raises:
-        BadMessageError: it is missing.
+        BadMessageError: the text is missing.
     """
     text = message.get(field)
     if not isinstance(text, str):
@@ -41,10 +41,10 @@ def text_in(message: Message, field: str) -> str:
 
 
 def typed_in(message: Message) -> str:
-    """The text of a control. No value is as long as the longest, so its end makes way for a word on its length.
+    """Return the text of a control. A text that is too long for any value is cut, and its length is added.
 
     Raises:
-        BadMessageError: it is missing.
+        BadMessageError: the text is missing.
     """
     text = text_in(message, "text")
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}… ({len(text):,} characters)"

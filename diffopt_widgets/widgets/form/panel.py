@@ -1,4 +1,4 @@
-"""What the page needs to draw the form: JSON made from the catalogue and a draft. No widgets here."""
+"""JSON from which the page draws the form, made from the catalogue and a draft without widgets."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from diffopt_widgets.optimizers.backends import Trouble
 from diffopt_widgets.widgets.form.draft import Draft
 from diffopt_widgets.widgets.form.parsed import text_of
 
-Json: TypeAlias = dict[str, Any]  # Any: whatever JSON can hold
+Json: TypeAlias = dict[str, Any]  # Any: anything that JSON can hold
 
 FEW = 4
-"""So many options are in view at least."""
+"""Least number of options in view."""
 SHORT_FOLD = 2
-"""A fold that hides no more than this is not worth its click."""
+"""Options that are shown rather than folded away, because so few are not worth a click."""
 ORIGINS = {"library", "onetrainer"}
-"""Presets that say where values come from; the others are advice, and what they name stays in view."""
+"""Presets named by the origin of their values; the others are advice, and the options that they name stay in view."""
 IN_USE, WITHIN = "✓ in use", "✓ within the advice"
 BY_SCHEDULE = {"cycles", "min_factor"}
-"""What has a say under some schedules only."""
+"""Options that act under some schedules only."""
 
 
 @cache
 def menu(also: tuple[OptimizerSpec, ...] = (), missing: tuple[tuple[str, Trouble], ...] = ()) -> list[Json]:
-    """Every optimizer by family, for the menu. Not to be changed.
+    """Return every optimizer by family, for the menu. The caller must not change it.
 
     Args:
-        also: those that are not in the catalogue.
-        missing: those that cannot run here, by key, with the reason.
+        also: optimizers that are not in the catalogue.
+        missing: optimizers that cannot run here, by key, with the reason.
     """
     grouped = {**families(), FAMILY: also} if also else families()
     why = dict(missing)
@@ -52,12 +52,12 @@ def _entry(entry: OptimizerSpec, why: Trouble | None) -> Json:
 
 
 def cannot_run(entry: OptimizerSpec, why: Trouble) -> str:
-    """Why an optimizer cannot run here and what to do, as sentences."""
+    """Describe why an optimizer cannot run here, and what to do."""
     return f"{entry.title} cannot run here: {why}, and then choose it again."
 
 
 def panel(optimizer: str) -> Json:
-    """The description of one optimizer's panel: what does not change while one types. Not to be changed."""
+    """Describe the panel of one optimizer: the part that stays while one types. The caller must not change it."""
     return _panel(spec(optimizer))
 
 
@@ -78,7 +78,7 @@ def _panel(entry: OptimizerSpec) -> Json:
 
 
 def state(draft: Draft) -> Json:
-    """What changes while one types: for each control its text, and only those marks that it has."""
+    """Describe the part that changes while one types: for each control its text, and the marks that it has."""
     return {
         "presets": draft.parsed.presets,
         "controls": {name: _marks(draft, name) for name in draft.texts},
@@ -86,9 +86,9 @@ def state(draft: Draft) -> Json:
 
 
 def mathml(latex: str) -> list[str]:
-    r"""A formula as MathML, which browsers draw by themselves: one for each equation, so that a line can break between them.
+    r"""Convert a formula to MathML, one text for each equation, so that lines can break between them.
 
-    None when it cannot be converted.
+    The list is empty when the formula cannot be converted.
 
     >>> mathml("d_t")
     ['<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mrow><msub><mi>d</mi><mi>t</mi></msub></mrow></math>']
@@ -100,14 +100,14 @@ def mathml(latex: str) -> list[str]:
     *firsts, last = latex.split(r",\quad")
     try:
         return [str(convert(equation, display="block")) for equation in (*(f"{first}," for first in firsts), last)]
-    except Exception:  # noqa: BLE001  # the converter documents no error of its own; the page then shows the LaTeX
+    except Exception:  # noqa: BLE001  # the converter documents no errors; the page then shows the LaTeX
         return []
 
 
 def _sections(entry: OptimizerSpec) -> list[Json]:
-    """Training first, then the options that somebody gives advice on, then the rest, folded.
+    """Return the sections: training first, then the options with advice, then the rest, folded.
 
-    Which options stay in view depends on the optimizer alone, so nothing moves while one types.
+    The choice of the options in view depends on the optimizer alone, so nothing moves while one types.
     """
     uses = [use for use in entry.uses if not use.section]
     usable = [use for use in uses if use.standing is not Standing.UNAVAILABLE]
@@ -129,7 +129,7 @@ def _sections(entry: OptimizerSpec) -> list[Json]:
 
 
 def _inner_forms(entry: OptimizerSpec) -> list[Json]:
-    """The small forms inside the form, folded, each under its own title."""
+    """Return the sections with titles of their own, such as an inner optimizer's, folded."""
     titles = dict.fromkeys(use.section for use in entry.uses if use.section)
     return [
         {"title": title, "controls": [use.name for use in entry.uses if use.section == title], "fold": True}
@@ -168,9 +168,10 @@ def _control(entry: OptimizerSpec, use: Use) -> Json:
 
 
 def _mark(entry: OptimizerSpec, use: Use, dtype: str = "float32") -> str:
-    """The word beside the name; none for what does something, which is as one expects, nor for what is greyed.
+    """Return the mark beside the name; empty for an option that acts as expected, and for one that is greyed.
 
-    What weights of one precision alone feel says so, and whether those of the run, of precision `dtype`, are such.
+    An option that acts only on weights of one precision is marked so; the mark shows whether `dtype`, the precision of the
+    run, is that one.
     """
     if use.standing is Standing.INERT:
         return "inert"
@@ -190,7 +191,7 @@ def _kind(option: Option) -> str:
 
 
 def _shown(option: Option, value: object) -> str:
-    """A value in words, for a person."""
+    """Format a value as the form shows it."""
     if value is None:
         return option.null_words or "empty"
     if isinstance(value, bool):
@@ -237,7 +238,7 @@ def _advice(option: Option, advice: Advice | None) -> Json | None:
 
 
 def _offer(option: Option, advice: Advice) -> str:
-    """The words of the button that does as is recommended; none where the one value to set is not known."""
+    """Return the text of the button that sets the recommended value; empty where no single value is known."""
     if advice.by_mode:
         return ""
     shown = _shown(option, advice.value)
@@ -245,23 +246,22 @@ def _offer(option: Option, advice: Advice) -> str:
 
 
 def _followed(draft: Draft, name: str) -> str:
-    """That the value does as is recommended, in words; none where it does not."""
+    """Return the text that says that the value follows the advice; empty where it does not."""
     advice, value = draft.advice(name), draft.values[name]
     if advice is None or advice.by_mode or name in draft.parsed.faults or not advice.allows(value):
         return ""
     return IN_USE if value == advice.value else WITHIN
 
 
-def _advised(option: Option, advice: Advice | None) -> str:
-    given = _advice(option, advice)
-    return f"{given['words']} – {given['reason'].rstrip('.')} ({given['source']})" if given else ""
+def _recommendation(advice: Advice | None) -> str:
+    return f"{advice.text()} – {advice.reason.rstrip('.')} ({advice.source})" if advice else ""
 
 
 def _facts(entry: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
     facts = [
         ("Allowed", use.allowed() if _kind(use.option) in {"number", "text"} else ""),
         ("Default", _shown(use.option, use.default)),
-        ("Recommended", _advised(use.option, use.advice)),
+        ("Recommended", _recommendation(use.advice)),
         ("Depends on", use.enabled_if.words() if use.enabled_if else ""),
         ("Needs", REQUIREMENTS.get(use.requires, "")),
         ("Here", "" if use.name in TRAINING else effect(entry, use)),
@@ -278,7 +278,7 @@ def _marks(draft: Draft, name: str) -> Json:
         "mark": _mark(draft.spec, use, draft.run.dtype) if use.only_in else "",
         "error": draft.errors.get(name),
         "warning": draft.parsed.warnings.get(name),
-        "fix": fix_words(draft, draft.parsed.fixes[name]) if name in draft.parsed.fixes else None,
+        "fix": fix_text(draft, draft.parsed.fixes[name]) if name in draft.parsed.fixes else None,
         "greyed": draft.parsed.greyed.get(name),
         "changed": name in draft.parsed.changed,
         "related": name in draft.parsed.related,
@@ -288,8 +288,8 @@ def _marks(draft: Draft, name: str) -> Json:
     return {key: value for key, value in marks.items() if value or key == "text"}
 
 
-def fix_words(draft: Draft, fix: Values) -> str:
-    """What a fix does: "Set Learning rate to 1"."""
+def fix_text(draft: Draft, fix: Values) -> str:
+    """Describe a fix: "Set Learning rate to 1"."""
     parts = []
     for name, value in fix.items():
         if name in draft.texts:

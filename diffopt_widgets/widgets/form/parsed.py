@@ -1,4 +1,4 @@
-"""What the texts in the controls of an optimizer say, and what is to be told of it."""
+"""Values of the texts in the controls of an optimizer, with their errors and warnings."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Standing, Use, Values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value
-from diffopt_widgets.settings import Fault, check_values, default_values, ended
+from diffopt_widgets.settings import Fault, check_values, default_values, with_full_stop
 from diffopt_widgets.settings.plan import accumulation_fault
 from diffopt_widgets.training.environment import environment
 
 Texts = Mapping[str, str]
-"""What is typed, by the name of the control."""
+"""Typed texts by the name of the control."""
 
 
 def text_of(value: Value) -> str:
-    """How a control shows a value: as typed by the shortest way, empty for None.
+    """Format a value as a control shows it: in its shortest form, empty for None.
 
     >>> text_of(1e-5), text_of(None), text_of(True)
     ('1e-5', '', 'true')
@@ -28,28 +28,28 @@ def text_of(value: Value) -> str:
 
 
 def use_of(entry: OptimizerSpec, name: str) -> Use:
-    """The option of one control of an optimizer, as it is taken there."""
+    """Return the use of an option by an optimizer."""
     return TRAINING[name] if name in TRAINING else entry.use(name)
 
 
 @dataclass(frozen=True, eq=False)
 class ParsedDraft:
-    """The values that the texts say, what is wrong with them, and what else is to be told at each control."""
+    """Values of the texts, their faults, and the other messages of each control."""
 
     spec: OptimizerSpec
     texts: Texts
-    """The text of every control."""
+    """Text of every control."""
     values: Mapping[str, Value]
-    """The value of every control; what stands in for it where the text is wrong."""
+    """Value of every control; its fallback where the text is wrong."""
     faults: Mapping[str, Fault]
-    """What is wrong, by the control to mark; one fault for each."""
+    """Faults by the control to mark; one for each."""
     run: RunOptions
-    """Those of the run that the settings are for."""
+    """Options of the run that the settings are for."""
 
     @classmethod
-    def of(cls, entry: OptimizerSpec, texts: Texts, otherwise: Values, run: RunOptions) -> ParsedDraft:
-        """Read the texts; what is `otherwise` stands in for those that are wrong."""
-        values, faults = dict(otherwise), dict[str, Fault]()
+    def of(cls, entry: OptimizerSpec, texts: Texts, fallbacks: Values, run: RunOptions) -> ParsedDraft:
+        """Read the texts; `fallbacks` are the values to use where a text is wrong."""
+        values, faults = dict(fallbacks), dict[str, Fault]()
         for name, text in texts.items():
             use = use_of(entry, name)
             try:
@@ -64,41 +64,41 @@ class ParsedDraft:
 
     @cached_property
     def errors(self) -> dict[str, str]:
-        """What is wrong, by the control to mark, in words."""
+        """Error messages by the control to mark."""
         return {name: _message(fault) for name, fault in self.faults.items()}
 
     @cached_property
     def warnings(self) -> dict[str, str]:
-        """What a run is refused for, or what is probably not meant, by control; none while something is wrong."""
+        """Messages about values that a run refuses, or that are probably not meant; none while something is wrong."""
         return {name: rule.message for name, rule in self._warned.items()}
 
     @cached_property
     def refused(self) -> frozenset[str]:
-        """The controls whose values are right and for which a run here is refused."""
+        """Controls whose values are valid, but refused in a run here."""
         return frozenset(name for name, rule in self._warned.items() if rule.severity == "refused")
 
     @cached_property
     def fixes(self) -> dict[str, Values]:
-        """The values that would put an error or a warning right, by control, where there is a single way."""
+        """Values that would fix an error or a warning, by control, where there is a single way."""
         offered = [(name, fault.fix) for name, fault in self.faults.items()]
         offered += [(name, rule.fix) for name, rule in self._warned.items()]
         return {name: fix for name, fix in offered if fix}
 
     @cached_property
     def related(self) -> frozenset[str]:
-        """The controls that take part in a clash, beside the one that carries its message."""
+        """Controls that take part in a clash, besides the one that shows its message."""
         return frozenset(name for rule in self._broken("error") for name in rule.options[1:]) - self.faults.keys()
 
     @cached_property
     def changed(self) -> frozenset[str]:
-        """The controls that are not at the back end's default."""
+        """Controls that are not at the back end's default."""
         defaults = default_values(self.spec)
         faulty = {name for name in self.faults if self.texts[name] != text_of(defaults[name])}
         return frozenset(faulty | {name for name, value in self.values.items() if value != defaults[name]})
 
     @cached_property
     def greyed(self) -> dict[str, str]:
-        """The controls that have no say now, with the reason."""
+        """Controls that do nothing now, with the reason."""
         schedule = SCHEDULES.get(str(self.values["schedule"]))
         reasons = {}
         if schedule and not schedule.uses_cycles:
@@ -114,14 +114,14 @@ class ParsedDraft:
 
     @property
     def presets(self) -> list[str]:
-        """The keys of the presets that the controls show; more than one where presets are alike."""
+        """Keys of the presets that the controls show; more than one where presets are equal."""
         defaults = default_values(self.spec)
-        alike = [preset.key for preset in self.spec.presets if {**defaults, **preset.values} == self.values]
-        return [] if self.faults else alike
+        shown = [preset.key for preset in self.spec.presets if {**defaults, **preset.values} == self.values]
+        return [] if self.faults else shown
 
     @cached_property
     def _warned(self) -> dict[str, Rule]:
-        """The rule to tell at each control while nothing is wrong: the first, but one that refuses a run before others."""
+        """Rule to show at each control while nothing is wrong: the first that refuses a run, or else the first."""
         if self.faults:
             return {}
         broken = [*self._broken("refused"), *self._broken("warning")]
@@ -133,12 +133,12 @@ class ParsedDraft:
 
     @cached_property
     def _run(self) -> Values:
-        """What the rules ask of the run; looked up only where an option asks, since torch may be imported for it."""
+        """Facts about the run that rules need; found only where a rule needs them, because this may import torch."""
         return environment(self.run.device, self.run.dtype) if self.spec.asking(self.values) else {}
 
 
 def _message(fault: Fault) -> str:
-    problem = ended(
+    problem = with_full_stop(
         fault.problem.replace("must be", "Must be", 1) if fault.problem.startswith("must be") else fault.problem
     )
     allowed = f" Allowed: {fault.allowed}." if fault.allowed else ""

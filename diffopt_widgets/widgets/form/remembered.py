@@ -1,4 +1,4 @@
-"""Memory: what was last typed into the form, in a small file of the user's, so that another kernel opens with it."""
+"""Memory: the texts last typed into the form, in a small file of the user's, so that another kernel opens with them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ FOLDER_VARIABLE = "DIFFOPT_CONFIG_DIR"
 
 _log = logging.getLogger(__name__)
 
-_Data = dict[str, Any]  # Any: whatever the file holds
+_Data = dict[str, Any]  # Any: the file may hold anything
 
 
 class Memory:
-    """One file that holds, for each optimizer, the texts last typed, those of the training options and who was shown.
+    """One file with the texts last typed for each optimizer and the training options, and the optimizer last shown.
 
-    Several kernels may write it at once: each change is merged into what the file holds by then, and the file is
-    replaced as a whole. Nothing here raises for a file or a disk; what goes wrong is said once in the log.
+    Several kernels may write it at once: each change is merged into the contents of the file at that time, and the file is
+    replaced as a whole. No method raises for a file or a disk; each kind of failure is logged once.
 
     Args:
-        path: the file; it and its folder are made when there is something to keep.
+        path: the file; it and its folder are created when there is something to keep.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -49,13 +49,13 @@ class Memory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
     @classmethod
     def of_user(cls) -> Memory | None:
-        """The memory in the user's configuration folder, or in the one that DIFFOPT_CONFIG_DIR names.
+        """Make the memory in the user's configuration folder, or in the one that DIFFOPT_CONFIG_DIR names.
 
-        None when there is no such folder: without a home it would be a place in the working directory.
+        None when the path of the folder is not absolute: without a home it would lie in the working directory.
         """
         named = os.environ.get(FOLDER_VARIABLE)
         folder = Path(named) if named else platformdirs.user_config_path("diffopt_widgets", appauthor=False)
@@ -65,7 +65,7 @@ class Memory:
         return None
 
     def recall(self) -> Draft | None:
-        """The form as it was last; None when nothing usable is remembered."""
+        """Return the form as it was last; None when nothing usable is remembered."""
         data = self._read() or {}
         shown = data.get("optimizer") if _can_show(data.get("optimizer")) else None
         typed = {key: _usable(texts, _own_names(key)) for key, texts in data.get("own", {}).items() if _is_known(key)}
@@ -76,7 +76,7 @@ class Memory:
         return Draft.recall(next(iter(own), START), own, shared) if own or shared else None
 
     def keep(self, before: Draft, after: Draft) -> None:
-        """Remember what differs between two drafts."""
+        """Remember the differences between two drafts."""
         changed = {key for key in {*before.own, *after.own} if before.own.get(key) != after.own.get(key)}
         if not changed and before.shared == after.shared and before.optimizer == after.optimizer:
             return
@@ -92,50 +92,50 @@ class Memory:
         self._write({**data, "format": FORMAT, "optimizer": after.optimizer, "shared": shared, "own": own})
 
     def _read(self) -> _Data | None:
-        """What the file holds, of the right shape; {} when there is none; None when it is to be left alone."""
+        """Return the contents of the file, of the right shape; {} when there is none; None when it must be left alone."""
         try:
             data = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         except OSError as error:
-            self._say("cannot be read and is left alone", error)
+            self._warn_once("cannot be read and is left alone", error)
             return None
         except (ValueError, RecursionError):
             return self._set_aside()
         if isinstance(data, dict) and data.get("format", FORMAT) != FORMAT:
-            self._say("comes from another version and is left alone", f"format {str(data['format'])[:20]}")
+            self._warn_once("comes from another version and is left alone", f"format {str(data['format'])[:20]}")
             return None
         return dict(data) if _has_shape(data) else self._set_aside()
 
     def _set_aside(self) -> _Data | None:
-        """Begin anew; the broken file stays beside the new one, for whoever wrote it by hand."""
+        """Start again with an empty memory; the broken file is kept under another name, for a user who wrote it by hand."""
         aside = self.path.with_suffix(".broken.json")
         try:
             self.path.replace(aside)
         except OSError as error:
-            self._say("is broken and left alone", error)
+            self._warn_once("is broken and left alone", error)
             return None
-        self._say("was broken, and nothing is remembered from before", f"it is now {aside.name}")
+        self._warn_once("was broken, and nothing is remembered from before", f"it is now {aside.name}")
         return {}
 
     def _write(self, data: _Data) -> None:
         temporary = None
         try:
-            target = self.path.resolve()  # people link their configuration to elsewhere
+            target = self.path.resolve()  # the configuration may be a link to elsewhere
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=".tmp")
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(json.dumps(data))  # the whole at once, and on one line, takes half the time
+                file.write(json.dumps(data))  # one write of one line takes half the time
             Path(temporary).replace(target)
-        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-            self._say("cannot be written, so what is typed is forgotten with the kernel", error)
+        except (OSError, RuntimeError) as error:  # RuntimeError: the links form a circle
+            self._warn_once("cannot be written, so the typed texts are lost with the kernel", error)
             if temporary:
                 with contextlib.suppress(OSError):
                     Path(temporary).unlink()
 
-    def _say(self, problem: str, detail: object) -> None:
-        if problem not in self._said:
-            self._said.add(problem)
+    def _warn_once(self, problem: str, detail: object) -> None:
+        if problem not in self._logged:
+            self._logged.add(problem)
             _log.warning("%s %s (%s)", self.path, problem, detail)
 
 
@@ -147,7 +147,7 @@ def _has_shape(data: object) -> bool:
 
 
 def _can_show(key: object) -> bool:
-    """Whether the optimizer that was shown last can be had; a class outside the catalogue is imported for it."""
+    """Check whether the optimizer that was shown last can be loaded; this imports a class outside the catalogue."""
     try:
         return isinstance(key, str) and bool(spec(key))
     except KeyError as error:
@@ -156,7 +156,7 @@ def _can_show(key: object) -> bool:
 
 
 def _is_known(key: str) -> bool:
-    """Whether what was typed for an optimizer can be read. Nothing is imported for one that is not shown."""
+    """Check whether the texts of an optimizer can be read. Nothing is imported for one that is not shown."""
     return key in list_optimizers() or (is_path(key) and is_loaded(key) and _can_show(key))
 
 
@@ -165,11 +165,11 @@ def _own_names(optimizer: str) -> frozenset[str]:
 
 
 def _usable(texts: Mapping[str, object], names: Collection[str]) -> Texts:
-    """The texts of controls that there are; half a surrogate pair could not be sent to the page."""
-    found = {name: text for name, text in texts.items() if name in names and isinstance(text, str)}
-    return {name: text.encode("utf-8", "replace").decode() for name, text in found.items()}
+    """Return the texts of existing controls, with halves of surrogate pairs replaced: the page could not get them."""
+    known = {name: text for name, text in texts.items() if name in names and isinstance(text, str)}
+    return {name: text.encode("utf-8", "replace").decode() for name, text in known.items()}
 
 
-def _merged(kept: Texts, texts: Texts, names: Collection[str]) -> Texts:
-    """The texts, and what the file keeps for options that this version does not know."""
-    return {**{name: text for name, text in kept.items() if name not in names}, **texts}
+def _merged(stored: Texts, texts: Texts, names: Collection[str]) -> Texts:
+    """Return the texts, and the stored texts of options that this version does not know."""
+    return {**{name: text for name, text in stored.items() if name not in names}, **texts}

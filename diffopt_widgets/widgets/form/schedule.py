@@ -1,4 +1,4 @@
-"""A picture of the learning-rate schedule over a run."""
+"""Picture of the learning-rate schedule over a run."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ LEFT, RIGHT, TOP, BOTTOM = 54.0, 8.0, 16.0, 18.0
 
 
 def schedule_points(settings: Settings, steps: int) -> list[tuple[int, float]]:
-    """The factor on the learning rate at up to some hundred steps of a run, both sides of every jump among them.
+    """Return the factor on the learning rate at up to a few hundred steps of a run, with both sides of every jump.
 
     >>> schedule_points(Settings("PRODIGY", schedule="LINEAR", warmup=2), 4)
     [(0, 0.0), (1, 0.5), (2, 1.0), (3, 0.5), (4, 0.0)]
     """
     count = min(steps, POINTS)
-    wanted = {round(i * steps / count) for i in range(count + 1)}
-    wanted |= {step + side for step in restarts(settings, steps) for side in (-1, 0)}
-    wanted.add(warmup_steps(settings.warmup, steps))
-    return [(step, _factor(settings, step, steps)) for step in sorted(wanted) if 0 <= step <= steps]
+    steps_shown = {round(i * steps / count) for i in range(count + 1)}
+    steps_shown |= {step + side for step in restarts(settings, steps) for side in (-1, 0)}
+    steps_shown.add(warmup_steps(settings.warmup, steps))
+    return [(step, _factor(settings, step, steps)) for step in sorted(steps_shown) if 0 <= step <= steps]
 
 
 def restarts(settings: Settings, steps: int) -> list[int]:
-    """The steps at which a cycle begins anew; at most 24 of them, none for schedules without cycles.
+    """Return the steps at which a cycle restarts; at most 24 of them, none for schedules without cycles.
 
     >>> restarts(Settings("PRODIGY", schedule="COSINE_WITH_HARD_RESTARTS", cycles=3), 300)
     [100, 200]
@@ -41,27 +41,27 @@ def restarts(settings: Settings, steps: int) -> list[int]:
         return []
     rising = min(steps, warmup_steps(settings.warmup, steps))
     cycles = settings.cycles
-    begun = (k / cycles for k in range(1, MOST_RESTARTS + 1) if k < cycles)
-    return [-int(-(rising + part * (steps - rising)) // 1) for part in begun]
+    fractions = (k / cycles for k in range(1, MOST_RESTARTS + 1) if k < cycles)
+    return [-int(-(rising + fraction * (steps - rising)) // 1) for fraction in fractions]
 
 
-def schedule_words(settings: Settings, steps: int) -> str:
-    """The schedule in a sentence, for those who do not see the picture.
+def schedule_text(settings: Settings, steps: int) -> str:
+    """Describe the schedule in a sentence, for those who do not see the picture.
 
-    >>> schedule_words(Settings("PRODIGY", schedule="COSINE", warmup=0.1), 300)
+    >>> schedule_text(Settings("PRODIGY", schedule="COSINE", warmup=0.1), 300)
     'Cosine over 300 steps: warm-up to step 30, ends at 0 × d × 1'
     """
     end = _factor(settings, steps, steps)
     rising = min(steps, warmup_steps(settings.warmup, steps))
     parts = [f"warm-up to step {rising}"] if rising else []
-    if again := restarts(settings, steps):
-        parts.append(f"{len(again)} restart{'s' if len(again) > 1 else ''}")
+    if count := len(restarts(settings, steps)):
+        parts.append(f"{count} restart{'s' if count > 1 else ''}")
     parts.append(f"ends at {end:.3g} × {_unit(settings)}")
     return f"{SCHEDULES[settings.schedule].title} over {steps} steps: {', '.join(parts)}"
 
 
 def schedule_svg(settings: Settings, steps: int) -> str:
-    """The schedule as an SVG of 360 by 104 that takes its colours from the page."""
+    """Draw the schedule as an SVG of 360 by 104 that takes its colours from the page."""
     rising = min(steps, warmup_steps(settings.warmup, steps))
     points = [(_x(step, steps), _y(factor)) for step, factor in schedule_points(settings, steps)]
     line = " ".join(f"{x:g},{y:g}" for x, y in _corners(points))
@@ -73,7 +73,7 @@ def schedule_svg(settings: Settings, steps: int) -> str:
     label = "factor on d" if settings.spec.estimates_rate else "learning rate"
     if (needed := settings.spec.lr.enabled_if) and not needed.holds(settings.values()):
         label += f", ignored: {needed.words()}"
-    texts = [
+    captions = [
         (LEFT - 4, TOP + 4, "end", _unit(settings, short=True)),
         (LEFT - 4, bottom + 1, "end", "0"),
         (LEFT, HEIGHT - 5, "start", "step 0"),
@@ -81,25 +81,25 @@ def schedule_svg(settings: Settings, steps: int) -> str:
         (LEFT, 10, "start", label),
         (right, 10, "end", f"warm-up {rising} steps" if rising else ""),
     ]
-    words = "".join(
-        f'<text x="{x:g}" y="{y:g}" text-anchor="{side}">{escape(text)}</text>' for x, y, side, text in texts
+    texts = "".join(
+        f'<text x="{x:g}" y="{y:g}" text-anchor="{side}">{escape(text)}</text>' for x, y, side, text in captions
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="dwf-schedule" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" '
-        f'aria-label="{escape(schedule_words(settings, steps))}" font-size="10" fill="currentColor">'
+        f'aria-label="{escape(schedule_text(settings, steps))}" font-size="10" fill="currentColor">'
         f'<g fill="currentColor" fill-opacity="0.08">{warm if rising else ""}</g>'
         f'<g stroke="currentColor" stroke-opacity="0.5" fill="none"><path d="M{LEFT} {TOP}V{bottom}H{right}"/></g>'
         f'<g stroke="currentColor" stroke-opacity="0.5" stroke-dasharray="2 3" fill="none">{marks}</g>'
         f'<polyline fill="none" stroke="var(--dwf-accent, #1976d2)" stroke-width="2" stroke-linejoin="round" points="{line}"/>'
-        f'<g fill-opacity="0.75">{words}</g></svg>'
+        f'<g fill-opacity="0.75">{texts}</g></svg>'
     )
 
 
 class SchedulePreview(ipywidgets.HTML):  # type: ignore[misc]
-    """The picture of a schedule, drawn anew whenever `settings` or `steps` change.
+    """Picture of a schedule, redrawn when `settings` or `steps` change.
 
     Args:
-        settings: whose schedule to draw.
+        settings: settings with the schedule to draw.
         steps: length of the run.
 
     >>> preview = SchedulePreview(Settings("PRODIGY", schedule="COSINE"), steps=300)
@@ -121,7 +121,7 @@ class SchedulePreview(ipywidgets.HTML):  # type: ignore[misc]
 
 
 def _corners(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points without those that lie on a level line between their neighbours."""
+    """Leave out the points that lie on a level line between their neighbours."""
     inner = zip(points, points[1:], points[2:], strict=False)
     return [points[0], *(b for a, b, c in inner if not a[1] == b[1] == c[1]), points[-1]]
 

@@ -1,4 +1,4 @@
-"""What the search box of the form looks through: every option of every optimizer, once. No widgets here."""
+"""Index of the search box: every option of every optimizer, once, without widgets."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ _WITHOUT = {Standing.INERT: "no effect", Standing.UNAVAILABLE: "not available"}
 
 
 @cache
-def option_index(also: tuple[OptimizerSpec, ...] = ()) -> list[dict[str, Any]]:  # Any: whatever JSON can hold
-    """One entry for each option: its words, the optimizers that have it in the order of the menu, and their notes.
+def option_index(also: tuple[OptimizerSpec, ...] = ()) -> list[dict[str, Any]]:  # Any: anything that JSON can hold
+    """Return one entry for each option: its texts, the optimizers that have it in the order of the menu, and their notes.
 
-    Those where it does nothing, or is not available, come last, and `without` says so.
+    Optimizers in which it does nothing, or is not available, come last, and `without` gives the reason. Options of one name
+    whose help differs are separate entries; those that differ only in their range or in the meaning of an empty field are one.
+    The caller must not change the list.
 
-    `also` are optimizers that are not in the catalogue.
-
-    Options of one name whose help differs are entries of their own; those that differ only in their range or in what leaving
-    them empty means are one. Not to be changed.
+    Args:
+        also: optimizers that are not in the catalogue.
 
     >>> entry = next(entry for entry in option_index() if entry["name"] == "d_coef")
     >>> entry["title"], entry["optimizers"][0]
     ('D coefficient', 'PRODIGY')
     """
-    found: dict[_Words, dict[str, Use | None]] = {}
+    uses_of: dict[_Texts, dict[str, Use | None]] = {}
     optimizers = [entry for family in (*families().values(), also) for entry in family]
     for entry in optimizers:
         for use in (entry.lr, *entry.uses):
-            found.setdefault(_words(use.option), {})[entry.key] = use
-    found |= {_words(option): {entry.key: None for entry in optimizers} for option in TRAINING_OPTIONS}
+            uses_of.setdefault(_texts(use.option), {})[entry.key] = use
+    uses_of |= {_texts(option): {entry.key: None for entry in optimizers} for option in TRAINING_OPTIONS}
     return [
         {
             "name": name,
             "title": title,
-            "help": words,
+            "help": text,
             "optimizers": [key for last in (False, True) for key, use in uses.items() if bool(_without(use)) == last],
             "notes": {key: use.note for key, use in uses.items() if use and use.note},
-            "without": {key: why for key, use in uses.items() if (why := _without(use))},
+            "without": {key: reason for key, use in uses.items() if (reason := _without(use))},
         }
-        for (name, title, words), uses in found.items()
+        for (name, title, text), uses in uses_of.items()
     ]
 
 
 def index_message(also: tuple[OptimizerSpec, ...] = ()) -> dict[str, Any]:  # Any: as above
-    """The same as it goes to the page: no text twice, and an optimizer is a number, its place among `optimizers`.
+    """Return the index as it is sent to the page: no text twice, and an optimizer is its position in `optimizers`.
 
-    `entriesOf` of search.js makes the entries of it.
+    `entriesOf` in search.js restores the entries.
 
     >>> message = index_message()
     >>> entry = next(entry for entry in message["entries"] if entry["name"] == "d_coef")
@@ -73,10 +73,10 @@ def index_message(also: tuple[OptimizerSpec, ...] = ()) -> dict[str, Any]:  # An
     }
 
 
-_Words: TypeAlias = tuple[str, str, str]
+_Texts: TypeAlias = tuple[str, str, str]
 
 
-def _words(option: Option) -> _Words:
+def _texts(option: Option) -> _Texts:
     return option.name, option.title, option.help
 
 
@@ -89,5 +89,5 @@ def _by_text(texts: dict[str, str], places: dict[str, int]) -> list[tuple[str, l
 
 
 def _without(use: Use | None) -> str:
-    """That an optimizer only has the option by name, in words; empty where it does something."""
+    """Describe an option that an optimizer has only by name; empty where it does something."""
     return _WITHOUT.get(use.standing, "") if use else ""

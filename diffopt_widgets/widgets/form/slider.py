@@ -1,4 +1,4 @@
-"""One option of a form as a plain ipywidgets control, for lessons."""
+"""Plain ipywidgets control for one option of a form, for lessons."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class OptionForm(Protocol):
-    """What a control asks of the form to which it is linked."""
+    """Form to which a control is linked."""
 
     @property
     def draft(self) -> Draft:
-        """What has been typed."""
+        """Typed texts, with their values and errors."""
 
     def type(self, name: str, text: str) -> None:
         """Type a text into the control of an option."""
@@ -33,9 +33,9 @@ class OptionForm(Protocol):
 
 
 def linked_slider(form: OptionForm, name: str) -> Any:
-    """A control for one option of a form: a slider, a check box, a menu or a line of text.
+    """Make a control for one option of a form: a slider, a check box, a menu or a line of text.
 
-    It follows the form and the form follows it. While the form shows an optimizer without this option it is greyed.
+    The control and the form follow each other. The control is greyed while the form shows an optimizer without this option.
 
     Raises:
         KeyError: the form's optimizer has no such option.
@@ -60,41 +60,41 @@ def linked_slider(form: OptionForm, name: str) -> Any:
 
 
 def _control(option: Option, value: Value) -> Any:
-    words = {"description": option.title, "style": {"description_width": "initial"}}
+    label = {"description": option.title, "style": {"description_width": "initial"}}
     if option.choices or (option.kind == "bool" and option.nullable):
         listed: list[Value] = [parse_value(option.kind, choice) for choice in option.choices] or [True, False]
         pairs = [(text_of(choice), choice) for choice in listed]
         empty: list[tuple[str, Value]] = [(option.null_words or "empty", None)] if option.nullable else []
-        return ipywidgets.Dropdown(options=[*empty, *pairs], value=value, **words)
+        return ipywidgets.Dropdown(options=[*empty, *pairs], value=value, **label)
     if option.kind == "bool":
-        return ipywidgets.Checkbox(value=bool(value), indent=False, **words)
+        return ipywidgets.Checkbox(value=bool(value), indent=False, **label)
     if option.kind == "text":
-        return ipywidgets.Text(value=text_of(value), placeholder=option.null_words, continuous_update=False, **words)
-    return _number(option, value, words)
+        return ipywidgets.Text(value=text_of(value), placeholder=option.null_words, continuous_update=False, **label)
+    return _number(option, value, label)
 
 
-def _number(option: Option, value: Value, words: dict[str, Any]) -> Any:
+def _number(option: Option, value: Value, label: dict[str, Any]) -> Any:
     number = value if isinstance(value, int | float) and math.isfinite(value) else None
     if option.soft is None:
         kind = ipywidgets.IntText if option.kind == "int" else ipywidgets.FloatText
-        return kind(value=0 if number is None else number, **words)
+        return kind(value=0 if number is None else number, **label)
     low, high = option.soft
     if option.kind == "int":
         low, high = math.floor(low), math.ceil(high)
-        return ipywidgets.IntSlider(value=_between(number, low, high), min=low, max=high, **words)
+        return ipywidgets.IntSlider(value=_between(number, low, high), min=low, max=high, **label)
     if option.log and low > 0:
         ends = {"min": math.log10(low), "max": math.log10(high), "step": 0.01}
         return ipywidgets.FloatLogSlider(
-            value=_between(number, low, high), base=10, readout_format=".3g", **ends, **words
+            value=_between(number, low, high), base=10, readout_format=".3g", **ends, **label
         )
     step = (high - low) / 200
     return ipywidgets.FloatSlider(
-        value=_between(number, low, high), min=low, max=high, step=step, readout_format=".3g", **words
+        value=_between(number, low, high), min=low, max=high, step=step, readout_format=".3g", **label
     )
 
 
 def _shown(control: Any, value: Value) -> Value:
-    """The nearest thing to a value that the control can show."""
+    """Return the value that the control shows for a value: the nearest one that it can show."""
     if isinstance(control, ipywidgets.Dropdown | ipywidgets.Checkbox):
         return value
     if isinstance(control, ipywidgets.Text):

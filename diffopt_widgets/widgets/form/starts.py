@@ -1,4 +1,4 @@
-"""Settings that can be used: from some values, or to start an optimizer with."""
+"""Valid settings: from some values, or to start an optimizer with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diffopt_widgets.settings import Settings, SettingsError, check_values, defa
 
 
 def valid_settings(optimizer: str, values: Mapping[str, Any]) -> Settings | None:
-    """The settings with these values; None when they cannot be used."""
+    """Return the settings with these values; None when they cannot be used."""
     try:
         return Settings(optimizer, **values)
     except SettingsError:
@@ -18,7 +18,7 @@ def valid_settings(optimizer: str, values: Mapping[str, Any]) -> Settings | None
 
 
 def first_valid(entry: OptimizerSpec) -> Settings | None:
-    """The defaults, fixed where a rule offers it, or else the first preset that can be used."""
+    """Return the defaults, fixed where a rule offers a fix, or else the first preset that can be used."""
     values: dict[str, Any] = default_values(entry)
     for _ in entry.rules:
         fix = {name: value for fault in check_values(entry, values)[1] for name, value in fault.fix.items()}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue.schedules import SCHEDULES, lr_scale, schedule_factor, warmup_steps
-from diffopt_widgets.widgets.form.schedule import schedule_words
+from diffopt_widgets.widgets.form.schedule import schedule_text
 
 _COS = [0.5 * (1 + math.cos(math.pi * eighths / 8)) for eighths in range(9)]
 EVERY = st.sampled_from(sorted(SCHEDULES))
@@ -55,7 +55,7 @@ def test_hard_restarts_end_where_their_last_steps_lead(cycles, end):
     last, after = (schedule_factor("COSINE_WITH_HARD_RESTARTS", step, 3000, cycles=cycles) for step in (2999, 3000))
     assert after == pytest.approx(end, abs=1e-12)
     assert last == pytest.approx(end, abs=0.01)
-    assert schedule_words(settings, 3000).endswith(f"ends at {end:.3g} × 0.25")
+    assert schedule_text(settings, 3000).endswith(f"ends at {end:.3g} × 0.25")
 
 
 @given(EVERY, st.integers(1, 300), st.floats(0, 1), st.floats(0.1, 9))

@@ -478,7 +478,7 @@ def test_a_class_that_is_defined_anew_gets_a_form_anew(monkeypatch):
     define("new: float = 3.0")
     assert dw.Settings("a_cell:Mine").options == {"new": 3.0}
     assert before.changed() == {"old": 2.0}
-    with pytest.raises(dw.SettingsError, match="its class was defined anew"):
+    with pytest.raises(dw.SettingsError, match="its class was defined again"):
         dw.Settings(before.spec)
     form.type("lr", "0.5")
     assert form.settings == dw.Settings("a_cell:Mine", lr=0.5)

@@ -1,12 +1,12 @@
 // @ts-check
-// Settings out of the form and in again: copy as code, copy as JSON, paste.
+// Copying settings as code or as JSON, and pasting them.
 import { h, say } from "../../page/static/dom.js";
 import { sendable } from "./outbox.js";
 
 /** @typedef {import("./outbox.js").Outbox} Outbox */
 /** @typedef {{get(name: string): any}} Source */
 /** @typedef {"code" | "json"} Kind */
-/** What became of a pasted text: the page, the number of its message, what is wrong. @typedef {[string, number, string[]] | []} Pasted */
+/** The answer to a pasted text: the page, the number of its message, the faults. @typedef {[string, number, string[]] | []} Pasted */
 
 const LABELS = { code: "The settings as code", json: "The settings as JSON" };
 
@@ -15,10 +15,10 @@ export class Exchange {
   constructor(source, outbox, prefix) {
     this.source = source;
     this.outbox = outbox;
-    this.wrong = false; // whether the form holds a text that is wrong
-    /** The paste that waits for an answer, by its number. @type {number | undefined} */
+    this.wrong = false; // true while the form holds a text that is wrong
+    /** Number of the paste that waits for an answer. @type {number | undefined} */
     this.asked = undefined;
-    /** What the box shows. @type {Kind} */
+    /** Kind of text in the box. @type {Kind} */
     this.kind = "code";
     this.status = h("span", { class: "dwf-status", role: "status" });
     this.box = h("textarea", { class: "dwf-code", readonly: true, hidden: true });
@@ -69,7 +69,7 @@ export class Exchange {
     );
   }
 
-  /** The kernel has other settings now. */
+  /** Show the new settings of the kernel. */
   draw() {
     const text = this.source.get(this.kind);
     this.box.value = text;
@@ -98,13 +98,13 @@ export class Exchange {
     say(this.show, code ? "Hide code" : "Show code");
   }
 
-  /** Only what the kernel knows can be copied: what was typed last is on its way. @param {Kind} kind */
+  /** Copy the settings that the kernel knows, once it has the texts typed last. @param {Kind} kind */
   async copy(kind) {
     if (!(await this.outbox.known()))
       return this.tell("Not copied: the kernel is busy, and does not know yet what was typed");
     const wrong = this.wrong ? " with the last right values" : "";
     try {
-      await navigator.clipboard.writeText(this.source.get(kind)); // absent on plain http
+      await navigator.clipboard.writeText(this.source.get(kind)); // there is no clipboard on plain http
       this.tell(`Copied${wrong}`);
     } catch {
       this.reveal(kind, true);
@@ -120,7 +120,7 @@ export class Exchange {
     this.tell("");
     if (open) {
       this.area.focus();
-      this.area.select(); // what was left there makes way for what is pasted
+      this.area.select(); // a paste replaces the text that was left there
     } else {
       this.asked = undefined;
       this.open.focus();
@@ -132,7 +132,7 @@ export class Exchange {
     this.asked = this.outbox.command({ k: "paste", text: sendable(this.area.value) });
   }
 
-  /** What became of the pasted text. @param {Pasted} pasted @param {string} own this page */
+  /** Show the answer to the pasted text. @param {Pasted} pasted @param {string} own id of this page */
   answer([page, number, faults], own) {
     if (page !== own || number !== this.asked || !faults) return;
     this.asked = undefined;
@@ -142,7 +142,7 @@ export class Exchange {
     } else {
       this.area.value = "";
       this.togglePaste(false);
-      queueMicrotask(() => this.tell("Pasted; Undo takes it back")); // after what clears the status for new settings
+      queueMicrotask(() => this.tell("Pasted; Undo takes it back")); // after the new settings have cleared the status
     }
   }
 

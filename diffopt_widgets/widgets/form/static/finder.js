@@ -7,18 +7,18 @@ import { askedFor, entriesOf, marked, search } from "./search.js";
 /** @typedef {import("./search.js").Hit} Hit */
 /** @typedef {import("./search.js").Index} Index */
 /**
- * The present optimizer, what all are called, and why some cannot run here.
+ * The present optimizer, the titles of all, and the reasons why some cannot run here.
  * @typedef {{optimizer: string, titles: Map<string, string>, missing: Map<string, string>}} Place
  */
 
-const MOST = 8; // so many options are listed; another word is quicker than a long list
-const ASK_AGAIN = 5000; // an answer that is later than this got lost
+const MOST = 8; // options in the list; typing another word is quicker than reading a long list
+const ASK_AGAIN = 5000; // milliseconds; a later answer counts as lost
 
 export class Finder {
   /**
    * @param {string} prefix
-   * @param {{ask: () => void, place: () => Place, go: (optimizer: string, name: string) => void}} form what the box
-   *   asks of the form: to fetch the list of options, to say where we are, and to go to an option
+   * @param {{ask: () => void, place: () => Place, go: (optimizer: string, name: string) => void}} form calls of the box
+   *   to the form: fetch the list of options, return the present place, and go to an option
    */
   constructor(prefix, form) {
     this.id = `${prefix}-find`;
@@ -26,7 +26,7 @@ export class Finder {
     /** @type {Entry[] | undefined} */
     this.entries = undefined;
     this.askedAt = -ASK_AGAIN;
-    /** What can be chosen, in the order of the list. @type {{node: HTMLElement, go: () => void, here: boolean}[]} */
+    /** The choices in the order of the list. @type {{node: HTMLElement, go: () => void, here: boolean}[]} */
     this.choices = [];
     this.active = -1;
     this.build();
@@ -61,14 +61,14 @@ export class Finder {
     this.node = h("div", { class: "dwf-finder" }, this.input);
   }
 
-  /** The list of options is fetched when somebody first looks for one. */
+  /** Fetch the list of options at the first search. */
   need() {
     if (this.entries || Date.now() - this.askedAt < ASK_AGAIN) return;
     this.askedAt = Date.now();
     this.form.ask();
   }
 
-  /** Fetch the list anew when it is needed next: there are other optimizers now. */
+  /** Fetch the list again when it is needed next: the optimizers have changed. */
   forget() {
     this.entries = undefined;
     this.askedAt = -ASK_AGAIN;
@@ -150,13 +150,13 @@ export class Finder {
     node.setAttribute("role", "option");
     node.id = `${this.id}-${place}`;
     node.addEventListener("click", go);
-    // A mouse that happens to lie over another optimizer must not make it what Enter takes.
+    // Enter must not choose another optimizer only because the mouse happens to lie over it.
     if (here) node.addEventListener("pointermove", () => this.mark(place));
     this.choices.push({ node, go, here });
     return node;
   }
 
-  /** Make one choice the active one; -1 makes it none. @param {number} place */
+  /** Make one choice active; -1 makes none active. @param {number} place */
   mark(place) {
     this.active = place;
     this.choices.forEach(({ node }, i) => node.setAttribute("aria-selected", String(i === place)));
@@ -174,7 +174,7 @@ export class Finder {
       if (this.popup.hidden) this.draw();
       else if (count) this.mark((Math.max(this.active, step > 0 ? -1 : 0) + step + count) % count);
     } else if (event.key === "Enter" && !this.popup.hidden) {
-      event.preventDefault(); // the rest of the key press would act on what is focused by then
+      event.preventDefault(); // the rest of the key press would act on the next element with the focus
       this.choices[this.active]?.go();
     } else if (event.key === "Escape") {
       if (this.popup.hidden) this.input.value = "";
@@ -190,7 +190,7 @@ export class Finder {
     this.makeRoom();
   }
 
-  /** A form whose sections are closed may be lower than the list. */
+  /** Make the form at least as high as the list, even while its sections are closed. */
   makeRoom() {
     const { popup, input } = this;
     const form = popup.parentElement;

@@ -1,6 +1,6 @@
 // @ts-check
-// The form in the page. It knows kinds of controls, never optimizers or options: the kernel describes them in `panel`,
-// says how they stand in `state`, and is told what was typed.
+// The form in the page. It knows kinds of controls, never optimizers or options: the kernel describes these in `panel`
+// and their present state in `state`, and the page sends the typed texts.
 import { keepKeys } from "../../page/static/keep_keys.js";
 import { breakable, drawing, h, say } from "../../page/static/dom.js";
 import { Exchange } from "./exchange.js";
@@ -33,15 +33,15 @@ import { Tip } from "../../page/static/tip.js";
 
 const KERNEL_PATIENCE = 1500;
 
-/** Beside a formula at least, in pixels. */
+/** Least space beside a formula, in pixels. */
 const MARGIN = 10;
 
-/** Up to this width of the page, in pixels, the sections are closed at first. */
+/** Width of the page, in pixels, up to which the sections are closed at first. */
 const NARROW = 860;
 
 let views = 0;
 
-/** The whole form in one place of the page. */
+/** One view of the form in the page. */
 class View {
   /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
@@ -49,7 +49,7 @@ class View {
     views += 1;
     this.prefix = `dwf${views}`;
     this.page = `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`;
-    /** Whose panel is drawn, and so whose options are typed in. */
+    /** The optimizer whose panel is drawn; typed texts belong to its options. */
     this.optimizer = "";
     this.outbox = new Outbox((content) => {
       model.send({ ...content, page: this.page, panel: this.optimizer });
@@ -62,11 +62,11 @@ class View {
     this.sums = new Sums();
     this.menu = new Menu(this.prefix, (optimizer) => this.choose(optimizer));
     this.finder = new Finder(this.prefix, {
-      ask: () => model.send({ k: "index" }), // without a number: the state does not answer it
+      ask: () => model.send({ k: "index" }), // it has no number, because the state does not answer it
       place: () => ({ optimizer: model.get("panel").optimizer, titles: this.menu.titles, missing: this.menu.missing }),
       go: (optimizer, name) => this.goTo(optimizer, name),
     });
-    /** The option to show when its optimizer has come. @type {{optimizer: string, name: string} | undefined} */
+    /** The option to show once its optimizer has arrived. @type {{optimizer: string, name: string} | undefined} */
     this.target = undefined;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.patience = undefined;
@@ -81,11 +81,11 @@ class View {
     this.open = {};
     this.root = h("div", { class: "dwf dw-themed", "data-lm-suppress-shortcuts": "true" });
     keepKeys(this.root);
-    // Whoever presses Run next means what stands here: it must not come after that.
+    // A user who presses Run next expects these texts to count, so they must reach the kernel before that.
     this.root.addEventListener("focusout", () => this.outbox.flush());
     this.build();
     el.append(this.root);
-    this.fittedTo = 0; // the width that the formula was fitted to
+    this.fittedTo = 0; // the width to which the formula was fitted
     this.fitter = new ResizeObserver(() => this.formula.clientWidth !== this.fittedTo && this.fit());
     this.fitter.observe(this.formula);
     this.receive = (/** @type {any} */ content) => content?.k === "index" && this.finder.fill(content.options);
@@ -159,7 +159,7 @@ class View {
     this.outbox.command({ k: "choose", optimizer });
   }
 
-  /** Show an option, of another optimizer if need be. @param {string} optimizer @param {string} name */
+  /** Show an option, and switch to its optimizer if needed. @param {string} optimizer @param {string} name */
   goTo(optimizer, name) {
     if (this.model.get("panel").optimizer === optimizer) return this.rows.get(name)?.show();
     this.choose(optimizer);
@@ -175,7 +175,7 @@ class View {
   drawPanel() {
     /** @type {Panel} */
     const panel = this.model.get("panel");
-    this.outbox.flush(); // while it is known whose options were typed
+    this.outbox.flush(); // the texts belong to the options of the previous optimizer
     const handover = new Handover(this.root, this.rows);
     for (const row of this.rows.values()) row.dispose();
     this.optimizer = panel.optimizer;
@@ -208,10 +208,10 @@ class View {
     const { target } = this;
     if (target?.optimizer !== panel.optimizer) return;
     this.target = undefined;
-    queueMicrotask(() => this.rows.get(target.name)?.show()); // after the state: it may grey the control
+    queueMicrotask(() => this.rows.get(target.name)?.show()); // after the state, which may grey the control
   }
 
-  /** A section folds. On a page with little room only its title shows at first, so that Run is not far below.
+  /** Draw a section that folds. On a narrow page only its title shows at first, so that Run is not far below.
    * @param {Section} section */
   drawSection(section) {
     const rows = section.controls.map((name) => /** @type {Row} */ (this.rows.get(name)).node);
@@ -224,7 +224,7 @@ class View {
   }
 
   drawState() {
-    if (this.model.get("panel").optimizer !== this.optimizer) return; // its rows come next: the two come together, in either order
+    if (this.model.get("panel").optimizer !== this.optimizer) return; // its rows follow: panel and state arrive together, in either order
     /** @type {State} */
     const state = this.model.get("state");
     this.shown = state;
@@ -257,7 +257,7 @@ class View {
     this.exchange.tell("Waiting for the kernel, which is busy…");
   }
 
-  /** Where one equation alone is too wide all are drawn smaller, rather than in a box that scrolls. */
+  /** Draw all equations smaller when one alone is too wide; a box that scrolls would be harder to read. */
   fit() {
     const { formula } = this;
     this.fittedTo = formula.clientWidth;

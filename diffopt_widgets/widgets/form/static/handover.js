@@ -1,19 +1,19 @@
 // @ts-check
-// What somebody was typing stays, text and place, when the rows of one optimizer make way for those of another: behind a
-// slow connection or a busy kernel the new ones come while one types.
+// Keeping a text that is being typed, and the cursor in it, while the rows of one optimizer replace those of another. With
+// a slow connection or a busy kernel the new rows arrive while the user types.
 
 /** @typedef {import("./row.js").Row} Row */
 /** @typedef {Map<string, Row>} Rows */
 
 export class Handover {
-  /** @param {HTMLElement} root @param {Rows} rows those that go */
+  /** @param {HTMLElement} root @param {Rows} rows the previous rows */
   constructor(root, rows) {
     this.root = root;
     this.rows = rows;
     this.active = root.contains(document.activeElement) ? document.activeElement : null;
   }
 
-  /** Show in the rows that come what the kernel has not answered yet. @param {Rows} rows */
+  /** Show in the new rows the texts that the kernel has not answered yet. @param {Rows} rows */
   texts(rows) {
     for (const [name, row] of rows) {
       const before = this.rows.get(name);
@@ -21,8 +21,8 @@ export class Handover {
     }
   }
 
-  /** The next key still arrives where it is meant, or, where the option is no more, in the form, from which Tab goes on.
-   * @param {Rows} rows @param {HTMLElement} rest what has the focus then */
+  /** Focus the row where the user was typing or, if its option is gone, the form, so that Tab goes on from there.
+   * @param {Rows} rows @param {HTMLElement} rest element that takes the focus then */
   focus(rows, rest) {
     const { active } = this;
     if (!active || active.isConnected) return;
@@ -31,7 +31,7 @@ export class Handover {
     if (!row) return rest.focus({ preventScroll: true });
     row.reach();
     const { selectionStart: start, selectionEnd: end, value } = before.input;
-    if (start == null || row.input.selectionStart == null) return; // no field for text
+    if (start == null || row.input.selectionStart == null) return; // it is not a text field
     if (start === 0 && end === value.length) row.input.select();
     else if (row.input.value === value) row.input.setSelectionRange(start, end);
   }

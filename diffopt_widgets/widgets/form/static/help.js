@@ -1,5 +1,5 @@
 // @ts-check
-// What is said about one option: the long help below it, and the short one in its tip.
+// The help of one option: the long one below it, and the short one in its tip.
 import { h } from "../../page/static/dom.js";
 import { firstSentence, sentence } from "../../page/static/text.js";
 
@@ -7,7 +7,7 @@ import { firstSentence, sentence } from "../../page/static/text.js";
 /** @typedef {import("./row.js").Marks} Marks */
 
 /**
- * Everything there is to know: what larger and smaller do, the choices, and the facts.
+ * Return all that is known: the effect of larger and smaller values, the choices, and the facts.
  * @param {Control} control
  * @returns {HTMLElement[]}
  */
@@ -22,7 +22,7 @@ export function longHelp(control) {
 }
 
 /**
- * In short: what it is, its default, what is recommended, what its mark stands on, and why it has no say now.
+ * Return the short help: the meaning, the default, the advice, the evidence for its mark, and why it does nothing now.
  * @param {Control} control @param {Marks} marks
  */
 export function shortHelp({ help, advice, shown_default, mark, facts }, { greyed }) {

@@ -1,5 +1,5 @@
 // @ts-check
-// The menu of optimizers; one that cannot run here is greyed, with the reason, and can be looked at all the same.
+// The menu of optimizers. One that cannot run here is greyed, with the reason, and can still be looked at.
 import { h, say } from "../../page/static/dom.js";
 
 /** @typedef {{key: string, title: string, mark?: string, why?: string}} Optimizer */
@@ -12,11 +12,11 @@ export class Menu {
       class: "dwf-optimizer",
       change: () => choose(this.select.value),
     });
-    /** Why the optimizer that is shown cannot run here. */
+    /** Reason why the shown optimizer cannot run here. */
     this.absence = h("p", { class: "dwf-absence", role: "status", hidden: true });
-    /** What the optimizers are called. @type {Map<string, string>} */
+    /** Titles of the optimizers. @type {Map<string, string>} */
     this.titles = new Map();
-    /** Why optimizers cannot run here. @type {Map<string, string>} */
+    /** Reasons why optimizers cannot run here. @type {Map<string, string>} */
     this.missing = new Map();
   }
 

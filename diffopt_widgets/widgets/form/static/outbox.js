@@ -1,16 +1,16 @@
 // @ts-check
-// What travels to the kernel, and when.
+// Messages to the kernel, and their timing.
 
-const LOST = 5000; // an answer that is later than this got lost
+const LOST = 5000; // milliseconds; a later answer counts as lost
 const LONGEST = 1_000_000; // a longer message would break the connection
 
-/** A text that can be sent. @param {string} text */
+/** Cut a text that is too long to send. @param {string} text */
 export const sendable = (text) =>
   text.length > LONGEST ? `${text.slice(0, LONGEST)}… (${text.length} characters)` : text;
 
 /**
- * What was typed and the kernel does not know yet. One message is under way at a time, so that a slider which moves
- * faster than the kernel answers sends its latest text and not all of them.
+ * Typed texts that the kernel does not know yet. One message is under way at a time: a slider that moves faster than
+ * the kernel answers sends its latest text, and not all of them.
  */
 export class Outbox {
   /** @param {(content: object) => void} send */
@@ -23,7 +23,7 @@ export class Outbox {
     this.number = 0;
     this.answered = 0;
     this.sentAt = 0;
-    /** Who waits until all is answered. @type {((known: boolean) => void)[]} */
+    /** Callbacks that wait until all is answered. @type {((known: boolean) => void)[]} */
     this.waiters = [];
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
@@ -37,7 +37,7 @@ export class Outbox {
     else this.settle();
   }
 
-  /** Send what is typed, unless an answer is awaited. */
+  /** Send the typed texts, unless an answer is awaited. */
   settle() {
     clearTimeout(this.timer);
     if (!this.unsent.size) return;
@@ -46,7 +46,7 @@ export class Outbox {
     else this.flush();
   }
 
-  /** Send what is typed, now. */
+  /** Send the typed texts now. */
   flush() {
     clearTimeout(this.timer);
     const texts = [...this.unsent];
@@ -54,7 +54,7 @@ export class Outbox {
     for (const [name, text] of texts) this.asked.set(name, this.post({ k: "type", name, text: sendable(text) }));
   }
 
-  /** Send a command after what was typed before it; gives its number. @param {object} content */
+  /** Send a command after the texts typed before it; return its number. @param {object} content */
   command(content) {
     this.flush();
     return this.post(content);
@@ -68,7 +68,7 @@ export class Outbox {
     return this.number;
   }
 
-  /** The kernel has answered the message with this number and all before it. @param {number} number */
+  /** Note that the kernel has answered the message with this number and all before it. @param {number} number */
   seen(number) {
     this.answered = Math.max(this.answered, number);
     for (const [name, asked] of this.asked) if (asked <= this.answered) this.asked.delete(name);
@@ -76,12 +76,12 @@ export class Outbox {
     if (!this.waiting) for (const tell of this.waiters.splice(0)) tell(true);
   }
 
-  /** Whether the page knows better than the kernel what stands in this control. @param {string} name */
+  /** Check whether the page has a newer text of this control than the kernel. @param {string} name */
   holds(name) {
     return this.unsent.has(name) || this.asked.has(name);
   }
 
-  /** Send what is typed; whether the kernel knows all of it, once it has answered or that takes too long.
+  /** Send the typed texts; resolve to true once the kernel knows them all, and to false if that takes too long.
    * @returns {Promise<boolean>} */
   known() {
     this.flush();

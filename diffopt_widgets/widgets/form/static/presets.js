@@ -1,5 +1,5 @@
 // @ts-check
-// Where to start from, and the way back.
+// Buttons for presets, and Undo.
 import { h, say } from "../../page/static/dom.js";
 
 /** @typedef {import("./outbox.js").Outbox} Outbox */
@@ -11,10 +11,10 @@ export class Presets {
   constructor(outbox, tip) {
     this.outbox = outbox;
     this.tip = tip;
-    this.loaded = ""; // the preset that was asked for last; of two that are alike it is the one meant
+    this.loaded = ""; // the preset that was loaded last; of two equal ones it is the one in use
     /** The presets that the controls show. @type {string[]} */
     this.shown = [];
-    this.undone = ""; // what Undo takes back
+    this.undone = ""; // name of the change that Undo takes back
     /** @type {Map<string, {button: any, title: string}>} */
     this.found = new Map();
     this.buttons = h("div", { class: "dwf-buttons", role: "group", "aria-label": "Load defaults" });
@@ -30,7 +30,7 @@ export class Presets {
     this.node = h("div", { class: "dwf-presets" }, h("span", {}, "Load defaults"), this.buttons, this.undo, why);
   }
 
-  /** A button that is explained while one looks at it.
+  /** Make a button with a tip.
    * @param {string} title @param {string} name @param {() => void} click @param {() => string} words */
   explained(title, name, click, words) {
     const button = h("button", { type: "button", class: name, click }, title);
@@ -57,7 +57,7 @@ export class Presets {
     this.shown = presets;
     for (const [key, { button }] of this.found) button.setAttribute("aria-pressed", String(presets.includes(key)));
     this.undone = undo;
-    // Not `disabled`: whoever undoes everything by the keyboard would lose the place.
+    // Not `disabled`: the button would lose the focus of a user who undoes everything by the keyboard.
     this.undo.setAttribute("aria-disabled", String(!undo));
     this.undo.setAttribute("aria-label", this.words);
     this.drawInUse();
@@ -67,7 +67,7 @@ export class Presets {
     return this.undone ? `Undo: ${this.undone}` : "Undo: nothing to take back";
   }
 
-  /** One line, so that nothing moves when a value is typed; what each preset is unfolds below it. */
+  /** Name the preset in use, in one line, so that nothing moves when a value is typed; the details unfold below it. */
   drawInUse() {
     const key = this.shown.includes(this.loaded) ? this.loaded : this.shown[0];
     const same = this.shown.filter((other) => other !== key).map((other) => this.found.get(other)?.title);

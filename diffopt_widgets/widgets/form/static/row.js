@@ -8,7 +8,7 @@ import { TRACK, nudge, placeOf, sentence, textAt } from "../../page/static/text.
 /** @typedef {import("./outbox.js").Outbox} Outbox */
 /** @typedef {import("../../page/static/tip.js").Tip} Tip */
 /** @typedef {{value: string, label: string, help?: string}} Choice */
-/** What is recommended; `use` is what the button says, empty where there is none, and `followed` what it says then.
+/** Advice: `use` is the text of the button, empty where there is none, and `followed` its text once it is followed.
  * @typedef {{use: string, followed: string, words: string, reason: string, source: string}} Advice */
 /**
  * @typedef {{name: string, title: string, kind: "number" | "bool" | "choice" | "text", help: string, default: string,
@@ -22,8 +22,8 @@ import { TRACK, nudge, placeOf, sentence, textAt } from "../../page/static/text.
  */
 
 const TYPING_PAUSE = 150;
-const ERROR_PAUSE = 600; // "1e-" is on its way to "1e-4": say what is wrong only when typing has paused
-const WIDE = 16; // so many letters do not fit beside the name where there is little room
+const ERROR_PAUSE = 600; // milliseconds; "1e-" may become "1e-4", so errors are shown only after a pause in typing
+const WIDE = 16; // a text of so many letters does not fit beside the name on a narrow page
 
 /** One option: label, control, marks and help. */
 export class Row {
@@ -168,7 +168,7 @@ export class Row {
     this.follow(text);
   }
 
-  /** Bring what hangs on the text up to date. @param {string} text */
+  /** Bring the slider and the word beside the text up to date. @param {string} text */
   follow(text) {
     if (this.word) say(this.word, text === "true" ? "on" : "off");
     if (!this.slider) return;
@@ -247,7 +247,7 @@ export class Row {
     else this.complain();
   }
 
-  /** Show what is wrong, or that nothing is. */
+  /** Show the error, or clear it. */
   complain() {
     clearTimeout(this.timer);
     const { control, marks } = this;
@@ -268,14 +268,14 @@ export class Row {
     say(this.fix, marks.fix ?? "");
   }
 
-  /** Bring it to the keyboard, unfolded. */
+  /** Unfold the row and focus its control. */
   reach() {
     const fold = this.node.closest("details");
     if (fold) fold.open = true;
     (this.input.disabled ? this.helpButton : this.input).focus();
   }
 
-  /** Bring it into view and to the keyboard. */
+  /** Scroll the row into view and focus its control. */
   show() {
     this.reach();
     this.node.scrollIntoView({ block: "nearest" });
@@ -288,7 +288,7 @@ export class Row {
   }
 }
 
-/** How many letters the longest word of a control has: a choice, or what is written where a field is empty.
+/** Return the number of letters of the longest choice of a control, or of its placeholder.
  * @param {Control} control */
 const longest = ({ choices = [], placeholder = "" }) =>
   Math.max(...[placeholder, ...choices.map(({ label }) => label)].map((words) => words.length));

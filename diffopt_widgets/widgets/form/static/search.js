@@ -1,8 +1,8 @@
 // @ts-check
-// Finding options by their words. Pure.
+// Search for options by their words, as pure functions.
 
 /**
- * One option of all optimizers that have it; `without` says of some that it does nothing there.
+ * One option with the optimizers that have it; `without` has the reasons why it does nothing in some of them.
  * @typedef {{name: string, title: string, help: string, optimizers: string[], notes: Record<string, string>,
  *   without: Record<string, string>}} Entry
  */
@@ -14,15 +14,15 @@
  */
 /** @typedef {{text: string, hit: boolean}[]} Parts */
 /**
- * An option that was found: whether the present optimizer has it, the optimizers that have it (those whose note holds
- * the words, when nothing else does), and a text that shows why it was found.
+ * A match: the option, whether the present optimizer has it, the optimizers that have it (if only notes match, those
+ * with such a note), and the text that matches.
  * @typedef {{entry: Entry, here: boolean, optimizers: string[], snippet: string, rank: number}} Hit
  */
 
 const LONGEST_QUERY = 100;
-const LAST_NAMED = 3; // the ranks up to here are hits in a name or a title
+const LAST_NAMED = 3; // ranks up to this one are matches in a name or a title
 const NOTED = 7;
-const BEFORE = 24; // so many characters of a snippet stand before the hit, which must be seen on a narrow page too
+const BEFORE = 24; // most characters of a snippet before the match, which must be visible on a narrow page too
 const GAP = "[\\s_-]*"; // "warmup", "warm-up" and "warm up" are one word; "d coef" is d_coef
 
 /**
@@ -43,14 +43,14 @@ export function entriesOf({ optimizers: keys, entries }) {
   }));
 }
 
-/** What a question is made of beside what it asks for: "which optimizers have weight decay by lr?" */
+/** Words of a question that are not searched for: "which optimizers have weight decay by lr?" */
 const ASKING = new Set(
   `a an and are can could do does for has have having how i in is it me of on option options optimizer optimizers
   optimiser optimisers show takes that the there to use uses what where which who with`.split(/\s+/),
 );
 
 /**
- * What a question asks for; the query itself where nothing would be left.
+ * Return the words that a question asks for; the query itself where none would be left.
  * @param {string} query
  */
 export function askedFor(query) {
@@ -69,22 +69,22 @@ const wordsOf = (query) =>
     .split(/[\s_-]+/)
     .filter(Boolean);
 
-/** A pattern for letters in this order, whatever parts them. @param {string} text */
+/** Make a pattern for these letters in this order; spaces, "_" and "-" may stand between them. @param {string} text */
 const pattern = (text) =>
   [...text.replace(/[\s_-]+/g, "")].map((letter) => letter.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join(GAP);
 
-/** @param {string} text where the beginning of a word is looked for */
+/** @param {string} text beginning of a word */
 const begins = (text) => new RegExp(`(?<![\\p{L}\\p{N}])${pattern(text)}`, "iu");
 
 /** @param {string} text */
 const holds = (text) => new RegExp(pattern(text), "iu");
 
-/** Whether the words are in the name, in the help, or only in the note of one optimizer. @param {Hit} hit */
+/** Return 0 for a match in the name, 1 in the help, 2 only in the note of one optimizer. @param {Hit} hit */
 const where = ({ rank }) => (rank <= LAST_NAMED ? 0 : rank < NOTED ? 1 : 2);
 
 /**
- * The options that a query finds: by name or title, then by their help, then by the notes of single optimizers. Among
- * these the options of the present optimizer come first, then the closer hits.
+ * Return the options that match a query: by name or title, then by their help, then by the notes of single optimizers.
+ * Within each group the options of the present optimizer come first, then the closer matches.
  * @param {Entry[]} entries @param {string} query @param {string} optimizer the present one
  * @returns {Hit[]}
  */
@@ -103,7 +103,7 @@ export function search(entries, query, optimizer) {
 /** @param {Hit} a @param {Hit} b */
 const order = (a, b) => where(a) - where(b) || Number(b.here) - Number(a.here) || a.rank - b.rank;
 
-/** The questions that one query asks of each option. @param {string[]} words */
+/** Make the tests that one query applies to each option. @param {string[]} words */
 function looker(words) {
   const phrase = words.join("");
   const first = new RegExp(`^${pattern(phrase)}`, "iu");
@@ -111,9 +111,9 @@ function looker(words) {
   const inside = holds(phrase);
   const starts = words.map(begins);
   const anywhere = words.map(holds);
-  const brief = phrase.length < 2; // one letter is in every help
+  const brief = phrase.length < 2; // one letter occurs in every help
   const every = (/** @type {RegExp[]} */ tests, /** @type {string} */ text) => tests.every((test) => test.test(text));
-  /** How well texts answer: names are what is looked for first. @param {string[]} names @param {string} help */
+  /** Rank a match: names count before the help. @param {string[]} names @param {string} help */
   const rank = (names, help) => {
     const all = [...names, help].join(" ");
     if (names.some((name) => first.test(name))) return 0;
@@ -148,7 +148,7 @@ function hitOf(entry, look, optimizer) {
   return { entry, rank: NOTED, here, optimizers: noted, snippet: snippetOf(note, look.shown) };
 }
 
-/** A text from shortly before its first hit. @param {string} text @param {RegExp[]} tests */
+/** Cut a text to begin shortly before its first match. @param {string} text @param {RegExp[]} tests */
 function snippetOf(text, tests) {
   const at = tests.map((test) => text.search(test)).find((place) => place >= 0) ?? 0;
   if (at <= BEFORE) return text;
@@ -157,7 +157,7 @@ function snippetOf(text, tests) {
 }
 
 /**
- * A text in parts, so that what was found can be marked.
+ * Split a text into parts, so that the matches can be marked.
  * @param {string} text @param {string} query
  * @returns {Parts}
  */

@@ -1,5 +1,5 @@
 // @ts-check
-// In a line each: what is to put right, and what differs from the defaults; and the same in numbers beside each section.
+// Two lines, with the controls to fix and those that differ from the defaults, and the counts beside each section.
 import { h, say } from "../../page/static/dom.js";
 
 /** @typedef {import("./row.js").Control} Control */
@@ -15,7 +15,7 @@ export class Sums {
   }
 
   /**
-   * Gives whether anything is wrong.
+   * Draw the lines and the counts; return whether anything is wrong.
    * @param {Record<string, Marks>} controls @param {Map<string, Row>} rows @param {Fold[]} folds
    */
   draw(controls, rows, folds) {
@@ -37,14 +37,14 @@ export class Sums {
   }
 }
 
-/** Links to rows. @param {string} start @param {Row[]} rows @param {(row: Row) => string} words */
+/** Make links to rows. @param {string} start @param {Row[]} rows @param {(row: Row) => string} words */
 function list(start, rows, words) {
   const jump = (/** @type {Row} */ row) =>
     h("button", { type: "button", class: "dwf-jump", click: () => row.show() }, words(row));
   return rows.length ? [start, ...rows.flatMap((row, i) => [i ? ", " : "", jump(row)])] : [];
 }
 
-/** A text in the words of its control. @param {Control} control @param {string} text */
+/** Format a text as its control shows it. @param {Control} control @param {string} text */
 function shown({ kind, choices, placeholder }, text) {
   if (kind === "bool") return text === "true" ? "on" : "off";
   const brief = text.length > 40 ? `${text.slice(0, 40)}…` : text;

@@ -46,13 +46,13 @@ def test_every_fault_is_told_with_its_option_its_value_and_what_is_allowed():
     assert told[3].startswith("<b> = 0: ")
 
 
-NONE = "These are no settings. Paste what Copy settings copied, or Settings(…)."
+NONE = "The text holds no settings. Paste the text that Copy settings copied, or Settings(…)."
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "There is no text. Paste what Copy settings copied, or Settings(…)."),
+        ("", "There is no text. Paste the text that Copy settings copied, or Settings(…)."),
         ("  \n ", "no text"),
         ("{", NONE),
         (Settings("PRODIGY").to_json()[:60], NONE),
