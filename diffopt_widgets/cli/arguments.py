@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
 
 from diffopt_widgets.catalogue import key_of
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
@@ -15,6 +19,9 @@ from diffopt_widgets.settings import Fault, Settings, SettingsError, check_value
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import list_tasks
 
+STOPPED = 130
+"""The exit status after Ctrl-C, as shells have it."""
+
 _TASK = replace(TASK, option=replace(TASK.option, choices=list_tasks()))
 
 FLAGGED: Mapping[str, Use] = {**TRAINING, _TASK.name: _TASK, **RUN_OPTIONS}
@@ -22,6 +29,13 @@ FLAGGED: Mapping[str, Use] = {**TRAINING, _TASK.name: _TASK, **RUN_OPTIONS}
 
 _ONLY_FLAGS = ("optimizer", "preset", "out")
 """What has a flag and is no option, so that NAME=VALUE cannot mean it."""
+
+
+class Commands(Protocol):
+    """The commands of a parser, to which each file of this folder adds its own; argparse's own class of it is private."""
+
+    def add_parser(self, name: str, **texts: Any) -> argparse.ArgumentParser:  # Any: as argparse takes them
+        """Add a command."""
 
 
 def read_plan(
@@ -125,3 +139,20 @@ def _plans(start: Settings, values: Mapping[str, Sequence[Value]]) -> list[RunPl
     if faults:
         raise SettingsError(tuple(faults.values()))
     return plans
+
+
+def writable_folder(folder: Path, flag: str) -> Path:
+    """The folder, made if need be.
+
+    Raises:
+        SettingsError: it cannot be made, or nothing can be written into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        no_folder = isinstance(error, FileExistsError | NotADirectoryError)
+        problem = "a file is in its place" if no_folder else error.strerror or str(error)
+        todo = "Name another; nothing was done."
+        raise SettingsError((Fault(flag, str(folder), problem, "a folder that can be written to", todo),)) from None

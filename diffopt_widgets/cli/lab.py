@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import shutil
@@ -17,10 +18,61 @@ from urllib.parse import quote, urlencode, urlsplit
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
+    from diffopt_widgets.cli.arguments import Commands
+
+JUPYTER_HINT = ". Jupyter's own options go after --, as in: diffopt lab -- --ServerApp.base_url=/bench"
 QUICKSTART = "quickstart.ipynb"
 LOOPBACK = "127.0.0.1"
 # Browsers that `webbrowser` takes in a terminal where there is no other. JupyterLab shows nothing in them.
 TEXT_BROWSERS = {"www-browser", "links", "elinks", "lynx", "w3m"}
+
+
+def add_command(commands: Commands) -> None:
+    """Add the command to the others."""
+    lab = commands.add_parser(
+        "lab",
+        help="open JupyterLab on the quickstart notebook",
+        usage="diffopt lab [-h] [--folder FOLDER] [--ip ADDRESS] [--port NUMBER] [--no-browser] [-- JUPYTER-OPTION ...]",
+        description="Open JupyterLab on the quickstart notebook, which is copied into the folder where there is none yet. "
+        "Unless told otherwise the server can be reached from this machine only and asks for a token; the address that "
+        "it prints has it. Ctrl-C ends it.",
+        epilog="In a container: diffopt lab --ip 0.0.0.0 --port 8888, with port 8888 published.",
+    )
+    lab.add_argument("--folder", type=Path, metavar="FOLDER", help="Where your notebooks are. (default: this folder)")
+    lab.add_argument(
+        "--ip",
+        metavar="ADDRESS",
+        help="Address to listen on; 0.0.0.0 lets other machines reach it. (default: 127.0.0.1, this machine only)",
+    )
+    lab.add_argument(
+        "--port",
+        type=_port,
+        metavar="NUMBER",
+        help="Port to listen on. (default: 8888, or a free one where it is in use)",
+    )
+    lab.add_argument("--no-browser", action="store_true", help="Print the address and do not open a browser.")
+    lab.add_argument(
+        "jupyter",
+        nargs="*",
+        metavar="JUPYTER-OPTION",
+        help="Options after -- are passed on to Jupyter; `diffopt lab -- --help` lists them.",
+    )
+    lab.set_defaults(command=run, hint=JUPYTER_HINT)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start JupyterLab and wait until it ends; returns the exit status."""
+    if arguments.jupyter and not arguments.jupyter[0].startswith("-"):
+        raise OSError(
+            f"{arguments.jupyter[0]!r} is not an option. To fix it: name a folder with --folder{JUPYTER_HINT}"
+        )
+    return open_lab(
+        arguments.folder,
+        ip=arguments.ip,
+        port=arguments.port,
+        browser=not arguments.no_browser,
+        options=arguments.jupyter,
+    )
 
 
 def open_lab(
@@ -204,3 +256,15 @@ def _quickstart(root: Path) -> Path:
         f"the package has no {QUICKSTART} to copy. To fix it: reinstall diffopt-widgets, or put a notebook of that "
         f"name into {root}"
     )
+
+
+def _port(text: str) -> int:
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a port. It may be a whole number from 1 to 65535, or 0 for any free one"
+        )
+    return port

@@ -10,13 +10,19 @@ from typing import Any
 from diffopt_widgets.catalogue import list_optimizers
 from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.cli.arguments import read_plan
+from diffopt_widgets.cli.arguments import Commands, read_plan
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.state_size.models import LAYERS, MODELS, Choice
 
 
-def add_arguments(memory: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Let a parser take what `tell` reads; returns it."""
+def add_command(commands: Commands) -> None:
+    """Add the command to the others."""
+    memory = commands.add_parser(
+        "memory",
+        help="say how much state an optimizer will keep, before any run",
+        description="Say how many bytes of state an optimizer will keep for a model, or compare all of them. Nothing is "
+        "allocated and no GPU is needed. Text encoders are not counted; gradients and weights come on top.",
+    )
     default = Choice()
     memory.add_argument(
         "optimizer", nargs="?", metavar="KEY", help="An optimizer, such as PRODIGY. (default: compare all)"
@@ -45,10 +51,10 @@ def add_arguments(memory: argparse.ArgumentParser) -> argparse.ArgumentParser:
         default=default.dtype,
         help="Precision of the weights that are trained. (default: %(default)s)",
     )
-    return memory
+    memory.set_defaults(command=run)
 
 
-def tell(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace) -> int:
     """Print the table; returns the exit status: 1 when the optimizer that is named cannot be counted here.
 
     Raises:

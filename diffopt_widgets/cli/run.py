@@ -5,21 +5,17 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.cli.arguments import FLAGGED, read_plan
+from diffopt_widgets.cli.arguments import FLAGGED, STOPPED, Commands, read_plan, writable_folder
 from diffopt_widgets.records import write_csv
 from diffopt_widgets.settings import Fault, SettingsError
 
 if TYPE_CHECKING:
     from diffopt_widgets.store import RunStore
-
-STOPPED = 130
-"""The exit status after Ctrl-C, as shells have it."""
 
 EXAMPLES = """\
 examples:
@@ -35,16 +31,26 @@ and presets of one. Ctrl-C stops; what was trained until then is written.
 """
 
 
-def add_arguments(run: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Let a parser take what `run_command` reads; returns it."""
-    run.add_argument("--optimizer", required=True, metavar="KEY", help="Which optimizer; `diffopt options` lists them.")
-    run.add_argument(
+def add_command(commands: Commands) -> None:
+    """Add the command to the others."""
+    parser = commands.add_parser(
+        "run",
+        help="train, and write a figure and a table",
+        description="Train, print how each run ended, and write a figure (an HTML file that opens\noffline) and the "
+        "values of every step (a CSV file).",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--optimizer", required=True, metavar="KEY", help="Which optimizer; `diffopt options` lists them."
+    )
+    parser.add_argument(
         "--preset",
         metavar="KEY",
         help="Start from a preset of the optimizer instead of the defaults; what else is given wins.",
     )
-    run.add_argument("--lr", metavar="RATE", help="Learning rate. (default: the optimizer's own)")
-    run.add_argument(
+    parser.add_argument("--lr", metavar="RATE", help="Learning rate. (default: the optimizer's own)")
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -52,30 +58,30 @@ def add_arguments(run: argparse.ArgumentParser) -> argparse.ArgumentParser:
         help="An option of the optimizer. Give it again for another option.",
     )
     for use in FLAGGED.values():
-        _add_flag(run, use)
-    run.add_argument(
+        _add_flag(parser, use)
+    parser.add_argument(
         "--out",
         type=Path,
         default=Path("diffopt-runs"),
         metavar="FOLDER",
         help="Where the figure and the table go. It is made when it is not there. (default: %(default)s)",
     )
-    run.add_argument(
+    parser.add_argument(
         "--store",
         type=Path,
         metavar="FILE",
         help="Keep the runs in this store as they go, such as runs.sqlite; dw.RunStore opens it. (default: none)",
     )
-    return run
+    parser.set_defaults(command=run)
 
 
-def _add_flag(run: argparse.ArgumentParser, use: Use) -> None:
+def _add_flag(parser: argparse.ArgumentParser, use: Use) -> None:
     """Give an option a flag of its own; that of a yes or no may stand alone, which means yes."""
     option = use.option
     default = option.null_words if use.default is None else format_value(use.default)
     words = f" One of {', '.join(option.choices)}." if option.choices else ""
     switch = option.kind == "bool"
-    run.add_argument(
+    parser.add_argument(
         f"--{option.name.replace('_', '-')}",
         metavar="NUMBER" if option.kind in {"int", "float"} else "true|false" if switch else "NAME",
         nargs="?" if switch else None,
@@ -84,7 +90,7 @@ def _add_flag(run: argparse.ArgumentParser, use: Use) -> None:
     )
 
 
-def run_command(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace) -> int:
     """Train, print how each run ended, and write a figure and a table; returns the exit status.
 
     Raises:
@@ -100,7 +106,7 @@ def run_command(given: argparse.Namespace) -> int:
     base, over = read_plan(
         given.optimizer, {name: getattr(given, name) for name in ("lr", *FLAGGED)}, given.set, given.preset
     )
-    folder = writable(given.out, "--out")  # before hours of training are lost on it
+    folder = writable_folder(given.out, "--out")  # before hours of training are lost on it
     store = _opened(given.store)
     broken = (rule for plan in vary(base, over) for rule in plan.settings.warnings())
     for message in dict.fromkeys(rule.message for rule in broken if rule.severity == "warning"):
@@ -128,23 +134,6 @@ def _opened(path: Path | None) -> RunStore | None:
     except StoreError as error:
         fault = Fault("--store", str(path), str(error), "", "Nothing was done.")
         raise SettingsError((fault,)) from None
-
-
-def writable(folder: Path, flag: str) -> Path:
-    """The folder, made if need be.
-
-    Raises:
-        SettingsError: it cannot be made, or nothing can be written into it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        no_folder = isinstance(error, FileExistsError | NotADirectoryError)
-        problem = "a file is in its place" if no_folder else error.strerror or str(error)
-        todo = "Name another; nothing was done."
-        raise SettingsError((Fault(flag, str(folder), problem, "a folder that can be written to", todo),)) from None
 
 
 def _free_paths(folder: Path, stem: str) -> tuple[Path, Path]:

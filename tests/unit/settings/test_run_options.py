@@ -13,7 +13,7 @@ import diffopt_widgets as dw
 from diffopt_widgets.catalogue import run_options
 from diffopt_widgets.catalogue.introspect.signatures import RESERVED
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, RunKeywords, RunOptions, RunValues
-from diffopt_widgets.cli.run import add_arguments
+from diffopt_widgets.cli.run import add_command
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.store.own_runs import about_run
@@ -31,7 +31,9 @@ def check_lists(where, listed):
 
 
 def flags():
-    parser = add_arguments(argparse.ArgumentParser())
+    commands = argparse.ArgumentParser().add_subparsers()
+    add_command(commands)
+    parser = commands.choices["run"]
     return {action.dest for action in parser._actions} & (ALL.keys() | RESERVED)
 
 
@@ -133,7 +135,7 @@ import argparse
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue.introspect.signatures import RESERVED
 from diffopt_widgets.cli.arguments import read_plan
-from diffopt_widgets.cli.run import add_arguments
+from diffopt_widgets.cli.run import add_command
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.store.own_runs import about_run
 from diffopt_widgets.widgets.tables.differences import compare_settings
@@ -146,7 +148,9 @@ run = dw.train(settings, "swiss_roll", 1, clip=0.5, progress=False)
 assert (run.status, run.plan.clip) == ("done", 0.5), run.message
 assert [r.plan.clip for r in dw.sweep(settings, {"clip": [1, 2]}, "swiss_roll", 1, progress=False)] == [1.0, 2.0]
 assert len(list(dw.stream(settings, "swiss_roll", 1, clip=0.5))) == 1
-assert add_arguments(argparse.ArgumentParser()).parse_args(["--optimizer", "ADAM", "--clip", "2"]).clip == "2"
+commands = argparse.ArgumentParser()
+add_command(commands.add_subparsers())
+assert commands.parse_args(["run", "--optimizer", "ADAM", "--clip", "2"]).clip == "2"
 assert read_plan("ADAM", {"mirror": "true,false", "order": "up"})[1] == {"mirror": [True, False]}
 assert read_plan("ADAM", {"clip": "1,2"})[1] == {"clip": [1.0, 2.0]}
 bar = dw.RunBar()

@@ -1,0 +1,36 @@
+"""The command `diffopt doctor`: what is installed, and which optimizers can run here."""
+
+from __future__ import annotations
+
+import argparse
+
+from diffopt_widgets.cli.arguments import Commands
+
+
+def add_command(commands: Commands) -> None:
+    """Add the command to the others."""
+    doctor = commands.add_parser(
+        "doctor",
+        help="say what is installed and which optimizers can run here",
+        description="Say what is installed, which GPU there is and which optimizers can run here; for each that cannot, "
+        "why not and how to fix it. The exit status is 0 when all of them run.",
+    )
+    doctor.set_defaults(command=run)
+
+
+def run(_: argparse.Namespace) -> int:
+    """Print the findings; returns the exit status."""
+    from rich.console import Console
+
+    from diffopt_widgets.cli.terminal import findings_table
+    from diffopt_widgets.probe import doctor
+
+    console = Console()
+    console.print(findings_table("Installed", doctor.packages()))
+    console.print(findings_table("Devices", doctor.devices()))
+    well = True
+    for device in ("cpu", *doctor.accelerators()):
+        findings = list(doctor.optimizers(device))
+        console.print(findings_table(f"Optimizers on the {doctor.device_words(device)}", findings))
+        well = well and all(finding.works for finding in findings)
+    return 0 if well else 1

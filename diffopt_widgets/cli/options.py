@@ -1,0 +1,71 @@
+"""The command `diffopt options`: the list of the optimizers, and each option of one, explained."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from diffopt_widgets.catalogue import families, key_of
+from diffopt_widgets.catalogue.schema import OptimizerSpec
+from diffopt_widgets.cli.arguments import Commands, writable_folder
+from diffopt_widgets.settings import Settings
+
+
+def add_command(commands: Commands) -> None:
+    """Add the command to the others."""
+    options = commands.add_parser(
+        "options",
+        help="list the optimizers, or explain the options of one",
+        description="List the optimizers, or explain every option of one: what it does, its default and what it may be.",
+    )
+    options.add_argument(
+        "optimizer",
+        nargs="?",
+        metavar="KEY",
+        help="An optimizer, such as PRODIGY, or any class by its path, such as torch.optim:RAdam. (default: list all)",
+    )
+    options.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="FOLDER",
+        help="Write the reference into a folder instead, a page per optimizer.",
+    )
+    options.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print or write the options; returns the exit status."""
+    from rich.console import Console
+
+    from diffopt_widgets.cli.terminal import optimizer_page, optimizers_page
+
+    if arguments.markdown is not None:
+        return _write_reference(arguments)
+    console = Console()
+    console.print(
+        optimizers_page(families()) if arguments.optimizer is None else optimizer_page(spec_named(arguments.optimizer))
+    )
+    return 0
+
+
+def _write_reference(arguments: argparse.Namespace) -> int:
+    from diffopt_widgets.cli.reference import INDEX, reference_pages
+
+    pages = reference_pages()
+    if arguments.optimizer is not None:
+        name = f"{spec_named(arguments.optimizer).key}.md"
+        pages = {name: pages[name]}
+    folder = writable_folder(arguments.markdown, "--markdown")
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    print(f"wrote {len(pages)} page{'s' * (len(pages) > 1)}; begin with {folder / (INDEX if INDEX in pages else name)}")
+    return 0
+
+
+def spec_named(text: str) -> OptimizerSpec:
+    """Find an optimizer by its key, or by the path of its class.
+
+    Raises:
+        SettingsError: there is no such optimizer.
+    """
+    return Settings(key_of(text)).spec

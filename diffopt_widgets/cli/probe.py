@@ -1,0 +1,65 @@
+"""The command `diffopt probe`: whether each option does anything, found by trying it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from diffopt_widgets.catalogue import is_path, list_optimizers
+from diffopt_widgets.cli.arguments import Commands
+from diffopt_widgets.cli.options import spec_named
+from diffopt_widgets.settings import Fault, SettingsError
+
+
+def add_command(commands: Commands) -> None:
+    """Add the command to the others."""
+    probe = commands.add_parser(
+        "probe",
+        help="try every option, and say which of them do something",
+        description="Train a small model twice for each option, with its default and changed, and compare the weights to the "
+        "bit. The exit status is 0 when the catalogue and its table of evidence say what is seen.",
+    )
+    probe.add_argument("optimizers", nargs="*", metavar="KEY", help="Optimizers, such as PRODIGY. (default: all)")
+    probe.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="Where to train. (default: %(default)s)"
+    )
+    probe.add_argument(
+        "--write",
+        action="store_true",
+        help="Write what is seen into the table, and leave the rest of it; for who works on this package.",
+    )
+    probe.add_argument(
+        "--missing", action="store_true", help="Try only the optimizers of which the table lacks something."
+    )
+    probe.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Try the options, print and where asked for write what was seen; returns the exit status."""
+    from rich.console import Console
+
+    from diffopt_widgets.cli.terminal import probed_table
+    from diffopt_widgets.optimizers.factory import MissingBackend
+    from diffopt_widgets.probe import table as probe_table
+    from diffopt_widgets.probe.values import ProbeError
+
+    keys = [spec_named(key).key for key in arguments.optimizers] or list(list_optimizers())
+    if arguments.write and (outside := [key for key in keys if is_path(key)]):
+        problem = "the table has optimizers of the catalogue only"
+        raise SettingsError((Fault("--write", outside[0], problem, "", "Leave this one out."),))
+    if arguments.missing:
+        keys = [key for key in keys if probe_table.lacking(key, arguments.device)]
+    try:
+        if arguments.write:
+            probe_table.check_versions(keys, arguments.device)
+        seen = probe_table.probe(keys, arguments.device)
+    except (MissingBackend, ProbeError) as error:
+        print(f"diffopt: {error}", file=sys.stderr)
+        return 1
+    if arguments.write:
+        probe_table.write(seen, arguments.device)
+    Console().print(probed_table(seen))
+    faults = probe_table.disagreements(seen) if arguments.write else probe_table.faults(seen, arguments.device)
+    for fault in faults:
+        print(f"diffopt: {fault}", file=sys.stderr)
+    return 1 if faults else 0
