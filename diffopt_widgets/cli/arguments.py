@@ -1,4 +1,4 @@
-"""What was asked for on a command line, read into a plan and the values to compare; all that is wrong, told at once."""
+"""Command-line arguments as a plan and the values to compare; all faults are reported at once."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def read_plan(
 
 
 def _start(key: str, preset_key: str | None, faults: list[Fault]) -> Settings | None:
-    """The settings that the values are put into; None when there is no such optimizer."""
+    """Settings that the values are put into; None when there is no such optimizer."""
     start = None
     try:
         start = Settings(key)
@@ -83,7 +83,7 @@ def _start(key: str, preset_key: str | None, faults: list[Fault]) -> Settings | 
 
 
 def _merged(flags: Mapping[str, str | None], assignments: Sequence[str], faults: list[Fault]) -> dict[str, str]:
-    """Every text by name. Two texts for one name are a fault: neither should win in silence."""
+    """Collect the texts by name. Two texts for one name are a fault: neither should win in silence."""
     texts = {name: text for name, text in flags.items() if text is not None}
     for item in assignments:
         name, equals, text = (part.strip() for part in item.partition("="))
@@ -100,7 +100,7 @@ def _merged(flags: Mapping[str, str | None], assignments: Sequence[str], faults:
 
 
 def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> list[Value]:
-    """The values that a text stands for; those that are wrong are left out and become faults."""
+    """Read the values of a text; wrong ones are left out and become faults."""
     use = _use(start, name)
     if use is None:
         if start is not None:  # without an optimizer nobody knows which options there are
@@ -127,7 +127,7 @@ def _use(start: Settings | None, name: str) -> Use | None:
 
 
 def _plans(start: Settings, values: Mapping[str, Sequence[Value]]) -> list[RunPlan]:
-    """The plan of every combination; what options break together is told of all combinations at once."""
+    """Make the plan of every combination; the faults of all combinations are raised at once."""
     plans, faults = [], {}
     for combination in itertools.product(*values.values()):
         chosen = dict(zip(values, combination, strict=True))
@@ -142,7 +142,7 @@ def _plans(start: Settings, values: Mapping[str, Sequence[Value]]) -> list[RunPl
 
 
 def writable_folder(folder: Path, flag: str) -> Path:
-    """The folder, made if need be.
+    """Return the folder, created where it is missing.
 
     Raises:
         SettingsError: it cannot be made, or nothing can be written into it.

@@ -181,14 +181,14 @@ def _bind(ip: str, port: int) -> None:
 def _has_browser(name: str) -> bool:
     """Say whether Jupyter can open a browser that shows JupyterLab; `name` is its option, empty for the default."""
     try:
-        found = webbrowser.get(name or None)
+        browser = webbrowser.get(name or None)
     except webbrowser.Error:
         return False
-    return bool(name) or Path(getattr(found, "name", "")).name not in TEXT_BROWSERS
+    return bool(name) or Path(getattr(browser, "name", "")).name not in TEXT_BROWSERS
 
 
 def _announcement(server: ServerApp, *, asked: bool) -> Iterator[str]:
-    """The lines that say where the server is, who can reach it and what it asks for; true for any configuration."""
+    """Yield the lines that say where the server is, who can reach it and what it asks for, for any configuration."""
     if server.sock:
         return  # no browser opens such an address; Jupyter has said how to reach it
     root = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -223,7 +223,7 @@ def _announcement(server: ServerApp, *, asked: bool) -> Iterator[str]:
 
 
 def _address(server: ServerApp) -> str:
-    """The address of the notebook that is opened, with the token if Jupyter made it."""
+    """Return the address of the notebook, with the token if Jupyter made it."""
     everywhere = server.ip in {"", "0.0.0.0", "::"}  # noqa: S104  # compared, not listened on
     base = urlsplit(server.local_url if everywhere and not server.custom_display_url else server.public_url)
     path = f"{server.base_url}lab"
@@ -238,8 +238,8 @@ def _is_loopback(ip: str) -> bool:
     """Say whether all that this address or name stands for can be reached from this machine only."""
     if not ip:
         return False
-    found = socket.getaddrinfo(ip, None)
-    return all(ip_address(str(place[0]).split("%")[0]).is_loopback for *_, place in found)
+    addresses = socket.getaddrinfo(ip, None)
+    return all(ip_address(str(place[0]).split("%")[0]).is_loopback for *_, place in addresses)
 
 
 def _quickstart(root: Path) -> Path:

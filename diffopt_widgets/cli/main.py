@@ -17,14 +17,14 @@ COMMANDS = (lab, run, options, memory, doctor, probe)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status (0 well, 1 something failed, 2 wrong input, 130 stopped)."""
     parser = _parser()
-    given, unknown = parser.parse_known_args(arguments)
+    parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{given.hint}")
-    if given.command is None:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{parsed.hint}")
+    if parsed.command is None:
         parser.print_help()
         return 2
     try:
-        return int(given.command(given))
+        return int(parsed.command(parsed))
     except (SettingsError, OSError) as error:
         print(f"diffopt: {error}", file=sys.stderr)
         return 2

@@ -54,7 +54,7 @@ def add_command(commands: Commands) -> None:
     memory.set_defaults(command=run)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print the table; returns the exit status: 1 when the optimizer that is named cannot be counted here.
 
     Raises:
@@ -66,31 +66,31 @@ def run(given: argparse.Namespace) -> int:
     from diffopt_widgets.optimizers.factory import MissingBackend
     from diffopt_widgets.state_size.count import memory
 
-    lora = None if given.full else given.lora
-    choice = Choice(given.model, lora, given.layers, given.dtype)
-    found: dict[str, int | str] = {}
-    for name, settings in _named_settings(given.optimizer, given.set).items():
+    lora = None if arguments.full else arguments.lora
+    choice = Choice(arguments.model, lora, arguments.layers, arguments.dtype)
+    sizes: dict[str, int | str] = {}
+    for name, settings in _named_settings(arguments.optimizer, arguments.set).items():
         try:
-            found[name] = memory(settings, choice.model, lora=lora, layers=choice.layers, dtype=choice.dtype)
+            sizes[name] = memory(settings, choice.model, lora=lora, layers=choice.layers, dtype=choice.dtype)
         except MissingBackend as error:
-            found[name] = str(error)
-    Console().print(state_table(choice, found))
-    return 1 if given.optimizer and any(isinstance(size, str) for size in found.values()) else 0
+            sizes[name] = str(error)
+    Console().print(state_table(choice, sizes))
+    return 1 if arguments.optimizer and any(isinstance(size, str) for size in sizes.values()) else 0
 
 
-def _named_settings(optimizer: str | None, given: Sequence[str]) -> dict[str, Settings]:
-    """The settings whose state is asked for, by what the table calls them."""
+def _named_settings(optimizer: str | None, assignments: Sequence[str]) -> dict[str, Settings]:
+    """Return the settings to count, by their name in the table."""
     if optimizer is None:
-        if given:
+        if assignments:
             raise SettingsError((Fault("--set", None, "no optimizer is named whose option that is", "", "Name it."),))
         return {key: Settings(key) for key in list_optimizers()}
-    base, over = read_plan(optimizer.upper(), {}, given)
+    base, over = read_plan(optimizer.upper(), {}, assignments)
     names = list(over)
     combinations = itertools.product(*over.values())
-    found = [_with(base.settings, dict(zip(names, values, strict=True))) for values in combinations]
+    variants = [_with(base.settings, dict(zip(names, values, strict=True))) for values in combinations]
     return {
         " · ".join([run.optimizer, *(f"{name} {format_value(run.options[name])}" for name in names)]): run
-        for run in found
+        for run in variants
     }
 
 

@@ -35,7 +35,7 @@ def add_command(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Try the options, print and where asked for write what was seen; returns the exit status."""
+    """Try the options, print and with --write, write what was seen; returns the exit status."""
     from rich.console import Console
 
     from diffopt_widgets.cli.terminal import probed_table

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 INDEX = "README.md"
 _SIDE = 1280
-"""Inputs and outputs of the layer whose state is told, as in SDXL's attention."""
+"""Inputs and outputs of the layer whose state is counted, as in SDXL's attention."""
 
 _STANDING = {
     Standing.LIVE: "",
@@ -35,7 +35,7 @@ _SEVERITY = {"error": "Refused", "refused": "Refused to run", "warning": "Warned
 
 
 def reference_pages() -> dict[str, str]:
-    """The text of every page by its file name: the index, the schedules, and a page for each optimizer.
+    """Return the text of every page by its file name: the index, the schedules, and a page for each optimizer.
 
     >>> pages = reference_pages()
     >>> "PRODIGY.md" in pages, "(PRODIGY.md)" in pages["README.md"]
@@ -109,18 +109,18 @@ def _optimizer(entry: OptimizerSpec) -> Iterator[str]:
 
 
 def _state(entry: OptimizerSpec) -> str:
-    """What it keeps for each weight of a square layer at its own defaults, as the real optimizer tells."""
+    """Describe the state per weight of a square layer at the optimizer's defaults, as counted on the real optimizer."""
     from diffopt_widgets.optimizers.factory import MissingBackend
     from diffopt_widgets.state_size.count import tensors_memory
 
     layer = Tensor((_SIDE, _SIDE), name="blocks.0.weight")
-    found = {}
+    sizes = {}
     for dtype in PRECISIONS:
         try:
-            found[dtype] = tensors_memory(Settings(entry.key), Counter([layer]), dtype) / _SIDE**2
+            sizes[dtype] = tensors_memory(Settings(entry.key), Counter([layer]), dtype) / _SIDE**2
         except (MissingBackend, SettingsError) as error:
             return f"cannot be told here, since {_text(str(error))}"
-    words = " and ".join(f"{bytes_:.3g} bytes with weights in {dtype}" for dtype, bytes_ in found.items())
+    words = " and ".join(f"{bytes_:.3g} bytes with weights in {dtype}" for dtype, bytes_ in sizes.items())
     return f"{words}, for a layer of {_SIDE} × {_SIDE} with the package's own defaults"
 
 
@@ -155,7 +155,7 @@ def _value(value: Value) -> str:
 
 
 def _text(words: str) -> str:
-    r"""Plain words, of which Markdown reads nothing as its own.
+    r"""Escape a text, so that Markdown reads nothing in it as its own.
 
     >>> print(_text("a*b < c_d|e"))
     a\*b \< c\_d\|e

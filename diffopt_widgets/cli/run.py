@@ -47,7 +47,7 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--preset",
         metavar="KEY",
-        help="Start from a preset of the optimizer instead of the defaults; what else is given wins.",
+        help="Start from a preset of the optimizer instead of the defaults; other flags win over it.",
     )
     parser.add_argument("--lr", metavar="RATE", help="Learning rate. (default: the optimizer's own)")
     parser.add_argument(
@@ -90,7 +90,7 @@ def _add_flag(parser: argparse.ArgumentParser, use: Use) -> None:
     )
 
 
-def run(given: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Train, print how each run ended, and write a figure and a table; returns the exit status.
 
     Raises:
@@ -104,13 +104,16 @@ def run(given: argparse.Namespace) -> int:
     from diffopt_widgets.runs.run import vary
 
     base, over = read_plan(
-        given.optimizer, {name: getattr(given, name) for name in ("lr", *FLAGGED)}, given.set, given.preset
+        arguments.optimizer,
+        {name: getattr(arguments, name) for name in ("lr", *FLAGGED)},
+        arguments.set,
+        arguments.preset,
     )
-    folder = writable_folder(given.out, "--out")  # before hours of training are lost on it
-    store = _opened(given.store)
+    folder = writable_folder(arguments.out, "--out")  # before hours of training are lost on it
+    store = _opened(arguments.store)
     broken = (rule for plan in vary(base, over) for rule in plan.settings.warnings())
     for message in dict.fromkeys(rule.message for rule in broken if rule.severity == "warning"):
-        print(f"diffopt: mind that: {message}", file=sys.stderr)
+        print(f"diffopt: note: {message}", file=sys.stderr)
     runs = sweep(base.settings, over, store=store, **base.options())
     Console().print(runs_table(runs))
     tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
@@ -137,7 +140,7 @@ def _opened(path: Path | None) -> RunStore | None:
 
 
 def _free_paths(folder: Path, stem: str) -> tuple[Path, Path]:
-    """Where the figure and the table go: under one name, numbered when former runs have it."""
+    """Return the paths of the figure and the table: one name, numbered where earlier runs have it."""
     for number in itertools.count(1):
         name = stem if number == 1 else f"{stem}-{number}"
         page, table = folder / f"{name}.html", folder / f"{name}.csv"

@@ -32,7 +32,7 @@ _SEEN = {Seen.LIVE: "green", Seen.ELSEWHERE: "green", Seen.INERT: "yellow", Seen
 
 
 def optimizers_page(families: Mapping[str, Sequence[OptimizerSpec]]) -> RenderableType:
-    """Every optimizer with its idea, by family."""
+    """Every optimizer with its summary, by family."""
     table = Table("optimizer", "what it does", box=None, pad_edge=False)
     for family, entries in families.items():
         table.add_row(Text(f"\n{family}", style="bold"), "")
@@ -72,7 +72,7 @@ def _use(entry: OptimizerSpec, use: Use) -> RenderableType:
 
 
 def findings_table(title: str, findings: Iterable[Finding]) -> RenderableType:
-    """What works and what does not, each with its fix."""
+    """Table of what works and what does not, each with its fix."""
     table = Table("", "", "", "", title=Text(title, style="bold"), title_justify="left", box=None, show_header=False)
     for finding in findings:
         mark = {True: "[green]yes[/]", False: "[red]no[/]", None: "?"}[finding.works]
@@ -81,7 +81,7 @@ def findings_table(title: str, findings: Iterable[Finding]) -> RenderableType:
 
 
 def probed_table(probed: Probed) -> RenderableType:
-    """What each option was seen to do."""
+    """Table of what each option was seen to do."""
     table = Table("optimizer", "option", "seen", "evidence", box=None, pad_edge=False)
     for key, options in probed.findings.items():
         for name, finding in options.items():
@@ -90,7 +90,7 @@ def probed_table(probed: Probed) -> RenderableType:
 
 
 def runs_table(runs: Sequence[Run]) -> RenderableType:
-    """How the runs of a comparison ended."""
+    """Table of how the runs of a comparison ended."""
     title, names = _parted([run.name for run in runs])
     # Headings in two lines leave the width to the names, so that 80 columns hold them in one.
     heads = ("run", "status", "loss", "evaluation\nloss", "applied lr\n(largest)", "d\n(last)", "steps/s")
@@ -110,7 +110,7 @@ def runs_table(runs: Sequence[Run]) -> RenderableType:
 
 
 def _parted(names: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """What all names begin with ("PRODIGY"), and the names without it."""
+    """Split the common beginning ("PRODIGY") off the names."""
     head, dot, _ = names[0].partition(" · ")
     if len(names) == 1 or not dot or any(not name.startswith(head + dot) for name in names):
         return "", names
@@ -121,14 +121,14 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
 
 
-def state_table(choice: Choice, found: Mapping[str, int | str]) -> RenderableType:
-    """The bytes of state of each optimizer, or why they are not known; what is trained stands above."""
+def state_table(choice: Choice, sizes: Mapping[str, int | str]) -> RenderableType:
+    """Table of each optimizer's bytes of state, or why they are not known, below the model that is trained."""
     weights = choice.weights()
     head = Text.assemble((f"State for {choice.words()}", "bold"), f"\n{choice.details()}\n")
     table = Table("optimizer", box=None, pad_edge=False)
     table.add_column("state", justify="right")
     table.add_column("bytes per weight", justify="right")
-    for key, size in sorted(found.items(), key=lambda item: (isinstance(item[1], str), item[1], item[0])):
+    for key, size in sorted(sizes.items(), key=lambda item: (isinstance(item[1], str), item[1], item[0])):
         if isinstance(size, str):
             table.add_row(key, "–", Text(size))
         else:

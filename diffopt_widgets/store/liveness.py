@@ -9,6 +9,9 @@ import socket
 from functools import lru_cache
 from pathlib import Path
 
+import psutil
+
+LINUX: bool = psutil.LINUX
 SILENT_SECONDS = 300.0
 """Time without a save after which a writer on another machine counts as gone; if it is alive, its next save fixes that."""
 
@@ -35,7 +38,10 @@ def is_gone(writer: str, silent: float) -> bool:
         return silent > SILENT_SECONDS
     if host != _host() or not began:
         return silent > SILENT_SECONDS
-    return bool(_began(pid) != began)
+    try:
+        return bool(_began(pid) != began)
+    except psutil.AccessDenied:
+        return silent > SILENT_SECONDS
 
 
 @lru_cache(maxsize=1)
@@ -49,10 +55,20 @@ def _host() -> str:
 
 
 def _began(pid: int) -> str:
-    """Start time of a process, in ticks since boot; empty when there is no such process or the time is not known."""
+    """Start time of a process; empty when there is no such process.
+
+    On Linux it is in ticks since boot, which no change of the clock moves; elsewhere the system keeps it with the process.
+
+    Raises:
+        psutil.AccessDenied: the system does not tell.
+    """
     try:
+        process = psutil.Process(pid)
+        if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
+            return ""
+        if not LINUX:
+            return f"{process.create_time():.3f}"
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except OSError:
+    except (psutil.NoSuchProcess, OSError):
         return ""
-    fields = text.rpartition(")")[2].split()  # the process name, in brackets, may hold anything
-    return "" if fields[0] in {"Z", "X"} else fields[19]
+    return text.rpartition(")")[2].split()[19]  # the process name, in brackets, may hold anything

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from places import STORE_CHILDREN
 
@@ -34,6 +35,14 @@ def test_three_write_and_two_read_at_once(tmp_path: Path, locking: str) -> None:
     drive("crowd", tmp_path / "runs.sqlite", locking)
 
 
+@pytest.fixture(params=[True, False], ids=["as on Linux", "as elsewhere"])
+def _system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param and not psutil.LINUX:
+        pytest.skip("only Linux has /proc")
+    monkeypatch.setattr(writers, "LINUX", request.param)
+
+
+@pytest.mark.usefixtures("_system")
 def test_a_writer_on_this_machine_is_gone_when_its_process_is() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         writer = writers.this_writer().replace(f'"pid": {os.getpid()}', f'"pid": {child.pid}')
@@ -49,9 +58,21 @@ def test_a_writer_elsewhere_is_gone_when_it_was_silent_for_long() -> None:
     assert writers.is_gone(writer, silent=1000)
 
 
+@pytest.mark.usefixtures("_system")
 def test_another_process_with_the_same_number_is_not_the_writer() -> None:
     writer = writers.this_writer()
     assert writers.is_gone(writer.replace(writers._began(os.getpid()), "1"), silent=0.0)
+
+
+def test_where_the_system_does_not_tell_the_silence_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = writers.this_writer()
+
+    def refuse(pid: int) -> str:
+        raise psutil.AccessDenied(pid)
+
+    monkeypatch.setattr(writers, "_began", refuse)
+    assert not writers.is_gone(writer, silent=10)
+    assert writers.is_gone(writer, silent=1000)
 
 
 def test_a_writer_that_was_taken_for_gone_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_what_is_probably_not_meant_is_said_once_before_training(tmp_path, capsy
     words = ["run", "--optimizer", "PRODIGY", "--set", "lr=1e-4,1e-3,1", *SMALL, "--out", str(tmp_path)]
     assert main(words) == 0
     said = capsys.readouterr().err
-    assert said.count("diffopt: mind that: This optimizer finds its own rate") == 1
+    assert said.count("diffopt: note: This optimizer finds its own rate") == 1
     assert main(["run", "--optimizer", "PRODIGY", *SMALL, "--out", str(tmp_path)]) == 0
     assert "mind that" not in capsys.readouterr().err
 
