@@ -204,6 +204,21 @@ def test_the_theme_is_followed(notebook):
     nb.page.wait_for_function(f"{GRAPH}.layout.font.color !== {dark!r}")
 
 
+def test_colours_are_followed_when_another_change_of_style_comes_at_once(notebook):
+    nb = notebook([SETUP, SHOW])
+    nb.run_cell(0)
+    nb.run_cell(1)
+    nb.page.wait_for_function(f"{GRAPH}?.layout?.font")
+    nb.page.evaluate("""() => {
+      const theme = document.querySelector('.dw-plot-theme');
+      theme.closest('.dw-plot').style.setProperty('--dw-text', 'rgb(1, 2, 3)');
+      getComputedStyle(theme).color;  // the transition to the new colour begins
+      theme.style.transition = 'none';
+      getComputedStyle(theme).color;  // and is cancelled
+    }""")
+    nb.page.wait_for_function(f"{GRAPH}.layout.font.color === 'rgb(1, 2, 3)'")
+
+
 def test_the_frozen_plot_is_a_picture_in_the_file(notebook):
     nb = notebook([SETUP, SHOW, start("a", 50), "plot.freeze()"])
     for cell in range(3):

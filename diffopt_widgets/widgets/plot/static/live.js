@@ -70,7 +70,9 @@ class View {
   listen() {
     const { signal } = this.controller;
     keepKeys(this.root);
-    this.theme.addEventListener("transitionend", () => this.schedule());
+    // Another change of style in the same frame cancels a transition, and then it never ends.
+    for (const changed of ["transitionend", "transitioncancel"])
+      this.theme.addEventListener(changed, () => this.schedule());
     // A drawing amid a drag would end it.
     this.gd.addEventListener("pointerdown", () => (this.dragging = true), { signal });
     const release = () => {
