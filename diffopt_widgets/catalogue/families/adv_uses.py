@@ -1,4 +1,4 @@
-"""What the optimizers of adv_optm have in common: uses of its options, rules between them, hidden arguments, links."""
+"""Parts that the optimizers of adv_optm share: uses of its options, rules between them, hidden arguments, links."""
 
 from __future__ import annotations
 

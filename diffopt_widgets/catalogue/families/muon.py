@@ -40,7 +40,7 @@ USES = (
         note="It is about Muon's hidden layers; the auxiliary Adam takes what no expression finds.",
     ),
 )
-"""What decides between Muon and its auxiliary Adam."""
+"""Options that decide between Muon and its auxiliary Adam."""
 RATE_NOTE = "Where the learning-rate scaler is used, it multiplies this rate too."
 TEXT_ENCODER_USES = tuple(
     Use(option, None, None, by_groups=True, enabled_if=WITH_ADAM, section=AUXILIARY)

@@ -15,7 +15,7 @@ _SCHEDULE_FREE = When("use_schedulefree", "==", True)
 _NO_GROWTH = 2**-0.25
 """A d_coef that undoes the most by which the limited estimate grows in a step, 2 to the quarter."""
 _NO_GROWTH_WITH_SPEED = 0.25
-"""The same with SPEED, which takes the eighth root of d_coef."""
+"""Remedies with SPEED, which takes the eighth root of d_coef."""
 
 PRODIGY_PLUS = OptimizerSpec(
     key="PRODIGY_PLUS_SCHEDULE_FREE",
