@@ -12,7 +12,7 @@ from diffopt_widgets.catalogue.values import Interval, Value
 LIBRARY = Preset("library", "Library defaults", {}, "The defaults of the package itself.")
 
 
-def onetrainer(values: Values, but: str = "", lr: str = "the library's default stands") -> Preset:
+def onetrainer(values: Values, but: str = "", lr: str = "the library's default is used") -> Preset:
     """Make the preset with the values that OneTrainer's window starts with.
 
     Args:
@@ -201,8 +201,8 @@ _FSDP_RULE = Rule(
     "fsdp_in_use",
     ("fsdp_in_use",),
     lambda values: values["fsdp_in_use"] is True,
-    "FSDP in use works only in a process group on GPUs, and a run of the bench is in none: it is refused. Turn it off, or take "
-    "these settings to code of your own, where the model is wrapped in FSDP.",
+    "FSDP in use works only in a process group on GPUs, and a run of the bench is in none: it is refused. Turn it off, or use "
+    "these settings in code of your own, where the model is wrapped in FSDP.",
     fix={"fsdp_in_use": False},
     severity="refused",
 )
@@ -236,7 +236,7 @@ _ROUNDING_RULE = Rule(
     ("stochastic_rounding",),
     lambda values: values["stochastic_rounding"] is True and values.get("dtype") == "float32",
     "Stochastic rounding needs weights in bfloat16: with weights in float32 a run is refused. Choose bfloat16 for the weights of "
-    "the run, turn it off, or take these settings to code of your own.",
+    "the run, turn it off, or use these settings in code of your own.",
     fix={"stochastic_rounding": False},
     severity="refused",
 )
@@ -245,7 +245,7 @@ _KAHAN_RULE = Rule(
     ("kahan_summation",),
     lambda values: values["kahan_summation"] is True and values.get("dtype") == "float32",
     "Kahan summation needs weights in bfloat16: with weights in float32 a run is refused. Choose bfloat16 for the weights of "
-    "the run, turn it off, or take these settings to code of your own.",
+    "the run, turn it off, or use these settings in code of your own.",
     fix={"kahan_summation": False},
     severity="refused",
 )

@@ -150,7 +150,7 @@ def _refusal(entry: OptimizerSpec, error: Exception) -> Fault:
             "",
             "Change the option that the message names.",
         )
-    problem = f"the optimizer cannot be built with these settings and parameter groups: {type(error).__name__}: {error}"
+    problem = f"it cannot be built with these settings and parameter groups: {type(error).__name__}: {error}"
     return Fault(entry.key, None, problem, "")
 
 
