@@ -253,7 +253,7 @@ class OptimizerSpec:
         """Return the options that require something and are not at their default."""
         return tuple(use for use in self.uses if use.requires and options[use.name] != use.default)
 
-    def adapted(self, options: Values) -> dict[str, Value]:
+    def adapter_options(self, options: Values) -> dict[str, Value]:
         """Return the options that are set and that the back end does not take, as arguments of `optimizers.adapters.adapt`."""
         uses = (u for u in self.uses if u.argument is None and not u.by_groups and u.standing is Standing.LIVE)
         values = {use.name: options.get(use.name, use.default) for use in uses}

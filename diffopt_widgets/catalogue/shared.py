@@ -79,7 +79,7 @@ PERCENTILE_CLIPPING = Use(
     None,
     note=f"{_OURS}, by the rule that bitsandbytes had before version 0.50: at first all 100 norms count as the first one.",
 )
-ADAPTED = (PERCENTILE_CLIPPING, FUSED_BACK_PASS, STOCHASTIC_ROUNDING, KAHAN_SUMMATION)
+ADAPTER_OPTIONS = (PERCENTILE_CLIPPING, FUSED_BACK_PASS, STOCHASTIC_ROUNDING, KAHAN_SUMMATION)
 """Options that `optimizers.adapters` adds to every optimizer that steps each tensor on its own."""
 DIFFERENTIABLE = unavailable(
     o.DIFFERENTIABLE,
@@ -290,14 +290,14 @@ _ADAFACTOR_SCHEDULE = Rule(
 
 
 def with_adapters(entry: OptimizerSpec) -> OptimizerSpec:
-    """Add the options of `ADAPTED` to an optimizer that steps each tensor on its own; mark them unavailable for others.
+    """Add the options of `ADAPTER_OPTIONS` to an optimizer that steps each tensor on its own; mark them unavailable for others.
 
     An entry keeps its own version of such an option, where its back end takes it or the adapter does not work for it.
     """
     if entry.steps_each_tensor:
         names = {use.name for use in entry.uses}
-        return replace(entry, uses=(*entry.uses, *(use for use in ADAPTED if use.name not in names)))
-    uses = (unavailable(use.option, use.default, _TOGETHER) if use in ADAPTED else use for use in entry.uses)
+        return replace(entry, uses=(*entry.uses, *(use for use in ADAPTER_OPTIONS if use.name not in names)))
+    uses = (unavailable(use.option, use.default, _TOGETHER) if use in ADAPTER_OPTIONS else use for use in entry.uses)
     return replace(entry, uses=tuple(uses))
 
 

@@ -17,7 +17,7 @@ from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.optimizers.adapters import adapt
 from diffopt_widgets.optimizers.backends import trouble, upgrade
 from diffopt_widgets.optimizers.compiled import compiler_trouble
-from diffopt_widgets.optimizers.groups import Given, Group, as_given, muon_groups, read_groups
+from diffopt_widgets.optimizers.groups import Group, OptimizerParams, muon_groups, read_groups, without_names
 from diffopt_widgets.optimizers.modes import train_mode
 from diffopt_widgets.optimizers.quirks import quirks_of
 from diffopt_widgets.settings import Fault, Settings, SettingsError
@@ -64,7 +64,7 @@ def missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
 
 def build_optimizer(
     settings: Settings,
-    params: Given,
+    params: OptimizerParams,
     *,
     batch_size: int = 1,
     accumulation: int = 1,
@@ -97,7 +97,9 @@ def build_optimizer(
     lr = settings.lr * scale
     if entry.rates != "each":
         _check_rates(entry, [float(group.own.get("lr", lr)) for group in groups])
-    back_end_params = muon_groups(settings, groups, scale) if entry.auxiliary else as_given(groups, grouped=grouped)
+    back_end_params = (
+        muon_groups(settings, groups, scale) if entry.auxiliary else without_names(groups, grouped=grouped)
+    )
     arguments = entry.arguments(lr, settings.options)
     if entry.catalogued:  # for other classes a text is passed unchanged
         arguments = {name: argument_value(value) for name, value in arguments.items()}
@@ -111,7 +113,7 @@ def build_optimizer(
         raise SettingsError((_refusal(entry, error),)) from error
     train_mode(optimizer)
     quirks_of(entry.package).prepare(optimizer, settings)
-    adapt(optimizer, **entry.adapted(settings.options))  # type: ignore[arg-type]  # each was checked by its option
+    adapt(optimizer, **entry.adapter_options(settings.options))  # type: ignore[arg-type]  # each was checked by its option
     return optimizer
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
 
 Named: TypeAlias = tuple[str, torch.nn.Parameter]
-Given: TypeAlias = Iterable[torch.nn.Parameter] | Iterable[Named] | Iterable[dict[str, Any]]
+OptimizerParams: TypeAlias = Iterable[torch.nn.Parameter] | Iterable[Named] | Iterable[dict[str, Any]]
 """Parameters, pairs of a name and a parameter, or groups with either under `params`, as torch takes them."""
 
 FLAG = "use_muon"
@@ -59,7 +59,7 @@ class Group:
         return {**self.own, "params": list(self.params)}
 
 
-def read_groups(params: Given) -> tuple[list[Group], bool]:
+def read_groups(params: OptimizerParams) -> tuple[list[Group], bool]:
     """Return the parameters as groups, and whether they came in groups; parameters without groups make one group."""
     entries: list[Any] = list(params)
     if entries and isinstance(entries[0], dict):
@@ -68,7 +68,7 @@ def read_groups(params: Given) -> tuple[list[Group], bool]:
     return [Group.of(entries, {})], False
 
 
-def as_given(groups: list[Group], *, grouped: bool) -> list[Any]:
+def without_names(groups: list[Group], *, grouped: bool) -> list[Any]:
     """Return groups or parameters without names; torch accepts names only from version 2.6 on, other back ends never."""
     return [group.as_torch() for group in groups] if grouped else list(groups[0].params)
 
