@@ -40,7 +40,7 @@ FAMILIES = (
     "muon",
     "muon_adv",
 )
-"""The files of `families/` in the order of the menu: a new optimizer is a file there with `ENTRIES`, and its line here."""
+"""Files of `families/` in the order of the menu. To add an optimizer, write a file there with `ENTRIES`, and its name here."""
 
 
 def _entries() -> Iterator[OptimizerSpec]:
@@ -52,12 +52,12 @@ _SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(with_adapters(e
 
 
 def list_optimizers() -> tuple[str, ...]:
-    """The keys of all optimizers, in alphabetical order: OneTrainer's names, and names in their manner for those that it lacks."""
+    """Return the keys of all optimizers, sorted: OneTrainer's names, and names of the same form for those that it lacks."""
     return tuple(sorted(_SPECS))
 
 
 def onetrainers() -> tuple[str, ...]:
-    """The keys of those optimizers that OneTrainer has too: the ones with its preset.
+    """Return the keys of the optimizers that OneTrainer has too; these have its preset.
 
     >>> "PRODIGY" in onetrainers(), "NADAM" in onetrainers()
     (True, False)
@@ -66,10 +66,10 @@ def onetrainers() -> tuple[str, ...]:
 
 
 def spec(key: str) -> OptimizerSpec:
-    """The spec of one optimizer by its key; that of a class outside the catalogue by its import path.
+    """Return the spec of an optimizer, by its key or, for a class outside the catalogue, by its import path.
 
     Raises:
-        KeyError: there is no such optimizer; the message lists those that there are, or says what is wrong with the path.
+        KeyError: there is no such optimizer; the message lists the keys, or explains what is wrong with the path.
 
     >>> spec("PRODIGY").target, spec("torch.optim:RAdam").catalogued
     ('prodigyopt:Prodigy', False)
@@ -85,14 +85,14 @@ def spec(key: str) -> OptimizerSpec:
 
 
 def is_path(key: str) -> bool:
-    """Whether a key is the import path of a class, not the name of an optimizer in the catalogue."""
+    """Return whether a key is the import path of a class, and not the name of an optimizer in the catalogue."""
     return ":" in key
 
 
 def key_of(text: str) -> str:
-    """The key that is written like `text` but for capitals; `text` in capitals where there is none.
+    """Find the key that equals `text` without regard to case; return `text` in capitals if there is none.
 
-    The import path of a class outside the catalogue stays as it is.
+    The import path of a class outside the catalogue is returned unchanged.
 
     >>> key_of("prodigy"), key_of("ademamix_8bit"), key_of("nope"), key_of("torch.optim:RAdam")
     ('PRODIGY', 'AdEMAMix_8BIT', 'NOPE', 'torch.optim:RAdam')
@@ -103,7 +103,7 @@ def key_of(text: str) -> str:
 
 
 def families() -> dict[str, tuple[OptimizerSpec, ...]]:
-    """Optimizers by family, in the order of the menu."""
+    """Return the optimizers by family, in the order of the menu."""
     grouped: dict[str, list[OptimizerSpec]] = {}
     for entry in _SPECS.values():
         grouped.setdefault(entry.family, []).append(entry)

@@ -5,4 +5,4 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 PRECISIONS: Mapping[str, str] = {"float32": "32 bits (float32)", "bfloat16": "16 bits (bfloat16)"}
-"""What people read, by what torch calls it."""
+"""Titles of the precisions, by torch's names for them."""

@@ -9,17 +9,16 @@ from diffopt_widgets.catalogue.shared import number
 from diffopt_widgets.catalogue.values import two_digits
 
 ADAMW_LIKE_RATE = 1e-3
-"""A rate at which Adafactor trains like AdamW."""
+"""Learning rate at which Adafactor trains like AdamW."""
 _TOO_HIGH = "The estimated rate is too high"
 
 
 def _without_relative_step(values: Values) -> Values:
-    """Turn off what belongs to `relative_step` with it."""
-    parts = {"warmup_init": False} if values.get("warmup_init") else {}
-    schedule = (
-        {"schedule": "CONSTANT"} if values["schedule"] == "ADAFACTOR" else {}
-    )  # it leaves the rate to relative_step
-    return {"relative_step": False, "lr": ADAMW_LIKE_RATE, **parts, **schedule}
+    """Turn off `relative_step`, and with it the options and the schedule that depend on it."""
+    warmup = {"warmup_init": False} if values.get("warmup_init") else {}
+    # The schedule ADAFACTOR leaves the rate to relative_step.
+    schedule = {"schedule": "CONSTANT"} if values["schedule"] == "ADAFACTOR" else {}
+    return {"relative_step": False, "lr": ADAMW_LIKE_RATE, **warmup, **schedule}
 
 
 RELATIVE_STEP = Remedy(
@@ -32,7 +31,7 @@ RELATIVE_STEP = Remedy(
 
 
 def lower_estimate(options: Collection[str]) -> tuple[Remedy, ...]:
-    """Remedies that slow an estimate of the rate down, by the names of the options that an optimizer has."""
+    """Return remedies that slow down the estimate of the rate, by the names of the options that an optimizer has."""
     growth = ", or a growth_rate of 1.02" if "growth_rate" in options else ""
     third = Remedy(
         lambda _: True,
@@ -44,7 +43,7 @@ def lower_estimate(options: Collection[str]) -> tuple[Remedy, ...]:
 
 
 def _lower_d_coef(growth: str) -> tuple[Remedy, Remedy]:
-    """Halve `d_coef`, or set it back to its default where that is lower still."""
+    """Return two remedies: halve `d_coef`, or set it back to its default where that is lower still."""
 
     def acts(values: Values) -> bool:
         return not values.get("d_limiter")  # with the limiter a small d_coef stops the estimate
@@ -60,6 +59,6 @@ def _lower_d_coef(growth: str) -> tuple[Remedy, Remedy]:
 
 
 def known_remedies(options: Collection[str]) -> tuple[Remedy, ...]:
-    """The remedies for options of these names, of an optimizer of which nothing else is known."""
+    """Return the remedies for an optimizer of which only the names of its options are known."""
     relative = (RELATIVE_STEP,) if "relative_step" in options else ()
     return (*relative, *(lower_estimate(options)[:-1] if "d_coef" in options else ()))

@@ -161,7 +161,7 @@ TRAINING_DEFAULTS: dict[str, float | str] = {
 TRAINING: Mapping[str, Use] = {
     option.name: Use(option, TRAINING_DEFAULTS[option.name], None) for option in TRAINING_OPTIONS
 }
-"""The same options by name, each with its default."""
+"""Options of `TRAINING_OPTIONS` by name, each with its default."""
 
 
 def warmup_steps(warmup: float, steps: int) -> int:

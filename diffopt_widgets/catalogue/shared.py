@@ -1,4 +1,4 @@
-"""What several optimizers have in common: uses that no back end takes, rules, and small helpers for rules."""
+"""Parts that several optimizers share: uses that no back end takes, rules, and small helpers for rules."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schema import Hidden, OptimizerSpec, Preset, Rule, Standing, Use, Values, When
 from diffopt_widgets.catalogue.values import Interval, Value
 
-LIBRARY = Preset("library", "Library defaults", {}, "What the package itself starts with.")
+LIBRARY = Preset("library", "Library defaults", {}, "The defaults of the package itself.")
 
 
-def onetrainer(values: Values, but: str = "", lr: str = "the library's default stands") -> Preset:
-    """What OneTrainer's window starts with: `but` says what else is left out, `lr` why its learning rate is."""
+def onetrainer(values: Values, but: str = "", lr: str = "the library's default is used") -> Preset:
+    """Make the preset with the values that OneTrainer's window starts with.
+
+    Args:
+        values: by option.
+        but: sentence about what else is left out.
+        lr: reason why OneTrainer's learning rate is left out.
+    """
     own = "" if values else ": the package's own"
     parts = (
         f"The values that OneTrainer's window starts with{own}.",
@@ -31,18 +37,18 @@ BELOW_ONE = Interval(0, 1, high_open=True)
 
 
 def number(values: Values, name: str) -> float:
-    """One value as a number; 0 where it is not set or is not a number."""
+    """Return a value as a number; 0 if it is not set or is not a number."""
     value = values[name]
     return float(value) if isinstance(value, int | float) else 0.0
 
 
 def unavailable(option: Option, default: Value, reason: str, argument: str | None = None) -> Use:
-    """An option that the back end does not take, or refuses to change."""
+    """Make the use of an option that the back end does not take, or refuses to change."""
     return Use(option, default, argument, standing=Standing.UNAVAILABLE, reason=reason)
 
 
 def inert(option: Option, default: Value, argument: str, reason: str, domain: Interval | None = None) -> Use:
-    """An option that the back end accepts and then ignores."""
+    """Make the use of an option that the back end accepts and then ignores."""
     return Use(option, default, argument, standing=Standing.INERT, reason=reason, domain=domain)
 
 
@@ -73,8 +79,8 @@ PERCENTILE_CLIPPING = Use(
     None,
     note=f"{_OURS}, by the rule that bitsandbytes had before version 0.50: at first all 100 norms count as the first one.",
 )
-ADAPTED = (PERCENTILE_CLIPPING, FUSED_BACK_PASS, STOCHASTIC_ROUNDING, KAHAN_SUMMATION)
-"""What `training.adapters` does for every optimizer that steps each tensor on its own."""
+ADAPTER_OPTIONS = (PERCENTILE_CLIPPING, FUSED_BACK_PASS, STOCHASTIC_ROUNDING, KAHAN_SUMMATION)
+"""Options that `optimizers.adapters` adds to every optimizer that steps each tensor on its own."""
 DIFFERENTIABLE = unavailable(
     o.DIFFERENTIABLE,
     False,
@@ -165,7 +171,7 @@ FSDP_IN_USE = Use(
 
 
 def lr_near_one(low: float, high: float) -> Rule:
-    """Warn where the learning rate of an estimating optimizer is far from 1."""
+    """Make a rule that warns when the learning rate of an estimating optimizer is far from 1."""
     return Rule(
         "lr-near-1",
         ("lr",),
@@ -178,16 +184,16 @@ def lr_near_one(low: float, high: float) -> Rule:
 
 
 def touches_zero(values: Values) -> bool:
-    """Whether a schedule takes the learning rate to exactly 0 in the middle of a run."""
+    """Check whether a schedule takes the learning rate to exactly 0 in the middle of a run."""
     return (
         values["schedule"] == "COSINE_WITH_RESTARTS"
-        and number(values, "cycles") > 0.5  # half a cycle ends at 0, it does not pass through it
+        and number(values, "cycles") > 0.5  # half a cycle ends at 0 and does not pass through it
         and number(values, "min_factor") == 0
     )
 
 
 def _off_cuda(values: Values) -> bool:
-    """Whether the run is known to be on something else than an NVIDIA GPU."""
+    """Check whether the run is known to be on another device than an NVIDIA GPU."""
     return values.get("device") not in {None, "cuda"}
 
 
@@ -195,8 +201,8 @@ _FSDP_RULE = Rule(
     "fsdp_in_use",
     ("fsdp_in_use",),
     lambda values: values["fsdp_in_use"] is True,
-    "FSDP in use works only in a process group on GPUs, and a run of the bench is in none: it is refused. Turn it off, or take "
-    "these settings to code of your own, where the model is wrapped in FSDP.",
+    "FSDP in use works only in a process group on GPUs, and a run of the bench is in none: it is refused. Turn it off, or use "
+    "these settings in code of your own, where the model is wrapped in FSDP.",
     fix={"fsdp_in_use": False},
     severity="refused",
 )
@@ -230,7 +236,7 @@ _ROUNDING_RULE = Rule(
     ("stochastic_rounding",),
     lambda values: values["stochastic_rounding"] is True and values.get("dtype") == "float32",
     "Stochastic rounding needs weights in bfloat16: with weights in float32 a run is refused. Choose bfloat16 for the weights of "
-    "the run, turn it off, or take these settings to code of your own.",
+    "the run, turn it off, or use these settings in code of your own.",
     fix={"stochastic_rounding": False},
     severity="refused",
 )
@@ -239,12 +245,12 @@ _KAHAN_RULE = Rule(
     ("kahan_summation",),
     lambda values: values["kahan_summation"] is True and values.get("dtype") == "float32",
     "Kahan summation needs weights in bfloat16: with weights in float32 a run is refused. Choose bfloat16 for the weights of "
-    "the run, turn it off, or take these settings to code of your own.",
+    "the run, turn it off, or use these settings in code of your own.",
     fix={"kahan_summation": False},
     severity="refused",
 )
 _NEEDS_RULES = (_FSDP_RULE, _CAPTURABLE_RULE, _PAGED_RULE, _COMPILER_RULE, _ROUNDING_RULE, _KAHAN_RULE)
-"""For each option that `requires` something: a run without it is refused, and the form says so before."""
+"""Rules for the options that `require` something, so that the form warns before a run without it is refused."""
 _KOURKOUTAS = (
     "With Kahan summation each tensor is stepped as a copy, and Kourkoutas-β keeps what it learns about a layer with the tensors "
     "themselves, so the two do not work together. Turn Kourkoutas-β off, or keep it and use stochastic rounding."
@@ -273,7 +279,7 @@ _KAHAN_RULES = (
         fix={"adam_kourkoutas_beta": False},
     ),
 )
-"""What does not go with Kahan summation, where an optimizer has both."""
+"""Conflicts with Kahan summation, for optimizers that have both options."""
 _ADAFACTOR_SCHEDULE = Rule(
     "adafactor-schedule",
     ("schedule",),
@@ -284,14 +290,14 @@ _ADAFACTOR_SCHEDULE = Rule(
 
 
 def with_adapters(entry: OptimizerSpec) -> OptimizerSpec:
-    """Give an optimizer that steps each tensor on its own what it lacks of `ADAPTED`; make it unavailable on others.
+    """Add the options of `ADAPTER_OPTIONS` to an optimizer that steps each tensor on its own; mark them unavailable for others.
 
-    An entry that states such an option otherwise, because its back end takes it or the adapter cannot serve it, keeps it.
+    An entry keeps its own version of such an option, where its back end takes it or the adapter does not work for it.
     """
     if entry.steps_each_tensor:
         names = {use.name for use in entry.uses}
-        return replace(entry, uses=(*entry.uses, *(use for use in ADAPTED if use.name not in names)))
-    uses = (unavailable(use.option, use.default, _TOGETHER) if use in ADAPTED else use for use in entry.uses)
+        return replace(entry, uses=(*entry.uses, *(use for use in ADAPTER_OPTIONS if use.name not in names)))
+    uses = (unavailable(use.option, use.default, _TOGETHER) if use in ADAPTER_OPTIONS else use for use in entry.uses)
     return replace(entry, uses=tuple(uses))
 
 
@@ -304,8 +310,8 @@ _TOGETHER = (
 def with_common_rules(entry: OptimizerSpec) -> OptimizerSpec:
     """Add the rules that hold for every optimizer."""
     rules = () if entry.key == "ADAFACTOR" else (_ADAFACTOR_SCHEDULE,)
-    asking = {use.name for use in entry.uses if use.requires}
-    needs = (rule for rule in _NEEDS_RULES if rule.options[0] in asking)
+    requiring = {use.name for use in entry.uses if use.requires}
+    needs = (rule for rule in _NEEDS_RULES if rule.options[0] in requiring)
     live = {use.name for use in entry.uses if use.standing is Standing.LIVE}
     kahan = (rule for rule in _KAHAN_RULES if live.issuperset(rule.options))
     return replace(entry, rules=(*entry.rules, *rules, *needs, *kahan))

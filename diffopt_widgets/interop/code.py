@@ -76,7 +76,7 @@ def to_python(
         body += [
             "optimizer.train()  # to step; optimizer.eval() before evaluating, sampling or saving, train() to go on"
         ]
-    if options := settings.spec.adapted(settings.options):
+    if options := settings.spec.adapter_options(settings.options):
         imports += ["from diffopt_widgets.optimizers.adapters import adapt  # what the optimizer's own package lacks"]
         body += [f"adapt(optimizer, {', '.join(f'{name}={_literal(value)}' for name, value in options.items())})"]
         body += [f"# {text}" for name, text in _NEEDS.items() if name in options]

@@ -1,6 +1,6 @@
-"""Whether the packages behind an optimizer are there, in a version that fits: asked without importing any of them.
+"""Check that the packages behind an optimizer are installed in a suitable version, without importing any of them.
 
-The versions that fit are those that this package's own metadata asks for.
+The suitable versions are those in this package's own metadata.
 """
 
 from __future__ import annotations
@@ -22,61 +22,63 @@ _OURS = "diffopt-widgets"
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why an optimizer cannot run here, and what to do."""
+    """Reason why an optimizer cannot run here, and its fix."""
 
     mark: str
-    """In two words, for a menu: "not installed"."""
+    """Reason in two words, for a menu: "not installed"."""
     reason: str
-    """As a sentence without its full stop: "prodigyopt is not installed"."""
+    """Reason as a sentence without its full stop: "prodigyopt is not installed"."""
     fix: str
-    """The command that fixes it: `pip install --upgrade "prodigyopt>=1.1.2"`."""
+    """Command that fixes it: `pip install --upgrade "prodigyopt>=1.1.2"`."""
 
     def __str__(self) -> str:
         return f"{self.reason}. To fix it: {self.fix}"
 
 
 def troubles(entries: Iterable[OptimizerSpec]) -> dict[str, Trouble]:
-    """Why optimizers of the catalogue cannot run here, by key; those of which nothing is known are left out.
+    """Find the optimizers of the catalogue that cannot run here, by key, each with its reason.
 
-    A class outside the catalogue is imported already, so its package is there.
+    A class outside the catalogue is already imported, so its package is there.
 
     >>> from diffopt_widgets.catalogue import spec
     >>> troubles([spec("PRODIGY")])
     {}
     """
-    wanted = _wanted()
-    sources = {("torch", "torch"): package_trouble("torch", "torch", wanted)}
-    found: dict[str, Trouble] = {}
+    suitable = _suitable()
+    sources = {("torch", "torch"): package_trouble("torch", "torch", suitable)}
+    by_key: dict[str, Trouble] = {}
     for entry in entries:
         if entry.catalogued:
             module = entry.target.partition(":")[0]
-            if module.startswith(f"{__package__.partition('.')[0]}."):  # a class of ours, on top of a package
+            if module.startswith(
+                f"{__package__.partition('.')[0]}."
+            ):  # this package's class, on top of another package
                 module = entry.package
             source = (entry.package, module)
             if source not in sources:
-                sources[source] = package_trouble(*source, wanted)
+                sources[source] = package_trouble(*source, suitable)
             if why := sources["torch", "torch"] or sources[source]:
-                found[entry.key] = why
-    return found
+                by_key[entry.key] = why
+    return by_key
 
 
 def trouble(entry: OptimizerSpec) -> Trouble | None:
-    """The same for one optimizer; None when nothing is known that would keep it from running."""
+    """Find the reason why one optimizer cannot run here; None when there is none."""
     return troubles([entry]).get(entry.key)
 
 
-def package_trouble(package: str, module: str, wanted: Mapping[str, SpecifierSet] | None = None) -> Trouble | None:
-    """Why a package cannot be used; None when it is there.
+def package_trouble(package: str, module: str, suitable: Mapping[str, SpecifierSet] | None = None) -> Trouble | None:
+    """Find the reason why a package cannot be used; None when it can.
 
     Args:
-        package: as pip knows it.
+        package: its name for pip.
         module: a module of it.
-        wanted: the versions that fit, by canonical name; those of this package's metadata when not given.
+        suitable: the suitable versions, by canonical name; None takes them from this package's metadata.
 
     >>> str(package_trouble("no-such-package", "no_such_module"))
     'no-such-package is not installed. To fix it: pip install --upgrade no-such-package'
     """
-    versions = (_wanted() if wanted is None else wanted).get(_canonical(package))
+    versions = (_suitable() if suitable is None else suitable).get(_canonical(package))
     if not _is_there(module.partition(".")[0]):
         return Trouble("not installed", f"{package} is not installed", _command(package, versions))
     version = installed_version(package)
@@ -84,12 +86,12 @@ def package_trouble(package: str, module: str, wanted: Mapping[str, SpecifierSet
 
 
 def version_trouble(package: str, version: str) -> Trouble | None:
-    """Why an installed version of a package does not fit; None when it does.
+    """Find the reason why an installed version of a package is not suitable; None when it is.
 
     >>> print(version_trouble("prodigyopt", "0.1"))
     prodigyopt 0.1 is installed, and >=1.1.2 is needed. To fix it: pip install --upgrade "prodigyopt>=1.1.2"
     """
-    return _version_trouble(package, version, _wanted().get(_canonical(package)))
+    return _version_trouble(package, version, _suitable().get(_canonical(package)))
 
 
 def _version_trouble(package: str, version: str, versions: SpecifierSet | None) -> Trouble | None:
@@ -100,12 +102,12 @@ def _version_trouble(package: str, version: str, versions: SpecifierSet | None) 
 
 
 def upgrade(package: str) -> str:
-    """The command that installs a version of a package that fits, whatever is there.
+    """Return the command that installs a suitable version of a package, whatever is installed.
 
     >>> upgrade("no-such-package")
     'pip install --upgrade no-such-package'
     """
-    return _command(package, _wanted().get(_canonical(package)))
+    return _command(package, _suitable().get(_canonical(package)))
 
 
 def _command(package: str, versions: SpecifierSet | None) -> str:
@@ -113,23 +115,23 @@ def _command(package: str, versions: SpecifierSet | None) -> str:
 
 
 def installed_version(package: str) -> str | None:
-    """The version of a package; None when it is not installed as one."""
+    """Return the installed version of a package; None when it is not installed as a package."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _wanted() -> dict[str, SpecifierSet]:
-    """The versions of other packages that this one works with, by canonical name."""
+def _suitable() -> dict[str, SpecifierSet]:
+    """Return the versions of other packages that this one works with, by canonical name."""
     from packaging.requirements import Requirement
 
     try:
         lines = metadata.requires(_OURS) or []
     except metadata.PackageNotFoundError:  # run from a folder
         return {}
-    asked = [Requirement(line) for line in lines if ";" not in line]  # those of extras have a condition
-    return {_canonical(found.name): found.specifier for found in asked if found.specifier}
+    requirements = [Requirement(line) for line in lines if ";" not in line]  # those of extras have a condition
+    return {_canonical(one.name): one.specifier for one in requirements if one.specifier}
 
 
 def _canonical(package: str) -> str:
@@ -141,5 +143,5 @@ def _canonical(package: str) -> str:
 def _is_there(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ValueError:  # it was put together by hand, and is there
+    except ValueError:  # a module that was made by hand, and exists
         return True

@@ -1,4 +1,4 @@
-"""CAME with its momentum in 8 bits: no package has it, so it is written here.
+"""CAME with its momentum in 8 bits, which no package has.
 
 From the paper's algorithm 2 (Luo et al. 2023, https://arxiv.org/abs/2307.02047), on bitsandbytes' block-wise dynamic
 quantisation (Dettmers et al. 2021, https://arxiv.org/abs/2110.02861). In 32 bits it walks the path of came-pytorch.
@@ -13,14 +13,14 @@ import torch
 from bitsandbytes.functional import dequantize_blockwise, quantize_blockwise
 
 BLOCK_SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
-"""What bitsandbytes can quantise by."""
+"""Block sizes that bitsandbytes can quantise with."""
 
 
 class CAME8bit(torch.optim.Optimizer):
-    """Confidence-guided Adafactor with its momentum, the one state of full size, in 8 bits.
+    """Confidence-guided Adafactor with its momentum, the only state of full size, in 8 bits.
 
-    The averages of rows and columns and all states of small tensors stay in 32 bits, whatever the weights are kept in. A
-    tensor of one dimension has no rows and columns: it keeps its whole squared average, and no confidence.
+    The averages of rows and columns and all states of small tensors stay in 32 bits, whatever the precision of the weights.
+    A tensor of one dimension has no rows and columns: it keeps its whole squared average, and no confidence.
 
     Args:
         params: parameters or parameter groups, of 16 or 32 bits.
@@ -30,10 +30,10 @@ class CAME8bit(torch.optim.Optimizer):
         weight_decay: multiplied by the learning rate and taken off the weights themselves.
         clip_threshold: the largest root mean square of an update before it joins the momentum.
         min_8bit_size: tensors with fewer elements keep a 32-bit momentum.
-        quant_block_size: how many values share one scale, one of `BLOCK_SIZES`.
+        quant_block_size: number of values that share one scale, one of `BLOCK_SIZES`.
 
     Raises:
-        ValueError: a value that it cannot take.
+        ValueError: a value is out of range.
 
     >>> weights = torch.nn.Parameter(torch.ones(64, 64))
     >>> optimizer = CAME8bit([weights], min_8bit_size=4096)
@@ -81,7 +81,7 @@ class CAME8bit(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Take one step; give the closure's loss, if there is a closure.
+        """Take one step; return the closure's loss, if there is a closure.
 
         Raises:
             RuntimeError: a gradient is sparse.
@@ -97,7 +97,7 @@ class CAME8bit(torch.optim.Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict()` gave, each tensor in its own precision: torch would turn all to that of the weights."""
+        """Load a state dict, each tensor in its own precision: torch would cast them all to that of the weights."""
         super().load_state_dict(state_dict)
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
             for p, index in zip(group["params"], saved["params"], strict=True):
@@ -156,11 +156,11 @@ def _start(state: dict[str, Any], grad: torch.Tensor, *, factored: bool, in_8_bi
 
 
 def _momentum(state: dict[str, Any]) -> torch.Tensor:
-    """The momentum in 32 bits: the state itself, or what its 8 bits stand for."""
-    kept: torch.Tensor = state["exp_avg"]
-    if kept.dtype != torch.uint8:
-        return kept
-    exact: torch.Tensor = dequantize_blockwise(kept, absmax=state["absmax"], blocksize=state["block"])
+    """Return the momentum in 32 bits: the state itself, or its dequantised 8 bits."""
+    stored: torch.Tensor = state["exp_avg"]
+    if stored.dtype != torch.uint8:
+        return stored
+    exact: torch.Tensor = dequantize_blockwise(stored, absmax=state["absmax"], blocksize=state["block"])
     return exact
 
 
@@ -170,7 +170,7 @@ def _keep(state: dict[str, Any], momentum: torch.Tensor) -> None:
 
 
 def _inverse_root(state: dict[str, Any], name: str, square: torch.Tensor, beta: float) -> torch.Tensor:
-    """Average `square` over rows and over columns; one over the root of what the two averages make together."""
+    """Update the averages of `square` over rows and columns; return one over the root of their combination."""
     row = state[f"{name}_row"].mul_(beta).add_(square.mean(dim=-1), alpha=1.0 - beta)
     col = state[f"{name}_col"].mul_(beta).add_(square.mean(dim=-2), alpha=1.0 - beta)
     shares = row / row.mean(dim=-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""A step compiled by torch.compile: whether it can be here."""
+"""Check that torch.compile can compile a step on this machine."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from functools import cache
 import torch
 
 
-@cache  # of successes: an exception is not remembered, so what is installed meanwhile is found
+@cache  # of successes only: after an exception the next call tries again, so a compiler installed later is found
 def try_compiler(device: torch.device) -> None:
-    """Compile a small function that nobody has compiled before, and run it.
+    """Compile a small function that was never compiled before, and run it.
 
     Raises:
-        Exception: whatever torch raises where it cannot, such as InvalidCxxCompiler.
+        Exception: any error of torch when it cannot compile, such as InvalidCxxCompiler.
     """
-    new = time.time_ns() / 3.0  # a constant of its own, so that no compiled function is found on disk
+    new = time.time_ns() / 3.0  # a new constant, so that the cache on disk has no such function
 
     def function(x: torch.Tensor) -> torch.Tensor:
         return (x + new).sqrt()
@@ -27,7 +27,7 @@ def try_compiler(device: torch.device) -> None:
 
 
 def compiler_trouble(devices: set[torch.device]) -> str:
-    """Why torch cannot compile for these devices, in words; empty where it can."""
+    """Describe what torch lacks to compile for these devices; empty if it can."""
     try:
         for device in devices:
             try_compiler(device)
@@ -37,7 +37,7 @@ def compiler_trouble(devices: set[torch.device]) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """What lies behind an error of torch's, in one line."""
+    """Describe the root cause of an error of torch in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = next(iter(str(error).strip().splitlines()), "").strip(" .:")

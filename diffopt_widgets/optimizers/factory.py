@@ -1,4 +1,4 @@
-"""From Settings to the real optimizer and its schedule."""
+"""Factory that builds the optimizer and its schedule from Settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.optimizers.adapters import adapt
 from diffopt_widgets.optimizers.backends import trouble, upgrade
 from diffopt_widgets.optimizers.compiled import compiler_trouble
-from diffopt_widgets.optimizers.groups import Given, Group, as_given, muon_groups, read_groups
+from diffopt_widgets.optimizers.groups import Group, OptimizerParams, muon_groups, read_groups, without_names
 from diffopt_widgets.optimizers.modes import train_mode
 from diffopt_widgets.optimizers.quirks import quirks_of
 from diffopt_widgets.settings import Fault, Settings, SettingsError
@@ -33,12 +33,12 @@ _log = logging.getLogger(__name__)
 
 
 class MissingBackend(ImportError):
-    """The package, device or precision that an optimizer needs is not there; the message says how to get it."""
+    """Error for an optimizer whose package, device or precision is missing; the message names the fix."""
 
     def __init__(self, message: str, *, fix: Mapping[str, Value] | None = None) -> None:
         super().__init__(message)
         self.fix: Mapping[str, Value] = fix or {}
-        """Values with which it is not needed, where there are such."""
+        """Values that avoid the need; empty if there are none."""
 
 
 def load_class(entry: OptimizerSpec) -> type[torch.optim.Optimizer]:
@@ -50,39 +50,38 @@ def load_class(entry: OptimizerSpec) -> type[torch.optim.Optimizer]:
     module, _, name = entry.target.partition(":")
     try:
         with _quiet():
-            found = importlib.import_module(module)
-            return getattr(found, name)  # type: ignore[no-any-return]  # the catalogue names a class
+            return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]  # it names a class
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
         raise missing_package(entry, error) from error
 
 
 def missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
-    """What to raise where an optimizer's package is not there, or its version is to blame for an error."""
-    found = trouble(entry)
-    reason, fix = (found.reason, found.fix) if found else (error, upgrade(entry.package))
+    """Make the error for an optimizer whose package is missing, or whose version of it caused an error."""
+    known = trouble(entry)
+    reason, fix = (known.reason, known.fix) if known else (error, upgrade(entry.package))
     return MissingBackend(f"{entry.key} needs {entry.package}, which cannot be used here ({reason}). To fix it: {fix}")
 
 
 def build_optimizer(
     settings: Settings,
-    params: Given,
+    params: OptimizerParams,
     *,
     batch_size: int = 1,
     accumulation: int = 1,
 ) -> torch.optim.Optimizer:
-    """Build the optimizer that the settings describe, ready to step: one that has a train mode is in it.
+    """Build the optimizer that the settings describe, ready to step; one with modes is in train mode.
 
     Args:
-        settings: what to build.
-        params: parameters, `(name, parameter)` pairs as `model.named_parameters()` gives them, or parameter groups with
-            either, as torch takes them. Muon's family tells hidden layers by the names, and without any by shape alone;
-            its groups part in two, Muon's and the auxiliary Adam's, and their `name` says so.
-        batch_size: counted by the learning-rate scaler.
+        settings: of the optimizer.
+        params: parameters, `(name, parameter)` pairs as from `model.named_parameters()`, or parameter groups with either,
+            as torch takes them. Muon's family finds the hidden layers by these names, and without names by shape alone. It
+            splits each group in two, one for Muon and one for the auxiliary Adam, and names them so in `name`.
+        batch_size: used by the learning-rate scaler.
         accumulation: likewise.
 
     Raises:
-        MissingBackend: its package, or the device or precision that an option needs, is not there.
-        SettingsError: the back end itself refuses the values, or they fit neither these parameters nor accumulation.
+        MissingBackend: its package, or the device or precision that an option needs, is missing.
+        SettingsError: the back end itself refuses the values, or they do not fit these parameters or accumulation.
 
     >>> parameter = torch.nn.Parameter(torch.ones(3))
     >>> type(build_optimizer(Settings("PRODIGY"), [parameter])).__name__
@@ -98,28 +97,30 @@ def build_optimizer(
     lr = settings.lr * scale
     if entry.rates != "each":
         _check_rates(entry, [float(group.own.get("lr", lr)) for group in groups])
-    given = muon_groups(settings, groups, scale) if entry.auxiliary else as_given(groups, grouped=grouped)
+    back_end_params = (
+        muon_groups(settings, groups, scale) if entry.auxiliary else without_names(groups, grouped=grouped)
+    )
     arguments = entry.arguments(lr, settings.options)
-    if entry.catalogued:  # of other classes a text is what it says
+    if entry.catalogued:  # for other classes a text is passed unchanged
         arguments = {name: argument_value(value) for name, value in arguments.items()}
     cls = load_class(entry)
     try:
         with _quiet():
-            optimizer = cls(given, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
+            optimizer = cls(back_end_params, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
     except refusals as error:
         if trouble(entry):
             raise missing_package(entry, error) from error  # another version may have other arguments
         raise SettingsError((_refusal(entry, error),)) from error
     train_mode(optimizer)
     quirks_of(entry.package).prepare(optimizer, settings)
-    adapt(optimizer, **entry.adapted(settings.options))  # type: ignore[arg-type]  # each was checked by its option
+    adapt(optimizer, **entry.adapter_options(settings.options))  # type: ignore[arg-type]  # each was checked by its option
     return optimizer
 
 
 def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
     """Build the schedule of the settings for a run of `steps` optimizer steps.
 
-    Call its `step()` after each `optimizer.step()`. Past the end it stays at its last value; where that is 0, an optimizer
+    Call its `step()` after each `optimizer.step()`. After the end it stays at its last value. If that is 0, an optimizer
     that raises at a rate of 0 (DADAPT_SGD) cannot take another step.
 
     Raises:
@@ -142,17 +143,21 @@ def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: 
 
 
 def _refusal(entry: OptimizerSpec, error: Exception) -> Fault:
-    """What a back end's constructor raised; outside the catalogue it need not be about an option."""
+    """Make a fault from an error of a back end's constructor; outside the catalogue it may not concern an option."""
     if entry.catalogued:
         return Fault(
-            entry.key, None, f"{entry.package} refuses these settings: {error}", "", "Change the option named."
+            entry.key,
+            None,
+            f"{entry.package} refuses these settings: {error}",
+            "",
+            "Change the option that the message names.",
         )
     problem = f"it cannot be built with these settings and parameter groups: {type(error).__name__}: {error}"
     return Fault(entry.key, None, problem, "")
 
 
 def _check_needs(settings: Settings, groups: list[Group]) -> None:
-    """Refuse an option whose device or process group is not there; the back ends would raise in the middle of a step."""
+    """Refuse an option whose requirement is missing; the back ends would raise in the middle of a step."""
     flat: list[torch.Tensor] = [p for group in groups for p in group.params]
     for use in settings.spec.asking(settings.options):
         if why := _missing(use.requires, flat):
@@ -167,14 +172,14 @@ def _check_rates(entry: OptimizerSpec, rates: list[float]) -> None:
     different = {rate for rate in rates if rate != 0 or entry.rates == "first"}
     if len(different) < 2:
         return
-    shown = " and ".join(format_value(rate) for rate in dict.fromkeys(rates))
-    then = "raises" if entry.rates == "one" else "takes the first group's for all"
+    text = " and ".join(format_value(rate) for rate in dict.fromkeys(rates))
+    consequence = "would raise" if entry.rates == "one" else "would use the first group's for all"
     raise SettingsError(
         (
             Fault(
                 "lr",
                 None,
-                f"{entry.key} wants one learning rate for all parameter groups, and these have {shown}: it {then}",
+                f"{entry.key} needs one learning rate for all parameter groups, and these have {text}: it {consequence}",
                 "",
                 "Leave lr out of the groups; or choose PRODIGY_ADV, where each may have its own, or give each part an "
                 "optimizer of its own.",
@@ -184,16 +189,16 @@ def _check_rates(entry: OptimizerSpec, rates: list[float]) -> None:
 
 
 def _missing(need: str, params: list[torch.Tensor]) -> str:
-    """What is needed and not there, in words; empty where it is there."""
+    """Describe a missing requirement; empty if it is met."""
     match need:
         case "cuda":
             return "" if all(p.is_cuda for p in params) else "an NVIDIA GPU, and these parameters are not on one"
         case "compiler":
             return compiler_trouble({p.device for p in params})
         case "bfloat16":
-            there = any(p.dtype is torch.bfloat16 for p in params)
+            is_met = any(p.dtype is torch.bfloat16 for p in params)
             lacking = 'weights in bfloat16, and these are not; a run of the bench has them with dtype="bfloat16"'
-            return "" if there else lacking
+            return "" if is_met else lacking
         case _:
             return "" if _in_process_group() else "a torch.distributed process group, and there is none"
 
@@ -203,13 +208,13 @@ def _in_process_group() -> bool:
 
 
 def argument_value(value: object) -> object:
-    """A value as the back end takes it: `"torch.float32"` stands for the dtype."""
+    """Return a value in the back end's form: `"torch.float32"` stands for the dtype."""
     return getattr(torch, value[6:]) if isinstance(value, str) and value.startswith("torch.") else value
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what a back end prints out of the user's cell; it goes to the log.
+    """Send the printed output of a back end to the log, and not to the user's cell.
 
     bitsandbytes warns at import, on a CPU, that a kernel for 4-bit inference is missing; no optimizer uses it.
     """

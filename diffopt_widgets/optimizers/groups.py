@@ -1,4 +1,4 @@
-"""What an optimizer is built from: parameters, named or not, loose or in groups; and how they part for Muon."""
+"""Parameters that an optimizer is built from, in groups or not, with or without names; and their split for Muon."""
 
 from __future__ import annotations
 
@@ -18,88 +18,88 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
 
 Named: TypeAlias = tuple[str, torch.nn.Parameter]
-Given: TypeAlias = Iterable[torch.nn.Parameter] | Iterable[Named] | Iterable[dict[str, Any]]
+OptimizerParams: TypeAlias = Iterable[torch.nn.Parameter] | Iterable[Named] | Iterable[dict[str, Any]]
 """Parameters, pairs of a name and a parameter, or groups with either under `params`, as torch takes them."""
 
 FLAG = "use_muon"
-"""The key of a group that tells the back ends of Muon's family who steps it."""
+"""Key of a group that is true when Muon steps it, and false when the auxiliary Adam does."""
 TEXT_ENCODERS: Mapping[str, tuple[str, ...]] = {
     "muon_te1_adam_lr": ("text_encoder", "text_encoder_1", "te", "te1"),
     "muon_te2_adam_lr": ("text_encoder_2", "te2"),
 }
-"""The names of a group that a rate of its own belongs to."""
+"""Names of the groups of each text encoder, by the option with their learning rate."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that are stepped with the same values; `names` are empty texts where nobody gave any."""
+    """Parameters that are stepped with the same values; `names` are empty texts if there are no names."""
 
     params: tuple[torch.nn.Parameter, ...]
     names: tuple[str, ...]
     own: Mapping[str, Any]
-    """What the group brings beside its parameters: a learning rate, a name."""
+    """Other entries of the group, such as a learning rate or a name."""
 
     @classmethod
     def of(cls, params: Any, own: Mapping[str, Any]) -> Group:
-        """Put together whatever stands for parameters in a group."""
+        """Make a group from parameters in any form that torch accepts: one tensor, several, or pairs of a name and a tensor."""
         listed = [params] if isinstance(params, torch.Tensor) else list(params)
         pairs = [entry if isinstance(entry, tuple) else ("", entry) for entry in listed]
         names = own.get("param_names") or [name for name, _ in pairs]
         return cls(tuple(p for _, p in pairs), tuple(names), own)
 
     def where(self, chosen: list[bool], **own: Any) -> Group:
-        """Those parameters that are chosen, with some values set."""
-        kept = [i for i, is_chosen in enumerate(chosen) if is_chosen]
-        return Group(tuple(self.params[i] for i in kept), tuple(self.names[i] for i in kept), {**self.own, **own})
+        """Return a group of the chosen parameters, with some entries set."""
+        indices = [i for i, is_chosen in enumerate(chosen) if is_chosen]
+        return Group(tuple(self.params[i] for i in indices), tuple(self.names[i] for i in indices), {**self.own, **own})
 
     def as_torch(self) -> dict[str, Any]:
-        """The group as every torch has taken it, without names."""
+        """Return the group as a dict without names, which every version of torch accepts."""
         return {**self.own, "params": list(self.params)}
 
 
-def read_groups(params: Given) -> tuple[list[Group], bool]:
-    """The groups that were given, and whether they were groups; loose parameters are one."""
-    given: list[Any] = list(params)
-    if given and isinstance(given[0], dict):
-        parts = [(group["params"], {k: v for k, v in group.items() if k != "params"}) for group in given]
+def read_groups(params: OptimizerParams) -> tuple[list[Group], bool]:
+    """Return the parameters as groups, and whether they came in groups; parameters without groups make one group."""
+    entries: list[Any] = list(params)
+    if entries and isinstance(entries[0], dict):
+        parts = [(group["params"], {k: v for k, v in group.items() if k != "params"}) for group in entries]
         return [Group.of(inside, own) for inside, own in parts], True
-    return [Group.of(given, {})], False
+    return [Group.of(entries, {})], False
 
 
-def as_given(groups: list[Group], *, grouped: bool) -> list[Any]:
-    """What a back end takes that knows no names: torch itself does from version 2.6 on, others never do."""
+def without_names(groups: list[Group], *, grouped: bool) -> list[Any]:
+    """Return groups or parameters without names; torch accepts names only from version 2.6 on, other back ends never."""
     return [group.as_torch() for group in groups] if grouped else list(groups[0].params)
 
 
 def muon_groups(settings: Settings, groups: list[Group], scale: float = 1.0) -> list[dict[str, Any]]:
-    """Part every group into what Muon steps and what its auxiliary Adam steps; empty parts are left out.
+    """Split every group into a part for Muon and one for its auxiliary Adam; empty parts are left out.
 
-    A group that brings `use_muon` itself is left whole. Without names the choice is by shape alone, and the log says so.
+    A group that has `use_muon` already is not split. Without names the choice is by shape alone, and the log warns of it.
 
     Args:
         settings: of an optimizer that has an auxiliary Adam.
-        groups: all of them.
-        scale: what the learning-rate scaler multiplies by.
+        groups: all groups of the optimizer.
+        scale: factor of the learning-rate scaler.
 
     Raises:
-        SettingsError: a tensor would go to Muon that is no matrix, or the named hidden layers are not there.
+        SettingsError: a tensor for Muon is not a matrix, or no tensor has the name of a hidden layer.
     """
     chooses = _chooser(settings, groups)
-    with_names = all(name for group in groups for name in group.names)  # torch wants all groups to have them, or none
+    with_names = all(name for group in groups for name in group.names)  # torch accepts names in all groups or in none
     parts: list[Group] = []
     for group in groups:
         if FLAG in group.own:
-            taken = [bool(group.own[FLAG])] * len(group.params)
+            for_muon = [bool(group.own[FLAG])] * len(group.params)
         else:
-            taken = [chooses(name, p) for name, p in zip(group.names, group.params, strict=True)]
+            for_muon = [chooses(name, p) for name, p in zip(group.names, group.params, strict=True)]
         rate = {"lr": own * scale} if (own := _adam_lr(settings, group)) is not None else {}
-        parts.append(_named(group.where(taken, **{FLAG: True}), "Muon", with_names=with_names))
-        rest = group.where([not is_taken for is_taken in taken], **{FLAG: False}, **rate)
+        parts.append(_named(group.where(for_muon, **{FLAG: True}), "Muon", with_names=with_names))
+        rest = group.where([not is_chosen for is_chosen in for_muon], **{FLAG: False}, **rate)
         parts.append(_named(rest, "Adam", with_names=with_names))
     _refuse_vectors(settings, [part for part in parts if part.own[FLAG]])
-    # The back ends want the rate in the group, whatever they take for their constructor's.
+    # The back ends need the rate in each group, whatever rate their constructor gets.
     return [{"lr": settings.lr * scale, **part.as_torch()} for part in parts if part.params]
 
 
@@ -124,12 +124,13 @@ def _chooser(settings: Settings, groups: list[Group]) -> Callable[[str, torch.Te
 
 
 def _unmatched(text: object, absent: list[str], *, named: bool) -> SettingsError:
-    problem = "the tensors have no names to look for it in"
-    todo = "Give (name, parameter) pairs, as model.named_parameters() does, or leave it empty."
+    problem = "the tensors have no names, so no hidden layer can be found"
+    advice = "Give (name, parameter) pairs, as model.named_parameters() does, or leave it empty."
     if named:
-        problem = f"no weight has {' or '.join(map(repr, absent)) or 'nothing'} in its name"
-        todo = "Look at the names in model.named_parameters(), or leave it empty."
-    return SettingsError((Fault("muon_hidden_layers", text, problem, "", todo, {"muon_hidden_layers": None}),))
+        names = " or ".join(map(repr, absent))
+        problem = f"no weight has {names} in its name" if names else "it contains no name"
+        advice = "Look at the names in model.named_parameters(), or leave it empty."
+    return SettingsError((Fault("muon_hidden_layers", text, problem, "", advice, {"muon_hidden_layers": None}),))
 
 
 def _refuse_vectors(settings: Settings, parts: list[Group]) -> None:
@@ -148,7 +149,7 @@ def _refuse_vectors(settings: Settings, parts: list[Group]) -> None:
             Fault(
                 "MuonWithAuxAdam",
                 settings.options["MuonWithAuxAdam"],
-                f"Muon steps matrices, and these tensors are none: {few}",
+                f"Muon can step only matrices, and these tensors are not matrices: {few}",
                 "",
                 "Turn it on, so that Adam takes them, or train matrices only."
                 if off
@@ -160,7 +161,7 @@ def _refuse_vectors(settings: Settings, parts: list[Group]) -> None:
 
 
 def _adam_lr(settings: Settings, group: Group) -> float | None:
-    """The rate of the auxiliary Adam in one group; None where it is the group's own or the general one."""
+    """Find the rate of the auxiliary Adam for a group; None if the group uses its own or the general one."""
     part = str(group.own.get("name", "")).lower()
     rates = [settings.options[option] for option, names in TEXT_ENCODERS.items() if part in names]
     rate = next((rate for rate in (*rates, settings.options["muon_adam_lr"]) if rate is not None), None)
@@ -168,7 +169,7 @@ def _adam_lr(settings: Settings, group: Group) -> float | None:
 
 
 def _named(part: Group, stepped_by: str, *, with_names: bool) -> Group:
-    """The part with the name that curves and tables show, and with its parameters' names as torch keeps them."""
+    """Return the part with the name that curves and tables show, and with the names of its parameters as torch keeps them."""
     name = " ".join(text for text in (str(part.own.get("name", "")), stepped_by) if text)
     own = {key: value for key, value in part.own.items() if key != "param_names"}
     names = {"param_names": list(part.names)} if with_names else {}

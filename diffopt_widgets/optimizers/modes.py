@@ -1,7 +1,7 @@
-"""Train mode and eval mode of optimizers that train the weights at one point and give another one to use.
+"""Train mode and eval mode of optimizers that train the weights at one point and return another one for use.
 
-A schedule-free optimizer takes its gradients at a point y and averages the way into x, which is what to evaluate, sample
-and save. Its `eval()` puts x into the weights and its `train()` puts y back; other optimizers have neither.
+A schedule-free optimizer computes its gradients at a point y and keeps an average x, which is the point to evaluate, to
+sample from and to save. Its `eval()` puts x into the weights and its `train()` puts y back; other optimizers have neither.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Modal(Protocol):
 
 
 def has_modes(optimizer: object) -> bool:
-    """Whether an optimizer, or a class of them, has a train mode and an eval mode.
+    """Return whether an optimizer, or an optimizer class, has a train mode and an eval mode.
 
     >>> has_modes(torch.optim.SGD)
     False
@@ -33,29 +33,30 @@ def has_modes(optimizer: object) -> bool:
 
 
 def train_mode(optimizer: Optimizer) -> None:
-    """Put an optimizer into the mode in which it steps; nothing happens to one without modes."""
+    """Put an optimizer into train mode, in which it steps; do nothing to one without modes."""
     if has_modes(optimizer):
         cast("_Modal", optimizer).train()
 
 
 @contextlib.contextmanager
 def eval_mode(optimizer: Optimizer) -> Iterator[None]:
-    """Hold the weights to use instead of those that are trained, for as long as the context lasts.
+    """Put the weights for use in place of the trained ones while the context lasts.
 
-    The way there and back is computed, and rounds: so the trained weights are kept meanwhile, in memory as large as they
-    are, and training goes on from the same bits. Nothing happens to an optimizer without modes, nor before the first step:
-    both are then the weights to begin with, and some (pytorch_optimizer's SPlus) raise when asked.
+    Both changes of mode are computed and round. So the trained weights are copied meanwhile, which takes as much memory as
+    they do, and training goes on from the same bits. The context does nothing to an optimizer without modes. It also does
+    nothing before the first step: both points are then the initial weights, and some optimizers raise (pytorch_optimizer's
+    SPlus).
     """
     if not has_modes(optimizer) or not optimizer.state:
         yield
         return
     params = [p for group in optimizer.param_groups for p in group["params"]]
-    kept = [p.detach().clone() for p in params]
+    copies = [p.detach().clone() for p in params]
     try:
         cast("_Modal", optimizer).eval()
         yield
     finally:
         cast("_Modal", optimizer).train()
         with torch.no_grad():
-            for p, trained in zip(params, kept, strict=True):
+            for p, trained in zip(params, copies, strict=True):
                 p.copy_(trained)

@@ -1,4 +1,4 @@
-"""RandomDraws: seeds the random numbers that an optimizer draws in its steps, so that a run goes on bit for bit."""
+"""Seeding of the random numbers that an optimizer draws in its steps, so that a run can be repeated to the bit."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class RandomDraws:
-    """The global random numbers that the steps of one optimizer draw from.
+    """Global random numbers that the steps of one optimizer draw from.
 
     Args:
         settings: of the optimizer.
         dtype: precision of the weights.
-        device: where they are.
+        device: of the weights.
     """
 
     def __init__(self, settings: Settings, dtype: str, device: torch.device) -> None:
@@ -29,18 +29,18 @@ class RandomDraws:
         self._device = device
 
     def seeded(self, seed: int) -> contextlib.AbstractContextManager[None]:
-        """A context in which what a step draws begins with a seed; torch's own generators are then as before."""
+        """Return a context in which the random numbers of a step start from a seed; it restores torch's own generators."""
         if "package" in self._sources:
             self._quirks.seed(seed, self._device)
         return seeded(seed, self._device) if "torch" in self._sources else contextlib.nullcontext()
 
 
 def drawn_from(settings: Settings, dtype: str) -> frozenset[str]:
-    """Whose global random numbers a step draws from, as `Use.draws` names them, with weights of this precision.
+    """Return the sources of global random numbers of a step, as in `Use.draws`, for weights of this precision.
 
     >>> from diffopt_widgets import Settings
     >>> sorted(drawn_from(Settings("ADAMW_ADV"), "bfloat16")), sorted(drawn_from(Settings("ADAMW_ADV"), "float32"))
     (['package'], [])
     """
-    felt = (use for use in settings.spec.uses if use.only_in in {"", dtype} and settings.options[use.name])
-    return frozenset(use.draws for use in felt if use.draws)
+    active = (use for use in settings.spec.uses if use.only_in in {"", dtype} and settings.options[use.name])
+    return frozenset(use.draws for use in active if use.draws)

@@ -1,1 +1,1 @@
-"""What options really do, found by trying them; and which optimizers can run here."""
+"""Tests of what options really do, and of which optimizers can run on this machine."""

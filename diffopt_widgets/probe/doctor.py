@@ -1,4 +1,4 @@
-"""What is installed here, which GPU there is, and which optimizers can run."""
+"""Report on this machine: the installed packages, the GPUs, and the optimizers that can run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PACKAGES = (
     "notebook",
     "ipykernel",
 )
-"""Those that optimizers come from, and those that matter otherwise."""
+"""Packages of the optimizers, and other packages that matter."""
 MOST_STEPS = 8
-"""So many steps an optimizer is given to move a weight: the first ones of some only measure."""
+"""Steps within which an optimizer must move a weight: in some optimizers the first steps only measure."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `works` is None where nothing could be said."""
+    """One line of the report. `works` is None if it is not known."""
 
     name: str
     works: bool | None
@@ -38,22 +38,22 @@ class Finding:
 
 
 def packages() -> Iterator[Finding]:
-    """Python and the packages that matter, with their versions."""
+    """Report Python and the packages that matter, with their versions."""
     yield Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     for name in PACKAGES:
         version = installed_version(name)
         if version is None:
             yield Finding(name, False, "not installed", upgrade(name))
-        elif found := version_trouble(name, version):
-            yield Finding(name, False, found.reason, found.fix)
+        elif trouble := version_trouble(name, version):
+            yield Finding(name, False, trouble.reason, trouble.fix)
         else:
             yield Finding(name, True, version)
 
 
 def torch_trouble() -> Finding | None:
-    """Why torch cannot be imported and how to fix it; None when it can."""
+    """Find the reason why torch cannot be imported, and its fix; None when it can."""
     try:
-        import torch  # noqa: F401  # it is the import that is tried
+        import torch  # noqa: F401  # this tries the import itself
     except Exception as error:  # noqa: BLE001  # a broken installation raises anything
         if isinstance(error, ModuleNotFoundError) and error.name == "torch":
             return Finding("torch", False, "not installed", "pip install torch")
@@ -64,7 +64,7 @@ def torch_trouble() -> Finding | None:
 
 
 def devices() -> Iterator[Finding]:
-    """The GPUs that torch can use, or why there is none."""
+    """Report the GPUs that torch can use, or the reason why there is none, and the CPU."""
     if trouble := torch_trouble():
         yield trouble
         return
@@ -87,17 +87,17 @@ def devices() -> Iterator[Finding]:
 
 
 def accelerators() -> tuple[str, ...]:
-    """The devices beside the CPU that a run can be trained on: `"cuda"` (torch's current GPU) and `"mps"`."""
+    """Return the devices besides the CPU that can train a run: `"cuda"` (torch's current GPU) and `"mps"`."""
     if torch_trouble():
         return ()
     import torch
 
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    return tuple(name for name, found in there.items() if found)
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return tuple(name for name, is_available in available.items() if is_available)
 
 
 def device_words(device: str) -> str:
-    """A device as the report names it: "CPU", "GPU (cuda)"."""
+    """Format the name of a device for the report: "CPU", "GPU (cuda)"."""
     return "CPU" if device == "cpu" else f"GPU ({device})"
 
 

@@ -1,4 +1,4 @@
-"""The small model that the probe trains, and the circumstances it trains it under."""
+"""Small model that the probe trains, and the circumstances of its training."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
 SIDE = 128
-"""The weight has SIDE² = 16,384 elements, as many as the strictest 8-bit optimizer asks for."""
+"""Side of the weight, which has SIDE² = 16,384 elements, the most that an 8-bit optimizer requires."""
 EXAMPLES = 16
 
 Build: TypeAlias = Callable[[list[dict[str, Any]]], "tuple[torch.optim.Optimizer, LRScheduler | None]"]
-"""Makes the optimizer for some parameter groups, and its schedule where it has one."""
+"""Function that makes the optimizer for some parameter groups, and its schedule if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstance:
-    """One way to train the small model. Many options show what they do only under some."""
+    """One way to train the small model. Many options have an effect only under some of them."""
 
     words: str = ""
     values: Values = field(default_factory=no_values)
     bfloat16: bool = False
     groups: tuple[str, ...] = ()
-    """The names of two parameter groups, of the weight and of the bias; one group without a name when empty."""
+    """Names of two parameter groups, of the weight and of the bias; if empty, there is one group without a name."""
     names: tuple[str, str] = ("block_weight", "block.bias")
-    """What the weight and the bias are called, for optimizers that go by names."""
+    """Names of the weight and the bias, for optimizers that use names."""
     zero: bool = False
-    """Whether the bias starts at exactly 0."""
+    """True when the bias starts at exactly 0."""
     convolution: bool = False
-    """Whether the weight has four dimensions, (SIDE, SIDE, 1, 1)."""
+    """True when the weight has four dimensions, (SIDE, SIDE, 1, 1)."""
     matrices: bool = False
-    """Whether the bias is a matrix too, of one row."""
+    """True when the bias is a matrix too, of one row."""
 
 
 PLAIN = Circumstance()
@@ -62,7 +62,7 @@ CIRCUMSTANCES = (
 
 
 def parameters(circumstance: Circumstance = PLAIN, device: str = "cpu") -> list[torch.nn.Parameter]:
-    """The weight (SIDE, SIDE) and the bias (SIDE) of one linear layer, the same at every call."""
+    """Make the weight (SIDE, SIDE) and the bias (SIDE) of one linear layer, the same at every call."""
     generator = torch.Generator().manual_seed(0)
     weight = 0.3 * torch.randn(SIDE, SIDE, generator=generator)
     bias = torch.zeros(SIDE) if circumstance.zero else 0.3 * torch.randn(SIDE, generator=generator)
@@ -75,7 +75,7 @@ def parameters(circumstance: Circumstance = PLAIN, device: str = "cpu") -> list[
 
 
 def loss_at(step: int, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """The squared error on the random examples of one step; gradients change their size from step to step."""
+    """Compute the squared error on the random examples of one step; gradients change their size from step to step."""
     x, y = (batch.to(weight.device, weight.dtype) for batch in _examples(step))
     scale = 1.0 if step % 3 == 0 else 0.1
     return scale * ((x @ weight.view(SIDE, SIDE) + bias - y) ** 2).mean()
@@ -90,8 +90,8 @@ def _examples(step: int) -> tuple[torch.Tensor, torch.Tensor]:
 def walk(build: Build, circumstance: Circumstance = PLAIN, device: str = "cpu") -> Iterator[torch.Tensor]:
     """Train the small model without end, yielding all its weights as one vector after each step.
 
-    Random numbers are drawn from the step's own seed, so that two walks taken in turns do not disturb one another. What
-    the back end prints is dropped; what it raises is raised.
+    Each step has its own seed, so that two walks in alternation do not disturb one another. The output of the back end is
+    dropped; its errors are raised.
     """
     params = parameters(circumstance, device)
     groups: list[dict[str, Any]] = [{"params": params, "param_names": list(circumstance.names)}]
@@ -101,7 +101,7 @@ def walk(build: Build, circumstance: Circumstance = PLAIN, device: str = "cpu") 
     with _alone(0, device):
         optimizer, schedule = build(groups)
         if callable(train := getattr(optimizer, "train", None)):
-            train()  # schedule-free optimizers raise in the mode for evaluation
+            train()  # schedule-free optimizers raise in eval mode
     step = 0
     while True:
         with _alone(step, device):
@@ -116,7 +116,7 @@ def walk(build: Build, circumstance: Circumstance = PLAIN, device: str = "cpu") 
 
 @contextlib.contextmanager
 def _alone(seed: int, device: str) -> Iterator[None]:
-    """Keep to itself what a back end does to the process: random numbers, output, warnings, and `exit()`, which closes stdin."""
+    """Protect the process from a back end: its random numbers, output, warnings, and `exit()`, which closes stdin."""
     stdin = sys.stdin
     sys.stdin = io.StringIO()
     try:
@@ -132,5 +132,5 @@ def _alone(seed: int, device: str) -> Iterator[None]:
 
 
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two vectors are the same to the bit: NaN equals itself, and 0 differs from −0."""
+    """Return whether two vectors are the same to the bit: NaN equals itself, and 0 differs from −0."""
     return torch.equal(one.view(torch.uint8), other.view(torch.uint8))

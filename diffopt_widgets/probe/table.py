@@ -1,4 +1,4 @@
-"""The probe over the whole catalogue: making its table, and holding the table and the catalogue against what is seen."""
+"""Probe over the whole catalogue: it makes the table of evidence, and compares it and the catalogue with new findings."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def probe(optimizers: Iterable[str] | None = None, device: str = "cpu") -> Probe
         device: `"cpu"` or `"cuda"`.
 
     Raises:
-        MissingBackend: the device is not there.
-        ProbeError: options cannot be tried; the message names each of them and says what to add.
+        MissingBackend: the device is missing.
+        ProbeError: some options cannot be tried; the message names each of them and what to add.
     """
     find_device(device)
-    found: dict[str, dict[str, Finding]] = {}
+    findings: dict[str, dict[str, Finding]] = {}
     problems = []
     for key in list_optimizers() if optimizers is None else optimizers:
-        prober, found[key] = Prober(spec(key), device), {}
+        prober, findings[key] = Prober(spec(key), device), {}
         for use in prober.uses:
             try:
-                found[key][use.name] = prober.find(use)
+                findings[key][use.name] = prober.find(use)
             except ProbeError as error:
                 problems.append(str(error))
     if problems:
         raise ProbeError("\n".join(problems))
-    return Probed(installed(found), found)
+    return Probed(installed(findings), findings)
 
 
 def installed(optimizers: Iterable[str]) -> dict[str, str]:
-    """The installed versions of torch and of the packages of some optimizers, without the mark of the build.
+    """Return the installed versions of torch and of the packages of some optimizers, without the build tag.
 
     >>> sorted(installed(["PRODIGY"]))
     ['prodigyopt', 'torch']
@@ -56,7 +56,7 @@ def installed(optimizers: Iterable[str]) -> dict[str, str]:
 
 
 def disagreements(probed: Probed) -> list[str]:
-    """Where the catalogue says something else than was seen, one sentence for each, with what to do."""
+    """Describe each difference between the catalogue and the findings in a sentence, with its fix."""
     return [
         f"{key}.{name}: the catalogue says {spec(key).use(name).standing.value}, the runs say {finding.seen.value} "
         f"({finding.words}). Fix the catalogue; or, if the option needs something before it can act, add that to NEEDS "
@@ -67,74 +67,73 @@ def disagreements(probed: Probed) -> list[str]:
     ]
 
 
-def outdated(kept: Probed, seen: Probed) -> list[str]:
-    """Where a kept table differs from what was seen now, one sentence for each.
+def outdated(table: Probed, seen: Probed) -> list[str]:
+    """Describe each difference between the table and the new findings in a sentence.
 
-    Of optimizers whose package, or torch, has another version now, only that is said.
+    If torch or the package of an optimizer has another version now, only this is reported for the optimizer.
     """
-    found = []
-    changed = {name for name, version in seen.versions.items() if kept.versions.get(name, version) != version}
-    found += [
-        f"{name}: the table was made with {kept.versions[name]}, {seen.versions[name]} is installed"
+    changed = {name for name, version in seen.versions.items() if table.versions.get(name, version) != version}
+    differences = [
+        f"{name}: the table was made with {table.versions[name]}, {seen.versions[name]} is installed"
         for name in sorted(changed)
     ]
     for key, options in seen.findings.items():
         if changed.isdisjoint(_behind(key)):
-            before = kept.findings.get(key, {})
-            found += [f"{key}.{name}: it is no option any more" for name in before if name not in options]
-            found += [
-                f"{key}.{name}: the table says {before[name].words!r}, seen was {finding.words!r}"
+            before = table.findings.get(key, {})
+            differences += [f"{key}.{name}: it is no longer an option" for name in before if name not in options]
+            differences += [
+                f"{key}.{name}: the table says {before[name].words!r}, but the runs show {finding.words!r}"
                 if name in before
                 else f"{key}.{name}: it is not in the table"
                 for name, finding in options.items()
                 if before.get(name) != finding
             ]
-    return found
+    return differences
 
 
 def faults(seen: Probed, device: str) -> list[str]:
-    """Everything in which the catalogue or the table that is checked in differs from what was seen on a device."""
-    kept = probed.table().get(device)
-    return disagreements(seen) + (outdated(kept, seen) if kept else [])
+    """Describe each difference between the findings on a device and the catalogue or the checked-in table."""
+    table = probed.table().get(device)
+    return disagreements(seen) + (outdated(table, seen) if table else [])
 
 
 def lacking(key: str, device: str = "cpu") -> str:
-    """Say which evidence of one optimizer the table lacks, with the command that adds it; empty where it is complete.
+    """Describe the evidence of one optimizer that the table lacks, with the command that adds it; empty if it is complete.
 
-    Nothing is tried: whether the table is right is for `faults`.
+    No option is tried; `faults` checks that the table is right.
 
     >>> lacking("SGD")
     ''
     """
     part = probed.table().get(device)
-    kept = part.findings.get(key, {}) if part else {}
+    findings = part.findings.get(key, {}) if part else {}
     names = [use.name for use in (spec(key).lr, *spec(key).uses)]
-    missing = [name for name in names if name not in kept]
-    gone = [name for name in kept if name not in names]
+    missing = [name for name in names if name not in findings]
+    gone = [name for name in findings if name not in names]
     if not missing and not gone:
         return ""
-    said = [f"has no evidence of {listed(missing)}"] if missing else []
-    said += [f"has evidence of {listed(gone)}, which it does not take"] if gone else []
+    clauses = [f"has no evidence of {listed(missing)}"] if missing else []
+    clauses += [f"has evidence of {listed(gone)}, which it does not take"] if gone else []
     on = "" if device == "cpu" else f" --device {device}"
-    return f"{key} {listed(said)} ({probed.DEVICES[device]}). To make it: diffopt probe --write {key}{on}"
+    return f"{key} {listed(clauses)} ({probed.DEVICES[device]}). To make it: diffopt probe --write {key}{on}"
 
 
 def check_versions(keys: Collection[str], device: str) -> None:
-    """Check that parts of the table that are tried anew are of the same versions as the parts that stay.
+    """Check that the optimizers that are probed again have the same package versions as the rest of the table.
 
     Raises:
-        ProbeError: they would not be; the message names the packages.
+        ProbeError: they have other versions; the message names the packages.
     """
-    kept = _written().get(device)
-    if kept is None:
+    table = _written().get(device)
+    if table is None:
         return
     staying = {
-        package for key in kept.findings if key in list_optimizers() and key not in keys for package in _behind(key)
+        package for key in table.findings if key in list_optimizers() and key not in keys for package in _behind(key)
     }
     changed = [
-        f"{name} {kept.versions[name]} made it and {version} is installed"
+        f"{name} {table.versions[name]} made it and {version} is installed"
         for name, version in sorted(installed(keys).items())
-        if name in staying and kept.versions.get(name, version) != version
+        if name in staying and table.versions.get(name, version) != version
     ]
     if changed:
         raise ProbeError(
@@ -144,26 +143,26 @@ def check_versions(keys: Collection[str], device: str) -> None:
 
 
 def write(seen: Probed, device: str) -> None:
-    """Write what was seen of some optimizers on a device into the table that is checked in; the others keep what they have.
+    """Write the findings for some optimizers on a device into the checked-in table; the others keep theirs.
 
     Raises:
-        ProbeError: those others were seen with other versions of the same packages.
+        ProbeError: the findings of the others are from other versions of the same packages.
     """
     check_versions(seen.findings, device)
     table = _written()
-    kept = table.get(device, Probed({}, {}))
-    found = {**kept.findings, **seen.findings}
-    findings = {key: found[key] for key in list_optimizers() if key in found}
+    old = table.get(device, Probed({}, {}))
+    merged = {**old.findings, **seen.findings}
+    findings = {key: merged[key] for key in list_optimizers() if key in merged}
     needed = {package for key in findings for package in _behind(key)}
-    versions = {name: version for name, version in {**kept.versions, **seen.versions}.items() if name in needed}
+    versions = {name: version for name, version in {**old.versions, **seen.versions}.items() if name in needed}
     probed.TABLE.write_text(probed.write_table({**table, device: Probed(versions, findings)}), "utf-8")
 
 
 def _written() -> dict[str, Probed]:
-    """The table as it stands in its file now."""
+    """Read the table from its file, as it is now."""
     return probed.read_table(probed.TABLE.read_text("utf-8")) if probed.TABLE.exists() else {}
 
 
 def _behind(key: str) -> tuple[str, str]:
-    """The packages whose versions decide what is seen of an optimizer."""
+    """Return the packages whose versions decide the findings on an optimizer."""
     return "torch", spec(key).package

@@ -1,4 +1,4 @@
-"""What the probe changes an option to, and what the option needs before it can show what it does."""
+"""Values that the probe sets options to, and values that an option needs before it can have an effect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class ProbeError(RuntimeError):
-    """The probe cannot try an option; the message names it and says what is missing."""
+    """Error when the probe cannot try an option; the message names the option and what is missing."""
 
 
 CHANGED: Mapping[str, Value] = MappingProxyType(
@@ -23,10 +23,10 @@ CHANGED: Mapping[str, Value] = MappingProxyType(
         "muon_hidden_layers": "weight",
     }
 )
-"""The changed value by option, where those that its slider gives will not do; "KEY.option" for one optimizer only."""
+"""Changed value by option, where the values from its slider do not suit; "KEY.option" for one optimizer only."""
 
 NEEDS: Mapping[str, Values] = MappingProxyType({"muon_adam_regex": {"muon_hidden_layers": "k."}})
-"""What an option needs beside its `enabled_if`, on both sides; by option, or "KEY.option" for one optimizer only."""
+"""Values that an option needs besides its `enabled_if`, on both sides; by option, or "KEY.option" for one optimizer only."""
 
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
@@ -36,33 +36,33 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "log_every": "it only writes to the log",
     }
 )
-"""Options that are meant to leave the weights as they are, up to rounding, with what they change instead."""
+"""Options that must not change the weights, up to rounding, with a description of what they change instead."""
 
 
 A_FEW_STEPS = 5
-"""What a number of steps is set to: it must pass while the probe looks."""
+"""Value for an option that is a number of steps: it is passed within the steps of the probe."""
 
 
-def changed_value(found: OptimizerSpec, use: Use) -> Value:
-    """The value that the probe sets an option to first: the first of `changed_values`."""
-    return changed_values(found, use)[0]
+def changed_value(entry: OptimizerSpec, use: Use) -> Value:
+    """Return the first of `changed_values`."""
+    return changed_values(entry, use)[0]
 
 
-def changed_values(found: OptimizerSpec, use: Use) -> tuple[Value, ...]:
-    """The values that the probe sets an option to until one makes a difference: a person would choose the first of them.
+def changed_values(entry: OptimizerSpec, use: Use) -> tuple[Value, ...]:
+    """Return the values that the probe tries one after the other until one makes a difference, the most usual one first.
 
-    A switch is turned over; of choices each other one is taken; a number goes to the middle between its default and the
-    farther end of its slider, then to both ends, then near the lower end.
+    A switch is turned over. An option with choices gets each other choice. A number gets the middle between its default
+    and the farther end of its slider, then both ends, then a value near the lower end.
 
     Raises:
-        ProbeError: the catalogue says too little to find one.
+        ProbeError: the catalogue does not have enough information to find a value.
 
     >>> from diffopt_widgets.catalogue import spec
     >>> changed_values(spec("PRODIGY"), spec("PRODIGY").use("beta1"))
     (0.45, 0.0, 0.999, 0.01)
     """
     option = use.option
-    stated = _stated(CHANGED, found, use.name)
+    stated = _stated(CHANGED, entry, use.name)
     if stated is not None:
         values: list[Value] = [stated]
     elif option.choices:
@@ -73,7 +73,7 @@ def changed_values(found: OptimizerSpec, use: Use) -> tuple[Value, ...]:
         values = _numbers(use, *option.soft)
     else:
         raise ProbeError(
-            f"{found.key}.{use.name}: it has no slider to take a value from. "
+            f"{entry.key}.{use.name}: it has no slider to take a value from. "
             "Give a value in CHANGED of probe/values.py."
         )
     domain = use.domain or option.domain
@@ -81,46 +81,46 @@ def changed_values(found: OptimizerSpec, use: Use) -> tuple[Value, ...]:
     usable = tuple(dict.fromkeys(value for value in inside if value != use.default))
     if not usable:
         raise ProbeError(
-            f"{found.key}.{use.name}: {format_value(values[0])} is its default or outside its domain. "
+            f"{entry.key}.{use.name}: {format_value(values[0])} is its default or outside its domain. "
             "Give another value in CHANGED of probe/values.py."
         )
     return usable
 
 
-def needed_values(found: OptimizerSpec, use: Use) -> dict[str, Value]:
-    """The values that must be there before an option can act: what `enabled_if` asks for, and NEEDS.
+def needed_values(entry: OptimizerSpec, use: Use) -> dict[str, Value]:
+    """Return the values that an option needs before it can act: those of `enabled_if`, and NEEDS.
 
     >>> from diffopt_widgets.catalogue import spec
     >>> needed_values(spec("PRODIGY"), spec("PRODIGY").use("decouple"))
     {'weight_decay': 0.05}
     """
-    needed = dict(_stated(NEEDS, found, use.name) or {})
+    needed = dict(_stated(NEEDS, entry, use.name) or {})
     when = use.enabled_if
     if when is None or when.option in needed:
         return needed
-    other = found.use(when.option)
+    other = entry.use(when.option)
     value = other.default if when.test == "!=" or when.holds({when.option: other.default}) else when.value
     if not when.holds({when.option: value}):
-        value = changed_value(found, other)
+        value = changed_value(entry, other)
     if not when.holds({when.option: value}):
         raise ProbeError(
-            f"{found.key}.{use.name}: it works {when.words()}, and the probe knows no such value. "
+            f"{entry.key}.{use.name}: it works {when.words()}, and the probe knows no such value. "
             "Give one in NEEDS of probe/values.py."
         )
-    return {**needed_values(found, other), **needed, when.option: value}
+    return {**needed_values(entry, other), **needed, when.option: value}
 
 
-def elsewhere(found: OptimizerSpec, use: Use) -> str:
-    """What an option changes when it is not the weights; "" for all others."""
-    return _stated(ELSEWHERE, found, use.name) or ""
+def elsewhere(entry: OptimizerSpec, use: Use) -> str:
+    """Describe what an option changes instead of the weights; "" for options that change the weights."""
+    return _stated(ELSEWHERE, entry, use.name) or ""
 
 
-def _stated(table: Mapping[str, T], found: OptimizerSpec, name: str) -> T | None:
-    return table.get(f"{found.key}.{name}", table.get(name))
+def _stated(table: Mapping[str, T], entry: OptimizerSpec, name: str) -> T | None:
+    return table.get(f"{entry.key}.{name}", table.get(name))
 
 
 def _numbers(use: Use, low: float, high: float) -> list[Value]:
-    """Values on a slider: the middle between the default and the farther end, both ends, and a hundredth of the way."""
+    """Return values on a slider: the middle between the default and the farther end, both ends, and 1% of the way."""
     option = use.option
     if option.unit == "steps":
         return [A_FEW_STEPS, 2 * A_FEW_STEPS]
@@ -136,7 +136,7 @@ def _numbers(use: Use, low: float, high: float) -> list[Value]:
 
 
 def _rounded(value: float, use: Use, ends: tuple[float, float]) -> float | int:
-    """Two digits are enough, but an end of a slider stays what it is."""
+    """Round to two digits, except an end of a slider, which stays exact."""
     end = next((end for end in ends if math.isclose(value, end)), None)
     if use.option.kind == "int":
         return round(value)

@@ -1,4 +1,4 @@
-"""The words in which the probe tells what it saw."""
+"""Texts of the evidence that the probe records."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.values import Value, format_value
 
 SHORT = 100
-"""Longest part of a back end's message that is kept as evidence."""
+"""Most characters of a back end's message that are kept as evidence."""
 
 
 def raised(error: BaseException) -> str:
-    """What a back end raised, cut to its first line."""
+    """Format an error of a back end, cut to its first line."""
     first = str(error).strip().partition("\n")[0].rstrip(".")
     cut = first if len(first) <= SHORT else f"{first[:SHORT].rpartition(' ')[0]} …"
     return f"{type(error).__name__}: {cut}" if cut else type(error).__name__
 
 
 def words_of(option: Option | None, value: Value) -> str:
-    """A value as it stands in the evidence."""
+    """Format a value for the evidence."""
     if value is None:
         return (option and option.null_words) or "empty"
     return ("on" if value else "off") if isinstance(value, bool) else format_value(value)
 
 
 def listed(words: Sequence[str], joint: str = "and") -> str:
-    """Words as a list in a sentence: "a", "a and b", "a, b and c"."""
+    """Join words to a list in a sentence: "a", "a and b", "a, b and c"."""
     *first, last = words
     return f"{', '.join(first)} {joint} {last}" if first else last

@@ -1,1 +1,1 @@
-"""The learning rate that a step really applies: a reader for each kind of optimizer."""
+"""Readers of the learning rate that a step really applies, one for each kind of optimizer."""

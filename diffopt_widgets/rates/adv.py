@@ -1,4 +1,4 @@
-"""Readers for optimizers of adv_optm: ADOPT, whose first step only measures, and Prodigy with a rate for each group.
+"""Readers for optimizers of adv_optm: ADOPT, whose first step only measures the gradient, and Prodigy with a rate per group.
 
 Source: adv_optm 2.2.3.
 """
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class AdoptAdv(RateReader):
-    """The rate of the group, but 0 for tensors whose first gradient is still to be measured.
+    """Reader of the group's rate, which is 0 for tensors whose first gradient is not yet measured.
 
-    With the arctangent there is no such step. Where a group's tensors begin at different steps, it is the mean over the
-    weights that get a gradient.
+    With the arctangent there is no such step. If the tensors of a group begin at different steps, the value is the mean
+    over the weights that get a gradient.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -31,7 +31,7 @@ class AdoptAdv(RateReader):
         self._measuring = not optimizer.use_atan2  # type: ignore[attr-defined]  # adv_optm keeps it there
 
     def before(self) -> Rates:
-        """Read the rate that the coming gradient enters with."""
+        """Read the rate of the coming gradient."""
         super().before()
         if self._measuring:
             shares = [self._begun(group["params"]) for group in self.groups]
@@ -40,25 +40,25 @@ class AdoptAdv(RateReader):
         return self.rates
 
     def _begun(self, params: list[torch.Tensor]) -> float:
-        """The share of weights whose first gradient has been measured."""
+        """Compute the share of weights whose first gradient has been measured."""
         stepping = [p for p in params if p.grad is not None] or params
         begun = sum(p.numel() for p in stepping if self.optimizer.state.get(p, {}).get("step"))
         return begun / sum(p.numel() for p in stepping)
 
 
 class ProdigyAdv(RateReader):
-    """The shared estimate d times each group's own rate, both read before the step."""
+    """Reader of the shared estimate d times each group's own rate, both read before the step."""
 
     def before(self) -> Rates:
-        """Read the rate that the coming gradient enters with."""
+        """Read the rate of the coming gradient."""
         self.d = number(self.groups[0]["d"])
         self.rates = tuple(self.d * number(group["lr"]) for group in self.groups)
         return self.rates
 
     def d_hat(self) -> Scalar | None:
-        """Tell the raw estimate that the step came to; None once the optimizer has stopped estimating.
+        """Return the raw estimate of the step; None once the optimizer has stopped estimating.
 
-        The back end forgets its denominator, the l1 norm of s over all tensors, so it is summed up once more.
+        The back end does not keep the denominator, the l1 norm of s over all tensors, so it is computed again here.
         """
         s = [state["s"] for state in self.optimizer.state.values() if "s" in state]
         first: Mapping[str, Any] = self.groups[0]

@@ -1,9 +1,9 @@
-"""The learning rate that a step really applies, read at the right moment and without waiting for the device.
+"""Learning rate that a step really applies, read at the right moment and without waiting for the device.
 
 Most optimizers apply the rate of their parameter group. Those that estimate it (Prodigy, D-Adaptation) multiply it by an
-estimate `d` that has already moved on once `step()` returns, so it is read before. Others (LAMB, LARS, Adafactor) scale it
-tensor by tensor; the value here is then the mean over the group's weights. And some fold the rate into their momentum, so
-that a step applies the average of the rates so far, weighted as the momentum weighs the gradients.
+estimate `d`. `step()` changes this estimate, so it is read before the step. Others (LAMB, LARS, Adafactor) scale the rate
+for each tensor; the value here is then the mean over the group's weights. Some make the rate part of their momentum. A step
+then applies the average of the rates so far, with the weights that the momentum gives to the gradients.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 def applied_lr(optimizer: Optimizer) -> list[float]:
-    """What the next step of `optimizer` will apply: one learning rate per parameter group.
+    """Return the learning rate that the next step of `optimizer` will apply, one per parameter group.
 
-    Where a step scales each tensor by itself (Adafactor with `scale_parameter`) it is the mean over the group's weights,
-    and acts on the update after clipping; where it also depends on the update that is still to come (LAMB, LARS) it is
-    the most that can be applied. Some average the rates of past steps along with the gradients (DAdaptAdam, DAdaptAdan,
-    DAdaptSGD with momentum, Adafactor with beta1): this is the rate that the coming gradient enters with, while
-    `RateMeter`, kept from the first step on, gives the average.
-    Where nothing can be known yet (DAdaptSGD before its first step) it is NaN. Reading it may wait for the device.
+    If a step scales each tensor separately (Adafactor with `scale_parameter`), the value is the mean over the group's
+    weights, and it multiplies the clipped update. If the rate also depends on the coming update (LAMB, LARS), the value is
+    the largest that can be applied. Some optimizers average the rates of past steps along with the gradients (DAdaptAdam,
+    DAdaptAdan, DAdaptSGD with momentum, Adafactor with beta1): the value is then the rate of the coming gradient, and only
+    a `RateMeter` that has been in use since the first step gives the average.
+    If the rate cannot be known yet (DAdaptSGD before its first step), the value is NaN. Reading it may wait for the device.
 
     >>> import torch
     >>> parameter = torch.nn.Parameter(torch.ones(3))
@@ -42,9 +42,9 @@ def applied_lr(optimizer: Optimizer) -> list[float]:
 
 
 class RateMeter:
-    """Reads one optimizer's applied rate around its steps: `before()`, then `optimizer.step()`, then `after()`.
+    """Meter of one optimizer's applied rate. Call `before()`, then `optimizer.step()`, then `after()`.
 
-    With a fused back pass the weights move in backward, so `before()` comes before that.
+    With a fused back pass the weights move in backward, so call `before()` before that.
     The values are numbers, or tensors of one element that are still on the device.
     """
 
@@ -52,55 +52,55 @@ class RateMeter:
         self._optimizer = optimizer
         self._reader = _reader_of(optimizer)
         self.plain = type(self._reader) is RateReader
-        """Whether what it reads are the rates of the parameter groups as they stand, and nothing else."""
+        """True when the applied rates are simply those of the parameter groups."""
 
     def regroup(self) -> None:
-        """Read the groups anew that the optimizer has now."""
+        """Read the parameter groups of the optimizer again, after some were added or removed."""
         old, self._reader = self._reader, _reader_of(self._optimizer)
         self._reader.take_over(old)
 
     def before(self) -> Rates:
-        """Read the rate that the coming step's gradient enters with, one value per parameter group."""
+        """Read the rate of the coming step's gradient, one value per parameter group."""
         return self._reader.before()
 
     def after(self) -> Rates:
-        """The rate that the step just taken applied, one value per parameter group."""
+        """Return the rate that the step just taken applied, one value per parameter group."""
         return self._reader.after()
 
     @property
     def d(self) -> float | tuple[float, ...] | None:
-        """The estimate that the step was made with; None for optimizers that estimate nothing.
+        """Estimate that the step used; None for optimizers that do not estimate their rate.
 
-        One per parameter group where each has its own.
+        There is one per parameter group where each has its own.
         """
         return self._reader.d
 
     def d_hat(self) -> Grouped | None:
-        """The raw estimate that the step came to, before it was bounded."""
+        """Return the raw estimate of the step, before its limits."""
         return self._reader.d_hat()
 
     def averages(self) -> list[tuple[Rate, float]]:
-        """What is remembered of the rates of past steps, to be kept in a checkpoint."""
+        """Return the averages over the rates of past steps, for a checkpoint."""
         return [(average.sum, average.weight) for average in self._reader.averages()]
 
-    def take_averages(self, kept: Sequence[tuple[Rate, float]]) -> None:
-        """Go on from what `averages` gave.
+    def take_averages(self, saved: Sequence[tuple[Rate, float]]) -> None:
+        """Restore what `averages` returned.
 
         Raises:
-            ValueError: it is of another kind of optimizer.
+            ValueError: it comes from another kind of optimizer.
         """
-        for average, (total, weight) in zip(self._reader.averages(), kept, strict=True):
+        for average, (total, weight) in zip(self._reader.averages(), saved, strict=True):
             average.sum, average.weight = total, weight
 
 
 GROUP = "base:RateReader"
-"""The reader of a class that nobody knows."""
+"""Reader for unknown classes."""
 UNCATALOGUED = {("transformers", "Adafactor"): "per_tensor:TransformersAdafactor"}
-"""Readers of optimizers that the catalogue has from another package, by package and class."""
+"""Readers of optimizers that the catalogue takes from another package, by package and class."""
 
 
 def load_reader(name: str) -> type[RateReader]:
-    """The class that `OptimizerSpec.rate` names: a module of `rates/` and a class in it, `"first_steps:Rectified"`.
+    """Import the class that `OptimizerSpec.rate` names: a module of `rates/` and a class in it, `"first_steps:Rectified"`.
 
     >>> load_reader("base:RateReader").__name__
     'RateReader'
@@ -111,7 +111,7 @@ def load_reader(name: str) -> type[RateReader]:
 
 
 def rate_kind(optimizer: Optimizer) -> str:
-    """The name of the reader that knows this optimizer: the catalogue's by its class, or the plain one for other classes."""
+    """Return the name of the reader for this optimizer: from the catalogue by its class, or the plain one for other classes."""
     cls = type(optimizer)
     for key in list_optimizers():
         module, _, name = spec(key).target.partition(":")

@@ -1,4 +1,4 @@
-"""What a reader of applied rates is: asked before and after each step."""
+"""Base of the readers of applied rates, called before and after each step."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ Rates: TypeAlias = "tuple[Rate, ...]"
 
 
 class RateReader:
-    """The rate of the parameter group as it stands."""
+    """Reader of the parameter groups' own rates."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.d: float | tuple[float, ...] | None = None
-        """The estimate that the step is made with; one per parameter group where each has its own."""
+        """Estimate that the step uses; one per parameter group where each has its own."""
         self.rates: Rates = ()
 
     @property
     def groups(self) -> list[dict[str, Any]]:
-        """The optimizer's parameter groups."""
+        """Parameter groups of the optimizer."""
         return self.optimizer.param_groups
 
     def before(self) -> Rates:
-        """Read the rate that the coming gradient enters with."""
+        """Read the rate of the coming gradient."""
         self.rates = tuple([rate_of(group) for group in self.groups])
         return self.rates
 
     def after(self) -> Rates:
-        """Tell what the step just taken applied."""
+        """Return the rates that the step just taken applied."""
         return self.rates
 
-    def take_over(self, old: Any) -> None:  # Any: a reader of its own kind
-        """Go on with what a reader knew of past steps, after groups of the optimizer came or went."""
+    def take_over(self, old: Any) -> None:  # Any: a reader of the same class
+        """Take over what the old reader remembers of past steps, after groups were added or removed."""
 
     def d_hat(self) -> Grouped | None:
-        """Tell the raw estimate that the step came to."""
+        """Return the raw estimate of the step, before its limits; None if there is none."""
         return None
 
     def averages(self) -> list[Average]:
-        """Give all that it remembers from one step to the next."""
-        kept = [value if isinstance(value, list) else [value] for value in vars(self).values()]
-        return [value for values in kept for value in values if isinstance(value, Average)]
+        """Return all averages that it keeps from one step to the next."""
+        fields = [value if isinstance(value, list) else [value] for value in vars(self).values()]
+        return [value for values in fields for value in values if isinstance(value, Average)]
 
 
 class Average:
-    """The running average of what was put in so far, whose weights sum to 1.
+    """Running average of the rates so far, with weights that sum to 1.
 
-    With a rate folded into the momentum, past gradients go on moving the weights at the rates that they came in with: a
-    step applies this average.
+    When the rate is part of the momentum, past gradients keep moving the weights at the rates of their own steps. A step
+    then applies this average.
     """
 
     def __init__(self) -> None:
@@ -64,14 +64,14 @@ class Average:
         self.weight = 0.0
 
     def put(self, rate: Rate, beta: float) -> Rate:
-        """Put in the rate of one step, of which `beta` is kept at the next; give the average."""
+        """Add the rate of one step, which then decays by `beta` per step; return the average."""
         self.sum = beta * self.sum + (1.0 - beta) * rate
         self.weight = beta * self.weight + (1.0 - beta)
         return self.sum / self.weight
 
 
 def rate_of(group: dict[str, Any]) -> Rate:
-    """A group's rate as it stands, without waiting for the device; NaN where it has none."""
+    """Return a group's rate without waiting for the device; NaN if it has none."""
     rate = group.get("lr")
     if rate.__class__ is float:
         return rate
@@ -81,5 +81,5 @@ def rate_of(group: dict[str, Any]) -> Rate:
 
 
 def number(value: Any) -> float:  # Any: torch takes floats and tensors as a learning rate
-    """A learning rate or an estimate as a number."""
+    """Return a learning rate or an estimate as a float."""
     return float(value)

@@ -22,10 +22,10 @@ Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter gro
 
 
 class _Estimating(RateReader):
-    """One rate for all groups: the estimate `d` times the largest group rate, read before the step."""
+    """Reader of one rate for all groups: the estimate `d` times the largest group rate, read before the step."""
 
     def before(self) -> Rates:
-        """Read the rate that the coming gradient enters with."""
+        """Read the rate of the coming gradient."""
         first = self.groups[0]
         self.d = d = number(first["d"])
         self.rates = (d * self._lr() * _bias_correction(first),) * len(self.groups)
@@ -36,50 +36,50 @@ class _Estimating(RateReader):
 
 
 class Prodigy(_Estimating):
-    """Prodigy, which keeps its raw estimate in the group."""
+    """Reader for Prodigy, which keeps its raw estimate in the group."""
 
     def d_hat(self) -> Scalar | None:
-        """Tell the raw estimate that the step came to."""
+        """Return the raw estimate of the step."""
         return _optional(self.groups[0].get("d_hat"))
 
 
 class _Averaged(_Estimating):
-    """The rate is folded into the first moment, so a step applies the beta1-average of the rates so far."""
+    """Reader for optimizers whose rate is part of the first moment: a step applies the beta1-average of the rates so far."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         super().__init__(optimizer)
         self._average = Average()
 
     def take_over(self, old: Any) -> None:
-        """Go on with the average of the steps so far."""
-        self._average = old._average  # noqa: SLF001  # of its own kind
+        """Take over the average of the steps so far."""
+        self._average = old._average  # noqa: SLF001  # of the same class
 
     def after(self) -> Rates:
-        """Tell what the step just taken applied."""
+        """Return the rates that the step just taken applied."""
         return (self._average.put(self.rates[0], self.groups[0]["betas"][0]),) * len(self.groups)
 
 
 class DAdaptAdam(_Averaged):
-    """DAdaptAdam, with or without bias correction."""
+    """Reader for DAdaptAdam, with or without bias correction."""
 
     def after(self) -> Rates:
-        """Tell what the step just taken applied."""
+        """Return the rates that the step just taken applied."""
         # At a rate of 0 the back end returns before it averages anything or moves a weight.
         return super().after() if self._lr() else self.rates
 
     def d_hat(self) -> Scalar | None:
-        """Tell the raw estimate that the step came to."""
+        """Return the raw estimate of the step."""
         return _d_hat_from_l1(self.optimizer)
 
 
 class DAdaptAdan(_Averaged):
-    """DAdaptAdan, which takes the first group's rate for all."""
+    """Reader for DAdaptAdan, which uses the first group's rate for all."""
 
     def _lr(self) -> float:
         return number(self.groups[0]["lr"])
 
     def d_hat(self) -> Scalar | None:
-        """Tell the raw estimate that the step came to."""
+        """Return the raw estimate of the step."""
         first = self.groups[0]
         states = _states(self.optimizer, "exp_avg_sq")
         if not states:
@@ -94,17 +94,17 @@ class DAdaptAdan(_Averaged):
 
 
 class DAdaptLion(_Estimating):
-    """DAdaptLion, whose sign takes the rate of the step itself."""
+    """Reader for DAdaptLion, where the sign is multiplied by the rate of the step itself."""
 
     def d_hat(self) -> Scalar | None:
-        """Tell the raw estimate that the step came to."""
+        """Return the raw estimate of the step."""
         return _d_hat_from_l1(self.optimizer)
 
 
 class DAdaptSGD(_Estimating):
-    """The rate is divided by the norm of the very first gradient, which is known after the first step.
+    """Reader for DAdaptSGD, which divides the rate by the norm of the first gradient, known only after the first step.
 
-    The weights follow a point that moves at this rate, as slowly as the momentum says, so that a step applies the
+    The weights follow a point that moves at this rate, with a delay that the momentum sets. So a step applies the
     momentum-average of the rates so far.
     """
 
@@ -113,25 +113,25 @@ class DAdaptSGD(_Estimating):
         self._average = Average()
 
     def take_over(self, old: Any) -> None:
-        """Go on with the average of the steps so far."""
-        self._average = old._average  # noqa: SLF001  # of its own kind
+        """Take over the average of the steps so far."""
+        self._average = old._average  # noqa: SLF001  # of the same class
 
     def before(self) -> Rates:
-        """Read the rate that the coming gradient enters with."""
+        """Read the rate of the coming gradient."""
         super().before()
         return self._over_first_norm()
 
     def after(self) -> Rates:
-        """Tell what the step just taken applied."""
-        entering, *_ = self._over_first_norm()
-        return (self._average.put(entering, self.groups[0]["momentum"]),) * len(self.groups)
+        """Return the rates that the step just taken applied."""
+        rate, *_ = self._over_first_norm()
+        return (self._average.put(rate, self.groups[0]["momentum"]),) * len(self.groups)
 
     def _over_first_norm(self) -> Rates:
         norm = self.groups[0].get("g0_norm")
         return tuple(math.nan if norm is None else float(rate) / float(norm) for rate in self.rates)
 
     def d_hat(self) -> Scalar | None:
-        """Tell the raw estimate that the step came to."""
+        """Return the raw estimate of the step."""
         states = _states(self.optimizer, "s")
         if not states:
             return None
@@ -140,13 +140,13 @@ class DAdaptSGD(_Estimating):
 
 
 class DAdaptAdaGrad(_Estimating):
-    """Dual averaging has no rate of a single step; d times the learning rate is shown."""
+    """Reader for DAdaptAdaGrad: dual averaging has no rate of a single step, so d times the learning rate is shown."""
 
     def _lr(self) -> float:
         return number(self.groups[0]["lr"])
 
     def d_hat(self) -> Scalar | None:
-        """Tell the raw estimate that the step came to."""
+        """Return the raw estimate of the step."""
         first = self.groups[0]
         if not first["skl1"]:
             return None
@@ -179,7 +179,7 @@ def _total(parts: Any) -> torch.Tensor:  # Any: a list or tuple of scalar tensor
 
 
 def _d_hat_from_l1(optimizer: Optimizer) -> Scalar | None:
-    """DAdaptAdam's and DAdaptLion's estimate: the weighted numerator over the l1 norm of s."""
+    """Compute the estimate of DAdaptAdam and DAdaptLion: the weighted numerator over the l1 norm of s."""
     first = optimizer.param_groups[0]
     states = _states(optimizer, "s")
     if not states:

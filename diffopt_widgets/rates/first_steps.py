@@ -15,14 +15,14 @@ Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter gro
 
 
 class Rectified(RateReader):
-    """AdaBelief and Aida: with `rectify` the rate is scaled by how far the squared average can be trusted.
+    """Reader for AdaBelief and Aida, which scale the rate with `rectify` while the squared average rests on few gradients.
 
-    This is the r of RAdam (Liu et al. 2019, https://arxiv.org/abs/1908.03265, algorithm 2). Before the threshold the step is
-    SGD's, at the group's rate, or there is none.
+    This is the r of RAdam (Liu et al. 2019, https://arxiv.org/abs/1908.03265, algorithm 2). Below the threshold the step is
+    that of SGD, at the group's rate, or there is none.
     """
 
     def before(self) -> Rates:
-        """Read the rate that the coming gradient enters with."""
+        """Read the rate of the coming gradient."""
         self.rates = tuple(number(group["lr"]) * self._share(group) for group in self.groups)
         return self.rates
 
@@ -36,23 +36,23 @@ class Rectified(RateReader):
 
 
 class MeasuresFirst(RateReader):
-    """The rate of the group, but 0 at the first step, which only measures and moves nothing (ADOPT)."""
+    """Reader of the group's rate, which is 0 at the first step, since that only measures the gradient (ADOPT)."""
 
     def before(self) -> Rates:
-        """Read the rate that the coming gradient enters with."""
+        """Read the rate of the coming gradient."""
         self.rates = tuple(number(group["lr"]) if group.get("step", 0) else 0.0 for group in self.groups)
         return self.rates
 
 
 class Soap(MeasuresFirst):
-    """SOAP: the first step only finds the directions.
+    """Reader for SOAP, whose first step only computes the directions.
 
-    With `normalize_gradient` an update has a root mean square of 1 before the rate multiplies it, and the bias correction,
-    which it no longer needs, makes the first steps larger than the rate.
+    With `normalize_gradient` an update has a root mean square of 1 before it is multiplied by the rate. It then needs no
+    bias correction, which is applied all the same and makes the first steps larger than the rate.
     """
 
     def before(self) -> Rates:
-        """Read the rate that the coming gradient enters with."""
+        """Read the rate of the coming gradient."""
         rates = super().before()
         self.rates = tuple(number(rate) * _correction(group) for rate, group in zip(rates, self.groups, strict=True))
         return self.rates
@@ -68,7 +68,7 @@ def rectification(beta2: float, step: int) -> tuple[float, float]:
 
 
 def _correction(group: Group) -> float:
-    """Adam's bias correction where it scales a step that is normalised already; elsewhere it is part of the direction."""
+    """Compute Adam's bias correction where it scales a normalised step, and 1 where it is part of the direction."""
     step = group.get("step", 0)  # the first step is not counted
     if not (step and group["normalize_gradient"] and group["correct_bias"]):
         return 1.0

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 RMS = 0.2
-"""The root mean square that adv_optm gives to a rescaled update at a rate of 1."""
+"""Root mean square of a rescaled update of adv_optm at a rate of 1."""
 
 
 class Muon(RateReader):
-    """The group's rate times the scale for the shape of its matrices, as the mean over the group's weights.
+    """Reader of the group's rate times the scale for the shape of its matrices, as the mean over the group's weights.
 
-    It multiplies an update whose singular values lie near 1. Groups of the auxiliary Adam apply their own rate.
+    The rate multiplies an update whose singular values lie near 1. Groups of the auxiliary Adam apply their own rate.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -48,7 +48,7 @@ class Muon(RateReader):
 
 
 class MuonAdv(Muon):
-    """With RMS rescaling an update has a root mean square of 0.2 times the rate, whatever its shape."""
+    """Reader for MUON_ADV: with RMS rescaling, an update of any shape has a root mean square of 0.2 times the rate."""
 
     def _scale(self, p: torch.Tensor, group: Group) -> float:
         if group["rms_rescaling"]:
@@ -56,12 +56,12 @@ class MuonAdv(Muon):
         return _for_shape(*self._sides(p, group))
 
     def _sides(self, p: torch.Tensor, group: Group) -> tuple[int, int]:
-        """The two sides of the matrix that is stepped: a factored state is kept, and stepped, as nearly square."""
+        """Return the sides of the matrix that is stepped: with a factored state, the tensor is reshaped to be nearly square."""
         return _nearly_square(p.numel()) if group["nnmf_factor"] else (p.shape[0], p[0].numel())
 
 
 class AdaMuonAdv(MuonAdv):
-    """The same; rescaled arctangents are 4/π larger, and without NorMuon a convolution counts by its kernel's sides."""
+    """Reader for ADAMUON_ADV: rescaled arctangents are 4/π larger, and without NorMuon a convolution has its kernel's sides."""
 
     def _scale(self, p: torch.Tensor, group: Group) -> float:
         arctangent = group["use_atan2"] and not group["normuon_variant"] and group["rms_rescaling"]
@@ -78,7 +78,7 @@ def _for_shape(rows: int, columns: int) -> float:
 
 
 def _nearly_square(size: int) -> tuple[int, int]:
-    """The two factors of a number that lie nearest to each other, the larger one first.
+    """Return the two factors of a number that lie nearest to each other, the larger one first.
 
     >>> _nearly_square(80 * 64), _nearly_square(7)
     ((80, 64), (7, 1))

@@ -17,7 +17,7 @@ Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter gro
 
 
 class _PerTensor(RateReader):
-    """A rate for each tensor; what is told is their mean over a group's weights."""
+    """Reader for a rate per tensor; the value is the mean over the group's weights."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         super().__init__(optimizer)
@@ -30,7 +30,7 @@ class _PerTensor(RateReader):
 
 
 class Adafactor(_PerTensor):
-    """The group's rate or the relative step, times the RMS of each tensor with `scale_parameter`.
+    """Reader of the group's rate or the relative step, times the RMS of each tensor with `scale_parameter`.
 
     This is the paper's step size alpha (Shazeer & Stern 2018, algorithm 4), which multiplies the clipped update; with
     beta1 these products are averaged, and so are the rates.
@@ -40,18 +40,18 @@ class Adafactor(_PerTensor):
         super().__init__(optimizer)
         self._averages = [Average() for _ in self.groups]
 
-    def take_over(self, old: Any) -> None:  # Any: a reader of its own kind
-        """Go on with the averages of the groups that there were."""
-        kept = old._averages[: len(self._averages)]  # noqa: SLF001  # as above
-        self._averages[: len(kept)] = kept
+    def take_over(self, old: Any) -> None:  # Any: a reader of the same class
+        """Take over the averages of the groups that existed before."""
+        averages = old._averages[: len(self._averages)]  # noqa: SLF001  # as above
+        self._averages[: len(averages)] = averages
 
     def before(self) -> Rates:
-        """Read the rate that the coming gradient enters with."""
+        """Read the rate of the coming gradient."""
         self.rates = tuple(self._rate(index, group) for index, group in enumerate(self.groups))
         return self.rates
 
     def after(self) -> Rates:
-        """Tell what the step just taken applied."""
+        """Return the rates that the step just taken applied."""
         betas = [self._beta1(group) for group in self.groups]
         return tuple(
             rate if beta1 is None else average.put(rate, beta1)
@@ -60,7 +60,7 @@ class Adafactor(_PerTensor):
 
     def _rate(self, index: int, group: Group) -> Rate:
         if group["relative_step"]:
-            step = self._taken(group) + 1
+            step = self._steps(group) + 1
             rate = min(1e-6 * step if group["warmup_init"] else 1e-2, 1.0 / math.sqrt(step))
         else:
             rate = number(group["lr"])
@@ -69,8 +69,8 @@ class Adafactor(_PerTensor):
         rms = _norms(group["params"]) / self._sizes[index].sqrt()
         return self._mean(rms.clamp_min(self._least(group)), index) * rate
 
-    def _taken(self, group: Group) -> int:
-        """How many steps have been taken."""
+    def _steps(self, group: Group) -> int:
+        """Return the number of steps so far."""
         return int(group.get("step", 0))
 
     def _beta1(self, group: Group) -> float | None:
@@ -78,14 +78,14 @@ class Adafactor(_PerTensor):
         return beta1
 
     def _least(self, group: Group) -> float:
-        """The least size that a tensor counts with."""
+        """Return the smallest RMS that is used for a tensor."""
         return float(group["eps2"])
 
 
 class TransformersAdafactor(Adafactor):
-    """The same step size, of transformers.optimization.Adafactor, which names things otherwise."""
+    """Reader for transformers.optimization.Adafactor, which has the same step size under other names."""
 
-    def _taken(self, group: Group) -> int:
+    def _steps(self, group: Group) -> int:
         return int(self.optimizer.state.get(group["params"][0], {}).get("step", 0)) if group["params"] else 0
 
     def _beta1(self, group: Group) -> float | None:
@@ -97,44 +97,44 @@ class TransformersAdafactor(Adafactor):
 
 
 class Trust(_PerTensor):
-    """bitsandbytes' LAMB and LARS: the rate is scaled down where an update is large beside its tensor.
+    """Reader for bitsandbytes' LAMB and LARS, which scale the rate down where an update is large beside its tensor.
 
-    Tensors with 8-bit states are never scaled; the norm of their update stays at 0.
+    Tensors with 8-bit states are never scaled, because the norm of their update stays at 0.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         super().__init__(optimizer)
         self._most = float(optimizer.args.max_unorm)  # type: ignore[attr-defined]  # bitsandbytes keeps it there
-        self._nothing = [sizes.new_zeros(1) for sizes in self._sizes]
+        self._zeros = [sizes.new_zeros(1) for sizes in self._sizes]
         self._full = [torch.ones_like(sizes) for sizes in self._sizes]
         self._norms: list[torch.Tensor] = []
 
     def before(self) -> Rates:
-        """Read the most that the coming step can apply; the limit depends on its update."""
+        """Read the largest rate that the coming step can apply; the limit depends on its update."""
         if self._most:
             self._norms = [_norms(group["params"]) for group in self.groups]
         return super().before()
 
     def after(self) -> Rates:
-        """Tell what the step just taken applied."""
+        """Return the rates that the step just taken applied."""
         if not self._most:
             return self.rates
         return tuple(self._mean(self._scales(index), index) * rate for index, rate in enumerate(self.rates))
 
     def _scales(self, index: int) -> torch.Tensor:
-        state, nothing = self.optimizer.state, self._nothing[index]
-        updates = torch.cat([state.get(p, {}).get("unorm_vec", nothing) for p in self.groups[index]["params"]])
+        state, zeros = self.optimizer.state, self._zeros[index]
+        updates = torch.cat([state.get(p, {}).get("unorm_vec", zeros) for p in self.groups[index]["params"]])
         if updates.is_cuda:
             updates = updates.sqrt()  # the CUDA kernel keeps the square
-        # An update of nothing is not limited: the quotient is infinite, or not a number, which fmin passes over.
+        # A zero update is not limited: the quotient is infinite or NaN, and fmin then returns the other value.
         return torch.fmin(self._most * self._norms[index] / updates, self._full[index])
 
 
 def _norms(params: list[torch.Tensor]) -> torch.Tensor:
-    """The norm of each tensor."""
+    """Compute the norm of each tensor."""
     return torch.stack(torch._foreach_norm([p.detach() for p in params]))
 
 
 def _sizes(params: list[torch.Tensor]) -> torch.Tensor:
-    """How many elements each tensor has, on the tensors' device."""
+    """Return the number of elements of each tensor, on the tensors' device."""
     return torch.tensor([float(p.numel()) for p in params], device=params[0].device if params else None)

@@ -1,8 +1,8 @@
 """Readers for schedule-free optimizers: the rate at which the point z moves.
 
-z takes the whole step, the weights y stay between z and the average x of where z has been: y = beta1·x + (1 − beta1)·z.
-So of each step the weights take 1 − beta1 at once and the rest as the average follows, as with momentum; the rate of z is
-the one to compare with that of other optimizers. Sources: schedulefree 1.4, prodigy-plus-schedule-free 2.0.
+z takes the whole step. The weights y lie between z and x, the average of the past z: y = beta1·x + (1 − beta1)·z.
+So the weights take the share 1 − beta1 of each step at once and the rest as the average follows, as with momentum. The rate
+of z is the one to compare with that of other optimizers. Sources: schedulefree 1.4, prodigy-plus-schedule-free 2.0.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter gro
 
 
 class ScheduleFree(RateReader):
-    """The group's rate times the package's own warm-up, which a loop other than ours may use."""
+    """Reader of the group's rate times the package's own warm-up, which a user's own loop may use."""
 
     def before(self) -> Rates:
         """Read the rate of z in the coming step."""
@@ -30,10 +30,10 @@ class ScheduleFree(RateReader):
 
 
 class ScheduleFreeRAdam(RateReader):
-    """The group's rate times RAdam's rectification.
+    """Reader of the group's rate times RAdam's rectification.
 
-    In the first steps, before the squared average is trusted, z stands still; without `silent_sgd_phase` it takes SGD's step
-    at the group's rate.
+    In the first steps, while the squared average rests on few gradients, z stands still; without `silent_sgd_phase` it takes
+    the step of SGD at the group's rate.
     """
 
     def before(self) -> Rates:
@@ -43,9 +43,9 @@ class ScheduleFreeRAdam(RateReader):
 
 
 class ProdigyPlus(RateReader):
-    """The estimate d times the group's rate, and RAdam's rectification with bias correction.
+    """Reader of the estimate d times the group's rate, and times RAdam's rectification with bias correction.
 
-    Each group has an estimate of its own with `split_groups`, unless `split_groups_mean` gives them one to share.
+    With `split_groups` each group has an estimate of its own, unless `split_groups_mean` makes them share one.
     """
 
     def before(self) -> Rates:
@@ -58,21 +58,21 @@ class ProdigyPlus(RateReader):
         return self.rates
 
     def d_hat(self) -> Grouped | None:
-        """Tell what each estimate would have become without its limits."""
+        """Return each estimate as it would be without its limits."""
         if self._split:
             return tuple(_raw_estimate(group) for group in self.groups)
         raw = _raw_estimate(self.groups[0])
         return None if math.isnan(raw) else raw
 
     def _share(self, group: Group) -> float:
-        """How much of d · learning rate the coming step takes."""
+        """Compute the share of d · learning rate that the coming step applies."""
         share = 1.0
         if group["use_bias_correction"]:
             rectified, *_ = self.optimizer.get_bias_correction(1.0, group["betas"][1], group["k"])  # type: ignore[attr-defined]
             share = number(rectified)
         if group["use_adopt"]:
             if group["k"] == 1:
-                return 0.0  # it only looks at the first gradient
+                return 0.0  # the first step only measures the gradient
             if not group["use_schedulefree"]:
                 share *= number(group["d"])  # the package multiplies by d once more
         return share
@@ -97,7 +97,7 @@ def _estimate(group: Group) -> float:
 
 
 def _raw_estimate(group: Group) -> float:
-    """What d would have become in the step just taken; NaN where the step made no estimate."""
+    """Compute d as the step just taken would have set it without limits; NaN where the step made no estimate."""
     frozen = 0 < group["prodigy_steps"] < group["k"]  # k is the number of the coming step
     if frozen:
         return math.nan

@@ -67,11 +67,11 @@ def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32",
         SettingsError: the optimizer cannot step with these settings, or its step takes more than `most` operations.
         MissingBackend: its package is not installed.
     """
-    adapted = settings.spec.adapted(settings.options)
+    options = settings.spec.adapter_options(settings.options)
     kept = 0
-    if adapted.get("kahan_summation") and dtype == "bfloat16":
+    if options.get("kahan_summation") and dtype == "bfloat16":
         kept = sum(2 * math.prod(tensor.shape) * count for tensor, count in tensors.items())
-    if adapted.keys() & {"stochastic_rounding", "kahan_summation"}:
+    if options.keys() & {"stochastic_rounding", "kahan_summation"}:
         dtype = "float32"  # each tensor is stepped as a copy in 32 bits, and so are its states
     tensors = _kinds(settings, tensors)
     # Two tensors of each kind: each further one adds as much as the second one. Tables that all share count once.

@@ -84,7 +84,7 @@ def test_what_the_adapters_do_is_live_where_each_tensor_is_stepped_on_its_own_an
 
 
 def test_on_other_optimizers_they_are_unavailable_for_the_true_reason():
-    shown = replace(spec("PRODIGY"), uses=(*spec("PRODIGY").uses, *shared.ADAPTED))
+    shown = replace(spec("PRODIGY"), uses=(*spec("PRODIGY").uses, *shared.ADAPTER_OPTIONS))
     added = [use for use in shared.with_adapters(shown).uses if use.name in ADAPTED]
     assert len(added) == len(ADAPTED)
     for use in added:
@@ -96,7 +96,7 @@ def test_an_option_that_the_back_end_takes_is_left_to_it():
     taken = replace(shared.FUSED_BACK_PASS, argument="fused_back_pass")
     entry = shared.with_adapters(replace(spec("LION"), uses=(taken,)))
     assert [use for use in entry.uses if use.name == "fused_back_pass"] == [taken]
-    assert "fused_back_pass" not in entry.adapted({"fused_back_pass": True})
+    assert "fused_back_pass" not in entry.adapter_options({"fused_back_pass": True})
 
 
 def test_the_menu_has_every_optimizer_once_and_8_bit_beside_32():

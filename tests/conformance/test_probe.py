@@ -174,7 +174,7 @@ class Unable(Prober):
     """Can try nothing."""
 
     def find(self, use):
-        raise ProbeError(f"{self.found.key}.{use.name} cannot be tried")
+        raise ProbeError(f"{self.entry.key}.{use.name} cannot be tried")
 
 
 @pytest.mark.slow
@@ -446,8 +446,8 @@ def test_what_differs_under_the_same_version_is_named():
     }
     del before["beta2"]
     said = outdated(replace(TABLE, findings={**TABLE.findings, "LION": before}), TABLE)
-    assert said[0] == "LION.gone: it is no option any more"
-    assert said[1].startswith("LION.beta1: the table says '0.9 → 0.45: the same', seen was ")
+    assert said[0] == "LION.gone: it is no longer an option"
+    assert said[1].startswith("LION.beta1: the table says '0.9 → 0.45: the same', but the runs show ")
     assert said[2:] == ["LION.beta2: it is not in the table"]
 
 

@@ -98,7 +98,7 @@ def test_every_option_that_changes_the_state_is_followed(key):
     assert {settings: tensors_memory(settings, tensors_for(settings)) for settings in seen} == seen
 
 
-@pytest.mark.parametrize("key", [key for key in dw.list_optimizers() if dw.spec(key).adapted(ROUNDS)])
+@pytest.mark.parametrize("key", [key for key in dw.list_optimizers() if dw.spec(key).adapter_options(ROUNDS)])
 def test_stochastic_rounding_keeps_the_states_of_32_bit_weights(key):
     settings = dw.Settings(key, **ROUNDS)
     assert tensors_memory(settings, TENSORS, "bfloat16") == measured(settings, dtype=torch.bfloat16)
@@ -108,7 +108,7 @@ def test_stochastic_rounding_keeps_the_states_of_32_bit_weights(key):
 KAHAN = {"kahan_summation": True}
 
 
-@pytest.mark.parametrize("key", [key for key in dw.list_optimizers() if dw.spec(key).adapted(KAHAN)])
+@pytest.mark.parametrize("key", [key for key in dw.list_optimizers() if dw.spec(key).adapter_options(KAHAN)])
 def test_kahan_summation_keeps_two_bytes_more_per_weight(key):
     own = {"stochastic_rounding": False}
     settings = dw.Settings(key, **KAHAN, **own)

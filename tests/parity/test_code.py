@@ -54,7 +54,7 @@ def compare(settings, steps=20, past=0):
         "from diffopt_widgets.optimizers.came8bit import CAME8bit  # no other package has it": settings.optimizer
         == "CAME_8BIT",
         "from diffopt_widgets.optimizers.adapters import adapt  # what the optimizer's own package lacks": bool(
-            settings.spec.adapted(settings.options)
+            settings.spec.adapter_options(settings.options)
         ),
     }
     assert lines == [line for line, needed in ours.items() if needed]

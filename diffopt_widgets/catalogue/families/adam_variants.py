@@ -60,7 +60,7 @@ ADOPT = OptimizerSpec(
     rules=po.DECAY_RULES,
     hidden=(
         Hidden(
-            "clip_lambda", "a function of the step that limits the divided gradient; the paper's fourth root stands"
+            "clip_lambda", "a function of the step that limits the divided gradient; the paper's fourth root is used"
         ),
         *po.HIDDEN,
         Hidden(
@@ -143,7 +143,7 @@ AIDA = OptimizerSpec(
     title="Aida",
     family=_FAMILY,
     summary="AdaBelief that first projects gradient and momentum onto each other, which is meant to make the steps of "
-    "different weights more alike, as in SGD. Its package's epsilon is large: mind it before the rate.",
+    "different weights more alike, as in SGD. Its package's epsilon is large: set it before the rate.",
     formula=r"s \leftarrow \beta_2 s + (1-\beta_2)(m_K - g_K)^2 + \epsilon,\quad "
     r"\theta \leftarrow \theta - \gamma\, \frac{\hat m}{\sqrt{\hat s} + \epsilon}",
     links=(Link("Zhang et al. 2022", "https://arxiv.org/abs/2203.13273"), po.code("aida")),

@@ -163,7 +163,7 @@ ADOPT_ADV = OptimizerSpec(
         adv.ATAN2_RULE,
     ),
     hidden=(
-        Hidden("clip_lambda", "a function of the step; the paper's limit, the fourth root of the step, stands"),
+        Hidden("clip_lambda", "a function of the step; the paper's limit, the fourth root of the step, is used"),
         *adv.MASKS_HIDDEN,
         *adv.KOURKOUTAS_HIDDEN,
         adv.VECTOR_RESHAPE,

@@ -35,7 +35,7 @@ PRODIGY_ADV = OptimizerSpec(
         1.0,
         "lr",
         note="Unlike Prodigy it may differ between parts of a model: the estimate is shared, the factor is each part's own.",
-        advice=Advice(1.0, "It finds the rate by itself; this only scales what it found.", source="Prodigy's README"),
+        advice=Advice(1.0, "It finds the rate by itself; this only scales that rate.", source="Prodigy's README"),
     ),
     uses=(
         Use(
@@ -51,7 +51,7 @@ PRODIGY_ADV = OptimizerSpec(
         ),
         Use(o.BETA1, 0.9, "betas[0]"),
         Use(o.BETA2, 0.999, "betas[1]"),
-        Use(o.BETA3, None, "beta3", note="Here it is how long the sums behind the estimate d remember."),
+        Use(o.BETA3, None, "beta3", note="Here it sets how long the sums behind the estimate d remember."),
         Use(o.EPS, 1e-8, "eps", note="Multiplied by d in the denominator.", enabled_if=When("use_atan2", "==", False)),
         Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note="Multiplied by d and the learning rate at each step."),
         adv.CAUTIOUS_WD,

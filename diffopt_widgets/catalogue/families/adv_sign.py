@@ -25,7 +25,7 @@ _DECAY = Use(
     note="Multiplied by the learning rate, so with these small rates take 3 to 10 times AdamW's value.",
 )
 _LION_K_PAPER = Link("Chen et al. 2023 (spheres)", "https://arxiv.org/abs/2310.05898")
-_KAPPA_P = "a direction between the sign (1) and the sphere (2); the package's 1 stands"
+_KAPPA_P = "a direction between the sign (1) and the sphere (2); the package's 1 is used"
 
 LION_ADV = OptimizerSpec(
     key="LION_ADV",

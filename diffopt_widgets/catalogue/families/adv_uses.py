@@ -1,4 +1,4 @@
-"""What the optimizers of adv_optm have in common: uses of its options, rules between them, hidden arguments, links."""
+"""Parts that the optimizers of adv_optm share: uses of its options, rules between them, hidden arguments, links."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ KOURKOUTAS_BETA = Use(
     o.KOURKOUTAS_BETA,
     False,
     "kourkoutas_beta",
-    note="The package's lower end of 0.9 stands, and so beta2 must be above it. beta2 then comes from the gradients of the "
+    note="The package's lower end of 0.9 is used, and so beta2 must be above it. beta2 then comes from the gradients of the "
     "step before.",
 )
 
@@ -156,8 +156,8 @@ VECTOR_RESHAPE = Hidden(
     "it factors the states of one-dimensional tensors too, which are small in any case; off, as in the package",
 )
 KOURKOUTAS_HIDDEN = (
-    Hidden("beta2_min", "the lower end for Kourkoutas beta; the package's 0.9 stands"),
-    Hidden("ema_alpha", "how long Kourkoutas beta remembers gradient norms; the package's 0.95 stands"),
+    Hidden("beta2_min", "the lower end for Kourkoutas beta; the package's 0.9 is used"),
+    Hidden("ema_alpha", "how long Kourkoutas beta remembers gradient norms; the package's 0.95 is used"),
     Hidden("tiny_spike", "a small number that keeps Kourkoutas beta's quotient finite"),
     Hidden("k_warmup_steps", "steps before Kourkoutas beta begins; it begins at once, as in the package"),
     Hidden("k_logging", "the package accepts it and never reads it"),

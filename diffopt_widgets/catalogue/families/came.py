@@ -117,8 +117,8 @@ CAME_8BIT = OptimizerSpec(
     key="CAME_8BIT",
     title="CAME (8-bit)",
     family=_FAMILY,
-    summary="CAME with its momentum in 8 bits, about one byte of state per weight. No package has it: it is written here, from "
-    "the paper, on the quantisation of bitsandbytes.",
+    summary="CAME with its momentum in 8 bits, about one byte of state per weight. No package has it, so the bench brings its "
+    "own, written from the paper with the quantisation of bitsandbytes.",
     formula=_FORMULA,
     links=(
         _PAPER,
@@ -146,7 +146,7 @@ CAME_8BIT = OptimizerSpec(
             "library",
             "Library defaults",
             {},
-            "What the class starts with: the values of came-pytorch, the rate of its README and OneTrainer's sizes of blocks "
+            "The defaults of the class: the values of came-pytorch, the rate of its README and OneTrainer's sizes of blocks "
             "and tensors.",
         ),
         shared.onetrainer({"weight_decay": 0.01}),

@@ -16,7 +16,7 @@ _CODE = Link("code", "https://github.com/facebookresearch/dadaptation")
 
 _LR_ADVICE = Advice(
     1.0,
-    "The optimizer finds the rate by itself; this is not ignored, but multiplies what it found.",
+    "The optimizer finds the rate by itself; this is not ignored, but multiplies that rate.",
     source="dadaptation's README",
 )
 _LR = Use(o.LR, 1.0, "lr", advice=_LR_ADVICE)
@@ -85,8 +85,8 @@ ADAN = OptimizerSpec(
     key="DADAPT_ADAN",
     title="D-Adapt Adan",
     family=_FAMILY,
-    summary="Adan, which also looks at how the gradient changes from step to step, with its learning rate estimated. Five state "
-    "tensors: the hungriest of all.",
+    summary="Adan, which also looks at how the gradient changes from step to step, with its learning rate estimated. It keeps five "
+    "state tensors.",
     formula=r"\theta \leftarrow \frac{1}{1 + \gamma d \lambda}\left(\theta - \frac{m + \beta_2\, n}{\sqrt{v} + \epsilon}\right)",
     links=(_PAPER, Link("Xie et al. 2022 (Adan)", "https://arxiv.org/abs/2208.06677"), _CODE),
     target="dadaptation:DAdaptAdan",

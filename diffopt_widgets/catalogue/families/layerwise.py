@@ -154,7 +154,7 @@ _LARS_LR = Use(
     o.LR,
     0.01,
     "lr",
-    note="The package has no default of its own; 0.01 is ours.",
+    note="The package has no default of its own; 0.01 is the bench's.",
     advice=Advice(
         1.0, "The limit makes steps small, so the rate is large: about 1.", "the LARS paper", between=(0.1, 10)
     ),
@@ -167,7 +167,7 @@ _LARS_MOMENTUM = Use(
     o.MOMENTUM,
     0.9,
     "momentum",
-    note="The package's own default of 0 raises, so 0.9 stands here.",
+    note="The package's own default of 0 raises, so 0.9 is the default here.",
     fixed=True,
 )
 _DAMPENING = shared.inert(o.DAMPENING, 0.0, "dampening", f"{_IGNORED}; SGD honours it", shared.BELOW_ONE)

@@ -15,7 +15,7 @@ _FORMULA = (
 )
 _LR_ADVICE = Advice(
     3e-5,
-    "Every weight moves by the full rate at every step, so Lion wants a rate 3 to 10 times smaller than AdamW.",
+    "Every weight moves by the full rate at every step, so Lion needs a rate 3 to 10 times smaller than AdamW's.",
     source="the Lion paper",
     words="a third to a tenth of AdamW's rate",
     between=(1e-6, 3e-4),
@@ -38,7 +38,7 @@ LION = OptimizerSpec(
     title="Lion",
     family=_FAMILY,
     summary="Keeps only the sign of the averaged gradient: every weight moves by exactly the learning rate. Half of Adam's "
-    "memory; wants a smaller rate.",
+    "memory; it needs a smaller rate.",
     formula=_FORMULA,
     links=(_PAPER, Link("code", "https://github.com/lucidrains/lion-pytorch")),
     target="lion_pytorch:Lion",

@@ -19,7 +19,7 @@ USES = (
         True,
         None,
         by_groups=True,
-        note="Adam is part of the same optimizer: the parameter groups part in two, and curves and tables show the rate of both.",
+        note="Adam is part of the same optimizer: each parameter group is split in two, and curves and tables show both rates.",
     ),
     Use(
         o.MUON_HIDDEN_LAYERS,
@@ -27,9 +27,9 @@ USES = (
         None,
         by_groups=True,
         enabled_if=WITH_ADAM,
-        note="Empty takes every tensor that is a matrix once flattened, neither side 1, unless its name tells of an embedding or "
-        f"of a first or last layer: {OUTER_WORDS}. A convolution counts as outputs × all the rest. Parameters without names "
-        "are told by shape alone.",
+        note="Empty takes every tensor that is a matrix once flattened, with no side of 1, unless its name is that of an embedding "
+        f"or of a first or last layer: {OUTER_WORDS}. A convolution counts as outputs × all the rest. Parameters without names "
+        "are chosen by shape alone.",
     ),
     Use(
         o.MUON_ADAM_REGEX,
@@ -37,10 +37,10 @@ USES = (
         None,
         by_groups=True,
         enabled_if=When("muon_hidden_layers", "!=", None),
-        note="It is about Muon's hidden layers; the auxiliary Adam takes what no expression finds.",
+        note="It applies to Muon's hidden layers; the auxiliary Adam takes the tensors that no expression matches.",
     ),
 )
-"""What decides between Muon and its auxiliary Adam."""
+"""Options that decide between Muon and its auxiliary Adam."""
 RATE_NOTE = "Where the learning-rate scaler is used, it multiplies this rate too."
 TEXT_ENCODER_USES = tuple(
     Use(option, None, None, by_groups=True, enabled_if=WITH_ADAM, section=AUXILIARY)
@@ -51,8 +51,8 @@ EXPRESSION_RULE = Rule(
     "muon-expression",
     ("muon_hidden_layers", "muon_adam_regex"),
     lambda values: values["muon_adam_regex"] is True and not is_expression(values["muon_hidden_layers"]),
-    "One of the pieces is not a regular expression. Fix it (a comma ends a piece, a bracket wants its partner), or have the "
-    "pieces looked for letter by letter.",
+    "One of the pieces is not a regular expression. Fix it (a comma ends a piece, a bracket needs its partner), or turn the "
+    "option off to look for the pieces letter by letter.",
     fix={"muon_adam_regex": False},
 )
 
@@ -60,15 +60,15 @@ MATRICES_RULE = Rule(
     "muon-alone",
     ("MuonWithAuxAdam",),
     lambda values: values["MuonWithAuxAdam"] is False,
-    "Without the auxiliary Adam Muon takes every tensor, and steps matrices only; the models of the bench have biases too, so a "
-    "run here is refused. Turn it on, or take these settings to code of your own.",
+    "Without the auxiliary Adam, Muon gets every tensor, but it can step only matrices. The models of the bench have biases too, "
+    "so a run here is refused. Turn it on, or use these settings in code of your own.",
     fix={"MuonWithAuxAdam": True},
     severity="refused",
 )
 
 
 def recommended(lr: float, adam_lr: float, why: str) -> Preset:
-    """The recommended preset: both rates, and a cosine."""
+    """Make the recommended preset, with both rates and a cosine."""
     values: Values = {"lr": lr, "muon_adam_lr": adam_lr, "schedule": "COSINE", "warmup": 0.05}
     return Preset("recommended", "Recommended", values, why)
 
@@ -108,13 +108,13 @@ MUON = OptimizerSpec(
             o.MOMENTUM_OF_MUON,
             0.95,
             "momentum",
-            note="It is that of Muon's matrices; the auxiliary Adam has adam_beta1.",
+            note="It is the momentum of Muon's matrices; the auxiliary Adam has adam_beta1.",
         ),
         Use(
             o.WEIGHT_DECAY,
             0.0,
             "weight_decay",
-            note="Of Muon's matrices, multiplied by the learning rate; the auxiliary Adam has its own.",
+            note="It acts on Muon's matrices and is multiplied by the learning rate; the auxiliary Adam has its own.",
         ),
         *USES,
         Use(
@@ -132,7 +132,7 @@ MUON = OptimizerSpec(
     ),
     presets=(
         shared.LIBRARY,
-        shared.onetrainer({}, "An empty configuration of its auxiliary Adam is that Adam's defaults."),
+        shared.onetrainer({}, "An empty configuration of its auxiliary Adam means that Adam's defaults."),
         recommended(
             2e-2,
             3e-3,

@@ -30,7 +30,7 @@ _WEIGHT_DECAY = Use(
     o.WEIGHT_DECAY,
     0.0,
     "weight_decay",
-    note="Of Muon's matrices, multiplied by the learning rate; the auxiliary Adam has its own.",
+    note="It acts on Muon's matrices and is multiplied by the learning rate; the auxiliary Adam has its own.",
 )
 _CAUTIOUS_WD = replace(
     adv.CAUTIOUS_WD,
@@ -75,7 +75,7 @@ _SIMPLIFIED = replace(adv.SIMPLIFIED_ADEMAMIX, note=_ORTHOGONALISED)
 
 
 def _inner(use: Use) -> Use:
-    """An option of the auxiliary Adam, with nothing to say where there is none."""
+    """Put an option into the section of the auxiliary Adam, and disable it where there is no such Adam."""
     return replace(use, enabled_if=use.enabled_if or muon.WITH_ADAM, section=muon.AUXILIARY)
 
 
@@ -114,18 +114,19 @@ _ADAM = (
     ),
 )
 _HIDDEN = (
-    Hidden("ns_eps", "keeps the first division of the iteration finite; the package's 1e-7 stands"),
+    Hidden("ns_eps", "keeps the first division of the iteration finite; the package's 1e-7 is used"),
     Hidden("ns_coeffs", "the coefficients of the Newton-Schulz iteration; the original ones are Muon's definition"),
     Hidden(
-        "cns_a_bound", "the smallest singular value that Chebyshev coefficients reckon with; the package's 1e-4 stands"
+        "cns_a_bound",
+        "the smallest singular value that the Chebyshev coefficients are made for; the package's 1e-4 is used",
     ),
-    Hidden("mars_gamma", "how much MARS corrects; the package's 0.025 stands, and OneTrainer shows only the switch"),
+    Hidden("mars_gamma", "how much MARS corrects; the package's 0.025 is used, and OneTrainer shows only the switch"),
     Hidden("vector_reshape", "would factor the states of biases too, which are too small to be worth it"),
     Hidden("use_muon", "it belongs to the parameter groups, which are made from the hidden layers"),
     Hidden("n_layers", "belongs to spectral normalisation, which is not shown"),
     Hidden("spectral_normalization", "another way to scale an update, which OneTrainer does not offer; off"),
-    Hidden("adam_beta2_min", "the lower end that Kourkoutas beta goes down to; the package's 0.9 stands"),
-    Hidden("adam_ema_alpha", "how long Kourkoutas beta remembers gradient norms; the package's 0.95 stands"),
+    Hidden("adam_beta2_min", "the lower end that Kourkoutas beta goes down to; the package's 0.9 is used"),
+    Hidden("adam_ema_alpha", "how long Kourkoutas beta remembers gradient norms; the package's 0.95 is used"),
     Hidden("adam_tiny_spike", "a small number that keeps Kourkoutas beta's quotient finite"),
     Hidden("adam_k_warmup_steps", "steps before Kourkoutas beta begins; it begins at once, as in the package"),
 )
@@ -186,7 +187,8 @@ MUON_ADV = OptimizerSpec(
         shared.LIBRARY,
         shared.onetrainer(
             {"beta1": 0.9, "normuon_variant": True, "muon_adam_lr": 1e-6},
-            "That of its auxiliary Adam, 1e-6, is meant for large models. An empty configuration of that Adam is its defaults.",
+            "The rate of its auxiliary Adam, 1e-6, is meant for large models. An empty configuration of that Adam means "
+            "its defaults.",
         ),
         muon.recommended(
             1e-2,
@@ -196,7 +198,7 @@ MUON_ADV = OptimizerSpec(
         ),
     ),
     rules=_RULES,
-    hidden=(*_HIDDEN, Hidden("normuon_eps", "keeps NorMuon's division finite; the package's 1e-8 stands")),
+    hidden=(*_HIDDEN, Hidden("normuon_eps", "keeps NorMuon's division finite; the package's 1e-8 is used")),
     rate="muon:MuonAdv",
     rate_words="0.2 · lr, the root mean square of each rescaled update; Adam's groups: their own lr",
     state_names=("momentum_buffer",),
@@ -257,7 +259,8 @@ ADAMUON_ADV = OptimizerSpec(
         shared.LIBRARY,
         shared.onetrainer(
             {"normuon_variant": True, "muon_adam_lr": 1e-6},
-            "That of its auxiliary Adam, 1e-6, is meant for large models. An empty configuration of that Adam is its defaults.",
+            "The rate of its auxiliary Adam, 1e-6, is meant for large models. An empty configuration of that Adam means "
+            "its defaults.",
         ),
         muon.recommended(
             1e-2,

@@ -17,7 +17,7 @@ MOMENTUM_DECAY = Option(
     "float",
     "How soon the momentum comes to its full share of a step. It begins at half of beta1 and climbs to beta1: halfway after "
     "17 / momentum_decay steps, 4,200 at the default. Larger (0.1) gets there within a short run, 0 stays at half for good. "
-    "Rarely worth a change.",
+    "It is rarely worth a change.",
     domain=Interval(0),
     soft=(0.0, 1.0),
 )

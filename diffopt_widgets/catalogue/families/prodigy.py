@@ -28,7 +28,7 @@ PRODIGY = OptimizerSpec(
         "lr",
         advice=Advice(
             1.0,
-            "Prodigy finds the rate by itself; this only scales what it found, and it must be the same for all parts of a model.",
+            "Prodigy finds the rate by itself; this only scales that rate, and it must be the same for all parts of a model.",
         ),
     ),
     uses=(
@@ -50,7 +50,7 @@ PRODIGY = OptimizerSpec(
             "betas[1]",
             advice=Advice(0.99, "0.99 has been seen to help Prodigy converge.", between=(0.99, 0.999)),
         ),
-        Use(o.BETA3, None, "beta3", note="Here it is how long the sums behind the estimate d remember."),
+        Use(o.BETA3, None, "beta3", note="Here it sets how long the sums behind the estimate d remember."),
         Use(o.EPS, 1e-8, "eps", note="Multiplied by d in the denominator; 0 raises.", domain=shared.POSITIVE),
         Use(
             o.WEIGHT_DECAY,

@@ -13,16 +13,16 @@ from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset
 _README = "prodigy-plus-schedule-free's README"
 _SCHEDULE_FREE = When("use_schedulefree", "==", True)
 _NO_GROWTH = 2**-0.25
-"""A d_coef that undoes the most by which the limited estimate grows in a step, 2 to the quarter."""
+"""Value of d_coef that undoes the largest growth of the limited estimate in a step, 2 to the quarter."""
 _NO_GROWTH_WITH_SPEED = 0.25
-"""The same with SPEED, which takes the eighth root of d_coef."""
+"""Value of d_coef for the same with SPEED, which takes its eighth root."""
 
 PRODIGY_PLUS = OptimizerSpec(
     key="PRODIGY_PLUS_SCHEDULE_FREE",
     title="Prodigy Plus (schedule-free)",
     family="Finds its own rate",
     summary="Prodigy with the schedule-free average in place of a falling rate, an estimate for each parameter group, and "
-    "little more than half of AdamW's memory. The average stands in the weights in eval mode; the bench switches to it and back.",
+    "little more than half of AdamW's memory. In eval mode the weights hold the average; the bench switches to it and back.",
     formula=r"z \leftarrow z - \gamma d\, \frac{d\, g}{\sqrt{v} + d\,\epsilon},\quad x \leftarrow (1 - c)\, x + c\, z"
     r",\quad \theta \leftarrow (1-\beta_1)\, z + \beta_1\, x"
     r",\quad \hat d = c_d\, \frac{\sum d^2 \langle g,\, \theta_0 - z\rangle}{\lVert s\rVert_1}",
@@ -38,7 +38,7 @@ PRODIGY_PLUS = OptimizerSpec(
         1.0,
         "lr",
         advice=Advice(
-            1.0, "It finds the rate by itself; this only scales what it found, and may differ by group.", source=_README
+            1.0, "It finds the rate by itself; this only scales that rate, and may differ by group.", source=_README
         ),
     ),
     uses=(
@@ -53,14 +53,14 @@ PRODIGY_PLUS = OptimizerSpec(
             o.BETA1,
             0.9,
             "betas[0]",
-            note="With use_schedulefree it says where gradients are taken: by this share at the average and for the rest at "
-            "the point that takes the steps. Without, it is Adam's momentum.",
+            note="With use_schedulefree it sets where gradients are computed: at a mix of this share of the average and, for the "
+            "rest, of the point that takes the steps. Without it, this is Adam's momentum.",
             advice=Advice(
                 0.95, "It works better than 0.9 in most situations with the schedule-free average.", source=_README
             ),
         ),
         Use(o.BETA2, 0.99, "betas[1]"),
-        Use(o.BETA3, None, "beta3", note="Here it is how long the sums behind the estimate d remember."),
+        Use(o.BETA3, None, "beta3", note="Here it sets how long the sums behind the estimate d remember."),
         Use(
             replace(o.EPS, nullable=True, null_words="atan2 in place of the division"),
             1e-8,
@@ -122,7 +122,7 @@ PRODIGY_PLUS = OptimizerSpec(
             True,
             "factored_fp32",
             only_in="bfloat16",
-            note="Only 16-bit gradients, such as those of bfloat16 weights, feel it.",
+            note="It affects only 16-bit gradients, such as those of bfloat16 weights.",
             enabled_if=When("factored", "==", True),
         ),
         Use(o.USE_STABLEADAMW, True, "use_stableadamw", enabled_if=When("eps", "!=", None)),
@@ -140,7 +140,7 @@ PRODIGY_PLUS = OptimizerSpec(
             True,
             "stochastic_rounding",
             only_in="bfloat16",
-            note="Only bfloat16 weights feel it. It draws from torch's global random numbers.",
+            note="It affects only bfloat16 weights. It draws from torch's global random numbers.",
             draws="torch",
         ),
         Use(

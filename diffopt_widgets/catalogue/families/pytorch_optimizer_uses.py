@@ -1,4 +1,4 @@
-"""What the optimizers of the package pytorch_optimizer have in common: weight decay, rectification, hidden arguments."""
+"""Parts that the optimizers of the package pytorch_optimizer share: weight decay, rectification, hidden arguments."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _RECTIFIED = When("rectify", "==", True)
 
 
 def code(module: str) -> Link:
-    """The link to an optimizer's source."""
+    """Make the link to an optimizer's source."""
     return Link(
         "code", f"https://github.com/kozistr/pytorch_optimizer/blob/main/pytorch_optimizer/optimizer/{module}.py"
     )
 
 
 def decay(weight_decay: float, *, decoupled: bool) -> tuple[Use, ...]:
-    """The three options of weight decay, with the package's own defaults of this optimizer."""
+    """Make the uses of the three options of weight decay, with the package's own defaults for this optimizer."""
     return (
         Use(
             o.WEIGHT_DECAY,
@@ -39,14 +39,14 @@ def decay(weight_decay: float, *, decoupled: bool) -> tuple[Use, ...]:
 
 
 def above_zero(default: float, note: str, soft: tuple[float, float] | None = None) -> Use:
-    """Epsilon where 0 makes a weight NaN whose gradient has always been zero."""
+    """Make the use of epsilon for an optimizer where 0 turns a weight that never had a gradient into NaN."""
     option = replace(o.EPS, soft=soft) if soft else o.EPS
     ending = "0 would turn weights that never had a gradient into NaN."
     return Use(option, default, "eps", note=f"{note} {ending}".strip(), domain=shared.POSITIVE)
 
 
 def ignored(option: Option, default: Value, argument: str) -> Use:
-    """An option that the constructor passes into the parameter groups, where nothing reads it."""
+    """Make the use of an option that the constructor passes into the parameter groups, where nothing reads it."""
     return shared.inert(option, default, argument, NEVER_READ)
 
 
@@ -80,7 +80,7 @@ DECAY_RULES = (
 
 
 def _never_rectified(values: Values) -> bool:
-    """Whether the squared average can never rest on as many gradients as the threshold asks for."""
+    """Check whether the squared average can never rest on as many gradients as the threshold requires."""
     most = 2.0 / (1.0 - shared.number(values, "beta2")) - 1.0
     return values["rectify"] is True and most <= shared.number(values, "n_sma_threshold")
 

@@ -50,8 +50,8 @@ _BETA_ADVICE = Advice(
     between=(0.9, 0.98),
 )
 _WHERE = (
-    "Here it says where gradients are taken: at a point that lies by this share at the average and for the rest at the point "
-    "that takes the steps."
+    "Here it sets where gradients are computed: at a mix of this share of the average and, for the rest, of the point that "
+    "takes the steps."
 )
 _RATE_WORDS = "learning rate of the point z that takes the steps; the weights stay between it and its average"
 
@@ -130,8 +130,8 @@ SGD = OptimizerSpec(
     key="SCHEDULE_FREE_SGD",
     title="Schedule-free SGD",
     family=_FAMILY,
-    summary="Plain gradient steps whose way is averaged, in place of momentum and of a falling rate; one state tensor. It "
-    "steps in train mode, and the average stands in the weights in eval mode; the bench switches between them.",
+    summary="Plain gradient steps with an average of the weights in place of momentum and of a falling rate; one state tensor. "
+    "It steps in train mode, and in eval mode the weights hold the average; the bench switches between them.",
     formula=rf"z \leftarrow z - \gamma\, (g + \lambda\theta),\quad {_AVERAGE},\quad \theta \leftarrow (1-\mu)\, z + \mu\, x",
     links=(_PAPER, _CODE),
     target="schedulefree:SGDScheduleFree",
@@ -179,8 +179,8 @@ SGD = OptimizerSpec(
             "momentum-zero",
             ("momentum",),
             lambda values: shared.number(values, "momentum") == 0,
-            "Schedule-free SGD needs momentum above 0, since it says where between the average and the newest point gradients "
-            "are taken; the package raises at 0. Set momentum to 0.9.",
+            "Schedule-free SGD needs momentum above 0, since it sets where between the average and the newest point gradients "
+            "are computed; the package raises at 0. Set momentum to 0.9.",
             fix={"momentum": 0.9},
         ),
         _NO_SCHEDULE,
@@ -198,8 +198,8 @@ RADAM = OptimizerSpec(
     title="Schedule-free RAdam",
     family=_FAMILY,
     summary="Schedule-free AdamW that needs no warm-up either: RAdam's rectification holds the first steps back by itself, and "
-    "the first four only gather averages and move nothing. It steps in train mode, and the average stands in the weights in eval "
-    "mode; the bench switches between them.",
+    "the first four only gather averages and move nothing. It steps in train mode, and in eval mode the weights hold the "
+    "average; the bench switches between them.",
     formula=r"z \leftarrow z - \gamma\, r_t \left( \frac{g}{\sqrt{\hat v} + \epsilon} + \lambda\theta \right)"
     rf",\quad {_AVERAGE},\quad \theta \leftarrow (1-\beta_1)\, z + \beta_1\, x",
     links=(_PAPER, Link("Liu et al. 2019 (RAdam)", "https://arxiv.org/abs/1908.03265"), _CODE),

@@ -23,8 +23,8 @@ SGD = OptimizerSpec(
     key="SGD",
     title="SGD",
     family=_FAMILY,
-    summary="Steps straight down the gradient, with momentum if wanted. No memory at all without it; needs its rate tuned, "
-    "since steps are as large as the gradients.",
+    summary="Steps straight down the gradient, with or without momentum. Without it there is no state at all. The rate must be "
+    "tuned, since steps are as large as the gradients.",
     formula=_FORMULA,
     links=(_PAPER, Link("code", "https://github.com/pytorch/pytorch/blob/main/torch/optim/sgd.py")),
     target="torch.optim:SGD",
@@ -92,7 +92,7 @@ SGD_8BIT = OptimizerSpec(
         o.LR,
         0.01,
         "lr",
-        note="The package has no default of its own; 0.01 is ours.",
+        note="The package has no default of its own; 0.01 is the bench's.",
         advice=_LR_ADVICE,
         fixed=True,
     ),
@@ -101,8 +101,8 @@ SGD_8BIT = OptimizerSpec(
             o.MOMENTUM,
             0.9,
             "momentum",
-            note="The package's own default of 0 raises, so 0.9 stands here. Without momentum there is nothing to keep in 8 "
-            "bits: use SGD.",
+            note="The package's own default of 0 raises, so 0.9 is the default here. Without momentum there is nothing "
+            "to keep in 8 bits: use SGD.",
             fixed=True,
         ),
         shared.inert(o.DAMPENING, 0.0, "dampening", _IGNORED, shared.BELOW_ONE),

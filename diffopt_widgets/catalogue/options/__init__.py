@@ -1,4 +1,4 @@
-"""Every option, stated once: what it is, whoever uses it."""
+"""Options of all optimizers, each stated once."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ CAUTIOUS_WD = Option(
     "Cautious weight decay",
     "bool",
     "Decays only the weights that the step itself moves toward zero, so that decay never pulls against what is being "
-    "learned. On weakens the decay as a whole, so it bears a larger weight decay. Off decays every weight. It matters "
+    "learned. On weakens the decay as a whole, so a larger weight decay fits. Off decays every weight. It matters "
     "only with weight decay above 0.",
 )
 NNMF_FACTOR = Option(

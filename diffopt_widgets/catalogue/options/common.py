@@ -13,8 +13,8 @@ LR = Option(
     "lr",
     "Learning rate",
     "float",
-    "The size of each step. Too large and the loss jumps or becomes NaN; too small and nothing is learned in time. It is "
-    "the first thing to tune, by factors of 2 or 3. Optimizers that estimate their own rate want about 1 here.",
+    "The size of each step. If it is too large, the loss jumps or becomes NaN; if too small, nothing is learned in time. "
+    "Tune it first, by factors of 2 or 3. Optimizers that estimate their own rate need about 1 here.",
     domain=_POSITIVE,
     soft=(1e-7, 10.0),
     log=True,
@@ -65,8 +65,8 @@ WEIGHT_DECAY = Option(
     "Weight decay",
     "float",
     "Pulls all weights a little toward zero at each step, against overfitting and weights that grow without need. Larger "
-    "values regularise more and can wash out what was learned; 0 switches it off. Try 0.01 first; small data may want "
-    "more.",
+    "values regularise more and can wash out what was learned; 0 switches it off. Try 0.01 first; small data sets may "
+    "need more.",
     domain=_NOT_NEGATIVE,
     soft=(0.0, 0.1),
 )

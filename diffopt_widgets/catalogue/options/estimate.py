@@ -23,7 +23,7 @@ D_COEF = Option(
     "D coefficient",
     "float",
     "Scales the estimate of the learning rate. Below 1 is more careful, above 1 bolder. It is not an exact multiplier: "
-    "the estimate is made while training and answers to what it caused. The first thing to change with Prodigy.",
+    "the estimate is made during training and reacts to its own effects. It is the first option to change with Prodigy.",
     domain=_POSITIVE,
     soft=(0.1, 10.0),
     log=True,

@@ -32,8 +32,8 @@ MUON_ADAM_REGEX = Option(
     "Hidden layers by regex",
     "bool",
     "Takes each piece in Hidden layers as a regular expression, found anywhere in a name; off looks for it letter by letter, "
-    "case included. Turn it on to say more with less, as in blocks\\.\\d+\\.attn. A comma always ends a piece, so none can "
-    "stand inside an expression.",
+    "case included. Turn it on to name many layers in one piece, as in blocks\\.\\d+\\.attn. A comma always ends a piece, so an "
+    "expression cannot contain one.",
 )
 MUON_ADAM_LR = Option(
     "muon_adam_lr",
@@ -63,9 +63,9 @@ MUON_TE2_ADAM_LR = Option(
     "muon_te2_adam_lr",
     "Auxiliary rate, text encoder 2",
     "float",
-    "The same for a second text encoder, as SDXL has one: groups whose name is text_encoder_2 or te2. Lower values train it "
-    "more gently than the rest, higher ones let it adapt. The tasks of the bench have one text encoder only, so here it "
-    "makes no difference.",
+    "The auxiliary Adam's rate in a second text encoder, such as that of SDXL: groups named text_encoder_2 or te2. Lower "
+    "values train it more gently than the rest, higher ones let it adapt. The tasks of the bench have one text "
+    "encoder only, so here it makes no difference.",
     domain=_POSITIVE,
     soft=(1e-7, 1e-1),
     log=True,
@@ -78,7 +78,7 @@ MOMENTUM_OF_MUON = Option(
     "float",
     "How much of the averaged gradient each step keeps before it is made orthogonal. Larger (0.95 to 0.98) follows steady "
     "directions and evens out single batches; smaller turns sooner. It does not enlarge steps: gradients are averaged, not "
-    "summed, and the size goes anyway. Seldom changed.",
+    "summed, and the orthogonal update does not keep their size. It is seldom changed.",
     domain=_FRACTION,
     soft=(0.0, 0.99),
 )
@@ -138,7 +138,7 @@ BETA2_NORMUON = Option(
     "Beta 2 of NorMuon",
     "float",
     "How long the row averages of NorMuon remember: about 1 / (1 − beta2) steps. Larger keeps the balance between neurons "
-    "steady, smaller follows each step's own. The default of 20 steps seldom wants a change.",
+    "steady, smaller follows each step's own. The default of 20 steps seldom needs a change.",
     domain=_FRACTION,
     soft=(0.5, 0.999),
 )
@@ -146,7 +146,7 @@ APPROX_MARS = Option(
     "approx_mars",
     "Approximate MARS",
     "bool",
-    "Adds to each gradient a part of how it differs from the last one, 0.475 of it at a beta1 of 0.95, to reach a new "
+    "Adds to each gradient a part of its difference from the last one, 0.475 of it at a beta1 of 0.95, to reach a new "
     "direction sooner (MARS-M). It keeps that last gradient: one more number per weight. The two come from different batches; "
     "with small ones the difference is mostly noise.",
 )
@@ -155,7 +155,7 @@ ADAM_BETA1 = Option(
     "Auxiliary beta 1",
     "float",
     "The auxiliary Adam's momentum: how much of the past direction a step of biases, norms and embeddings keeps. Larger is "
-    "smoother and slower to turn; 0 follows each batch. Muon's own momentum is set apart from it.",
+    "smoother and slower to turn; 0 follows each batch. Muon's own momentum is a separate option.",
     domain=_FRACTION,
     soft=(0.0, 0.999),
 )

@@ -52,8 +52,8 @@ ADAM_BETA3_EMA = Option(
     "adam_beta3_ema",
     "Auxiliary beta 3",
     "float",
-    "How long that slow average remembers: about 1 / (1 − value) steps, ten thousand at 0.9999. In a run of a few hundred "
-    "steps it barely fills, so take 0.99 or 0.999 there; larger values wait for longer runs.",
+    "How long the auxiliary Adam's slow average remembers: about 1 / (1 − value) steps, ten thousand at 0.9999. In a run of "
+    "a few hundred steps it barely fills, so take 0.99 or 0.999 there; larger values wait for longer runs.",
     domain=Interval(0, 1, high_open=True),
     soft=(0.9, 0.99999),
 )
@@ -71,7 +71,7 @@ ADAM_KOURKOUTAS_BETA = Option(
     "Auxiliary Kourkoutas beta",
     "bool",
     "Shortens the memory of squared gradients, down to a beta2 of 0.9, for tensors whose gradients have just grown. The "
-    "package overwrites what it found with the plain beta2 as long as bias correction is on, so it works only with that "
+    "package overwrites this beta2 with the plain one as long as bias correction is on, so it works only with that "
     "off. Steady gradients keep it halfway.",
 )
 ADAM_NNMF_FACTOR = Option(

@@ -127,7 +127,7 @@ USE_ADOPT = Option(
     "ADOPT",
     "bool",
     "Divides by the squared gradients of the steps before, without the present one, so that a gradient does not shrink its "
-    "own step. The paper shows that training then converges at any beta2. The first step only looks and moves nothing; a "
+    "own step. The paper shows that training then converges at any beta2. The first step only measures and moves nothing; a "
     "sudden large gradient makes a large step.",
 )
 USE_ORTHOGRAD = Option(

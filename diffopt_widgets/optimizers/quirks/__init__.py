@@ -1,4 +1,4 @@
-"""Quirks of single packages, each in a file of its own: `quirks_of(package)` is all that the others ask."""
+"""Quirks of single packages, each in a file of its own. The rest of the package calls `quirks_of(package)` only."""
 
 from __future__ import annotations
 

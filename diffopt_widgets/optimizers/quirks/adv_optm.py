@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
 
 ROOM = 4096
-"""How many compilations of one function are allowed; torch itself stops at 8."""
+"""Allowed compilations of one function; torch itself stops at 8."""
 
 
 class AdvOptmQuirks(PackageQuirks):
     """Hooks for the optimizers of adv_optm."""
 
     def prepare(self, optimizer: torch.optim.Optimizer, settings: Settings) -> None:
-        """Give a compiled step room for the shapes of all tensors."""
+        """Raise torch's limit on compilations, so that a compiled step can serve the shapes of all tensors."""
         if any(use.requires == "compiler" for use in settings.spec.asking(settings.options)):
             _give_room(optimizer)
 
     def seed(self, seed: int, device: torch.device) -> None:
-        """Seed the generator that all of its optimizers on a device round with."""
+        """Seed the generator that all its optimizers on a device use for rounding."""
         from adv_optm.util.param_update import get_generator
 
         get_generator(device).manual_seed(seed)
@@ -40,7 +40,7 @@ class AdvOptmQuirks(PackageQuirks):
         if helper is None:
             return None
         layers = [helper.layer_state.get(key, {}) for key in helper.layer_info]
-        return layers, helper._current_step_prepared  # noqa: SLF001  # it has no other way
+        return layers, helper._current_step_prepared  # noqa: SLF001  # there is no public way
 
     def recall(self, optimizer: torch.optim.Optimizer, memory: Any) -> None:
         """Give Kourkoutas-β back what it remembered."""

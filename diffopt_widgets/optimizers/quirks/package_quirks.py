@@ -1,4 +1,4 @@
-"""PackageQuirks: hooks for what the optimizers of one package need beyond torch's own interface."""
+"""Hooks for what the optimizers of one package need beyond torch's own interface."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class PackageQuirks:
-    """Hooks that factory, loop and checkpoint call for every optimizer; here they do nothing.
+    """Hooks that factory, loop and checkpoint call for every optimizer; this base class does nothing.
 
-    A package that needs one has a subclass, in a file of its own beside this one.
+    A package that needs a hook has a subclass, in a file of its own beside this one.
     """
 
     def prepare(self, optimizer: torch.optim.Optimizer, settings: Settings) -> None:
-        """Do what is left to do after an optimizer was built from settings, before its first step."""
+        """Prepare an optimizer that was just built from settings, before its first step."""
 
     def seed(self, seed: int, device: torch.device) -> None:
         """Seed the random numbers that steps on a device draw from a generator of the package's own."""
 
-    def memory(self, optimizer: torch.optim.Optimizer) -> Any:  # Any: out of tensors, numbers, texts, lists and dicts
-        """Return what an optimizer remembers from step to step in objects of its own; None when nothing."""
+    def memory(self, optimizer: torch.optim.Optimizer) -> Any:  # Any: tensors, numbers, texts, lists and dicts
+        """Return what an optimizer keeps from step to step outside its state; None if there is nothing."""
 
     def recall(self, optimizer: torch.optim.Optimizer, memory: Any) -> None:
         """Give a freshly built optimizer what another one remembered."""

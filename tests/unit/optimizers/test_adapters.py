@@ -22,9 +22,9 @@ from diffopt_widgets.training.checkpoint import Checkpoint
 from diffopt_widgets.training.loop import Training, fetch
 
 ALONE = [key for key in list_optimizers() if spec(key).steps_each_tensor]
-OURS = [key for key in ALONE if "stochastic_rounding" in spec(key).adapted({"stochastic_rounding": True})]
+OURS = [key for key in ALONE if "stochastic_rounding" in spec(key).adapter_options({"stochastic_rounding": True})]
 """Those that the adapter rounds. adv_optm's round by themselves, from one stream for all tensors, whose order then counts."""
-KAHAN = [key for key in ALONE if "kahan_summation" in spec(key).adapted({"kahan_summation": True})]
+KAHAN = [key for key in ALONE if "kahan_summation" in spec(key).adapter_options({"kahan_summation": True})]
 ALL = {"fused_back_pass": True, "stochastic_rounding": True, "percentile_clipping": 50}
 
 

@@ -159,9 +159,9 @@ def test_what_is_not_there_is_refused_before_any_step(key):
     with pytest.raises(SettingsError, match="no weight has 'bloks' in its name") as caught:
         built(key, Model(), muon_hidden_layers="head, bloks")
     assert caught.value.faults[0].fix == {"muon_hidden_layers": None}
-    with pytest.raises(SettingsError, match="no names to look for it in"):
+    with pytest.raises(SettingsError, match="have no names, so no hidden layer can be found"):
         built(key, Model(), Model().parameters(), muon_hidden_layers="head")
-    with pytest.raises(SettingsError, match="no weight has nothing in its name"):
+    with pytest.raises(SettingsError, match="it contains no name"):
         built(key, Model(), muon_hidden_layers=" , ")
 
 
