@@ -13,25 +13,25 @@ from diffopt_widgets.settings.plan import RunPlan
 
 @dataclass(frozen=True)
 class Comparison:
-    """Some runs that differ in the values of `over` and in nothing else."""
+    """Runs that differ in the values of `over` and in nothing else."""
 
     key: str
     title: str
     look_for: str
-    """What there is to see, in a sentence or two; true for the runs as they are, whatever the seed."""
+    """Visible effect, in a sentence or two; true for these runs with any seed."""
     plan: RunPlan
     over: Mapping[str, tuple[Any, ...]]  # Any: values of options, of whatever kind
     log_rate: bool = True
-    """Whether the applied rates are best seen on a log axis."""
+    """True when the applied rates are best seen on a log axis."""
 
     def runs(self, *, seed: int = 0, device: str = "auto") -> list[Run]:
-        """The runs, waiting to be carried out, named by what differs."""
+        """Runs that wait to be carried out, named by their differences."""
         plans = vary(replace(self.plan, seed=seed, device=device), self.over)
         return [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
 
 
 def comparisons() -> tuple[Comparison, ...]:
-    """Every ready comparison, in the order of their buttons."""
+    """All ready comparisons, in the order of their buttons."""
     return (
         Comparison(
             "d_coef",

@@ -116,7 +116,7 @@ def test_a_diverging_run_is_told_in_the_run_bar(notebook):
     nb = notebook([OPEN.replace("bench = dw.lab(", "bench = dw.lab(dw.Settings('SGD', lr=1e20), ")])
     nb.run_cell(0)
     button(nb.page, "Run").click()
-    expect(nb.page.locator(".dw-failure")).to_contain_text("the loss was no longer a number")
+    expect(nb.page.locator(".dw-failure")).to_contain_text("the loss was no longer a finite number")
     nb.screenshot("bench-diverged")
     assert nb.eval_python("len(bench.runs[0].history)") > 0
 

@@ -196,12 +196,12 @@ def test_a_failing_run_is_told_in_the_run_bar():
     async def script(bench):
         bench.form.settings = dw.Settings("SGD", lr=1e20)
         await click_run(bench)
-        assert "the loss was no longer a number" in bench.bar.failure.value
+        assert "the loss was no longer a finite number" in bench.bar.failure.value
         assert "Traceback" in bench.bar.failure.value
         assert len(bench.runs[0].history) > 0
         bench.bar.fields["steps"].value = "x"  # a fault elsewhere, fixed, takes nothing away
         bench.bar.fields["steps"].value = "50"
-        assert "the loss was no longer a number" in bench.bar.failure.value
+        assert "the loss was no longer a finite number" in bench.bar.failure.value
         bench.form.settings = dw.Settings("SGD", lr=0.1)
         await click_run(bench)
         assert bench.bar.failure.value == ""

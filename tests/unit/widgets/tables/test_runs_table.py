@@ -313,7 +313,7 @@ def test_an_observer_that_renames_meanwhile_leaves_nothing_unsent(wire):
 
 def test_numbers_that_are_not_finite_can_be_sent():
     run = run_of("a", taken=2)
-    run.evaluated(after=float("nan"))
+    run.record_evaluation(after=float("nan"))
     run.history.extend([StepRecord(3, 0.3, loss=float("inf"), lr=(1.0,), applied_lr=(float("nan"),))])
     row = dw.RunsTable([run]).rows[0]
     assert (row["eval_after"], row["final_loss"]) == (None, None)
