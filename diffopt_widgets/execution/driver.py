@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 PUBLISH_SECONDS = 0.1
 """Interval between two publishes, at which values are fetched from the device and shown."""
 
-PICTURES = (0.25, 0.5, 0.75)
+SAMPLING_POINTS = (0.25, 0.5, 0.75)
 """Points of the run, as fractions of its steps, at which samples are made during training."""
 
-PICTURE_COST = 1 / 40
+SAMPLING_COST = 1 / 40
 """Upper limit of the time for one set of samples, as a fraction of the time that the whole run needs at its pace so far."""
 
 
@@ -137,11 +137,15 @@ def _restore(run: Run) -> Training | None:
 
 
 def _samples_due(training: Training) -> bool:
-    """Check whether to make samples after the step just taken: it is one of `PICTURES`, and they cost little beside the run."""
+    """Check whether to make samples after the step just taken: it is one of `SAMPLING_POINTS`, and they cost little beside the run."""
     steps, taken = training.plan.steps, training.taken
-    if not training.makes_samples or not 0 < taken < steps or taken not in {round(part * steps) for part in PICTURES}:
+    if (
+        not training.makes_samples
+        or not 0 < taken < steps
+        or taken not in {round(fraction * steps) for fraction in SAMPLING_POINTS}
+    ):
         return False
-    return training.sampling_seconds <= PICTURE_COST * training.seconds / taken * steps
+    return training.sampling_seconds <= SAMPLING_COST * training.seconds / taken * steps
 
 
 def _publish(run: Run, training: Training, pending: list[StepRecord], on_publish: Callable[[Run], None]) -> None:

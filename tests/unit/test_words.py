@@ -37,12 +37,6 @@ NOT_YET = frozenset(
         "rates/base.py",
         "rates/per_tensor.py",
         "rates/schedule_free.py",
-        "widgets/bench/comparison_menu.py",
-        "widgets/bench/run_bar.py",
-        "widgets/bench/runs_view.py",
-        "widgets/tables/differences.py",
-        "widgets/tables/run_row.py",
-        "widgets/tables/runs_table.py",
     }
 )
 

@@ -103,7 +103,7 @@ def test_a_run_measures_the_state_of_its_own_optimizer():
 
 
 def pictured(monkeypatch, cost, settings, task="swiss_roll", steps=20, accumulation=1):
-    monkeypatch.setattr(driver, "PICTURE_COST", cost)
+    monkeypatch.setattr(driver, "SAMPLING_COST", cost)
     run = run_to_end(Run(RunPlan(settings, task, steps, accumulation=accumulation)), progress=False)
     assert run.status == "done", run.trace
     return run

@@ -367,13 +367,13 @@ def test_the_fix_of_a_run_is_tried_with_weights_of_the_same_precision():
 def test_a_run_that_would_be_refused_cannot_be_started():
     async def script(bench):
         bench.form.settings = dw.Settings("MUON", MuonWithAuxAdam=False)
-        assert bench.bar.run.tooltip == "Such a run would be refused: the form says why, at Auxiliary Adam."
+        assert bench.bar.run.tooltip == "This run would be refused: see Auxiliary Adam in the form."
         bench.form.settings = dw.Settings("ADAM_8BIT", is_paged=True)
         bench.bar.fields["device"].value = "cuda"
         assert "Paged" not in bench.bar.run.tooltip
         bench.bar.fields["device"].value = "cpu"
         assert bench.bar.run.disabled
-        assert bench.bar.run.tooltip == "Such a run would be refused: the form says why, at Paged."
+        assert bench.bar.run.tooltip == "This run would be refused: see Paged in the form."
         page_fixes(bench, "is_paged")
         assert not bench.bar.run.disabled
         for device in {"cuda", "mps"} - set(accelerators()):

@@ -221,7 +221,7 @@ def test_continue_says_why_it_cannot():
         )
     }
     assert why["done"] == "a finished run's schedule has ended"
-    assert why["failed"] == "what failed would fail again"
+    assert why["failed"] == "a failed run would fail again"
     assert why["stopped"] == ""
     assert "not kept" in why["elsewhere"]
 
