@@ -112,9 +112,9 @@ class Run:
         """
         return self._kept
 
-    def keep(self, kept: Training | Checkpoint | None) -> None:
+    def keep(self, training: Training | Checkpoint | None) -> None:
         """Keep the training, or the checkpoint, from which the run can continue; None discards it. It is not pickled."""
-        self._set(_kept=kept)
+        self._set(_kept=training)
 
     def rename(self, name: str) -> None:
         """Give the run another name."""

@@ -223,7 +223,9 @@ def test_an_option_of_another_optimizer_is_reached_by_a_click(opened):
     opened.until_python("form.settings.optimizer == 'SGD'")
     expect(entry(opened, "momentum")).to_be_focused()
     finder(opened).fill("no such thing <b>")
-    expect(opened.output(0).get_by_text("No option has “no such thing <b>” in its name or explanation.")).to_be_visible()
+    expect(
+        opened.output(0).get_by_text("No option has “no such thing <b>” in its name or explanation.")
+    ).to_be_visible()
 
 
 def test_a_question_is_understood_and_answered_with_those_that_have_the_option(opened):

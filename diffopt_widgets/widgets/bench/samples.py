@@ -32,7 +32,7 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
     def __init__(self) -> None:
         self.strips: dict[str, widgets.HTML] = {}
         self._pictures: dict[str, dict[int, str]] = {}
-        self._wanted: dict[str, str] = {}
+        self._real: dict[str, str] = {}
         self._title = widgets.HTML(
             '<span class="dw-runs-title">Samples that the model makes, each time from the same noise; '
             "real examples at the end</span>"
@@ -46,7 +46,7 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
             if not run.samples:
                 return
             self.strips[run.key], self._pictures[run.key] = widgets.HTML(), {}
-            self._wanted[run.key] = _real(run.wanted) if run.wanted else ""
+            self._real[run.key] = _real_figure(run.wanted) if run.wanted else ""
             self._arrange()
         drawn = self._pictures[run.key]
         for step, samples in run.samples.items():
@@ -57,14 +57,14 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
         strip = self.strips[run.key]
         strip.value = (
             f'<div class="dw-strip-name">{swatch} {escape(shown.name)}</div>'
-            f'<div class="dw-strip">{figures}{self._wanted[run.key]}</div>'
+            f'<div class="dw-strip">{figures}{self._real[run.key]}</div>'
         )
         strip.layout.display = None if shown.visible else "none"
 
     def remove(self, key: str) -> None:
         """Remove a run's strip, if it has one."""
         if strip := self.strips.pop(key, None):
-            del self._pictures[key], self._wanted[key]
+            del self._pictures[key], self._real[key]
             self._arrange()
             strip.close()
 
@@ -77,13 +77,13 @@ def _drawn_at(samples: Samples, step: int) -> str:
     return _figure(samples, caption, f"samples, {caption}")
 
 
-def _real(wanted: Samples) -> str:
+def _real_figure(real: Samples) -> str:
     """Figure of real examples, each with the label of the sample in the same place."""
-    if wanted.kind == "points" or wanted.labels is None:
-        return _figure(wanted, "real examples", "real examples", css="dw-real")
-    rows = [wanted.labels[start : start + COLUMNS] for start in range(0, len(wanted.labels), COLUMNS)]
+    if real.kind == "points" or real.labels is None:
+        return _figure(real, "real examples", "real examples", css="dw-real")
+    rows = [real.labels[start : start + COLUMNS] for start in range(0, len(real.labels), COLUMNS)]
     places = "; ".join(" ".join(map(str, row)) for row in rows)
-    return _figure(wanted, "real examples", f"real examples, row by row: {places}", css="dw-real")
+    return _figure(real, "real examples", f"real examples, row by row: {places}", css="dw-real")
 
 
 def _figure(samples: Samples, caption: str, alt: str, css: str = "") -> str:

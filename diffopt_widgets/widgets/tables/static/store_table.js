@@ -65,9 +65,9 @@ class StoreView {
         model.save_changes();
       },
     });
-    this.found = h("span", { role: "status" });
+    this.count = h("span", { role: "status" });
     const refresh = { type: "button", title: model.get("file"), click: () => model.send({ k: "refresh" }) };
-    this.head = h("div", { class: "dws-head" }, this.query, this.found, h("button", refresh, "Refresh"));
+    this.head = h("div", { class: "dws-head" }, this.query, this.count, h("button", refresh, "Refresh"));
     this.body = h("tbody");
     const heads = HEADS.map(([title, look]) => h("th", { scope: "col", class: look }, title));
     const actions = h("th", { scope: "col", class: "dwr-actions" }, h("span", { class: "dwf-sr" }, "Actions"));
@@ -112,7 +112,7 @@ class StoreView {
     this.table.hidden = !runs.length;
     this.empty.hidden = runs.length > 0 || this.model.get("query") !== "";
     const none = this.model.get("query") ? "No run has these words" : "No runs yet";
-    say(this.found, runs.length ? `${runs.length} run${runs.length > 1 ? "s" : ""}` : none);
+    say(this.count, runs.length ? `${runs.length} run${runs.length > 1 ? "s" : ""}` : none);
     this.drawRemoved();
   }
 

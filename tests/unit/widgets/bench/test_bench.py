@@ -136,7 +136,7 @@ def test_wrong_text_in_the_form_disables_run_and_says_why():
     async def script(bench):
         bench.form.type("lr", "fast")
         assert bench.bar.run.disabled
-        assert "put Learning rate right" in bench.bar.words.value
+        assert "correct Learning rate in the form" in bench.bar.words.value
         bench.form.type("lr", "1e-3")
         assert not bench.bar.run.disabled
         assert "Ready" in bench.bar.words.value
