@@ -156,7 +156,7 @@ def test_a_ready_comparison_is_one_button(notebook):
     expect(page.get_by_label("Optimizer", exact=True)).to_have_value("PRODIGY")  # what one has typed stays
     page.mouse.move(0, 0)
     expect(menu.locator(".dw-look-for")).to_contain_text(
-        "2 runs of 200 steps on Handwritten digits. A high rate from the very first step"
+        "2 runs of 200 steps on Handwritten digits. A high rate from the first step"
     )
     nb.until_python("len(bench.runs[0].history) > 1")
     expect(page.locator(".dw-words")).to_contain_text("1 more to come")
@@ -165,5 +165,5 @@ def test_a_ready_comparison_is_one_button(notebook):
     expect(rows.nth(1)).to_contain_text("not started")
     expect(menu.locator("[aria-pressed=true]")).to_have_count(1)
     expect(menu.locator(".dw-look-for")).to_contain_text(
-        "2 runs of 200 steps on Handwritten digits. A high rate from the very first step"
+        "2 runs of 200 steps on Handwritten digits. A high rate from the first step"
     )
