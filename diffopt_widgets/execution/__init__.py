@@ -1,1 +1,1 @@
-"""Carrying out runs: one, several in turn, and in the processes of an executor."""
+"""Execution of runs: a single one, several in turn, and in the processes of an executor."""

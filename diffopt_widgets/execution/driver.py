@@ -1,4 +1,4 @@
-"""Carries out a run step by step: for `train`, for the session and for sweeps."""
+"""Driver: carries out a run step by step, for `train`, for the session and for sweeps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue.run_options import RunOptions
-from diffopt_widgets.execution.outcome import divergence, explain, summary, while_finite
+from diffopt_widgets.execution.outcome import divergence, explain, summary, until_not_finite
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     from diffopt_widgets.training.loop import Training
 
 PUBLISH_SECONDS = 0.1
-"""How often values are fetched from the device and shown."""
+"""Interval between two publishes, at which values are fetched from the device and shown."""
 
-PICTURES = (0.25, 0.5, 0.75)
-"""How far the run is, as a part of its steps, when samples are made meanwhile."""
+SAMPLING_POINTS = (0.25, 0.5, 0.75)
+"""Points of the run, as fractions of its steps, at which samples are made during training."""
 
-PICTURE_COST = 1 / 40
-"""Most that making them once may take, as a part of the time that the whole run needs at its pace so far."""
+SAMPLING_COST = 1 / 40
+"""Upper limit of the time for one set of samples, as a fraction of the time that the whole run needs at its pace so far."""
 
 
 def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Generator[None, None, None]:
     """Carry out a run, one step per `next()`; about ten times a second its new records are published.
 
-    Closing the generator stops the run; carried out again, it goes on as if it had not been stopped. An exception in it,
-    or a loss that is no longer finite, ends the run as failed with a message, and keeps what was recorded, up to the step
-    with that loss; only what asks for it to stop (KeyboardInterrupt) is raised again.
+    Closing the generator stops the run; when the run is carried out again, it continues as if it had not been stopped. An
+    exception, or a loss that is no longer finite, ends the run as failed with a message and keeps the records up to the
+    step with that loss. Only KeyboardInterrupt, which asks the run to stop, is raised again.
 
     Raises:
-        ValueError: the run is over or in progress, or what it needs to go on is gone.
+        ValueError: the run is over or in progress, or its state for continuing is gone.
     """
     if not run.can_begin:
         raise ValueError(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
@@ -57,29 +57,29 @@ def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Ge
 def _carry_out(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None, None]:
     pending: list[StepRecord] = []
     training = None
-    if run.kept is not None and (training := _taken_up(run)) is None:
+    if run.kept is not None and (training := _restore(run)) is None:
         on_publish(run)
         return
     run.begin()
     try:
         if training is None:
-            with _captured(run):
+            with _captured_output(run):
                 training = _prepare(run)
         run.keep(training)
         yield
         steps = training.steps()
         published = time.perf_counter()
         while True:
-            with _captured(run):
+            with _captured_output(run):
                 record = next(steps, None)
             if record is None:
                 break
             pending.append(record)
-            picture = _picture_due(training)
-            if picture or time.perf_counter() - published >= PUBLISH_SECONDS:
+            samples_due = _samples_due(training)
+            if samples_due or time.perf_counter() - published >= PUBLISH_SECONDS:
                 _publish(run, training, pending, on_publish)
-                if picture:
-                    _draw(run, training)
+                if samples_due:
+                    _make_samples(run, training)
                 published = time.perf_counter()
             yield
         _publish(run, training, pending, on_publish)
@@ -88,8 +88,8 @@ def _carry_out(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, N
         over = training is not None and training.taken == run.plan.steps
         run.end("done" if over else "stopped")
         raise
-    except Exception as error:  # noqa: BLE001  # whatever a back end raises is shown in the run bar
-        with contextlib.suppress(Exception):  # a device that has failed cannot be read any more
+    except Exception as error:  # noqa: BLE001  # the run bar shows whatever a back end raises
+        with contextlib.suppress(Exception):  # a failed device cannot be read any more
             _record(run, training, pending)
         _fail(run, error)
     finally:
@@ -102,46 +102,50 @@ def _prepare(run: Run) -> Training:
 
     training = Training(run.plan)
     run.set_up(str(training.device), training.group_names)
-    run.evaluated(before=training.evaluate())
-    run.compare_samples_with(training.wanted())
-    _draw(run, training)
+    run.record_evaluation(before=training.evaluate())
+    run.set_real_samples(training.wanted())
+    _make_samples(run, training)
     return training
 
 
-def _draw(run: Run, training: Training) -> None:
-    """Keep what the model makes now, where its task makes samples."""
+def _make_samples(run: Run, training: Training) -> None:
+    """Add samples of the model as it is now to the run, where its task makes samples."""
     if (samples := training.samples()) is not None:
-        run.sampled(training.taken, samples)
+        run.add_samples(training.taken, samples)
 
 
-def _taken_up(run: Run) -> Training | None:
-    """What a stopped run goes on with; None when its checkpoint cannot be used here, which its message then says.
+def _restore(run: Run) -> Training | None:
+    """Training that a stopped run continues; None when its checkpoint cannot be used here, and the run's message says so.
 
-    From a checkpoint, steps that came after it are taken again: they are in the history already.
+    The steps after the checkpoint are taken again, although the history has them already.
     """
     if not isinstance(run.kept, Checkpoint):
         return run.kept
     run.end("stopped")
     try:
-        with _captured(run):
+        with _captured_output(run):
             training = run.kept.restored(run.plan)
     except UnknownTask as error:
-        run.say(f"It cannot go on yet: {error}.")
+        run.set_message(f"It cannot go on yet: {error}.")
         return None
-    except Exception as error:  # noqa: BLE001  # nothing is lost: elsewhere, or another day, it may go on
-        run.say(f"It cannot go on here: {error}. It can be repeated from the start.")
+    except Exception as error:  # noqa: BLE001  # nothing is lost: on another machine or later it may continue
+        run.set_message(f"It cannot go on here: {error}. It can be repeated from the start.")
         return None
     training.seconds = max(training.seconds, run.seconds)
-    run.compare_samples_with(training.wanted())
+    run.set_real_samples(training.wanted())
     return training
 
 
-def _picture_due(training: Training) -> bool:
-    """Whether samples are to be made after the step just taken: it is time, and they cost little beside the run."""
+def _samples_due(training: Training) -> bool:
+    """Check whether to make samples after the step just taken: it is one of `SAMPLING_POINTS`, and they cost little beside the run."""
     steps, taken = training.plan.steps, training.taken
-    if not training.makes_samples or not 0 < taken < steps or taken not in {round(part * steps) for part in PICTURES}:
+    if (
+        not training.makes_samples
+        or not 0 < taken < steps
+        or taken not in {round(fraction * steps) for fraction in SAMPLING_POINTS}
+    ):
         return False
-    return training.sampling_seconds <= PICTURE_COST * training.seconds / taken * steps
+    return training.sampling_seconds <= SAMPLING_COST * training.seconds / taken * steps
 
 
 def _publish(run: Run, training: Training, pending: list[StepRecord], on_publish: Callable[[Run], None]) -> None:
@@ -151,19 +155,19 @@ def _publish(run: Run, training: Training, pending: list[StepRecord], on_publish
 
 
 def _record(run: Run, training: Training | None, pending: list[StepRecord]) -> None:
-    """Fetch what is pending from the device into the run's history."""
+    """Fetch the pending records from the device into the run's history."""
     if training is None or not pending:
         return
     from diffopt_widgets.state_size.measured import state_bytes
     from diffopt_widgets.training.loop import fetch
 
     began = time.perf_counter()
-    records = while_finite(fetch(pending))
-    training.seconds += time.perf_counter() - began  # the device worked meanwhile: it is training time too
-    run.record(records)  # an interrupt may have left some twice
+    records = until_not_finite(fetch(pending))
+    training.seconds += time.perf_counter() - began  # the device was still training during the fetch
+    run.record(records)  # after an interrupt some records may come twice; the run skips them
     pending.clear()
     if run.state_bytes is None:
-        run.measured(state_bytes(training.optimizer))
+        run.record_state_bytes(state_bytes(training.optimizer))
 
 
 def _check_finite(run: Run) -> None:
@@ -172,33 +176,33 @@ def _check_finite(run: Run) -> None:
 
 
 def _fail(run: Run, error: Exception) -> None:
-    message, fix = explain(run, divergence(run) or error)  # what a broken loss led to is not the cause
+    message, fix = explain(run, divergence(run) or error)  # an error that follows from such a loss is not the cause
     run.fail(message, traceback.format_exc(), fix)
 
 
 def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> None:
-    """Keep what was recorded and what a stopped run needs to go on, evaluate, and say in words how it ended."""
+    """Keep the records and a stopped run's training, evaluate, and set the message on how the run ended."""
     if run.status == "failed":
         return
     try:
         _record(run, training, pending)
         if training is not None and training.taken < len(run.history):
-            run.say(f"Stopped at step {training.taken}, on its way back to the {len(run.history)} taken before")
+            run.set_message(f"Stopped at step {training.taken}, on its way back to the {len(run.history)} taken before")
         else:
             if training is not None:
-                run.evaluated(after=training.evaluate())
+                run.record_evaluation(after=training.evaluate())
                 _check_finite(run)
-                _draw(run, training)
-            run.say(summary(run))
+                _make_samples(run, training)
+            run.set_message(summary(run))
     except Exception as error:  # noqa: BLE001  # as above; an evaluation needs memory of its own
         _fail(run, error)
-    whole = training is not None and training.taken <= len(run.history) and not training.torn
-    run.keep(training if run.status == "stopped" and whole else None)
+    complete = training is not None and training.taken <= len(run.history) and not training.torn
+    run.keep(training if run.status == "stopped" and complete else None)
 
 
 @contextlib.contextmanager
-def _captured(run: Run) -> Iterator[None]:
-    """Collect what a back end prints, and logs when `log_every` asks for it, into the run."""
+def _captured_output(run: Run) -> Iterator[None]:
+    """Add the printed output of a back end to the run, and its log where the option `log_every` is set."""
     out = io.StringIO()
     root, level = logging.getLogger(), logging.getLogger().level
     handler = logging.StreamHandler(out) if run.settings.options.get("log_every") else None
@@ -212,7 +216,7 @@ def _captured(run: Run) -> Iterator[None]:
         if handler:
             root.removeHandler(handler)
             root.setLevel(level)
-        run.printed(out.getvalue())
+        run.add_output(out.getvalue())
 
 
 @lists_run_options
@@ -225,18 +229,18 @@ def train(
     store: RunStore | str | os.PathLike[str] | None = None,
     **options: Unpack[RunKeywords],
 ) -> Run:
-    """Train to the end and return the run. KeyboardInterrupt stops it and keeps what was recorded.
+    """Train to the end and return the run. KeyboardInterrupt stops the run and keeps its records.
 
     A run that fails is returned too: its `status` is "failed" and its `message` says why.
 
     Args:
         settings: the optimizer with its options, and the schedule.
-        options: those of the run by name, as `RunOptions` has them.
+        options: options of the run by name, as in `RunOptions`.
         progress: whether to show a progress bar.
-        store: a `RunStore`, or the path of one, that keeps the run as it goes, under `run.key`.
+        store: a `RunStore` or its path; the run is saved there under `run.key` while it trains.
 
     Raises:
-        SettingsError: something in the arguments cannot be used.
+        SettingsError: an argument cannot be used.
         UnknownTask: there is no such task.
         StoreError: the store cannot be opened.
 
@@ -250,7 +254,7 @@ def train(
 
 
 def saver_for(store: RunStore | str | os.PathLike[str] | None) -> RunSaver | None:
-    """What keeps runs in a store or the path of one; None without a store.
+    """Saver for a store or its path; None without a store.
 
     Raises:
         StoreError: the store cannot be opened.
@@ -263,24 +267,24 @@ def saver_for(store: RunStore | str | os.PathLike[str] | None) -> RunSaver | Non
 
 
 def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLike[str] | None = None) -> Run:
-    """Take a stopped run up again and train it to its planned end, as if it had not been stopped.
+    """Continue a stopped run to its planned end, as if it had not been stopped.
 
-    One that a store gives (`store.load(id)`) goes on from its last checkpoint, in any process; name the store to have it
-    kept there on. Where the checkpoint cannot be used, such as without the GPU that it was made on, the run stays stopped
-    and its `message` says why.
+    A run from a store (`store.load(id)`) continues from its last checkpoint, in any process; name the store here to keep
+    saving the run there. Where the checkpoint cannot be used, such as without the GPU that it was made on, the run stays
+    stopped and its `message` says why.
 
     Raises:
-        ValueError: the run is over or in progress, or what it needs to go on is gone.
+        ValueError: the run is over or in progress, or its state for continuing is gone.
         StoreError: the store cannot be opened.
     """
     return run_to_end(run, progress=progress, saver=saver_for(store))
 
 
 def run_to_end(run: Run, *, progress: bool = True, saver: RunSaver | None = None) -> Run:
-    """Carry out a waiting or stopped run to its end, with a progress bar; `saver` keeps it in a store.
+    """Carry out a waiting or stopped run to its end, with a progress bar; `saver` writes it to a store.
 
     Raises:
-        ValueError: the run is over or in progress, or what it needs to go on is gone.
+        ValueError: the run is over or in progress, or its state for continuing is gone.
     """
     with contextlib.suppress(KeyboardInterrupt), progress_bars(shown=progress) as show:
         drive_to_end(run, show=show, saver=saver)
@@ -288,7 +292,7 @@ def run_to_end(run: Run, *, progress: bool = True, saver: RunSaver | None = None
 
 
 def drive_to_end(run: Run, *, show: Callable[[Run], None], saver: RunSaver | None = None) -> None:
-    """As `run_to_end`, but KeyboardInterrupt goes on to the caller once the run is stopped; `show` is told of progress."""
+    """Carry out a run to its end; KeyboardInterrupt stops it and is raised again, and `show` is called at each publish."""
 
     def publish(run: Run) -> None:
         if saver is not None:

@@ -1,4 +1,4 @@
-"""How a run ended, in words, and the values that would fix it."""
+"""Outcome of a run as text, and the values that would fix a failed one."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
 
 SETTLED = 0.05
-"""How far from its last value an estimate may be, as a part of it, and count as settled."""
+"""Largest relative distance from the last value at which an estimate counts as settled."""
 
 _USUAL_RATE = 1e-3
-"""Where neither the catalogue nor a signature names a learning rate."""
+"""Learning rate to suggest where neither the catalogue nor a signature names one."""
 
 
 class Diverged(ArithmeticError):
-    """The loss is no longer a finite number; the message says when, as in "at step 7"."""
+    """Error for a loss that is no longer finite; its message says when, as in "at step 7"."""
 
 
-def while_finite(records: Sequence[StepRecord]) -> Sequence[StepRecord]:
-    """The records up to the first whose loss is no number, that one kept.
+def until_not_finite(records: Sequence[StepRecord]) -> Sequence[StepRecord]:
+    """Records up to and including the first non-finite loss.
 
-    How many steps more were taken before anyone looked depends on the machine, and they say nothing.
+    The number of steps taken after it depends on the machine, and these steps mean nothing.
     """
-    ends = (place for place, record in enumerate(records, 1) if not math.isfinite(float(record.loss)))
+    ends = (count for count, record in enumerate(records, 1) if not math.isfinite(float(record.loss)))
     return records[: next(ends, len(records))]
 
 
 def divergence(run: Run) -> Diverged | None:
-    """Whether and when a run's loss, or the one it was evaluated with, was no number any more."""
+    """Error that says when a run's training or evaluation loss was no longer finite; None when all losses are finite."""
     if len(run.history) and not (finite := np.isfinite(run.history.column("loss"))).all():
         return Diverged(f"at step {run.history.step[finite.argmin()]}")
     if run.eval_after is not None and not math.isfinite(run.eval_after):
@@ -49,7 +49,7 @@ def divergence(run: Run) -> Diverged | None:
 
 
 def summary(run: Run) -> str:
-    """What a run that is done or stopped came to, in one line.
+    """Summary of a run that is done or stopped, in one line.
 
     >>> from diffopt_widgets import Settings, train
     >>> summary(train(Settings("PRODIGY"), task="swiss_roll", steps=60, device="cpu", progress=False))
@@ -62,7 +62,7 @@ def summary(run: Run) -> str:
     if len(run.history) and run.eval_before is not None and run.eval_after is not None:
         parts.append(f"evaluation loss {run.eval_before:.3g} → {run.eval_after:.3g}")
     if "d" in run.history.names():
-        parts.append(_what_d_did(run))
+        parts.append(_d_text(run))
     if run.steps_per_second:
         parts.append(f"{run.steps_per_second:.3g} steps/s on the {run.device.upper()}")
     text = ", ".join(parts)
@@ -80,49 +80,51 @@ def settled_at(values: ArrayLike) -> int:
     return int(np.flatnonzero(away)[-1]) + 1 if away.any() else 0
 
 
-def _what_d_did(run: Run) -> str:
+def _d_text(run: Run) -> str:
     d = run.history.column("d")
     if d.ndim == 1:
-        return _course(run, "d", d)
-    return ", ".join(_course(run, f"d of {group}", d[:, i]) for i, group in enumerate(run.history.groups))
+        return _course_text(run, "d", d)
+    return ", ".join(_course_text(run, f"d of {group}", d[:, i]) for i, group in enumerate(run.history.groups))
 
 
-def _course(run: Run, name: str, d: NDArray[np.float64]) -> str:
+def _course_text(run: Run, name: str, d: NDArray[np.float64]) -> str:
     last = _short(d[-1])
     if (d == d[0]).all():
-        return f"{name} never left d0 ({last}){_with_what(run)}"
+        return f"{name} never left d0 ({last}){_cause_text(run)}"
     first = settled_at(d)
     if first < len(d) - math.ceil(len(d) / 20):
         return f"{name} settled at {last} by step {run.history.step[first]}"
     return f"{name} still moving, at {last}"
 
 
-def _with_what(run: Run) -> str:
-    """What is known to hold an estimate at its start, where it is so here."""
+def _cause_text(run: Run) -> str:
+    """Known causes, in this run, of an estimate that stays at its start; empty where there is none."""
     settings, usual = run.settings, run.settings.spec.lr.default
-    found = []
+    causes = []
     if isinstance(usual, float) and settings.lr < usual / 10:
-        found.append(f"a learning rate of {_short(settings.lr)} where {format_value(usual)} is meant")
+        causes.append(f"a learning rate of {_short(settings.lr)} where {format_value(usual)} is meant")
     warmup = warmup_steps(settings.warmup, run.plan.steps)
     if warmup >= len(run.history):
-        found.append(f"a warm-up of {warmup} steps that was not over")
-    return f" with {' and '.join(found)}" if found else ""
+        causes.append(f"a warm-up of {warmup} steps that was not over")
+    return f" with {' and '.join(causes)}" if causes else ""
 
 
 def explain(run: Run, error: Exception) -> tuple[str, Mapping[str, Value]]:
-    """Why a run failed, in words, and values to set so that it would go better; none where they are not known."""
+    """Message on why a run failed, and values to set so that it would go better; no values where none are known."""
     if isinstance(error, Diverged):
-        advice, fix = _gentler(run.settings)
-        return f"Failed {error} of {run.plan.steps}: the loss was no longer a number. {advice}", fix
+        advice, fix = _advice(run.settings)
+        return f"Failed {error} of {run.plan.steps}: the loss was no longer a finite number. {advice}", fix
     text = " ".join(str(error).split()) or "no message"
-    fix = getattr(error, "fix", {})  # SettingsError and MissingBackend have one; importing that here would load torch
+    fix = getattr(
+        error, "fix", {}
+    )  # SettingsError and MissingBackend have one; importing MissingBackend would load torch
     return f"{type(error).__name__} after {len(run.history)} steps: {text}", fix
 
 
-def _gentler(settings: Settings) -> tuple[str, Mapping[str, Value]]:
-    """What to change so that the same run would not diverge: the advice, and its values."""
+def _advice(settings: Settings) -> tuple[str, Mapping[str, Value]]:
+    """Advice that keeps the same run from diverging, and its values."""
     values, spec = settings.values(), settings.spec
-    remedy = next((one for one in spec.remedies if one.applies(values)), None)
+    remedy = next((remedy for remedy in spec.remedies if remedy.applies(values)), None)
     usual, gentler = _usual_rate(spec), two_digits(settings.lr / (3 if spec.estimates_rate else 10))
     if usual < gentler and not (remedy and remedy.ignores_lr):
         advice = f"try a learning rate of {format_value(usual)}, the one to begin with"
@@ -136,14 +138,14 @@ def _gentler(settings: Settings) -> tuple[str, Mapping[str, Value]]:
 
 
 def _usual_rate(spec: OptimizerSpec) -> float:
-    """The learning rate to begin with: the recommended one, else the default."""
-    advised = spec.lr.advice.value if spec.lr.advice else None
-    usual = spec.lr.default if advised is None else advised
+    """Learning rate to begin with: the recommended one, or else the default."""
+    recommended = spec.lr.advice.value if spec.lr.advice else None
+    usual = spec.lr.default if recommended is None else recommended
     return float(usual) if isinstance(usual, float | int) else _USUAL_RATE
 
 
 def _short(value: float) -> str:
-    """Two digits, as in 5.1e-3 or 0.12."""
+    """Format a number with two digits, as in 5.1e-3 or 0.12."""
     if value and not 0.01 <= abs(value) < 1000 and math.isfinite(value):
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa.removesuffix('.0')}e{int(exponent)}"

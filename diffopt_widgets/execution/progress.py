@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
-    """Show how far runs are; what it gives is called with a run at each publish. Not `shown`, that does nothing."""
+    """Show the progress of runs; call the function that it yields with a run at each publish. Without `shown` nothing appears."""
     if not shown:
         yield lambda _: None
         return

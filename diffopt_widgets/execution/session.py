@@ -13,18 +13,18 @@ from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.runs.run import Run
 
 SLICE_SECONDS = 0.05
-"""How long training may hold the event loop at a time."""
+"""Longest time for which training holds the event loop at once."""
 
 _log = logging.getLogger(__name__)
 
 
 class Session:
-    """Runs in turn: `start`, `pause`, `resume`, `stop` only set flags, so any callback or thread may call them.
+    """Queue of runs that train in turn. `start`, `pause`, `resume` and `stop` only set flags, so any thread may call them.
 
     Args:
-        on_change: called on the event loop with a run when it has new records or another status; when a run has ended,
-            once more as soon as it is no longer `current`. Runs that `stop` drops are told while the stopped one still is
-            `current`, so that its own end is told last.
+        on_change: called on the event loop with a run that has new records or another status, and once more when an ended
+            run is no longer `current`. For runs that `stop` drops it is called while the stopped run is still `current`, so
+            that the last call is about the stopped run.
         loop: the event loop to train on; the running one when not given.
 
     Raises:
@@ -49,54 +49,54 @@ class Session:
 
     @property
     def busy(self) -> bool:
-        """Whether a run is in progress, paused or waiting."""
+        """True when a run is in progress, paused or waiting."""
         return self.current is not None or bool(self._waiting)
 
     @property
     def waiting(self) -> int:
-        """How many runs wait for their turn."""
+        """Number of runs that wait for their turn."""
         return len(self._waiting)
 
     @property
     def paused(self) -> bool:
-        """Whether the run in progress is asked to wait."""
+        """True when the run in progress has been asked to pause."""
         return self._paused
 
     def start(self, runs: Iterable[Run]) -> None:
-        """Carry out these runs after those that are waiting; a stopped one goes on where it was.
+        """Carry out these runs after those that are waiting; a stopped run continues where it was.
 
         Raises:
-            ValueError: one of them is over or in progress; none is started then.
+            ValueError: one of them is over or in progress; then none is started.
         """
-        found = list(runs)
-        for place, run in enumerate(found):
-            here = run is self.current or run in self._waiting or run in found[:place]
-            if here or not run.can_begin:
-                state = "in progress or waiting already" if here else f"{run.status} and cannot go on"
+        added = list(runs)
+        for place, run in enumerate(added):
+            queued = run is self.current or run in self._waiting or run in added[:place]
+            if queued or not run.can_begin:
+                state = "in progress or waiting already" if queued else f"{run.status} and cannot go on"
                 raise ValueError(f"{run.name} is {state}; make a new Run of its plan to train it again")
-        for run in found:
+        for run in added:
             run.queue()
-        self._waiting.extend(found)
+        self._waiting.extend(added)
         self._loop.call_soon_threadsafe(self._begin)
 
     def pause(self) -> None:
-        """Let the run in progress wait after its current step; does nothing when there is none."""
+        """Pause the run in progress after its current step; do nothing when there is none."""
         self._paused = self.busy
 
     def resume(self) -> None:
-        """Let a paused run go on."""
+        """Continue a paused run."""
         self._paused = False
 
     def stop(self) -> None:
-        """End the run in progress after its current step, and drop those that wait now; later ones are not meant."""
+        """End the run in progress after its current step, and drop the waiting runs; runs started later are not affected."""
         self._to_stop = self.current
         self._paused = False
         while self._waiting:
             run = self._waiting.popleft()
-            taken = len(run.history)  # where there are any, its message says how far it came
+            taken = len(run.history)  # a run with steps has a message on how far it came
             run.end("stopped", None if taken else "Not started: stopped before its turn")
             self._dropped.append(run)
-        self._loop.call_soon_threadsafe(self._tell_dropped)
+        self._loop.call_soon_threadsafe(self._report_dropped)
 
     async def wait(self) -> None:
         """Return when nothing is in progress or waiting any more."""
@@ -112,27 +112,27 @@ class Session:
             run = self.current = self._waiting.popleft()
             try:
                 await self._carry_out(run)
-            except KeyboardInterrupt:  # "Interrupt kernel" means Stop; it must not end the event loop
+            except KeyboardInterrupt:  # "Interrupt kernel" stops the run; it must not end the event loop
                 self.stop()
-            except Exception:  # noqa: BLE001  # the runs that wait must have their turn
+            except Exception:  # noqa: BLE001  # the waiting runs must have their turn
                 _log.exception("%s failed", run.name)
                 run.fail("The bench itself failed", traceback.format_exc())
             finally:
-                self._tell_dropped()  # before the end of the run that was stopped: that is what a person waits for
+                self._report_dropped()  # before the report on the stopped run, which a person waits for
                 self.current = None
                 if self._to_stop is run:
-                    self._to_stop = None  # it may be started again
-                self._tell(run)
+                    self._to_stop = None  # the same run may be started again
+                self._report(run)
         self._paused = False
 
     async def _carry_out(self, run: Run) -> None:
-        steps = drive(run, on_publish=self._tell)
-        self._tell(run)
+        steps = drive(run, on_publish=self._report)
+        self._report(run)
         slice_began = time.perf_counter()
         try:
             for _ in steps:
                 if self._paused:
-                    await self._sit_out(run)
+                    await self._wait_while_paused(run)
                 if self._to_stop is run:
                     return
                 if time.perf_counter() - slice_began >= SLICE_SECONDS:
@@ -141,19 +141,19 @@ class Session:
         finally:
             steps.close()
 
-    async def _sit_out(self, run: Run) -> None:
+    async def _wait_while_paused(self, run: Run) -> None:
         run.pause()
-        self._tell(run)
+        self._report(run)
         while self._paused:
             await asyncio.sleep(0.02)
         run.unpause()
-        self._tell(run)
+        self._report(run)
 
-    def _tell_dropped(self) -> None:
+    def _report_dropped(self) -> None:
         while self._dropped:
-            self._tell(self._dropped.popleft())
+            self._report(self._dropped.popleft())
 
-    def _tell(self, run: Run) -> None:
+    def _report(self, run: Run) -> None:
         try:
             self._on_change(run)
         except Exception:  # noqa: BLE001  # a fault in the display must not end the training

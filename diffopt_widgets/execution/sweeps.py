@@ -1,4 +1,4 @@
-"""Sweeps: the same run with some options varied, one after the other or in an executor's processes."""
+"""Sweeps: the same run with varied options, one after the other or in an executor's processes."""
 
 from __future__ import annotations
 
@@ -47,34 +47,35 @@ def sweep(
     """Train every combination of the values in `over`, all from the same weights and on the same batches.
 
     Args:
-        settings: what the runs have in common.
+        settings: settings that the runs share.
         over: values to try by option name, such as `{"d_coef": [0.5, 1.0, 1.2]}`; several names give every combination.
-        options: those of each run, as in `train`; they can be varied too.
-        executor: where to train; None trains in turn, a `ProcessPoolExecutor` side by side. A task of your own is sent there, and
-            must be importable: its `build` stands in a module.
+        options: options of each run, as in `train`; they can be varied too.
+        executor: where to train: None trains one run after the other, a `ProcessPoolExecutor` several at once. A task of your
+            own is sent to its processes, so its `build` must be importable from a module.
         progress: whether to show a progress bar for each run.
-        store: a `RunStore`, or the path of one, that keeps the runs as they go.
+        store: a `RunStore` or its path; the runs are saved there while they train.
 
     Returns:
         The runs in the order of the combinations, each named by what differs. KeyboardInterrupt stops the run that is
         training and those that wait for their turn.
 
     Raises:
-        SettingsError: a value cannot be used, or without an executor a run would be refused here; nothing is trained then.
+        SettingsError: a value cannot be used, or, without an executor, a run cannot be done on this machine; then nothing is
+            trained.
         UnknownTask: there is no such task.
-        StoreError: the store cannot be opened; nothing is trained then.
+        StoreError: the store cannot be opened; then nothing is trained.
     """
     saver = saver_for(store)
     if "task" in over:
-        over = {**over, "task": [task_key(one) for one in over["task"]]}
+        over = {**over, "task": [task_key(task) for task in over["task"]]}
     plans = vary(RunPlan.of(settings, task_key(task), steps, **options), over)
-    if executor is None:  # an executor's processes may be on other machines
+    if executor is None:  # the processes of an executor may run on other machines
         check_runs(plans)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
     if executor is None:
         return _in_turn(runs, saver, progress=progress)
     path = store if store is None or isinstance(store, str | os.PathLike) else store.path  # each process opens its own
-    tasks = [_packed(run.plan.task, executor) for run in runs]
+    tasks = [_pickled_task(run.plan.task, executor) for run in runs]
     return list(executor.map(partial(_run_to_end_quietly, path), tasks, runs))
 
 
@@ -92,8 +93,8 @@ def _in_turn(runs: list[Run], saver: RunSaver | None, *, progress: bool) -> list
     return runs
 
 
-def _packed(key: str, executor: Executor) -> Task | bytes | None:
-    """A user's task as it can travel to where an executor trains; None for one of the bench's, which is there already.
+def _pickled_task(key: str, executor: Executor) -> Task | bytes | None:
+    """Task of the user's own in a form that can be sent to an executor; None for a task of the bench, which is there already.
 
     Raises:
         SettingsError: it cannot be pickled.
@@ -101,7 +102,7 @@ def _packed(key: str, executor: Executor) -> Task | bytes | None:
     task = own_task(key)
     if task is None or not isinstance(
         executor, ProcessPoolExecutor
-    ):  # others may pickle in ways of their own, or not at all
+    ):  # other executors may pickle differently or not at all
         return task
     try:
         return pickle.dumps(task)
@@ -111,14 +112,14 @@ def _packed(key: str, executor: Executor) -> Task | bytes | None:
         ) from error
 
 
-def _run_to_end_quietly(store: str | os.PathLike[str] | None, packed: Task | bytes | None, run: Run) -> Run:
-    task = packed
-    if isinstance(packed, bytes):
+def _run_to_end_quietly(store: str | os.PathLike[str] | None, pickled: Task | bytes | None, run: Run) -> Run:
+    task = pickled
+    if isinstance(pickled, bytes):
         try:
-            task = pickle.loads(packed)  # noqa: S301  # the process that started this one has packed it
+            task = pickle.loads(pickled)  # noqa: S301  # the parent process pickled it
         except Exception as error:
-            words = f"the task {run.plan.task!r} cannot be loaded in another process: {error}. {_IMPORTABLE}"
-            raise RuntimeError(words) from error
+            message = f"the task {run.plan.task!r} cannot be loaded in another process: {error}. {_IMPORTABLE}"
+            raise RuntimeError(message) from error
     if isinstance(task, Task):
         task_key(task)
     return run_to_end(run, progress=False, saver=saver_for(store))

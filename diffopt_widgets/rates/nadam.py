@@ -18,7 +18,7 @@ class NAdam(RateReader):
 
     Adam's corrected momentum is an average, with weights that sum to 1. NAdam takes a share of the newest gradient and a
     share of the momentum, each with its own correction: the weights sum to 1.06 at the first step, to 0.78 at the second,
-    and then climb back to 1. If the tensors of a group began at different steps, the value is that of the first tensor in
+    to 0.73 at the third and fourth, and then climb back to 1. If the tensors of a group began at different steps, the value is that of the first tensor in
     the group that has begun.
     """
 

@@ -1,1 +1,1 @@
-"""Runs, and the ready comparisons of some."""
+"""Runs, their collection, and ready comparisons."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
 
 UNDO_STEPS = 20
-"""How many removals can be undone."""
+"""Number of removals that can be undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +22,17 @@ class _Removed:
     run: Run
     shown: Shown
     place: int
-    """Where it stood."""
+    """Position that it had."""
 
 
 class Collection:
-    """Runs in the order in which they came, and in `shown` how each is shown.
+    """Runs in the order in which they were added; `shown` holds how each of them is shown.
 
-    With `compares` a run is named by what differs between the runs that are there, so its name may change when others
-    come; one that somebody gave stays. Its colour stays too, also when runs before it are removed.
+    With `compares` a run is named by the differences between the runs in the collection, so its name may change when another
+    is added; a name that a person gave stays. Colours stay too, also when earlier runs are removed.
 
     Args:
-        compares: whether runs are named and marked anew by what sets them apart, each time that one comes.
+        compares: whether each added run names and marks all runs anew by their differences.
     """
 
     def __init__(self, *, compares: bool = False) -> None:
@@ -47,49 +47,49 @@ class Collection:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """The runs in their order."""
+        """All runs in their order."""
         return tuple(self._runs[key] for key in self.shown.now if key in self._runs)
 
     @property
     def removed(self) -> str:
-        """The name of the run that `restore` brings back; empty when there is none."""
+        """Name of the run that `restore` would bring back; empty when there is none."""
         return self._removed[-1].run.name if self._removed else ""
 
     def find(self, key: str) -> Run:
-        """The run of a key. Raises KeyError when there is none."""
+        """Return the run with this key. Raises KeyError when there is none."""
         return self._runs[key]
 
     def add(
         self, run: Run, color: str | None = None, *, differs: str = "", visible: bool = True, keep_name: bool = False
     ) -> None:
-        """Add a run at the end; where runs are compared, it is named by what sets it apart unless it keeps its name.
+        """Add a run at the end; where runs are compared, it is named by its differences unless it keeps its name.
 
         Args:
             run: the run.
-            color: any CSS colour; by default the one of the palette that is used least.
-            differs: what sets it apart, in a few words.
+            color: any CSS colour; by default the least used one of the palette.
+            differs: its differences from the other runs, in a few words.
             visible: whether it is shown at first.
-            keep_name: whether its name was given by somebody.
+            keep_name: whether its name stays as it is.
 
         Raises:
-            ValueError: it is there already.
+            ValueError: the collection has this run already.
         """
         if run.key in self.shown.now:
             raise ValueError(f"the run {run.name!r} is in the table already")
-        self._removed = [one for one in self._removed if one.run.key != run.key]
-        gone = (one.shown.color for one in self._removed)  # they may come back
-        color = color or next_color([*(one.color for one in self.shown.now.values()), *gone])
+        self._removed = [removed for removed in self._removed if removed.run.key != run.key]
+        reserved = (removed.shown.color for removed in self._removed)  # a removed run may come back
+        color = color or next_color([*(shown.color for shown in self.shown.now.values()), *reserved])
         (self._auto_named.discard if keep_name else self._auto_named.add)(run.key)
         self._insert(run, Shown(run.key, run.name, color, visible, differs), len(self.shown.now))
 
     def remove(self, key: str) -> None:
-        """Take a run out; `restore` brings it back. Raises KeyError when there is none of this key."""
+        """Remove a run; `restore` brings it back. Raises KeyError when there is none with this key."""
         shown, place = self.shown.now[key], list(self.shown.now).index(key)
         self._removed = [*self._removed[1 - UNDO_STEPS :], _Removed(self._runs.pop(key), shown, place)]
         self.shown.remove(key)
 
     def restore(self) -> str | None:
-        """Bring the run that was removed last back to its place; returns its key, or None when there is none."""
+        """Bring back the run that was removed last, to its place; return its key, or None when there is none."""
         if not self._removed:
             return None
         last = self._removed.pop()
@@ -97,19 +97,19 @@ class Collection:
         return last.run.key
 
     def rename(self, key: str, name: str) -> None:
-        """Give a run a name that stays. Raises KeyError when there is none of this key."""
+        """Give a run a name that stays. Raises KeyError when there is none with this key."""
         self._auto_named.discard(key)
         self.shown.change(key, name=name)
 
     def _renamed(self, key: str, name: str) -> None:
-        """Give the run itself a name that somebody gave it wherever it is shown, for good."""
+        """Give the run itself a name that a person gave it in any view; the name then stays."""
         run = self._runs.get(key)
         if run is not None and run.name != name:
             run.rename(name)
             self._auto_named.discard(key)
 
     def _insert(self, run: Run, shown: Shown, place: int) -> None:
-        """Put a run in its place; others may have come meanwhile."""
+        """Insert a run at its place; other runs may have been added since it was removed."""
 
         def put(runs: dict[str, Shown]) -> None:
             items = list(runs.items())
@@ -122,14 +122,14 @@ class Collection:
         self.shown.edit(put)
 
     def _compare(self, shown: dict[str, Shown]) -> None:
-        """Name and mark the runs anew."""
+        """Name and mark all runs anew."""
         runs = [self._runs[key] for key in shown if key in self._runs]
         plans = [run.plan for run in runs]
         names = name_by_difference(plans)
         marks = zip(names, differences(plans), swept_groups(plans), strict=True)
         for place, (run, (name, details, group)) in enumerate(zip(runs, marks, strict=True)):
             if run.key in self._auto_named:
-                again = names[:place].count(name)
-                run.rename(f"{name} ({again + 1})" if again else name)
+                earlier = names[:place].count(name)
+                run.rename(f"{name} ({earlier + 1})" if earlier else name)
             marked = replace(shown[run.key], name=run.name, differs=name, details=details, group=group)
             shown[run.key] = marked

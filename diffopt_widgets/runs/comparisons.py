@@ -13,31 +13,31 @@ from diffopt_widgets.settings.plan import RunPlan
 
 @dataclass(frozen=True)
 class Comparison:
-    """Some runs that differ in the values of `over` and in nothing else."""
+    """Runs that differ in the values of `over` and in nothing else."""
 
     key: str
     title: str
     look_for: str
-    """What there is to see, in a sentence or two; true for the runs as they are, whatever the seed."""
+    """Visible effect, in a sentence or two; true for these runs with any seed."""
     plan: RunPlan
     over: Mapping[str, tuple[Any, ...]]  # Any: values of options, of whatever kind
     log_rate: bool = True
-    """Whether the applied rates are best seen on a log axis."""
+    """True when the applied rates are best seen on a log axis."""
 
     def runs(self, *, seed: int = 0, device: str = "auto") -> list[Run]:
-        """The runs, waiting to be carried out, named by what differs."""
+        """Runs that wait to be carried out, named by their differences."""
         plans = vary(replace(self.plan, seed=seed, device=device), self.over)
         return [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
 
 
 def comparisons() -> tuple[Comparison, ...]:
-    """Every ready comparison, in the order of their buttons."""
+    """All ready comparisons, in the order of their buttons."""
     return (
         Comparison(
             "d_coef",
             "D coefficient under cosine",
-            "Prodigy finds its rate in the first tens of steps, then the cosine takes it down. On this task a smaller "
-            "d_coef mostly settles lower, but not by that very factor: the estimate answers to what it caused.",
+            "Prodigy finds its rate within the first tens of steps, then the cosine lowers it. On this task a smaller d_coef "
+            "mostly settles at a lower rate, but not by the same factor, since the estimate reacts to its own effect.",
             RunPlan(Settings("PRODIGY", lr=1.0, schedule="COSINE"), "digits", 300),
             {"d_coef": (0.5, 1.0, 1.2)},
             log_rate=False,  # three plateaus within a factor of two
@@ -45,8 +45,8 @@ def comparisons() -> tuple[Comparison, ...]:
         Comparison(
             "beta2",
             "What beta2 does",
-            "0.9 and 0.999 end nearly alike here. 0.5 remembers squared gradients for about two steps, momentum its gradients "
-            "for about ten: the loss stays higher or climbs again, though all three apply the same learning rate.",
+            "Here 0.9 and 0.999 end nearly alike. With 0.5 the average of squared gradients spans about two steps, that of the "
+            "gradients about ten: the loss stays higher or rises again, although all three apply the same learning rate.",
             RunPlan(Settings("ADAMW", lr=2e-2), "digits", 200),
             {"beta2": (0.5, 0.9, 0.999)},
             log_rate=False,
@@ -54,8 +54,8 @@ def comparisons() -> tuple[Comparison, ...]:
         Comparison(
             "bits",
             "8 bits against 32",
-            "The two losses fall almost as one, while the 8-bit states take about two fifths of the memory: here tensors "
-            "of fewer than 4096 weights keep 32 bits. On a large model it is nearer a quarter.",
+            "The two losses fall almost together, while the 8-bit state needs about two fifths of the memory: here tensors with "
+            "fewer than 4096 weights keep 32 bits. On a large model it needs nearer a quarter.",
             RunPlan(Settings("ADAMW", lr=4e-3, schedule="COSINE"), "digits", 200),
             {"optimizer": ("ADAMW", "ADAMW_8BIT")},
             log_rate=False,
@@ -63,8 +63,8 @@ def comparisons() -> tuple[Comparison, ...]:
         Comparison(
             "warmup",
             "With and without warm-up",
-            "A high rate from the very first step throws the loss above where it began, and mostly it does not recover. "
-            "Raised over the first tenth of the steps, the same rate trains well.",
+            "A high rate from the first step raises the loss above its initial value, and mostly the loss does not recover. "
+            "With a warm-up over the first tenth of the steps, the same rate trains well.",
             RunPlan(Settings("ADAMW", lr=4e-2, schedule="COSINE"), "digits", 200),
             {"warmup": (0.0, 0.1)},
             log_rate=False,
@@ -72,8 +72,8 @@ def comparisons() -> tuple[Comparison, ...]:
         Comparison(
             "rounding",
             "Stochastic rounding in bfloat16",
-            "At this small rate a step leaves about three of four weights in bfloat16 as they were: what it adds is rounded away, "
-            "and the loss falls about half as far. Rounded up or down at random it counts on average, as with float32 weights.",
+            "At this small rate a step leaves about three of four bfloat16 weights unchanged: the update is rounded away, and the "
+            "loss falls about half as far. Rounded up or down at random, it counts on average, as with float32 weights.",
             RunPlan(Settings("ADAMW", lr=1e-4), "swiss_roll", 200, dtype="bfloat16"),
             {"stochastic_rounding": (False, True)},
             log_rate=False,

@@ -1,4 +1,4 @@
-"""Run: one training run with all that it leaves behind; names and variations of runs."""
+"""Run: one training run with all its results; names and variations of runs."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ Status: TypeAlias = Literal["waiting", "running", "paused", "done", "stopped", "
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One training run: what was asked, what happened, and how it ended.
+    """One training run: its plan, its history and its outcome.
 
-    Everyone may read its attributes. It changes by its methods alone, which whoever carries it out calls; `rename` is for
-    everyone. A run that was trained before, such as one from a store, is made with its results as arguments.
+    Any code may read its attributes and call `rename`. Its other methods are for the code that carries it out, and they are
+    the only way to change it. A run that was trained before, such as one from a store, is made with its results as
+    arguments.
 
     >>> from diffopt_widgets import Settings
     >>> run = Run(RunPlan(Settings("PRODIGY")))
@@ -49,21 +50,21 @@ class Run:
     key: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     status: Status = "waiting"
     message: str = ""
-    """How it ended, in words."""
+    """Outcome as text."""
     trace: str = ""
-    """The traceback of a failed run."""
+    """Traceback of a failed run."""
     output: str = ""
-    """What the back end printed or logged while it trained."""
+    """Text that the back end printed or logged during training."""
     history: History = field(default_factory=lambda: History(()))
     device: str = ""
     eval_before: float | None = None
     eval_after: float | None = None
     samples: Mapping[int, Samples] = field(default_factory=dict)
-    """What its model made from the same noise, by the number of steps taken; 0 is before training."""
+    """Samples of its model from the same noise, by the number of steps taken; 0 is before training."""
     wanted: Samples | None = None
-    """Real examples of the same labels in the same order, to compare the samples with; None before it has begun."""
+    """Real examples with the same labels in the same order, for comparison with the samples; None before the run begins."""
     state_bytes: int | None = None
-    """Bytes of all tensors in the optimizer's state, each storage once, as they are after the first published steps."""
+    """Bytes of all tensors in the optimizer's state after the first published steps, each storage counted once."""
     fix: Mapping[str, Value] = field(default_factory=dict)
     """Values to set so that a failed run would go better; empty when none are known."""
     _kept: Training | Checkpoint | None = field(default=None, init=False, repr=False)
@@ -77,114 +78,114 @@ class Run:
 
     @property
     def settings(self) -> Settings:
-        """The settings that it was trained with."""
+        """Settings of its plan."""
         return self.plan.settings
 
     @property
     def draws_schedule(self) -> bool:
-        """Whether the schedule's own value is drawn beside the applied rate: where the optimizer estimates its rate."""
+        """True when the schedule's own value is drawn beside the applied rate: the optimizer estimates its rate."""
         return self.settings.spec.estimates_rate
 
     @property
     def ended(self) -> bool:
-        """Whether it will not go on by itself."""
+        """True when the run is done, stopped or failed."""
         return self.status in {"done", "stopped", "failed"}
 
     @property
     def can_begin(self) -> bool:
-        """Whether it can be carried out: it waits for that, or was stopped and can go on."""
+        """True when the run can be carried out: it is waiting, or was stopped and can continue."""
         return self.status == "waiting" or self.can_continue
 
     @property
     def can_continue(self) -> bool:
-        """Whether it was stopped and can go on to its planned end; one that was stopped before its first step can begin.
+        """True when the run was stopped and can continue to its planned end, or begin if it was stopped before its first step.
 
-        A stopped run that was pickled, or interrupted in the middle of a step, cannot.
+        A stopped run that was pickled, or interrupted in the middle of a step, cannot continue.
         """
         return self.status == "stopped" and (self._kept is not None or not len(self.history))
 
     @property
     def kept(self) -> Training | Checkpoint | None:
-        """The model, optimizer and schedule of a run in progress, and those with which a stopped one goes on.
+        """Model, optimizer and schedule of a run in progress, or of a stopped run that can continue.
 
-        A checkpoint in the place of them for a run that comes from a store; None when it has not begun or is over.
+        For a run from a store it is a checkpoint; None when the run has not begun or is over.
         """
         return self._kept
 
-    def keep(self, kept: Training | Checkpoint | None) -> None:
-        """Keep what a run needs to go on, or let it go with None. It is not pickled."""
-        self._set(_kept=kept)
+    def keep(self, training: Training | Checkpoint | None) -> None:
+        """Keep the training, or the checkpoint, from which the run can continue; None discards it. It is not pickled."""
+        self._set(_kept=training)
 
     def rename(self, name: str) -> None:
-        """Give it another name."""
+        """Give the run another name."""
         self._set(name=name)
 
     def queue(self) -> None:
-        """Let it wait for its turn. Raises RuntimeError when it cannot begin."""
+        """Set the run to wait for its turn. Raises RuntimeError when it cannot begin."""
         self._become("waiting", allowed=self.can_begin)
 
     def begin(self) -> None:
-        """Begin training, or go on where it was stopped. Raises RuntimeError when it can do neither."""
+        """Begin training, or continue where the run was stopped. Raises RuntimeError when it can do neither."""
         self._become("running", allowed=self.can_begin, message="")
 
     def pause(self) -> None:
-        """Let the training rest. Raises RuntimeError when it is not running."""
+        """Pause the run. Raises RuntimeError when it is not running."""
         self._become("paused", allowed=self.status == "running")
 
     def unpause(self) -> None:
-        """Go on after a pause. Raises RuntimeError when it is not paused."""
+        """Continue after a pause. Raises RuntimeError when the run is not paused."""
         self._become("running", allowed=self.status == "paused")
 
     def end(self, status: Literal["done", "stopped"], message: str | None = None) -> None:
-        """End it, with a message or with the one that it has.
+        """End the run, with a new message or with the one that it has.
 
         Raises:
-            RuntimeError: it is over already, or would be done without having run.
+            RuntimeError: the run is over already, or would be done without having run.
         """
         allowed = {"running", "paused"} if status == "done" else {"waiting", "running", "paused", "stopped"}
         self._become(status, allowed=self.status in allowed, **({} if message is None else {"message": message}))
 
     def fail(self, message: str, trace: str, fix: Mapping[str, Value] | None = None) -> None:
-        """End it as failed, whatever it was: it cannot go on. Also its last evaluation may fail, when it is done.
+        """End the run as failed, whatever its status: it cannot continue. A run that is done may fail in its last evaluation.
 
         Args:
-            message: what went wrong, in words.
+            message: what went wrong.
             trace: the traceback.
-            fix: values to set so that it would go better.
+            fix: values to set so that the run would go better.
         """
         self._become("failed", allowed=True, message=message, trace=trace, fix=fix or {}, _kept=None)
 
-    def say(self, message: str) -> None:
-        """Set the message on how it ended."""
+    def set_message(self, message: str) -> None:
+        """Set the message on how the run ended."""
         self._set(message=message)
 
     def set_up(self, device: str, groups: Sequence[str]) -> None:
-        """Begin an empty history, once it is known where it is trained and in which parameter groups."""
+        """Set the device, and begin an empty history for these parameter groups."""
         self._set(device=device, history=History(groups))
 
     def record(self, records: Iterable[StepRecord]) -> None:
-        """Add what is new to the history; steps that it has are passed over."""
+        """Add new records to the history; steps that it already has are skipped."""
         self.history.extend(record for record in records if record.step > len(self.history))
 
-    def evaluated(self, *, before: float | None = None, after: float | None = None) -> None:
-        """Note the loss on the evaluation set before training, or after the steps taken."""
+    def record_evaluation(self, *, before: float | None = None, after: float | None = None) -> None:
+        """Set the loss on the evaluation set before training, or after the steps taken."""
         losses = {"eval_before": before, "eval_after": after}
         self._set(**{name: loss for name, loss in losses.items() if loss is not None})
 
-    def measured(self, state_bytes: int) -> None:
-        """Note the size of the optimizer's state."""
+    def record_state_bytes(self, state_bytes: int) -> None:
+        """Set the size of the optimizer's state."""
         self._set(state_bytes=state_bytes)
 
-    def sampled(self, step: int, samples: Samples) -> None:
-        """Add what its model makes after so many steps."""
+    def add_samples(self, step: int, samples: Samples) -> None:
+        """Add samples that its model made after `step` steps."""
         self._set(samples={**self.samples, step: samples})
 
-    def compare_samples_with(self, wanted: Samples | None) -> None:
-        """Note the real examples to compare its samples with."""
-        self._set(wanted=wanted)
+    def set_real_samples(self, real: Samples | None) -> None:
+        """Set the real examples for comparison with its samples."""
+        self._set(wanted=real)
 
-    def printed(self, text: str) -> None:
-        """Add what the back end printed or logged."""
+    def add_output(self, text: str) -> None:
+        """Add text that the back end printed or logged."""
         self._set(output=self.output + text)
 
     def _become(self, status: Status, *, allowed: bool, **changes: Any) -> None:  # Any: values of fields
@@ -193,7 +194,7 @@ class Run:
         self._set(status=status, **changes)
 
     def _set(self, **changes: Any) -> None:  # Any: as above
-        """Change fields: the only place that does, since the class is frozen for everyone else."""
+        """Change fields. This is the only place that does; for all other code the class is frozen."""
         for name, value in changes.items():
             object.__setattr__(self, name, value)
 
@@ -202,7 +203,7 @@ class Run:
 
     @property
     def samples_per_step(self) -> int | None:
-        """Examples that one step sees; None where they are the task's own number and the task is not registered here."""
+        """Number of examples in one step; None where the task sets it and is not registered in this process."""
         from diffopt_widgets.tasks import UnknownTask, get_task
 
         try:
@@ -213,12 +214,12 @@ class Run:
 
     @property
     def samples_before(self) -> Samples | None:
-        """What the model made before training."""
+        """Samples of the model before training."""
         return self.samples.get(0)
 
     @property
     def samples_after(self) -> Samples | None:
-        """What the model made at the end of a run that is done or stopped; None while it goes on."""
+        """Samples of the model at the end of the run; None while it goes on."""
         return self.samples.get(len(self.history)) if self.ended else None
 
     @property
@@ -254,11 +255,10 @@ class Run:
 
     @property
     def applied_plateau(self) -> float | None:
-        """The level that the applied rate reached and held; None where no rate is known.
+        """Level that the applied rate reached and held; None where no rate is known.
 
-        It is the 95th percentile over the steps taken of the largest group's applied rate, steps without a known rate
-        left out: a twentieth of the steps may lie higher, so that a spike does not count, and what a schedule takes away
-        later does not matter.
+        It is the 95th percentile, over the steps with a known rate, of the largest applied rate of any group. A twentieth
+        of the steps may lie higher, so that a spike does not count; a schedule's later decay does not matter.
         """
         if not len(self.history):
             return None
@@ -271,13 +271,13 @@ class Run:
         return max(1, len(self.history) // 20)
 
     def figure(self) -> go.Figure:
-        """Its loss and rates as an ordinary plotly figure."""
+        """Plot of its loss and rates as an ordinary plotly figure."""
         from diffopt_widgets.drawing.figures import compare
 
         return compare([self])
 
     def to_frame(self) -> pd.DataFrame:
-        """Its history as a pandas DataFrame, one row per step.
+        """History as a pandas DataFrame, one row per step.
 
         Raises:
             ImportError: pandas is not installed.
@@ -288,8 +288,8 @@ class Run:
 def _window_means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     """Mean of each `width` consecutive values, in time that does not depend on `width`.
 
-    Every window is the end of one block and the beginning of the next, so nothing is subtracted: a huge or undefined
-    value spoils only the windows that hold it.
+    Every window is the end of one block and the beginning of the next, so nothing is subtracted. A huge or undefined value
+    thus spoils only the windows that contain it.
 
     >>> _window_means(np.array([4.0, 2.0, np.inf, 0.0, 6.0]), 2)
     array([ 3., inf, inf,  3.])
@@ -307,32 +307,32 @@ def _window_means(values: NDArray[np.float64], width: int) -> NDArray[np.float64
 def short_name(settings: Settings) -> str:
     """Name a run after its optimizer and what differs from the defaults."""
     changed = {name: value for name, value in settings.changed().items() if name not in {"lr_scaler", "cycles"}}
-    words = [f"{value}" if name == "schedule" else f"{name} {format_value(value)}" for name, value in changed.items()]
-    return " · ".join([settings.optimizer, *words[:3]]) + (" …" if len(words) > 3 else "")
+    parts = [f"{value}" if name == "schedule" else f"{name} {format_value(value)}" for name, value in changed.items()]
+    return " · ".join([settings.optimizer, *parts[:3]]) + (" …" if len(parts) > 3 else "")
 
 
 def name_by_difference(plans: Sequence[RunPlan]) -> list[str]:
     """Name runs of one comparison by what differs between them, such as `PRODIGY · d_coef 0.5`.
 
-    Named is what differs between the runs of the same optimizer, whatever else there is to compare with. Where optimizers
-    differ, also what is not at its optimizer's default, if it is not the same in all, and what differs of the plan.
+    A name has the options that differ between the runs of the same optimizer. Where optimizers differ, it also has options
+    that are not at their optimizer's default and not the same in all runs, and the parts of the plan that differ.
     """
     if not varying(plans):
         return [short_name(plan.settings) for plan in plans]
-    words = [
-        ", ".join(words_of(name, value) for name, value in told.items() if name != "optimizer")
-        for told in differences(plans)
+    suffixes = [
+        ", ".join(words_of(name, value) for name, value in different.items() if name != "optimizer")
+        for different in differences(plans)
     ]
     optimizers = [plan.settings.optimizer for plan in plans]
-    return [f"{key} · {told}" if told else key for key, told in zip(optimizers, words, strict=True)]
+    return [f"{key} · {suffix}" if suffix else key for key, suffix in zip(optimizers, suffixes, strict=True)]
 
 
 def vary(plan: RunPlan, over: Mapping[str, Sequence[Any]]) -> list[RunPlan]:
-    """Every combination of the values of `over`, as plans that differ from `plan` in nothing else.
+    """Plans for every combination of the values of `over`; in all else they equal `plan`.
 
-    `over` may name options, parts of the plan, and `optimizer`. Another optimizer keeps the schedule, and of the values
-    that are not at their defaults those that it has too; the learning rate only where both estimate their own or neither
-    does, since it means something else then.
+    `over` may name options, parts of the plan, and `optimizer`. Another optimizer keeps the schedule and, of the values that
+    are not at their defaults, those of options that it has too. It keeps the learning rate only where both optimizers
+    estimate their own or neither does, since otherwise the rate means something else.
 
     Raises:
         SettingsError: a value cannot be used.
@@ -344,21 +344,21 @@ def vary(plan: RunPlan, over: Mapping[str, Sequence[Any]]) -> list[RunPlan]:
     >>> [p.settings for p in vary(adamw, {"optimizer": ["ADAMW_8BIT", "PRODIGY"]})]
     [Settings('ADAMW_8BIT', lr=0.004, schedule='COSINE'), Settings('PRODIGY', lr=1.0, schedule='COSINE')]
     """
-    own = {field.name for field in fields(RunPlan)} - {"settings"}
+    plan_fields = {field.name for field in fields(RunPlan)} - {"settings"}
     plans = []
     for values in itertools.product(*over.values()):
         chosen = dict(zip(over, values, strict=True))
-        settings = _changed(plan.settings, {name: value for name, value in chosen.items() if name not in own})
-        plans.append(replace(plan, settings=settings, **{name: chosen[name] for name in chosen if name in own}))
+        settings = _changed(plan.settings, {name: value for name, value in chosen.items() if name not in plan_fields})
+        plans.append(replace(plan, settings=settings, **{name: chosen[name] for name in chosen if name in plan_fields}))
     return plans
 
 
 def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:  # Any: Settings checks them
-    found = settings.replace(changes.get("optimizer")).spec
-    if found.key == settings.optimizer:
+    spec = settings.replace(changes.get("optimizer")).spec
+    if spec.key == settings.optimizer:
         return settings.replace(**changes)
-    alike = {"lr"} if found.estimates_rate == settings.spec.estimates_rate else set()
-    kept = alike | {use.name for use in found.uses}
+    rate = {"lr"} if spec.estimates_rate == settings.spec.estimates_rate else set()
+    shared = rate | {use.name for use in spec.uses}
     return settings.replace(
-        **{**{name: value for name, value in settings.changed().items() if name in kept}, **changes}
+        **{**{name: value for name, value in settings.changed().items() if name in shared}, **changes}
     )

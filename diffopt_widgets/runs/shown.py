@@ -1,4 +1,4 @@
-"""ShownRuns: the one owner of how runs are shown. Plot, table and samples paint what it has and keep nothing of it."""
+"""ShownRuns: the only owner of how runs are shown. Plot, table and samples paint its contents and keep no copy of them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A run as it is shown, wherever that is."""
+    """Appearance of a run in every view."""
 
     key: str
     name: str
     color: str
     visible: bool = True
     differs: str = ""
-    """What sets it apart, in a few words."""
+    """Its differences from the other runs, in a few words."""
     details: Mapping[str, str] = field(default_factory=dict)
-    """The settings in which it differs from the others."""
+    """Settings in which it differs from the other runs."""
     group: str = ""
-    """Runs of one group stand together in a legend."""
+    """Group of the run; a legend keeps the runs of one group together."""
 
 
 class ShownRuns:
-    """Runs as they are shown, in their order; whoever paints them observes it and paints anew after each change.
+    """Appearance of all runs, in their order; each view observes it and paints again after a change.
 
-    Any thread may change it. An observer is called in the thread of the change, when the change is made, and reads `now`.
+    Any thread may change it. An observer is called after the change, in the thread that made it, and reads `now`.
 
     Args:
-        on_rename: called before the observers with the key and the new name of a run whose name was changed.
+        on_rename: called before the observers with the key and the new name of a renamed run.
 
     >>> shown, seen = ShownRuns(), []
     >>> shown.observe(lambda: seen.append([run.name for run in shown.now.values()]))
@@ -50,7 +50,7 @@ class ShownRuns:
 
     @property
     def now(self) -> Mapping[str, Shown]:
-        """The runs by their keys, as they are now; this mapping stays as it is when they change."""
+        """Snapshot of the runs by their keys; a later change does not alter this mapping."""
         return self._now
 
     def observe(self, paint: Callable[[], None]) -> None:
@@ -58,10 +58,10 @@ class ShownRuns:
         self._observers.append(paint)
 
     def add(self, run: Shown) -> None:
-        """Show a run after the others.
+        """Add a run after the others.
 
         Raises:
-            ValueError: there is a run of this key already.
+            ValueError: there is a run with this key already.
         """
 
         def put(runs: dict[str, Shown]) -> None:
@@ -72,7 +72,7 @@ class ShownRuns:
         self.edit(put)
 
     def change(self, key: str, **changes: Any) -> None:  # Any: values of Shown's fields
-        """Change how a run is shown. Raises KeyError when there is none of this key."""
+        """Change how a run is shown. Raises KeyError when there is none with this key."""
 
         def put(runs: dict[str, Shown]) -> None:
             runs[key] = replace(runs[key], **changes)
@@ -80,7 +80,7 @@ class ShownRuns:
         self.edit(put)
 
     def remove(self, key: str) -> None:
-        """Show a run no longer. Raises KeyError when there is none of this key."""
+        """Remove a run. Raises KeyError when there is none with this key."""
 
         def take(runs: dict[str, Shown]) -> None:
             del runs[key]
@@ -88,7 +88,7 @@ class ShownRuns:
         self.edit(take)
 
     def edit(self, change: Callable[[dict[str, Shown]], None]) -> None:
-        """Make several changes at once, in a copy that `change` is given; nobody is told when nothing is different."""
+        """Make several changes at once to the copy that `change` receives; observers are called only if something differs."""
         with self._lock:
             before, runs = self._now, dict(self._now)
             change(runs)
@@ -97,5 +97,5 @@ class ShownRuns:
             if key in before and before[key].name != run.name:
                 self._on_rename(key, run.name)
         if list(before.items()) != list(runs.items()):
-            for paint in tuple(self._observers):  # not under the lock: painting may need one of its own
+            for paint in tuple(self._observers):  # not under the lock, since painting may need another lock
                 paint()

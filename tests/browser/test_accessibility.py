@@ -57,7 +57,7 @@ def test_the_bench_at_rest_with_runs_and_with_something_wrong(look, theme):
     nb.eval_python("setattr(bench.form, 'settings', dw.Settings('SGD', lr=1e20))")
     expect(page.locator(".dw-bench").get_by_role("button", name="Run", exact=True)).to_be_enabled()
     page.locator(".dw-bench").get_by_role("button", name="Run", exact=True).click()
-    expect(page.locator(".dw-failure")).to_contain_text("no longer a number")
+    expect(page.locator(".dw-failure")).to_contain_text("no longer a finite number")
     assert not faults()
 
 

@@ -79,7 +79,7 @@ def test_a_failed_run_offers_its_fix_and_the_form_takes_it_back(notebook):
     nb = opened(notebook, "dw.Settings('SGD', lr=1e20), ")
     button(nb, "Run").click()
     failure = nb.page.locator(".dw-run-bar .dw-failure")
-    expect(failure).to_contain_text("the loss was no longer a number")
+    expect(failure).to_contain_text("the loss was no longer a finite number")
     expect(failure).to_contain_text("try a learning rate of 0.03")
     button(nb, "Set Learning rate to 0.03").click()
     expect(entry(nb, "lr")).to_have_value("0.03")

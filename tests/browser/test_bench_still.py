@@ -56,7 +56,7 @@ def test_a_failure_moves_nothing(notebook, width):
     nb = opened(notebook, DIVERGES, width, 1600)
     before = places(nb)
     press_run(nb, 1)
-    expect(nb.page.locator(".dw-failure")).to_contain_text("the loss was no longer a number")
+    expect(nb.page.locator(".dw-failure")).to_contain_text("the loss was no longer a finite number")
     expect(nb.page.locator(".dw-fix")).to_be_visible()
     assert places(nb) == before
     nb.screenshot(f"bench-failed-{width}")

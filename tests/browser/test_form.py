@@ -223,7 +223,9 @@ def test_an_option_of_another_optimizer_is_reached_by_a_click(opened):
     opened.until_python("form.settings.optimizer == 'SGD'")
     expect(entry(opened, "momentum")).to_be_focused()
     finder(opened).fill("no such thing <b>")
-    expect(opened.output(0).get_by_text("No option is called so or speaks of “no such thing <b>”.")).to_be_visible()
+    expect(
+        opened.output(0).get_by_text("No option has “no such thing <b>” in its name or explanation.")
+    ).to_be_visible()
 
 
 def test_a_question_is_understood_and_answered_with_those_that_have_the_option(opened):
@@ -301,7 +303,7 @@ def test_a_text_that_cannot_be_used_stays_and_is_explained(opened):
         expect(row(opened, "lr").locator(".dwf-error")).to_contain_text("Allowed: above 0.")
         expect(entry(opened, "lr")).to_have_value(text)
         opened.until_python("list(form.errors) == ['lr'] and form.settings.lr == 1")
-        expect(opened.output(0).get_by_text("To put right:")).to_be_visible()
+        expect(opened.output(0).get_by_text("To correct:")).to_be_visible()
         entry(opened, "lr").fill("1")
         opened.until_python("form.errors == {}")
         expect(row(opened, "lr").locator(".dwf-error")).to_have_count(0)

@@ -100,7 +100,7 @@ def test_while_a_cell_blocks_the_kernel_the_plot_says_what_waits_and_has_it_afte
     until(page, "Number(g.dataset.rows) > 300050")
     zoom_to_steps(page)
     note = page.locator(".dw-plot-note")
-    expect(note).to_have_text("More detail comes when the kernel is free (a running cell can keep it busy)")
+    expect(note).to_have_text("More detail arrives when the kernel is free (a running cell can keep it busy)")
     # What the page can do alone it does at once, and rows go on to come.
     page.get_by_role("button", name="log loss").click()
     until(page, "g.layout.yaxis.type === 'log'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from collecting import Faults
 
 from diffopt_widgets import catalogue
 from diffopt_widgets.catalogue import families, list_optimizers, options, shared, spec
+from diffopt_widgets.catalogue.evidence import table
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schedules import TRAINING_DEFAULTS, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import Standing, split_argument
@@ -189,6 +191,19 @@ def test_every_use_is_sound(key):
     for use in all_uses(key):
         with faults.of(use.name):
             check_use(spec(key), use)
+    assert not faults, str(faults)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_notes_that_several_optimizers_share_are_true_of_each(key):
+    entry, faults = spec(key), Faults()
+    options = {name for use in entry.uses for name in (use.name, use.option.title.lower())}
+    for use in entry.uses:
+        seen = table()["cpu"].findings[key][use.name].words
+        if "the result is the same to the bit" in use.note and "the same to the bit" not in seen:
+            faults.append(f"{use.name}: the note says the same to the bit, the probe saw: {seen}")
+        if (other := re.search(r"unless (\w+) is on", use.note)) and other[1] not in options:
+            faults.append(f"{use.name}: the note speaks of {other[1]}, which {key} has not")
     assert not faults, str(faults)
 
 

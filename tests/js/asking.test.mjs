@@ -90,7 +90,7 @@ test("what is lacking while no answer comes is told, and asked for as it is then
   page.feed.listeners.add(() => told++);
   page.pass(2);
   assert.equal(told, 1);
-  assert.equal(page.feed.lack(view), "More detail comes when the kernel is free (a running cell can keep it busy)");
+  assert.equal(page.feed.lack(view), "More detail arrives when the kernel is free (a running cell can keep it busy)");
   page.feed.want(view, [{ id: 1, from: 1024, to: 1280 }]);
   page.pass(5);
   assert.deepEqual(new Set(kinds(page.sent())), new Set(["echo"]));
@@ -111,7 +111,10 @@ test("an average of another weight that only the kernel can tell is told as lack
   page.state.smoothing = 0.5;
   page.pass(2);
   assert.deepEqual(page.sent()[0], { k: "average", id: 1, name: "loss", beta: 0.5 });
-  assert.equal(page.feed.lack({}), "The new smoothing comes when the kernel is free (a running cell can keep it busy)");
+  assert.equal(
+    page.feed.lack({}),
+    "The new smoothing arrives when the kernel is free (a running cell can keep it busy)",
+  );
 });
 
 test("an echo that is lost is put again, and then the question", (t) => {
@@ -126,7 +129,7 @@ test("an echo that is lost is put again, and then the question", (t) => {
     { k: "echo", q: 2 },
   ]);
   page.pass(2);
-  assert.equal(page.feed.lack({}), "Lost steps come when the kernel is free (a running cell can keep it busy)");
+  assert.equal(page.feed.lack({}), "Lost steps arrive when the kernel is free (a running cell can keep it busy)");
   assert.deepEqual(page.sent(), [{ k: "echo", q: 3 }]);
   page.hear({ k: "echo", q: 3 });
   page.pass(1);

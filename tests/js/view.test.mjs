@@ -119,5 +119,5 @@ test("the table holds the rows in sight of the runs that are shown", () => {
   assert.throws(() => csv([], () => filled(), null, "step"), /no rows/);
   const long = new RunRows();
   long.expect(300_000);
-  assert.throws(() => csv([run({})], () => long, null, "step"), /300,000 rows are in sight.*to_csv/);
+  assert.throws(() => csv([run({})], () => long, null, "step"), /300,000 rows are visible.*to_csv/);
 });

@@ -62,7 +62,7 @@ def test_the_lists_to_add_to_are_where_the_guide_says(name, path):
 
 def test_the_map_has_every_room_and_no_other():
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
-    table = MAP.split("## The rooms")[1].split("Imports go downwards")[0]
+    table = MAP.split("\n## Packages")[1].split("Imports go downwards")[0]
     named = set(re.findall(r"^\|[^|]*\| `(\w+)/", table, re.MULTILINE))
     assert named == rooms
 
@@ -70,7 +70,7 @@ def test_the_map_has_every_room_and_no_other():
 def test_the_map_has_the_layers_that_are_checked():
     layers = (ROOT / "pyproject.toml").read_text("utf-8").split("layers = [")[1].split("]")[0]
     checked = [re.findall(r"\w+", line) for line in re.findall(r'"([^"]+)"', layers)]
-    drawn = MAP.split("no exceptions:\n\n")[1].split("\n\n")[0]
+    drawn = MAP.split("without exceptions:\n\n")[1].split("\n\n")[0]
     assert [re.findall(r"\w+", line.split("(")[0]) for line in drawn.splitlines()] == checked
 
 

@@ -1,1 +1,1 @@
-"""The bench: run bar, ready comparisons, samples, and the wiring of all parts."""
+"""Bench: run bar, ready comparisons, samples, and the wiring of all parts."""

@@ -1,4 +1,4 @@
-"""Bench: the composition root. Only here do form, run bar, session, plots and table meet."""
+"""Bench: the composition root, the only place that knows form, run bar, session, plots and table."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def lab(
     """Open the bench: choose an optimizer, train, watch loss and applied learning rate.
 
     Args:
-        settings: what the form shows at first; when not given, what it showed last, in whichever kernel.
-        task: what to train on at first, one of `list_tasks()`, or a `dw.Task` of your own. The menu has all that are
-            registered when the bench is opened.
-        steps: length of a run at first; the task's own when not given.
-        store: a `RunStore`, or the path of one, that keeps the runs as they go; `Bench.add` shows what it has.
+        settings: settings of the form at first; by default the last ones that it showed, in any kernel.
+        task: the task at first, one of `list_tasks()` or a `dw.Task` of your own. The menu has all tasks that are registered
+            when the bench is opened.
+        steps: length of a run at first; by default that of the task.
+        store: a `RunStore` or its path; the runs are saved there while they train. `Bench.add` shows a run from it.
 
     Raises:
         StoreError: the store cannot be opened.
@@ -63,7 +63,7 @@ def lab(
 
 
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """The whole bench as one widget; its parts are `form`, `size`, `bar`, `menu`, `plot`, `table` and `samples`."""
+    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `menu`, `plot`, `table` and `samples`."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         steps: int | None = None,
         store: RunStore | str | os.PathLike[str] | None = None,
     ) -> None:
-        # That of the cell that opens the bench. All that a person does is done there, where the runs train.
+        # The event loop of the cell that opens the bench. Runs train there, and all clicks are handled there.
         self._loop = running_loop()
         self._saver = saver_for(store)
         self.form = Form(settings, memory=Memory.of_user())
@@ -116,11 +116,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     @property
     def runs(self) -> list[Run]:
-        """The runs so far, in the order in which they were started."""
+        """Runs so far, in the order in which they were started."""
         return self._view.runs
 
     def start(self, runs: Sequence[Run]) -> None:
-        """Carry out runs, after those that are in progress; their curves are added to the plots.
+        """Carry out runs after those in progress, and add their curves to the plots.
 
         Raises:
             RuntimeError: there is no running event loop, as in a plain script.
@@ -133,10 +133,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def add(self, run: Run | LoggedRun) -> None:
         """Show a run that was trained before beside the others, such as `store.load(id)` or one of `read_logs`.
 
-        One that the bench did not train has only its curves: it has no settings to compare or repeat.
+        A run that no bench trained has only curves; it has no settings to compare or repeat.
 
         Raises:
-            ValueError: it is shown already.
+            ValueError: the bench shows it already.
         """
         if isinstance(run, Run):
             self._view.add(run, keep_name=True)
@@ -145,12 +145,12 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._view.add_curves(run)
 
     async def wait(self) -> None:
-        """Return when every run that was started has ended; for notebooks that run without anyone to watch."""
+        """Wait until every started run has ended; for notebooks that run unattended."""
         if self._session is not None:
             await self._session.wait()
 
     def figure(self) -> go.Figure:
-        """The curves that are shown, as an ordinary plotly figure."""
+        """Plot of the visible curves as an ordinary plotly figure."""
         return self.plot.figure()
 
     def _ipython_display_(self, **kwargs: Any) -> None:  # Any: whatever IPython passes
@@ -192,25 +192,25 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._session.stop()
 
     def _fix(self, run: Run) -> None:
-        """Show a failed run's settings with its fix, one click on Run away."""
+        """Put a failed run's settings with its fix into the form, ready for a click on Run."""
         fix: dict[str, Any] = dict(run.fix)  # Any: values of options, of whatever kind
         self.bar.forget_failure()
-        self.bar.say("It is in the form now. Press Run to try again.")
-        self.bar.fields["dtype"].value = run.plan.dtype  # some options are for one precision alone
+        self.bar.show_message("The fix is in the form now. Press Run to try again.")
+        self.bar.fields["dtype"].value = run.plan.dtype  # some options need this precision
         self.form.settings = run.settings.replace(**fix)
 
     def _plan_edited(self) -> None:
-        """The form is about the run that the bar describes: it draws the schedule over it, and says what is refused there."""
+        """Give the form the run of the bar, for the drawing of its schedule and for the settings that such a run refuses."""
         run = RunOptions(**self.bar.values)
         self.form.run = replace(run, batch_size=run.batch_size or get_task(run.task).batch_size)
         self._check()
 
     def _check(self) -> None:
-        """Say at Run what keeps it from being pressed."""
-        if why := self._titles(self.form.errors):
-            self.bar.block(f"To run, put {why} right in the form.")
-        elif why := self._titles(sorted(self.form.draft.parsed.refused)):
-            self.bar.block(f"Such a run would be refused: the form says why, at {why}.")
+        """Block Run with a reason while the form or the run is wrong."""
+        if titles := self._titles(self.form.errors):
+            self.bar.block(f"To run, correct {titles} in the form.")
+        elif titles := self._titles(sorted(self.form.draft.parsed.refused)):
+            self.bar.block(f"This run would be refused: see {titles} in the form.")
         else:
             trouble = self.form.trouble
             self.bar.block(cannot_run(self.form.draft.spec, trouble) if trouble else "")
@@ -237,14 +237,14 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._view.changed(run, over=run.ended and run is not current)
 
     def _guarded(self, action: Callable[P, None]) -> Callable[P, None]:
-        """An action, done on the event loop, whose errors are shown in the run bar: nobody would see them elsewhere."""
+        """Wrap an action: it is done on the event loop, and the run bar shows its errors, which nobody would see otherwise."""
 
         def attempt(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 action(*args, **kwargs)
             except Exception as error:  # noqa: BLE001  # nobody else would see it
                 _log.exception("a callback failed")
-                self.bar.say(str(error) or type(error).__name__, error=True)
+                self.bar.show_message(str(error) or type(error).__name__, error=True)
 
         def act(*args: P.args, **kwargs: P.kwargs) -> None:
             on_loop(self._loop, attempt, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""ComparisonMenu: a button for each ready comparison, with what to look for in it."""
+"""ComparisonMenu: a button for each ready comparison, and a text on what to look for."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs.comparisons import Comparison
 
 ABOUT = (
-    "Ready comparisons: each trains a few runs that differ in one thing, from the same weights and on the same batches, "
-    "after what is in progress. The form stays as it is."
+    "Ready comparisons. Each trains a few runs that differ in one thing, from the same weights and on the same batches, "
+    "after the runs in progress. The form does not change."
 )
 
 
 class ComparisonMenu(PageWidget):
-    """Buttons in a row; below them, what to look for in the one that is pointed at, or that was pressed last.
+    """Row of buttons; the text below is about the comparison under the mouse, or else the one that was pressed last.
 
-    It starts nothing by itself: `on_choose` is called with the comparison of the button that was pressed.
+    The menu itself starts nothing: it calls `on_choose` with the comparison of the pressed button.
 
     >>> from diffopt_widgets.runs.comparisons import comparisons
     >>> ComparisonMenu(comparisons()).items[0]["title"]
@@ -43,13 +43,13 @@ class ComparisonMenu(PageWidget):
     ) -> None:
         self._by_key = {comparison.key: comparison for comparison in comparisons}
         self._on_choose = on_choose
-        listed = [{"key": c.key, "title": c.title, "look_for": f"{_size(c)} {c.look_for}"} for c in comparisons]
-        self.set_trait("items", listed)
+        items = [{"key": c.key, "title": c.title, "look_for": f"{_size_text(c)} {c.look_for}"} for c in comparisons]
+        self.set_trait("items", items)
         super().__init__()
         self.on_msg(self._receive)
 
     def choose(self, key: str) -> None:
-        """Press a button, as a person would.
+        """Press the button of a comparison.
 
         Raises:
             KeyError: there is no such comparison.
@@ -64,7 +64,7 @@ class ComparisonMenu(PageWidget):
             self.choose(str(key))
 
 
-def _size(comparison: Comparison) -> str:
-    """How much training a comparison is: "3 runs of 300 steps on Handwritten digits"."""
+def _size_text(comparison: Comparison) -> str:
+    """Size of a comparison as text: "3 runs of 300 steps on Handwritten digits."."""
     runs = math.prod(len(values) for values in comparison.over.values())
     return f"{runs} runs of {comparison.plan.steps} steps on {get_task(comparison.plan.task).title}."

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class KeyGuard(PageWidget):
-    """Put among the children of a box: plain keys stay inside that box, and so does the focus of a button switched off.
+    """Invisible child of a box that keeps plain keys inside the box, and the focus near a button that becomes disabled.
 
-    Without it a notebook takes an arrow on a menu, or a letter on a button, for one of its own commands, such as cutting
-    the cell; and whoever presses a button that is then disabled loses the place. A field in a box of class `dw-wrong` is
-    marked as invalid for those who hear it, and a button that is pressed comes after what was typed. It is not seen.
+    Without it a notebook takes an arrow key on a menu, or a letter on a button, for a command of its own, such as cutting
+    the cell; and a person who presses a button that is then disabled loses the focus. It also marks a field in a box of
+    class `dw-wrong` as invalid for screen readers, and sends typed texts before the click of a button.
 
     Args:
-        texts: the fields for text in that box, from its first to its last.
+        texts: the text fields of that box, from first to last.
 
     >>> import ipywidgets
     >>> box = ipywidgets.VBox([ipywidgets.Button(description="Run"), KeyGuard()])
@@ -37,7 +37,7 @@ class KeyGuard(PageWidget):
         self.on_msg(self._receive)
 
     def _receive(self, _: object, content: object, __: object) -> None:
-        """A button is pressed, whose own message comes next."""
+        """Take over the typed texts when a button is pressed; the button's own message comes next."""
         typed = content.get("texts") if isinstance(content, dict) else None
         if isinstance(typed, list) and len(typed) == len(self._texts):
             for field, text in zip(self._texts, typed, strict=True):

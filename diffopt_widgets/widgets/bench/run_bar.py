@@ -1,4 +1,4 @@
-"""RunBar: what to train on, Run / Pause / Stop, and how far it is."""
+"""RunBar: task and options of a run, Run / Pause / Stop, and progress."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
 
 LONGEST_OUTPUT = 20_000
-"""Most characters of a back end's output that are shown, the last ones."""
+"""Maximum number of characters of a back end's output that are shown; the last ones are."""
 
 IDLE = "Nothing is running"
-"""Why Pause and Stop cannot be pressed."""
+"""Reason why Pause and Stop are disabled."""
 
 UNSHOWN = frozenset({"grad_norm"})
-"""Options of a run that have no field: the bench draws no curve of what this one records."""
+"""Options of a run that have no field: the bench draws no curve of the gradient norm."""
 
 _SHOWN = {name: use for name, use in RUN_OPTIONS.items() if name not in UNSHOWN}
 
 
 def _nothing() -> None:
-    """Answer a button that is connected to nothing."""
+    """Default callback of a button: do nothing."""
 
 
 class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """What to train on, with Run, Pause and Stop, and the progress of a run.
+    """Task and options of a run, buttons Run, Pause and Stop, and the progress of a run.
 
-    It decides nothing: the buttons call what they are given, and `show` paints a run. `values` and `problem` are ordinary
-    traits to observe; `task` is the menu of tasks, and `fields` has the other controls by name.
+    It decides nothing: the buttons call their callbacks, and `show` paints a run. `values` and `problem` are ordinary traits
+    to observe; `task` is the menu of tasks, and `fields` has the other controls by name.
 
     Args:
-        task, steps: what the fields say at first; `steps=None` takes the task's own.
+        task, steps: values of the fields at first; `steps=None` takes the number of the task.
         on_run, on_pause, on_stop: called without arguments when a button is clicked.
         on_fix: called with a failed run when the button beside its message, which offers its `fix`, is clicked.
 
@@ -58,8 +58,10 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     ('Seed: must be a whole number, from 0 to 2,147,483,647', 7)
     """
 
-    values = traitlets.Dict(read_only=True, help="The fields by name, as RunPlan takes them; each the last right one.")
-    problem = traitlets.Unicode(read_only=True, help="What is wrong with a field; empty when all is right.")
+    values = traitlets.Dict(
+        read_only=True, help="The fields by name, as RunPlan takes them; each has its last valid value."
+    )
+    problem = traitlets.Unicode(read_only=True, help="Error of a field; empty when all fields are valid.")
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.fields["steps"].value = format_value(get_task(task).steps if steps is None else steps)
         self.run = _button("Run", "primary", "Train with these settings", on_run)
         self.pause = _button("Pause", "", "Wait after the current step", on_pause)
-        self.stop = _button("Stop", "", "End the run; what was recorded stays", on_stop)
+        self.stop = _button("Stop", "", "End the run and keep its records", on_stop)
         self.progress = widgets.FloatProgress(min=0, max=1, value=0)
         self.progress.add_class("dw-progress")
         self.words = widgets.HTML(paragraph("Ready.", "dw-status"))
@@ -87,7 +89,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._wrong, self._covered = False, self.words.value
         self.about = widgets.HTML()
         self.failure = widgets.HTML()
-        self.fix = _button("", "", "Put this into the form; Undo there takes it back", lambda: self._fix(on_fix))
+        self.fix = _button("", "", "Put this into the form; Undo in the form reverts it", lambda: self._fix(on_fix))
         self.fix.layout.display = "none"
         self.fix.add_class("dw-fix")
         self.output = widgets.HTML()
@@ -109,7 +111,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """The plan of a run with these settings.
 
         Raises:
-            ValueProblem: a field holds something that cannot be used; the message names it.
+            ValueProblem: the value of a field cannot be used; the message names the field.
         """
         if self.problem:
             raise ValueProblem(self.problem)
@@ -128,26 +130,26 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._wrong, self.words.value = False, _status(run, waiting)
         if run.status == "failed":
             self._failed, self.failure.value = run, _failure(run)
-            self.fix.description = _fix_words(run)
+            self.fix.description = _fix_label(run)
             self._offer_fix(offered=bool(run.fix))
         if (output := _output(run)) != self.output.value:
             self.output.value = output
         self._paint_buttons(busy=busy, paused=paused)
 
     def forget_failure(self) -> None:
-        """Take away what was said of an earlier run that failed."""
+        """Remove the message of an earlier run that failed."""
         self._failed, self.failure.value = None, ""
         self._offer_fix(offered=False)
 
-    def say(self, message: str, *, error: bool = False) -> None:
-        """Show a message that belongs to no run; what an error covers comes back when it is fixed."""
+    def show_message(self, message: str, *, error: bool = False) -> None:
+        """Show a message that belongs to no run; the text that an error replaces comes back when the error is fixed."""
         if error and not self._wrong:
             self._covered = self.words.value
         self._wrong = error
         self.words.value = paragraph(message, "dw-status dw-error" if error else "dw-status")
 
     def _offer_fix(self, *, offered: bool) -> None:
-        """The fix stands in the place of the progress, so that nothing moves."""
+        """Show the fix in the place of the progress bar, so that nothing moves."""
         self.fix.layout.display, self.progress.layout.display = (None, "none") if offered else ("none", None)
 
     def _paint_buttons(self, *, busy: bool, paused: bool) -> None:
@@ -156,10 +158,10 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.run.tooltip = problem or ("A run is in progress; Stop ends it" if busy else "Train with these settings")
         self.pause.disabled = self.stop.disabled = not busy
         self.pause.tooltip = ("Go on" if paused else "Wait after the current step") if busy else IDLE
-        self.stop.tooltip = "End this run and drop those that wait; what was recorded stays" if busy else IDLE
+        self.stop.tooltip = "End this run, keep its records, and drop the waiting runs" if busy else IDLE
         self.pause.description = "Resume" if paused else "Pause"
         if problem and not busy:
-            self.say(problem, error=True)
+            self.show_message(problem, error=True)
         elif self._wrong and not busy:
             self._wrong, self.words.value = False, self._covered
 
@@ -171,7 +173,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._repaint_buttons()
 
     def _read(self) -> None:
-        """Bring the traits up to date with the fields, and mark those that are wrong."""
+        """Update the traits from the fields, and mark invalid fields."""
         values: dict[str, Any] = {**self.values, "task": self.task.value}
         problems = []
         for name, field in self.fields.items():
@@ -180,8 +182,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
                 values[name] = use.check(use.option.parse(field.value))
                 field.remove_class("dw-wrong")
             except ValueProblem as problem:
-                words = "must be" if isinstance(problem, OutOfRange) else f"{problem}; allowed is"
-                problems.append(f"{use.option.title}: {words} {use.allowed()}")
+                message = "must be" if isinstance(problem, OutOfRange) else f"{problem}; allowed is"
+                problems.append(f"{use.option.title}: {message} {use.allowed()}")
                 field.add_class("dw-wrong")
         if absent := device_problem(self.fields["device"].value):
             problems.append(f"{_SHOWN['device'].option.title}: {absent}")
@@ -211,17 +213,17 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
 
 def _field(use: Use) -> widgets.Text | widgets.Dropdown:
-    """The control of an option, at its default. Its value is a text, as a person would type it."""
+    """Control of an option at its default; its value is text, as a person would type it."""
     option = use.option
-    words = {"description": option.title, "tooltip": option.help}
+    labels = {"description": option.title, "tooltip": option.help}
     text = "" if use.default is None else format_value(use.default)
     choices = [(choice, choice) for choice in option.choices]
     if option.kind == "bool":
         choices = [("on", "true"), ("off", "false")]
     if choices:
         empty = [(option.null_words or "empty", "")] if option.nullable else []
-        return widgets.Dropdown(options=[*empty, *choices], value=text, **words)
-    field = widgets.Text(value=text, continuous_update=True, **words)
+        return widgets.Dropdown(options=[*empty, *choices], value=text, **labels)
+    field = widgets.Text(value=text, continuous_update=True, **labels)
     if option.kind != "text":
         field.add_class("dw-number")
     return field
@@ -235,16 +237,16 @@ def _button(text: str, style: str, tooltip: str, on_click: Callable[[], None]) -
 
 
 def _explanation() -> str:
-    """What each field means, folded."""
+    """Folded list of the fields and their meaning, as HTML."""
     shown = [use.option for use in _SHOWN.values()]
     pairs = "".join(f"<dt>{escape(o.title)}</dt><dd>{escape(o.help)}</dd>" for o in shown)
     return f'<details class="dw-explain"><summary>What these fields mean</summary><dl>{pairs}</dl></details>'
 
 
 def _status(run: Run, waiting: int) -> str:
-    """One line on a run: how far, how fast, how long still; or how it ended."""
+    """Progress, speed and remaining time of a run in one line, or its outcome."""
     after = f" · {waiting} more to come" if waiting else ""
-    if run.status == "failed":  # what went wrong is said below
+    if run.status == "failed":  # the failure is shown below
         return paragraph(f"{waiting} more to come", "dw-status") if waiting else ""
     if run.ended:
         return paragraph(f"{run.name}: {run.message}{after}", "dw-status")
@@ -260,28 +262,28 @@ def _status(run: Run, waiting: int) -> str:
 
 
 def _failure(run: Run) -> str:
-    """What went wrong in a run; stays until the next is started."""
+    """Failure of a run as HTML; it stays until the next run is started."""
     trace = f"<details><summary>Traceback</summary><pre>{escape(run.trace)}</pre></details>"
     return f'<div class="dw-failure">{paragraph(f"{run.name}: {run.message}", "dw-error")} {trace}</div>'
 
 
-def _fix_words(run: Run) -> str:
-    """What the fix of a failed run does: "Set Learning rate to 0.001"."""
-    own = {name: TRAINING.get(name) or run.settings.spec.use(name) for name in run.fix}
-    return "Set " + ", ".join(f"{own[name].option.title} to {format_value(value)}" for name, value in run.fix.items())
+def _fix_label(run: Run) -> str:
+    """Label of the fix of a failed run: "Set Learning rate to 0.001"."""
+    uses = {name: TRAINING.get(name) or run.settings.spec.use(name) for name in run.fix}
+    return "Set " + ", ".join(f"{uses[name].option.title} to {format_value(value)}" for name, value in run.fix.items())
 
 
 def _output(run: Run) -> str:
-    """What the back end printed or logged, such as DAdaptation with log_every."""
+    """Output that the back end printed or logged, such as DAdaptation with log_every, as HTML."""
     text = run.output.strip()
     if not text:
         return ""
-    kept = text if len(text) <= LONGEST_OUTPUT else f"…{text[-LONGEST_OUTPUT:]}"
-    return f"<details><summary>Output of the back end</summary><pre>{escape(kept)}</pre></details>"
+    end = text if len(text) <= LONGEST_OUTPUT else f"…{text[-LONGEST_OUTPUT:]}"
+    return f"<details><summary>Output of the back end</summary><pre>{escape(end)}</pre></details>"
 
 
 def clock(seconds: float) -> str:
-    """Write a duration: "8 s", "2:05", "1:02:05".
+    """Format a duration: "8 s", "2:05", "1:02:05".
 
     >>> clock(8.2), clock(125), clock(3725)
     ('8 s', '2:05', '1:02:05')

@@ -1,4 +1,4 @@
-"""SamplesView: small pictures of what each run's model makes from the same noise, beside real ones."""
+"""SamplesView: small pictures of each run's samples from the same noise, beside real examples."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from diffopt_widgets.tasks import Samples
 
 COLUMNS = 5
-"""Images side by side, so that the pictures of all kinds of samples are about square."""
+"""Images in one row, so that the pictures of all kinds of samples are about square."""
 
 
 class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """One strip for each run: what was made from the same noise, from before training to its end, and real examples.
+    """One strip for each run: its samples from the same noise, from before training to its end, and real examples.
 
     >>> import diffopt_widgets as dw
     >>> from diffopt_widgets.runs.shown import Shown
@@ -32,21 +32,21 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
     def __init__(self) -> None:
         self.strips: dict[str, widgets.HTML] = {}
         self._pictures: dict[str, dict[int, str]] = {}
-        self._wanted: dict[str, str] = {}
+        self._real: dict[str, str] = {}
         self._title = widgets.HTML(
-            '<span class="dw-runs-title">Samples: what the model draws, each time from the same noise; '
-            "at the end, real ones</span>"
+            '<span class="dw-runs-title">Samples that the model makes, each time from the same noise; '
+            "real examples at the end</span>"
         )
         super().__init__([])
         self.add_class("dw-samples")
 
     def show(self, run: Run, shown: Shown) -> None:
-        """Paint the samples of a run as far as they are there; nothing is sent when they have not changed."""
+        """Paint the samples that a run has so far; nothing is sent when they have not changed."""
         if run.key not in self.strips:
             if not run.samples:
                 return
             self.strips[run.key], self._pictures[run.key] = widgets.HTML(), {}
-            self._wanted[run.key] = _real(run.wanted) if run.wanted else ""
+            self._real[run.key] = _real_figure(run.wanted) if run.wanted else ""
             self._arrange()
         drawn = self._pictures[run.key]
         for step, samples in run.samples.items():
@@ -57,14 +57,14 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
         strip = self.strips[run.key]
         strip.value = (
             f'<div class="dw-strip-name">{swatch} {escape(shown.name)}</div>'
-            f'<div class="dw-strip">{figures}{self._wanted[run.key]}</div>'
+            f'<div class="dw-strip">{figures}{self._real[run.key]}</div>'
         )
         strip.layout.display = None if shown.visible else "none"
 
     def remove(self, key: str) -> None:
-        """Take a run's strip away, if it has one."""
+        """Remove a run's strip, if it has one."""
         if strip := self.strips.pop(key, None):
-            del self._pictures[key], self._wanted[key]
+            del self._pictures[key], self._real[key]
             self._arrange()
             strip.close()
 
@@ -73,19 +73,19 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
 
 
 def _drawn_at(samples: Samples, step: int) -> str:
-    words = "before training" if step == 0 else f"step {step}"
-    return _figure(samples, words, f"samples, {words}")
+    caption = "before training" if step == 0 else f"step {step}"
+    return _figure(samples, caption, f"samples, {caption}")
 
 
-def _real(wanted: Samples) -> str:
-    """Real examples in the same places, so that each sample can be held against what was asked for."""
-    if wanted.kind == "points" or wanted.labels is None:
-        return _figure(wanted, "real ones", "real examples", css="dw-real")
-    rows = [wanted.labels[start : start + COLUMNS] for start in range(0, len(wanted.labels), COLUMNS)]
+def _real_figure(real: Samples) -> str:
+    """Figure of real examples, each with the label of the sample in the same place."""
+    if real.kind == "points" or real.labels is None:
+        return _figure(real, "real examples", "real examples", css="dw-real")
+    rows = [real.labels[start : start + COLUMNS] for start in range(0, len(real.labels), COLUMNS)]
     places = "; ".join(" ".join(map(str, row)) for row in rows)
-    return _figure(wanted, "real ones", f"real examples, row by row: {places}", css="dw-real")
+    return _figure(real, "real examples", f"real examples, row by row: {places}", css="dw-real")
 
 
-def _figure(samples: Samples, words: str, alt: str, css: str = "") -> str:
+def _figure(samples: Samples, caption: str, alt: str, css: str = "") -> str:
     image = picture(samples_png(samples, columns=COLUMNS), alt, "dw-sample")
-    return f'<figure class="{css}">{image}<figcaption>{escape(words)}</figcaption></figure>'
+    return f'<figure class="{css}">{image}<figcaption>{escape(caption)}</figcaption></figure>'

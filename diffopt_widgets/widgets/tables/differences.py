@@ -1,4 +1,4 @@
-"""What differs between the settings of runs, line by line."""
+"""Differences between the settings of runs, line by line."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from diffopt_widgets.settings.plan import RunPlan
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One setting over several runs."""
+    """One setting in several runs."""
 
     name: str
     title: str
     values: tuple[str | None, ...]
-    """In words, one for each run; None where the run's optimizer has no such option."""
+    """Text of each run's value; None where the run's optimizer has no such option."""
     unusual: tuple[bool, ...]
-    """For each run, whether its value is another than most have; where no single value is had by most, all are."""
+    """One flag per run: its value is not the most frequent one; where two values tie for that, every flag is set."""
 
     @property
     def differs(self) -> bool:
-        """Whether the runs differ in it."""
+        """True when the runs differ in this setting."""
         return any(self.unusual)
 
 
 def compare_settings(plans: Sequence[RunPlan]) -> tuple[Line, ...]:
-    """Every setting that one of the runs has: optimizer, learning rate, schedule, the optimizers' own options, the task.
+    """Lines for all settings of the runs: optimizer, learning rate, schedule, the optimizers' own options, the task.
 
     >>> from diffopt_widgets import Settings
     >>> plans = [RunPlan(Settings("PRODIGY", d_coef=0.5)), RunPlan(Settings("PRODIGY"), steps=100)]
@@ -39,33 +39,33 @@ def compare_settings(plans: Sequence[RunPlan]) -> tuple[Line, ...]:
     [('D coefficient', ('0.5', '1')), ('Steps', ('300', '100'))]
     """
     columns = [_Column(plan) for plan in plans]
-    own = [TASK.name, *RUN_OPTIONS]
-    rest = [name for column in columns for name in column.values if name not in own]
-    return tuple(_line(name, columns) for name in dict.fromkeys([*rest, *own]))
+    run_options = [TASK.name, *RUN_OPTIONS]
+    others = [name for column in columns for name in column.values if name not in run_options]
+    return tuple(_line(name, columns) for name in dict.fromkeys([*others, *run_options]))
 
 
 class _Column:
-    """One run's settings, and what is known of each."""
+    """One run's settings, with the options that they belong to."""
 
     def __init__(self, plan: RunPlan) -> None:
-        entry = plan.settings.spec
+        spec = plan.settings.spec
         self.values = plan.flat()
         self.changed = plan.settings.changed().keys()
-        uses = (TASK, *RUN_OPTIONS.values(), *TRAINING.values(), entry.lr, *entry.uses)
+        uses = (TASK, *RUN_OPTIONS.values(), *TRAINING.values(), spec.lr, *spec.uses)
         self.options = {use.name: use.option for use in uses}
 
-    def words(self, name: str) -> str | None:
-        return _words(self.values[name], self.options.get(name)) if name in self.values else None
+    def text(self, name: str) -> str | None:
+        return _value_text(self.values[name], self.options.get(name)) if name in self.values else None
 
 
 def _line(name: str, columns: Sequence[_Column]) -> Line:
     titles = (column.options[name].title for column in columns if name in column.options)
-    values = tuple(column.words(name) for column in columns)
+    values = tuple(column.text(name) for column in columns)
     changed = tuple(name in column.changed for column in columns)
     return Line(name, next(titles, "Optimizer" if name == "optimizer" else name), values, _unusual(values, changed))
 
 
-def _words(value: object, option: Option | None) -> str:
+def _value_text(value: object, option: Option | None) -> str:
     if value is None:
         return (option and option.null_words) or "empty"
     if isinstance(value, bool):
@@ -74,7 +74,7 @@ def _words(value: object, option: Option | None) -> str:
 
 
 def _unusual(values: tuple[str | None, ...], changed: tuple[bool, ...]) -> tuple[bool, ...]:
-    """What to mark. That another optimizer lacks an option counts only where the option is not at its default."""
+    """Flags for the values to mark. An option that another optimizer lacks counts only where it is not at its default."""
     (usual, most), *others = Counter(value for value in values if value is not None).most_common()
     if others:
         tied = most == others[0][1]

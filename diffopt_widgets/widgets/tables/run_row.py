@@ -1,4 +1,4 @@
-"""What one row of the table says about a run."""
+"""Contents of a run's row in the table."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 200
 NUMBERS = ("final_loss", "eval_after", "best_loss", "applied_plateau", "steps_per_second", "state_bytes")
-"""The numbers in a row, by the attributes of a Run."""
+"""Attributes of a Run that are numbers in its row."""
 
 
 def row_of(run: Run, shown: Shown) -> dict[str, Any]:
-    """A row as the page and observers see it: plain values; a number that there is not, or not a finite one, is None."""
+    """Row as the page and observers see it: plain values; a missing or non-finite number is None."""
     return {
         "key": run.key,
         "name": shown.name,
@@ -32,31 +32,31 @@ def row_of(run: Run, shown: Shown) -> dict[str, Any]:
 
 
 def cannot_remove(run: Run) -> str:
-    """Why a run must stay; empty when it may go."""
+    """Reason why a run cannot be removed; empty when it can."""
     return "" if run.ended else _in_progress(run)
 
 
 def cannot_continue(run: Run) -> str:
-    """Why a run cannot go on where it ended; empty when it can."""
+    """Reason why a run cannot continue where it ended; empty when it can."""
     if not run.ended:
         return _in_progress(run)
     if run.can_continue:
         return ""
     if run.status == "done":
         return "a finished run's schedule has ended"
-    return "what failed would fail again" if run.status == "failed" else "what it needs to go on was not kept"
+    return "a failed run would fail again" if run.status == "failed" else "its model and optimizer were not kept"
 
 
 def clean_name(text: str) -> str:
-    """A name on one line, without blanks around it.
+    """Put a name on one line, without spaces around it.
 
     Raises:
-        ValueError: nothing is left, or it is too long.
+        ValueError: the name is empty or too long.
 
     >>> clean_name("  base   line ")
     'base line'
     """
-    name = " ".join(text.encode("utf-8", "replace").decode().split())  # half a surrogate pair could not be sent
+    name = " ".join(text.encode("utf-8", "replace").decode().split())  # half of a surrogate pair cannot be sent
     if not name:
         raise ValueError("a run needs a name")
     if len(name) > LONGEST_NAME:

@@ -1,4 +1,4 @@
-"""RunsTable: the runs so far, with colour, name, how they ended, and what can be done with them."""
+"""RunsTable: the runs with colour, name, status and numbers, and buttons to act on them."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ log = logging.getLogger(__name__)
 
 
 class RunsTable(PageWidget):
-    """One row for each run: its numbers, and what can be done with it.
+    """One row for each run: its numbers, and buttons to act on it.
 
-    Used alone it needs no wiring: a name typed there becomes `run.name`, and runs are hidden, removed and brought back in
-    the table itself. What a person does in the page is done first and then told to the callbacks; what code does with the
-    methods is not told.
+    Used alone it needs no wiring: a name typed in it becomes `run.name`, and the table itself hides, removes and restores
+    runs. The callbacks are called after an action of a person in the page, and not when code calls the methods.
 
     Args:
-        runs: the runs to begin with, such as `sweep` returns.
+        runs: the runs at first, such as the result of `sweep`.
         on_rename: called with a run's key and its new name.
-        on_visible: called with a run's key and whether it is shown.
+        on_visible: called with a run's key and its new visibility, a bool.
         on_remove: called with a run's key.
         on_restore: called with the key of a run whose removal was undone.
         on_repeat: called with a run's key; without it there is no such button.
-        on_continue: called with the key of a run that can go on; without it there is no such button.
-        collection: the owner of the runs and of how they are shown, where others paint them too; one of its own by default.
+        on_continue: called with the key of a run that can continue; without it there is no such button.
+        collection: the owner of the runs and of their appearance, where other views paint them too; by default a new one.
         layout: an ipywidgets Layout.
 
     >>> from diffopt_widgets import Settings, sweep
@@ -85,34 +84,36 @@ class RunsTable(PageWidget):
         collection: Collection | None = None,
         layout: Any = None,  # an ipywidgets Layout, or a dict for one
     ) -> None:
-        self._tell_renamed, self._tell_visible = on_rename or _nobody, on_visible or _nobody
-        self._tell_removed, self._tell_restored = on_remove or _nobody, on_restore or _nobody
-        self._repeat, self._continue = on_repeat or _nobody, on_continue or _nobody
+        self._on_rename, self._on_visible = on_rename or _ignore, on_visible or _ignore
+        self._on_remove, self._on_restore = on_remove or _ignore, on_restore or _ignore
+        self._on_repeat, self._on_continue = on_repeat or _ignore, on_continue or _ignore
         self._collection = Collection() if collection is None else collection
         self._changed_row: dict[str, Any] | None = None
         self.set_trait("offers", {"repeat": on_repeat is not None, "continue": on_continue is not None})
-        given = list(runs)
-        names = name_by_difference([run.plan for run in given]) if given else []
-        for run, name in zip(given, names, strict=True):
+        first = list(runs)
+        names = name_by_difference([run.plan for run in first]) if first else []
+        for run, name in zip(first, names, strict=True):
             self._collection.add(run, differs=name)
-        self._publish()  # before the widget opens, so that its first message holds everything
+        self._publish()  # before the widget opens, so that its first message has everything
         super().__init__(**({} if layout is None else {"layout": layout}))
         self.on_msg(self._receive)
-        self._collection.shown.observe(lambda: on_loop(self._cells, self._paint))  # a click in a legend has any thread
+        self._collection.shown.observe(
+            lambda: on_loop(self._cells, self._paint)
+        )  # a click in a legend may come from any thread
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """The runs in the table, from the top."""
+        """Runs in the table, from the top."""
         return self._collection.runs
 
     @property
     def names(self) -> dict[str, str]:
-        """The name of each run by its key."""
+        """Name of each run by its key."""
         return {row["key"]: row["name"] for row in self.rows}
 
     @property
     def visible(self) -> dict[str, bool]:
-        """Whether each run is shown, by its key."""
+        """Visibility of each run by its key."""
         return {row["key"]: row["visible"] for row in self.rows}
 
     def add(self, run: Run, color: str | None = None, *, differs: str = "", visible: bool = True) -> None:
@@ -120,8 +121,8 @@ class RunsTable(PageWidget):
 
         Args:
             run: the run; call `show` when it has new records or another status.
-            color: any CSS colour; by default the one of the palette that is used least.
-            differs: what sets it apart, in a few words, shown below its name where the name does not say it.
+            color: any CSS colour; by default the least used one of the palette.
+            differs: its differences from other runs, in a few words; shown below its name unless the name has them.
             visible: whether it is shown at first.
 
         Raises:
@@ -150,7 +151,7 @@ class RunsTable(PageWidget):
         self._collection.remove(key)
 
     def restore(self) -> str | None:
-        """Bring the run that was removed last back to its place; returns its key, or None when there is none."""
+        """Bring back the run that was removed last, to its place; return its key, or None when there is none."""
         return self._collection.restore()
 
     def rename(self, key: str, name: str) -> None:
@@ -173,7 +174,7 @@ class RunsTable(PageWidget):
         self._collection.shown.change(key, visible=visible)
 
     def set_differs(self, key: str, text: str) -> None:
-        """Say in a few words what sets a run apart.
+        """Set the text, a few words, on a run's differences from the others.
 
         Raises:
             KeyError: the table has no such run.
@@ -181,8 +182,8 @@ class RunsTable(PageWidget):
         self._check(key)
         self._collection.shown.change(key, differs=text)
 
-    def send_state(self, key: Any = None) -> None:  # as ipywidgets has it: a name, a set of names or None for all
-        """Send traits to the page; of the rows only the one that changed, where no other did."""
+    def send_state(self, key: Any = None) -> None:  # as in ipywidgets: a name, a set of names or None for all
+        """Send traits to the page; when only one row changed, send that row alone."""
         if key == "rows" and self._changed_row is not None:
             self.send({"k": "row", "row": self._changed_row})
         else:
@@ -193,18 +194,18 @@ class RunsTable(PageWidget):
             raise KeyError(f"the table has no run with the key {key!r}")
 
     def _paint(self) -> None:
-        """Paint what has changed of how runs are shown."""
+        """Paint the changes in the appearance of runs."""
         now = {run.key: self._collection.shown.now[run.key] for run in self._collection.runs}
         painted = {row["key"]: row for row in self.rows}
-        if list(now) != list(painted) or any(one.visible != painted[key]["visible"] for key, one in now.items()):
+        if list(now) != list(painted) or any(run.visible != painted[key]["visible"] for key, run in now.items()):
             self._publish()
             return
-        for key, one in now.items():
-            if any(painted[key][name] != getattr(one, name) for name in ("name", "color", "differs")):
+        for key, run in now.items():
+            if any(painted[key][name] != getattr(run, name) for name in ("name", "color", "differs")):
                 self._refresh(key)
 
     def _publish(self) -> None:
-        """Bring every trait up to date, in one message to the page."""
+        """Update every trait, in one message to the page."""
         runs, now = self._collection.runs, self._collection.shown.now
         shown = [run for run in runs if now[run.key].visible]
         lines = compare_settings([run.plan for run in shown]) if len(shown) > 1 else ()
@@ -215,11 +216,11 @@ class RunsTable(PageWidget):
             self.set_trait("removed", self._collection.removed)
 
     def _refresh(self, key: str) -> None:
-        """Bring one row up to date."""
+        """Update one row."""
         rows = list(self.rows)
         place = next(i for i, row in enumerate(rows) if row["key"] == key)
         before, rows[place] = rows[place], row_of(self._collection.find(key), self._collection.shown.now[key])
-        # A message of one row may get lost; a change of status is sent with all rows, and so fixes that.
+        # A message with one row may get lost; a change of status sends all rows, and so repairs a loss.
         self._changed_row = rows[place] if rows[place]["status"] == before["status"] else None
         try:
             self.set_trait("rows", rows)
@@ -227,23 +228,23 @@ class RunsTable(PageWidget):
             self._changed_row = None
 
     def _receive(self, _: object, content: object, __: object) -> None:
-        """Do what the page asks. Nothing raised here would be seen by anyone, so it is shown above the table."""
+        """Handle a message from the page. Errors are shown above the table, since nobody would see them otherwise."""
         message = content if isinstance(content, dict) else {}
         kind, key = message.get("k"), message.get("key")
         try:
             if isinstance(key, str) and key in self._collection:
-                self._obey(key, message)
+                self._handle(key, message)
             elif kind == "restore":
                 if restored := self.restore():
-                    self._tell_restored(restored)
+                    self._on_restore(restored)
             elif kind == "dismiss":
                 self.notice = ""
-            # else it is about a run that has meanwhile been removed
-        except Exception as error:  # somebody else's callback or observer
-            log.exception("what follows a change in the table of runs failed")
-            self.notice = f"The change is made, but something that follows it failed: {type(error).__name__}: {error}"
+            # else the message is about a run that has been removed meanwhile
+        except Exception as error:  # from a callback or an observer of other code
+            log.exception("a callback after a change in the table of runs failed")
+            self.notice = f"The change was made, but a callback after it failed: {type(error).__name__}: {error}"
 
-    def _obey(self, key: str, message: dict[str, Any]) -> None:
+    def _handle(self, key: str, message: dict[str, Any]) -> None:
         run = self._collection.find(key)
         match message.get("k"):
             case "rename":
@@ -251,17 +252,17 @@ class RunsTable(PageWidget):
             case "visible":
                 visible = bool(message.get("visible"))
                 self.set_visible(key, visible)
-                self._tell_visible(key, visible)
+                self._on_visible(key, visible)
             case "remove" if not cannot_remove(run):
                 self.remove(key)
-                self._tell_removed(key)
+                self._on_remove(key)
             case "repeat":
-                self._repeat(key)
+                self._on_repeat(key)
             case "continue" if not cannot_continue(run):
-                self._continue(key)
+                self._on_continue(key)
 
     def _rename_from_page(self, key: str, text: str) -> None:
-        """Rename, and tell the page how it went, so that it lets go of what was typed or marks it."""
+        """Rename a run and send the result to the page, which then drops the typed text or marks it as wrong."""
         try:
             name = clean_name(text)
         except ValueError as error:
@@ -269,8 +270,8 @@ class RunsTable(PageWidget):
             return
         self.rename(key, name)
         self.send({"k": "named", "key": key, "wrong": ""})
-        self._tell_renamed(key, name)
+        self._on_rename(key, name)
 
 
-def _nobody(*_: object) -> None:
-    """Stands where there is no callback."""
+def _ignore(*_: object) -> None:
+    """Default callback: do nothing."""

@@ -1,4 +1,4 @@
-"""RunStoreTable: what a store has, to search, name, annotate, delete and draw."""
+"""RunStoreTable: the runs of a store, to search, name, annotate, delete and draw."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 
 class RunStoreTable(PageWidget):
-    """One row for each run of a store: search them, rename them, note something, delete with undo, and draw those ticked.
+    """One row for each run of a store: search, rename and annotate runs, delete them with undo, and draw the ticked ones.
 
-    Show it with its plot: `widgets.VBox([table, table.plot])`. What a person does in the page is written into the store at
-    once. What others write meanwhile is seen after `refresh()`, which is a button too.
+    Show it with its plot: `widgets.VBox([table, table.plot])`. A change in the page is written into the store at once.
+    Changes that other programs make appear after `refresh()`, or a click on Refresh.
 
     Args:
-        store: whose runs are shown.
-        plot: where ticked runs are drawn; one of its own when not given.
+        store: the store whose runs are shown.
+        plot: the plot that draws the ticked runs; by default a new one.
         layout: an ipywidgets Layout.
 
     >>> import pathlib, tempfile
@@ -62,7 +62,7 @@ class RunStoreTable(PageWidget):
     STYLES = ("page/theme.css", "runs_table.css", "store_table.css")
 
     rows: traitlets.List[Any] = traitlets.List(
-        read_only=True, help="A dict for each run that is found: key, name, note, status, steps, loss, started, shown."
+        read_only=True, help="A dict for each run that matches: key, name, note, status, steps, loss, started, shown."
     ).tag(sync=True)
     query = traitlets.Unicode(help="Only runs with all of these words are listed.").tag(sync=True)
     removed = traitlets.Unicode(read_only=True, help="The run that Undo brings back; empty when none.").tag(sync=True)
@@ -79,7 +79,7 @@ class RunStoreTable(PageWidget):
         self.store = store
         self.plot = plot if plot is not None else LivePlot(hint="Tick a run: its curves appear here")
         self._histories: dict[str, History] = {}
-        """Of the runs that are drawn, as far as the plot has them."""
+        """Histories of the drawn runs, as far as the plot has them."""
         self._deleted: list[tuple[str, str]] = []
         self.set_trait("file", str(store.path))
         self.refresh()
@@ -94,12 +94,12 @@ class RunStoreTable(PageWidget):
         Raises:
             StoreError: the store cannot be read.
         """
-        found = self.store.search(self.query)
-        self.set_trait("rows", [self._row(run) for run in found])
+        matches = self.store.search(self.query)
+        self.set_trait("rows", [self._row(run) for run in matches])
         self.set_trait("removed", self._deleted[-1][1] if self._deleted else "")
 
     def draw(self, key: str, *, shown: bool = True) -> None:
-        """Draw a run in the plot as it is now, or take it away.
+        """Draw a run in the plot as it is now, or remove it from the plot.
 
         Raises:
             StoreError, KeyError: the store cannot be read, or has no such run.
@@ -117,7 +117,7 @@ class RunStoreTable(PageWidget):
             self.plot.end_run(key)
 
     def _follow(self, key: str) -> None:
-        """Draw what has been recorded of a run since; its colour, its place and whether it is hidden stay."""
+        """Draw the new records of a run; its colour, place and visibility stay."""
         run, drawn = self.store.load(key), self._histories[key]
         known, now = len(drawn), run.history
         if now.groups == drawn.groups and np.array_equal(now.step[:known], drawn.step):
@@ -125,7 +125,7 @@ class RunStoreTable(PageWidget):
                 drawn.extend_columns(now.step[known:], {name: now.column(name)[known:] for name in now.names()})
                 self.plot.resume_run(key)
                 self.plot.end_run(key)
-        else:  # another file is in the store's place
+        else:  # another file has replaced the store
             shown = self.plot.shown.now[key]
             self.plot.remove_run(key)
             self._histories[key] = now
@@ -159,10 +159,10 @@ class RunStoreTable(PageWidget):
         self.refresh()
 
     def restore(self) -> None:
-        """Bring the run back that was deleted last here; does nothing when there is none.
+        """Bring back the run that was deleted last in this table; do nothing when there is none.
 
         Raises:
-            StoreError, KeyError: the store cannot be written, or has let go of it.
+            StoreError, KeyError: the store cannot be written, or no longer has the run.
         """
         if self._deleted:
             key, _ = self._deleted.pop()
@@ -184,15 +184,15 @@ class RunStoreTable(PageWidget):
         }
 
     def _receive(self, _: object, content: object, __: object) -> None:
-        """Do what the page asks. Nothing raised here would be seen by anyone, so it is shown above the table."""
+        """Handle a message from the page. Errors are shown above the table, since nobody would see them otherwise."""
         message = content if isinstance(content, dict) else {}
         try:
-            self._obey(message)
-        except Exception as error:  # the disk's, or somebody else's observer
-            log.exception("what was asked of the table of stored runs failed")
+            self._handle(message)
+        except Exception as error:  # from the disk, or an observer of other code
+            log.exception("an action in the table of stored runs failed")
             self.notice = str(error.args[0]) if error.args else type(error).__name__
 
-    def _obey(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         key = str(message.get("key", ""))
         match message.get("k"):
             case "rename":
@@ -212,16 +212,16 @@ class RunStoreTable(PageWidget):
                 self.notice = ""
 
     def _refresh_all(self) -> None:
-        """The list, and new rows of all runs that are drawn, also of those that the search leaves out."""
+        """Read the list anew, and new records of all drawn runs, also of those that the search leaves out."""
         for shown in list(self._histories):
             try:
                 self.draw(shown)
-            except KeyError:  # somebody has deleted it
+            except KeyError:  # another program has deleted it
                 self.draw(shown, shown=False)
         self.refresh()
 
     def _rename_from_page(self, key: str, text: str) -> None:
-        """Rename, and tell the page how it went, so that it lets go of what was typed or marks it."""
+        """Rename a run and send the result to the page, which then drops the typed text or marks it as wrong."""
         try:
             self.rename(key, text)
         except ValueError as error:

@@ -179,7 +179,7 @@ def test_a_run_that_diverges_is_reported_and_still_written(tmp_path, capsys):
         str(tmp_path),
     ]
     assert main(words) == 1
-    assert "the loss was no longer a number" in capsys.readouterr().err
+    assert "the loss was no longer a finite number" in capsys.readouterr().err
     assert (tmp_path / "sgd-swiss_roll.csv").exists()
 
 

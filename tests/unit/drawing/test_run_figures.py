@@ -103,7 +103,7 @@ def test_a_run_measures_the_state_of_its_own_optimizer():
 
 
 def pictured(monkeypatch, cost, settings, task="swiss_roll", steps=20, accumulation=1):
-    monkeypatch.setattr(driver, "PICTURE_COST", cost)
+    monkeypatch.setattr(driver, "SAMPLING_COST", cost)
     run = run_to_end(Run(RunPlan(settings, task, steps, accumulation=accumulation)), progress=False)
     assert run.status == "done", run.trace
     return run
@@ -141,9 +141,9 @@ def test_samples_that_take_too_long_beside_the_run_are_left_out(sampling_seconds
 
     training = Training(RunPlan(dw.Settings("SGD", lr=1e-3), task="swiss_roll", steps=80))
     training.taken, training.seconds, training.sampling_seconds = 20, 10.0, sampling_seconds  # 40 s in all
-    assert driver._picture_due(training) is due
+    assert driver._samples_due(training) is due
     training.taken = 21
-    assert not driver._picture_due(training)
+    assert not driver._samples_due(training)
 
 
 def test_samples_are_no_training_time():

@@ -204,4 +204,4 @@ def test_a_loss_that_is_not_finite_is_noticed_when_it_is_stopped_too(monkeypatch
     run = Run(RunPlan(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=50))
     go_on(run, 10)
     assert (run.status, run.can_continue) == ("failed", False)
-    assert "the loss was no longer a number" in run.message
+    assert "the loss was no longer a finite number" in run.message

@@ -24,7 +24,7 @@ def estimating(d, status="done", planned=None, **options):
     run.begin()
     run.set_up("cpu", ["unet"])
     run.record(StepRecord(i + 1, 0.1 * (i + 1), 0.5, (1.0,), (x,), d=x) for i, x in enumerate(d))
-    run.evaluated(before=0.98, after=0.17)
+    run.record_evaluation(before=0.98, after=0.17)
     run.end(status)
     return run
 
@@ -121,7 +121,7 @@ MENDED = [
 @pytest.mark.parametrize(("settings", "fix"), MENDED)
 def test_the_fix_after_a_divergence_is_what_the_sentence_says(settings, fix):
     words, found = explain(Run(RunPlan(settings)), Diverged("at step 7"))
-    assert words.startswith("Failed at step 7 of 300: the loss was no longer a number. ")
+    assert words.startswith("Failed at step 7 of 300: the loss was no longer a finite number. ")
     assert found == fix
     assert ("growth_rate" in words) <= ("growth_rate" in settings.options)
     number = next(value for name, value in found.items() if name in {"lr", "d_coef"})
@@ -179,7 +179,7 @@ def test_weights_that_the_last_step_spoilt_are_a_failure():
     run = dw.train(dw.Settings("SGD", lr=1e30), task="swiss_roll", steps=1, progress=False)
     assert math.isfinite(run.history.column("loss")[0])
     assert (run.status, len(run.history)) == ("failed", 1)
-    assert run.message.startswith("Failed after step 1 of 1: the loss was no longer a number. ")
+    assert run.message.startswith("Failed after step 1 of 1: the loss was no longer a finite number. ")
     assert run.fix
 
 

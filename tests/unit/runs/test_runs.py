@@ -332,7 +332,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_keeps_its_histor
     run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=200, progress=False)
     assert run.status == "failed"
     assert "rate is far too high: try a learning rate of 0.03" in run.message
-    assert "the loss was no longer a number" in run.message
+    assert "the loss was no longer a finite number" in run.message
     assert 0 < len(run.history) <= 200
 
 
@@ -343,7 +343,7 @@ def test_a_history_ends_with_the_loss_that_broke_it_however_late_it_was_noticed(
     finite = np.isfinite(run.history.column("loss"))
     assert finite[:-1].all()
     assert not finite[-1]
-    assert run.message.startswith(f"Failed at step {len(run.history)} of 40: the loss was no longer a number. ")
+    assert run.message.startswith(f"Failed at step {len(run.history)} of 40: the loss was no longer a finite number. ")
     assert run.best_loss == run.history.column("loss")[:-1].min()
 
 

@@ -1,5 +1,5 @@
 // @ts-check
-// Buttons of ready comparisons, and what to look for in the one that is pointed at.
+// Buttons of ready comparisons, and a text on what to look for in the one under the mouse.
 import { keepKeys } from "../../page/static/keep_keys.js";
 import { h, say } from "../../page/static/dom.js";
 
@@ -7,12 +7,12 @@ import { h, say } from "../../page/static/dom.js";
 
 /** @param {{model: any, el: HTMLElement}} place */
 function render({ model, el }) {
-  const words = h("p", { class: "dw-look-for", "aria-live": "polite" });
+  const text = h("p", { class: "dw-look-for", "aria-live": "polite" });
   /** @type {Map<string, {button: any, item: Item}>} */
   const buttons = new Map();
-  const rest = () => say(words, buttons.get(model.get("pressed"))?.item.look_for ?? model.get("about"));
+  const rest = () => say(text, buttons.get(model.get("pressed"))?.item.look_for ?? model.get("about"));
   for (const item of /** @type {Item[]} */ (model.get("items"))) {
-    const look = () => say(words, item.look_for);
+    const look = () => say(text, item.look_for);
     const click = () => model.send({ choose: item.key });
     const listeners = { click, mouseenter: look, focus: look, mouseleave: rest, blur: rest };
     buttons.set(item.key, { button: h("button", { type: "button", ...listeners }, item.title), item });
@@ -25,10 +25,10 @@ function render({ model, el }) {
   };
   mark();
   model.on("change:pressed", mark);
-  // Each text takes up its room, unseen, so that none moves what is below it: what it moved could slip from under the mouse.
+  // Every text takes up its room, invisibly, so that a change of text moves nothing from under the mouse.
   const texts = [model.get("about"), ...[...buttons.values()].map(({ item }) => item.look_for)];
-  const rooms = texts.map((text) => h("span", { class: "dw-look-room", "aria-hidden": "true", "data-text": text }));
-  const root = h("div", { class: "dw-themed dw-menu" }, row, h("div", { class: "dw-look" }, words, ...rooms));
+  const rooms = texts.map((line) => h("span", { class: "dw-look-room", "aria-hidden": "true", "data-text": line }));
+  const root = h("div", { class: "dw-themed dw-menu" }, row, h("div", { class: "dw-look" }, text, ...rooms));
   keepKeys(root);
   el.append(root);
   return () => model.off("change:pressed", mark);

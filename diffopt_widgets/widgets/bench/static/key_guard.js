@@ -1,15 +1,15 @@
 // @ts-check
-// What plain widgets lack: they let the notebook take their keys, a button that is switched off while it is used loses the
-// focus, a field that is wrong only looks so, and a button overtakes what was typed before it was pressed: a field keeps its
-// text back while an earlier one is not answered.
+// Keyboard support that plain widgets lack. Without it the notebook takes their keys; a button that is disabled while it is
+// used loses the focus; an invalid field is marked by its colour only; and a click on a button overtakes the text that was
+// typed before it, since a field does not send its text until an earlier one is answered.
 import { keepKeys } from "../../page/static/keep_keys.js";
 
-/** A button that can be used, in the same row as this one. @param {Element} button */
+/** First enabled button in the same row as this one. @param {Element} button */
 const neighbour = (button) =>
   /** @type {HTMLElement | null} */ (button.parentElement?.querySelector("button:not(:disabled)") ?? null);
 
-/** Say of a wrong field what its colour says. @param {Element} field */
-function tell(field) {
+/** Mark an invalid field for screen readers too. @param {Element} field */
+function markInvalid(field) {
   field.querySelector(":scope > input")?.setAttribute("aria-invalid", String(field.classList.contains("dw-wrong")));
 }
 
@@ -17,7 +17,7 @@ function tell(field) {
 function guard(model, box, signal) {
   box.dataset.lmSuppressShortcuts = "true";
   keepKeys(box);
-  /** What had the focus last, unless it was left on purpose. @type {Element | undefined} */
+  /** Element that had the focus last, unless a person moved the focus away. @type {Element | undefined} */
   let last;
   box.addEventListener("focusin", ({ target }) => (last = /** @type {Element} */ (target)), { signal });
   const press = (/** @type {MouseEvent} */ { target }) => {
@@ -25,7 +25,7 @@ function guard(model, box, signal) {
     const texts = /** @type {NodeListOf<HTMLInputElement>} */ (box.querySelectorAll("input[type=text]"));
     model.send({ texts: [...texts].map(({ value }) => value) });
   };
-  box.addEventListener("click", press, { signal, capture: true }); // so before the button's own message
+  box.addEventListener("click", press, { signal, capture: true }); // before the button's own message
   const leave = (/** @type {FocusEvent} */ { target }) => {
     if (!(/** @type {Element} */ (target).matches(":disabled"))) last = undefined;
   };
@@ -34,14 +34,14 @@ function guard(model, box, signal) {
     if (!last?.matches(":disabled")) return;
     const { activeElement: here } = document;
     if (here !== last && here !== document.body) last = undefined;
-    else neighbour(last)?.focus(); // where there is none yet, one is switched on in a moment
+    else neighbour(last)?.focus(); // if there is none yet, one is enabled in a moment
   };
   const watch = new MutationObserver((changes) => {
     move();
-    for (const { target } of changes) tell(/** @type {Element} */ (target));
+    for (const { target } of changes) markInvalid(/** @type {Element} */ (target));
   });
   watch.observe(box, { subtree: true, attributeFilter: ["disabled", "class"] });
-  for (const field of box.querySelectorAll(".dw-wrong")) tell(field);
+  for (const field of box.querySelectorAll(".dw-wrong")) markInvalid(field);
   signal.addEventListener("abort", () => watch.disconnect());
 }
 
@@ -52,7 +52,7 @@ function render({ model, el }) {
   const begin = () => {
     if (controller.signal.aborted) return;
     if (el.parentElement) guard(model, el.parentElement, controller.signal);
-    else requestAnimationFrame(begin); // it is put into its box after this
+    else requestAnimationFrame(begin); // the widget is put into its box after this
   };
   begin();
   return () => controller.abort();

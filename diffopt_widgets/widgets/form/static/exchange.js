@@ -101,8 +101,8 @@ export class Exchange {
   /** Copy the settings that the kernel knows, once it has the texts typed last. @param {Kind} kind */
   async copy(kind) {
     if (!(await this.outbox.known()))
-      return this.tell("Not copied: the kernel is busy, and does not know yet what was typed");
-    const wrong = this.wrong ? " with the last right values" : "";
+      return this.tell("Not copied: the kernel is busy and has not received the last edits");
+    const wrong = this.wrong ? " with the last valid values" : "";
     try {
       await navigator.clipboard.writeText(this.source.get(kind)); // there is no clipboard on plain http
       this.tell(`Copied${wrong}`);

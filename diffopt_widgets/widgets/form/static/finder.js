@@ -202,6 +202,6 @@ export class Finder {
 
 /** @param {string} query @param {number} found */
 function remark(query, found) {
-  if (!found) return `No option is called so or speaks of “${query.slice(0, 40)}”.`;
+  if (!found) return `No option has “${query.slice(0, 40)}” in its name or explanation.`;
   return found > MOST ? `${found - MOST} more; another word finds fewer.` : "";
 }

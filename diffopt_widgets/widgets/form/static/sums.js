@@ -23,7 +23,7 @@ export class Sums {
     const wrong = present.filter((row) => controls[row.control.name].error);
     const changed = present.filter((row) => controls[row.control.name].changed);
     const value = (/** @type {Row} */ row) => shown(row.control, controls[row.control.name].text);
-    this.wrong.replaceChildren(...list("To put right: ", wrong, (row) => row.control.title));
+    this.wrong.replaceChildren(...list("To correct: ", wrong, (row) => row.control.title));
     const difference = list("Differs from the defaults: ", changed, (row) => `${row.control.name} ${value(row)}`);
     this.differs.replaceChildren(...(difference.length ? difference : ["Everything is at its default."]));
     for (const { section, count } of folds) {

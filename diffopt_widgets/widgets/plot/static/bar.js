@@ -27,7 +27,7 @@ export class Bar {
     this.along = make("select", "");
     this.along.setAttribute("aria-label", "x axis");
     this.axis = make("label", "", ["Over", this.along]);
-    this.axis.title = "What lies along: steps, training time with pauses left out, or examples seen";
+    this.axis.title = "Horizontal axis: steps, training time without pauses, or examples seen";
     this.logs = make("span", "dw-plot-logs");
     this.whole = makeButton(["Reset view"], () => view.reset());
     this.whole.title = "Show everything again (key 0 on a panel, or a double click)";
@@ -100,7 +100,7 @@ export class Bar {
       const log = this.model.get("log");
       this.save("log", { ...log, [key]: !log[key] });
     });
-    button.title = `${title}: logarithmic axis, on which what is not above 0 is not drawn`;
+    button.title = `${title}: logarithmic axis, which draws only values above 0`;
     return button;
   }
 
@@ -115,7 +115,7 @@ export class Bar {
         "Page with hover and zoom that opens offline",
         async () => blob(await html(feed, view.sight()), "text/html"),
       ],
-      ["CSV", "Table of the rows in sight", async () => blob(this.table(), "text/csv")],
+      ["CSV", "Table of the visible rows", async () => blob(this.table(), "text/csv")],
     ];
     const menu = make("details", "dw-plot-save", [make("summary", "", ["Save"])]);
     const choices = kinds.map(([kind, title, content]) => {

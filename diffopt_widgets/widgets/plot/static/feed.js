@@ -251,9 +251,9 @@ export class Feed {
     const rows = this.wanted.get(view) ?? [];
     const stores = this.runs.filter(({ visible }) => visible).map(({ id }) => this.store(id));
     const lacking = [
-      ["Lost steps come", stores.some(({ missing }) => missing.length > 0)],
-      ["More detail comes", rows.some(({ id, from, to }) => this.stores.get(id)?.coarseSpan(from, to))],
-      ["The new smoothing comes", this.finerQuestions.some(({ k }) => k === "average")],
+      ["Lost steps arrive", stores.some(({ missing }) => missing.length > 0)],
+      ["More detail arrives", rows.some(({ id, from, to }) => this.stores.get(id)?.coarseSpan(from, to))],
+      ["The new smoothing arrives", this.finerQuestions.some(({ k }) => k === "average")],
     ].find(([, lacks]) => lacks);
     return lacking ? `${lacking[0]} when the kernel is free (a running cell can keep it busy)` : "";
   }

@@ -69,7 +69,7 @@ export function csv(runs, store, range, x) {
     return [{ run, rows, lo, hi, inside }];
   });
   const count = found.reduce((sum, { lo, hi }) => sum + hi - lo, 0);
-  const words = `${count.toLocaleString("en")} rows are in sight`;
+  const words = `${count.toLocaleString("en")} rows are visible`;
   const instead = "zoom in, or write all of them in Python: plot.to_csv(path)";
   if (!count) throw new Error("There are no rows to save yet");
   if (count > MOST_ROWS || found.some(({ rows, lo, hi }) => rows.coarseSpan(lo, hi)))

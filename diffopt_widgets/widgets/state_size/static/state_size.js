@@ -56,9 +56,9 @@ function render({ model, el }) {
   const about = h(
     "p",
     { class: "dwm-about" },
-    "This optimizer as in the form, the others with their packages' defaults.",
+    "This optimizer has the settings of the form, the others have their packages' defaults.",
   );
-  const list = h("ul", { class: "dwm-bars", "aria-label": "State of each optimizer, the least first" });
+  const list = h("ul", { class: "dwm-bars", "aria-label": "State of each optimizer, smallest first" });
   const chart = h("div", { class: "dwm-chart", id: `${id}-chart` }, about, list);
 
   const root = h("div", { class: "dwm dw-themed", "data-lm-suppress-shortcuts": "true" });
@@ -90,7 +90,7 @@ function render({ model, el }) {
   const drawBars = () => {
     const comparing = model.get("comparing");
     toggle.setAttribute("aria-expanded", String(comparing));
-    say(toggle, comparing ? "Put the comparison away" : "Compare all optimizers");
+    say(toggle, comparing ? "Hide the comparison" : "Compare all optimizers");
     chart.hidden = !comparing;
     list.replaceChildren(...model.get("bars").map(row));
   };

@@ -6,11 +6,11 @@ import { h } from "../../page/static/dom.js";
 /** @typedef {{name: string, title: string, values: (string | null)[], unusual: boolean[]}} Line */
 /** @typedef {{keys: string[], lines: Line[]}} Comparison */
 
-/** Room that a column needs, and the names of the settings, in em. */
+/** Width of a column, and of the column with the names of the settings, in em. */
 const COLUMN = 7.1;
 const TITLES = 11.5;
 
-/** The table, which opens below the runs. Where its columns have no room, each setting has its values below it. */
+/** Table that opens below the runs. Where its columns do not fit, the values of each setting are listed below it. */
 export class Compare {
   /** @param {string} id */
   constructor(id) {
@@ -34,7 +34,7 @@ export class Compare {
   /** @param {Comparison} comparison @param {Run[]} rows */
   show(comparison, rows) {
     const runs = comparison.keys.map((key) => rows.find((run) => run.key === key)).filter((run) => run !== undefined);
-    if (runs.length !== comparison.keys.length) return; // rows and comparison come together, in either order
+    if (runs.length !== comparison.keys.length) return; // rows and comparison arrive together, in either order
     const look = (/** @type {Run[]} */ list) => JSON.stringify(list.map(({ key, name, color }) => [key, name, color]));
     if (comparison === this.comparison && look(runs) === look(this.runs)) return; // only numbers changed
     this.comparison = comparison;
@@ -59,7 +59,7 @@ export class Compare {
     const first = h("th", { scope: "col", role: "columnheader" }, "Setting");
     return h(
       "table",
-      { role: "table" }, // written out, because a browser forgets them where the table is laid out as blocks
+      { role: "table" }, // roles are written out, because a browser drops them where the table is laid out as blocks
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, first, ...heads)),
       h("tbody", { role: "rowgroup" }, ...lines.map((line) => this.line(line))),
     );
@@ -84,8 +84,12 @@ export class Compare {
           "td",
           { role: "cell", class: unusual[i] && "dwr-unusual", title: this.runs[i].name },
           swatch(this.runs[i]),
-          h("span", { class: "dwr-value", title: value === null && "its optimizer has no such option" }, value ?? "–"),
-          h("span", { class: "dwr-whose", "aria-hidden": "true" }, this.runs[i].name), // where there are no columns
+          h(
+            "span",
+            { class: "dwr-value", title: value === null && "This run's optimizer has no such option" },
+            value ?? "–",
+          ),
+          h("span", { class: "dwr-whose", "aria-hidden": "true" }, this.runs[i].name), // shown where there are no columns
         ),
       ),
     );

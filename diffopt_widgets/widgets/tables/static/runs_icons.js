@@ -1,5 +1,5 @@
 // @ts-check
-// The drawings on the buttons.
+// Icons of the buttons.
 import { drawing } from "../../page/static/dom.js";
 
 const SHAPES = {

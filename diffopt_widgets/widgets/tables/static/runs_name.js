@@ -1,21 +1,21 @@
 // @ts-check
-// The name of a run, which one can change where it stands.
+// Name of a run, which can be edited in place.
 import { h, say } from "../../page/static/dom.js";
 
-/** Longer than any name may be, and short enough for one message. */
+/** Number of characters that are sent at most: longer than any allowed name, short enough for one message. */
 const MOST_SENT = 20_000;
 
 /**
- * A field that looks like plain text until it is used: the text wraps, and is cut after two lines. Enter and leaving the
- * field send the name, Escape gives up. What the kernel refuses stays as it was typed, with the reason below.
+ * A field that looks like plain text until it is used: the text wraps, and is cut after two lines. Enter, or leaving the
+ * field, sends the name; Escape restores the old one. A refused name stays as it was typed, with the reason below.
  */
 export class NameField {
   /** @param {string} id @param {(name: string) => void} send */
   constructor(id, send) {
     this.send = send;
     this.name = "";
-    /** What was sent, until the answer comes; and what was refused. @type {string | null} */
-    this.asked = null;
+    /** Text that was sent and is not answered yet, or was refused. @type {string | null} */
+    this.sent = null;
     this.text = h("span", { class: "dwr-name-text", "aria-hidden": "true" });
     this.input = h("textarea", {
       class: "dwr-name-input",
@@ -62,37 +62,37 @@ export class NameField {
     if (event.key === "Escape") this.giveUp();
   }
 
-  /** Only when the mouse or the key that led away is let go: what moved under a pressed mouse would miss its click. */
+  /** Commit after the mouse button or key is released: an element that moves under a pressed mouse would miss its click. */
   leave() {
-    const waiting = new AbortController();
+    const controller = new AbortController();
     const done = () => {
-      waiting.abort();
+      controller.abort();
       setTimeout(() => {
         if (document.activeElement === this.input) return;
         this.node.classList.remove("dwr-open");
         this.commit();
       });
     };
-    const options = { signal: waiting.signal, capture: true };
+    const options = { signal: controller.signal, capture: true };
     for (const end of ["pointerup", "pointercancel", "keyup"]) addEventListener(end, done, options);
   }
 
   commit() {
     const text = this.input.value;
-    if (text === this.name || text === this.asked) return;
-    this.asked = text;
+    if (text === this.name || text === this.sent) return;
+    this.sent = text;
     this.send(text.slice(0, MOST_SENT));
   }
 
   giveUp() {
-    this.asked = null;
+    this.sent = null;
     this.mark("");
     this.put(this.name);
   }
 
-  /** The kernel's answer: what is wrong with the name, or nothing. @param {string} wrong */
+  /** Handle the kernel's answer: the error of the name, or an empty text. @param {string} wrong */
   answer(wrong) {
-    if (this.input.value !== this.asked) return; // it is about a text that is no longer there
+    if (this.input.value !== this.sent) return; // the answer is about an earlier text
     if (wrong) this.mark(wrong);
     else this.giveUp();
   }
@@ -100,7 +100,7 @@ export class NameField {
   /** @param {string} wrong */
   mark(wrong) {
     if (!wrong && this.wrong.hidden) return;
-    if (!wrong) this.asked = null;
+    if (!wrong) this.sent = null;
     say(this.wrong, wrong && `Not renamed: ${wrong}. Escape brings the old name back.`);
     this.wrong.hidden = !wrong;
     this.node.classList.toggle("dwr-refused", Boolean(wrong));

@@ -1,5 +1,5 @@
 // @ts-check
-// One run in the table.
+// Row of one run in the table.
 import { h, say } from "../../page/static/dom.js";
 import { icon } from "./runs_icons.js";
 import { NameField } from "./runs_name.js";
@@ -7,10 +7,10 @@ import { COLUMNS, status, summary, unsaid } from "./runs_text.js";
 
 /** @typedef {import("./runs_text.js").Run} Run */
 /** @typedef {{repeat: boolean, continue: boolean}} Offers */
-/** @typedef {{tip: import("../../page/static/tip.js").Tip, send(content: object): void, explain(words: string): void,
+/** @typedef {{tip: import("../../page/static/tip.js").Tip, send(content: object): void, explain(text: string): void,
  *   removes(): void}} Owner */
 
-/** A row; its nodes stay, so that a change of a number moves neither focus nor caret. */
+/** Row whose nodes stay, so that a change of a number moves neither focus nor caret. */
 export class RunRow {
   /** @param {string} id @param {Run} run @param {Offers} offers @param {Owner} owner */
   constructor(id, run, offers, owner) {
@@ -21,9 +21,9 @@ export class RunRow {
     this.name = new NameField(id, (name) => owner.send({ k: "rename", key, name }));
     this.differs = h("div", { class: "dwr-differs" });
     this.brief = h("div", { class: "dwr-brief" });
-    this.words = h("span");
+    this.statusText = h("span");
     this.progress = h("progress", { max: 1 });
-    this.status = h("td", { class: "dwr-status" }, this.words, this.progress);
+    this.status = h("td", { class: "dwr-status" }, this.statusText, this.progress);
     this.numbers = COLUMNS.map(({ name }) => h("td", { class: `dwr-number dwr-${name}` }));
     this.eye = this.button(["shown", "hidden"], () => owner.send({ k: "visible", key, visible: !this.run.visible }));
     this.again = this.button(["repeat"], () => owner.send({ k: "repeat", key }));
@@ -71,7 +71,7 @@ export class RunRow {
     this.differs.title = run.differs;
     say(this.brief, `${status(run)} · training loss ${COLUMNS[0].show(run)}`);
     this.brief.title = summary(run);
-    say(this.words, status(run));
+    say(this.statusText, status(run));
     this.status.title = message || summary(run);
     this.progress.hidden = run.status !== "running" && run.status !== "paused";
     this.progress.value = run.progress;
@@ -83,14 +83,14 @@ export class RunRow {
       `Show the curves of ${name}`,
       run.visible ? "Shown: hide its curves" : "Hidden: show its curves",
     );
-    describe(this.again, `Repeat ${name}`, "Train it again with the same settings");
-    describe(this.on, `Continue ${name}`, "Go on where it ended", "Cannot be continued", run.cannot_continue);
+    describe(this.again, `Repeat ${name}`, "Train again with the same settings");
+    describe(this.on, `Continue ${name}`, "Continue where it ended", "Cannot be continued", run.cannot_continue);
     describe(this.drop, `Remove ${name}`, "Remove this run", "Cannot be removed", run.cannot_remove);
   }
 }
 
 /**
- * A button that cannot be used now stays in reach of the keyboard, so that it can say why.
+ * Describe a button. One that is disabled stays in reach of the keyboard, so that it can show its reason.
  * @param {HTMLButtonElement} button @param {string} name @param {string} does @param {string} [cannot]
  * @param {string} [why]
  */

@@ -1,5 +1,5 @@
 // @ts-check
-// The table of runs in the page. The kernel says in `rows` what there is to show, and is told what a person does.
+// Table of runs in the page. It shows the `rows` of the kernel and sends a message for each action of a person.
 import { keepKeys } from "../../page/static/keep_keys.js";
 import { h, say } from "../../page/static/dom.js";
 import { Tip } from "../../page/static/tip.js";
@@ -16,7 +16,7 @@ import { COLUMNS, withRow } from "./runs_text.js";
 
 let tables = 0;
 
-/** The whole table in one place of the page. */
+/** One view of the whole table. */
 class RunsView {
   /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
@@ -25,7 +25,7 @@ class RunsView {
     this.prefix = `dwr${tables}`;
     /** @type {Map<string, RunRow>} */
     this.rows = new Map();
-    /** A button that will vanish was used: where the focus goes then. @type {"" | "removed" | "restored"} */
+    /** Action of a button that will vanish, after which the focus must move. @type {"" | "removed" | "restored"} */
     this.moving = "";
     this.tip = new Tip(this.prefix);
     this.compare = new Compare(`${this.prefix}-compare`);
@@ -123,7 +123,7 @@ class RunsView {
     const row = new RunRow(`${this.prefix}-${run.key}`, run, this.model.get("offers"), {
       tip: this.tip,
       send: (content) => this.ask(content),
-      explain: (words) => say(this.why, `${this.rows.get(run.key)?.run.name} – ${words.toLowerCase()}.`),
+      explain: (text) => say(this.why, `${this.rows.get(run.key)?.run.name} – ${text.toLowerCase()}.`),
       removes: () => (this.moving = "removed"),
     });
     this.rows.set(run.key, row);
@@ -144,7 +144,7 @@ class RunsView {
     }
   }
 
-  /** A run came back: its own button has the focus where Undo is gone. @param {RunRow} row */
+  /** Focus the button of a restored run where Undo has vanished. @param {RunRow} row */
   arrive(row) {
     this.moving = "";
     if (this.removed.hidden) row.drop.focus();
@@ -184,14 +184,14 @@ class RunsView {
   }
 }
 
-/** While a run trains the kernel sends its row alone; the model takes it in, so that every view shows it, a later one too.
+/** Put a single row that the kernel sends during training into the model, so that every view, also a later one, shows it.
  * @param {{model: Model}} context */
 function initialize({ model }) {
-  const take = (/** @type {any} */ message) => {
+  const update = (/** @type {any} */ message) => {
     if (message?.k === "row") model.set("rows", withRow(model.get("rows"), message.row));
   };
-  model.on("msg:custom", take);
-  return () => model.off("msg:custom", take);
+  model.on("msg:custom", update);
+  return () => model.off("msg:custom", update);
 }
 
 /** @param {{model: Model, el: HTMLElement}} context */

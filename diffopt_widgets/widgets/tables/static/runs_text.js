@@ -1,5 +1,5 @@
 // @ts-check
-// How the table of runs writes what it knows of a run. Pure.
+// Texts of the table of runs. Pure functions.
 import { textOf } from "../../page/static/text.js";
 
 /**
@@ -13,7 +13,7 @@ import { textOf } from "../../page/static/text.js";
 /** @param {number | null} value */
 export const short = (value) => (value === null ? "–" : textOf(Number(value.toPrecision(3))));
 
-/** Bytes in the largest unit that leaves one or more. @param {number | null} bytes */
+/** Format bytes in the largest unit in which they are at least one. @param {number | null} bytes */
 export function memory(bytes) {
   if (bytes === null) return "–";
   const units = ["B", "kB", "MB", "GB", "TB"];
@@ -25,25 +25,25 @@ export function memory(bytes) {
   return `${power && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
 }
 
-/** How far a run is or came, in words. @param {Run} run */
+/** Status of a run, with its progress. @param {Run} run */
 export function status({ status, progress }) {
   if (status === "stopped" && !progress) return "not started";
   const underway = status === "running" || status === "paused";
   return underway || (status !== "waiting" && progress < 1) ? `${status} ${Math.floor(100 * progress)}\u00a0%` : status;
 }
 
-/** The parts of a name such as `PRODIGY · d_coef 0.5, steps 60`. @param {string} words */
+/** Parts of a name such as `PRODIGY · d_coef 0.5, steps 60`. @param {string} words */
 const parts = (words) => words.replace(/ \(\d+\)$/, "").split(/ · |, /);
 
-/** What sets a run apart and its name does not say. @param {Run} run */
+/** Differences of a run that are not in its name. @param {Run} run */
 export function unsaid({ name, differs }) {
-  const said = new Set(parts(name));
+  const named = new Set(parts(name));
   return parts(differs)
-    .filter((part) => !said.has(part))
+    .filter((part) => !named.has(part))
     .join(", ");
 }
 
-/** The numbers of a run, the most important first: the last ones give way where there is little room. @type {Column[]} */
+/** Numbers of a run, the most important first; the last ones are hidden where there is little room. @type {Column[]} */
 export const COLUMNS = [
   {
     name: "loss",
@@ -60,7 +60,7 @@ export const COLUMNS = [
   {
     name: "best",
     title: "Best train",
-    about: "The lowest training loss along the run, as a mean over as many steps as the last one",
+    about: "Lowest training loss of the run, as a mean over a twentieth of the steps",
     show: (run) => short(run.best_loss),
   },
   {
@@ -72,7 +72,7 @@ export const COLUMNS = [
   {
     name: "speed",
     title: "Steps/s",
-    about: "Mean speed, pauses left out",
+    about: "Mean speed without pauses",
     show: (run) => short(run.steps_per_second),
   },
   {
@@ -83,14 +83,14 @@ export const COLUMNS = [
   },
 ];
 
-/** Everything about a run in one line, for where its columns gave way. @param {Run} run */
+/** Status and all numbers of a run in one line, for where columns are hidden. @param {Run} run */
 export function summary(run) {
   const numbers = COLUMNS.map((column) => `${column.title} ${column.show(run)}`);
   return [status(run), ...numbers].join(" · ");
 }
 
 /**
- * The rows with one of them brought up to date.
+ * Rows with one of them updated.
  * @param {Run[]} rows @param {Run} row
  */
 export const withRow = (rows, row) => rows.map((old) => (old.key === row.key ? row : old));

@@ -1,5 +1,5 @@
 // @ts-check
-// One run of a store.
+// Row of one run of a store.
 import { h, say } from "../../page/static/dom.js";
 import { icon } from "./runs_icons.js";
 import { NameField } from "./runs_name.js";
@@ -8,10 +8,10 @@ import { short } from "./runs_text.js";
 /** @typedef {{key: string, name: string, note: string, status: string, message: string, steps: number,
  *   loss: number | null, started: string, shown: boolean}} Stored */
 
-/** A date that is not broken over two lines. @param {string} date */
-const whole = (date) => date.replaceAll("-", "\u2011").replaceAll(" ", "\u00a0");
+/** Date that does not break over two lines. @param {string} date */
+const unbroken = (date) => date.replaceAll("-", "\u2011").replaceAll(" ", "\u00a0");
 
-/** A row; its nodes stay, so that a change of a number moves neither focus nor caret. */
+/** Row whose nodes stay, so that a change of a number moves neither focus nor caret. */
 export class StoredRow {
   /** @param {string} id @param {Stored} run @param {(content: object) => void} send */
   constructor(id, run, send) {
@@ -64,7 +64,7 @@ export class StoredRow {
     this.note.setAttribute("aria-label", `Note on ${run.name}`);
     this.note.title = run.note;
     const steps = run.steps.toLocaleString("en-US");
-    say(this.brief, `${run.status} · ${steps} steps · training loss ${short(run.loss)} · ${whole(run.started)}`);
+    say(this.brief, `${run.status} · ${steps} steps · training loss ${short(run.loss)} · ${unbroken(run.started)}`);
     this.brief.title = run.message;
     say(this.status, run.status);
     this.status.title = run.message;

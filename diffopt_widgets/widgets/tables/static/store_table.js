@@ -1,5 +1,5 @@
 // @ts-check
-// The runs of a store in the page. The kernel says in `rows` what there is to show, and is told what a person does.
+// Table of a store's runs in the page. It shows the `rows` of the kernel and sends a message for each action of a person.
 import { keepKeys } from "../../page/static/keep_keys.js";
 import { h, say } from "../../page/static/dom.js";
 import { StoredRow } from "./store_row.js";
@@ -22,7 +22,7 @@ const HEADS = [
 ];
 let tables = 0;
 
-/** The whole table in one place of the page. */
+/** One view of the whole table. */
 class StoreView {
   /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
@@ -31,7 +31,7 @@ class StoreView {
     this.prefix = `dws${tables}`;
     /** @type {Map<string, StoredRow>} */
     this.rows = new Map();
-    /** A button that will vanish was used: where the focus goes then. */
+    /** True after a click on a button that will vanish: then the focus moves to Undo. */
     this.removing = false;
     this.root = h("div", { class: "dwr dws dw-themed", "data-lm-suppress-shortcuts": "true" });
     keepKeys(this.root);
@@ -65,16 +65,16 @@ class StoreView {
         model.save_changes();
       },
     });
-    this.found = h("span", { role: "status" });
+    this.count = h("span", { role: "status" });
     const refresh = { type: "button", title: model.get("file"), click: () => model.send({ k: "refresh" }) };
-    this.head = h("div", { class: "dws-head" }, this.query, this.found, h("button", refresh, "Refresh"));
+    this.head = h("div", { class: "dws-head" }, this.query, this.count, h("button", refresh, "Refresh"));
     this.body = h("tbody");
     const heads = HEADS.map(([title, look]) => h("th", { scope: "col", class: look }, title));
     const actions = h("th", { scope: "col", class: "dwr-actions" }, h("span", { class: "dwf-sr" }, "Actions"));
     const top = h("thead", {}, h("tr", {}, ...heads, actions));
     this.table = h("div", { class: "dws-scroll" }, h("table", { "aria-label": "Stored runs" }, top, this.body));
     this.empty = h("div", { class: "dwr-empty" });
-    say(this.empty, `Runs that are kept in ${model.get("file")} appear here.`);
+    say(this.empty, `Runs saved in ${model.get("file")} appear here.`);
     this.gone = h("span", { class: "dwr-gone" });
     const restore = () => {
       this.query.focus(); // the button may vanish
@@ -112,7 +112,7 @@ class StoreView {
     this.table.hidden = !runs.length;
     this.empty.hidden = runs.length > 0 || this.model.get("query") !== "";
     const none = this.model.get("query") ? "No run has these words" : "No runs yet";
-    say(this.found, runs.length ? `${runs.length} run${runs.length > 1 ? "s" : ""}` : none);
+    say(this.count, runs.length ? `${runs.length} run${runs.length > 1 ? "s" : ""}` : none);
     this.drawRemoved();
   }
 

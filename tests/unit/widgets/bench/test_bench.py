@@ -136,7 +136,7 @@ def test_wrong_text_in_the_form_disables_run_and_says_why():
     async def script(bench):
         bench.form.type("lr", "fast")
         assert bench.bar.run.disabled
-        assert "put Learning rate right" in bench.bar.words.value
+        assert "correct Learning rate in the form" in bench.bar.words.value
         bench.form.type("lr", "1e-3")
         assert not bench.bar.run.disabled
         assert "Ready" in bench.bar.words.value
@@ -196,12 +196,12 @@ def test_a_failing_run_is_told_in_the_run_bar():
     async def script(bench):
         bench.form.settings = dw.Settings("SGD", lr=1e20)
         await click_run(bench)
-        assert "the loss was no longer a number" in bench.bar.failure.value
+        assert "the loss was no longer a finite number" in bench.bar.failure.value
         assert "Traceback" in bench.bar.failure.value
         assert len(bench.runs[0].history) > 0
         bench.bar.fields["steps"].value = "x"  # a fault elsewhere, fixed, takes nothing away
         bench.bar.fields["steps"].value = "50"
-        assert "the loss was no longer a number" in bench.bar.failure.value
+        assert "the loss was no longer a finite number" in bench.bar.failure.value
         bench.form.settings = dw.Settings("SGD", lr=0.1)
         await click_run(bench)
         assert bench.bar.failure.value == ""
@@ -367,13 +367,13 @@ def test_the_fix_of_a_run_is_tried_with_weights_of_the_same_precision():
 def test_a_run_that_would_be_refused_cannot_be_started():
     async def script(bench):
         bench.form.settings = dw.Settings("MUON", MuonWithAuxAdam=False)
-        assert bench.bar.run.tooltip == "Such a run would be refused: the form says why, at Auxiliary Adam."
+        assert bench.bar.run.tooltip == "This run would be refused: see Auxiliary Adam in the form."
         bench.form.settings = dw.Settings("ADAM_8BIT", is_paged=True)
         bench.bar.fields["device"].value = "cuda"
         assert "Paged" not in bench.bar.run.tooltip
         bench.bar.fields["device"].value = "cpu"
         assert bench.bar.run.disabled
-        assert bench.bar.run.tooltip == "Such a run would be refused: the form says why, at Paged."
+        assert bench.bar.run.tooltip == "This run would be refused: see Paged in the form."
         page_fixes(bench, "is_paged")
         assert not bench.bar.run.disabled
         for device in {"cuda", "mps"} - set(accelerators()):

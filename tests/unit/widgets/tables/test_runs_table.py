@@ -221,7 +221,7 @@ def test_continue_says_why_it_cannot():
         )
     }
     assert why["done"] == "a finished run's schedule has ended"
-    assert why["failed"] == "what failed would fail again"
+    assert why["failed"] == "a failed run would fail again"
     assert why["stopped"] == ""
     assert "not kept" in why["elsewhere"]
 
@@ -313,7 +313,7 @@ def test_an_observer_that_renames_meanwhile_leaves_nothing_unsent(wire):
 
 def test_numbers_that_are_not_finite_can_be_sent():
     run = run_of("a", taken=2)
-    run.evaluated(after=float("nan"))
+    run.record_evaluation(after=float("nan"))
     run.history.extend([StepRecord(3, 0.3, loss=float("inf"), lr=(1.0,), applied_lr=(float("nan"),))])
     row = dw.RunsTable([run]).rows[0]
     assert (row["eval_after"], row["final_loss"]) == (None, None)
