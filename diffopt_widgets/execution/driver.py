@@ -51,10 +51,10 @@ def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Ge
     """
     if not run.can_begin:
         raise ValueError(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
-    return _carry_out(run, on_publish)
+    return _steps(run, on_publish)
 
 
-def _carry_out(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None, None]:
+def _steps(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None, None]:
     pending: list[StepRecord] = []
     training = None
     if run.kept is not None and (training := _restore(run)) is None:

@@ -111,7 +111,7 @@ class Session:
         while self._waiting:
             run = self.current = self._waiting.popleft()
             try:
-                await self._carry_out(run)
+                await self._train(run)
             except KeyboardInterrupt:  # "Interrupt kernel" stops the run; it must not end the event loop
                 self.stop()
             except Exception:  # noqa: BLE001  # the waiting runs must have their turn
@@ -125,7 +125,7 @@ class Session:
                 self._report(run)
         self._paused = False
 
-    async def _carry_out(self, run: Run) -> None:
+    async def _train(self, run: Run) -> None:
         steps = drive(run, on_publish=self._report)
         self._report(run)
         slice_began = time.perf_counter()

@@ -418,8 +418,8 @@ def test_after_a_reload_the_form_is_as_it_was(opened):
 
 def test_another_kernel_opens_the_form_as_it_was_left(fresh_notebook):
     cell = (
-        "from diffopt_widgets.widgets.form.form import Form\nfrom diffopt_widgets.widgets.form.remembered import Memory\n"
-        "form = Form(memory=Memory.of_user())\nform"
+        "from diffopt_widgets.widgets.form.form import Form\nfrom diffopt_widgets.widgets.form.form_file import FormFile\n"
+        "form = Form(file=FormFile.of_user())\nform"
     )
     first = fresh_notebook([cell], height=1600)
     first.run_all()

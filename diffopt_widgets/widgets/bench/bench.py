@@ -24,8 +24,8 @@ from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
 from diffopt_widgets.widgets.form.form import Form
+from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.panel import cannot_run
-from diffopt_widgets.widgets.form.remembered import Memory
 from diffopt_widgets.widgets.page.event_loop import on_loop, running_loop
 from diffopt_widgets.widgets.state_size.card import StateSize
 
@@ -76,7 +76,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         # The event loop of the cell that opens the bench. Runs train there, and all clicks are handled there.
         self._loop = running_loop()
         self._saver = saver_for(store)
-        self.form = Form(settings, memory=Memory.of_user())
+        self.form = Form(settings, file=FormFile.of_user())
         self.bar = RunBar(
             task,
             steps,
@@ -90,7 +90,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._guarded,
             on_rename=self._renamed,
             on_repeat=lambda run: self.start([Run(run.plan)]),
-            on_continue=lambda run: self._carry_out([run]),
+            on_continue=lambda run: self._start([run]),
         )
         self.plot, self.applied = self._view.plot, self._view.applied
         self.table, self.samples = self._view.table, self._view.samples
@@ -128,7 +128,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._need_session()
         for run in runs:
             self._view.add(run)
-        self._carry_out(runs)
+        self._start(runs)
 
     def add(self, run: Run | LoggedRun) -> None:
         """Show a run that was trained before beside the others, such as `store.load(id)` or one of `read_logs`.
@@ -165,7 +165,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._session = Session(self._published, self._loop)
         return self._session
 
-    def _carry_out(self, runs: Sequence[Run]) -> None:
+    def _start(self, runs: Sequence[Run]) -> None:
         self.bar.forget_failure()
         self._need_session().start(runs)
         for run in runs:

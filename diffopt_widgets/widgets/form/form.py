@@ -19,8 +19,8 @@ from diffopt_widgets.widgets.form import panel as page
 from diffopt_widgets.widgets.form.changes import Change, loaded, requested, typed
 from diffopt_widgets.widgets.form.draft import START, Draft
 from diffopt_widgets.widgets.form.exchange import read_settings, write_settings
+from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.messages import BadMessageError, Message, message_of, sender_of, text_in
-from diffopt_widgets.widgets.form.remembered import Memory
 from diffopt_widgets.widgets.form.schedule import schedule_svg
 from diffopt_widgets.widgets.form.search import index_message
 from diffopt_widgets.widgets.form.slider import linked_slider
@@ -42,8 +42,8 @@ class Form(PageWidget):
         settings: settings to show at first; the name of an optimizer shows its defaults. An optimizer that is not in the
             catalogue (`Settings(spec_of(torch.optim.RAdam))`) joins the menu.
         steps: length of the run, for the picture of the schedule.
-        memory: file that keeps the typed texts. Without settings the form opens as it was last; with settings it shows
-            them, and remembers the rest. Without a memory nothing is read or written.
+        file: file that keeps the typed texts. Without settings the form opens as it was last; with settings it shows
+            them, and remembers the rest. Without a file nothing is read or written.
         layout: an ipywidgets Layout.
 
     Raises:
@@ -87,11 +87,11 @@ class Form(PageWidget):
         settings: Settings | str | None = None,
         *,
         steps: int = RunOptions.steps,
-        memory: Memory | None = None,
+        file: FormFile | None = None,
         layout: Any = None,
     ) -> None:
-        self._memory = memory
-        self._draft = _opening(settings, memory)
+        self._form_file = file
+        self._draft = _opening(settings, file)
         self._past: list[tuple[Draft, Change]] = []  # each draft with the change that replaced it
         self._seen: list[Any] = []
         self._pasted: list[Any] = []
@@ -171,8 +171,8 @@ class Form(PageWidget):
         try:
             self._publish()
         finally:  # the page need not wait for the disk; an observer may have changed the draft meanwhile
-            if self._memory:
-                self._memory.keep(before, self._draft)
+            if self._form_file:
+                self._form_file.keep(before, self._draft)
 
     def _publish(self) -> None:
         """Bring every trait up to date with the draft: one message to the page, then the observers."""
@@ -274,9 +274,9 @@ def _cannot_run() -> tuple[tuple[str, Trouble], ...]:
     return tuple(troubles(map(spec, list_optimizers())).items())
 
 
-def _opening(settings: Settings | str | None, memory: Memory | None) -> Draft:
+def _opening(settings: Settings | str | None, file: FormFile | None) -> Draft:
     """Return the draft that the form shows at first."""
-    remembered = memory.recall() if memory else None
+    remembered = file.recall() if file else None
     if settings is None:
         return remembered or Draft.begin(START)
     fresh = Draft.begin(settings)

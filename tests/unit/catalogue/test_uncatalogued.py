@@ -33,7 +33,7 @@ from diffopt_widgets.widgets.form import panel as page
 from diffopt_widgets.widgets.form.draft import Draft
 from diffopt_widgets.widgets.form.exchange import read_settings
 from diffopt_widgets.widgets.form.form import Form
-from diffopt_widgets.widgets.form.remembered import Memory
+from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.search import option_index
 
 UNKNOWN = "unknown:Unknown"
@@ -499,19 +499,19 @@ def test_the_form_has_it_in_its_menu_and_its_search():
 
 
 def test_it_is_remembered(tmp_path):
-    memory = Memory(tmp_path / "form.json")
-    dw.Form(dw.Settings(READ[UNKNOWN]), memory=memory).type("momentum_decay", "0.25")
-    again = dw.Form(memory=memory)
+    file = FormFile(tmp_path / "form.json")
+    dw.Form(dw.Settings(READ[UNKNOWN]), file=file).type("momentum_decay", "0.25")
+    again = dw.Form(file=file)
     assert again.settings == dw.Settings(UNKNOWN, momentum_decay=0.25)
     again.choose("PRODIGY")
-    assert dw.Form(memory=memory).draft.choose(UNKNOWN).settings == dw.Settings(UNKNOWN, momentum_decay=0.25)
-    data = json.loads(memory.path.read_text())
+    assert dw.Form(file=file).draft.choose(UNKNOWN).settings == dw.Settings(UNKNOWN, momentum_decay=0.25)
+    data = json.loads(file.path.read_text())
     data["optimizer"] = "no_such_module:X"
     data["own"]["no_such_module:X"] = {"lr": "1"}
-    memory.path.write_text(json.dumps(data))
-    assert dw.Form(memory=memory).draft.optimizer in {"PRODIGY", UNKNOWN}
-    dw.Form(memory=memory).type("lr", "0.5")
-    assert "no_such_module:X" in json.loads(memory.path.read_text())["own"]
+    file.path.write_text(json.dumps(data))
+    assert dw.Form(file=file).draft.optimizer in {"PRODIGY", UNKNOWN}
+    dw.Form(file=file).type("lr", "0.5")
+    assert "no_such_module:X" in json.loads(file.path.read_text())["own"]
 
 
 def test_the_code_builds_the_same():

@@ -1,4 +1,4 @@
-"""Memory: the texts last typed into the form, in a small file of the user's, so that another kernel opens with them."""
+"""FormFile: the texts last typed into the form, in a small file of the user's, so that another kernel opens with them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 _Data = dict[str, Any]  # Any: the file may hold anything
 
 
-class Memory:
+class FormFile:
     """One file with the texts last typed for each optimizer and the training options, and the optimizer last shown.
 
     Several kernels may write it at once: each change is merged into the contents of the file at that time, and the file is
@@ -42,8 +42,8 @@ class Memory:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     before = Draft.begin("PRODIGY")
-    ...     Memory(Path(folder) / "form.json").keep(before, before.type("d_coef", "0.5"))
-    ...     Memory(Path(folder) / "form.json").recall().last_good
+    ...     FormFile(Path(folder) / "form.json").keep(before, before.type("d_coef", "0.5"))
+    ...     FormFile(Path(folder) / "form.json").recall().last_good
     Settings('PRODIGY', lr=1.0, d_coef=0.5)
     """
 
@@ -52,7 +52,7 @@ class Memory:
         self._logged: set[str] = set()
 
     @classmethod
-    def of_user(cls) -> Memory | None:
+    def of_user(cls) -> FormFile | None:
         """Make the memory in the user's configuration folder, or in the one that DIFFOPT_CONFIG_DIR names.
 
         None when the path of the folder is not absolute: without a home it would lie in the working directory.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from diffopt_widgets.catalogue import list_optimizers
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.widgets.form.form import Form
-from diffopt_widgets.widgets.form.remembered import Memory
+from diffopt_widgets.widgets.form.form_file import FormFile
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def path(tmp_path):
 
 def again(path, settings=None):
     """What a new kernel opens."""
-    return Form(settings, memory=Memory(path))
+    return Form(settings, file=FormFile(path))
 
 
 def test_another_kernel_opens_as_the_last_one_was_left(path):
@@ -93,7 +93,7 @@ def test_each_kernel_keeps_the_optimizers_of_the_others(path):
 
 
 def _type_often(path, key):
-    form = Form(key, memory=Memory(path))
+    form = Form(key, file=FormFile(path))
     for i in range(30):
         form.type("lr", f"0.{i + 1}")
 
@@ -234,16 +234,16 @@ def test_a_change_that_changes_nothing_is_not_written(path):
 
 def test_the_user_s_folder_is_the_one_named_or_the_system_s(tmp_path, monkeypatch):
     monkeypatch.setenv("DIFFOPT_CONFIG_DIR", str(tmp_path))
-    assert Memory.of_user().path == tmp_path / "form.json"
+    assert FormFile.of_user().path == tmp_path / "form.json"
     monkeypatch.delenv("DIFFOPT_CONFIG_DIR")
-    assert "diffopt_widgets" in str(Memory.of_user().path)
-    assert os.fspath(Path.cwd()) not in os.fspath(Memory.of_user().path)
+    assert "diffopt_widgets" in str(FormFile.of_user().path)
+    assert os.fspath(Path.cwd()) not in os.fspath(FormFile.of_user().path)
 
 
 def test_nothing_is_kept_in_the_working_directory(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIFFOPT_CONFIG_DIR", "here")
-    assert Memory.of_user() is None
+    assert FormFile.of_user() is None
     assert "absolute" in caplog.text
 
 
