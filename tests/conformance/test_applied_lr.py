@@ -395,7 +395,10 @@ def test_the_rate_times_the_direction_is_the_movement(name, course):
             should = (rate * case.direction(g.double(), counted, optimizer)).norm()
             assert moved > 0 or lr == 0 or (case.still and rate == 0)
             assert moved > 0 or lr == 0 or rate == 0
-            assert moved == pytest.approx(float(should), rel=case.tolerance), (step, rate)
+            assert moved == pytest.approx(float(should), rel=case.tolerance), (
+                f"step {step}: the weights moved {float(moved / should):.6g} times the rate {rate:.6g} that "
+                f"{dw.spec(key_of(name)).rate} tells. Name another reader in `rate=` of the spec, or say in CASES how it moves"
+            )
 
 
 @pytest.mark.parametrize("key", ["ADABELIEF", "AIDA"])

@@ -115,7 +115,11 @@ def test_every_argument_of_the_back_end_is_shown_or_hidden_with_a_reason(key):
     entry = spec(key)
     mapped = {split_argument(use.argument)[0] for use in (entry.lr, *entry.uses) if use.argument}
     hidden = {split_argument(argument.argument)[0] for argument in entry.hidden}
-    assert mapped | hidden == set(signature(key)) | BY_KEYWORD.get(key, {}).keys()
+    taken = set(signature(key)) | BY_KEYWORD.get(key, {}).keys()
+    assert mapped | hidden == taken, (
+        f"{key} takes {sorted(taken - mapped - hidden)}, which are not shown: give each a `Use`, or a `Hidden` with the reason; "
+        f"it does not take {sorted((mapped | hidden) - taken)}"
+    )
     assert not BY_KEYWORD.get(key, {}).keys() & set(signature(key))
     assert key not in BY_KEYWORD or "kwargs" in signature(key)
     assert all(len(argument.reason) > 20 for argument in entry.hidden)

@@ -456,6 +456,7 @@ def test_what_differs_under_the_same_version_is_named():
 
 @pytest.mark.parametrize("key", KEYS)
 def test_the_panel_says_what_was_seen_of_every_option(key):
+    assert not lacking(key), lacking(key)
     controls = panel(key)["controls"]
     for use in (spec(key).lr, *spec(key).uses):
         finding = probed.table()["cpu"].findings[key][use.name]
@@ -480,6 +481,7 @@ HERE = {
 
 @pytest.mark.parametrize("key", KEYS)
 def test_no_option_is_said_to_do_more_than_was_seen(key):
+    assert not lacking(key), lacking(key)
     for use in (spec(key).lr, *spec(key).uses):
         finding = probed.table()["cpu"].findings[key][use.name]
         (said,) = (fact["text"] for fact in panel(key)["controls"][use.name]["facts"] if fact["term"] == "Here")

@@ -10,6 +10,7 @@ from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import REQUIREMENTS, Standing
 from diffopt_widgets.cli.main import main
 from diffopt_widgets.cli.reference import reference_pages
+from diffopt_widgets.probe.table import lacking
 
 
 @pytest.fixture(scope="module", name="pages")
@@ -27,6 +28,7 @@ def plain(page):
 
 @pytest.mark.parametrize("key", list_optimizers())
 def test_a_page_says_everything_that_the_catalogue_knows(key, pages):
+    assert not lacking(key), lacking(key)
     entry, page = spec(key), pages[f"{key}.md"]
     words = plain(page)
     assert f"$${entry.formula}$$" in page
