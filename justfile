@@ -2,7 +2,7 @@
 # (`pip install -c binder/constraints.txt -e ".[dev]"`). The workflow of the repository and .ci/run call the same ones.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
-set windows-shell := ["powershell", "-NoLogo", "-Command"]
+set windows-shell := ["pwsh", "-NoLogo", "-Command"]
 
 # One thread for each process: several times faster for models of this size.
 export OMP_NUM_THREADS := "1"

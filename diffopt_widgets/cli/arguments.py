@@ -27,7 +27,7 @@ _TASK = replace(TASK, option=replace(TASK.option, choices=list_tasks()))
 FLAGGED: Mapping[str, Use] = {**TRAINING, _TASK.name: _TASK, **RUN_OPTIONS}
 """The options that have a flag of their own beside `--lr`; an optimizer's own are given as NAME=VALUE."""
 
-_ONLY_FLAGS = ("optimizer", "preset", "out")
+_ONLY_FLAGS = ("optimizer", "preset", "out", "store")
 """What has a flag and is no option, so that NAME=VALUE cannot mean it."""
 
 

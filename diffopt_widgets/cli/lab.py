@@ -238,7 +238,10 @@ def _is_loopback(ip: str) -> bool:
     """Say whether all that this address or name stands for can be reached from this machine only."""
     if not ip:
         return False
-    addresses = socket.getaddrinfo(ip, None)
+    try:
+        addresses = socket.getaddrinfo(ip, None)
+    except OSError:  # a name that only others know
+        return False
     return all(ip_address(str(place[0]).split("%")[0]).is_loopback for *_, place in addresses)
 
 

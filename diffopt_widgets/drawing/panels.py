@@ -89,8 +89,3 @@ def next_color(used: Iterable[str]) -> str:
     """
     taken = list(used)
     return min(PALETTE, key=taken.count)
-
-
-def color_of(index: int) -> str:
-    """Return the palette's colour for the run of an index; after the last colour the palette begins again."""
-    return PALETTE[index % len(PALETTE)]

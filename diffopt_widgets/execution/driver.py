@@ -86,7 +86,8 @@ def _steps(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None,
         run.end("done")
     except (GeneratorExit, KeyboardInterrupt):
         over = training is not None and training.taken == run.plan.steps
-        run.end("done" if over else "stopped")
+        if not run.ended:  # interrupted after its end already
+            run.end("done" if over else "stopped")
         raise
     except Exception as error:  # noqa: BLE001  # the run bar shows whatever a back end raises
         with contextlib.suppress(Exception):  # a failed device cannot be read any more

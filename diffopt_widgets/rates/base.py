@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 Rate: TypeAlias = "float | torch.Tensor"
 Rates: TypeAlias = "tuple[Rate, ...]"
+Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 
 class RateReader:

@@ -6,19 +6,16 @@ Sources: prodigyopt 1.1, dadaptation 3.2.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffopt_widgets.rates.base import Average, RateReader, Rates, number
+from diffopt_widgets.rates.base import Average, Group, RateReader, Rates, number
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from diffopt_widgets.records import Scalar
-
-Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 
 class _Estimating(RateReader):

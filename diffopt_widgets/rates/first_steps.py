@@ -6,12 +6,8 @@ Source: pytorch_optimizer 4.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, TypeAlias
 
-from diffopt_widgets.rates.base import RateReader, Rates, number
-
-Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
+from diffopt_widgets.rates.base import Group, RateReader, Rates, number
 
 
 class Rectified(RateReader):

@@ -6,16 +6,14 @@ Sources: pytorch_optimizer 4.1 (`get_adjusted_lr`), adv_optm 2.2.3 (`rms_adjustm
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
-from diffopt_widgets.rates.base import RateReader, Rates, number
+from diffopt_widgets.rates.base import Group, RateReader, Rates, number
 
 if TYPE_CHECKING:
     import torch
     from torch.optim import Optimizer
 
-Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 RMS = 0.2
 """Root mean square of a rescaled update of adv_optm at a rate of 1."""

@@ -5,12 +5,7 @@ Source: torch 2.13 (Dozat 2016).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
-
-from diffopt_widgets.rates.base import Rate, RateReader, Rates, rate_of
-
-Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
+from diffopt_widgets.rates.base import Group, Rate, RateReader, Rates, rate_of
 
 
 class NAdam(RateReader):
@@ -18,8 +13,8 @@ class NAdam(RateReader):
 
     Adam's corrected momentum is an average, with weights that sum to 1. NAdam takes a share of the newest gradient and a
     share of the momentum, each with its own correction: the weights sum to 1.06 at the first step, to 0.78 at the second,
-    to 0.73 at the third and fourth, and then climb back to 1. If the tensors of a group began at different steps, the value is that of the first tensor in
-    the group that has begun.
+    to 0.73 at the third and fourth, and then climb back to 1. If the tensors of a group began at different steps, the value
+    is that of the first tensor in the group that has begun.
     """
 
     def before(self) -> Rates:

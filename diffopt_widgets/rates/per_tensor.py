@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffopt_widgets.rates.base import Average, Rate, RateReader, Rates, number
+from diffopt_widgets.rates.base import Average, Group, Rate, RateReader, Rates, number
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
-
-Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 
 class _PerTensor(RateReader):

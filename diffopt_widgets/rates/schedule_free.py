@@ -8,16 +8,13 @@ of z is the one to compare with that of other optimizers. Sources: schedulefree 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
-from diffopt_widgets.rates.base import RateReader, Rates, number
+from diffopt_widgets.rates.base import Group, RateReader, Rates, number
 from diffopt_widgets.rates.first_steps import rectification
 
 if TYPE_CHECKING:
     from diffopt_widgets.records import Grouped
-
-Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 
 class ScheduleFree(RateReader):

@@ -43,7 +43,7 @@ class Collection:
         self._auto_named: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
-        return key in self._runs
+        return key in self._runs and key in self.shown.now
 
     @property
     def runs(self) -> tuple[Run, ...]:

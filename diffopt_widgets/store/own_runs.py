@@ -59,7 +59,7 @@ def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], ext
     settings = Settings.from_json(json.dumps(plan["settings"]))
     planned = RunPlan(**{**plan, "settings": settings})
     results = summary.about.get("results", {})
-    results = {"fix": results.get("mend", {}), **results}  # stores of version 0.1 say `mend`
+    results = {"fix": results.get("mend", {}), **results}  # older stores say `mend`
     status, message = _ending(summary, len(history), planned.steps)
     checkpoint = _usable_checkpoint(summary, status, len(history), extras)
     if checkpoint and checkpoint.step < len(history):

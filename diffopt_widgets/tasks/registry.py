@@ -30,19 +30,18 @@ def get_task(key: str) -> Task:
     """Return the task with this key.
 
     Raises:
-        UnknownTask: there is none; the message names those that there are. It is a KeyError.
+        UnknownTask: there is none; the message names the tasks. It is a KeyError.
 
     >>> get_task("digits").batch_size
     64
-
     """
-    found = _BENCH.get(key) or _OWN.get(key)
-    if found is None:
+    task = _BENCH.get(key) or _OWN.get(key)
+    if task is None:
         raise UnknownTask(
             f"there is no task {key!r}; choose one of {', '.join(list_tasks())}. A task of your own must be registered first, "
             "in each new process: dw.register_task(task)"
         )
-    return found
+    return task
 
 
 def register_task(task: Task, *, replace: bool = False) -> None:

@@ -43,9 +43,8 @@ class Problem(Protocol):
     The same seed gives the same weights, and the same step has the same batch, noise and time steps, for every optimizer
     and device; weights of another precision are the same, rounded.
 
-
-    Besides what stands here it has the parameters that are trained: `groups`, a tuple of `ParameterGroup`; or `model`, a
-    `torch.nn.Module` of which all are taken as one group. It may have `samples()`, which makes `Samples` with the model as it
+    A problem also has the parameters to train: `groups`, a tuple of `ParameterGroup`; or `model`, a `torch.nn.Module` whose
+    parameters are one group. It may have `samples()`, which makes `Samples` with the model as it
     is now, from a fixed noise; and `wanted()`, which gives real examples that the model has not learned from, with the labels
     of `samples` in the same order. Without them no samples are shown.
     """

@@ -17,6 +17,7 @@ def opened(notebook, settings, width, height):
     nb = notebook([OPEN.format(settings=settings)], width=width, height=height)
     nb.run_cell(0)
     expect(nb.page.get_by_text("Press Run: loss and applied").first).to_be_visible()
+    nb.page.locator(".dw-plot-area").scroll_into_view_if_needed()  # it is drawn where it can be seen
     nb.page.wait_for_function("document.querySelector('.dw-plot-graph')?.data")
     return nb
 

@@ -24,7 +24,7 @@ STABLE_ADAMW = OptimizerSpec(
     family="Variants of Adam",
     summary="AdamW with Adafactor's update clipping in place of gradient clipping: where a tensor's gradients are larger than "
     "their average says, its step shrinks as a whole, so that single bad batches cause no spike in the loss.",
-    formula=r"r = \max\!\left(1, \sqrt{\operatorname{mean}\,\frac{g^2}{\max(v,\ \epsilon^2)}}\right),\quad "
+    formula=r"r = \max\!\left(1, \sqrt{\operatorname{mean}\,\frac{g^2}{\max(\hat v,\ \epsilon^2)}}\right),\quad "
     r"\theta \leftarrow \left(1 - \frac{\gamma\lambda}{r}\right)\theta - \frac{\gamma}{r}\, \frac{\hat m}{\sqrt{\hat v} + \epsilon}",
     links=(Link("Wortsman et al. 2023", "https://arxiv.org/abs/2304.13013"), po.code("adamw")),
     target="pytorch_optimizer:StableAdamW",

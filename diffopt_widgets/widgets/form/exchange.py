@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 import warnings
 
 from diffopt_widgets.catalogue import is_path
@@ -13,6 +14,7 @@ from diffopt_widgets.settings import Fault, Settings, SettingsError
 
 LONGEST_TEXT = 20_000
 """Most characters of a text with settings or a value."""
+_INFINITE = re.compile(r"\s*\+?inf(inity)?\s*", re.IGNORECASE)
 
 
 def write_settings(settings: Settings) -> str:
@@ -62,12 +64,7 @@ def _call(text: str) -> ast.Call:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python warns about odd code
             (statement,) = ast.parse(text).body
-    except (
-        ValueError,
-        SyntaxError,
-        RecursionError,
-        MemoryError,
-    ):  # ValueError: there is no statement, or more than one
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # ValueError: not one statement
         raise _unreadable("The text holds no settings") from None
     call = statement.value if isinstance(statement, ast.Assign | ast.Expr) else None
     name = call.func if isinstance(call, ast.Call) else None
@@ -94,7 +91,7 @@ def _json_of(call: ast.Call) -> str:
 def _value(node: ast.expr) -> str | float | bool | None:
     """Read a plain value; raise SettingsError for anything else."""
     match node:
-        case ast.Call(func=ast.Name(id="float"), args=[ast.Constant(value=str() as text)]) if "inf" in text.lower():
+        case ast.Call(func=ast.Name(id="float"), args=[ast.Constant(value=str() as text)]) if _INFINITE.fullmatch(text):
             node = ast.Constant(math.inf)
         case ast.Attribute(attr="inf", value=ast.Name()) | ast.Name(id="inf"):
             node = ast.Constant(math.inf)

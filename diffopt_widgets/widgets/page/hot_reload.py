@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -35,7 +36,8 @@ def watch_files(widget: Widget, files: tuple[Path, ...], reload: Callable[[Widge
         for changes in watch(*{file.parent for file in files}, stop_event=gone):
             widget = held()
             if widget is not None and any(Path(path) in files for _, path in changes):
-                reload(widget)
+                with contextlib.suppress(OSError, UnicodeDecodeError):  # half written: the next change brings the rest
+                    reload(widget)
             del widget
 
     threading.Thread(target=follow, name="diffopt page files", daemon=True).start()

@@ -218,7 +218,9 @@ class RunsTable(PageWidget):
     def _refresh(self, key: str) -> None:
         """Update one row."""
         rows = list(self.rows)
-        place = next(i for i, row in enumerate(rows) if row["key"] == key)
+        place = next((i for i, row in enumerate(rows) if row["key"] == key), None)
+        if place is None:  # added in another thread a moment ago: all rows are painted when the cells' loop comes to it
+            return
         before, rows[place] = rows[place], row_of(self._collection.find(key), self._collection.shown.now[key])
         # A message with one row may get lost; a change of status sends all rows, and so repairs a loss.
         self._changed_row = rows[place] if rows[place]["status"] == before["status"] else None

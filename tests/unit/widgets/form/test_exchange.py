@@ -78,8 +78,10 @@ NONE = "The text holds no settings. Paste the text that Copy settings copied, or
         ("Settings('PRODIGY', **{'lr': 1})", "is not name=value"),
         ("Settings('PRODIGY', lr=1 if 1else 2)", "is not a value"),
         ("a.b('Settings')", NONE),
+        ("Settings('PRODIGY', growth_rate=float('information'))", "is not a value"),
+        ("Settings('PRODIGY', eps=float('-inf'))", "is not a value"),
     ],
-    ids=range(26),
+    ids=range(28),
 )
 def test_what_is_no_settings_says_so(text, words):
     with pytest.raises(SettingsError, match=r".") as caught:
