@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
+from diffopt_widgets.cli.lab import _is_loopback
 from diffopt_widgets.cli.main import main
 
 START_SECONDS = 120
@@ -170,3 +171,8 @@ def test_an_option_of_jupyters_before_the_dashes(capsys):
 def test_a_notebook_is_not_an_option(capsys):
     assert main(["lab", "mine.ipynb"]) == 2
     assert "'mine.ipynb' is not an option. To fix it: name a folder with --folder" in capsys.readouterr().err
+
+
+def test_a_name_that_nobody_here_can_resolve_is_not_taken_for_this_machine_alone():
+    assert not _is_loopback("bench-proxy.invalid")
+    assert _is_loopback("127.0.0.1")

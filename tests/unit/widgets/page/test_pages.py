@@ -48,9 +48,12 @@ def test_an_edit_of_a_file_is_shown_without_a_new_kernel(tmp_path, monkeypatch):
     shown = threading.Event()
     menu.observe(lambda change: shown.set() if "edited here" in change["new"] else None, ["_esm"])
     script = tmp_path / "comparison_menu.js"
-    # The watch may begin after the first edit: it is edited until it is seen.
+    # The watch may begin after the first edit: it is edited until it is seen; what is no text yet is passed over.
     for number in range(600):
-        script.write_text(f"{script.read_text('utf-8')}\n// edited here {number}\n", "utf-8")
+        text = script.read_bytes()
+        script.write_bytes(b"\xff")
+        assert not shown.wait(0.1)
+        script.write_bytes(text + f"\n// edited here {number}\n".encode())
         if shown.wait(0.2):
             break
     assert "edited here" in menu._esm

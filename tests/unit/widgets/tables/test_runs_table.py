@@ -1,5 +1,8 @@
 """The table of runs without a browser: its traits, its messages, and what it does with the page's wishes."""
 
+import asyncio
+import threading
+
 import ipywidgets
 import pytest
 from wires import keep_messages, kept
@@ -395,3 +398,39 @@ def test_every_setting_of_every_run_has_a_line_with_a_title():
     assert set(lines) == {name for plan in plans for name in plan.flat()}
     assert all(line.title != line.name for line in lines.values())
     assert lines["nesterov"].values == (None, "off", None)
+
+
+def test_a_run_that_another_thread_adds_can_be_shown_at_once():
+    failures = []
+
+    def add(table):
+        try:
+            run = run_of("from a thread")
+            table.add(run)
+            table.show(run)
+        except Exception as error:  # noqa: BLE001  # it is looked at in the other thread
+            failures.append(error)
+
+    async def script():
+        table = dw.RunsTable()
+        thread = threading.Thread(target=add, args=(table,))
+        thread.start()
+        thread.join()  # the loop is busy until then, as while a cell runs
+        while not table.rows:
+            await asyncio.sleep(0)
+        return [row["name"] for row in table.rows]
+
+    assert asyncio.run(asyncio.wait_for(script(), 60)) == ["from a thread"]
+    assert failures == []
+
+
+def test_a_run_whose_curve_was_removed_from_the_plot_is_not_in_the_table():
+    bench = dw.lab(dw.Settings("SGD"))
+    run = run_of("gone")
+    bench.add(run)
+    bench.plot.remove_run(run.key)
+    bench.table.show(run)
+    assert run not in bench.runs
+    assert bench.table.rows == []
+    with pytest.raises(KeyError, match="no run with the key"):
+        bench.table.set_visible(run.key, False)
