@@ -26,7 +26,7 @@ for run in runs[:3]:
     table.draw(run.key)
 ipywidgets.VBox([table, table.plot])"""
 
-HEIGHTS = {480: 5200, 700: 3600, 1400: 2600}
+HEIGHTS = {480: 5600, 700: 3900, 1400: 3700}
 """By width: so tall that the notebook shows the whole bench without scrolling."""
 
 
@@ -99,7 +99,7 @@ def test_runs(notebook, keep, width, theme):
         bench.locator(".dwr-runs").get_by_role("button", name="Remove ").first.click()
     nb.until_python("not bench.runs")
     plan = "dw.RunPlan(dw.Settings('ADAMW', schedule='COSINE'), 'swiss_roll', 60)"
-    nb.eval_python(f"bench.start([dw.Run(plan) for plan in dw.runs.vary({plan}, {over})])")
+    nb.eval_python(f"bench.start([dw.Run(plan) for plan in dw.runs.run.vary({plan}, {over})])")
     nb.until_python("bench.runs[-1].ended", seconds=120)
     name = bench.locator(".dwr-runs").get_by_role("textbox").first
     name.fill("the one that I tried on Monday, before the warm-up was longer")
