@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.rates.base import RateReader
+from diffopt_widgets.rates.unwrap import stepping_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,13 +33,15 @@ def applied_lr(optimizer: Optimizer) -> list[float]:
     DAdaptAdan, DAdaptSGD with momentum, Adafactor with beta1): the value is then the rate of the coming gradient, and only
     a `RateMeter` that has been in use since the first step gives the average.
     If the rate cannot be known yet (DAdaptSGD before its first step), the value is NaN. Reading it may wait for the device.
+    A wrapper (of accelerate or lightning) is looked through, and a subclass is read like its base in the catalogue. For a class
+    that is not in the catalogue the value is the rate of the group.
 
     >>> import torch
     >>> parameter = torch.nn.Parameter(torch.ones(3))
     >>> applied_lr(torch.optim.SGD([parameter], lr=0.1))
     [0.1]
     """
-    return [float(rate) for rate in RateMeter(optimizer).before()]
+    return [float(rate) for rate in RateMeter(stepping_optimizer(optimizer)).before()]
 
 
 class RateMeter:
@@ -111,13 +114,13 @@ def load_reader(name: str) -> type[RateReader]:
 
 
 def rate_kind(optimizer: Optimizer) -> str:
-    """Return the name of the reader for this optimizer: from the catalogue by its class, or the plain one for other classes."""
-    cls = type(optimizer)
+    """Return the name of the reader for this optimizer: that of its class or of its nearest base with one, else the plain one."""
+    readers = dict(UNCATALOGUED)
     for key in list_optimizers():
         module, _, name = spec(key).target.partition(":")
-        if name == cls.__name__ and module.split(".")[0] == cls.__module__.split(".")[0]:
-            return spec(key).rate
-    return UNCATALOGUED.get((cls.__module__.split(".")[0], cls.__name__), GROUP)
+        readers[module.split(".")[0], name] = spec(key).rate
+    bases = ((cls.__module__.split(".")[0], cls.__name__) for cls in type(optimizer).__mro__)
+    return next((readers[base] for base in bases if base in readers), GROUP)
 
 
 def _reader_of(optimizer: Optimizer) -> RateReader:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffopt_widgets.watching.hooks import hooked_optimizer
+from diffopt_widgets.rates.unwrap import hooked_optimizer
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

@@ -1,48 +1,16 @@
-"""Hooks: the optimizer whose step hooks report a loop's steps, and names for its parameter groups."""
+"""Hooks: the closure of a step, and names for the parameter groups of an optimizer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from torch.optim import Optimizer
-
 if TYPE_CHECKING:
     import torch
+    from torch.optim import Optimizer
 
 Arguments: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"  # Any: whatever an optimizer's step takes
 """Positional and keyword arguments of a step; the first is the optimizer."""
-
-_INNER = ("optimizer", "_optimizer", "base_optimizer", "base")
-"""Attributes in which wrappers keep the optimizer that they step: accelerate, lightning, schedule-free and SAM."""
-
-
-def hooked_optimizer(optimizer: object) -> Optimizer:
-    """Find the torch optimizer that calls step hooks when this one is stepped: itself, or one that it wraps.
-
-    Raises:
-        TypeError: neither it nor an optimizer inside it has torch's step hooks.
-
-    >>> import torch
-    >>> sgd = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))])
-    >>> hooked_optimizer(sgd) is sgd
-    True
-    """
-    candidate: Any = optimizer
-    for _ in range(4):
-        if isinstance(candidate, Optimizer) and _has_hooks(candidate):
-            return candidate
-        candidate = next((inner for name in _INNER if (inner := getattr(candidate, name, None)) is not None), None)
-    kind = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
-    raise TypeError(
-        f"{kind} cannot be watched: neither it nor an optimizer inside it has the step hooks of a torch.optim.Optimizer. "
-        "To fix it: pass the torch optimizer whose step() the loop calls, after its __init__ has run"
-    )
-
-
-def _has_hooks(optimizer: Optimizer) -> bool:
-    initialized = {"_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"} <= vars(optimizer).keys()
-    return initialized and bool(getattr(type(optimizer).step, "hooked", False))
 
 
 def with_closure(args: tuple[Any, ...], kwargs: dict[str, Any], callback: Callable[[], None]) -> Arguments | None:

@@ -17,9 +17,10 @@ import numpy as np
 from diffopt_widgets.optimizers.adapters import adapter_of
 from diffopt_widgets.rates.applied import RateMeter
 from diffopt_widgets.rates.base import rate_of
+from diffopt_widgets.rates.unwrap import hooked_optimizer
 from diffopt_widgets.records import History
 from diffopt_widgets.training.measures import Measured, Measures, check_measures
-from diffopt_widgets.watching.hooks import group_names, hooked_optimizer, later_names, with_closure
+from diffopt_widgets.watching.hooks import group_names, later_names, with_closure
 from diffopt_widgets.watching.logged_values import LoggedValues, as_list, check_name, to_scalar
 from diffopt_widgets.watching.rows import Row, table, without_skipped
 from diffopt_widgets.watching.warn_once import WarnOnce

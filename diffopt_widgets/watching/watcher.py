@@ -11,9 +11,9 @@ from uuid import uuid4
 
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.execution.driver import PUBLISH_SECONDS
+from diffopt_widgets.rates.unwrap import hooked_optimizer
 from diffopt_widgets.records import History, to_frame
 from diffopt_widgets.watching.description import describe
-from diffopt_widgets.watching.hooks import hooked_optimizer
 from diffopt_widgets.watching.panels import PANELS, extra_columns, panel_of
 from diffopt_widgets.watching.step_recorder import StepRecorder
 from diffopt_widgets.watching.warn_once import WarnOnce

@@ -7,6 +7,7 @@ movement is the rate. The learning rate falls at every step, so that a rate read
 import math
 from dataclasses import dataclass, field
 
+import prodigyopt
 import pytest
 import torch
 from unknown import Unknown
@@ -837,3 +838,40 @@ def test_matrices_of_one_group_are_told_as_the_mean_over_its_weights(key):
     pairs = [(f"w{i}", p) for i, p in enumerate(params)]
     (told,) = dw.applied_lr(build_optimizer(dw.Settings(key, lr=0.01, **options), pairs))
     assert told == pytest.approx(0.01 * (400 * 2 + 100) / 500)
+
+
+class Labelled(prodigyopt.Prodigy):
+    """Prodigy with a name, as people subclass it."""
+
+    label = "unet"
+
+
+class Holding:
+    """A wrapper with an optimizer inside, as trainers have them."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    def __getattr__(self, name):
+        return getattr(self.optimizer, name)
+
+
+def test_a_subclass_and_a_wrapped_optimizer_are_read_like_what_they_are():
+    params = parameters(F64)
+    optimizer = Labelled(params, lr=1.0)
+    for _ in range(6):
+        for p, g in zip(params, GRADIENTS, strict=True):
+            p.grad = g.clone()
+        optimizer.step()
+    (group,) = optimizer.param_groups
+    assert group["d"] < 1e-3
+    assert dw.applied_lr(optimizer) == [group["d"]]
+    assert dw.applied_lr(Holding(optimizer)) == [group["d"]]
+    entering = group["d"]
+    with dw.watch(optimizer) as w:
+        for p, g in zip(params, GRADIENTS, strict=True):
+            p.grad = g.clone()
+        optimizer.step()
+        w.log(loss=1.0)
+    assert w.history.column("applied_lr").tolist() == [[entering]]
+    assert group["d"] > entering, "the rate is read before the step"

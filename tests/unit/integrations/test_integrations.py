@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import prodigyopt
 import pytest
 import torch
 
@@ -179,6 +180,17 @@ def test_accelerate_in_a_plain_loop(accelerated):
     assert w.history.column("applied_lr")[:, 0].tolist() == [0.1, 0.05, 0.025]
     np.testing.assert_allclose(w.history.column("loss"), np.reshape(losses, (3, 2)).mean(axis=1), rtol=1e-6)
     assert hooks_of(optimizer.optimizer) == [0, 0]
+
+
+def test_the_rate_of_an_optimizer_that_accelerate_prepared_is_its_own(accelerated):
+    accelerator, *_ = accelerated()
+    weight = torch.nn.Parameter(torch.linspace(0.25, 0.75, 12))
+    optimizer = accelerator.prepare(prodigyopt.Prodigy([weight], lr=1.0))
+    for _ in range(6):
+        weight.grad = torch.ones(12)
+        optimizer.step()
+    (rate,) = dw.applied_lr(optimizer)
+    assert rate == optimizer.param_groups[0]["d"] < 1e-3
 
 
 def test_accelerate_tracker(accelerated, tmp_path):
