@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import prodigyopt
 import pytest
 import torch
-from unknown import Unknown
 
 import diffopt_widgets as dw
 from diffopt_widgets.optimizers.factory import build_optimizer, build_schedule
@@ -744,7 +743,7 @@ def test_adafactor_without_relative_step_applies_its_learning_rate():
 
 def test_an_optimizer_nobody_catalogued_shows_its_groups_rates():
     a, b = parameters(torch.float32)
-    optimizer = Unknown([{"params": [a], "lr": 0.1}, {"params": [b], "lr": 0.2}])
+    optimizer = torch.optim.Adamax([{"params": [a], "lr": 0.1}, {"params": [b], "lr": 0.2}])
     assert dw.applied_lr(optimizer) == [0.1, 0.2]
 
 
