@@ -74,8 +74,10 @@ def test_after_a_restart_a_bench_says_so_in_one_line_and_its_controls_are_off(fr
 def test_after_a_restart_every_widget_says_so(fresh_notebook):
     cells = [
         "import diffopt_widgets as dw\ndw.Form(dw.Settings('ADAMW'))",
-        "run = dw.train(dw.Settings('ADAMW'), 'swiss_roll', 5, progress=False)\n"
-        "plot = dw.LivePlot()\nplot.add_run('a', 'a', run.history)\nplot",
+        (
+            "run = dw.train(dw.Settings('ADAMW'), 'swiss_roll', 5, progress=False)\n"
+            "plot = dw.LivePlot()\nplot.add_run('a', 'a', run.history)\nplot"
+        ),
         "dw.RunsTable([run])",
         "dw.RunBar('swiss_roll')",
         "dw.train(dw.Settings('ADAMW'), 'swiss_roll', 5, progress=False, store='runs.sqlite')\ndw.RunStoreTable(dw.RunStore('runs.sqlite'))",
