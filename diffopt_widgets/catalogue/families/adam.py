@@ -50,8 +50,8 @@ ADAMW = OptimizerSpec(
     key="ADAMW",
     title="AdamW",
     family=_FAMILY,
-    summary="Adam with weight decay applied to the weights themselves. The standard choice for diffusion models: each weight "
-    "takes steps of about the learning rate, whatever the size of its gradient.",
+    summary="Adam with weight decay applied to the weights themselves. The standard choice for diffusion models: a weight moves by "
+    "at most about the learning rate per step, whatever the size of its gradient, and by less the noisier the gradient is.",
     formula=_ADAMW_FORMULA,
     links=(_ADAMW_PAPER, Link("code", f"{_TORCH}/adamw.py")),
     target="torch.optim:AdamW",
@@ -84,7 +84,8 @@ ADAM = OptimizerSpec(
     key="ADAM",
     title="Adam",
     family=_FAMILY,
-    summary="Divides the averaged gradient by its usual size, so that each weight moves by about the learning rate per step.",
+    summary="Divides the averaged gradient by the usual size of gradients: a weight moves by at most about the learning rate per "
+    "step, and by a quarter of it where gradients are mostly noise.",
     formula=_ADAM_FORMULA,
     links=(_ADAM_PAPER, Link("code", f"{_TORCH}/adam.py")),
     target="torch.optim:Adam",

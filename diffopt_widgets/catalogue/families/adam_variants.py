@@ -27,7 +27,7 @@ ADOPT = OptimizerSpec(
     title="ADOPT",
     family=_FAMILY,
     summary="Adam that divides each gradient by the average before it joined in, and only then averages: it converges with "
-    "any beta2. Its first step only measures and moves nothing.",
+    "any beta2. Its first step only measures the gradients; apart from weight decay it moves nothing.",
     formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\,\mathrm{clip}\!\left(\frac{g}{\max(\sqrt{v},\ \epsilon)},\ t^{1/4}\right)"
     r",\quad \theta \leftarrow \theta - \gamma\, m,\quad v \leftarrow \beta_2 v + (1-\beta_2)\,g^2",
     links=(Link("Taniguchi et al. 2024", "https://arxiv.org/abs/2411.02853"), po.code("adopt")),
@@ -41,7 +41,20 @@ ADOPT = OptimizerSpec(
             "betas[0]",
             note="The average starts at 0 and is not corrected for that, which is a warm-up of its own.",
         ),
-        Use(o.BETA2, 0.9999, "betas[1]", note="Any value is safe here, which is what ADOPT was made for."),
+        Use(
+            o.BETA2,
+            0.9999,
+            "betas[1]",
+            note="Any value is safe here, which is what ADOPT was made for. But the average starts from the very first gradient's "
+            "square, so at 0.9999 that one batch sets the size of steps for thousands of them.",
+            advice=Advice(
+                0.99,
+                "It lets the size of steps follow the gradients of a run of hundreds or a few thousand steps; keep 0.9999 for "
+                "very long runs.",
+                source="common practice",
+                between=(0.99, 0.9999),
+            ),
+        ),
         *po.decay(0.0, decoupled=False),
         Use(o.CAUTIOUS, False, "cautious", note="It compares the step with the divided and clipped gradient."),
         po.above_zero(1e-6, "Here it is the least that a gradient is divided by."),
@@ -95,17 +108,9 @@ ADABELIEF = OptimizerSpec(
     ),
     uses=(
         Use(o.BETA1, 0.9, "betas[0]"),
-        Use(
-            o.BETA2,
-            0.999,
-            "betas[1]",
-            note="Here it averages the squared distance of the gradients from their average.",
-        ),
+        Use(o.BETA2_OF_SURPRISE, 0.999, "betas[1]"),
         po.above_zero(
-            1e-16,
-            "Added to the squared average at each step as well, so that no gradient is divided by less than "
-            "√(eps / (1 − beta2)), 3e-7 at the defaults.",
-            soft=(1e-20, 1e-4),
+            1e-16, "At the defaults the least divisor is 3e-7.", soft=(1e-20, 1e-4), option=o.EPS_OF_SURPRISE
         ),
         *po.decay(0.0, decoupled=True),
         Use(o.AMSGRAD, False, "ams_bound", note="Here it is the largest average of squared distances."),
@@ -165,10 +170,10 @@ AIDA = OptimizerSpec(
     uses=(
         Use(o.BETA1, 0.9, "betas[0]"),
         Use(
-            o.BETA2,
+            o.BETA2_OF_SURPRISE,
             0.999,
             "betas[1]",
-            note="Here it averages the squared distance between the projected gradient and momentum.",
+            note="Gradient and momentum are projected onto each other before they are compared.",
         ),
         Use(o.K, 2, "k"),
         Use(o.XI, 1e-20, "xi"),
@@ -181,11 +186,10 @@ AIDA = OptimizerSpec(
         _ADANORM,
         _ADAM_DEBIAS,
         Use(
-            replace(o.EPS, soft=(1e-20, 1e-4)),
+            replace(o.EPS_OF_SURPRISE, soft=(1e-20, 1e-4)),
             1e-8,
             "eps",
-            note="Added to the squared average at each step as well, so that no gradient is divided by less than "
-            "√(eps / (1 − beta2)), 0.003 at the defaults: weights with smaller gradients hardly move.",
+            note="At the defaults the least divisor is 0.003: weights with smaller gradients hardly move.",
             advice=Advice(
                 1e-16,
                 "At 1e-8 the small networks of the bench hardly trained; from 1e-12 down they trained like AdamW's.",

@@ -34,7 +34,7 @@ PRODIGY_PLUS = OptimizerSpec(
     target="prodigyplus:ProdigyPlusScheduleFree",
     package="prodigy-plus-schedule-free",
     lr=Use(
-        o.LR,
+        o.LR_OF_ESTIMATE,
         1.0,
         "lr",
         advice=Advice(

@@ -103,6 +103,7 @@ SGD_8BIT = OptimizerSpec(
             "momentum",
             note="The package's own default of 0 raises, so 0.9 is the default here. Without momentum there is nothing "
             "to keep in 8 bits: use SGD.",
+            domain=shared.OPEN_FRACTION,
             fixed=True,
         ),
         shared.inert(o.DAMPENING, 0.0, "dampening", _IGNORED, shared.BELOW_ONE),
@@ -122,7 +123,6 @@ SGD_8BIT = OptimizerSpec(
             "As for SGD; the warm-up lets the large rate in slowly.",
         ),
     ),
-    rules=(shared.MOMENTUM_RULE,),
     hidden=(shared.BNB_ARGS,),
     state_bits=8,
     state_names=("state1",),

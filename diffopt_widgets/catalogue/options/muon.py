@@ -86,9 +86,9 @@ NS_STEPS = Option(
     "ns_steps",
     "Newton-Schulz steps",
     "int",
-    "How often the iteration is repeated that makes an update nearly orthogonal. Five bring nearly all singular values "
-    "between 0.7 and 1.2. Fewer leave weak directions weak; more cost time and, with the usual coefficients, come no nearer "
-    "to 1.",
+    "How often the iteration is repeated that makes an update nearly orthogonal. Five bring the larger singular values between "
+    "0.7 and 1.2, and leave the smallest below; eight bring nearly all of them there. More cost time and, with the usual "
+    "coefficients, come no nearer to 1.",
     domain=Interval(1, 99),
     soft=(1, 20),
 )
