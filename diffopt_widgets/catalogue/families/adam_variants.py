@@ -45,15 +45,8 @@ ADOPT = OptimizerSpec(
             o.BETA2,
             0.9999,
             "betas[1]",
-            note="Any value is safe here, which is what ADOPT was made for. But the average starts from the very first gradient's "
-            "square, so at 0.9999 that one batch sets the size of steps for thousands of them.",
-            advice=Advice(
-                0.99,
-                "It lets the size of steps follow the gradients of a run of hundreds or a few thousand steps; keep 0.9999 for "
-                "very long runs.",
-                source="common practice",
-                between=(0.99, 0.9999),
-            ),
+            note="Any value is safe here, which is what ADOPT was made for. The average starts from the very first gradient's square, "
+            "so at 0.9999 that one batch counts for thousands of steps.",
         ),
         *po.decay(0.0, decoupled=False),
         Use(o.CAUTIOUS, False, "cautious", note="It compares the step with the divided and clipped gradient."),

@@ -14,8 +14,8 @@ _PAPER = Link("Pagliardini et al. 2024", "https://arxiv.org/abs/2409.03137")
 _8BIT_PAPER = Link("Dettmers et al. 2021", "https://arxiv.org/abs/2110.02861")
 _CODE = Link("code", "https://github.com/bitsandbytes-foundation/bitsandbytes/blob/main/bitsandbytes/optim/ademamix.py")
 _FORMULA = (
+    r"m_2 \leftarrow \beta_3 m_2 + (1-\beta_3)\,g,\quad "
     r"\theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\, \frac{\hat m_1 + \alpha\, m_2}{\sqrt{\hat v} + \epsilon}"
-    r",\quad m_2 \leftarrow \beta_3 m_2 + (1-\beta_3)\,g"
 )
 _RATE_WORDS = "the learning rate as scheduled; as the slow average fills, a steady gradient comes to step up to 1 + alpha times as far"
 _WITH_SLOW = When("alpha", ">", 0)

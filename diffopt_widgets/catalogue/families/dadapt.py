@@ -147,8 +147,8 @@ ADA_GRAD = OptimizerSpec(
     family=_FAMILY,
     summary="Adagrad by dual averaging with an estimated rate: each step recomputes the weights from where they began and the "
     "weighted sum of all gradients.",
-    formula=r"s \leftarrow s + \gamma d\, g,\quad \theta \leftarrow \theta_0 - \frac{s}{\sqrt{\alpha} + \epsilon}"
-    r",\quad \alpha = \sum g^2",
+    formula=r"\alpha \leftarrow \alpha + g^2,\quad s \leftarrow s + \gamma d\, g,\quad "
+    r"\theta \leftarrow \theta_0 - \frac{s}{\sqrt{\alpha} + \epsilon}",
     links=(_PAPER, _CODE),
     target="dadaptation:DAdaptAdaGrad",
     package="dadaptation",

@@ -66,7 +66,7 @@ SLICE_P = Option(
     "int",
     "Uses only every n-th weight for the estimate of the rate, which saves most of the memory that the estimate needs. 1 "
     "uses all; 11 brings the state close to Adam's. The estimate then comes out lower or higher than with all weights, by "
-    "up to a half. Raise it when memory is short.",
+    "as much as a third or two thirds. Raise it when memory is short.",
     domain=Interval(1),
     soft=(1, 32),
 )
