@@ -72,8 +72,8 @@ _SCHEDULES = (
     ScheduleSpec(
         "COSINE_WITH_HARD_RESTARTS",
         "Cosine with hard restarts",
-        "The rate falls along a cosine and jumps back to its full value at the start of each cycle; the jumps help to leave a "
-        "poor solution. With a whole number of cycles it ends at the minimum; a fraction stops the last cycle on its way down.",
+        "The rate falls along a cosine and jumps back to its full value at the start of each cycle; the jumps are meant to "
+        "leave a poor solution. With a whole number of cycles it ends at the minimum; a fraction stops the last cycle on its way down.",
         r"f(p) = \tfrac12 (1 + \cos \pi (c p \bmod 1))",
         _cosine_with_hard_restarts,
         uses_cycles=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from diffopt_widgets.catalogue import options as o
+from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schema import Hidden, OptimizerSpec, Preset, Rule, Standing, Use, Values, When
 from diffopt_widgets.catalogue.values import Interval, Value
@@ -33,6 +34,15 @@ def onetrainer(values: Values, but: str = "", lr: str = "the library's default i
     )
     return Preset("onetrainer", "OneTrainer", values, " ".join(part for part in parts if part))
 
+
+RATES_OF_ADAMW = Advice(
+    1e-4,
+    "The more a model already knows, the smaller the steps that it takes well.",
+    source="common practice",
+    words="1e-5 for a full fine-tune, 1e-4 for a LoRA, 1e-3 or more for models as small as those of the bench",
+    between=(1e-5, 1e-3),
+)
+"""Rates of AdamW, which are three ranges and not one; optimizers whose steps have its size take them too."""
 
 NO_BLOCKS = "Block-wise is left out, since bitsandbytes no longer has it."
 

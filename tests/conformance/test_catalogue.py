@@ -41,7 +41,17 @@ OPTIONS = [
 """Those that several optimizers share, and those that stand in the file of a single one."""
 STANDARD = ("ADAGRAD", "ADAM", "ADAMW", "LAMB", "LARS", "LION", "RMSPROP", "SGD")
 
-NAMESAKES = {"alpha": 2, "beta1": 2, "beta2": 4, "clip_threshold": 2, "eps": 3, "eps2": 2, "lr": 2, "momentum": 4, "r": 2}
+NAMESAKES = {
+    "alpha": 2,
+    "beta1": 2,
+    "beta2": 4,
+    "clip_threshold": 2,
+    "eps": 3,
+    "eps2": 2,
+    "lr": 2,
+    "momentum": 4,
+    "r": 2,
+}
 """How many options share a name with another meaning: each is an Option of its own, called NAME_OF_WHAT."""
 
 

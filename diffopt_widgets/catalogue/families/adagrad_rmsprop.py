@@ -28,7 +28,10 @@ _ADAGRAD_LR = Use(
     note="It scales every step of the run, and besides the steps shrink as squared gradients add up: with steady gradients to a "
     "tenth by step 100.",
     advice=Advice(
-        0.01, "Steps only get smaller, so start higher than with Adam.", "common practice", between=(0.005, 0.05)
+        0.01,
+        "What steps are divided by only grows, so start higher than with Adam.",
+        "common practice",
+        between=(0.005, 0.05),
     ),
 )
 _RAISES = "bitsandbytes keeps the argument and raises for any value other than 0"

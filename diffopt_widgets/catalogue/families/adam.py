@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use
 
 _FAMILY = "Adam"
@@ -16,12 +15,7 @@ _BNB = "https://github.com/bitsandbytes-foundation/bitsandbytes/blob/main/bitsan
 
 _ADAM_FORMULA = r"\theta \leftarrow \theta - \gamma\, \frac{\hat m}{\sqrt{\hat v} + \epsilon}"
 _ADAMW_FORMULA = r"\theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\, \frac{\hat m}{\sqrt{\hat v} + \epsilon}"
-_LR_ADVICE = Advice(
-    1e-4,
-    "A usual start for a LoRA; models as small as those of the bench take 1e-3, a full fine-tune 1e-5.",
-    source="common practice",
-    between=(1e-5, 1e-3),
-)
+_LR_ADVICE = shared.RATES_OF_ADAMW
 
 _TORCH_USES = (
     Use(o.AMSGRAD, False, "amsgrad"),

@@ -11,12 +11,7 @@ from diffopt_widgets.catalogue.families import pytorch_optimizer_uses as po
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use, When
 
 _FAMILY = "Variants of Adam"
-_AS_ADAM = Advice(
-    1e-4,
-    "Adam's rates carry over: 1e-4 for a LoRA, 1e-3 for models as small as those of the bench.",
-    source="common practice",
-    between=(1e-5, 1e-3),
-)
+_AS_ADAM = replace(shared.RATES_OF_ADAMW, reason="Adam's rates carry over to this form of it.")
 _WITH_ADANORM = When("adanorm", "==", True)
 _ADANORM = Use(o.ADANORM, False, "adanorm", note="The divisor is made from the gradient as it came.")
 _R = Use(o.R_OF_ADANORM, 0.95, "adanorm_r", enabled_if=_WITH_ADANORM)
@@ -153,12 +148,7 @@ AIDA = OptimizerSpec(
         "lr",
         note="With noisy gradients far above the floor that epsilon sets, its steps are four to five times as large as "
         "Adam's; below that floor they are far smaller.",
-        advice=Advice(
-            1e-4,
-            "With epsilon at 1e-16 Adam's rates do: 1e-4 for a LoRA, 1e-3 for models as small as those of the bench.",
-            source="measured on the bench",
-            between=(1e-5, 1e-3),
-        ),
+        advice=replace(shared.RATES_OF_ADAMW, reason="With epsilon at 1e-16 Adam's rates carry over."),
     ),
     uses=(
         Use(o.BETA1, 0.9, "betas[0]"),

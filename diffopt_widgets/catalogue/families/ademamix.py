@@ -23,11 +23,9 @@ _LR = Use(
     o.LR,
     1e-3,
     "lr",
-    advice=Advice(
-        1e-4,
-        "AdamW's rates carry over; where the slow average pushes hard (a long run, a large alpha) go lower.",
-        source="common practice",
-        between=(1e-5, 1e-3),
+    advice=replace(
+        shared.RATES_OF_ADAMW,
+        reason="AdamW's rates carry over; where the slow average pushes hard (a long run, a large alpha) go lower.",
     ),
 )
 _AVERAGES = (

@@ -11,12 +11,7 @@ from diffopt_widgets.catalogue.families import adv_uses as adv
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use, When
 
 _FAMILY = "Adam"
-_LR_ADVICE = Advice(
-    1e-4,
-    "A usual start for a LoRA; models as small as those of the bench take 1e-3, a full fine-tune 1e-5.",
-    source="common practice",
-    between=(1e-5, 1e-3),
-)
+_LR_ADVICE = shared.RATES_OF_ADAMW
 
 ADAMW_ADV = OptimizerSpec(
     key="ADAMW_ADV",

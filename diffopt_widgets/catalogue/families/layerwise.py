@@ -42,8 +42,8 @@ _LAMB_LR = Use(
         between=(1e-3, 1e-2),
     ),
 )
-_LAMB_8BIT_ADVICE = Advice(
-    1e-3, "Large tensors are not limited, so take AdamW's rate.", "common practice", between=(1e-5, 1e-3)
+_LAMB_8BIT_ADVICE = replace(
+    shared.RATES_OF_ADAMW, reason="Large tensors are not limited, so AdamW's rates carry over.", value=1e-3
 )
 _BIAS_CORRECTION = shared.inert(
     o.BIAS_CORRECTION, True, "bias_correction", f"{_IGNORED}; the correction is always made"
@@ -158,12 +158,20 @@ _LARS_LR = Use(
     "lr",
     note="The package has no default of its own; 0.01 is the bench's.",
     advice=Advice(
-        1.0, "The limit makes steps small, so the rate is large: about 1.", "the LARS paper", between=(0.1, 10)
+        1.0,
+        "The limit makes steps small, so the rate is large.",
+        "the LARS paper",
+        words="about 1, by factors of 3 around it",
+        between=(0.1, 10),
     ),
     fixed=True,
 )
 _LARS_8BIT_ADVICE = Advice(
-    0.03, "Large tensors are not limited, so take SGD's rate.", "common practice", between=(0.01, 1)
+    0.03,
+    "Large tensors are not limited, so take SGD's rate.",
+    "common practice",
+    words="about 0.03, by factors of 3 around it",
+    between=(0.01, 1),
 )
 _LARS_MOMENTUM = Use(
     o.MOMENTUM,

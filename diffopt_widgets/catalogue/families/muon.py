@@ -96,8 +96,8 @@ MUON = OptimizerSpec(
         note="Muon's own rate: the auxiliary Adam has muon_adam_lr.",
         advice=Advice(
             2e-2,
-            "Most singular values of an update lie between 0.7 and 1.2, so each weight moves by about the rate over √columns, or a "
-            "little less: far less than with Adam at the same number.",
+            "The larger singular values of an update lie between 0.7 and 1.2, so each weight moves by about the rate over "
+            "√columns, or a little less: far less than with Adam at the same number.",
             source="the package's default",
             words="about 0.02",
             between=(5e-3, 5e-2),

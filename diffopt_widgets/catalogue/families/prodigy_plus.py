@@ -55,7 +55,7 @@ PRODIGY_PLUS = OptimizerSpec(
             0.9,
             "betas[0]",
             note="With use_schedulefree it sets where gradients are computed: at a mix of this share of the average and, for the "
-            "rest, of the point that takes the steps. Without it, this is Adam's momentum.",
+            "rest, of the point that takes the steps; 0 is refused then. Without it, this is Adam's momentum.",
             advice=Advice(
                 0.95, "It works better than 0.9 in most situations with the schedule-free average.", source=_README
             ),

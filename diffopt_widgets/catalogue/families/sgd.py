@@ -14,8 +14,9 @@ _DECAY_NOTE = "Added to the gradient, as is classical; for plain SGD that is the
 _WITH_MOMENTUM = When("momentum", ">", 0)
 _LR_ADVICE = Advice(
     0.03,
-    "Steps are as large as the gradients, so the rate must be far larger than Adam's; try factors of 3 around it.",
+    "Steps are as large as the gradients, so the rate must be far larger than Adam's and fits one model only.",
     source="common practice",
+    words="about 0.03, by factors of 3 around it",
     between=(0.01, 1),
 )
 

@@ -58,7 +58,8 @@ SAFEGUARD_WARMUP = Option(
     "Safeguard warm-up",
     "bool",
     "Keeps the learning rate out of the denominator of the estimate, so that small rates during a warm-up do not make the "
-    "estimate too large. Turn it on when a schedule starts low. Where the rate is 1 throughout it has nothing to do.",
+    "estimate too large. Turn it on when a schedule starts low or restarts. Where the rate is 1 throughout and bias "
+    "correction is off it has nothing to do.",
 )
 SLICE_P = Option(
     "slice_p",

@@ -111,7 +111,7 @@ def test_a_button_offers_what_is_recommended_unless_that_depends_on_the_mode():
     assert [offer["use"] for offer in offers.values()] == ["Use 0.99", "Turn on", ""]
     assert [offer["words"] for offer in offers.values()] == [
         "0.99 to 0.999",
-        "on, but try both",
+        "on for diffusion models, but try both",
         "on in adaptive mode, off in constant mode",
     ]
 
@@ -335,7 +335,7 @@ def test_the_list_of_options_travels_only_when_it_is_asked_for(form, sent):
     assert message["method"] == "custom"
     assert message["content"]["k"] == "index"
     options = message["content"]["options"]
-    assert len(json.dumps(options)) < 75_000
+    assert len(json.dumps(options)) < 80_000
     keys = options["optimizers"]
     found = {(entry["name"], keys[place]) for entry in options["entries"] for place in entry["optimizers"]}
     assert found == {(name, key) for key in list_optimizers() for name in Form(key).panel["controls"]}
