@@ -138,6 +138,25 @@ def test_adopts_first_step_decays_the_weights_and_moves_them_no_further():
     assert "apart from weight decay" in spec("ADOPT").summary
 
 
+@pytest.mark.parametrize(
+    ("key", "options", "still"),
+    [
+        ("ADOPT_ADV", {}, 1),
+        ("SOAP", {}, 1),
+        ("SCHEDULE_FREE_RADAM", {}, 4),
+        ("PRODIGY_PLUS_SCHEDULE_FREE", {"use_adopt": True}, 1),
+        ("PRODIGY_PLUS_SCHEDULE_FREE", {"use_bias_correction": True}, 4),
+    ],
+)
+def test_first_steps_that_are_said_to_move_nothing_do_not_decay_the_weights_either(key, options, still):
+    optimizer, p = built(key, torch.ones(5, 5), weight_decay=0.1, **options)
+    if spec(key).has_modes:
+        optimizer.train()
+    steps = moves(optimizer, p, noise(still + 1, 5, 5))
+    assert not steps[:still].any()
+    assert steps[still].any()
+
+
 def test_adopts_first_batch_counts_for_thousands_of_steps():
     optimizer, p = built("ADOPT", torch.zeros(1))
     moves(optimizer, p, [torch.tensor([10.0]), *[torch.tensor([1.0])] * 3000])

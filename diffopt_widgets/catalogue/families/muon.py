@@ -159,7 +159,7 @@ MUON = OptimizerSpec(
         Hidden("kwargs", "unknown names that the package would keep in its groups and never read"),
     ),
     rate="muon:Muon",
-    rate_words="lr × √max(1, rows / columns), on an update whose singular values lie near 1; Adam's groups: their own lr",
+    rate_words="lr × √max(1, rows / columns), on an update whose larger singular values lie between 0.7 and 1.2; Adam's groups: their own lr",
     state_names=("momentum_buffer",),
     steps_each_tensor=True,
     auxiliary=True,

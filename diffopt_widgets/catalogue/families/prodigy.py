@@ -82,7 +82,7 @@ PRODIGY = OptimizerSpec(
                 "Prodigy's authors turn it on for diffusion models: it makes Prodigy act more like Adam. The OneTrainer wiki adds: "
                 "try both, and perhaps leave it off with a constant schedule or SDXL.",
                 source="Prodigy's README, OneTrainer wiki",
-                words="on for diffusion models, but try both",
+                words="on, but try both",
             ),
         ),
         Use(
@@ -95,7 +95,6 @@ PRODIGY = OptimizerSpec(
                 "Prodigy's authors turn it on for diffusion models, and wherever the rate starts low or restarts. According to the "
                 "OneTrainer wiki it may help short runs, and matters little in long ones.",
                 source="Prodigy's README, OneTrainer wiki",
-                words="on for diffusion models",
             ),
         ),
         Use(o.D0, 1e-6, "d0"),

@@ -111,7 +111,7 @@ def test_a_button_offers_what_is_recommended_unless_that_depends_on_the_mode():
     assert [offer["use"] for offer in offers.values()] == ["Use 0.99", "Turn on", ""]
     assert [offer["words"] for offer in offers.values()] == [
         "0.99 to 0.999",
-        "on for diffusion models, but try both",
+        "on, but try both",
         "on in adaptive mode, off in constant mode",
     ]
 
