@@ -251,6 +251,28 @@ def test_epsilon_sets_the_least_divisor(key, least):
     assert f"least divisor is {format_value(least)}" in spec(key).use("eps").note
 
 
+EPSILONS = [
+    (key, use.name)
+    for key in list_optimizers()
+    for use in spec(key).uses
+    if use.name in {"eps", "eps2", "adam_eps"} and 0.0 in (use.domain or use.option.domain)
+]
+
+
+@pytest.mark.parametrize(("key", "name"), EPSILONS)
+def test_an_epsilon_of_0_is_said_to_give_nan_where_it_does(key, name):
+    tensors = [torch.nn.Parameter(torch.ones(6, 6)), torch.nn.Parameter(torch.ones(6))]
+    optimizer = dw.build_optimizer(dw.Settings(key, **{name: 0.0}), tensors)
+    if spec(key).has_modes:
+        optimizer.train()
+    for _ in range(6):
+        for p in tensors:
+            p.grad = torch.zeros_like(p)
+        optimizer.step()
+    breaks = not all(p.isfinite().all() for p in tensors)
+    assert ("At 0" in spec(key).use(name).option.help) == breaks
+
+
 def test_adafactors_epsilon_2_alone_moves_a_tensor_of_zeros():
     steps = moves(*built("ADAFACTOR", torch.zeros(8, 8), eps2=0.01, schedule="ADAFACTOR"), [noise(8, 8)])
     rate = spec("ADAFACTOR").lr.default

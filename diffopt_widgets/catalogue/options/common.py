@@ -103,7 +103,7 @@ EPS = Option(
     "float",
     "A small number in the denominator that keeps a step finite where gradients are nearly zero. Larger (1e-6 and up) "
     "damps weights whose gradients are tiny; smaller leaves them their full step. Raise it when half-precision runs "
-    "become NaN.",
+    "become NaN. At 0 a weight whose gradients were all zero so far becomes NaN, as in a fresh LoRA.",
     domain=_NOT_NEGATIVE,
     soft=(1e-12, 1e-4),
     log=True,
@@ -114,7 +114,7 @@ EPS_OF_SQUARES = Option(
     "float",
     "A tiny number that is added to each squared gradient before squares are averaged, so that a row or column without "
     "gradients is not divided by zero. Compare it with squares: 1e-30 is the square of a gradient of 1e-15. Larger than the "
-    "squares of real gradients, it makes steps small.",
+    "squares of real gradients, it makes steps small. At 0 weights without gradients become NaN.",
     domain=_NOT_NEGATIVE,
     soft=(1e-12, 1e-4),
     log=True,

@@ -173,7 +173,8 @@ ADAM_EPS = Option(
     "Auxiliary epsilon",
     "float",
     "Keeps the auxiliary Adam's division finite where its gradients are almost zero. Larger holds such weights back, smaller "
-    "gives them their whole step. Raise it only when biases or embeddings become NaN in half precision.",
+    "gives them their whole step. Raise it only when biases or embeddings become NaN in half precision. At 0 a tensor that had "
+    "no gradient yet becomes NaN.",
     domain=_NOT_NEGATIVE,
     soft=(1e-12, 1e-4),
     log=True,
