@@ -25,7 +25,7 @@ class Exports:
     log: Mapping[str, bool]
     smoothing: float
     x: Along
-    height: int
+    height: int | None
 
     @abstractmethod
     def curves(self) -> list[Curve]:
@@ -39,7 +39,9 @@ class Exports:
         """Return the same picture as an ordinary plotly Figure."""
         from diffopt_widgets.drawing.figures import figure
 
-        return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height + 60, x=self.x)
+        return figure(
+            self.curves(), self.shown_panels(), smoothing=self.smoothing, height=(self.height or 300) + 60, x=self.x
+        )
 
     def svg(self) -> str:
         """Return the same picture as SVG, the panels side by side."""

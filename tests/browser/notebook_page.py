@@ -210,6 +210,11 @@ class Notebook:
             self.page.wait_for_timeout(50)
         return value
 
+    def sidebar(self, *, shown: bool) -> None:
+        """Open or close the sidebar of JupyterLab, which takes room from the notebook."""
+        change = "expandLeft" if shown else "collapseLeft"
+        self.page.evaluate(f"window.jupyterapp.shell.{change}?.()")
+
     def screenshot(self, name: str) -> None:
         """Keep a picture of the page in the folder of DIFFOPT_SCREENSHOTS, if there is one."""
         if folder := os.environ.get("DIFFOPT_SCREENSHOTS"):

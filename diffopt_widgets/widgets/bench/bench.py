@@ -102,13 +102,15 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         left = widgets.VBox([self.form, self.size])
         left.add_class("dw-left")
         others = [OtherSession(other, self._guarded, self._take_over) for other in sessions_in_progress()]
-        right = widgets.VBox([*others, self.bar, self.menu, self.plot, self.applied])
+        parts = {"bar": self.bar, "menu": self.menu, "plot": self.plot, "applied": self._view.applied}
+        parts |= {"table": self.table, "samples": self.samples}
+        right = widgets.VBox(list(parts.values()))
         right.add_class("dw-right")
+        for name, part in {"form": self.form, "size": self.size, **parts}.items():
+            part.add_class(f"dw-part-{name}")
         columns = widgets.Box([left, right])
         columns.add_class("dw-columns")
-        below = widgets.VBox([self.table, self.samples])
-        below.add_class("dw-below")
-        super().__init__([widgets.HTML(f"<style>{style}</style>"), columns, below])
+        super().__init__([widgets.HTML(f"<style>{style}</style>"), *others, columns])
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors", "settings"])
         self.form.observe(lambda _: self._view.expect(self.form.settings), ["settings"])

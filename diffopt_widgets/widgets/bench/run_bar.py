@@ -21,6 +21,7 @@ from diffopt_widgets.widgets.page.html import escape, paragraph
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
     from diffopt_widgets.settings import Settings
+    from diffopt_widgets.tasks import Task
 
 LONGEST_OUTPUT = 20_000
 """Maximum number of characters of a back end's output that are shown; the last ones are."""
@@ -88,6 +89,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.words.add_class("dw-words")
         self._wrong, self._covered = False, self.words.value
         self.about = widgets.HTML()
+        self.about.add_class("dw-about-task")
+        self.explanation = widgets.HTML()
         self.failure = widgets.HTML()
         self.fix = _button("", "", "Put this into the form; Undo in the form reverts it", lambda: self._fix(on_fix))
         self.fix.layout.display = "none"
@@ -95,10 +98,10 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.output = widgets.HTML()
         fields = self._row("dw-fields", self.task, *self.fields.values())
         buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress)
-        state = widgets.VBox([self.words, self.failure])
+        state = widgets.VBox([self.words, self.failure, self.about])
         state.add_class("dw-state")
         guard = KeyGuard([field for field in self.fields.values() if isinstance(field, widgets.Text)])
-        super().__init__([fields, self.about, buttons, state, self.output, guard])
+        super().__init__([fields, buttons, state, self.explanation, self.output, guard])
         self.add_class("dw-run-bar")
         self._describe_task()
         self._read()
@@ -203,7 +206,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _describe_task(self) -> None:
         task = get_task(self.task.value)
         self.fields["batch_size"].placeholder = format_value(task.batch_size)
-        self.about.value = paragraph(task.summary, "dw-about") + _explanation()
+        self.about.value = paragraph(task.summary, "dw-about")
+        self.explanation.value = _explanation(task)
 
     @staticmethod
     def _row(name: str, *children: widgets.Widget) -> widgets.Box:
@@ -236,10 +240,10 @@ def _button(text: str, style: str, tooltip: str, on_click: Callable[[], None]) -
     return button
 
 
-def _explanation() -> str:
-    """Folded list of the fields and their meaning, as HTML."""
-    shown = [use.option for use in _SHOWN.values()]
-    pairs = "".join(f"<dt>{escape(o.title)}</dt><dd>{escape(o.help)}</dd>" for o in shown)
+def _explanation(task: Task) -> str:
+    """Folded list of the task, the fields and their meaning, as HTML."""
+    lines = [(task.title, task.summary), *((use.option.title, use.option.help) for use in _SHOWN.values())]
+    pairs = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in lines)
     return f'<details class="dw-explain"><summary>What these fields mean</summary><dl>{pairs}</dl></details>'
 
 
@@ -249,7 +253,7 @@ def _status(run: Run, waiting: int) -> str:
     if run.status == "failed":  # the failure is shown below
         return paragraph(f"{waiting} more to come", "dw-status") if waiting else ""
     if run.ended:
-        return paragraph(f"{run.name}: {run.message}{after}", "dw-status")
+        return paragraph(f"{run.name}: {run.message}{after}", "dw-status dw-outcome")
     done, steps = len(run.history), run.plan.steps
     speed = run.steps_per_second
     if speed is None:

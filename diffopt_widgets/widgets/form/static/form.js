@@ -37,9 +37,6 @@ const KERNEL_PATIENCE = 1500;
 /** Least space beside a formula, in pixels. */
 const MARGIN = 10;
 
-/** Width of the page, in pixels, up to which the sections are closed at first. */
-const NARROW = 860;
-
 let views = 0;
 
 /** One view of the form in the page. */
@@ -122,6 +119,9 @@ class View {
       this.notice,
       h("button", dismiss, "×"),
     );
+    const unfold = () => this.fold.setAttribute("aria-expanded", String(this.fold.ariaExpanded !== "true"));
+    // Only the stylesheet of a narrow bench shows this button, and folds what follows it.
+    this.fold = h("button", { type: "button", class: "dwf-fold", "aria-expanded": "false", click: unfold }, "Options");
     this.key = h("code", { class: "dwf-name" });
     this.summary = h("p", { class: "dwf-summary" });
     this.formula = h("div", { class: "dwf-formula" });
@@ -129,10 +129,10 @@ class View {
     this.body = h("div", { class: "dwf-body", tabindex: -1 });
     this.picture = h("div", { class: "dwf-picture" });
     this.root.append(
-      this.noticeBox,
       h(
         "div",
         { class: "dwf-head" },
+        this.noticeBox,
         h(
           "div",
           { class: "dwf-choose" },
@@ -142,13 +142,16 @@ class View {
           this.finder.node,
         ),
         this.menu.absence,
-        this.summary,
-        this.formula,
-        this.links,
       ),
-      this.presets.node,
-      this.body,
-      h("div", { class: "dwf-foot" }, this.sums.node, this.exchange.node),
+      h(
+        "div",
+        { class: "dwf-rest" },
+        this.fold,
+        h("div", { class: "dwf-about" }, this.summary, this.formula, this.links),
+        this.presets.node,
+        this.body,
+        h("div", { class: "dwf-foot" }, this.sums.node, this.exchange.node),
+      ),
       this.finder.popup,
       this.tip.node,
     );
@@ -212,14 +215,13 @@ class View {
     queueMicrotask(() => this.rows.get(target.name)?.show()); // after the state, which may grey the control
   }
 
-  /** Draw a section that folds. On a narrow page only its title shows at first, so that Run is not far below.
-   * @param {Section} section */
+  /** Draw a section that folds. @param {Section} section */
   drawSection(section) {
     const rows = section.controls.map((name) => /** @type {Row} */ (this.rows.get(name)).node);
     const count = h("span", { class: "dwf-count" });
     this.folds.push({ section, count });
     const toggle = (/** @type {any} */ event) => (this.open[section.title] = event.target.open);
-    const open = this.open[section.title] ?? (!section.fold && globalThis.innerWidth > NARROW);
+    const open = this.open[section.title] ?? !section.fold;
     const summary = h("summary", {}, section.title, " ", count);
     return h("details", { class: "dwf-section", open, toggle }, summary, section.picture && this.picture, ...rows);
   }

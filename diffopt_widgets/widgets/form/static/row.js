@@ -272,6 +272,8 @@ export class Row {
   reach() {
     const fold = this.node.closest("details");
     if (fold) fold.open = true;
+    const whole = /** @type {HTMLElement | null | undefined} */ (this.node.closest(".dwf-rest")?.firstElementChild);
+    if (whole?.ariaExpanded === "false") whole.click();
     (this.input.disabled ? this.helpButton : this.input).focus();
   }
 
