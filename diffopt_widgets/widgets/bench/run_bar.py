@@ -16,6 +16,7 @@ from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import get_task, list_tasks
 from diffopt_widgets.training.environment import device_problem
 from diffopt_widgets.widgets.bench.key_guard import KeyGuard
+from diffopt_widgets.widgets.bench.progress import Progress
 from diffopt_widgets.widgets.page.html import escape, paragraph
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.run = _button("Run", "primary", "Train with these settings", on_run)
         self.pause = _button("Pause", "", "Wait after the current step", on_pause)
         self.stop = _button("Stop", "", "End the run and keep its records", on_stop)
-        self.progress = widgets.FloatProgress(min=0, max=1, value=0)
+        self.progress = Progress()
         self.progress.add_class("dw-progress")
         self.words = widgets.HTML(paragraph("Ready.", "dw-status"))
         self.words.add_class("dw-words")
@@ -127,9 +128,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def show(self, run: Run, *, busy: bool, paused: bool, waiting: int = 0) -> None:
         """Paint the progress or the end of a run."""
-        done = len(run.history)
-        self.progress.value = done / run.plan.steps
-        self.progress.bar_style = {"failed": "danger", "done": "success"}.get(run.status, "")
+        self._speak(run)
         self._wrong, self.words.value = False, _status(run, waiting)
         if run.status == "failed":
             self._failed, self.failure.value = run, _failure(run)
@@ -149,11 +148,21 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if error and not self._wrong:
             self._covered = self.words.value
         self._wrong = error
+        self.progress.alert, self.progress.said = (message, "") if error else ("", message)
         self.words.value = paragraph(message, "dw-status dw-error" if error else "dw-status")
 
     def _offer_fix(self, *, offered: bool) -> None:
         """Show the fix in the place of the progress bar, so that nothing moves."""
-        self.fix.layout.display, self.progress.layout.display = (None, "none") if offered else ("none", None)
+        self.fix.layout.display, self.progress.hidden = (None if offered else "none"), offered
+
+    def _speak(self, run: Run) -> None:
+        """Tell the progress of a run, and its end, to those who do not see them."""
+        done, steps = len(run.history), run.plan.steps
+        words = run.message if run.ended else f"step {done} of {steps}{_left(run, ', ')}"
+        self.progress.show(done / steps, words, run.status if run.status in {"done", "failed"} else "")
+        failed = run.status == "failed"
+        self.progress.said = f"{run.name}: {run.message}" if run.ended and not failed else ""
+        self.progress.alert = f"{run.name}: {run.message}" if failed else ""
 
     def _paint_buttons(self, *, busy: bool, paused: bool) -> None:
         problem = self._blocked or self.problem
@@ -166,7 +175,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if problem and not busy:
             self.show_message(problem, error=True)
         elif self._wrong and not busy:
-            self._wrong, self.words.value = False, self._covered
+            self._wrong, self.words.value, self.progress.alert = False, self._covered, ""
 
     def _repaint_buttons(self) -> None:
         self._paint_buttons(busy=not self.stop.disabled, paused=self.pause.description == "Resume")
@@ -247,6 +256,12 @@ def _explanation(task: Task) -> str:
     return f'<details class="dw-explain"><summary>What these fields mean</summary><dl>{pairs}</dl></details>'
 
 
+def _left(run: Run, before: str) -> str:
+    """Remaining time of a run in words, as soon as its speed is known."""
+    speed = run.steps_per_second
+    return "" if speed is None else f"{before}{clock((run.plan.steps - len(run.history)) / speed)} left"
+
+
 def _status(run: Run, waiting: int) -> str:
     """Progress, speed and remaining time of a run in one line, or its outcome."""
     after = f" · {waiting} more to come" if waiting else ""
@@ -259,9 +274,8 @@ def _status(run: Run, waiting: int) -> str:
     if speed is None:
         return paragraph(f"{run.name}: preparing …{after}", "dw-status")
     state = "paused, " if run.status == "paused" else ""
-    left = clock((steps - done) / speed)
     return paragraph(
-        f"{run.name}: {state}step {done} of {steps} · {speed:.3g} steps/s · {left} left{after}", "dw-status"
+        f"{run.name}: {state}step {done} of {steps} · {speed:.3g} steps/s{_left(run, ' · ')}{after}", "dw-status"
     )
 
 
