@@ -85,6 +85,7 @@ def test_a_narrow_bench_has_its_form_below_the_plots_folded_to_what_is_set(noteb
     assert unfolded["plot"]["y"] - unfolded["optimizer"]["y"] == tops[2] - tops[0]
     page.get_by_role("button", name="Options", exact=True).click()
     page.get_by_label("Find an option of any optimizer").fill("d_coef")
+    expect(page.locator(".dwf-hit").first).to_contain_text("d_coef")
     page.keyboard.press("Enter")  # what is looked for unfolds the form
     expect(page.get_by_label("D coefficient").first).to_be_in_viewport()
 
