@@ -110,7 +110,7 @@ export function layout({ shown, data, points, smoothed }, { width, height: panel
 }
 
 /** What a notebook's own bars take of a screen, together with what stands above the plots of a bench, in pixels. */
-const TAKEN = 440;
+const TAKEN = 465;
 
 /** Height of a row of panels, so that all rows are on one screen and no panel is high and narrow.
  * @param {number} width of a panel @param {number} rows @param {number} screen its height */
