@@ -275,7 +275,8 @@ def _status(run: Run, waiting: int) -> str:
         return paragraph(f"{run.name}: preparing …{after}", "dw-status")
     state = "paused, " if run.status == "paused" else ""
     return paragraph(
-        f"{run.name}: {state}step {done} of {steps} · {speed:.3g} steps/s{_left(run, ' · ')}{after}", "dw-status"
+        f"{run.name}: {state}step {done} of {steps} · {speed:.3g} steps/s{_left(run, ' · ')}{after}",
+        "dw-status dw-running",
     )
 
 
