@@ -86,7 +86,7 @@ class Training:
         """Training time so far. Code that waits for the device elsewhere adds its time here."""
         self.sampling_seconds = 0.0
         """Time that the last call of `samples` took."""
-        self.meter = RateMeter(self.optimizer)
+        self.meter = RateMeter(self.optimizer, fused=bool(plan.settings.options.get("fused_back_pass")))
         """Reader of the rates that the steps apply."""
         self._draws = RandomDraws(plan.settings, plan.dtype, self._params[0].device)
         self._norms: dict[torch.Tensor, torch.Tensor] = {}

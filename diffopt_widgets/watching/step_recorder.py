@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
     from torch.optim import Optimizer
 
-    from diffopt_widgets.rates.base import Rates
+    from diffopt_widgets.rates.base import LastStep, Rates
     from diffopt_widgets.records import Scalar
     from diffopt_widgets.watching.hooks import Arguments
 
@@ -91,8 +91,8 @@ class StepRecorder:
         self.published = History(group_names(self.optimizer, names, model))
         """Steps that have been published; it grows."""
         self._group_count = len(self.published.groups)
-        self._meter = RateMeter(self.optimizer)
         self._adapter = adapter_of(self.optimizer)
+        self._meter = RateMeter(self.optimizer, fused=self._adapter is not None and self._adapter.fused)
         self._measuring = Measures(self.optimizer, self.measures, self._adapter) if self.measures else None
         self._every = every
         self._until_measured = 0
@@ -101,6 +101,8 @@ class StepRecorder:
         self._accepted: set[str] = set()
         self._warn = WarnOnce()
         self._rows: list[Row] = []
+        if "bf16_lost" in self.measures and not self._has_bfloat16():
+            self._warn("bf16_lost", "bf16_lost has no values here: none of these weights is in bfloat16", stacklevel=4)
         self._in_step = False
         """True while a step is in progress."""
         self._lr: Rates = ()
@@ -120,6 +122,15 @@ class StepRecorder:
     def estimates(self) -> bool:
         """True when the optimizer applies other rates than those of its schedule."""
         return not self._meter.plain
+
+    @property
+    def averages(self) -> bool:
+        """True when a step applies an average over the rates of past steps."""
+        return self._meter.averages
+
+    def recall(self, records: Sequence[LastStep]) -> None:
+        """Continue the averages from one of these records of the step before the first."""
+        self._meter.recall(records)
 
     # ------------------------------------------------------------------------------------------------ steps
 
@@ -176,6 +187,8 @@ class StepRecorder:
         try:
             if not meter.plain:
                 applied, d, d_hat = meter.after(), meter.d, meter.d_hat()
+                if meter.trouble is not None:
+                    self._report("reading the applied rates, which are not known then", meter.trouble)
             if self._measuring is not None:
                 if self._measures_now:
                     measured = self._measuring.after()
@@ -204,8 +217,10 @@ class StepRecorder:
                 "begin another",
             )
         self.published.add_groups(later_names(self.optimizer, self.published.groups))
-        self._meter.regroup()
         self._group_count = now
+
+    def _has_bfloat16(self) -> bool:
+        return any(str(p.dtype) == "torch.bfloat16" for group in self.optimizer.param_groups for p in group["params"])
 
     # ------------------------------------------------------------------------------------------------ values
 
@@ -276,7 +291,9 @@ class StepRecorder:
                 for value in as_list(cell):
                     self._logged.put(name, value)
             columns = table(rows, len(self.published.groups), self.measures).fetch()
-            self.published.extend_columns(np.arange(self.taken + 1, self.taken + 1 + len(rows)), columns)
+            steps = np.arange(self.taken + 1, self.taken + 1 + len(rows))
+            # NaN is an answer: a rate that is not known, a norm that is not finite.
+            self.published.extend_columns(steps, columns, keep=("applied_lr", *self.measures))
             self.taken += len(rows)
         except Exception as error:  # noqa: BLE001  # such as a device that has failed
             self._report("recording steps, which are lost", error)

@@ -64,7 +64,7 @@ def test_the_share_of_bfloat16_updates_that_are_lost():
     with dw.watch(optimizer, measure="bf16_lost") as w:
         (weight * torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0])).sum().backward()
         optimizer.step()
-    assert w.history.column("bf16_lost").tolist() == [0.5]  # 1.5 twice; the last one was not meant to move
+    assert w.history.column("bf16_lost").tolist() == [[0.5]]  # 1.5 twice; the last one was not meant to move
 
 
 def test_what_cannot_be_measured_is_told_once_and_the_rest_is_measured():
