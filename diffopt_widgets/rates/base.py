@@ -10,12 +10,16 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch.optim import Optimizer
 
     from diffopt_widgets.records import Grouped
 
 Rate: TypeAlias = "float | torch.Tensor"
 Rates: TypeAlias = "tuple[Rate, ...]"
+Numbers: TypeAlias = "NDArray[np.float64]"
+Values: TypeAlias = "Numbers | torch.Tensor"
+"""Values of a group's tensors: numbers, or a vector on a device."""
 Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter group
 
 
@@ -112,11 +116,11 @@ class Averages:
         self._beta = beta
         self._tensors: list[list[int]] = []
         """Identities of the tensors, by group."""
-        self._sums: list[torch.Tensor] = []
-        """Weighted sums of the rates by group and tensor, where the rates are."""
-        self._weights: list[torch.Tensor] = []
-        """Sums of the weights, on the CPU as the next one."""
-        self._unseen: list[torch.Tensor] = []
+        self._sums: list[Values] = []
+        """Weighted sums of the rates by group and tensor: numbers, or tensors on the device where the rates are."""
+        self._weights: list[Numbers] = []
+        """Sums of the weights."""
+        self._unseen: list[Numbers] = []
         """Shares of unseen steps."""
         self._marks: dict[int, _Mark] = {}
         """Identity of each tensor's momentum, and the number of its steps, as the last step left them."""
@@ -151,24 +155,29 @@ class Averages:
         Only the tensors that the step moved take part.
         """
         sums, weights, unseen = self._sums[index], self._weights[index], self._unseen[index]
-        if isinstance(rates, torch.Tensor) and rates.device != sums.device:
-            sums = sums.to(rates.device, rates.dtype, non_blocking=True)
-        new = (beta * sums + (1.0 - beta) * rates, beta * weights + (1.0 - beta), beta * unseen)
-        if not all(moved):
-            moves = torch.tensor(moved)
-            there = moves.to(sums.device, non_blocking=True)
-            new = (
-                torch.where(there, new[0], sums),
-                torch.where(moves, new[1], weights),
-                torch.where(moves, new[2], unseen),
-            )
-        self._sums[index], self._weights[index], self._unseen[index] = new
+        if isinstance(rates, torch.Tensor):
+            sums = _on(rates, sums)
+        elif isinstance(sums, torch.Tensor):
+            rates = torch.full_like(sums, rates)
+        # The weights of all past steps decay, and with them what is not known of them.
+        new = beta * sums + (1.0 - beta) * rates
+        if all(moved):
+            self._sums[index], self._weights[index] = new, beta * weights + (1.0 - beta)
+            self._unseen[index] = beta * unseen
+            return
+        moves = np.array(moved, dtype=bool)
+        if isinstance(new, torch.Tensor):
+            new = torch.where(torch.from_numpy(moves).to(new.device, non_blocking=True), new, _on(new, sums))
+        else:
+            new = np.where(moves, new, sums)
+        self._sums[index], self._weights[index] = new, np.where(moves, beta * weights + (1.0 - beta), weights)
+        self._unseen[index] = np.where(moves, beta * unseen, unseen)
 
-    def of(self, index: int) -> torch.Tensor:
+    def of(self, index: int) -> Values:
         """Return the averages of a group's tensors: 0 for one without steps, NaN for one that is not known yet."""
         sums, weights, unseen = self._sums[index], self._weights[index], self._unseen[index]
-        divisors = torch.where(unseen > self.LEAST, math.nan, torch.where(weights > 0, weights, 1.0))
-        return sums / divisors.to(sums.device, sums.dtype, non_blocking=True)
+        divisors = np.where(unseen > self.LEAST, math.nan, np.where(weights > 0, weights, 1.0))
+        return sums / _on(sums, divisors) if isinstance(sums, torch.Tensor) else sums / divisors
 
     def recall(self, records: Sequence[tuple[float, ...]]) -> None:
         """Use these averages, by group, where the next look finds unseen steps, unless the records differ."""
@@ -179,7 +188,7 @@ class Averages:
     def saved(self) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Return all that is kept, for a checkpoint."""
         return [
-            (sums.clone(), weights.clone(), unseen.clone())
+            (torch.as_tensor(sums).clone(), torch.tensor(weights), torch.tensor(unseen))
             for sums, weights, unseen in zip(self._sums, self._weights, self._unseen, strict=True)
         ]
 
@@ -191,12 +200,12 @@ class Averages:
         """
         if not saved:
             return
-        if [len(parts[0]) for parts in saved] != [len(group["params"]) for group in groups]:
+        if [len(sums) for sums, *_ in saved] != [len(group["params"]) for group in groups]:
             raise ValueError("the averages of past rates belong to other parameter groups")
         self._tensors = [[id(p) for p in group["params"]] for group in groups]
-        self._sums, self._weights, self._unseen = (
-            [part.clone() for part in parts] for parts in zip(*saved, strict=True)
-        )
+        # Numbers have 64 bits, and rates on a device the 32 that weights have there.
+        self._sums = [sums.numpy() if sums.dtype is torch.float64 and sums.is_cpu else sums for sums, *_ in saved]
+        self._weights, self._unseen = ([parts[at].cpu().numpy() for parts in saved] for at in (1, 2))
         self.mark(groups)
 
     def _arrange(self, tensors: list[list[int]]) -> None:
@@ -204,16 +213,16 @@ class Averages:
         places = {key: (index, place) for index, keys in enumerate(self._tensors) for place, key in enumerate(keys)}
         old = (self._sums, self._weights, self._unseen)
         self._tensors = tensors
-        self._sums, self._weights, self._unseen = ([_zeros(len(keys)) for keys in tensors] for _ in range(3))
+        self._sums = [np.zeros(len(keys)) for keys in tensors]
+        self._weights, self._unseen = ([np.zeros(len(keys)) for keys in tensors] for _ in range(2))
         for index, keys in enumerate(tensors):
             known = [(place, *places[key]) for place, key in enumerate(keys) if key in places]
-            if not known:
-                continue
-            sums = old[0][known[0][1]]
-            self._sums[index] = self._sums[index].to(sums.device, sums.dtype)
+            if known and isinstance(like := old[0][known[0][1]], torch.Tensor):
+                self._sums[index] = _on(like, self._sums[index])
             for place, was_in, was_at in known:
-                for new, before in zip((self._sums, self._weights, self._unseen), old, strict=True):
-                    new[index][place] = before[was_in][was_at]
+                self._sums[index][place] = old[0][was_in][was_at]
+                self._weights[index][place] = old[1][was_in][was_at]
+                self._unseen[index][place] = old[2][was_in][was_at]
 
     def _set(self, index: int, place: int, total: float, weight: float, unseen: float) -> None:
         self._sums[index][place], self._weights[index][place], self._unseen[index][place] = total, weight, unseen
@@ -222,22 +231,22 @@ class Averages:
 class Mean:
     """Mean over the weights of a group. It keeps the tensors' shares, since a copy to a device at each step costs time.
 
-    >>> mean = Mean()
-    >>> mean(torch.tensor([0.1, 0.4, math.nan]), [3, 1, 0]).item()
-    0.17499999701976776
+    >>> Mean()(np.array([0.25, 0.5, math.nan]), [3, 1, 0])
+    0.3125
     """
 
     def __init__(self) -> None:
         self._key: tuple[Any, ...] = ()
         self._shares = torch.empty(0)
 
-    def __call__(self, per_tensor: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    def __call__(self, per_tensor: Values, counts: list[int]) -> Rate:
         """Return the mean of the tensors' values; a tensor whose count is 0 does not take part."""
+        if isinstance(per_tensor, np.ndarray):
+            return float(np.average(per_tensor[(weights := np.array(counts)) > 0], weights=weights[weights > 0]))
         key = (counts, per_tensor.device, per_tensor.dtype)
         if key != self._key:
             self._key = (list(counts), *key[1:])
-            shares = torch.tensor(counts, dtype=torch.float64) / sum(counts)
-            self._shares = shares.to(per_tensor.device, per_tensor.dtype, non_blocking=True)
+            self._shares = _on(per_tensor, np.array(counts) / sum(counts))
         return torch.where(self._shares > 0, self._shares * per_tensor, 0.0).sum()
 
 
@@ -250,8 +259,10 @@ def _mark(momentum: torch.Tensor | None, steps: int) -> _Mark:
     return (id(momentum), steps) if momentum is not None and steps else _NO_STEPS
 
 
-def _zeros(size: int) -> torch.Tensor:
-    return torch.zeros(size, dtype=torch.float64)
+def _on(like: torch.Tensor, values: Values) -> torch.Tensor:
+    """Return values as a tensor on the device and in the precision of another, without waiting for the device."""
+    tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(values)
+    return tensor.to(like.device, like.dtype, non_blocking=True)
 
 
 def rate_of(group: dict[str, Any]) -> Rate:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from diffopt_widgets.rates.base import Averages, Group, Mean, Rate, RateReader, Rates, number
+from diffopt_widgets.rates.base import Averages, Group, Mean, Rate, RateReader, Rates, Values, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ class _PerTensor(RateReader):
         super().__init__(optimizer)
         self._means: dict[int, Mean] = {}
 
-    def _mean(self, per_tensor: torch.Tensor, index: int, counts: list[int]) -> torch.Tensor:
+    def _mean(self, per_tensor: Values, index: int, counts: list[int]) -> Rate:
         return self._means.setdefault(index, Mean())(per_tensor, counts)
 
 
@@ -60,8 +60,7 @@ class Adafactor(_PerTensor):
         for index, (group, beta1) in enumerate(zip(self.groups, betas, strict=True)):
             if beta1 is not None and any(self.counts(group)):
                 self.averages.put(index, self._per_tensor[index], beta1, self.moved(group))
-                average = self._of_group(index, self.averages.of(index))
-                rates[index] = average if isinstance(self._per_tensor[index], torch.Tensor) else float(average)
+                rates[index] = self._mean(self.averages.of(index), index, self.counts(group))
         self.averages.mark(self.groups)
         return tuple(rates)
 

@@ -293,7 +293,8 @@ class StepRecorder:
             columns = table(rows, len(self.published.groups), self.measures).fetch()
             steps = np.arange(self.taken + 1, self.taken + 1 + len(rows))
             # NaN is an answer: a rate that is not known, a norm that is not finite.
-            self.published.extend_columns(steps, columns, keep=("applied_lr", *self.measures))
+            kept = self.measures if self._meter.plain else ("applied_lr", *self.measures)
+            self.published.extend_columns(steps, columns, keep=kept)
             self.taken += len(rows)
         except Exception as error:  # noqa: BLE001  # such as a device that has failed
             self._report("recording steps, which are lost", error)
