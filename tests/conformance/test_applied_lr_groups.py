@@ -10,6 +10,7 @@ import dadaptation
 import numpy as np
 import prodigyopt
 import pytest
+import pytorch_optimizer
 import torch
 
 import diffopt_widgets as dw
@@ -274,3 +275,180 @@ def test_a_tensor_without_gradients_does_not_keep_the_others_averages():
             n = len(entered[i])
             unit = (1 - 0.9**n) * GRADIENTS[i] / (optimizer.state[p]["exp_avg_sq"].sqrt() + 1e-8)
             assert float((p.detach() - old[i]).norm()) == pytest.approx(told[i] * float(unit.norm()), rel=1e-6)
+
+
+PER_TENSOR = {
+    "ADAFACTOR": {"relative_step": False, "scale_parameter": True, "weight_decay": 0.0},
+    "ADAFACTOR momentum": {"relative_step": False, "scale_parameter": True, "weight_decay": 0.0, "beta1": 0.9},
+    "LAMB": {"max_unorm": 0.1},
+    "LARS": {"max_unorm": 0.02},
+    "NADAM": {},
+    "ADOPT_ADV": {},
+    "MUON": {},
+    "MUON_ADV": {"rms_rescaling": False},
+    "ADAMUON_ADV": {"rms_rescaling": False},
+    "DADAPT_ADAM": {"lr": 1.0},
+    "PRODIGY": {"lr": 1.0},
+    "SCHEDULE_FREE_ADAMW": {},
+}
+
+
+def fresh(rows, value):
+    return torch.nn.Parameter(torch.full((rows, 4), value, dtype=torch.float32))
+
+
+def first_without_gradient(group, _):
+    return group["params"][1:]
+
+
+def joined(group, at):
+    if at == 2:
+        group["params"].append(fresh(40, 8.0))
+    return group["params"]
+
+
+def replaced(group, at):
+    if at == 2:
+        group["params"][0] = fresh(30, 4.0)
+    return group["params"]
+
+
+def grown(group, at):
+    if at == 2:
+        group["params"][0] = grown_one = fresh(2, 1.0)
+        grown_one.data = torch.full((50, 4), 6.0)
+    return group["params"]
+
+
+def with_an_empty_tensor(group, at):
+    if at == 0:
+        group["params"].insert(0, torch.nn.Parameter(torch.zeros(0, 4)))
+    return group["params"]
+
+
+def emptied(group, at):
+    if at == 2:
+        group["params"].pop()
+    return group["params"]
+
+
+CHANGES = (first_without_gradient, joined, replaced, grown, with_an_empty_tensor, emptied)
+
+
+def change(name, change, meter_of=RateMeter, steps=4):
+    """Yield what a meter tells from the first step on, what one made anew tells, and the optimizer, for each step."""
+    group = {"params": [fresh(8, 0.5), fresh(2, 2.0)]}
+    second = {"params": [fresh(3, 1.0)]}
+    if "MUON" in name:
+        group["use_muon"], second["use_muon"] = True, True
+    settings = dw.Settings(name.split(" ")[0], **{"lr": 0.01, **PER_TENSOR[name]})
+    optimizer = build_optimizer(settings, [group, second])
+    meter = RateMeter(optimizer)
+    for at in range(steps):
+        moving = change(optimizer.param_groups[0], at)
+        for p in moving + optimizer.param_groups[1]["params"]:
+            p.grad = torch.ones_like(p) * 0.3
+        asked, anew = meter.before(), RateMeter(optimizer).before()
+        old = [p.detach().clone() for p in moving]
+        optimizer.step()
+        moved = [(p.detach() - before).square().sum().sqrt() for p, before in zip(moving, old, strict=True)]
+        yield [float(x) for x in asked], [float(x) for x in anew], [float(x) for x in meter.after()], moving, moved
+        optimizer.zero_grad()
+    assert meter.trouble is None
+
+
+@pytest.mark.parametrize(
+    ("name", "changing"),
+    [
+        pytest.param(name, changing, id=f"{name}-{changing.__name__}")
+        for name in PER_TENSOR
+        for changing in CHANGES
+        if (name, changing) != ("MUON", with_an_empty_tensor)  # where the package itself divides by 0
+    ],
+)
+def test_a_group_is_read_as_it_is_now(name, changing):
+    for asked, anew, told, *_ in change(name, changing):
+        assert asked == pytest.approx(anew, rel=1e-6)
+        assert np.isfinite(asked).all()
+        assert np.isfinite(told).all()
+
+
+@pytest.mark.parametrize("changing", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("name", ["ADAFACTOR", "ADAFACTOR momentum"])
+def test_the_mean_of_a_changing_group_is_how_its_weights_move(name, changing):
+    """Adafactor's step along a constant gradient is the sign, times what its momentum has gathered."""
+    ages = {}
+    for _, _, told, moving, moved in change(name, changing):
+        total = count = 0
+        for p, way in zip(moving, moved, strict=True):
+            ages[id(p)] = ages.get(id(p), 0) + 1
+            gathered = 1 - 0.9 ** ages[id(p)] if "momentum" in name else 1.0
+            total += float(way) * p.numel() ** 0.5 / gathered  # the sum over the tensor's weights, which all move alike
+            count += p.numel()
+        assert told[0] == pytest.approx(total / count, rel=2e-3)
+
+
+EMPTY = [key for key in dw.list_optimizers() if key != "PRODIGY_PLUS_SCHEDULE_FREE"]  # which raises by itself
+
+
+@pytest.mark.parametrize("key", EMPTY)
+@pytest.mark.parametrize("shape", [None, (0, 4)], ids=["no tensor", "no element"])
+def test_a_group_without_weights_does_not_hide_the_others(key, shape):
+    weights = fresh(8, 0.5)
+    nothing = [] if shape is None else [("n", torch.nn.Parameter(torch.zeros(shape)))]
+    both = build_optimizer(dw.Settings(key), [{"params": [("w", weights)]}, {"params": nothing}])
+    alone = build_optimizer(dw.Settings(key), [{"params": [("w", fresh(8, 0.5))]}])
+    told = []
+    for optimizer in (both, alone):
+        with dw.watch(optimizer) as w:
+            for _ in range(3):
+                for group in optimizer.param_groups:
+                    for p in group["params"]:
+                        p.grad = torch.full_like(p, 0.3)
+                optimizer.step()
+        told.append(w.history.column("applied_lr"))
+    np.testing.assert_allclose(told[0][:, 0], told[1][:, 0], rtol=1e-6)
+    if told[0].shape[1] > 1:
+        assert np.isfinite(told[0]).all()
+
+
+def test_a_muon_of_its_package_with_an_empty_group_is_watched():
+    weights = fresh(8, 0.5)
+    groups = [{"params": [weights], "use_muon": True}, {"params": [], "use_muon": True}]
+    optimizer = pytorch_optimizer.Muon(groups, lr=0.01)
+    assert dw.applied_lr(optimizer) == [pytest.approx(0.01 * math.sqrt(8 / 4)), 0.01]
+    with dw.watch(optimizer):
+        weights.grad = torch.ones_like(weights)
+        optimizer.step()
+
+
+def test_what_cannot_be_read_is_nan_and_never_stops_the_loop():
+    params = parameters()
+    optimizer = build_optimizer(dw.Settings("PRODIGY"), groups_of(params))
+    with dw.watch(optimizer) as w, pytest.warns(UserWarning, match="not known") as told:  # noqa: PT031
+        for at in range(4):
+            give(params)
+            d = optimizer.param_groups[0].pop("d") if at == 1 else None
+            if d is None:
+                optimizer.step()
+                continue
+            handle = optimizer.register_step_pre_hook(lambda *_, d=d: optimizer.param_groups[0].update(d=d))
+            optimizer.step()  # the watch's hook came first, and found no d
+            handle.remove()
+    assert np.isnan(w.history.column("applied_lr")).all(axis=1).tolist() == [False, True, False, False]
+    assert len(told) == 1
+    del optimizer.param_groups[0]["d"]
+    assert np.isnan(dw.applied_lr(optimizer)).all()
+
+
+def test_a_group_added_to_prodigy_adv_enters_with_its_own_estimate():
+    params = parameters()
+    optimizer = build_optimizer(dw.Settings("PRODIGY_ADV"), [{"params": [params[0]]}])
+    meter = RateMeter(optimizer)
+    for _ in range(6):
+        step(meter, optimizer, params)
+    optimizer.add_param_group({"params": [params[1]]})
+    _, told, moved = step(meter, optimizer, params)
+    assert told[0] > 2e-6
+    assert told[1] == pytest.approx(1e-6)
+    assert moved[1] == pytest.approx(1e-6 * 0.1 / 0.001**0.5 * 7**0.5, rel=1e-3)
