@@ -24,7 +24,7 @@ Group: TypeAlias = Mapping[str, Any]  # Any: torch's own type of a parameter gro
 
 
 class LastStep(NamedTuple):
-    """What is recorded of a step, after which a training may have been resumed."""
+    """Record of a step, after which a training may have been resumed."""
 
     applied: tuple[float, ...]
     """Rate that it applied, by group."""
@@ -167,7 +167,7 @@ class Averages:
             return
         moves = np.array(moved, dtype=bool)
         if isinstance(new, torch.Tensor):
-            new = torch.where(torch.from_numpy(moves).to(new.device, non_blocking=True), new, _on(new, sums))
+            new = torch.where(_on(new, moves.astype(float)) > 0, new, _on(new, sums))
         else:
             new = np.where(moves, new, sums)
         self._sums[index], self._weights[index] = new, np.where(moves, beta * weights + (1.0 - beta), weights)
@@ -177,7 +177,11 @@ class Averages:
         """Return the averages of a group's tensors: 0 for one without steps, NaN for one that is not known yet."""
         sums, weights, unseen = self._sums[index], self._weights[index], self._unseen[index]
         divisors = np.where(unseen > self.LEAST, math.nan, np.where(weights > 0, weights, 1.0))
-        return sums / _on(sums, divisors) if isinstance(sums, torch.Tensor) else sums / divisors
+        if not isinstance(sums, torch.Tensor):
+            return sums / divisors
+        # Tensors of one history, as nearly all have, need no copy to the device.
+        alike = len(divisors) and (divisors == divisors[0]).all()
+        return sums / (float(divisors[0]) if alike else _on(sums, divisors))
 
     def recall(self, records: Sequence[tuple[float, ...]]) -> None:
         """Use these averages, by group, where the next look finds unseen steps, unless the records differ."""
@@ -259,10 +263,16 @@ def _mark(momentum: torch.Tensor | None, steps: int) -> _Mark:
     return (id(momentum), steps) if momentum is not None and steps else _NO_STEPS
 
 
-def _on(like: torch.Tensor, values: Values) -> torch.Tensor:
-    """Return values as a tensor on the device and in the precision of another, without waiting for the device."""
+def on_device(values: Values, device: torch.device, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Return values as a tensor on this device. Copying them may hold the host up, so it must be rare."""
     tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(values)
-    return tensor.to(like.device, like.dtype, non_blocking=True)
+    if (tensor.device, tensor.dtype) == (device, dtype):
+        return tensor
+    return torch.empty(tensor.shape, dtype=dtype, device=device).copy_(tensor, non_blocking=True)
+
+
+def _on(like: torch.Tensor, values: Values) -> torch.Tensor:
+    return on_device(values, like.device, like.dtype)
 
 
 def rate_of(group: dict[str, Any]) -> Rate:

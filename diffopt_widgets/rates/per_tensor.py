@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
-from diffopt_widgets.rates.base import Averages, Group, Mean, Rate, RateReader, Rates, Values, number
+from diffopt_widgets.rates.base import Averages, Group, Mean, Rate, RateReader, Rates, Values, number, on_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,8 +81,7 @@ class Adafactor(_PerTensor):
         if len(set(steps)) == 1:
             base = self._alpha(group, steps[0])
         else:
-            alphas = torch.tensor([self._alpha(group, step) for step in steps], dtype=torch.float64)
-            base = alphas.to(params[0].device, torch.float32, non_blocking=True)
+            base = on_device(np.array([self._alpha(group, step) for step in steps]), params[0].device)
         if not group["scale_parameter"]:
             return base
         rms = _norms(params) / self._root(index, params)
@@ -94,12 +94,11 @@ class Adafactor(_PerTensor):
         return number(group["lr"])
 
     def _root(self, index: int, params: list[torch.Tensor]) -> torch.Tensor:
-        # Kept: a copy from the host at each step would wait for the device.
+        """Return the square roots of the tensors' sizes, which are kept: copying them to a device may wait for it."""
         sizes = [p.numel() for p in params]
         known = self._roots.get(index)
         if known is None or known[0] != sizes or known[1].device != params[0].device:
-            roots = torch.tensor([math.sqrt(max(size, 1)) for size in sizes])
-            known = self._roots[index] = (sizes, roots.to(params[0].device, non_blocking=True))
+            known = self._roots[index] = (sizes, on_device(np.sqrt(np.maximum(sizes, 1)), params[0].device))
         return known[1]
 
     def _steps(self, group: Group) -> list[int]:
