@@ -42,7 +42,7 @@ READERS: dict[str, dict[str, str]] = {
         "PostLocalSGDOptimizer": NOT_KNOWN,  # a step may also average the weights of all processes
         "RAdam": "torch_own:RAdam",
         "Rprop": "torch_own:Rprop",
-        "ZeroRedundancyOptimizer": INNER,
+        "ZeroRedundancyOptimizer": "wrappers:Sharded",
     },
     "bitsandbytes": {
         **_as_the_group_says("PagedAdEMAMix PagedAdEMAMix8bit Adagrad32bit"),
@@ -54,23 +54,27 @@ READERS: dict[str, dict[str, str]] = {
     },
     "pytorch_optimizer": {
         **_as_the_group_says(
-            "AdaGC AdaMax AdaNorm Adai AdamC AdamP AdamS AdamWSN Ano FAdam Grams GrokFastAdamW LaProp"
+            "AdEMAMix AdaDelta AdaGC AdaMax AdaNorm Adai AdamC AdamP AdamS AdamWSN Ano FAdam Grams GrokFastAdamW LaProp"
         ),
         **_as_the_group_says("Lion MSVAG PID QHAdam QHM SGDP SGDW SignSGD"),
         "APOLLO": "pytorch_optimizers:WithoutRank",
         "AdaMod": "pytorch_optimizers:AdaMod",
-        "DAdaptAdaGrad": "pytorch_optimizers:Estimate",
+        "DAdaptAdaGrad": NOT_KNOWN,  # dual averaging has no rate of a single step
         "DAdaptAdam": "pytorch_optimizers:DAdaptAdam",
+        "DAdaptAdan": NOT_KNOWN,  # it moves some tensors further than d times the rate
         "DAdaptLion": "pytorch_optimizers:Estimate",
         "DAdaptSGD": "pytorch_optimizers:DAdaptSGD",
         "DeMo": NOT_KNOWN,  # its base SGD steps along signs that several processes agree on
         "Fira": "pytorch_optimizers:WithoutRank",
         "FriendlySAM": INNER,
+        "GSAM": NOT_KNOWN,
         "GaLore": "pytorch_optimizers:WithoutRank",
         "LARS": "pytorch_optimizers:Lars",
         "Lamb": "pytorch_optimizers:Lamb",
+        "LookSAM": NOT_KNOWN,  # most steps use a direction of an earlier one
         "Lookahead": "wrappers:Lookahead",
         "MARS": "pytorch_optimizers:Mars",
+        "MuonClip": NOT_KNOWN,  # it may scale weights after the step
         "OrthoGrad": INNER,
         "PCGrad": INNER,
         "Prodigy": "pytorch_optimizers:Prodigy",
@@ -83,6 +87,7 @@ READERS: dict[str, dict[str, str]] = {
         "ScheduleFreeSGD": "pytorch_optimizers:ScheduleFree",
         "ScheduleFreeWrapper": INNER,
         "TRAC": NOT_KNOWN,  # it scales the whole way from the first weights
+        "WSAM": NOT_KNOWN,
     },
     "schedulefree": {
         "AdamWScheduleFreeClosure": "schedule_free:ScheduleFree",
@@ -91,6 +96,8 @@ READERS: dict[str, dict[str, str]] = {
         "RAdamScheduleFreeClosure": "schedule_free:ScheduleFreeRAdam",
         "SGDScheduleFreeClosure": "schedule_free:ScheduleFree",
         "SGDScheduleFreeReference": "schedule_free:ScheduleFree",
+        "ScheduleFreeWrapper": INNER,
+        "ScheduleFreeWrapperReference": INNER,
     },
     "transformers": {"Adafactor": "per_tensor:TransformersAdafactor"},
 }

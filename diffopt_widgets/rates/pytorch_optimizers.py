@@ -118,11 +118,15 @@ class RAdam(Rectified):
 
 
 class Ranger(RAdam):
-    """Reader for Ranger: RAdam's rate, and NaN for each step that also pulls the weights towards the slow ones."""
+    """Reader for Ranger: RAdam's rate, and NaN for each step that also pulls the weights towards the slow ones.
+
+    Without `degenerated_to_sgd`, the default, its first steps go against the direction of SGD, so their rate is negative.
+    """
 
     def _share(self, group: Group) -> float:
-        pulls = (group.get("step", 0) + 1) % group["k"] == 0
-        return math.nan if pulls else super()._share(group)
+        if (group.get("step", 0) + 1) % group["k"] == 0:
+            return math.nan
+        return super()._share(group) or -1.0
 
 
 class Ranger21(RateReader):
@@ -286,6 +290,6 @@ def _trust(p: torch.Tensor, group: Group) -> Rate:
         return math.nan
     size = p.detach().norm()
     divisor = p.grad.detach().norm() + group["weight_decay"] * size
-    ratio = group["trust_coefficient"] * size / divisor
+    ratio: torch.Tensor = group["trust_coefficient"] * size / divisor
     unscaled = (size == 0) | (divisor == 0)
     return ratio.where(~unscaled, ratio.new_ones(()))

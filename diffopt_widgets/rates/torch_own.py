@@ -44,8 +44,9 @@ class Adafactor(PerTensor):
     def rate(self, p: torch.Tensor, state: dict[str, Any], group: Group) -> Rate:
         """Return the step size alpha, which multiplies the clipped update."""
         relative = 1.0 / math.sqrt(_step(state) + 1.0)
-        size: Rate = p.detach().norm() / math.sqrt(p.numel())
-        return size.clamp_min(group["eps"][1]) * min(number(group["lr"]), relative)
+        size = p.detach().norm() / math.sqrt(p.numel())
+        alpha: Rate = size.clamp_min(group["eps"][1]) * min(number(group["lr"]), relative)
+        return alpha
 
 
 class Adagrad(PerTensor):
@@ -53,7 +54,7 @@ class Adagrad(PerTensor):
 
     def rate(self, p: torch.Tensor, state: dict[str, Any], group: Group) -> Rate:  # noqa: ARG002  # as for the others
         """Return the group's rate over 1 + steps · lr_decay."""
-        return rate_of(group) / (1.0 + _step(state) * group["lr_decay"])
+        return rate_of(group) / (1.0 + _step(state) * float(group["lr_decay"]))
 
 
 class ASGD(PerTensor):

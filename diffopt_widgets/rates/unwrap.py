@@ -76,7 +76,7 @@ def path_to_optimizer(optimizer: object) -> tuple[Any, ...]:  # Any: as above
 def paths_inside(optimizer: object) -> Iterator[tuple[Any, ...]]:  # Any: as above
     """Yield the object, then what it wraps, layer by layer, each with the path to it. An object that holds itself ends there."""
     seen: list[object] = []
-    waiting = deque([(optimizer,)])
+    waiting: deque[tuple[Any, ...]] = deque([(optimizer,)])
     while waiting and len(seen) < _MOST:
         path = waiting.popleft()
         if any(path[-1] is one for one in seen):

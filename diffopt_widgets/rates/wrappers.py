@@ -51,6 +51,16 @@ class Inner(RateReader):
         return self.inner.d_hat()
 
 
+class Sharded(Inner):
+    """Reader for torch's ZeroRedundancyOptimizer, whose step begins by giving its groups' rates to the optimizer inside."""
+
+    def before(self) -> Rates:
+        """Read the rate of the coming gradient."""
+        for group, inner in zip(self.groups, self.inner.groups, strict=True):
+            inner["lr"] = group["lr"]  # as the step will do
+        return super().before()
+
+
 class Lookahead(Inner):
     """Reader for Lookahead: NaN for each step that also pulls the weights towards the slow ones, by no rate at all."""
 
