@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffopt_widgets.rates.unwrap import hooked_optimizer
+from diffopt_widgets.rates.unwrap import hooked_optimizer, inner_optimizer
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -27,6 +27,7 @@ def describe(optimizer: Optimizer, scheduler: object | None, model: torch.nn.Mod
     params = [p for group in optimizer.param_groups for p in group["params"]]
     facts: dict[str, Any] = {
         "optimizer": _path(optimizer),
+        **({} if (inner := inner_optimizer(optimizer)) is None else {"inside": _path(inner)}),
         "options": {name: _plain(value) for name, value in optimizer.defaults.items()},
         "parameters": sum(p.numel() for p in params),
         "dtypes": sorted({str(p.dtype).removeprefix("torch.") for p in params}),
@@ -39,6 +40,18 @@ def describe(optimizer: Optimizer, scheduler: object | None, model: torch.nn.Mod
     if model is not None:
         facts["model"] = _path(model)
     return facts
+
+
+def title_of(optimizer: Optimizer) -> str:
+    """Return the name of an optimizer's class, with that of one inside it.
+
+    >>> title_of(torch.optim.SGD([torch.nn.Parameter(torch.ones(3))]))
+    'SGD'
+    """
+    layers = [optimizer]
+    while (inner := inner_optimizer(layers[-1])) is not None and not any(inner is layer for layer in layers):
+        layers.append(inner)
+    return " of ".join(type(layer).__name__ for layer in layers)
 
 
 def _check_schedule(scheduler: object, optimizer: Optimizer) -> None:
