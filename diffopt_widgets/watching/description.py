@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffopt_widgets.rates.unwrap import hooked_optimizer, inner_optimizer
+from diffopt_widgets.rates.unwrap import hooked_optimizer, inner_optimizer, paths_inside
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -58,7 +58,10 @@ def _check_schedule(scheduler: object, optimizer: Optimizer) -> None:
     """Raise if the schedule belongs to another optimizer, a mistake that no training reports."""
     inner = getattr(scheduler, "scheduler", scheduler)  # accelerate wraps it
     owner = getattr(inner, "optimizer", None)
-    if isinstance(owner, torch.optim.Optimizer) and hooked_optimizer(owner) is not optimizer:
+    if not isinstance(owner, torch.optim.Optimizer):
+        return
+    stepped = hooked_optimizer(owner)
+    if all(path[-1] is not stepped for path in paths_inside(optimizer)):
         raise ValueError(
             f"the scheduler ({type(inner).__name__}) changes the rates of another optimizer ({type(owner).__name__}), not "
             "of the one to watch. To fix it: make the scheduler with the optimizer that the loop steps"

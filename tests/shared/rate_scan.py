@@ -225,21 +225,18 @@ SAID = {
 
 def classes(package):
     """Return the optimizer classes of a package by name; none if it is not installed."""
-    found = {}
-    for name in MODULES[package]:
-        try:
-            module = importlib.import_module(name)
-        except ImportError:
-            continue
-        for label, cls in sorted(vars(module).items()):
-            if (
-                isinstance(cls, type)
-                and issubclass(cls, torch.optim.Optimizer)
-                and cls.__module__.split(".")[0] == package
-            ):
-                found[label] = cls
+    try:
+        modules = [importlib.import_module(name) for name in MODULES[package]]
+    except ImportError:
+        return {}
+    found = {
+        name: thing for module in modules for name, thing in sorted(vars(module).items()) if isinstance(thing, type)
+    }
     return {
-        name: cls for name, cls in found.items() if cls is not torch.optim.Optimizer and not inspect.isabstract(cls)
+        name: cls
+        for name, cls in found.items()
+        if issubclass(cls, torch.optim.Optimizer) and cls is not torch.optim.Optimizer
+        if cls.__module__.split(".")[0] == package and not inspect.isabstract(cls)
     }
 
 
@@ -441,6 +438,16 @@ class Holder:
         return self.optimizer.step(closure)
 
 
+class Scaling(Holder):
+    """A wrapper that changes gradients."""
+
+    def step(self, closure=None):
+        for group in self.optimizer.param_groups:
+            for p in group["params"]:
+                p.grad.mul_(0.1)
+        return self.optimizer.step(closure)
+
+
 def subclass(optimizer, **members):
     """Make the optimizer one of a subclass of its class."""
     optimizer.__class__ = type("Mine", (type(optimizer),), members)
@@ -470,7 +477,7 @@ def of_lightning(optimizer):
 
 
 def of_pytorch_optimizer(name):
-    return lambda optimizer: getattr(importlib.import_module("pytorch_optimizer"), name)(optimizer)
+    return getattr(importlib.import_module("pytorch_optimizer"), name)
 
 
 def sharpness_aware(name):
@@ -535,6 +542,7 @@ WRAPPERS = {
     ),
     "a subclass with a step of its own": Wrapper("torch", lambda o: subclass(o, step=own), SAID[NOT_KNOWN]),
     "any object that holds it and calls its step": Wrapper("torch", Holder),
+    "an object whose own step changes gradients or weights": Wrapper("torch", Scaling, SAID[NOT_KNOWN]),
     "torch.distributed.optim.ZeroRedundancyOptimizer": Wrapper("torch", sharded),
     "accelerate.AcceleratedOptimizer": Wrapper("accelerate", accelerated),
     "lightning.LightningOptimizer": Wrapper("lightning", of_lightning, step=lambda w: w._optimizer.step),
@@ -573,6 +581,14 @@ INSIDE = {"torch.SGD": "the gradient", "torch.Adam": "the sign of the gradient",
 
 def wrapper_outcome(name):
     """Return how a wrapper was checked: with which optimizers inside it, or what was WRONG."""
+    try:
+        return _wrapper_outcome(name)
+    finally:
+        if WRAPPERS[name].wrap is sharded and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _wrapper_outcome(name):
     wrapper, checked = WRAPPERS[name], []
     for label, words in INSIDE.items():
         cls = classes(label.split(".")[0])[label.split(".")[1]]
