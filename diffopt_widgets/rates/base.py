@@ -275,7 +275,7 @@ def _on(like: torch.Tensor, values: Values) -> torch.Tensor:
     return on_device(values, like.device, like.dtype)
 
 
-def rate_of(group: dict[str, Any]) -> Rate:
+def rate_of(group: Group) -> Rate:
     """Return a group's rate without waiting for the device; NaN if it has none."""
     rate = group.get("lr")
     if rate.__class__ is float:

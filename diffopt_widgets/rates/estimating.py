@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.records import Scalar
 
 
-class _Estimating(RateReader):
+class Estimating(RateReader):
     """Reader of one rate for all groups: the estimate `d` times the largest group rate, read before the step."""
 
     def before(self) -> Rates:
@@ -33,13 +33,16 @@ class _Estimating(RateReader):
         """Read the estimate, and return the rate that goes with it."""
         first = self.groups[0]
         self.d = d = number(first["d"])
-        return d * self._lr() * _bias_correction(first)
+        return d * self._lr() * self._factor(first)
+
+    def _factor(self, first: Group) -> float:
+        return _bias_correction(first)
 
     def _lr(self) -> float:
         return max(number(group["lr"]) for group in self.groups)
 
 
-class Prodigy(_Estimating):
+class Prodigy(Estimating):
     """Reader for Prodigy, which keeps its raw estimate in the group.
 
     The rate of a group at a learning rate of 0 is 0, unless the step moves it all the same, and then at the rate of the others:
@@ -60,7 +63,7 @@ class Prodigy(_Estimating):
         return _optional(self.groups[0].get("d_hat"))
 
 
-class _Averaged(_Estimating):
+class Averaged(Estimating):
     """Reader for optimizers whose rate is part of the momentum: a step applies the average of the rates so far."""
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -118,7 +121,7 @@ class _Averaged(_Estimating):
         return number(self.groups[0]["betas"][0])
 
 
-class DAdaptAdam(_Averaged):
+class DAdaptAdam(Averaged):
     """Reader for DAdaptAdam, with or without bias correction.
 
     The momentum of a group at a learning rate of 0 stays as it is, and moves the weights all the same: by nothing if the rate
@@ -157,7 +160,7 @@ class DAdaptAdam(_Averaged):
         return _d_hat_from_l1(self.optimizer)
 
 
-class DAdaptAdan(_Averaged):
+class DAdaptAdan(Averaged):
     """Reader for DAdaptAdan, which uses the first group's rate for all."""
 
     def _lr(self) -> float:
@@ -178,7 +181,7 @@ class DAdaptAdan(_Averaged):
         return d_hat / _total(torch._foreach_norm(s, 1))
 
 
-class DAdaptLion(_Estimating):
+class DAdaptLion(Estimating):
     """Reader for DAdaptLion, where the sign is multiplied by the rate of the step itself."""
 
     def d_hat(self) -> Scalar | None:
@@ -186,7 +189,7 @@ class DAdaptLion(_Estimating):
         return _d_hat_from_l1(self.optimizer)
 
 
-class DAdaptSGD(_Averaged):
+class DAdaptSGD(Averaged):
     """Reader for DAdaptSGD, which divides the rate by the norm of the first gradient, known only after the first step.
 
     The weights follow a point that moves at this rate, with a delay that the momentum sets. So a step applies the
@@ -230,7 +233,7 @@ class DAdaptSGD(_Averaged):
         return 2.0 * float(self.groups[0]["numerator_weighted"]) / _total(squares).sqrt()
 
 
-class DAdaptAdaGrad(_Estimating):
+class DAdaptAdaGrad(Estimating):
     """Reader for DAdaptAdaGrad: dual averaging has no rate of a single step, so d times the learning rate is shown."""
 
     def _lr(self) -> float:

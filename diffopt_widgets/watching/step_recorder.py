@@ -92,7 +92,7 @@ class StepRecorder:
         """Steps that have been published; it grows."""
         self._group_count = len(self.published.groups)
         self._adapter = adapter_of(self.optimizer)
-        self._meter = RateMeter(self.optimizer, fused=self._adapter is not None and self._adapter.fused)
+        self._meter = RateMeter(optimizer, fused=self._adapter is not None and self._adapter.fused)
         self._measuring = Measures(self.optimizer, self.measures, self._adapter) if self.measures else None
         self._every = every
         self._until_measured = 0
@@ -292,9 +292,8 @@ class StepRecorder:
                     self._logged.put(name, value)
             columns = table(rows, len(self.published.groups), self.measures).fetch()
             steps = np.arange(self.taken + 1, self.taken + 1 + len(rows))
-            # NaN is an answer: a rate that is not known, a norm that is not finite.
-            kept = self.measures if self._meter.plain else ("applied_lr", *self.measures)
-            self.published.extend_columns(steps, columns, keep=kept)
+            # A norm that is not finite is an answer; a rate that is not known is none.
+            self.published.extend_columns(steps, columns, keep=self.measures)
             self.taken += len(rows)
         except Exception as error:  # noqa: BLE001  # such as a device that has failed
             self._report("recording steps, which are lost", error)
