@@ -452,3 +452,19 @@ def test_a_group_added_to_prodigy_adv_enters_with_its_own_estimate():
     assert told[0] > 2e-6
     assert told[1] == pytest.approx(1e-6)
     assert moved[1] == pytest.approx(1e-6 * 0.1 / 0.001**0.5 * 7**0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("values", [{"beta1": 0.9, "scale_parameter": True, "relative_step": False}, {}], ids=str)
+def test_a_fused_back_pass_is_told_the_rates_of_a_plain_one(values):
+    """Its gradients are gone after a step, and all but one have not come before it."""
+    told = []
+    for fused in (True, False):
+        params = [fresh(8, 0.5), fresh(3, 2.0)]
+        optimizer = build_optimizer(dw.Settings("ADAFACTOR", fused_back_pass=fused, **values), params)
+        with dw.watch(optimizer) as w:
+            for _ in range(5):
+                sum(p.square().sum() for p in params).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        told.append(w.history.column("applied_lr"))
+    np.testing.assert_allclose(told[0], told[1], rtol=1e-6)
