@@ -42,13 +42,12 @@ class LoggedValues:
     A loop may log before or after its optimizer steps, once or for each of several micro-batches, at each step or seldom.
     These rules decide; docs/watch.md explains them.
 
-    1. A value belongs to the step just taken. One that is logged before the first step belongs to the first step.
-    2. A name is logged *ahead* when it comes before the first step, or several times between two steps: its values
-       belong to the next step. If no value of it comes before the step after that, rule 1 holds again, except for losses
-       of a batch (`loss`, `train/…`).
+    1. A value belongs to the step just taken; before the first step, to the first one.
+    2. A name that is logged before the first step, or several times between two steps, is *ahead*: its values belong to the
+       next step. It stays so if it is logged before the step after that too, or if it is a loss of a batch (`loss`, `train/…`).
     3. After a value of the next step, values of other names belong to the next step too.
-    4. Evaluations (`val/loss`, `eval_loss`, `test_accuracy`) always belong to the step just taken. One from before the first
-       step gives way when the first step gets its own; it is then in `before`.
+    4. Evaluations (`val/loss`, `eval_loss`, `test_accuracy`) belong to the step just taken, always. One from before the first
+       step is moved to `before` when the first step gets its own.
     5. At the end, values that wait for a step belong to the last one.
 
     Several values for one step are averaged later.
