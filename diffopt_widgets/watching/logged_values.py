@@ -139,18 +139,19 @@ class LoggedValues:
         """End a step and return its values; values that are put in later may still be added to them."""
         entry, logged = self._next, self._logged_now
         if self._last is not None:
-            self._early = set()
+            self._early.clear()
             if self._ahead_before:
                 self._ahead -= self._ahead_before - logged
             for name in logged:
                 if name not in entry:
                     self._habit[name] = self._habit.get(name, 0) + 1
         for name, cell in entry.items():
-            if isinstance(cell, list) and is_of_batch(name):
-                self._most = max(self._most, len(cell))
-        self._ahead_before, self._ahead_now = self._ahead_now, set()
-        self._next, self._last, self._entered = {}, entry, frozenset(entry)
-        self._logged_now, self._over = set(), False
+            if cell.__class__ is list and is_of_batch(name):
+                self._most = max(self._most, len(as_list(cell)))
+        if self._ahead_now or self._ahead_before:
+            self._ahead_before, self._ahead_now = self._ahead_now, set()
+        self._next, self._last, self._entered, self._over = {}, entry, tuple(entry), False
+        logged.clear()
         return entry
 
     def without_step(self, name: str, count: int) -> bool:

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _NONE: Measured = {}
+_FORKS: list[None] = []
+"""An entry for each fork between the process that imported this and the present one; asking the system is slower."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _FORKS.append(None))
 
 
 class StepRecorder:
@@ -111,7 +115,7 @@ class StepRecorder:
         """Values of skipped steps, for the first of those steps."""
         self.by_call = 0
         """Number of rows at the end that are no steps, but values logged without one, by call."""
-        self._process = os.getpid()
+        self._forks = len(_FORKS)
         self._in_step = False
         """True while a step is in progress."""
         self._lr: Rates = ()
@@ -140,7 +144,7 @@ class StepRecorder:
     @property
     def forked(self) -> bool:
         """True in a process that was forked from the one that began the recording."""
-        return os.getpid() != self._process
+        return len(_FORKS) != self._forks
 
     # ------------------------------------------------------------------------------------------------ steps
 
