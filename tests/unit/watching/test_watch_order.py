@@ -39,6 +39,8 @@ def assigned(order):
 
 @hypothesis.settings(max_examples=150, deadline=None)
 @hypothesis.given(ORDERS)
+@hypothesis.example([("loss",), STEP, ("loss",), ("fid",), STEP, ("fid",), ("fid",), STEP])
+@hypothesis.example([STEP, ("fid",), ("fid",), STEP, STEP, ("fid",), STEP, ("fid",)])
 def test_each_value_stands_once_at_the_step_before_it_or_after_it(order):
     intervals, rows = assigned(order)
     steps = len(rows) - 2
@@ -108,6 +110,7 @@ def recorded(order, without=()):
     return w
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # values without a step are told of
 @hypothesis.settings(max_examples=40, deadline=None)
 @hypothesis.given(ORDERS)
