@@ -45,7 +45,7 @@ class LoggedValues:
     1. A value belongs to the step just taken; before the first step, to the first one.
     2. A name that is logged before the first step, or several times between two steps, is *ahead*: its values belong to the
        next step. It stays so if it is logged before the step after that too, or if it is a loss of a batch (`loss`, `train/…`).
-    3. After a value of the next step, values of other names belong to the next step too.
+    3. After a value of the next step, or in one call with it, values of other names belong to the next step too.
     4. Evaluations (`val/loss`, `eval_loss`, `test_accuracy`) belong to the step just taken, always. One from before the first
        step is moved to `before` when the first step gets its own.
     5. At the end, values that wait for a step belong to the last one.
@@ -81,6 +81,8 @@ class LoggedValues:
         """Those of them that are so since the step before the last."""
         self._early: set[str] = set()
         """Evaluations that were logged before the first step, until the second step."""
+        self._begins = True
+        """True until the second step."""
         self._habit: dict[str, int] = {}
         """Number of steps after which a name was logged, once each."""
         self._most = 1
@@ -130,6 +132,25 @@ class LoggedValues:
         self._over = True
         return True
 
+    def where(self, names: Collection[str]) -> Where | None:
+        """Return the step of values that are logged in one call, if one of the names tells it of the others.
+
+        Evaluations have their own. A name from before the first step that is now logged with one that is not from there is
+        logged after its steps: its first value moves to `before`.
+        """
+        last = self._last
+        others = {name for name in names if not is_evaluation(name)}
+        ahead = self._ahead & others
+        if last is None or self._over or not ahead or ahead == others:
+            return None
+        for name in ahead:
+            if not (self._begins and name in self._ahead_before and last[name].__class__ is not list):
+                return "next"
+        for name in ahead:
+            self._ahead.discard(name)
+            self.before[name] = last.pop(name)
+        return "last"
+
     def _set_ahead(self, name: str) -> None:
         self._ahead.add(name)
         if not is_of_batch(name):
@@ -139,6 +160,7 @@ class LoggedValues:
         """End a step and return its values; values that are put in later may still be added to them."""
         entry, logged = self._next, self._logged_now
         if self._last is not None:
+            self._begins = False
             self._early.clear()
             if self._ahead_before:
                 self._ahead -= self._ahead_before - logged

@@ -24,7 +24,7 @@ from diffopt_widgets.records import History
 from diffopt_widgets.training.measures import Measured, Measures, check_measures
 from diffopt_widgets.training.numbers_of import numbers
 from diffopt_widgets.watching.hooks import group_names, later_names, with_closure
-from diffopt_widgets.watching.logged_values import LoggedValues, as_list, check_name, merge, to_scalar
+from diffopt_widgets.watching.logged_values import LoggedValues, as_list, check_name, is_evaluation, merge, to_scalar
 from diffopt_widgets.watching.rows import Row, skipped, table, without_skipped
 from diffopt_widgets.watching.warn_once import WarnOnce
 
@@ -255,12 +255,17 @@ class StepRecorder:
                 self._warn("names", text, stacklevel=4)
                 values = {}
             more = {**values, **more}
+        accepted: dict[str, Scalar] = {}
         for name, value in more.items():
             plain = value if value.__class__ is float and name in self._accepted else self._accept(name, value)
             if plain is not None:
-                count = self._logged.put(name, plain, where)
-                if count != 1 and (not count or self._logged.without_step(name, count)):
-                    self._warn("steps", self._without_step(name, count), stacklevel=4)
+                accepted[name] = plain
+        together = self._logged.where(accepted) if where is None and len(accepted) > 1 else None
+        for name, plain in accepted.items():
+            here = where if together is None or is_evaluation(name) else together
+            count = self._logged.put(name, plain, here)
+            if count != 1 and (not count or self._logged.without_step(name, count)):
+                self._warn("steps", self._without_step(name, count), stacklevel=4)
         if self._rows and time.perf_counter() >= self._due:
             self.publish()
 

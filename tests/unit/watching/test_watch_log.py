@@ -105,6 +105,22 @@ def test_an_evaluation_before_the_first_step_and_after_each_one(optimizer, tmp_p
     assert w.before_first_step == store.list()[0].about["before_first_step"] == {"val/loss": 9.0}
 
 
+@pytest.mark.parametrize("names", [("loss", "accuracy"), ("accuracy", "loss")])
+def test_the_values_of_one_call_belong_to_one_step(optimizer, names):
+    with dw.watch(optimizer) as before:
+        for step in range(1, 7):
+            before.log({name: step for name in names if name == "loss" or step % 3 == 0})
+            optimizer.step()
+    np.testing.assert_array_equal(before.history.column("accuracy"), [NAN, NAN, 3, NAN, NAN, 6])
+    with dw.watch(optimizer) as after:
+        after.log(accuracy=9)
+        for step in range(1, 4):
+            optimizer.step()
+            after.log(dict.fromkeys(names, step))
+    assert column(after) == column(after, "accuracy") == [1, 2, 3]
+    assert after.before_first_step == {"accuracy": 9}
+
+
 @pytest.mark.parametrize("micro", [1, 3])
 def test_values_of_a_step_that_never_came_go_to_the_last_one(optimizer, micro):
     with dw.watch(optimizer) as w:

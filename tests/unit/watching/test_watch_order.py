@@ -30,8 +30,9 @@ def assigned(order):
         if what == STEP:
             rows.append(logged.close_step())
         elif isinstance(what, tuple):
+            where = logged.where(what)
             for name in what:
-                logged.put(name, len(intervals))
+                logged.put(name, len(intervals), None if name == "val/loss" else where)
                 intervals.append((name, len(rows)))
     by_call = logged.close()
     return intervals, [{n: as_list(cell) for n, cell in row.items()} for row in [logged.before, *rows, by_call]]
@@ -41,6 +42,8 @@ def assigned(order):
 @hypothesis.given(ORDERS)
 @hypothesis.example([("loss",), STEP, ("loss",), ("fid",), STEP, ("fid",), ("fid",), STEP])
 @hypothesis.example([STEP, ("fid",), ("fid",), STEP, STEP, ("fid",), STEP, ("fid",)])
+@hypothesis.example([("fid",), STEP, ("fid", "speed"), STEP, ("fid", "speed"), STEP, ("fid",), ("fid",)])
+@hypothesis.example([("fid",), ("speed",), STEP, ("loss", "speed"), STEP, ("fid", "loss"), STEP, ("loss",)])
 def test_each_value_stands_once_at_the_step_before_it_or_after_it(order):
     intervals, rows = assigned(order)
     steps = len(rows) - 2
@@ -55,11 +58,11 @@ def test_each_value_stands_once_at_the_step_before_it_or_after_it(order):
     for value, (name, interval) in enumerate(intervals):
         if steps == 0:
             assert places[value] == 1  # by call
+        elif places[value] == 0:  # the first step has a value of its own
+            assert interval == 0
+            assert any(other == (name, 1) and places[place] == 1 for place, other in enumerate(intervals))
         elif name == "val/loss":
-            assert places[value] == max(1, interval) or (
-                places[value] == interval == 0
-                and 1 in {places[other] for other, (n, i) in enumerate(intervals) if (n, i) == (name, 1)}
-            )
+            assert places[value] == max(1, interval)
         else:
             assert places[value] in {min(interval, steps), min(interval + 1, steps)} - {0}
 
