@@ -128,6 +128,8 @@ class LoggedValues:
                 return False
             elif name in last:  # a second value since the step: those of micro-batches
                 self._next[name] = last.pop(name)
+                if self._begins and name in self.before:
+                    last[name] = self.before.pop(name)
                 self._set_ahead(name)
         self._over = True
         return True

@@ -44,6 +44,7 @@ def assigned(order):
 @hypothesis.example([STEP, ("fid",), ("fid",), STEP, STEP, ("fid",), STEP, ("fid",)])
 @hypothesis.example([("fid",), STEP, ("fid", "speed"), STEP, ("fid", "speed"), STEP, ("fid",), ("fid",)])
 @hypothesis.example([("fid",), ("speed",), STEP, ("loss", "speed"), STEP, ("fid", "loss"), STEP, ("loss",)])
+@hypothesis.example([("fid",), STEP, ("fid", "loss"), ("fid", "loss"), STEP])
 def test_each_value_stands_once_at_the_step_before_it_or_after_it(order):
     intervals, rows = assigned(order)
     steps = len(rows) - 2
