@@ -5,8 +5,9 @@ diffusion-pipe at 8f83dbf2, ai-toolkit at 27a03a91, transformers 5.24, lightning
 
 A learning rate is what the program logged, at the step at which it logged it. Most read it after the step and after the
 schedule's step, so it is that of the next step; transformers' Trainer reads it before them since March 2025 (its pull
-request 36973). None of them has the bias correction of Prodigy, or the rate that Adafactor finds by itself. So a rate counts as applied only where
-the tag says that it is d times the rate, and in OneTrainer's logs, where it is so for each optimizer that has a d.
+request 36973). None of them has the bias correction of Prodigy, or the rate that Adafactor finds by itself. So a rate counts as applied only
+where the tag says that it is d times the rate. OneTrainer's rates are d times the schedule's where the optimizer has a d, but its
+logs do not name the optimizer.
 """
 
 from __future__ import annotations
@@ -111,9 +112,6 @@ SCHEDULE_OF_ONE = {
     "train/lr": "usual in scripts",
 }
 """Tags of the rate of programs that log one for all groups."""
-
-RATES_TIMES_D = "loss/train_step"
-"""Tag that only OneTrainer logs: its rates are d times the schedule's where the optimizer has a d, so they count as applied."""
 
 EVALUATIONS = {
     r"loss/validation_step/(.+)": "OneTrainer: modules/trainer/GenericTrainer.py (of each concept)",

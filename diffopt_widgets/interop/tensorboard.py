@@ -85,15 +85,12 @@ def _by_steps(events: Iterable[Event]) -> list[Event]:
 def _known(tags: _Tags) -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]]:
     """Return the names of the groups and the columns with known tags, which are removed from `tags`."""
     columns: dict[str, NDArray[np.float64]] = {}
-    by_onetrainer = log_tags.RATES_TIMES_D in tags
     if evaluation := _evaluation(tags):
         columns["eval_loss"] = tags.pop(evaluation)
     for name in SINGLE:
         if name not in columns and (tag := _first((name, *_tags_of(name, tags)), tags)):
             columns[name] = tags.pop(tag)
     grouped = {**_own_groups(tags), **_rates(tags, columns.get("d"))}
-    if by_onetrainer and "lr" in grouped:
-        grouped.setdefault("applied_lr", grouped["lr"])
     groups = tuple(dict.fromkeys(group for parts in (grouped.get("lr", {}), *grouped.values()) for group in parts))
     for name, parts in grouped.items():
         length = len(next(iter(parts.values())))
