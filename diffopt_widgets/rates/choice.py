@@ -52,6 +52,8 @@ READERS: dict[str, dict[str, str]] = {
         "LAMB32bit": "per_tensor:Trust",
         "LARS32bit": "per_tensor:Trust",
     },
+    "dadaptation": {"DAdaptAdamPreprint": "preprint:DAdaptAdamPreprint"},
+    "prodigyopt": {"ProdigyReference": "estimating:Prodigy"},
     "pytorch_optimizer": {
         **_as_the_group_says(
             "AdEMAMix AdaDelta AdaGC AdaMax AdaNorm Adai AdamC AdamP AdamS AdamWSN Ano FAdam Grams GrokFastAdamW LaProp"

@@ -17,6 +17,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import math
+import re
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -32,8 +33,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "applied-rates.md"
 STEPS = 12
 MODULES = {
     "torch": ("torch.optim",),
-    "prodigyopt": ("prodigyopt",),
-    "dadaptation": ("dadaptation",),
+    "prodigyopt": ("prodigyopt", "prodigyopt.prodigy_reference"),
+    "dadaptation": (
+        "dadaptation",
+        "dadaptation.experimental.dadapt_adam_preprint",
+        "dadaptation.experimental.dadapt_adan_ip",
+    ),
     "schedulefree": ("schedulefree",),
     "prodigyplus": ("prodigyplus",),
     "lion_pytorch": ("lion_pytorch",),
@@ -148,7 +153,9 @@ HOW = {
     "torch.Muon": How(shapes="matrices", law="orthogonal"),
     "dadaptation.DAdaptAdam": How({"d0": 1e-3}, 1.0, law="Adam's step without bias correction"),
     "dadaptation.DAdaptLion": FROM_A_LARGER_D,
+    "dadaptation.DAdaptAdamPreprint": How({"d0": 1e-3}, 1.0, law="Adam's step without bias correction"),
     "prodigyopt.Prodigy": FROM_A_LARGER_D,
+    "prodigyopt.ProdigyReference": FROM_A_LARGER_D,
     "schedulefree.AdamWScheduleFree": SCHEDULE_FREE,
     "schedulefree.AdamWScheduleFreePaper": SCHEDULE_FREE,
     "schedulefree.AdamWScheduleFreeReference": SCHEDULE_FREE,
@@ -216,6 +223,8 @@ SAID = {
     "pytorch_optimizers:ScheduleFreeRAdam": "rate of z: the group's × rectification",
     "pytorch_optimizers:WithoutRank": "the group's rate; not known for a group with a rank",
     "per_tensor:TransformersAdafactor": "rate or relative step × max(eps2, RMS of the tensor)",
+    "estimating:Prodigy": "d × rate × bias correction",
+    "preprint:DAdaptAdamPreprint": "d × rate, averaged by beta1",
     "schedule_free:ScheduleFree": "rate of z: the group's × warm-up",
     "schedule_free:ScheduleFreeRAdam": "rate of z: the group's × rectification",
     "per_tensor:Trust": "rate × limit of each tensor, after the step",
@@ -635,7 +644,8 @@ This page lists the classes that are known, and how each was seen. It is made by
 compares it with what is installed. Each class gets a constant gradient, for which the direction of its step is known, and a
 learning rate that falls at every step. "The sign of the gradient" means: at each step and in each tensor, the weights moved by
 the rate that is shown times the sign of the gradient. Weight decay is off, all other options have their defaults, apart from those
-that are named. Where other options change the rate of a class, the catalogue's tests try them (`tests/conformance`).
+that are named. "By a law of its own, as SOAP" means: the direction of this optimizer of the catalogue is written out in
+`tests/conformance/test_applied_lr.py`, which measures it under several schedules. Where other options change the rate of a class, the catalogue's tests try them (`tests/conformance`).
 
 A class is found by its package and name, or by those of its bases. A subclass of yours is read like its base, unless it has a
 `step` of its own that does not call its base's: then it is not known. To add a class, give it a line in
@@ -669,34 +679,34 @@ def section(package):
     return "\n".join([heading(package), "", *table, *others])
 
 
-def wrappers_section(of=None):
-    """Return the rows of wrappers, those of the installed packages alone or of one."""
+def page(old=""):
+    """Return the whole page; of packages that are not installed, what the old one says."""
     rows = [
         f"| {name} | {wrapper.said} | {wrapper_outcome(name)} |"
+        if installed(wrapper.package)
+        else next((row for row in old.splitlines() if row.startswith(f"| {name} |")), "")
         for name, wrapper in WRAPPERS.items()
-        if (installed(wrapper.package) if of is None else wrapper.package == of)
     ]
-    rows += [f"| {name} | {words} | – |" for name, words in REFUSED.items() if of is None or name.startswith(of + ".")]
-    return rows
-
-
-def page():
+    rows += [f"| {name} | {words} | – |" for name, words in REFUSED.items()]
     table = [
         "## Wrappers and subclasses",
         "",
         "| wrapper | what is shown | seen |",
         "|---|---|---|",
-        *wrappers_section(),
+        *filter(None, rows),
     ]
-    sections = [section(package) for package in MODULES if installed(package)]
-    return "\n\n".join([HEAD.strip(), "\n".join(table), *sections]) + "\n"
+    sections = [section(package) if installed(package) else written(old, rf"## {package} \S+") for package in MODULES]
+    return "\n\n".join([HEAD.strip(), "\n".join(table), *filter(None, sections)]) + "\n"
+
+
+def written(text, heading):
+    """Return the section of a page below a heading, a regular expression; None if there is none."""
+    found = re.search(rf"^{heading}\n.*?(?=\n\n## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return found and found[0].strip()
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    missing = [package for package in (*MODULES, "accelerate", "lightning") if not installed(package)]
-    if missing:
-        sys.exit(f"install {', '.join(missing)} first: the page has their classes too")
-    text = page()
+    text = page(PAGE.read_text(encoding="utf-8"))
     PAGE.write_text(text, encoding="utf-8")
     sys.exit("WRONG" in text)

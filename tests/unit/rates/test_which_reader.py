@@ -377,3 +377,21 @@ def test_trust_ratios_need_a_gradient():
     assert math.isnan(dw.applied_lr(optimizer)[0])
     give(p)
     assert dw.applied_lr(optimizer) == [pytest.approx(0.1 * 1e-3 * float(p.detach().norm() / p.grad.norm()))]
+
+
+def test_the_first_version_of_dadaptadam_is_read_like_the_later_one():
+    from dadaptation import DAdaptAdam
+    from dadaptation.experimental.dadapt_adam_preprint import DAdaptAdamPreprint
+
+    columns = []
+    for cls in (DAdaptAdam, DAdaptAdamPreprint):
+        p = weight()
+        optimizer = cls([p], d0=1e-3, growth_rate=1.0)  # the estimate stays, which they make in different ways
+        with dw.watch(optimizer) as w:
+            for step in range(3):
+                optimizer.param_groups[0]["lr"] = 1.0 - step / 4
+                give(p)
+                optimizer.step()
+        columns.append(w.history.column("applied_lr")[:, 0].tolist())
+    assert columns[0] == columns[1]
+    assert columns[0] == pytest.approx([1e-3, 1e-3 * (0.9 + 0.75) / 1.9, 1e-3 * (0.81 + 0.9 * 0.75 + 0.5) / 2.71])
