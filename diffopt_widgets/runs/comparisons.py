@@ -55,7 +55,7 @@ def comparisons() -> tuple[Comparison, ...]:
             "bits",
             "8 bits against 32",
             "The two losses fall almost together, while the 8-bit state needs about two fifths of the memory: here tensors with "
-            "fewer than 4096 weights keep 32 bits. On a large model it needs nearer a quarter.",
+            "fewer than 4096 weights keep 32 bits. In a large model few tensors are so small.",
             RunPlan(Settings("ADAMW", lr=4e-3, schedule="COSINE"), "digits", 200),
             {"optimizer": ("ADAMW", "ADAMW_8BIT")},
             log_rate=False,

@@ -28,7 +28,7 @@ ADAN = OptimizerSpec(
     title="Adan",
     family="Variants of Adam",
     summary="Adam with Nesterov's look ahead: beside the gradients it averages how they change from step to step, and steps "
-    "toward where they are heading. It tolerates larger rates than Adam and keeps four state tensors, twice Adam's memory.",
+    "toward where they are heading. It tolerates larger rates than Adam and keeps four state tensors where Adam keeps two.",
     formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\,g_t,\quad n \leftarrow \beta_2 n + (1-\beta_2)(g_t - g_{t-1}),\quad "
     r"v \leftarrow \beta_3 v + (1-\beta_3)\left(g_t + \beta_2 (g_t - g_{t-1})\right)^2,\quad "
     r"\theta \leftarrow \frac{1}{1 + \gamma\lambda}\left(\theta - \gamma\, "

@@ -86,7 +86,7 @@ ADEMAMIX = OptimizerSpec(
     title="AdEMAMix",
     family=_FAMILY,
     summary="AdamW with a second momentum that remembers thousands of steps, so that old gradients still help. Made for long "
-    "runs; it keeps 12 bytes of state per weight where AdamW keeps 8.",
+    "runs.",
     formula=_FORMULA,
     links=(_PAPER, _CODE),
     target="bitsandbytes.optim:AdEMAMix",
@@ -113,8 +113,7 @@ ADEMAMIX_8BIT = OptimizerSpec(
     key="AdEMAMix_8BIT",
     title="AdEMAMix (8-bit)",
     family=_FAMILY,
-    summary="AdEMAMix with all three averages in 8 bits: about 3 bytes of state per weight. The slow average loses what is "
-    "too small for 8 bits.",
+    summary="AdEMAMix with all three averages in 8 bits. The slow average loses what is too small for 8 bits.",
     formula=_FORMULA,
     links=(_PAPER, _8BIT_PAPER, _CODE),
     target="bitsandbytes.optim:AdEMAMix8bit",

@@ -23,7 +23,7 @@ ADAMW_ADV = OptimizerSpec(
     title="AdamW (adv)",
     family=_FAMILY,
     summary="AdamW with what papers have added to it since, each behind a switch: a slow second average, a bounded step, a "
-    "beta2 that follows spikes, states in a fraction of a byte per weight.",
+    "beta2 that follows spikes, factored states.",
     formula=r"\theta \leftarrow (1 - \gamma_t\lambda)\,\theta - \gamma_t\, \frac{m}{\sqrt{\hat v} + \epsilon}"
     r",\quad \gamma_t = \frac{\gamma}{1 - \beta_1^t}",
     links=(

@@ -32,7 +32,7 @@ LION_ADV = OptimizerSpec(
     title="Lion (adv)",
     family=_FAMILY,
     summary="Lion with switches: a clip on each tensor's gradient, whole directions instead of signs for convolutions, cautious "
-    "weight decay, and a momentum in a fraction of a byte per weight.",
+    "weight decay, and a factored momentum.",
     formula=r"\theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\,\operatorname{sign}(\beta_1 m + (1-\beta_1)\,g)"
     r",\quad m \leftarrow \beta_2 m + (1-\beta_2)\,g",
     links=(
@@ -97,7 +97,7 @@ SIGNSGD_ADV = OptimizerSpec(
     title="SignSGD (adv)",
     family=_FAMILY,
     summary="SGD with momentum that keeps only the sign: every weight moves by the learning rate, whichever way its momentum "
-    "points. Convolution weights move along the whole direction instead. Half of Adam's memory.",
+    "points. Convolution weights move along the whole direction instead.",
     formula=r"m \leftarrow \mu m + g,\quad \theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\,\operatorname{sign}(m)",
     links=(
         Link("Bernstein et al. 2018", "https://arxiv.org/abs/1802.04434"),

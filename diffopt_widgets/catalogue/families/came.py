@@ -81,7 +81,7 @@ CAME = OptimizerSpec(
     title="CAME",
     family=_FAMILY,
     summary="Adafactor with a momentum and a second factored average, of how far updates stray from it: where they do, steps "
-    "become smaller. Little more than half of AdamW's memory.",
+    "become smaller.",
     formula=_FORMULA,
     links=(_PAPER, Link("code", "https://github.com/yangluo7/CAME")),
     target="came_pytorch:CAME",
@@ -117,7 +117,7 @@ CAME_8BIT = OptimizerSpec(
     key="CAME_8BIT",
     title="CAME (8-bit)",
     family=_FAMILY,
-    summary="CAME with its momentum in 8 bits, about one byte of state per weight. No package has it, so the bench brings its "
+    summary="CAME with its momentum in 8 bits. No package has it, so the bench brings its "
     "own, written from the paper with the quantisation of bitsandbytes.",
     formula=_FORMULA,
     links=(

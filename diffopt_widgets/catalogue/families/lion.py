@@ -37,8 +37,8 @@ LION = OptimizerSpec(
     key="LION",
     title="Lion",
     family=_FAMILY,
-    summary="Keeps only the sign of the averaged gradient: every weight moves by exactly the learning rate. Half of Adam's "
-    "memory; it needs a smaller rate.",
+    summary="Keeps only the sign of the averaged gradient: every weight moves by exactly the learning rate. It needs a "
+    "smaller rate than AdamW.",
     formula=_FORMULA,
     links=(_PAPER, Link("code", "https://github.com/lucidrains/lion-pytorch")),
     target="lion_pytorch:Lion",
@@ -75,7 +75,7 @@ LION_8BIT = OptimizerSpec(
     key="LION_8BIT",
     title="Lion (8-bit)",
     family=_FAMILY,
-    summary="Lion with its momentum in 8 bits: about one byte of state per weight.",
+    summary="Lion with its momentum in 8 bits.",
     formula=_FORMULA,
     links=(
         _PAPER,

@@ -27,7 +27,7 @@ NADAM = OptimizerSpec(
     title="NAdam",
     family="Variants of Adam",
     summary="Adam with Nesterov's momentum: a step mixes the newest gradient with the momentum as it will be at the next step, "
-    "so it turns a little sooner. As much memory as Adam, and the same rates.",
+    "so it turns a little sooner. It takes the same rates as Adam.",
     formula=r"\mu_t = \beta_1\left(1 - \tfrac{1}{2}\, 0.96^{\,t\psi}\right),\quad "
     r"\theta \leftarrow \theta - \frac{\gamma}{\sqrt{\hat v} + \epsilon}\left(\frac{1 - \mu_t}{1 - \prod_{i \le t} \mu_i}\, g + "
     r"\frac{\mu_{t+1}}{1 - \prod_{i \le t+1} \mu_i}\, m\right)",

@@ -7,6 +7,7 @@ from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.remedies import lower_estimate
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Use, When
+from diffopt_widgets.catalogue.state_sizes import state_words
 
 PRODIGY = OptimizerSpec(
     key="PRODIGY",
@@ -92,7 +93,11 @@ PRODIGY = OptimizerSpec(
             o.SLICE_P,
             1,
             "slice_p",
-            advice=Advice(11, "Saves nearly half of Prodigy's memory.", source="OneTrainer's defaults"),
+            advice=Advice(
+                11,
+                f"The state then takes {state_words('PRODIGY', slice_p=11)}.",
+                source="OneTrainer's defaults",
+            ),
         ),
         shared.FSDP_IN_USE,
     ),

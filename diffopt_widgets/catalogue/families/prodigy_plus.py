@@ -22,7 +22,7 @@ PRODIGY_PLUS = OptimizerSpec(
     title="Prodigy Plus (schedule-free)",
     family="Finds its own rate",
     summary="Prodigy with the schedule-free average in place of a falling rate, an estimate for each parameter group, and "
-    "little more than half of AdamW's memory. In eval mode the weights hold the average; the bench switches to it and back.",
+    "squared gradients kept by rows and columns. In eval mode the weights hold the average; the bench switches to it and back.",
     formula=r"z \leftarrow z - \gamma d\, \frac{d\, g}{\sqrt{v} + d\,\epsilon},\quad x \leftarrow (1 - c)\, x + c\, z"
     r",\quad \theta \leftarrow (1-\beta_1)\, z + \beta_1\, x"
     r",\quad \hat d = c_d\, \frac{\sum d^2 \langle g,\, \theta_0 - z\rangle}{\lVert s\rVert_1}",

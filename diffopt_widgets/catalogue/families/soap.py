@@ -77,8 +77,8 @@ SOAP = OptimizerSpec(
     title="SOAP",
     family="Preconditioned",
     summary="Adam, run in turned coordinates: for each side of a matrix it finds the directions in which the gradients vary, as "
-    "Shampoo does, and scales every direction by itself. Fewer steps than AdamW, each slower, with far more memory: 24 bytes "
-    "a weight for a square matrix in 32 bits.",
+    "Shampoo does, and scales every direction by itself. Fewer steps than AdamW, each slower, with far more memory, above "
+    "all in a LoRA, whose factors have a long side each: lower max_precondition_dim there.",
     formula=r"L \leftarrow \beta L + (1-\beta)\,g g^\top,\quad R \leftarrow \beta R + (1-\beta)\,g^\top g,\quad "
     r"g' = Q_L^\top g\, Q_R,\quad "
     r"\theta \leftarrow (1 - \gamma\lambda)\left(\theta - \gamma\, Q_L\, \frac{\hat m'}{\sqrt{\hat v'} + \epsilon}\, Q_R^\top\right)",

@@ -13,7 +13,7 @@ TIGER = OptimizerSpec(
     title="Tiger",
     family="Sign of the gradient",
     summary="Lion with one beta for both of its averages: every weight moves by exactly the learning rate, along the sign of "
-    "the momentum. Half of Adam's memory; it needs a smaller rate.",
+    "the momentum. It needs a smaller rate than AdamW.",
     formula=r"m \leftarrow \beta\, m + (1-\beta)\,g,\quad "
     r"\theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\,\operatorname{sign}(m)",
     links=(Link("Su 2023", "https://kexue.fm/archives/9512"), po.code("tiger")),
