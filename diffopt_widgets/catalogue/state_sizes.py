@@ -93,14 +93,14 @@ def state_words(key: str, /, **options: Value) -> str:
     """Describe the bytes per weight that an optimizer keeps with some options, for a note in a text.
 
     >>> state_words("PRODIGY", slice_p=11)
-    '8.7 bytes per float32 weight (8.5 in LoRAs)'
+    '8.7 bytes per float32 weight, 8.5 in LoRAs'
     """
     row = state_table().sizes.get(row_name(key, options))
     if row is None:
         return "a size that is not counted yet"
     sizes = row["float32"]
     words = f"{_bytes(sizes['full'])} per float32 weight"
-    return words if _near(_values(sizes)) else f"{words} ({_span(_in_loras(sizes))} in LoRAs)"
+    return words if _near(_values(sizes)) else f"{words}, {_span(_in_loras(sizes))} in LoRAs"
 
 
 def _amount(sizes: Sizes) -> str:

@@ -14,6 +14,7 @@ from diffopt_widgets.cli.arguments import Commands, read_plan
 from diffopt_widgets.cli.waiting import waiting
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.state_size.models import LAYERS, MODELS, Choice
+from diffopt_widgets.state_size.words import depends_on_names
 
 
 def add_command(commands: Commands) -> None:
@@ -71,7 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from diffopt_widgets.cli.terminal import state_table
 
-    Console().print(state_table(choice, sizes))
+    Console().print(
+        state_table(choice, sizes, [name for name, settings in named.items() if depends_on_names(settings)])
+    )
     return 1 if arguments.optimizer and any(isinstance(size, str) for size in sizes.values()) else 0
 
 

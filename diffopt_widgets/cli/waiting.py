@@ -1,4 +1,4 @@
-"""What a command shows while it works: a line at once, and in a terminal a bar of what is done."""
+"""Signs of work while a command computes: a line at once, and in a terminal a bar of what is done."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -20,6 +21,7 @@ from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.state_size.measured import tensors_in
 from diffopt_widgets.state_size.models import Tensor, Tensors, find_model, full_tensors, lora_tensors
 from diffopt_widgets.state_size.shapes_only import TooLong, shapes_only, storage_key
+from diffopt_widgets.state_size.words import depends_on_names
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -94,15 +96,6 @@ def memory(
     return size
 
 
-def depends_on_names(settings: Settings) -> bool:
-    """Return whether the optimizer chooses the layers that keep less state by their names.
-
-    >>> depends_on_names(Settings("MUON")), depends_on_names(Settings("ADAMW"))
-    (True, False)
-    """
-    return settings.spec.auxiliary and settings.options["MuonWithAuxAdam"] is True
-
-
 def _warn_of_names(settings: Settings, tensors: Tensors, dtype: str, size: int) -> None:
     """Warn that the size depends on names that are not known, with the smallest and the largest that it can be."""
     with_adam = _summed((tensor._replace(name="embed"), count) for tensor, count in tensors.items())
@@ -122,20 +115,18 @@ def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32",
         SettingsError: the optimizer cannot step with these settings, or its step takes more than `most` operations.
         MissingBackend: its package is not installed.
     """
-    options = settings.spec.adapter_options(settings.options)
-    tensors = _summed((tensor._replace(dtype=tensor.dtype or dtype), count) for tensor, count in tensors.items())
-    kept = 0
-    if options.keys() & {"stochastic_rounding", "kahan_summation"}:
-        # Each tensor in bfloat16 is stepped as a copy in 32 bits, and so are its states.
-        halves = {tensor: count for tensor, count in tensors.items() if tensor.dtype == "bfloat16"}
-        if options.get("kahan_summation"):
-            kept = sum(2 * math.prod(tensor.shape) * count for tensor, count in halves.items())
-        copies = {tensor._replace(dtype="float32"): count for tensor, count in halves.items()}
-        others = {tensor: count for tensor, count in tensors.items() if tensor not in halves}
-        tensors = _summed([*copies.items(), *others.items()])
-    tensors = _kinds(settings, tensors)
+    load_class(settings.spec)  # first: tensors that a package makes at import must have memory
+    kinds, kept = _kinds(settings, tensors, dtype)
+    count = _total if settings.spec.catalogued else _total.__wrapped__  # another class may change under the same name
+    return kept + count(settings, tuple(kinds.items()), most)
+
+
+@lru_cache(maxsize=4096)
+def _total(settings: Settings, tensors: tuple[tuple[Tensor, int], ...], most: float) -> int:
+    """Return the bytes for a number of tensors of each kind."""
     # Two tensors of each kind: each further one adds as much as the second one. Tables that all share count once.
-    kinds = [tensor for tensor, count in tensors.items() for _ in range(min(count, 2))]
+    kinds = [tensor for tensor, count in tensors for _ in range(min(count, 2))]
+    counts = dict(tensors)
     try:
         own, shared = _sizes_after_a_step(_plain(settings), kinds, most)
     except SettingsError:
@@ -145,10 +136,10 @@ def tensors_memory(settings: Settings, tensors: Tensors, dtype: str = "float32",
         raise _fault(settings.optimizer, None, f"its state is not counted here: {error}", "", todo) from error
     except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise _fault(settings.optimizer, None, f"its state cannot be counted, since a step fails: {error}") from error
-    total = shared + kept
+    total = shared
     seen: set[Tensor] = set()
     for kind, size in zip(kinds, own, strict=True):
-        total += size * (tensors[kind] - 1 if kind in seen else 1)
+        total += size * (counts[kind] - 1 if kind in seen else 1)
         seen.add(kind)
     return total
 
@@ -242,21 +233,31 @@ def _whole(value: object, what: str, least: int) -> int:
     return value
 
 
-def _kinds(settings: Settings, tensors: Tensors) -> Tensors:
-    """Return one tensor for each kind that the optimizer treats alike, with their number."""
+def _kinds(settings: Settings, tensors: Tensors, dtype: str) -> tuple[Tensors, int]:
+    """Return one tensor for each kind that the optimizer treats alike, with their number, and bytes that come on top."""
     options = settings.options
+    around = settings.spec.adapter_options(options)
+    exact = bool(around.keys() & {"stochastic_rounding", "kahan_summation"})
     by_name = "muon_hidden_layers" in options
     named = pieces(options.get("muon_hidden_layers"))
     expressions = options.get("muon_adam_regex") is True
     kinds: Counter[Tensor] = Counter()
     first: dict[Hashable, Tensor] = {}
+    kept = 0
     for tensor, count in tensors.items():
+        own = tensor.dtype or dtype
+        if exact and own == "bfloat16":  # stepped as a copy in 32 bits, and so are its states
+            own = "float32"
+            kept += 2 * math.prod(tensor.shape) * count if around.get("kahan_summation") else 0
         layer: tuple[bool, ...] = ()
         if by_name:  # the optimizer refuses a part of a name that no tensor has, so each part must occur
             layer = tuple(named_hidden(tensor.name, piece, expressions=expressions) for piece in named)
             layer = (hidden_by_itself(tensor.name, tensor.shape), *layer)
-        kinds[first.setdefault((tensor.shape, tensor.zero, tensor.dtype, layer), tensor)] += count
-    return kinds
+        key = (tensor.shape, tensor.zero, own, layer)
+        if key not in first:
+            first[key] = tensor._replace(dtype=own, name=tensor.name if by_name else "")
+        kinds[first[key]] += count
+    return kinds, kept
 
 
 def _plain(settings: Settings) -> Settings:
@@ -273,7 +274,6 @@ def _plain(settings: Settings) -> Settings:
 
 
 def _sizes_after_a_step(settings: Settings, kinds: Sequence[Tensor], most: float) -> tuple[list[int], int]:
-    load_class(settings.spec)  # first: tensors that a package makes at import must have memory
     with shapes_only(most) as mode, contextlib.redirect_stdout(io.StringIO()):
         params = [torch.nn.Parameter(torch.empty(kind.shape, dtype=getattr(torch, kind.dtype))) for kind in kinds]
         mode.zeros = [param for param, kind in zip(params, kinds, strict=True) if kind.zero]

@@ -136,6 +136,24 @@ def test_a_thinner_estimate_keeps_less():
     assert sizes == [16 * 110_000, 8 * 110_000 + 2 * 4 * 10_000]
 
 
+def test_what_was_counted_is_not_counted_again(monkeypatch):
+    shapes = [(37, 41), (37,)]
+    told = memory(dw.Settings("ADAMW"), shapes)
+    monkeypatch.setattr("diffopt_widgets.state_size.count.build_optimizer", None)  # a further step would need it
+    assert memory(dw.Settings("ADAMW"), shapes) == memory(dw.Settings("ADAMW"), [("a", (37, 41)), ("b", (37,))]) == told
+    with pytest.raises(SettingsError, match="not callable"):  # other options and precisions are counted
+        memory(dw.Settings("ADAMW", amsgrad=True), shapes)
+    with pytest.raises(SettingsError, match="not callable"):
+        memory(dw.Settings("ADAMW"), shapes, dtype="bfloat16")
+
+
+def test_a_package_that_was_removed_is_missed_even_after_a_count(monkeypatch):
+    memory(dw.Settings("LION"), [(37, 41)])
+    monkeypatch.setitem(__import__("sys").modules, "lion_pytorch", None)
+    with pytest.raises(MissingBackend):
+        memory(dw.Settings("LION"), [(37, 41)])
+
+
 def test_many_of_a_kind_are_not_stepped_one_by_one():
     settings = dw.Settings("ADAMW_8BIT")
     tables = 2 * 256 * 4  # shared by all tensors

@@ -73,7 +73,7 @@ ADAFACTOR = OptimizerSpec(
             None,
             "betas[0]",
             note="Empty means no momentum, as in transformers and OneTrainer; the package starts with 0.9. With a value the state "
-            f"takes {state_words('ADAFACTOR', beta1=0.9)} instead of {state_words('ADAFACTOR')}.",
+            f"takes {state_words('ADAFACTOR', beta1=0.9)}, instead of {state_words('ADAFACTOR')}.",
             advice=Advice(None, "Leave it empty: a value adds a running average and much memory.", words="empty"),
             fixed=True,
         ),

@@ -106,7 +106,12 @@ def full_tensors(model: Model) -> Tensors:
     >>> sum(count * math.prod(tensor.shape) for tensor, count in full_tensors(find_model("sdxl")).items())
     2567463684
     """
-    return Counter(Tensor(weight.shape, name=weight.name) for weight in model.weights)
+    return _all_tensors(model.key)
+
+
+@cache
+def _all_tensors(key: str) -> Tensors:
+    return MappingProxyType(Counter(Tensor(weight.shape, name=weight.name) for weight in _weights(key)))
 
 
 @cache

@@ -15,6 +15,7 @@ from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.introspect.uncatalogued import spec_of
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, RunOptions
 from diffopt_widgets.catalogue.schema import Standing
+from diffopt_widgets.catalogue.state_sizes import state_words
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.widgets.form.exchange import LONGEST_TEXT
 from diffopt_widgets.widgets.form.form import Form
@@ -343,7 +344,10 @@ def test_the_list_of_options_travels_only_when_it_is_asked_for(form, sent):
 
 def test_the_long_help_tells_the_recommended_value_and_whose_advice_it_is(form):
     facts = {fact["term"]: fact["text"] for fact in form.panel["controls"]["slice_p"]["facts"]}
-    assert facts["Recommended"] == "11 – Saves nearly half of Prodigy's memory (OneTrainer's defaults)"
+    assert (
+        facts["Recommended"]
+        == f"11 – The state then takes {state_words('PRODIGY', slice_p=11)} (OneTrainer's defaults)"
+    )
     assert (facts["Allowed"], facts["Default"]) == ("a whole number, at least 1", "1")
     for key in list_optimizers():
         for control in Form(key).panel["controls"].values():
