@@ -227,6 +227,7 @@ def test_words_without_numbers_hold_for_all_models():
     assert all(factored < 0.3 * plain for factored, plain in cells("LION_ADV nnmf_factor=true", "LION_ADV"))
     assert all(low < adamw for low, adamw in cells("ADAFACTOR", "ADAMW")), "an AdamW of very low memory"
     assert all(more > 1.8 * adamw for more, adamw in cells("SOAP", "ADAMW")), "far more memory"
+    assert all(whole > 1.5 * adamw for whole, adamw in cells("PRODIGY", "ADAMW")), "more state than AdamW"
     short_sides = dw.memory(Settings("SOAP", max_precondition_dim=64), "sd15", lora=4) / Choice("sd15", 4).weights()
     assert short_sides < 20 < min(state_table().sizes["SOAP"]["float32"]["4"]), "lower max_precondition_dim there"
     small, plain = (state_table().sizes[name]["float32"] for name in ("ADAMW_8BIT min_8bit_size=1", "ADAMW_8BIT"))

@@ -16,8 +16,8 @@ PRODIGY = OptimizerSpec(
     title="Prodigy",
     family="Finds its own rate",
     summary="Adam that estimates its own step size while it trains: d grows toward the distance between the start and a solution. A "
-    "good start when no learning rate is known; the rate that it settles at can be used in AdamW. It keeps twice AdamW's "
-    "state unless slice_p is raised, so with large models it is for LoRAs and embeddings.",
+    "good start when no learning rate is known; the rate that it settles at can be used in AdamW. It keeps more "
+    "state than AdamW unless slice_p is raised, so with large models it is for LoRAs and embeddings.",
     formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\, d\, g,\quad v \leftarrow \beta_2 v + (1-\beta_2)\, d^2 g^2"
     r",\quad n \leftarrow \beta_3 n + \gamma d^2 \langle g,\, \theta_0 - \theta\rangle,\quad s \leftarrow \beta_3 s + \gamma d^2 g"
     r",\quad \hat d = c_d\, \frac{n}{\lVert s\rVert_1}"
