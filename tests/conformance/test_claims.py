@@ -8,7 +8,10 @@ from claims import CLAIMS, SEEDS, league, needed, table_of_presets, texts
 from measured import Measured, carry_out, name_of
 from places import ROOT
 
+from diffopt_widgets.catalogue import list_optimizers, spec
+
 TEXTS = texts()
+CATALOGUE = {place: text for place, text in TEXTS.items() if not place.endswith((".md", ".ipynb"))}
 MEASURED = Measured()
 MISSING = [
     name_of(what, plan)
@@ -19,8 +22,8 @@ QUOTES = re.compile(r"\bdigits\b|[Ss]wiss|\bon the bench\b|\bmeasured on\b|\bdid
 """Marks of a sentence that quotes a result: a task's name, or the bench together with a figure."""
 OTHERS = {
     "each step is cheaper, and 15 of them make the update orthogonal to three digits.",
-    "The package has no default of its own; 0.01 is the bench's.",
-    "The lines are collected with the run: in run.output, and on the bench under the run bar (Output of the back end).",
+    "0.01 is the bench's.",
+    "in run.output, and on the bench under the run bar (Output of the back end).",
 }
 """Sentences with such a mark that quote nothing."""
 
@@ -28,8 +31,9 @@ OTHERS = {
 def quoting(text, known=()):
     """The sentences of a text that quote a result, without those that are known."""
     for sentence in known:
-        text = text.replace(sentence, "")
-    return [sentence for sentence in re.split(r"(?<=[.!?])\s+", text) if QUOTES.search(sentence)]
+        text = text.replace(sentence, "…")
+    sentences = re.split(r"(?<=[.!?:;…])\s+", text)
+    return [sentence for sentence in sentences if QUOTES.search(sentence) and sentence not in OTHERS]
 
 
 def known(place):
@@ -51,14 +55,7 @@ def test_a_sentence_has_its_figures_from_the_results_and_holds_with_every_seed(c
 
 
 def test_no_text_quotes_a_result_that_has_no_runs():
-    found = {
-        place: quoting(text, {*known(place), *OTHERS})
-        for place, text in TEXTS.items()
-        if place.isidentifier() or "." in place or " " in place
-    }
-    found = {
-        place: sentences for place, sentences in found.items() if sentences and not place.endswith((".md", ".ipynb"))
-    }
+    found = {place: sentences for place, text in CATALOGUE.items() if (sentences := quoting(text, known(place)))}
     assert found == {}, "add a claim to tests/shared/claims.py, or leave the result out"
 
 
@@ -75,6 +72,13 @@ def test_no_text_quotes_a_result_that_has_no_runs():
 def test_a_sentence_that_quotes_a_result_is_noticed(sentence):
     assert quoting(f"An option. {sentence} It is useful.") == [sentence]
     assert quoting(f"An option. {sentence} It is useful.", [sentence]) == []
+
+
+def test_advice_that_was_measured_here_has_runs():
+    for key in list_optimizers():
+        for use in (spec(key).lr, *spec(key).uses):
+            if use.advice and use.advice.source == "measured on the bench":
+                assert known(f"{key}.{use.name}"), f"{key}.{use.name}"
 
 
 def test_every_ready_comparison_has_runs_with_several_seeds():

@@ -50,7 +50,7 @@ def size_of_last_step(run: Run) -> float:
         next(steps)
     matrices = [p for group in training.problem.groups for p in group.params if p.ndim > 1]
     before = [p.detach().clone() for p in matrices]
-    rate = next(steps).lr
+    (rate, *_) = next(steps).lr
     moved = torch.cat([(p.detach() - was).flatten() for p, was in zip(matrices, before, strict=True)])
     return float(moved.square().mean().sqrt() / rate)
 

@@ -43,8 +43,7 @@ ADAN = OptimizerSpec(
         "lr",
         advice=Advice(
             1e-3,
-            "The authors go up to 5 to 10 times above AdamW's rate: about 5e-4 for a LoRA, 4e-3 for models as small as those of the "
-            "bench.",
+            "The authors go up to 5 to 10 times above AdamW's rate: about 5e-4 for a LoRA.",
             source="the Adan paper",
             words="5 to 10 times AdamW's rate",
             between=(1e-4, 1e-2),

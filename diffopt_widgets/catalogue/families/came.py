@@ -20,7 +20,7 @@ _RATE_WORDS = (
 )
 _LR_NOTE = (
     "The average of the doubt starts at 0 and is not corrected for that: with the usual betas the first steps of a matrix "
-    "are about 11 times the rate. On the bench's digits they are 1.4 times the rate after 300 steps; with steady gradients they "
+    "are about 11 times the rate. On the bench's digits they are 1.3 times the rate after 300 steps; with steady gradients they "
     "grow. Biases and norms take ordinary steps."
 )
 _LR_ADVICE = Advice(

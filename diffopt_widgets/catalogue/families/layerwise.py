@@ -36,12 +36,10 @@ _LAMB_LR = Use(
     1e-3,
     "lr",
     note=_ONLY_SHRINKS,
-    advice=Advice(
-        1e-3,
-        "The limit only ever holds steps back, so AdamW's rate is the least. Under it a tensor that starts at zero never moves, "
-        "at any rate.",
-        "bitsandbytes' code",
-        between=(1e-4, 1e-2),
+    advice=replace(
+        shared.RATES_OF_ADAMW,
+        reason="With max_unorm at 0 AdamW's rates carry over. The limit only holds steps back, so under it the rate may be higher.",
+        value=1e-3,
     ),
 )
 _LAMB_8BIT_ADVICE = replace(

@@ -17,6 +17,7 @@ _NO_GROWTH = 2**-0.25
 _NO_GROWTH_WITH_SPEED = 0.25
 """Value of d_coef for the same with SPEED, which takes its eighth root."""
 
+
 def _plain_adam(values: Values) -> bool:
     """Check whether steps are Adam's own: with momentum, which schedule-free steps do without, and a plain division."""
     return values["eps"] is not None and values["use_schedulefree"] is False and values["use_adopt"] is False
