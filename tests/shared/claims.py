@@ -112,9 +112,15 @@ def _joined(*parts: str) -> str:
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         tuple(name for name, text in texts().items() if RATES in text),
-        {"1e-3": ADAMW, "4e-3": on(recommended("ADAMW", lr=4e-3)), "8e-3": on(recommended("ADAMW", lr=8e-3))},
+        {
+            f"{task} {lr:g}": on(recommended("ADAMW", lr=lr), task)
+            for task in ("digits", "swiss_roll")
+            for lr in (1e-3, 4e-3, 8e-3)
+        },
         says(RATES),
-        lambda r: r["8e-3"] < r["4e-3"] < r["1e-3"] < 0.3,
+        lambda r: all(
+            r[f"{task} 0.008"] < r[f"{task} 0.004"] < r[f"{task} 0.001"] < 0.3 for task in ("digits", "swiss_roll")
+        ),
     ),
     Claim(
         ("ADAMW.recommended",),
