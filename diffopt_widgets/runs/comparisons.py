@@ -46,8 +46,8 @@ def comparisons() -> tuple[Comparison, ...]:
             "beta2",
             "What beta2 does",
             "Here 0.9 and 0.999 end nearly alike. With 0.5 the average of squared gradients spans about two steps, that of the "
-            "gradients about ten: the loss stays higher or rises again, although all three apply the same learning rate.",
-            RunPlan(Settings("ADAMW", lr=2e-2), "digits", 200),
+            "gradients about ten: the loss stays a little higher, although all three apply the same learning rate.",
+            RunPlan(Settings("ADAMW", lr=1e-2), "digits", 200),
             {"beta2": (0.5, 0.9, 0.999)},
             log_rate=False,
         ),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.remedies import BETA2
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Rule, Use, When
 
 _FAMILY = "Variants of Adam"
@@ -102,6 +103,7 @@ ADEMAMIX = OptimizerSpec(
     ),
     presets=_PRESETS,
     rules=_RULES,
+    remedies=(BETA2,),
     rate_words=_RATE_WORDS,
     state_names=("state1", "state2"),
     steps_each_tensor=True,
@@ -132,6 +134,7 @@ ADEMAMIX_8BIT = OptimizerSpec(
     ),
     presets=_PRESETS,
     rules=_RULES,
+    remedies=(BETA2,),
     rate_words=_RATE_WORDS,
     state_bits=8,
     state_names=("state1", "state2"),

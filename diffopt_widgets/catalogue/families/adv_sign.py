@@ -16,7 +16,7 @@ _LR_ADVICE = Advice(
     "Every weight moves by the full rate at every step, so the rate is 3 to 10 times smaller than AdamW's.",
     source="the Lion paper",
     words="a third to a tenth of AdamW's rate",
-    between=(1e-6, 3e-4),
+    between=(1e-6, 1e-3),
 )
 _DECAY = Use(
     o.WEIGHT_DECAY,
@@ -73,9 +73,9 @@ LION_ADV = OptimizerSpec(
         Preset(
             "recommended",
             "Recommended",
-            {"lr": 3e-4, "schedule": "COSINE", "warmup": 0.05, "weight_decay": 0.1},
-            "As for Lion: a third of the rate that AdamW takes on the bench, with ten times its weight decay, and a cosine, "
-            "since steps of a fixed size settle only when the rate falls. Use 1e-5 to 3e-5 for a LoRA of a large model.",
+            {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "weight_decay": 0.1},
+            "As for Lion: ten times AdamW's weight decay, and a cosine, since steps of a fixed size settle only when the rate "
+            "falls. Use 1e-5 to 3e-5 for a LoRA of a large model.",
         ),
     ),
     hidden=(
@@ -131,7 +131,7 @@ SIGNSGD_ADV = OptimizerSpec(
         Preset(
             "recommended",
             "Recommended",
-            {"lr": 3e-4, "schedule": "COSINE", "warmup": 0.05, "momentum": 0.95, "weight_decay": 0.1},
+            {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "momentum": 0.95, "weight_decay": 0.1},
             "Lion's rate and decay, since the steps have the same size, a longer momentum, and a cosine, since steps of a fixed "
             "size settle only when the rate falls.",
         ),

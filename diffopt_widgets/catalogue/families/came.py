@@ -20,8 +20,8 @@ _RATE_WORDS = (
 )
 _LR_NOTE = (
     "The average of the doubt starts at 0 and is not corrected for that: with the usual betas the first steps of a matrix "
-    "are about 11 times the rate. With noisy gradients they are still three to four times the rate after 300 steps, and with "
-    "steady ones they grow. Biases and norms take ordinary steps."
+    "are about 11 times the rate. On the bench's digits they are 1.3 times the rate after 300 steps; with steady gradients they "
+    "grow. Biases and norms take ordinary steps."
 )
 _LR_ADVICE = Advice(
     1e-4,

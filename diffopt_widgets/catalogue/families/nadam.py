@@ -7,6 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.remedies import BETA2
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Use, When
 from diffopt_widgets.catalogue.values import Interval
 
@@ -79,6 +80,7 @@ NADAM = OptimizerSpec(
         ),
     ),
     rules=(shared.MAXIMIZE_RULE,),
+    remedies=(BETA2,),
     rate="nadam:NAdam",
     rate_words="learning rate · the weight that a step gives to all gradients so far: about 1.06, 0.78, 0.73, 0.73, then rising to 1",
     state_names=("exp_avg", "exp_avg_sq"),

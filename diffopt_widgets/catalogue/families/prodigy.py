@@ -7,7 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
-from diffopt_widgets.catalogue.remedies import lower_estimate
+from diffopt_widgets.catalogue.remedies import BETA2, lower_estimate
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Rule, Use, When
 from diffopt_widgets.catalogue.state_sizes import state_words
 
@@ -161,7 +161,7 @@ PRODIGY = OptimizerSpec(
     rate="estimating:Prodigy",
     rate_words="d · learning rate · bias correction",
     estimates_rate=True,
-    remedies=lower_estimate({"d_coef", "growth_rate"}),
+    remedies=(BETA2, *lower_estimate({"d_coef", "growth_rate"})),
     rates="one",
     state_names=("exp_avg", "exp_avg_sq", "s", "p0"),
 )

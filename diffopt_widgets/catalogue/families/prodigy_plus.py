@@ -7,8 +7,8 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
-from diffopt_widgets.catalogue.remedies import lower_estimate
-from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Standing, Use, When
+from diffopt_widgets.catalogue.remedies import lower_estimate, restored_beta2
+from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Standing, Use, Values, When
 
 _README = "prodigy-plus-schedule-free's README"
 _SCHEDULE_FREE = When("use_schedulefree", "==", True)
@@ -16,6 +16,12 @@ _NO_GROWTH = 2**-0.25
 """Value of d_coef that undoes the largest growth of the limited estimate in a step, 2 to the quarter."""
 _NO_GROWTH_WITH_SPEED = 0.25
 """Value of d_coef for the same with SPEED, which takes its eighth root."""
+
+
+def _plain_adam(values: Values) -> bool:
+    """Check whether steps are Adam's own: with momentum, which schedule-free steps do without, and a plain division."""
+    return values["eps"] is not None and values["use_schedulefree"] is False and values["use_adopt"] is False
+
 
 PRODIGY_PLUS = OptimizerSpec(
     key="PRODIGY_PLUS_SCHEDULE_FREE",
@@ -268,7 +274,7 @@ PRODIGY_PLUS = OptimizerSpec(
     rate_words="d · learning rate · bias correction of the point that takes the steps; with use_schedulefree the weights stay "
     "between it and its average",
     estimates_rate=True,
-    remedies=lower_estimate({"d_coef"}),
+    remedies=(restored_beta2(where=_plain_adam), *lower_estimate({"d_coef"})),
     state_names=("z", "exp_avg_sq_row", "exp_avg_sq_col"),
     has_modes=True,
 )

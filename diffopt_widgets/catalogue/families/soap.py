@@ -7,6 +7,7 @@ from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.families import pytorch_optimizer_uses as po
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.remedies import BETA2
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, Values
 from diffopt_widgets.catalogue.values import Interval
 
@@ -96,8 +97,8 @@ SOAP = OptimizerSpec(
         note="The first step only measures and moves nothing.",
         advice=Advice(
             3e-3,
-            "The authors' own rate, for language models and large batches, where SOAP gains most; it did well on the bench's "
-            "digits too. For a LoRA begin with AdamW's 1e-4.",
+            "The authors' own rate, for language models and large batches, where SOAP gains most. "
+            "For a LoRA begin with AdamW's 1e-4.",
             source="SOAP's README",
             words="about 3e-3, for a LoRA 1e-4",
             between=(1e-4, 1e-2),
@@ -157,6 +158,7 @@ SOAP = OptimizerSpec(
     rate="first_steps:Soap",
     rate_words="the learning rate as scheduled; 0 at the first step, which only measures; with normalised updates times the "
     "bias correction",
+    remedies=(BETA2,),
     state_names=("exp_avg", "exp_avg_sq"),
     steps_each_tensor=True,
 )

@@ -92,11 +92,12 @@ def test_advice_that_is_followed_says_so_and_a_range_is_followed_anywhere_in_it(
 
 def test_a_fix_that_does_as_is_recommended_says_that_it_does():
     form = Form("DADAPT_SGD")
-    form.type("lr", "1")
-    assert form.state["controls"]["lr"]["fix"] == "Set Learning rate to 0.3"
+    form.type("momentum", "0.9")
+    form.type("lr", "3")
+    assert form.state["controls"]["lr"]["fix"] == "Set Learning rate to 1"
     assert form.state["controls"]["lr"]["fixed"]
     form.type("min_factor", "0.01")
-    form.type("lr", "0.3")
+    form.type("lr", "1")
     assert "fixed" not in form.state["controls"]["lr"]
     other = Form("PRODIGY")
     other.type("warmup", "0.1")
