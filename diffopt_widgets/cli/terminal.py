@@ -129,10 +129,14 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
 
 
-def state_table(choice: Choice, sizes: Mapping[str, int | str]) -> RenderableType:
-    """Table of each optimizer's bytes of state, or why they are not known, below the model that is trained."""
+def state_table(choice: Choice, sizes: Mapping[str, int | str], by_names: Sequence[str] = ()) -> RenderableType:
+    """Table of each optimizer's bytes of state, or why they are not known, below the model that is trained.
+
+    `by_names` are those of them that choose layers by the names of these.
+    """
     weights = choice.weights()
-    head = Text.assemble((f"State for {choice.words()}", "bold"), f"\n{choice.details()}\n")
+    names = f"That of {', '.join(by_names)} depends on the names of the layers, here diffusers'.\n" if by_names else ""
+    head = Text.assemble((f"State for {choice.words()}", "bold"), f"\n{choice.details()}\n{names}")
     table = Table("optimizer", box=None, pad_edge=False)
     table.add_column("state", justify="right")
     table.add_column("bytes per weight", justify="right")
