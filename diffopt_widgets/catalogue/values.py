@@ -161,7 +161,7 @@ def checked_text(text: str) -> str:
 
 
 def _parse_number(kind: Kind, word: str, *, infinite: bool) -> float | int:
-    number = _float_or_none(word)
+    number = number_or_none(word)
     if number is None:
         comma = " (write a point, not a comma)" if "," in word else ""
         example = "300 or 1e3" if kind == "int" else "0.9, 1e-4 or inf" if infinite else "0.9 or 1e-4"
@@ -179,7 +179,8 @@ def _parse_number(kind: Kind, word: str, *, infinite: bool) -> float | int:
         raise ValueProblem(f"{shorten(word)!r} is not a whole number") from None
 
 
-def _float_or_none(word: str) -> float | None:
+def number_or_none(word: str) -> float | None:
+    """Return the number that a text is; None if it is none."""
     try:
         return float(word) if word.isascii() else None
     except ValueError:

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from diffopt_widgets.catalogue import key_of
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.schema import Use
-from diffopt_widgets.catalogue.values import Value, ValueProblem
+from diffopt_widgets.catalogue.values import Value, ValueProblem, number_or_none
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, preset
+from diffopt_widgets.settings.own_names import in_brackets, read_several, spread, taken_words, tuple_places
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import list_tasks
 
@@ -44,7 +44,7 @@ def read_plan(
     """Read what was typed into a plan and the values to vary.
 
     Args:
-        optimizer: its key, in upper or lower case, or the import path of a class outside the catalogue.
+        optimizer: its key, or another name that `Settings` takes.
         flags: texts by name; None where nothing was given. A text may hold several values with commas between them; for an
             option that is a text itself they belong to it.
         assignments: `NAME=VALUE` or `NAME=VALUE,VALUE`, for any option.
@@ -61,8 +61,10 @@ def read_plan(
     (20, 0.5, {'d_coef': [0.5, 1.0]})
     """
     faults: list[Fault] = []
-    start = _start(key_of(optimizer), preset_key, faults)
+    start = _start(optimizer, preset_key, faults)
     texts = _merged(flags, assignments, faults)
+    if start is not None:
+        texts = _renamed(start, texts, faults)
     values = {name: _read(start, name, text, faults) for name, text in texts.items()}
     if start is None or faults:
         raise SettingsError(tuple(faults))
@@ -97,6 +99,41 @@ def _merged(flags: Mapping[str, str | None], assignments: Sequence[str], faults:
         else:
             texts[name] = text
     return texts
+
+
+def _renamed(start: Settings, texts: Mapping[str, str], faults: list[Fault]) -> dict[str, str]:
+    """Return the texts by the names of the options; a name of the optimizer's package may stand for several of them."""
+    own: dict[str, str] = {}
+    for name, text in texts.items():
+        known = _use(start, name) is not None
+        places = tuple_places(start.spec, name) if not known or in_brackets(text) else ()
+        parts = read_several(text) if len(places) > 1 else None
+        taken: dict[str, object] = {name: text}
+        try:
+            if parts is not None or len(places) > 1:
+                taken = spread(start.spec, name, parts or text)
+            elif places and not known:
+                taken = {places[0]: text}
+                if places[0] == "warmup":
+                    spread(start.spec, name, number_or_none(text))
+        except ValueProblem as problem:
+            faults.append(Fault(name, text, str(problem), ""))
+            continue
+        for option, part in taken.items():
+            if option in own:
+                faults.append(Fault(name, text, f"{option} is given by another name too", "", "Give it once."))
+            own[option] = str(part)
+    return own
+
+
+def names_taken(settings: Settings, assignments: Sequence[str]) -> list[str]:
+    """Describe the names in assignments that were taken as options of another name: "betas is taken as beta1 and beta2"."""
+    names = [item.partition("=")[0].strip() for item in assignments]
+    return [
+        taken_words(settings.spec, name)
+        for name in dict.fromkeys(names)
+        if _use(settings, name) is None and tuple_places(settings.spec, name)
+    ]
 
 
 def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> list[Value]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from diffopt_widgets.catalogue import families, key_of
+from diffopt_widgets.catalogue import families
 from diffopt_widgets.catalogue.schema import OptimizerSpec
 from diffopt_widgets.cli.arguments import Commands, writable_folder
 from diffopt_widgets.settings import Settings
@@ -68,4 +68,4 @@ def spec_named(text: str) -> OptimizerSpec:
     Raises:
         SettingsError: there is no such optimizer.
     """
-    return Settings(key_of(text)).spec
+    return Settings(text).spec

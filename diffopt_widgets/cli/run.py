@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.cli.arguments import FLAGGED, STOPPED, Commands, read_plan, writable_folder
+from diffopt_widgets.cli.arguments import FLAGGED, STOPPED, Commands, names_taken, read_plan, writable_folder
 from diffopt_widgets.records import write_csv
 from diffopt_widgets.settings import Fault, SettingsError
 
@@ -102,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     from diffopt_widgets.drawing.figures import compare, write_html
     from diffopt_widgets.execution.sweeps import sweep
     from diffopt_widgets.runs.run import vary
+    from diffopt_widgets.training.environment import environment
 
     base, over = read_plan(
         arguments.optimizer,
@@ -111,7 +112,11 @@ def run(arguments: argparse.Namespace) -> int:
     )
     folder = writable_folder(arguments.out, "--out")  # before hours of training are lost on it
     store = _opened(arguments.store)
-    broken = (rule for plan in vary(base, over) for rule in plan.settings.warnings())
+    for taken in names_taken(base.settings, arguments.set):
+        print(f"diffopt: note: {taken}", file=sys.stderr)
+    broken = (
+        rule for plan in vary(base, over) for rule in plan.settings.warnings(environment(plan.device, plan.dtype))
+    )
     for message in dict.fromkeys(rule.message for rule in broken if rule.severity == "warning"):
         print(f"diffopt: note: {message}", file=sys.stderr)
     runs = sweep(base.settings, over, store=store, **base.options())

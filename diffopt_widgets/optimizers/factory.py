@@ -92,7 +92,7 @@ def build_optimizer(
     groups, grouped = read_groups(params)
     if fault := accumulation_fault(settings.options, accumulation):
         raise SettingsError((fault,))
-    _check_needs(settings, groups)
+    options = {**settings.options, **_idle(settings, groups)}
     scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
     lr = settings.lr * scale
     if entry.rates != "each":
@@ -100,7 +100,7 @@ def build_optimizer(
     back_end_params = (
         muon_groups(settings, groups, scale) if entry.auxiliary else without_names(groups, grouped=grouped)
     )
-    arguments = entry.arguments(lr, settings.options)
+    arguments = entry.arguments(lr, options)
     if entry.catalogued:  # for other classes a text is passed unchanged
         arguments = {name: argument_value(value) for name, value in arguments.items()}
     cls = load_class(entry)
@@ -156,15 +156,26 @@ def _refusal(entry: OptimizerSpec, error: Exception) -> Fault:
     return Fault(entry.key, None, problem, "")
 
 
-def _check_needs(settings: Settings, groups: list[Group]) -> None:
-    """Refuse an option whose requirement is missing; the back ends would raise in the middle of a step."""
+def _idle(settings: Settings, groups: list[Group]) -> dict[str, Value]:
+    """Return defaults for the options that do nothing here, after the log has told them.
+
+    Raises:
+        MissingBackend: an option lacks what it requires, and the back end would raise in the middle of a step.
+    """
     flat: list[torch.Tensor] = [p for group in groups for p in group.params]
+    idle: dict[str, Value] = {}
     for use in settings.spec.asking(settings.options):
         if why := _missing(use.requires, flat):
+            if use.idle:
+                idle[use.name] = use.default
+                if use.argument:  # `adapt` tells of the others
+                    _log.warning("%s's %s does nothing: it needs %s", settings.optimizer, use.name, why)
+                continue
             raise MissingBackend(
                 f"{settings.optimizer}'s {use.name} needs {why}. To fix it: set {use.name} back to its default",
                 fix={use.name: use.default},
             )
+    return idle
 
 
 def _check_rates(entry: OptimizerSpec, rates: list[float]) -> None:

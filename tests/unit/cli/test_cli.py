@@ -130,7 +130,7 @@ def test_every_fault_is_told_at_once_wherever_it_stands(words, faulty, tmp_path,
 
 
 def test_without_an_optimizer_the_rest_is_still_checked(capsys):
-    assert main(["run", "--optimizer", "PRODIGI", "--seed=-1", "--schedule", "cosine", "--set", "d_coef=1"]) == 2
+    assert main(["run", "--optimizer", "PRODIGI", "--seed=-1", "--schedule", "cosin", "--set", "d_coef=1"]) == 2
     lines = capsys.readouterr().err.removeprefix("diffopt: ").splitlines()
     assert [line.partition(" = ")[0] for line in lines] == ["optimizer", "schedule", "seed"]
 
@@ -144,7 +144,7 @@ def test_without_an_optimizer_the_rest_is_still_checked(capsys):
         (["--optimizer", "PRODIGY", "--steps", "0"], "steps = 0"),
         (["--optimizer", "PRODIGY", "--preset", "mine"], "no such preset"),
         (["--optimizer", "PRODIGY", "--preset", "recomended"], "Did you mean recommended?"),
-        (["--optimizer", "PRODIGY", "--schedule", "cosine"], "(did you mean COSINE?)"),
+        (["--optimizer", "PRODIGY", "--schedule", "cosin"], "(did you mean COSINE?)"),
         (["--optimizer", "PRODIGY", "--task", "swissroll"], "(did you mean swiss_roll?)"),
         (["--optimizer", "PRODIGY", "--set", "self=1"], "self = 1: PRODIGY has no such option"),
         (["--optimizer", "PRODIGY", "--set", "settings=1"], "settings = 1: PRODIGY has no such option"),
