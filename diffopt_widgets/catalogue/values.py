@@ -83,16 +83,21 @@ def _count(end: float) -> str:
 def format_value(value: Value) -> str:
     """Format a value in the short form that `parse_value` reads back.
 
-    >>> [format_value(v) for v in (1e-06, 0.9, 300.0, float("inf"), None, True)]
-    ['1e-6', '0.9', '300', 'inf', 'none', 'true']
+    >>> [format_value(v) for v in (1e-06, 0.9, 300.0, 1e8, 1234567.0, float("inf"), None, True)]
+    ['1e-6', '0.9', '300', '1e8', '1234567', 'inf', 'none', 'true']
     """
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        if value.is_integer() and abs(value) < 1e6:
-            return str(int(value))
+        if value.is_integer() and abs(value) < 1e16:
+            digits = str(int(value))
+            if abs(value) < 1e6:
+                return digits
+            mantissa, _, exponent = f"{value:.15e}".partition("e")
+            short = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+            return short if len(short) < len(digits) else digits
         text = repr(value)
         mantissa, e, exponent = text.partition("e")
         return f"{mantissa}e{int(exponent)}" if e else text

@@ -100,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from diffopt_widgets.cli.terminal import runs_table
     from diffopt_widgets.drawing.figures import compare, write_html
+    from diffopt_widgets.execution.outcome import risen
     from diffopt_widgets.execution.sweeps import sweep
     from diffopt_widgets.runs.run import vary
     from diffopt_widgets.training.environment import environment
@@ -129,6 +130,8 @@ def run(arguments: argparse.Namespace) -> int:
     for run in runs:
         if run.status != "done":
             print(f"diffopt: {run.name}: {run.message}", file=sys.stderr)
+        elif worse := risen(run):
+            print(f"diffopt: note: {run.name}: {worse}", file=sys.stderr)
     if any(run.status == "stopped" for run in runs):
         return STOPPED
     return 1 if any(run.status == "failed" for run in runs) else 0

@@ -17,10 +17,11 @@ from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.optimizers.adapters import adapt
 from diffopt_widgets.optimizers.backends import trouble, upgrade
 from diffopt_widgets.optimizers.compiled import compiler_trouble
+from diffopt_widgets.optimizers.group_values import refuse_ignored, with_group_values
 from diffopt_widgets.optimizers.groups import Group, OptimizerParams, muon_groups, read_groups, without_names
 from diffopt_widgets.optimizers.modes import train_mode
 from diffopt_widgets.optimizers.quirks import quirks_of
-from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.settings import Fault, Settings, SettingsError, as_settings, kind_of, whole_number
 from diffopt_widgets.settings.plan import accumulation_fault
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
 
 
 def build_optimizer(
-    settings: Settings,
-    params: OptimizerParams,
+    settings: Settings | str,
+    params: OptimizerParams | torch.nn.Module,
     *,
     batch_size: int = 1,
     accumulation: int = 1,
@@ -72,27 +73,33 @@ def build_optimizer(
     """Build the optimizer that the settings describe, ready to step; one with modes is in train mode.
 
     Args:
-        settings: of the optimizer.
-        params: parameters, `(name, parameter)` pairs as from `model.named_parameters()`, or parameter groups with either,
+        settings: of the optimizer, or the name of one for its defaults.
+        params: a model, or parameters, `(name, parameter)` pairs as from `model.named_parameters()`, or parameter groups with either,
             as torch takes them. Muon's family finds the hidden layers by these names, and without names by shape alone. It
-            splits each group in two, one for Muon and one for the auxiliary Adam, and names them so in `name`.
+            splits each group in two, one for Muon and one for the auxiliary Adam, and names them so in `name`. A group
+            may bring options of its own, such as `lr` or `beta2`.
         batch_size: used by the learning-rate scaler.
         accumulation: likewise.
 
     Raises:
         MissingBackend: its package, or the device or precision that an option needs, is missing.
-        SettingsError: the back end itself refuses the values, or they do not fit these parameters or accumulation.
+        SettingsError: the back end itself refuses the values, or they do not fit these parameters or accumulation; or
+            `params` holds no parameters, or one of them twice.
 
     >>> parameter = torch.nn.Parameter(torch.ones(3))
     >>> type(build_optimizer(Settings("PRODIGY"), [parameter])).__name__
     'Prodigy'
     """
+    settings = as_settings(settings)
+    batch_size = whole_number("batch_size", batch_size, 1)
+    accumulation = whole_number("accumulation", accumulation, 1)
     entry = settings.spec
     refusals = (TypeError, ValueError, NotImplementedError, RuntimeError) if entry.catalogued else (Exception,)
     groups, grouped = read_groups(params)
     if fault := accumulation_fault(settings.options, accumulation):
         raise SettingsError((fault,))
     options = {**settings.options, **_idle(settings, groups)}
+    groups = with_group_values(entry, options, groups)
     scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
     lr = settings.lr * scale
     if entry.rates != "each":
@@ -111,23 +118,25 @@ def build_optimizer(
         if trouble(entry):
             raise missing_package(entry, error) from error  # another version may have other arguments
         raise SettingsError((_refusal(entry, error),)) from error
+    refuse_ignored(entry, optimizer, groups)
     train_mode(optimizer)
     quirks_of(entry.package).prepare(optimizer, settings)
     adapt(optimizer, **entry.adapter_options(settings.options))  # type: ignore[arg-type]  # each was checked by its option
     return optimizer
 
 
-def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
+def build_schedule(settings: Settings | str, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
     """Build the schedule of the settings for a run of `steps` optimizer steps.
 
     Call its `step()` after each `optimizer.step()`. After the end it stays at its last value. If that is 0, an optimizer
     that raises at a rate of 0 (DADAPT_SGD) cannot take another step.
 
     Raises:
-        ValueError: `steps` is not at least 1.
+        SettingsError: an argument is not what it should be, or `steps` is not at least 1.
     """
-    if steps < 1:
-        raise ValueError(f"steps is {steps}; a schedule needs at least 1 step")
+    settings = as_settings(settings)
+    steps = whole_number("steps", steps, 1)
+    _check_optimizer(optimizer)
 
     def factor(step: int) -> float:
         return schedule_factor(
@@ -140,6 +149,12 @@ def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: 
         )
 
     return LambdaLR(optimizer, factor)
+
+
+def _check_optimizer(optimizer: object) -> None:
+    if not isinstance(getattr(optimizer, "param_groups", None), list):
+        problem = f"an optimizer is wanted, and this is {kind_of(optimizer)}"
+        raise SettingsError((Fault("optimizer", None, problem, "", "Write dw.build_optimizer(settings, model)."),))
 
 
 def _refusal(entry: OptimizerSpec, error: Exception) -> Fault:

@@ -163,6 +163,15 @@ def renamed(entry: OptimizerSpec, changes: Mapping[str, object]) -> tuple[dict[s
     return values, faults
 
 
+def is_option_somewhere(entry: OptimizerSpec, name: str) -> bool:
+    """Return whether a name is an option of this optimizer, or of any in the catalogue, by its own or its package's name.
+
+    >>> is_option_somewhere(spec("ADAMW"), "d_coef"), is_option_somewhere(spec("ADAMW"), "comment")
+    (True, False)
+    """
+    return bool(option_places(entry, name)) or name in _NEAR or name in _arguments() or name in _all_options()
+
+
 def explain_option(entry: OptimizerSpec, name: str) -> str:
     """Explain what to do with a name that is no option of an optimizer; empty where nothing is known about it.
 
@@ -210,6 +219,12 @@ def _arguments() -> Mapping[str, frozenset[str]]:
             if use.argument:
                 names.setdefault(split_argument(use.argument)[0], set()).add(use.name)
     return {name: frozenset(options) for name, options in names.items()}
+
+
+@cache
+def _all_options() -> frozenset[str]:
+    """Return the names of all options in the catalogue."""
+    return frozenset(use.name for key in list_optimizers() for use in spec(key).uses)
 
 
 def _typed(entry: OptimizerSpec, name: str, value: object) -> object:

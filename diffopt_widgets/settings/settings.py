@@ -15,7 +15,7 @@ from diffopt_widgets.catalogue.names import explain_name, meant_by
 from diffopt_widgets.catalogue.schedules import TRAINING, TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values, no_values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, shorten
-from diffopt_widgets.settings.faults import Fault, SettingsError
+from diffopt_widgets.settings.faults import Fault, SettingsError, kind_of
 from diffopt_widgets.settings.own_names import explain_option, renamed
 
 FORMAT = 1
@@ -248,7 +248,7 @@ def as_settings(value: object, argument: str = "settings") -> Settings:
         return Settings(value)
     inner = getattr(value, "settings", None)
     hint = "; give its .settings" if isinstance(inner, Settings) else ""
-    problem = f"settings are wanted, and this is {_kind(value)}{hint}"
+    problem = f"settings are wanted, and this is {kind_of(value)}{hint}"
     raise SettingsError((Fault(argument, None, problem, "", 'Write dw.Settings("PRODIGY", lr=1.0), or "PRODIGY".'),))
 
 
@@ -259,7 +259,7 @@ def _find(optimizer: object) -> tuple[OptimizerSpec, Values]:
     if isinstance(optimizer, type):
         return _spec_of_class(optimizer), no_values()
     if not isinstance(optimizer, str):
-        problem = f"the name of an optimizer is wanted, and this is {_kind(optimizer)}"
+        problem = f"the name of an optimizer is wanted, and this is {kind_of(optimizer)}"
         raise SettingsError((Fault("optimizer", None, problem, "", f"Write one of {', '.join(list_optimizers())}."),))
     meant = meant_by(optimizer)
     if meant is None:
@@ -289,14 +289,6 @@ def _spec_of_class(cls: type) -> OptimizerSpec:
 def _besides(meant: Values, entry: OptimizerSpec, given: Mapping[str, object]) -> Values:
     """Return the options that the optimizer's name sets and that are not given otherwise."""
     return {name: value for name, value in meant.items() if name not in renamed(entry, given)[0]}
-
-
-def _kind(value: object) -> str:
-    """Describe what kind of object a value is: "a Linear", "a list", "None"."""
-    if value is None:
-        return "None"
-    name = type(value).__name__
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 def _current(entry: OptimizerSpec) -> OptimizerSpec:
@@ -330,7 +322,10 @@ def _unreadable(problem: str, todo: str = "Pass the text that to_json() returned
 
 
 def _literal(value: Value) -> str:
-    return 'float("inf")' if isinstance(value, float) and math.isinf(value) else repr(value)
+    if isinstance(value, float) and abs(value) >= 1e6:
+        text = format_value(value)
+        return 'float("inf")' if math.isinf(value) else text if "e" in text else repr(value)
+    return repr(value)
 
 
 def _to_plain(value: Value) -> Value:

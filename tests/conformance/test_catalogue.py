@@ -498,3 +498,11 @@ def test_catalogue_files_stay_small():
 def test_option_constants_are_named_after_their_options():
     assert all(getattr(options, name).name.upper() == name.split("_OF_")[0] for name in options.__all__)
     assert all(isinstance(option, Option) for option in OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("d0", "steps", "told"), [(1e-6, 50, True), (1e-6, 60, False), (1.0, 10, False), (1e-4, 20, True)]
+)
+def test_prodigy_plus_warns_of_few_steps_only_where_the_estimate_has_far_to_go(d0, steps, told):
+    settings = Settings("PRODIGY_PLUS_SCHEDULE_FREE", d0=d0, prodigy_steps=steps)
+    assert ("prodigy-steps-few" in [rule.id for rule in settings.warnings()]) == told

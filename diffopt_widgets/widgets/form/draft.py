@@ -199,7 +199,7 @@ class Draft:
 
 def _as_written(use: Use, text: str) -> str:
     """Return a choice as its control has it, whatever another program calls it; any other text as it is."""
-    if use.option.kind == "choice":
+    if use.option.kind == "choice" and text.strip() not in use.option.choices:
         with contextlib.suppress(ValueProblem):
             return text_of(use.check(use.option.parse(text)))
     return text

@@ -398,3 +398,9 @@ def test_a_yes_or_no_of_the_run_may_stand_alone_or_be_compared(tmp_path):
         assert main(command) == 0
         (table,) = out.glob("*.csv")
         assert ("grad_norm" in table.read_text(encoding="utf-8")) == (number != 1)
+
+
+def test_a_run_that_ended_far_above_where_it_began_is_told(tmp_path, capsys):
+    words = ["run", "--optimizer", "DADAPT_ADAM", "--lr", "50", "--task", "swiss_roll", "--steps", "60"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    assert "far above where it began" in capsys.readouterr().err
