@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue.shared import with_adapters, with_common_rules
+from diffopt_widgets.catalogue.values import safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,7 @@ def spec(key: str) -> OptimizerSpec:
 
     if meant := meant_by(key):
         return spec(meant.key)
-    raise KeyError(f"no optimizer {key!r}. {explain_name(key) or f'There are {_listed()}'}")
+    raise KeyError(f"no optimizer {safe_repr(key)}. {explain_name(key) or f'There are {_listed()}'}")
 
 
 def is_path(key: str) -> bool:

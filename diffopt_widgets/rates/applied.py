@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.rates.base import RateReader
 from diffopt_widgets.rates.unwrap import stepping_optimizer
+from diffopt_widgets.settings.arguments import wrong_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,10 @@ def applied_lr(optimizer: Optimizer) -> list[float]:
     >>> applied_lr(torch.optim.SGD([parameter], lr=0.1))
     [0.1]
     """
-    return [float(rate) for rate in RateMeter(stepping_optimizer(optimizer)).before()]
+    stepping = stepping_optimizer(optimizer)
+    if not isinstance(getattr(stepping, "param_groups", None), list):
+        raise wrong_kind("optimizer", optimizer, "an optimizer", "Write dw.build_optimizer(settings, model).")
+    return [float(rate) for rate in RateMeter(stepping).before()]
 
 
 class RateMeter:

@@ -68,14 +68,20 @@ def kind_of(value: object) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
+HIGHEST_COUNT = 10**12
+"""Highest number of steps or examples that an argument may name."""
+
+
 def whole_number(argument: str, value: object, least: int) -> int:
     """Return an argument that must be a whole number.
 
     Raises:
         SettingsError: it is none, or less than `least`.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:  # type: ignore[operator]  # a whole number
         raise SettingsError((Fault(argument, value, f"must be a whole number, at least {least}", ""),))
+    if int(value) > HIGHEST_COUNT:
+        raise SettingsError((Fault(argument, value, f"must be at most {HIGHEST_COUNT:,}", ""),))
     return int(value)
 
 

@@ -14,7 +14,7 @@ import torch
 from diffopt_widgets.catalogue.hidden_layers import hidden_by_itself, named_hidden, pieces
 from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.optimizers.factory import build_optimizer, load_class
-from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.settings import Fault, Settings, SettingsError, as_settings
 from diffopt_widgets.state_size.measured import tensors_in
 from diffopt_widgets.state_size.models import Tensor, Tensors, find_model, full_tensors, lora_tensors
 from diffopt_widgets.state_size.shapes_only import TooLong, shapes_only, storage_key
@@ -30,7 +30,12 @@ Shapes: TypeAlias = str | Mapping[Sequence[int], int] | Iterable[Sequence[int]]
 
 
 def memory(
-    settings: Settings, shapes: Shapes, *, lora: int | None = None, layers: str = "attention", dtype: str = "float32"
+    settings: Settings | str,
+    shapes: Shapes,
+    *,
+    lora: int | None = None,
+    layers: str = "attention",
+    dtype: str = "float32",
 ) -> int:
     """Return the bytes of state that the optimizer will keep for parameters of these shapes, exactly as `state_bytes`.
 
@@ -39,7 +44,7 @@ def memory(
     `lora`.
 
     Args:
-        settings: the optimizer with its options.
+        settings: the optimizer with its options, or its name.
         shapes: shapes of the parameters; or the number of parameters by shape; or the name of a known model
             (`"sd15"`, `"sdxl"`, `"flux"`: the UNet or transformer, without text encoders).
         lora: for a known model: the rank of a LoRA that is trained instead of all weights.
@@ -55,7 +60,8 @@ def memory(
     >>> round(memory(Settings("PRODIGY"), "sdxl", lora=64) / 1e9, 1)
     1.3
     """
-    if dtype not in PRECISIONS:
+    settings = as_settings(settings)
+    if not isinstance(dtype, str) or dtype not in PRECISIONS:
         raise _fault("dtype", dtype, "weights are not counted in this precision", " or ".join(PRECISIONS))
     return tensors_memory(settings, read_shapes(shapes, lora, layers), dtype)
 

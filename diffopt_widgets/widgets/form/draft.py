@@ -9,11 +9,12 @@ from functools import cached_property
 
 from diffopt_widgets.catalogue import is_path, spec
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.names import meant_by
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.catalogue.schedules import TRAINING, TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Use
 from diffopt_widgets.catalogue.values import Value, ValueProblem
-from diffopt_widgets.settings import Settings, default_values
+from diffopt_widgets.settings import Settings, as_settings, default_values
 from diffopt_widgets.widgets.form.parsed import ParsedDraft, Texts, text_of, use_of
 from diffopt_widgets.widgets.form.starts import first_valid, valid_settings
 
@@ -57,11 +58,16 @@ class Draft:
             SettingsError: there is no such optimizer.
         """
         if isinstance(settings, str):
-            try:
-                entry = spec(settings)
-            except KeyError:
-                entry = Settings(settings).spec  # raises an error that lists the optimizers
-            settings = first_valid(entry) or Settings(settings)
+            meant = meant_by(settings)
+            if meant is None or meant.values:
+                settings = Settings(settings)  # raises an error that lists the optimizers
+            else:
+                try:
+                    entry = spec(meant.key)
+                except KeyError:
+                    entry = Settings(settings).spec
+                settings = first_valid(entry) or Settings(settings)
+        settings = as_settings(settings)
         return cls(settings, settings.optimizer, {}, {}, {}).show(settings)
 
     @classmethod
