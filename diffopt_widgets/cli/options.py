@@ -49,12 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write_reference(arguments: argparse.Namespace) -> int:
-    from diffopt_widgets.cli.reference import INDEX, reference_pages
+    from diffopt_widgets.cli.reference import INDEX, reference_page, reference_pages
 
-    pages = reference_pages()
-    if arguments.optimizer is not None:
-        name = f"{spec_named(arguments.optimizer).key}.md"
-        pages = {name: pages[name]}
+    if arguments.optimizer is None:
+        pages = reference_pages()
+    else:
+        entry = spec_named(arguments.optimizer)
+        pages = {f"{entry.key.replace(':', '.')}.md": reference_page(entry)}
     folder = writable_folder(arguments.markdown, "--markdown")
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")

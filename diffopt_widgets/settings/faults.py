@@ -78,7 +78,7 @@ def whole_number(argument: str, value: object, least: int) -> int:
     Raises:
         SettingsError: it is none, or less than `least`.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:  # type: ignore[operator]  # a whole number
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise SettingsError((Fault(argument, value, f"must be a whole number, at least {least}", ""),))
     if int(value) > HIGHEST_COUNT:
         raise SettingsError((Fault(argument, value, f"must be at most {HIGHEST_COUNT:,}", ""),))
