@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -128,7 +128,8 @@ class Use:
         """Describe the allowed values."""
         if self.standing is Standing.UNAVAILABLE:
             return f"{format_value(self.default)} only"
-        return self.domain.words() if self.domain is not None else self.option.allowed()
+        option = self.option if self.domain is None else replace(self.option, domain=self.domain)
+        return option.allowed()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use
 
 _FAMILY = "Adam"
@@ -16,12 +15,7 @@ _BNB = "https://github.com/bitsandbytes-foundation/bitsandbytes/blob/main/bitsan
 
 _ADAM_FORMULA = r"\theta \leftarrow \theta - \gamma\, \frac{\hat m}{\sqrt{\hat v} + \epsilon}"
 _ADAMW_FORMULA = r"\theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\, \frac{\hat m}{\sqrt{\hat v} + \epsilon}"
-_LR_ADVICE = Advice(
-    1e-4,
-    "A usual start for a LoRA; models as small as those of the bench take 1e-3, a full fine-tune 1e-5.",
-    source="common practice",
-    between=(1e-5, 1e-3),
-)
+_LR_ADVICE = shared.RATES_OF_ADAMW
 
 _TORCH_USES = (
     Use(o.AMSGRAD, False, "amsgrad"),
@@ -50,8 +44,8 @@ ADAMW = OptimizerSpec(
     key="ADAMW",
     title="AdamW",
     family=_FAMILY,
-    summary="Adam with weight decay applied to the weights themselves. The standard choice for diffusion models: each weight "
-    "takes steps of about the learning rate, whatever the size of its gradient.",
+    summary="Adam with weight decay applied to the weights themselves. The standard choice for diffusion models: a weight moves by "
+    "at most about the learning rate per step, whatever the size of its gradient, and by less the noisier the gradient is.",
     formula=_ADAMW_FORMULA,
     links=(_ADAMW_PAPER, Link("code", f"{_TORCH}/adamw.py")),
     target="torch.optim:AdamW",
@@ -84,7 +78,8 @@ ADAM = OptimizerSpec(
     key="ADAM",
     title="Adam",
     family=_FAMILY,
-    summary="Divides the averaged gradient by its usual size, so that each weight moves by about the learning rate per step.",
+    summary="Divides the averaged gradient by the usual size of gradients: a weight moves by at most about the learning rate per "
+    "step, and by a quarter of it where gradients are mostly noise.",
     formula=_ADAM_FORMULA,
     links=(_ADAM_PAPER, Link("code", f"{_TORCH}/adam.py")),
     target="torch.optim:Adam",

@@ -56,12 +56,7 @@ ADAN = OptimizerSpec(
             "betas[0]",
             note="Longer than Adam's 0.9, since the average of changes answers what is new.",
         ),
-        Use(
-            o.BETA2,
-            0.92,
-            "betas[1]",
-            note="Here it averages the differences between successive gradients, and is also how much they count in a step.",
-        ),
+        Use(o.BETA2_OF_DIFFERENCES, 0.92, "betas[1]"),
         Use(
             replace(o.BETA3, nullable=False, null_words=""),
             0.99,

@@ -14,8 +14,8 @@ _PAPER = Link("Pagliardini et al. 2024", "https://arxiv.org/abs/2409.03137")
 _8BIT_PAPER = Link("Dettmers et al. 2021", "https://arxiv.org/abs/2110.02861")
 _CODE = Link("code", "https://github.com/bitsandbytes-foundation/bitsandbytes/blob/main/bitsandbytes/optim/ademamix.py")
 _FORMULA = (
+    r"m_2 \leftarrow \beta_3 m_2 + (1-\beta_3)\,g,\quad "
     r"\theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\, \frac{\hat m_1 + \alpha\, m_2}{\sqrt{\hat v} + \epsilon}"
-    r",\quad m_2 \leftarrow \beta_3 m_2 + (1-\beta_3)\,g"
 )
 _RATE_WORDS = "the learning rate as scheduled; as the slow average fills, a steady gradient comes to step up to 1 + alpha times as far"
 _WITH_SLOW = When("alpha", ">", 0)
@@ -23,11 +23,9 @@ _LR = Use(
     o.LR,
     1e-3,
     "lr",
-    advice=Advice(
-        1e-4,
-        "AdamW's rates carry over; where the slow average pushes hard (a long run, a large alpha) go lower.",
-        source="common practice",
-        between=(1e-5, 1e-3),
+    advice=replace(
+        shared.RATES_OF_ADAMW,
+        reason="AdamW's rates carry over; where the slow average pushes hard (a long run, a large alpha) go lower.",
     ),
 )
 _AVERAGES = (

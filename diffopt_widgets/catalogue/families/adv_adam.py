@@ -11,12 +11,7 @@ from diffopt_widgets.catalogue.families import adv_uses as adv
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use, When
 
 _FAMILY = "Adam"
-_LR_ADVICE = Advice(
-    1e-4,
-    "A usual start for a LoRA; models as small as those of the bench take 1e-3, a full fine-tune 1e-5.",
-    source="common practice",
-    between=(1e-5, 1e-3),
-)
+_LR_ADVICE = shared.RATES_OF_ADAMW
 
 ADAMW_ADV = OptimizerSpec(
     key="ADAMW_ADV",
@@ -92,7 +87,7 @@ ADOPT_ADV = OptimizerSpec(
     family=_FAMILY,
     summary="Adam in another order: each gradient is divided by the size that gradients had before it, and only then averaged, "
     "so that it never takes part in its own scale. With the same switches as AdamW (adv).",
-    formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\,\operatorname{clip}\Big(\frac{g}{\sqrt{v} + \epsilon}\Big)"
+    formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\,\operatorname{clip}\!\left(\frac{g}{\sqrt{v} + \epsilon},\ (t-1)^{1/4}\right)"
     r",\quad \theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\, m"
     r",\quad v \leftarrow \beta_2 v + (1-\beta_2)\,g^2",
     links=(
@@ -128,7 +123,7 @@ ADOPT_ADV = OptimizerSpec(
         replace(
             adv.USE_ATAN2,
             note="It is taken of each single gradient, before averaging, and takes the place of the clip: without it a gradient "
-            "counts at most step^(1/4) times its usual size.",
+            "counts at most (step − 1)^(1/4) times its usual size.",
             enabled_if=adv.WITHOUT_SIMPLIFIED,
             advice=Advice(True, "ADOPT tends to be unstable without a bound.", source=adv.README),
         ),

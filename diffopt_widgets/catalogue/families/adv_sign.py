@@ -46,12 +46,7 @@ LION_ADV = OptimizerSpec(
     lr=Use(o.LR, 1e-4, "lr", advice=_LR_ADVICE),
     uses=(
         Use(o.BETA1, 0.9, "betas[0]", note="The weight of the memory in the direction of this step."),
-        Use(
-            o.BETA2,
-            0.99,
-            "betas[1]",
-            note="Here it is how long the momentum itself remembers: Lion has no second average.",
-        ),
+        Use(o.BETA2_OF_MOMENTUM, 0.99, "betas[1]"),
         _DECAY,
         adv.CAUTIOUS_WD,
         Use(

@@ -19,7 +19,8 @@ _LR_ADVICE = Advice(
     "The optimizer finds the rate by itself; this is not ignored, but multiplies that rate.",
     source="dadaptation's README",
 )
-_LR = Use(o.LR, 1.0, "lr", advice=_LR_ADVICE)
+_LR = Use(o.LR_OF_ESTIMATE, 1.0, "lr", advice=_LR_ADVICE)
+_DECAY = "If a model overfits, its README advises two to four times the usual decay."
 _D0 = Use(o.D0, 1e-6, "d0")
 _GROWTH_RATE = Use(o.GROWTH_RATE, float("inf"), "growth_rate")
 _REMEDIES = lower_estimate({"growth_rate"})
@@ -37,7 +38,8 @@ ADAM = OptimizerSpec(
     key="DADAPT_ADAM",
     title="D-Adapt Adam",
     family=_FAMILY,
-    summary="Adam that estimates its own learning rate by D-Adaptation, Prodigy's older and more careful relative.",
+    summary="Adam that estimates its own learning rate by D-Adaptation, from which Prodigy was made. Without bias correction its "
+    "estimate can leap far higher than Prodigy's.",
     formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\,\gamma d\, g,\quad \theta \leftarrow \theta - \frac{m}{\sqrt{v} + \epsilon}",
     links=(_PAPER, _CODE),
     target="dadaptation:DAdaptAdam",
@@ -47,8 +49,14 @@ ADAM = OptimizerSpec(
         Use(o.BETA1, 0.9, "betas[0]"),
         Use(o.BETA2, 0.999, "betas[1]", note="Its square root also sets how long the estimate remembers."),
         _EPS,
-        Use(o.WEIGHT_DECAY, 0.0, "weight_decay"),
-        Use(o.DECOUPLE, False, "decouple", enabled_if=_WITH_DECAY),
+        Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note=_DECAY),
+        Use(
+            o.DECOUPLE,
+            False,
+            "decouple",
+            enabled_if=_WITH_DECAY,
+            note="Off by default here: turn it on to replace AdamW.",
+        ),
         Use(o.USE_BIAS_CORRECTION, False, "use_bias_correction"),
         _D0,
         _GROWTH_RATE,
@@ -87,14 +95,16 @@ ADAN = OptimizerSpec(
     family=_FAMILY,
     summary="Adan, which also looks at how the gradient changes from step to step, with its learning rate estimated. It keeps five "
     "state tensors.",
-    formula=r"\theta \leftarrow \frac{1}{1 + \gamma d \lambda}\left(\theta - \frac{m + \beta_2\, n}{\sqrt{v} + \epsilon}\right)",
+    formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\,\gamma d\, g_t,\quad n \leftarrow \beta_2 n + (1-\beta_2)\,\gamma d\,(g_t - g_{t-1}),\quad "
+    r"v \leftarrow \beta_3 v + (1-\beta_3)\left(g_t + \beta_2 (g_t - g_{t-1})\right)^2,\quad "
+    r"\theta \leftarrow \frac{1}{1 + \gamma d \lambda}\left(\theta - \frac{m + \beta_2\, n}{\sqrt{v} + \epsilon}\right)",
     links=(_PAPER, Link("Xie et al. 2022 (Adan)", "https://arxiv.org/abs/2208.06677"), _CODE),
     target="dadaptation:DAdaptAdan",
     package="dadaptation",
     lr=_LR,
     uses=(
         Use(o.BETA1, 0.98, "betas[0]"),
-        Use(o.BETA2, 0.92, "betas[1]", note="Here it averages the differences between successive gradients."),
+        Use(o.BETA2_OF_DIFFERENCES, 0.92, "betas[1]"),
         Use(
             replace(o.BETA3, nullable=False, null_words=""),
             0.99,
@@ -102,7 +112,7 @@ ADAN = OptimizerSpec(
             note="Here it averages the squared gradients, as beta2 does for Adam.",
         ),
         _EPS,
-        Use(o.WEIGHT_DECAY, 0.02, "weight_decay"),
+        Use(o.WEIGHT_DECAY, 0.02, "weight_decay", note=_DECAY),
         Use(o.NO_PROX, False, "no_prox", enabled_if=_WITH_DECAY),
         _D0,
         _GROWTH_RATE,
@@ -137,14 +147,14 @@ ADA_GRAD = OptimizerSpec(
     family=_FAMILY,
     summary="Adagrad by dual averaging with an estimated rate: each step recomputes the weights from where they began and the "
     "weighted sum of all gradients.",
-    formula=r"s \leftarrow s + \gamma d\, g,\quad \theta \leftarrow \theta_0 - \frac{s}{\sqrt{\alpha} + \epsilon}"
-    r",\quad \alpha = \sum g^2",
+    formula=r"\alpha \leftarrow \alpha + g^2,\quad s \leftarrow s + \gamma d\, g,\quad "
+    r"\theta \leftarrow \theta_0 - \frac{s}{\sqrt{\alpha} + \epsilon}",
     links=(_PAPER, _CODE),
     target="dadaptation:DAdaptAdaGrad",
     package="dadaptation",
     lr=_LR,
     uses=(
-        Use(o.MOMENTUM, 0.0, "momentum", note="How slowly the weights follow the averaged point."),
+        Use(o.MOMENTUM_OF_AVERAGE, 0.0, "momentum"),
         Use(
             o.EPS,
             1e-6,
@@ -152,7 +162,7 @@ ADA_GRAD = OptimizerSpec(
             note="OneTrainer starts with 0, which raises.",
             domain=shared.POSITIVE,
         ),
-        Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note="Added to the gradient."),
+        Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note=f"Added to the gradient. {_DECAY}"),
         _D0,
         _GROWTH_RATE,
         _LOG_EVERY,
@@ -180,27 +190,42 @@ LION = OptimizerSpec(
     key="DADAPT_LION",
     title="D-Adapt Lion",
     family=_FAMILY,
-    summary="Lion with an estimated rate: every weight moves by exactly d times the learning rate.",
-    formula=r"\theta \leftarrow (1 - \gamma d\lambda)\,\theta - \gamma d\,\operatorname{sign}(\beta_1 m + (1-\beta_1)\,g)",
+    summary="Lion with an estimated rate: every weight moves by exactly d times the learning rate. The package keeps its momentum "
+    "at that small scale and adds the fresh gradient in full, so at rates that train a step follows the sign of the newest "
+    "gradient, almost without momentum.",
+    formula=r"\theta \leftarrow (1 - \gamma d\lambda)\,\theta - \gamma d\,\operatorname{sign}(\beta_1 m + (1-\beta_1)\,g)"
+    r",\quad m \leftarrow \beta_2 m + (1-\beta_2)\,\gamma d\, g",
     links=(_PAPER, Link("Chen et al. 2023 (Lion)", "https://arxiv.org/abs/2302.06675"), _CODE),
     target="dadaptation:DAdaptLion",
     package="dadaptation",
     lr=Use(
-        o.LR,
+        o.LR_OF_ESTIMATE,
         1.0,
         "lr",
         note="Its estimate can be too bold for steps by sign: where the loss jumps, go down to 0.3 or 0.1.",
         advice=_LR_ADVICE,
     ),
     uses=(
-        Use(o.BETA1, 0.9, "betas[0]", note="The weight of the memory in the direction of this step."),
         Use(
-            o.BETA2, 0.99, "betas[1]", note="How long the momentum remembers; its square root does so for the estimate."
+            o.BETA1,
+            0.9,
+            "betas[0]",
+            note="Here it hardly matters: the momentum has the size of the gradients times the small rate, the fresh gradient its full "
+            "size.",
         ),
-        Use(o.WEIGHT_DECAY, 0.0, "weight_decay"),
+        Use(
+            o.BETA2_OF_MOMENTUM,
+            0.99,
+            "betas[1]",
+            note="Its square root does the same for the estimate, and this is what it is for here: the momentum hardly counts.",
+        ),
+        Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note=f"Multiplied by d and the learning rate. {_DECAY}"),
         _D0,
         _LOG_EVERY,
-        shared.FSDP_IN_USE,
+        replace(
+            shared.FSDP_IN_USE,
+            note="Outside a process group on GPUs the first step raises. It has to be turned on under FSDP1 and FSDP2 alike.",
+        ),
     ),
     presets=(
         shared.LIBRARY,
@@ -243,18 +268,21 @@ SGD = OptimizerSpec(
     target="dadaptation:DAdaptSGD",
     package="dadaptation",
     lr=Use(
-        o.LR,
+        o.LR_OF_ESTIMATE,
         1.0,
         "lr",
         advice=Advice(_SGD_LR, "At 1 it ran away on the bench's digits; 0.3 trained.", source="measured on the bench"),
     ),
     uses=(
-        Use(o.MOMENTUM, 0.0, "momentum", note="How slowly the weights follow the point that does the descent."),
-        Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note="Added to the gradient."),
+        Use(o.MOMENTUM_OF_AVERAGE, 0.0, "momentum"),
+        Use(o.WEIGHT_DECAY, 0.0, "weight_decay", note=f"Added to the gradient. {_DECAY}"),
         _D0,
         _GROWTH_RATE,
         _LOG_EVERY,
-        shared.FSDP_IN_USE,
+        replace(
+            shared.FSDP_IN_USE,
+            note="Outside a process group on GPUs the first step raises. It has to be turned on under FSDP1 and FSDP2 alike.",
+        ),
     ),
     presets=(
         shared.LIBRARY,

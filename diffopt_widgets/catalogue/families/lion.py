@@ -22,9 +22,7 @@ _LR_ADVICE = Advice(
 )
 _DECAY_NOTE = "Multiplied by the learning rate, so with Lion's small rates take 3 to 10 times AdamW's value."
 _BETA1 = Use(o.BETA1, 0.9, "betas[0]", note="The weight of the memory in the direction of this step.")
-_BETA2 = Use(
-    o.BETA2, 0.99, "betas[1]", note="Here it is how long the momentum itself remembers: Lion has no second average."
-)
+_BETA2 = Use(o.BETA2_OF_MOMENTUM, 0.99, "betas[1]")
 _RECOMMENDED = Preset(
     "recommended",
     "Recommended",

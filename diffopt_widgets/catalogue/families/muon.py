@@ -96,8 +96,8 @@ MUON = OptimizerSpec(
         note="Muon's own rate: the auxiliary Adam has muon_adam_lr.",
         advice=Advice(
             2e-2,
-            "An update has singular values near 1, so each weight moves by about the rate over √columns: far less than Adam "
-            "would at the same number.",
+            "The larger singular values of an update lie between 0.7 and 1.2, so each weight moves by about the rate over "
+            "√columns, or a little less: far less than with Adam at the same number.",
             source="the package's default",
             words="about 0.02",
             between=(5e-3, 5e-2),
@@ -159,7 +159,7 @@ MUON = OptimizerSpec(
         Hidden("kwargs", "unknown names that the package would keep in its groups and never read"),
     ),
     rate="muon:Muon",
-    rate_words="lr × √max(1, rows / columns), on an update whose singular values lie near 1; Adam's groups: their own lr",
+    rate_words="lr × √max(1, rows / columns), on an update whose larger singular values lie between 0.7 and 1.2; Adam's groups: their own lr",
     state_names=("momentum_buffer",),
     steps_each_tensor=True,
     auxiliary=True,

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Use, When
 from diffopt_widgets.catalogue.values import Interval
@@ -43,12 +42,7 @@ NADAM = OptimizerSpec(
         "lr",
         note="A steady gradient moves a weight by 1.06 times the rate at the first step, 0.78 times at the second, 0.73 times at "
         "the third and the fourth, and by the rate itself after some 40 steps.",
-        advice=Advice(
-            1e-4,
-            "Adam's rates carry over: 1e-4 for a LoRA, 1e-3 to 2e-3 for models as small as those of the bench.",
-            source="common practice",
-            between=(1e-5, 2e-3),
-        ),
+        advice=replace(shared.RATES_OF_ADAMW, reason="Adam's rates carry over to NAdam.", between=(1e-5, 2e-3)),
     ),
     uses=(
         Use(o.BETA1, 0.9, "betas[0]"),

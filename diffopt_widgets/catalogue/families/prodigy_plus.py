@@ -23,7 +23,8 @@ PRODIGY_PLUS = OptimizerSpec(
     family="Finds its own rate",
     summary="Prodigy with the schedule-free average in place of a falling rate, an estimate for each parameter group, and "
     "little more than half of AdamW's memory. In eval mode the weights hold the average; the bench switches to it and back.",
-    formula=r"z \leftarrow z - \gamma d\, \frac{d\, g}{\sqrt{v} + d\,\epsilon},\quad x \leftarrow (1 - c)\, x + c\, z"
+    formula=r"v \leftarrow \beta_2 v + (1-\beta_2)\, d^2 g^2,\quad "
+    r"z \leftarrow z - \gamma d\, \frac{d\, g}{\sqrt{v} + d\,\epsilon},\quad x \leftarrow (1 - c)\, x + c\, z"
     r",\quad \theta \leftarrow (1-\beta_1)\, z + \beta_1\, x"
     r",\quad \hat d = c_d\, \frac{\sum d^2 \langle g,\, \theta_0 - z\rangle}{\lVert s\rVert_1}",
     links=(
@@ -34,7 +35,7 @@ PRODIGY_PLUS = OptimizerSpec(
     target="prodigyplus:ProdigyPlusScheduleFree",
     package="prodigy-plus-schedule-free",
     lr=Use(
-        o.LR,
+        o.LR_OF_ESTIMATE,
         1.0,
         "lr",
         advice=Advice(
@@ -54,7 +55,7 @@ PRODIGY_PLUS = OptimizerSpec(
             0.9,
             "betas[0]",
             note="With use_schedulefree it sets where gradients are computed: at a mix of this share of the average and, for the "
-            "rest, of the point that takes the steps. Without it, this is Adam's momentum.",
+            "rest, of the point that takes the steps; 0 is refused then. Without it, this is Adam's momentum.",
             advice=Advice(
                 0.95, "It works better than 0.9 in most situations with the schedule-free average.", source=_README
             ),

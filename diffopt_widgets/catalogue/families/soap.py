@@ -99,6 +99,7 @@ SOAP = OptimizerSpec(
             "The authors' own rate, for language models and large batches, where SOAP gains most; it did well on the bench's "
             "digits too. For a LoRA begin with AdamW's 1e-4.",
             source="SOAP's README",
+            words="about 3e-3, for a LoRA 1e-4",
             between=(1e-4, 1e-2),
         ),
     ),

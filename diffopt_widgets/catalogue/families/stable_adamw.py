@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.families import pytorch_optimizer_uses as po
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use, When
@@ -33,12 +34,7 @@ STABLE_ADAMW = OptimizerSpec(
         o.LR,
         1e-3,
         "lr",
-        advice=Advice(
-            1e-4,
-            "AdamW's rates carry over: 1e-4 for a LoRA, 1e-3 for models as small as those of the bench.",
-            source="common practice",
-            between=(1e-5, 1e-3),
-        ),
+        advice=replace(shared.RATES_OF_ADAMW, reason="AdamW's rates carry over to this form of it."),
     ),
     uses=(
         Use(o.BETA1, 0.9, "betas[0]"),

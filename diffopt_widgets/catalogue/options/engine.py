@@ -102,8 +102,9 @@ BIAS_CORRECTION = Option(
     "bias_correction",
     "Bias correction",
     "bool",
-    "Corrects the running averages for having started at zero, so that the first steps have their full size. Off makes the "
-    "beginning of the run gentler and less predictable. On is what Adam and its relatives are defined with.",
+    "Corrects the running averages for having started at zero, so that the first steps have the size of later ones. Off makes "
+    "them larger or smaller, by both betas: 3.2 times at 0.9 and 0.999, a quarter at 0.95 and 0.95. On is what Adam is "
+    "defined with.",
 )
 ADAM_W_MODE = Option(
     "adam_w_mode",

@@ -335,7 +335,7 @@ def test_the_list_of_options_travels_only_when_it_is_asked_for(form, sent):
     assert message["method"] == "custom"
     assert message["content"]["k"] == "index"
     options = message["content"]["options"]
-    assert len(json.dumps(options)) < 75_000
+    assert len(json.dumps(options)) < 80_000
     keys = options["optimizers"]
     found = {(entry["name"], keys[place]) for entry in options["entries"] for place in entry["optimizers"]}
     assert found == {(name, key) for key in list_optimizers() for name in Form(key).panel["controls"]}
