@@ -84,7 +84,7 @@ def refuse_ignored(entry: OptimizerSpec, optimizer: torch.optim.Optimizer, group
     Raises:
         SettingsError: there is one.
     """
-    passed = {split_argument(use.argument)[0] for use in entry.uses if use.argument} - set(optimizer.defaults)
+    passed = {split_argument(use.argument)[0] for use in entry.uses if use.argument} - set(optimizer.defaults) - _PLAIN
     ignored = sorted({name for group in groups for name in group.own if name in passed})
     if ignored:
         problem = f"{entry.key} reads it once for all parameter groups, and would ignore that of one"
