@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from diffopt_widgets.records import Scalar
     from diffopt_widgets.store import RunStore, RunWriter
+    from diffopt_widgets.watching.logged_values import Where
     from diffopt_widgets.widgets.plot.live import LivePlot
 
 Status: TypeAlias = Literal["running", "done", "stopped", "failed"]
@@ -127,7 +128,7 @@ class Watcher:
             raise
 
     def __repr__(self) -> str:
-        steps = self._recorder.taken
+        steps = self._recorder.steps
         return f"<Watcher {self.name!r}: {self.status}, {steps} step{'s' * (steps != 1)}>"
 
     # ------------------------------------------------------------------------------------------------ recording
@@ -136,10 +137,13 @@ class Watcher:
         """Record values of the training by name, such as `w.log(loss=loss, accuracy=accuracy)`.
 
         A value is a number, or a tensor of one element, which is copied on its device without waiting. It may be logged
-        before the optimizer's step or after it, at each step or seldom. Values logged several times between two steps, as
-        in gradient accumulation, are averaged. When a name is first logged before the first step, or several times
-        between two steps, its values belong to the next step, and so do all values logged after it. Otherwise a value
-        belongs to the last step.
+        before the optimizer's step or after it, at each step or seldom. Several values for one step, as in gradient
+        accumulation, are averaged.
+
+        A value belongs to the step just taken. If a name is logged before the first step and before the second one too, or
+        several times between two steps, its values belong to the next step. Evaluations, whose names have a word such as
+        `val`, `eval` or `test`, always belong to the step just taken. docs/watch.md has the whole rule; `log_at` is for
+        loops that know the step.
 
         A value that cannot be recorded gives one warning and is left out; nothing is raised.
 
@@ -149,10 +153,41 @@ class Watcher:
         """
         self._recorder.log(values, **more)
 
+    def log_at(self, step: Where, values: Mapping[str, Scalar]) -> None:
+        """Record values of the step just taken ("last") or of the one that comes ("next"), whatever their names are.
+
+        Values for the last step that are logged before the first one belong to the first step, unless the first step gets
+        values of its own: then they are in `before_first_step`. Otherwise as `log`.
+
+        Raises:
+            ValueError: `step` is something else.
+
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))], lr=0.1)
+        >>> with Watcher(optimizer) as w:
+        ...     for _ in range(3):
+        ...         optimizer.step()
+        ...         w.log_at("last", {"accuracy": 0.5})
+        ...         w.log_at("last", {"accuracy": 0.7})
+        >>> w.history.column("accuracy").tolist()
+        [0.6, 0.6, 0.6]
+        """
+        if step not in {"last", "next"}:
+            raise ValueError(f'step is {step!r}; it must be "last", the step just taken, or "next", the one that comes')
+        self._recorder.log(values, step)
+
     @property
     def history(self) -> History:
-        """Record up to now, by column; reading it waits for the device."""
+        """Record up to now, by column; reading it waits for the device, and changes nothing.
+
+        While the training runs it is a copy, since the last step may still get values.
+        """
         return self._recorder.history
+
+    @property
+    def before_first_step(self) -> dict[str, float]:
+        """Evaluations before the first step, of names that were evaluated again after it."""
+        return self._recorder.before
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -185,16 +220,34 @@ class Watcher:
             self._end("failed", f"{type(error).__name__}: {error}")
 
     def _end(self, status: Status, message: str) -> None:
+        if self._recorder.forked:  # the run is that of another process, and so are its file and its plot
+            self._recorder.close()
+            return
         writer, again = self._writer, self._recorder.closed
         if not again:
             self.status, self.message = status, message
             self._recorder.close()
+            self._check_end()
         if writer is not None and (writer.problem or not again):
             self._guarded("saving the end of the run", functools.partial(self._write_end, writer))
         if self._plot is not None and not again:
             self._guarded("showing the end of the run", self._finish_plot)
 
+    def _check_end(self) -> None:
+        """Say what belongs to no step."""
+        recorder = self._recorder
+        if recorder.by_call and self.status == "done":
+            steps = f"{recorder.taken} step{'s' * (recorder.taken != 1)}" if recorder.taken else "no step"
+            self.message = f"{recorder.by_call} values were logged without a step. They are kept by call, in rows without learning rates"
+            self._warn(
+                "end without steps",
+                f"the watch {self.name!r} has seen {steps} of its {type(recorder.optimizer).__name__}. {self.message}. To fix "
+                "it: watch the optimizer whose step() the loop calls",
+            )
+
     def _write_end(self, writer: RunWriter) -> None:
+        if before := self.before_first_step:
+            writer.describe(about={"before_first_step": before})
         writer.end(self.status, self.message)
         if writer.problem:
             self._warn(
