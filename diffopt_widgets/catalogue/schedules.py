@@ -90,7 +90,7 @@ _SCHEDULES = (
         "Adafactor (relative step)",
         "This leaves the rate to Adafactor itself: with relative_step it is the smaller of 0.01 and one over the square root "
         "of the step, so it stays at 0.01 for the first 10,000 steps and falls only then. With warmup_init it first climbs by "
-        "1e-6 per step. Any other optimizer refuses it.",
+        "1e-6 per step. With any other optimizer it does nothing.",
         r"f(p) = 1",
         _constant,
         uses_min_factor=False,
