@@ -286,7 +286,9 @@ def test_one_schedule_does_something_for_one_optimizer_only():
         warned = "adafactor-schedule" in [rule.id for rule in settings.warnings()]
         assert warned == (key != "ADAFACTOR")
     optimizer = dw.build_optimizer(dw.Settings("ADAM", lr=0.5), weights)
-    dw.build_schedule(dw.Settings("ADAM", lr=0.5, schedule="ADAFACTOR"), optimizer, 10).step()
+    schedule = dw.build_schedule(dw.Settings("ADAM", lr=0.5, schedule="ADAFACTOR"), optimizer, 10)
+    optimizer.step()
+    schedule.step()
     assert optimizer.param_groups[0]["lr"] == 0.5
     assert "With any other optimizer it does nothing" in SCHEDULES["ADAFACTOR"].summary
 

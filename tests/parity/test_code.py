@@ -128,7 +128,7 @@ def test_export_names_what_it_can_write():
     with pytest.raises(ValueError, match="python"):
         dw.export(dw.Settings("PRODIGY"), to="fortran")
     with pytest.raises(
-        ValueError, match="dtype = float61: there is no such precision of weights. Allowed: float32, bfloat16"
+        ValueError, match=r"dtype = float61: there is no such precision of weights\. Allowed: float32, bfloat16"
     ):
         dw.export(dw.Settings("PRODIGY"), dtype="float61")
 
