@@ -95,6 +95,9 @@ def explain_name(text: str) -> str:
         return f"Paged states are an option, is_paged, of these: {', '.join(having)}."
     if path := _torch_class(text):
         return f"Did you mean {path}?"
+    longer = [key for key in list_optimizers() if len(word) > 3 and _plain(key).startswith(word)]
+    if longer:
+        return f"Did you mean {' or '.join(longer)}?"
     close = difflib.get_close_matches(word, _meanings(), n=1)
     return f"Did you mean {_meanings()[close[0]].key}?" if close else ""
 

@@ -14,6 +14,7 @@ from diffopt_widgets.catalogue.values import (
     Value,
     ValueProblem,
     format_value,
+    number_or_none,
     parse_value,
     safe_repr,
     shorten,
@@ -100,7 +101,7 @@ class Option:
                 return value
             word = value.strip().casefold()
             if (answer := dict(self.unclear).get(word)) is not None:
-                raise ValueProblem(f"{safe_repr(value)}: {answer}")
+                raise ValueProblem(answer)
             meant = [choice for choice in self.choices if choice.casefold() == word]
             meant += [choice for name, choice in self.same if name == word and choice in self.choices]
             if len(meant) == 1:
@@ -114,6 +115,8 @@ class Option:
         return f" (did you mean {by_word[close[0]]}?)" if close else ""
 
     def _check_number(self, value: object) -> Value:
+        if isinstance(value, str) and number_or_none(value.strip()) is not None:
+            raise ValueProblem(f"{safe_repr(value)} is a text, and a number is wanted; write it without quotes")
         if isinstance(value, bool) or not isinstance(value, Real):  # Real covers numpy's numbers too
             raise ValueProblem(f"{safe_repr(value)} is not a number")
         try:

@@ -36,9 +36,9 @@ _NEAR = {
     "momentum": ("beta1",),
     "beta": ("beta1", "momentum"),
     "betas": ("beta1", "beta2", "beta3", "momentum"),
-    "decouple": ("decoupled_decay", "weight_decay"),
-    "weight_decouple": ("decouple", "weight_decay"),
-    "decoupled_weight_decay": ("decouple", "weight_decay"),
+    "decouple": ("decoupled_decay",),
+    "weight_decouple": ("decouple",),
+    "decoupled_weight_decay": ("decouple",),
 }
 """Options that do something like an option that an optimizer lacks."""
 
@@ -63,6 +63,8 @@ def option_places(entry: OptimizerSpec, name: str) -> tuple[str, ...]:
     word = name.strip().replace("-", "_")
     if parts := _of_argument(entry, word):
         return parts
+    if any(hidden.argument == word for hidden in entry.hidden):
+        return ()  # its own, which is not the bench's: schedulefree's warmup_steps also changes its average
     for own in (*names, *TRAINING):
         if own.casefold() == word.casefold():
             return (own,)
