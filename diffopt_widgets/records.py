@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class StepRecord:
     lr: tuple[float, ...]
     """Learning rate of the schedule, per parameter group."""
     applied_lr: tuple[Scalar, ...]
-    """Learning rate that this step applied, per parameter group."""
+    """Learning rate that this step applied, per parameter group; NaN where that is not known."""
     d: float | tuple[float, ...] | None = None
     """Estimate that this step used; one per parameter group where each has its own."""
     d_hat: Grouped | None = None
@@ -199,6 +200,8 @@ class History:
 
     def _put(self, row: int, name: str, value: Grouped | None) -> None:
         if isinstance(value, tuple):
+            if name == "applied_lr" and name not in self._columns and all(map(math.isnan, map(float, value))):
+                return  # not known so far: a rate of NaN is no rate
             self._ensure(name, len(self.groups))[row] = [float(part) for part in value]
         elif value is not None:
             self._ensure(name)[row] = float(value)

@@ -162,6 +162,8 @@ class Remedy:
     """Values to set, computed from those of the run."""
     ignores_lr: bool = False
     """True when the learning rate has no effect where the remedy applies, so that it cannot have been too high."""
+    any_rate: bool = False
+    """True when it is needed whatever the learning rate is; one that is far too high is then lowered as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schema import Hidden, OptimizerSpec, Preset, Rule, Standing, Use, Values, When
+from diffopt_widgets.catalogue.state_sizes import state_sentence
 from diffopt_widgets.catalogue.values import Interval, Value
 
 LIBRARY = Preset(
@@ -319,6 +320,22 @@ _TOGETHER = (
     "this optimizer computes a quantity over all tensors together, so it cannot step one of them alone; choose one "
     "that steps each tensor on its own, such as ADAMW"
 )
+
+
+def with_state_sizes(entry: OptimizerSpec) -> OptimizerSpec:
+    """Add the size of the state to the summary, and to the preset of the library those defaults that are not the library's.
+
+    >>> with_state_sizes(OptimizerSpec("SGD", "", "", "A step.", "", (), "", "", Use(o.LR, 1.0, "lr"), (), ())).summary
+    'A step. State per weight at the defaults: none.'
+    """
+    own = [use.name for use in (entry.lr, *entry.uses) if use.fixed]
+    own += [hidden.argument for hidden in entry.hidden if hidden.value is not None]
+    named = " and ".join(part for part in (", ".join(own[:-1]), *own[-1:]) if part)
+    why = f"{LIBRARY.why.removesuffix('.')}, except for {named}, where the help says why."
+    library = replace(LIBRARY, why=why) if own else LIBRARY
+    presets = tuple(library if preset is LIBRARY else preset for preset in entry.presets)
+    summary = f"{entry.summary} {state_sentence(entry.key)}".rstrip()
+    return replace(entry, summary=summary, presets=presets)
 
 
 def with_common_rules(entry: OptimizerSpec) -> OptimizerSpec:

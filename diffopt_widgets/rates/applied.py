@@ -8,24 +8,20 @@ then applies the average of the rates so far, with the weights that the momentum
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.rates.base import RateReader
-from diffopt_widgets.rates.unwrap import stepping_optimizer
-from diffopt_widgets.settings.arguments import wrong_kind
+from diffopt_widgets.rates.choice import reader_of
+from diffopt_widgets.rates.unknown import NotKnown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from torch.optim import Optimizer
 
     from diffopt_widgets.rates.base import Rate, Rates
     from diffopt_widgets.records import Grouped
 
 
-def applied_lr(optimizer: Optimizer) -> list[float]:
+def applied_lr(optimizer: object) -> list[float]:
     """Return the learning rate that the next step of `optimizer` will apply, one per parameter group.
 
     If a step scales each tensor separately (Adafactor with `scale_parameter`), the value is the mean over the group's
@@ -34,18 +30,19 @@ def applied_lr(optimizer: Optimizer) -> list[float]:
     DAdaptAdan, DAdaptSGD with momentum, Adafactor with beta1): the value is then the rate of the coming gradient, and only
     a `RateMeter` that has been in use since the first step gives the average.
     If the rate cannot be known yet (DAdaptSGD before its first step), the value is NaN. Reading it may wait for the device.
-    A wrapper (of accelerate or lightning) is looked through, and a subclass is read like its base in the catalogue. For a class
-    that is not in the catalogue the value is the rate of the group.
+    A wrapper (of accelerate or lightning) is looked through. A subclass is read like its base, unless it has a `step` of its
+    own that does not call its base's. If it is not known what a class applies, the value is NaN; `docs/applied-rates.md` lists
+    the classes that are known. `optimizer.param_groups` has the groups' own rates.
+
+    Raises:
+        TypeError: the object is no optimizer and holds none, or it holds several.
 
     >>> import torch
     >>> parameter = torch.nn.Parameter(torch.ones(3))
     >>> applied_lr(torch.optim.SGD([parameter], lr=0.1))
     [0.1]
     """
-    stepping = stepping_optimizer(optimizer)
-    if not isinstance(getattr(stepping, "param_groups", None), list):
-        raise wrong_kind("optimizer", optimizer, "an optimizer", "Write dw.build_optimizer(settings, model).")
-    return [float(rate) for rate in RateMeter(stepping).before()]
+    return [float(rate) for rate in RateMeter(optimizer).before()]
 
 
 class RateMeter:
@@ -55,15 +52,17 @@ class RateMeter:
     The values are numbers, or tensors of one element that are still on the device.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: object) -> None:
         self._optimizer = optimizer
-        self._reader = _reader_of(optimizer)
+        self._reader = reader_of(optimizer)
         self.plain = type(self._reader) is RateReader
-        """True when the applied rates are simply those of the parameter groups."""
+        """True when the applied rates are simply those of the parameter groups, as this class is known to apply them."""
+        self.known = not isinstance(self._reader, NotKnown)
+        """False when it is not known what this class applies: its rates are NaN then."""
 
     def regroup(self) -> None:
         """Read the parameter groups of the optimizer again, after some were added or removed."""
-        old, self._reader = self._reader, _reader_of(self._optimizer)
+        old, self._reader = self._reader, reader_of(self._optimizer)
         self._reader.take_over(old)
 
     def before(self) -> Rates:
@@ -98,34 +97,3 @@ class RateMeter:
         """
         for average, (total, weight) in zip(self._reader.averages(), saved, strict=True):
             average.sum, average.weight = total, weight
-
-
-GROUP = "base:RateReader"
-"""Reader for unknown classes."""
-UNCATALOGUED = {("transformers", "Adafactor"): "per_tensor:TransformersAdafactor"}
-"""Readers of optimizers that the catalogue takes from another package, by package and class."""
-
-
-def load_reader(name: str) -> type[RateReader]:
-    """Import the class that `OptimizerSpec.rate` names: a module of `rates/` and a class in it, `"first_steps:Rectified"`.
-
-    >>> load_reader("base:RateReader").__name__
-    'RateReader'
-    """
-    module, _, cls = name.partition(":")
-    reader: type[RateReader] = getattr(importlib.import_module(f"{__package__}.{module}"), cls)
-    return reader
-
-
-def rate_kind(optimizer: Optimizer) -> str:
-    """Return the name of the reader for this optimizer: that of its class or of its nearest base with one, else the plain one."""
-    readers = dict(UNCATALOGUED)
-    for key in list_optimizers():
-        module, _, name = spec(key).target.partition(":")
-        readers[module.split(".")[0], name] = spec(key).rate
-    bases = ((cls.__module__.split(".")[0], cls.__name__) for cls in type(optimizer).__mro__)
-    return next((readers[base] for base in bases if base in readers), GROUP)
-
-
-def _reader_of(optimizer: Optimizer) -> RateReader:
-    return load_reader(rate_kind(optimizer))(optimizer)

@@ -72,7 +72,7 @@ class Average:
         return self.sum / self.weight
 
 
-def rate_of(group: dict[str, Any]) -> Rate:
+def rate_of(group: Group) -> Rate:
     """Return a group's rate without waiting for the device; NaN if it has none."""
     rate = group.get("lr")
     if rate.__class__ is float:

@@ -100,7 +100,7 @@ class StepRecorder:
         self.published = History(group_names(self.optimizer, names, model))
         """Steps that have been published; it grows."""
         self._group_count = len(self.published.groups)
-        self._meter = RateMeter(self.optimizer)
+        self._meter = RateMeter(optimizer)
         self._adapter = adapter_of(self.optimizer)
         self._measuring = Measures(self.optimizer, self.measures, self._adapter) if self.measures else None
         self._every = every

@@ -13,7 +13,7 @@ from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.execution.driver import PUBLISH_SECONDS
 from diffopt_widgets.rates.unwrap import hooked_optimizer
 from diffopt_widgets.records import History, to_frame
-from diffopt_widgets.watching.description import describe
+from diffopt_widgets.watching.description import describe, title_of
 from diffopt_widgets.watching.panels import PANELS, extra_columns, panel_of
 from diffopt_widgets.watching.step_recorder import StepRecorder
 from diffopt_widgets.watching.warn_once import WarnOnce
@@ -96,7 +96,7 @@ class Watcher:
     ) -> None:
         hooked = hooked_optimizer(optimizer)
         facts = describe(hooked, scheduler, model)
-        self.name = name or facts["optimizer"].rpartition(".")[2]
+        self.name = name or title_of(hooked)
         """Name of this run, in the legend and in the store."""
         self.status: Status = "running"
         self.message = ""
@@ -107,7 +107,7 @@ class Watcher:
         self._key = uuid4().hex[:12]
         self._samples_per_step = samples_per_step
         self._recorder = StepRecorder(
-            hooked,
+            optimizer,
             names=names,
             model=model,
             measure=measure,

@@ -274,9 +274,6 @@ def test_advice_is_legal_and_has_a_reason(key):
 @pytest.mark.parametrize("key", [key for key in KEYS if key.startswith("DADAPT")])
 def test_the_advice_on_d_adaptations_rate_is_its_packages(key):
     advice = spec(key).lr.advice
-    if key == "DADAPT_SGD":
-        assert advice.source == "measured on the bench"
-        return
     assert (advice.value, advice.source) == (1.0, "dadaptation's README")
     assert "**Set the LR parameter to 1.0**" in metadata("dadaptation").get_payload()
 
@@ -351,7 +348,8 @@ def test_rules_name_real_options_and_speak_in_sentences(key):
 BREAKING = {
     "compile-fused": {"compile": True, "fused_back_pass": True},
     "lr-near-1": {"lr": 1e-4},
-    "lr-runs-away": {"lr": 1.0},
+    "lr-runs-away": {"lr": 2.0},
+    "momentum-runs-away": {"lr": 1.0, "momentum": 0.0},
     "lr_scaler": {"lr_scaler": "BOTH"},
     "warmup": {"warmup": 10.0},
     "fsdp_in_use": {"fsdp_in_use": True},

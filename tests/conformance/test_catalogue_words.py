@@ -376,7 +376,7 @@ def test_prodigys_state_is_twice_adamws():
     shapes = [(256, 256)]
     ratio = dw.memory(dw.Settings("PRODIGY"), shapes) / dw.memory(dw.Settings("ADAMW"), shapes)
     assert ratio == pytest.approx(2, abs=0.01)
-    assert "twice AdamW's state" in spec("PRODIGY").summary
+    assert "more state than AdamW" in spec("PRODIGY").summary  # how much more the table of state sizes says
 
 
 @pytest.mark.parametrize("key", [key for key in list_optimizers() if key.startswith("DADAPT")])

@@ -9,6 +9,7 @@ from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.remedies import RELATIVE_STEP
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, When
+from diffopt_widgets.catalogue.state_sizes import state_words
 
 _RELATIVE = When("relative_step", "==", True)
 
@@ -72,7 +73,8 @@ ADAFACTOR = OptimizerSpec(
             replace(o.BETA1, nullable=True, null_words="no momentum"),
             None,
             "betas[0]",
-            note="Empty means no momentum, as in transformers and OneTrainer; the package starts with 0.9. A value adds 4 bytes per weight.",
+            note="Empty means no momentum, as in transformers and OneTrainer; the package starts with 0.9. With a value the state "
+            f"takes {state_words('ADAFACTOR', beta1=0.9)}, instead of {state_words('ADAFACTOR')}.",
             advice=Advice(None, "Leave it empty: a value adds a running average and much memory.", words="empty"),
             fixed=True,
         ),

@@ -48,7 +48,7 @@ OPTIM_BITS = Option(
     "optim_bits",
     "Optimizer bits",
     "int",
-    "How many bits each state value takes: 32 for full precision, 8 for a quarter of the memory at some loss of precision. "
+    "How many bits each state value takes: 32 for full precision, 8 for less memory at some loss of precision. "
     "Choose 8 when the state does not fit on the GPU. Small tensors keep 32 bits either way.",
     choices=("8", "32"),
     unit="bits",
@@ -58,7 +58,7 @@ MIN_8BIT_SIZE = Option(
     "Smallest 8-bit tensor",
     "int",
     "Tensors with fewer elements than this keep 32-bit states, because biases and norms need precision more than they cost "
-    "memory. Smaller saves a little more memory, larger keeps more tensors exact. The default is a good middle.",
+    "memory. Smaller saves memory, above all in LoRAs of low rank, whose tensors are that small; larger keeps more tensors exact. The default is a good middle.",
     domain=Interval(0),
     soft=(0, 65536),
     unit="elements",
