@@ -118,3 +118,11 @@ def test_the_arguments_beside_are_checked():
             dw.build_schedule("ADAMW", optimizer, steps)
     with pytest.raises(SettingsError, match=r"optimizer: an optimizer is wanted, and this is a list"):
         dw.build_schedule("ADAMW", [WEIGHT], 10)
+
+
+def test_a_rate_of_a_group_that_muon_does_not_use_is_told(caplog):
+    vector, matrix = torch.nn.Parameter(torch.ones(4)), torch.nn.Parameter(torch.ones(4, 4))
+    dw.build_optimizer("MUON", [{"params": [("a.weight", matrix)], "lr": 0.5}])
+    assert "is not used" not in caplog.text
+    dw.build_optimizer("MUON", [{"params": [("a.weight", matrix)]}, {"params": [("a.bias", vector)], "lr": 0.5}])
+    assert "the learning rate that a parameter group brings is not used" in caplog.text
