@@ -8,6 +8,7 @@ from pathlib import Path
 
 from diffopt_widgets.interop.event_files import Event, read_events
 from diffopt_widgets.interop.tensorboard import history_of, without_repeated
+from diffopt_widgets.settings.arguments import checked_path
 from diffopt_widgets.store.logged_run import LoggedRun
 
 
@@ -16,7 +17,7 @@ def read_logs(path: str | os.PathLike[str]) -> list[LoggedRun]:
 
     When a file is still being written or was cut off, its whole records are read and the run's `message` says so. When a
     later file of a folder goes back to an earlier step, as after a restart from a backup, it replaces the steps from there
-    on. The learning rate is the one that the tool logged: see `interop.tensorboard`.
+    on. A learning rate is that of the schedule, unless its tag says that it was applied: see `interop.log_tags`.
 
     Args:
         path: an event file, or a folder with event files in it or in its subfolders; the files of one folder are one run.
@@ -25,7 +26,7 @@ def read_logs(path: str | os.PathLike[str]) -> list[LoggedRun]:
         FileNotFoundError: there is no such path, or no event file in it.
         ValueError: a file is not an event file.
     """
-    root = Path(path).expanduser()
+    root = checked_path("path", path, 'Write the folder as a text, such as "workspace/tensorboard".').expanduser()
     if root.is_dir():
         files = sorted(file for file in root.rglob("*tfevents*") if file.is_file())
     else:

@@ -274,9 +274,6 @@ def test_advice_is_legal_and_has_a_reason(key):
 @pytest.mark.parametrize("key", [key for key in KEYS if key.startswith("DADAPT")])
 def test_the_advice_on_d_adaptations_rate_is_its_packages(key):
     advice = spec(key).lr.advice
-    if key == "DADAPT_SGD":
-        assert advice.source == "measured on the bench"
-        return
     assert (advice.value, advice.source) == (1.0, "dadaptation's README")
     assert "**Set the LR parameter to 1.0**" in metadata("dadaptation").get_payload()
 
@@ -351,7 +348,8 @@ def test_rules_name_real_options_and_speak_in_sentences(key):
 BREAKING = {
     "compile-fused": {"compile": True, "fused_back_pass": True},
     "lr-near-1": {"lr": 1e-4},
-    "lr-runs-away": {"lr": 1.0},
+    "lr-runs-away": {"lr": 2.0},
+    "momentum-runs-away": {"lr": 1.0, "momentum": 0.0},
     "lr_scaler": {"lr_scaler": "BOTH"},
     "warmup": {"warmup": 10.0},
     "fsdp_in_use": {"fsdp_in_use": True},
@@ -470,13 +468,10 @@ def test_states_have_8_or_32_bits_and_nothing_between(key):
     assert form.settings.options["optim_bits"] == 8
 
 
-def test_only_adafactor_takes_its_schedule():
+def test_the_schedule_of_adafactor_is_told_to_do_nothing_elsewhere():
     for key in KEYS:
-        if key == "ADAFACTOR":
-            Settings(key, schedule="ADAFACTOR")
-        else:
-            with pytest.raises(SettingsError, match="belongs to the optimizer ADAFACTOR"):
-                Settings(key, schedule="ADAFACTOR")
+        told = [rule.id for rule in Settings(key, schedule="ADAFACTOR").warnings()]
+        assert ("adafactor-schedule" in told) == (key != "ADAFACTOR")
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if spec(key).estimates_rate])
@@ -511,3 +506,11 @@ def test_catalogue_files_stay_small():
 def test_option_constants_are_named_after_their_options():
     assert all(getattr(options, name).name.upper() == name.split("_OF_")[0] for name in options.__all__)
     assert all(isinstance(option, Option) for option in OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("d0", "steps", "told"), [(1e-6, 50, True), (1e-6, 60, False), (1.0, 10, False), (1e-4, 20, True)]
+)
+def test_prodigy_plus_warns_of_few_steps_only_where_the_estimate_has_far_to_go(d0, steps, told):
+    settings = Settings("PRODIGY_PLUS_SCHEDULE_FREE", d0=d0, prodigy_steps=steps)
+    assert ("prodigy-steps-few" in [rule.id for rule in settings.warnings()]) == told

@@ -9,6 +9,7 @@ from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.remedies import RELATIVE_STEP
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, When
+from diffopt_widgets.catalogue.state_sizes import state_words
 
 _RELATIVE = When("relative_step", "==", True)
 
@@ -72,7 +73,8 @@ ADAFACTOR = OptimizerSpec(
             replace(o.BETA1, nullable=True, null_words="no momentum"),
             None,
             "betas[0]",
-            note="Empty means no momentum, as in transformers and OneTrainer; the package starts with 0.9. A value adds 4 bytes per weight.",
+            note="Empty means no momentum, as in transformers and OneTrainer; the package starts with 0.9. With a value the state "
+            f"takes {state_words('ADAFACTOR', beta1=0.9)}, instead of {state_words('ADAFACTOR')}.",
             advice=Advice(None, "Leave it empty: a value adds a running average and much memory.", words="empty"),
             fixed=True,
         ),
@@ -144,16 +146,19 @@ ADAFACTOR = OptimizerSpec(
             "schedule-relative-step",
             ("schedule", "relative_step"),
             lambda values: values["schedule"] == "ADAFACTOR" and values["relative_step"] is False,
-            "The schedule ADAFACTOR leaves the rate to relative step, which is off. Turn relative step on, or choose another "
-            "schedule, such as CONSTANT.",
+            "The schedule ADAFACTOR leaves the rate to relative step, which is off: the learning rate stays constant. Turn relative "
+            "step on, or choose another schedule, such as CONSTANT.",
             fix={"relative_step": True},
+            severity="warning",
         ),
         Rule(
             "warmup-init",
             ("warmup_init", "relative_step"),
             lambda values: values["warmup_init"] is True and values["relative_step"] is False,
-            "Warm-up initialisation is a part of relative step, which is off. Turn it off and use warm-up instead.",
+            "Warm-up initialisation is a part of relative step, which is off, and does nothing without it. Turn it off and use "
+            "warm-up instead.",
             fix={"warmup_init": False},
+            severity="warning",
         ),
     ),
     hidden=(

@@ -54,8 +54,8 @@ ADOPT = OptimizerSpec(
             "recommended",
             "Recommended",
             {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "weight_decay": 0.01, "decoupled_decay": True},
-            "The paper's own betas and epsilon, with AdamW's weight decay on the weights themselves. The rate suits models of "
-            "the bench's size; use 1e-4 for a LoRA of a large model.",
+            "The paper's own betas and epsilon, with AdamW's weight decay on the weights themselves. Use 1e-4 for a LoRA of a "
+            "large model.",
         ),
     ),
     rules=po.DECAY_RULES,
@@ -175,7 +175,7 @@ AIDA = OptimizerSpec(
             note="At the defaults the least divisor is 0.003: weights with smaller gradients hardly move.",
             advice=Advice(
                 1e-16,
-                "At 1e-8 the small networks of the bench hardly trained; from 1e-12 down they trained like AdamW's.",
+                "On the bench's digits 1e-8 ends at a loss of 0.23, and 1e-12 and 1e-16 at 0.17, where AdamW ends at 0.19.",
                 source="measured on the bench",
                 between=(1e-16, 1e-12),
             ),
@@ -188,8 +188,8 @@ AIDA = OptimizerSpec(
             "recommended",
             "Recommended",
             {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "eps": 1e-16},
-            "Adam's rate, with an epsilon so small that it no longer holds weights with small gradients back: the best of what "
-            "was tried on the bench. Use 1e-4 for a LoRA of a large model.",
+            "Adam's rate, with an epsilon so small that it no longer holds weights with small gradients back. Use 1e-4 for a "
+            "LoRA of a large model.",
         ),
     ),
     rules=(*po.DECAY_RULES, *po.RECTIFY_RULES),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.remedies import BETA2
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Rule, Use, When
 
 _FAMILY = "Variants of Adam"
@@ -84,7 +85,7 @@ ADEMAMIX = OptimizerSpec(
     title="AdEMAMix",
     family=_FAMILY,
     summary="AdamW with a second momentum that remembers thousands of steps, so that old gradients still help. Made for long "
-    "runs; it keeps 12 bytes of state per weight where AdamW keeps 8.",
+    "runs.",
     formula=_FORMULA,
     links=(_PAPER, _CODE),
     target="bitsandbytes.optim:AdEMAMix",
@@ -102,6 +103,7 @@ ADEMAMIX = OptimizerSpec(
     ),
     presets=_PRESETS,
     rules=_RULES,
+    remedies=(BETA2,),
     rate_words=_RATE_WORDS,
     state_names=("state1", "state2"),
     steps_each_tensor=True,
@@ -111,8 +113,7 @@ ADEMAMIX_8BIT = OptimizerSpec(
     key="AdEMAMix_8BIT",
     title="AdEMAMix (8-bit)",
     family=_FAMILY,
-    summary="AdEMAMix with all three averages in 8 bits: about 3 bytes of state per weight. The slow average loses what is "
-    "too small for 8 bits.",
+    summary="AdEMAMix with all three averages in 8 bits. The slow average loses what is too small for 8 bits.",
     formula=_FORMULA,
     links=(_PAPER, _8BIT_PAPER, _CODE),
     target="bitsandbytes.optim:AdEMAMix8bit",
@@ -133,6 +134,7 @@ ADEMAMIX_8BIT = OptimizerSpec(
     ),
     presets=_PRESETS,
     rules=_RULES,
+    remedies=(BETA2,),
     rate_words=_RATE_WORDS,
     state_bits=8,
     state_names=("state1", "state2"),

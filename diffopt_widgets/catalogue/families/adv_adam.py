@@ -8,6 +8,7 @@ from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.families import adv_uses as adv
+from diffopt_widgets.catalogue.remedies import restored_beta2
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use, When
 
 _FAMILY = "Adam"
@@ -18,7 +19,7 @@ ADAMW_ADV = OptimizerSpec(
     title="AdamW (adv)",
     family=_FAMILY,
     summary="AdamW with what papers have added to it since, each behind a switch: a slow second average, a bounded step, a "
-    "beta2 that follows spikes, states in a fraction of a byte per weight.",
+    "beta2 that follows spikes, factored states.",
     formula=r"\theta \leftarrow (1 - \gamma_t\lambda)\,\theta - \gamma_t\, \frac{m}{\sqrt{\hat v} + \epsilon}"
     r",\quad \gamma_t = \frac{\gamma}{1 - \beta_1^t}",
     links=(
@@ -71,6 +72,7 @@ ADAMW_ADV = OptimizerSpec(
         ),
     ),
     rules=(adv.KOURKOUTAS_RULE, adv.COMPILE_FUSED_RULE),
+    remedies=(restored_beta2(where=lambda values: values["use_atan2"] is False),),
     hidden=(
         Hidden("use_bias_correction", "on, as Adam is defined; without it the first steps have no fixed size"),
         *adv.MASKS_HIDDEN,

@@ -8,7 +8,7 @@ from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.families import adv_uses as adv
-from diffopt_widgets.catalogue.remedies import lower_estimate
+from diffopt_widgets.catalogue.remedies import lower_estimate, restored_beta2
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use, When
 
 PRODIGY_ADV = OptimizerSpec(
@@ -123,7 +123,10 @@ PRODIGY_ADV = OptimizerSpec(
     rate="adv:ProdigyAdv",
     rate_words="d · learning rate, for each part of the model its own",
     estimates_rate=True,
-    remedies=lower_estimate({"d_coef", "growth_rate"}),
+    remedies=(
+        restored_beta2(where=lambda values: values["use_atan2"] is False),
+        *lower_estimate({"d_coef", "growth_rate"}),
+    ),
     state_names=("exp_avg", "exp_avg_sq", "s", "p0"),
 )
 

@@ -20,8 +20,8 @@ _RATE_WORDS = (
 )
 _LR_NOTE = (
     "The average of the doubt starts at 0 and is not corrected for that: with the usual betas the first steps of a matrix "
-    "are about 11 times the rate. With noisy gradients they are still three to four times the rate after 300 steps, and with "
-    "steady ones they grow. Biases and norms take ordinary steps."
+    "are about 11 times the rate. On the bench's digits they are 1.3 times the rate after 300 steps; with steady gradients they "
+    "grow. Biases and norms take ordinary steps."
 )
 _LR_ADVICE = Advice(
     1e-4,
@@ -82,7 +82,7 @@ CAME = OptimizerSpec(
     title="CAME",
     family=_FAMILY,
     summary="Adafactor with a momentum and a second factored average, of how far updates stray from it: where they do, steps "
-    "become smaller. Little more than half of AdamW's memory.",
+    "become smaller.",
     formula=_FORMULA,
     links=(_PAPER, Link("code", "https://github.com/yangluo7/CAME")),
     target="came_pytorch:CAME",
@@ -118,7 +118,7 @@ CAME_8BIT = OptimizerSpec(
     key="CAME_8BIT",
     title="CAME (8-bit)",
     family=_FAMILY,
-    summary="CAME with its momentum in 8 bits, about one byte of state per weight. No package has it, so the bench brings its "
+    summary="CAME with its momentum in 8 bits. No package has it, so the bench brings its "
     "own, written from the paper with the quantisation of bitsandbytes.",
     formula=_FORMULA,
     links=(

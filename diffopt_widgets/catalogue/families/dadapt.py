@@ -7,7 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
-from diffopt_widgets.catalogue.remedies import lower_estimate
+from diffopt_widgets.catalogue.remedies import BETA2, lower_estimate, restored_beta2
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Rule, Use, When
 
 _FAMILY = "Finds its own rate"
@@ -76,15 +76,15 @@ ADAM = OptimizerSpec(
                 "decouple": True,
                 "weight_decay": 0.01,
             },
-            "Learning rate 1, since the estimate does the rest; bias correction, without which the estimate overshoots on the "
-            "bench's digits; decoupled weight decay as in AdamW; and a cosine, since the estimate never falls.",
+            "Learning rate 1, since the estimate does the rest; bias correction, without which the loss "
+            "ends at 0.86 and not at 0.16 on the bench's digits; decoupled weight decay as in AdamW; and a cosine, since the estimate never falls.",
         ),
     ),
     rules=(shared.lr_near_one(0.1, 10.0), *_COMMON_RULES),
     rate="estimating:DAdaptAdam",
     rate_words="beta1-average of d · learning rate · bias correction",
     estimates_rate=True,
-    remedies=_REMEDIES,
+    remedies=(BETA2, *_REMEDIES),
     rates="one",
     state_names=("s", "exp_avg", "exp_avg_sq"),
 )
@@ -125,8 +125,8 @@ ADAN = OptimizerSpec(
             "recommended",
             "Recommended",
             {"lr": 1.0, "schedule": "COSINE", "growth_rate": 1.05},
-            "At its own values the estimate overshoots on the bench's digits; a growth of 5% per step at most keeps it in hand. "
-            "A cosine lets the run settle, since the estimate never falls.",
+            "At its own values the estimate can overshoot: on the bench's digits the loss ends at 0.55, a mean of two seeds, "
+            "and at 0.22 where the estimate grows by 5% per step at most. A cosine lets the run settle, since the estimate never falls.",
         ),
     ),
     rules=(
@@ -136,7 +136,7 @@ ADAN = OptimizerSpec(
     rate="estimating:DAdaptAdan",
     rate_words="beta1-average of d · learning rate",
     estimates_rate=True,
-    remedies=_REMEDIES,
+    remedies=(restored_beta2("beta1", "beta3"), *_REMEDIES),
     rates="first",
     state_names=("s", "exp_avg", "exp_avg_diff", "exp_avg_sq", "pre_grad"),
 )
@@ -256,8 +256,6 @@ LION = OptimizerSpec(
     state_names=("exp_avg", "s"),
 )
 
-_SGD_LR = 0.3
-
 SGD = OptimizerSpec(
     key="DADAPT_SGD",
     title="D-Adapt SGD",
@@ -271,7 +269,8 @@ SGD = OptimizerSpec(
         o.LR_OF_ESTIMATE,
         1.0,
         "lr",
-        advice=Advice(_SGD_LR, "At 1 it ran away on the bench's digits; 0.3 trained.", source="measured on the bench"),
+        note="On the bench's digits it trains at 1 with a momentum of 0.9, and runs away at 1 without momentum and at 2 with it.",
+        advice=_LR_ADVICE,
     ),
     uses=(
         Use(o.MOMENTUM_OF_AVERAGE, 0.0, "momentum"),
@@ -290,18 +289,27 @@ SGD = OptimizerSpec(
         Preset(
             "recommended",
             "Recommended",
-            {"lr": _SGD_LR, "momentum": 0.9, "schedule": "COSINE", "min_factor": 0.01},
-            "A rate below 1, at which it tends to run away; momentum smooths the path, a cosine lets it settle. No warm-up and "
-            "a minimum factor of 0.01, since a step at a rate of 0 raises.",
+            {"lr": 1.0, "momentum": 0.9, "schedule": "COSINE", "min_factor": 0.01},
+            "Learning rate 1, since the estimate does the rest, and momentum, which keeps it from running away: on the bench's digits "
+            "the loss ends at 0.21, and at a rate of 0.3 at 0.26. No warm-up and a minimum factor of 0.01, since a step at a rate "
+            "of 0 raises.",
         ),
     ),
     rules=(
         Rule(
             "lr-runs-away",
             ("lr",),
-            lambda values: shared.number(values, "lr") >= 1,
-            "At a learning rate of 1 and above D-Adapt SGD easily runs away. Set it to 0.3.",
-            fix={"lr": _SGD_LR},
+            lambda values: shared.number(values, "lr") >= 2,
+            "At a learning rate of 2 and above D-Adapt SGD easily runs away. Set it to 1.",
+            fix={"lr": 1.0},
+            severity="warning",
+        ),
+        Rule(
+            "momentum-runs-away",
+            ("momentum", "lr"),
+            lambda values: 1 <= shared.number(values, "lr") < 2 and shared.number(values, "momentum") < 0.5,
+            "Without momentum D-Adapt SGD easily runs away at a learning rate of 1. Set momentum to 0.9, or lower the rate to 0.3.",
+            fix={"momentum": 0.9},
             severity="warning",
         ),
         Rule(

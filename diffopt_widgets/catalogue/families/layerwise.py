@@ -7,6 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.remedies import BETA2, restored_beta2
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Use
 
 _FAMILY = "Layer-wise"
@@ -35,11 +36,10 @@ _LAMB_LR = Use(
     1e-3,
     "lr",
     note=_ONLY_SHRINKS,
-    advice=Advice(
-        1e-2,
-        "The limit holds steps back, so go about ten times above AdamW.",
-        "measured on the bench",
-        between=(1e-3, 1e-2),
+    advice=replace(
+        shared.RATES_OF_ADAMW,
+        reason="With max_unorm at 0 AdamW's rates carry over. The limit only holds steps back, so under it the rate may be higher.",
+        value=1e-3,
     ),
 )
 _LAMB_8BIT_ADVICE = replace(
@@ -87,14 +87,15 @@ LAMB = OptimizerSpec(
         Preset(
             "recommended",
             "Recommended",
-            {"lr": 1e-2, "schedule": "COSINE", "warmup": 0.05, "beta2": 0.99},
-            "The limit holds steps back, so the rate is ten times AdamW's; the rest is as for AdamW. Tensors that start at zero "
-            "do not move under the limit: for a LoRA set it to 0 and take AdamW's rate.",
+            {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "beta2": 0.99, "max_unorm": 0.0},
+            "AdamW's values, and no limit: under it tensors that start at zero never move, as LoRAs and diffusion models have "
+            "them. On the bench's digits the loss ends at 0.19 without it; with it, at ten times the rate, at 0.59.",
         ),
     ),
     hidden=(shared.BNB_ARGS,),
     rate="per_tensor:Trust",
     rate_words=_RATE_WORDS,
+    remedies=(restored_beta2(where=lambda values: values["max_unorm"] == 0),),
     state_names=("state1", "state2"),
     steps_each_tensor=True,
 )
@@ -139,13 +140,15 @@ LAMB_8BIT = OptimizerSpec(
         Preset(
             "recommended",
             "Recommended",
-            {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "beta2": 0.99},
-            "AdamW's values, since large tensors move as under AdamW (8-bit). Small ones that start at zero do not move.",
+            {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "beta2": 0.99, "min_8bit_size": 0},
+            "AdamW's values, and all states in 8 bits, since only those of 32 bits are limited: under the limit tensors that "
+            "start at zero never move. On the bench's digits the loss ends at 0.19; at the package's min_8bit_size, at 0.82.",
         ),
     ),
     hidden=(shared.BNB_ARGS,),
     rate="per_tensor:Trust",
     rate_words=_RATE_WORDS_8BIT,
+    remedies=(BETA2,),
     state_bits=8,
     state_names=("state1", "state2"),
     steps_each_tensor=True,

@@ -6,7 +6,8 @@ from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.hidden_layers import OUTER_WORDS, is_expression
-from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, Values, When
+from diffopt_widgets.catalogue.remedies import restored_beta2
+from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Remedy, Rule, Use, Values, When
 
 FAMILY = "Orthogonal updates"
 AUXILIARY = "Auxiliary Adam"
@@ -65,6 +66,15 @@ MATRICES_RULE = Rule(
     fix={"MuonWithAuxAdam": True},
     severity="refused",
 )
+
+
+def adams_remedy(limited: str = "") -> Remedy:
+    """Make the remedy for the auxiliary Adam's betas; `limited` is the option that limits its steps otherwise."""
+
+    def where(values: Values) -> bool:
+        return values["MuonWithAuxAdam"] is True and not (limited and values[limited])
+
+    return restored_beta2("adam_beta1", "adam_beta2", where=where)
 
 
 def recommended(lr: float, adam_lr: float, why: str) -> Preset:
@@ -136,11 +146,12 @@ MUON = OptimizerSpec(
         recommended(
             2e-2,
             3e-3,
-            "Muon's usual rate for the hidden matrices, and for the rest one at which Adam trains well on the bench. Use 3e-4 "
-            "for the auxiliary Adam on large models.",
+            "Muon's usual rate for the hidden matrices, and for the rest one of Adam's for small models. Use 3e-4 for the "
+            "auxiliary Adam on large ones.",
         ),
     ),
     rules=(EXPRESSION_RULE, MATRICES_RULE),
+    remedies=(adams_remedy(),),
     hidden=(
         Hidden("weight_decouple", "decay mixed into the gradient would be made orthogonal with it and lose its size"),
         Hidden("nesterov", "its default, on, is what Muon is defined with"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.remedies import BETA2
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Use, When
 from diffopt_widgets.catalogue.values import Interval
 
@@ -26,7 +27,7 @@ NADAM = OptimizerSpec(
     title="NAdam",
     family="Variants of Adam",
     summary="Adam with Nesterov's momentum: a step mixes the newest gradient with the momentum as it will be at the next step, "
-    "so it turns a little sooner. As much memory as Adam, and the same rates.",
+    "so it turns a little sooner. It takes the same rates as Adam.",
     formula=r"\mu_t = \beta_1\left(1 - \tfrac{1}{2}\, 0.96^{\,t\psi}\right),\quad "
     r"\theta \leftarrow \theta - \frac{\gamma}{\sqrt{\hat v} + \epsilon}\left(\frac{1 - \mu_t}{1 - \prod_{i \le t} \mu_i}\, g + "
     r"\frac{\mu_{t+1}}{1 - \prod_{i \le t+1} \mu_i}\, m\right)",
@@ -79,6 +80,7 @@ NADAM = OptimizerSpec(
         ),
     ),
     rules=(shared.MAXIMIZE_RULE,),
+    remedies=(BETA2,),
     rate="nadam:NAdam",
     rate_words="learning rate · the weight that a step gives to all gradients so far: about 1.06, 0.78, 0.73, 0.73, then rising to 1",
     state_names=("exp_avg", "exp_avg_sq"),

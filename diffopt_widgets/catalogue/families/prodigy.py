@@ -7,16 +7,17 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
-from diffopt_widgets.catalogue.remedies import lower_estimate
+from diffopt_widgets.catalogue.remedies import BETA2, lower_estimate
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Rule, Use, When
+from diffopt_widgets.catalogue.state_sizes import state_words
 
 PRODIGY = OptimizerSpec(
     key="PRODIGY",
     title="Prodigy",
     family="Finds its own rate",
     summary="Adam that estimates its own step size while it trains: d grows toward the distance between the start and a solution. A "
-    "good start when no learning rate is known; the rate that it settles at can be used in AdamW. It keeps twice AdamW's "
-    "state unless slice_p is raised, so with large models it is for LoRAs and embeddings.",
+    "good start when no learning rate is known; the rate that it settles at can be used in AdamW. It keeps more "
+    "state than AdamW unless slice_p is raised, so with large models it is for LoRAs and embeddings.",
     formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\, d\, g,\quad v \leftarrow \beta_2 v + (1-\beta_2)\, d^2 g^2"
     r",\quad n \leftarrow \beta_3 n + \gamma d^2 \langle g,\, \theta_0 - \theta\rangle,\quad s \leftarrow \beta_3 s + \gamma d^2 g"
     r",\quad \hat d = c_d\, \frac{n}{\lVert s\rVert_1}"
@@ -108,7 +109,11 @@ PRODIGY = OptimizerSpec(
             o.SLICE_P,
             1,
             "slice_p",
-            advice=Advice(11, "Saves nearly half of Prodigy's memory.", source="OneTrainer's defaults"),
+            advice=Advice(
+                11,
+                f"The state then takes {state_words('PRODIGY', slice_p=11)}.",
+                source="OneTrainer's defaults",
+            ),
         ),
         replace(
             shared.FSDP_IN_USE,
@@ -156,7 +161,7 @@ PRODIGY = OptimizerSpec(
     rate="estimating:Prodigy",
     rate_words="d · learning rate · bias correction",
     estimates_rate=True,
-    remedies=lower_estimate({"d_coef", "growth_rate"}),
+    remedies=(BETA2, *lower_estimate({"d_coef", "growth_rate"})),
     rates="one",
     state_names=("exp_avg", "exp_avg_sq", "s", "p0"),
 )

@@ -136,7 +136,7 @@ SGD = OptimizerSpec(
         o.LR,
         1.0,
         "lr",
-        note="On the bench's digits the package's own 1 runs away, and 0.3 needs a warm-up of about 20 steps.",
+        note="On the bench's digits the package's own 1 runs away, and 0.3 needs a warm-up.",
         advice=Advice(
             0.3,
             "10 to 50 times the rate that SGD takes with momentum: here momentum does not amplify the gradients.",
@@ -173,8 +173,8 @@ SGD = OptimizerSpec(
             "recommended",
             "Recommended",
             {"lr": 0.3, "momentum": 0.9, "schedule": "CONSTANT", "warmup": 20.0},
-            "Ten times the rate that SGD takes on the bench, where the package's own 1 runs away on the digits; 20 steps of "
-            "warm-up, without which 0.3 does so too; and no falling schedule.",
+            "Ten times the rate of SGD's own preset; 20 steps of warm-up, without which the rate runs away on the bench's digits; and no "
+            "falling schedule.",
         ),
     ),
     rules=(_NO_SCHEDULE,),

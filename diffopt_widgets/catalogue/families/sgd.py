@@ -81,7 +81,7 @@ SGD_8BIT = OptimizerSpec(
     key="SGD_8BIT",
     title="SGD (8-bit)",
     family=_FAMILY,
-    summary="SGD with its momentum kept in 8 bits: about one byte of state per weight.",
+    summary="SGD with its momentum kept in 8 bits, for less memory.",
     formula=r"b \leftarrow \mu\, b + g + \lambda\theta,\quad \theta \leftarrow \theta - \gamma\, b",
     links=(
         Link("Dettmers et al. 2021", "https://arxiv.org/abs/2110.02861"),

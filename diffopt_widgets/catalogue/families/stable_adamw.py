@@ -8,6 +8,7 @@ from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.families import pytorch_optimizer_uses as po
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.remedies import BETA2
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use, When
 
 KAHAN_SUM = Option(
@@ -75,6 +76,7 @@ STABLE_ADAMW = OptimizerSpec(
         Hidden("kwargs", "further entries of the parameter groups, which this optimizer never reads"),
     ),
     rate_words="the learning rate as scheduled; where an update is clipped, the tensor's step is smaller by that much",
+    remedies=(BETA2,),
     state_names=("exp_avg", "exp_avg_sq"),
     steps_each_tensor=True,
 )

@@ -8,13 +8,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
-from diffopt_widgets.state_size.models.model import Model, Tensor, Tensors
+from diffopt_widgets.catalogue.values import safe_repr
+from diffopt_widgets.state_size.models.model import Model, Tensor, Tensors, find_model
 from diffopt_widgets.state_size.models.parts import Weight
 
 _ATTENTION = re.compile(r"\.(to_q|to_k|to_v|to_out\.0|add_q_proj|add_k_proj|add_v_proj|to_add_out)\.weight$")
 _BLOCK = re.compile(r"^(single_)?transformer_blocks\.|\.attentions\.")
+
+HIGHEST_RANK = 100_000
+"""Highest rank of a LoRA: far above the width of any layer."""
 
 LAYERS: Mapping[str, Callable[[Weight], bool]] = MappingProxyType(
     {
@@ -37,7 +42,7 @@ def lora_tensors(model: Model, rank: int, layers: str = "attention") -> Tensors:
 
     Args:
         model: the model that the LoRA is for.
-        rank: at least 1; a narrower layer gets factors of this rank too.
+        rank: from 1 to `HIGHEST_RANK`; a narrower layer gets factors of this rank too.
         layers: a key of `LAYERS`.
 
     Raises:
@@ -49,16 +54,21 @@ def lora_tensors(model: Model, rank: int, layers: str = "attention") -> Tensors:
     >>> sum(count * math.prod(tensor.shape) for tensor, count in tensors.items())  # 23.2 MB in 32 bits
     5806080
     """
-    if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-        raise ValueError(f"rank is {rank!r}; it must be a whole number from 1")
-    if layers not in LAYERS:
-        raise ValueError(f"there is no choice of layers {layers!r}; choose one of {', '.join(LAYERS)}")
+    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= HIGHEST_RANK:
+        raise ValueError(f"rank is {safe_repr(rank)}; it must be a whole number from 1 to {HIGHEST_RANK:,}")
+    if not isinstance(layers, str) or layers not in LAYERS:
+        raise ValueError(f"there is no choice of layers {safe_repr(layers)}; choose one of {', '.join(LAYERS)}")
+    return _factors(model.key, rank, layers)
+
+
+@lru_cache(maxsize=32)
+def _factors(key: str, rank: int, layers: str) -> Tensors:
     tensors: Counter[Tensor] = Counter()
-    for weight in model.weights:
+    for weight in find_model(key).weights:
         if len(weight.shape) > 1 and LAYERS[layers](weight):
             wide_out, wide_in, *kernel = weight.shape
             layer = weight.name.removesuffix(".weight")
             tensors[Tensor((rank, wide_in, *kernel), name=f"{layer}.lora_A.weight")] += 1
             up = (wide_out, rank, *(1 for _ in kernel))
             tensors[Tensor(up, zero=True, name=f"{layer}.lora_B.weight")] += 1
-    return tensors
+    return MappingProxyType(tensors)
