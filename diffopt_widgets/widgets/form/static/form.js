@@ -2,7 +2,7 @@
 // The form in the page. It knows kinds of controls, never optimizers or options: the kernel describes these in `panel`
 // and their present state in `state`, and the page sends the typed texts.
 import { keepKeys } from "../../page/static/keep_keys.js";
-import { breakable, drawing, h, say } from "../../page/static/dom.js";
+import { breakable, drawing, h, ownPrefix, say } from "../../page/static/dom.js";
 import { Exchange } from "./exchange.js";
 import { Finder } from "./finder.js";
 import { Handover } from "./handover.js";
@@ -39,15 +39,12 @@ const MARGIN = 10;
 /** Width of the page, in pixels, up to which the sections are closed at first. */
 const NARROW = 860;
 
-let views = 0;
-
 /** One view of the form in the page. */
 class View {
   /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
     this.model = model;
-    views += 1;
-    this.prefix = `dwf${views}`;
+    this.prefix = ownPrefix("dwf");
     this.page = `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`;
     /** The optimizer whose panel is drawn; typed texts belong to its options. */
     this.optimizer = "";

@@ -1,11 +1,9 @@
 // @ts-check
 // How much state the optimizer will keep: a line, what it is told for, and a bar for each optimizer.
 import { keepKeys } from "../../page/static/keep_keys.js";
-import { breakable, h, say } from "../../page/static/dom.js";
+import { breakable, h, ownPrefix, say } from "../../page/static/dom.js";
 
 /** @typedef {{key: string, words: string, why: string, share: number, own: boolean}} Bar */
-
-let cards = 0;
 
 /** @param {any} model @param {string} name @param {string} label @param {Record<string, string>} items */
 function menu(model, name, label, items) {
@@ -25,8 +23,7 @@ function row({ key, words, why, share, own }) {
 
 /** @param {{model: any, el: HTMLElement}} place */
 function render({ model, el }) {
-  cards += 1;
-  const id = `dwm${cards}`;
+  const id = ownPrefix("dwm");
   const sentence = h("p", { class: "dwm-sentence", role: "status" });
   const details = h("p", { class: "dwm-details" });
 

@@ -1,7 +1,7 @@
 // @ts-check
 // Table of a store's runs in the page. It shows the `rows` of the kernel and sends a message for each action of a person.
 import { keepKeys } from "../../page/static/keep_keys.js";
-import { h, say } from "../../page/static/dom.js";
+import { h, ownPrefix, say } from "../../page/static/dom.js";
 import { StoredRow } from "./store_row.js";
 
 /** @typedef {import("./store_row.js").Stored} Stored */
@@ -20,15 +20,13 @@ const HEADS = [
   ["Train loss", "dws-number"],
   ["Started", "dws-started"],
 ];
-let tables = 0;
 
 /** One view of the whole table. */
 class StoreView {
   /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
     this.model = model;
-    tables += 1;
-    this.prefix = `dws${tables}`;
+    this.prefix = ownPrefix("dws");
     /** @type {Map<string, StoredRow>} */
     this.rows = new Map();
     /** True after a click on a button that will vanish: then the focus moves to Undo. */
