@@ -28,6 +28,7 @@ from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.panel import cannot_run
 from diffopt_widgets.widgets.page.event_loop import on_loop, running_loop
 from diffopt_widgets.widgets.state_size.card import StateSize
+from diffopt_widgets.widgets.tables.still import in_words
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -114,6 +115,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._plan_edited()
         self._view.expect(self.form.settings)
 
+    def __repr__(self) -> str:
+        runs = f", {in_words(run.name for run in self.runs)}" if self.runs else ""
+        return f"Bench({self.form.settings!r}{runs})"
+
     @property
     def runs(self) -> list[Run]:
         """Runs so far, in the order in which they were started."""
@@ -145,9 +150,16 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._view.add_curves(run)
 
     async def wait(self) -> None:
-        """Wait until every started run has ended; for notebooks that run unattended."""
-        if self._session is not None:
-            await self._session.wait()
+        """Wait until every started run has ended; for notebooks that run unattended.
+
+        At its end the picture below the bench is brought up to date. Programs that execute a notebook (nbconvert, papermill)
+        ignore what arrives between two cells, so without it the notebook would be saved with the picture of its start.
+        """
+        try:
+            if self._session is not None:
+                await self._session.wait()
+        finally:
+            self._view.save_picture()
 
     def figure(self) -> go.Figure:
         """Plot of the visible curves as an ordinary plotly figure."""
@@ -234,7 +246,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if session := self._session:
             current = session.current
             self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
-        self._view.changed(run, over=run.ended and run is not current)
+        over = run.ended and run is not current
+        self._view.changed(run, over=over, last=self._session is None or not self._session.busy)
 
     def _guarded(self, action: Callable[P, None]) -> Callable[P, None]:
         """Wrap an action: it is done on the event loop, and the run bar shows its errors, which nobody would see otherwise."""

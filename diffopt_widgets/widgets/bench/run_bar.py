@@ -107,6 +107,9 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             field.observe(lambda _: self._edited(), "value")
         self.task.observe(lambda _: self._task_chosen(), "value")
 
+    def __repr__(self) -> str:
+        return f"RunBar({self.values['task']}, {self.values['steps']} steps)"
+
     def plan(self, settings: Settings) -> RunPlan:
         """The plan of a run with these settings.
 

@@ -2,7 +2,7 @@
 // The form in the page. It knows kinds of controls, never optimizers or options: the kernel describes these in `panel`
 // and their present state in `state`, and the page sends the typed texts.
 import { keepKeys } from "../../page/static/keep_keys.js";
-import { breakable, drawing, h, ownPrefix, say } from "../../page/static/dom.js";
+import { breakable, drawing, h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 import { Exchange } from "./exchange.js";
 import { Finder } from "./finder.js";
 import { Handover } from "./handover.js";
@@ -147,6 +147,7 @@ class View {
       h("div", { class: "dwf-foot" }, this.sums.node, this.exchange.node),
       this.finder.popup,
       this.tip.node,
+      hiddenStandIn(this.model),
     );
   }
 

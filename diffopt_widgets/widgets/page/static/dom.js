@@ -46,3 +46,10 @@ export function ownPrefix(kind) {
   page.__diffoptViews = (page.__diffoptViews ?? 0) + 1;
   return `${kind}${page.__diffoptViews}`;
 }
+
+/**
+ * A style that hides what a saved page shows in place of this widget; as long as the widget is in the page, so is the style.
+ * @param {{get(name: string): any}} model
+ */
+export const hiddenStandIn = (model) =>
+  h("style", {}, `.dw-for-${model.get("stand_in_id")} { display: none !important; }`);

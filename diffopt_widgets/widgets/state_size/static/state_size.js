@@ -1,7 +1,7 @@
 // @ts-check
 // How much state the optimizer will keep: a line, what it is told for, and a bar for each optimizer.
 import { keepKeys } from "../../page/static/keep_keys.js";
-import { breakable, h, ownPrefix, say } from "../../page/static/dom.js";
+import { breakable, h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 
 /** @typedef {{key: string, words: string, why: string, share: number, own: boolean}} Bar */
 
@@ -60,7 +60,7 @@ function render({ model, el }) {
 
   const root = h("div", { class: "dwm dw-themed", "data-lm-suppress-shortcuts": "true" });
   keepKeys(root);
-  root.append(sentence, details, more, toggle, chart);
+  root.append(sentence, details, more, toggle, chart, hiddenStandIn(model));
 
   const drawShown = () => {
     const shown = model.get("shown");

@@ -1,7 +1,7 @@
 // @ts-check
 // Table of runs in the page. It shows the `rows` of the kernel and sends a message for each action of a person.
 import { keepKeys } from "../../page/static/keep_keys.js";
-import { h, ownPrefix, say } from "../../page/static/dom.js";
+import { h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 import { Tip } from "../../page/static/tip.js";
 import { Compare } from "./runs_compare.js";
 import { RunRow } from "./runs_row.js";
@@ -90,6 +90,7 @@ class RunsView {
     );
     this.foot = h("div", { class: "dwr-foot" }, this.toggle, this.removed, this.why);
     this.root.append(this.noticeBox, this.table, this.empty, this.foot, this.compare.node, this.tip.node);
+    this.root.append(hiddenStandIn(model));
   }
 
   drawRows() {

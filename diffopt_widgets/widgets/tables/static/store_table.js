@@ -1,7 +1,7 @@
 // @ts-check
 // Table of a store's runs in the page. It shows the `rows` of the kernel and sends a message for each action of a person.
 import { keepKeys } from "../../page/static/keep_keys.js";
-import { h, ownPrefix, say } from "../../page/static/dom.js";
+import { h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 import { StoredRow } from "./store_row.js";
 
 /** @typedef {import("./store_row.js").Stored} Stored */
@@ -80,7 +80,7 @@ class StoreView {
     };
     this.undo = h("button", { type: "button", click: restore }, "Undo");
     this.removed = h("div", { class: "dwr-removed" }, this.gone, " ", this.undo);
-    this.root.append(this.noticeBox, this.head, this.empty, this.table, this.removed);
+    this.root.append(this.noticeBox, this.head, this.empty, this.table, this.removed, hiddenStandIn(model));
   }
 
   drawQuery() {
