@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from browser.notebook_page import opened_elsewhere
 from playwright.sync_api import expect
 
 expect.set_options()
@@ -192,3 +193,30 @@ def test_training_goes_on_in_another_tab_and_its_curve_is_whole_on_return(notebo
     nb.until_python(FINISHED)
     taken = nb.eval_python("len(bench.runs[0].history)")
     bench.until_drawn(f"rows === {taken}")
+
+
+def test_a_bench_that_was_shown_again_and_a_form_are_seen_in_a_saved_notebook(notebook, fresh_notebook):
+    opened = "import diffopt_widgets as dw\nbench = dw.lab(dw.Settings('PRODIGY'), task='swiss_roll', steps=5)\nbench"
+    nb = notebook([opened, "bench", "dw.Form(dw.Settings('PRODIGY', d_coef=0.5))", "dw.RunsTable(bench.runs)"])
+    nb.run_cell(0)
+    Seen(nb.page).button("Run").click()
+    nb.until_python(FINISHED)
+    for cell in (1, 2, 3):
+        nb.run_cell(cell)
+    form = nb.output(2).locator(".dwf [data-name=d_coef] input[type=text]")
+    form.fill("0.25")
+    form.press("Enter")
+    stand_ins = nb.page.locator(".dw-saved-picture")
+    expect(stand_ins).to_have_count(4)
+    expect(stand_ins.nth(2)).to_contain_text("0.25")
+    for place in range(4):
+        expect(stand_ins.nth(place)).to_be_hidden()  # the live widgets are there
+
+    copy = opened_elsewhere(nb.save(), fresh_notebook)
+    for place in range(4):
+        expect(copy.page.locator(".dw-saved-picture").nth(place)).to_be_visible()
+    expect(copy.page.locator(".dw-saved-picture img")).to_have_count(2)
+    expect(copy.output(2)).to_contain_text("D coefficient (d_coef)")
+    expect(copy.output(2)).to_contain_text("0.25")
+    expect(copy.output(3).locator(".dw-saved-picture")).to_contain_text("done")
+    copy.screenshot("bench-saved")

@@ -102,7 +102,8 @@ class StandIn:
             self.update(still)
 
     def _bundle(self, still: Still) -> dict[str, str]:
-        html = f'<div class="dw-saved-picture dw-for-{escape(self._own_id)}">{still.html}</div>'
+        looks = f' class="dw-saved-picture dw-for-{escape(self._own_id)}"' if still.html else ""
+        html = f"<div{looks}>{still.html}</div>"
         bundle = {"text/html": html, "text/plain": still.text}
         if still.png is not None:
             bundle["image/png"] = base64.b64encode(still.png).decode("ascii")
