@@ -220,3 +220,42 @@ def test_a_bench_that_was_shown_again_and_a_form_are_seen_in_a_saved_notebook(no
     expect(copy.output(2)).to_contain_text("0.25")
     expect(copy.output(3).locator(".dw-saved-picture")).to_contain_text("done")
     copy.screenshot("bench-saved")
+
+
+RERUNS = 5
+
+
+def weight(cdp):
+    """Nodes and listeners of the page that are still held."""
+    for _ in range(3):  # what is freed in one round may hold what is freed in the next
+        cdp.send("HeapProfiler.collectGarbage")
+    metrics = {entry["name"]: entry["value"] for entry in cdp.send("Performance.getMetrics")["metrics"]}
+    return metrics["Nodes"], metrics["JSEventListeners"]
+
+
+def test_a_cell_that_is_run_again_and_again_leaves_little_behind(fresh_notebook):
+    opened = "bench = dw.lab(dw.Settings('PRODIGY'), task='swiss_roll', steps=3)\nbenches.append(bench)\nbench"
+    nb = fresh_notebook(["import diffopt_widgets as dw\nbenches = []", opened, "benches[0]"])
+    cdp = nb.page.context.new_cdp_session(nb.page)
+    cdp.send("Performance.enable")
+    nb.run_cell(0)
+
+    def run_again(times):
+        for _ in range(times):
+            nb.run_cell(1)
+            expect(Seen(nb.page).button("Run")).to_be_enabled()
+        nb.until_python("[b.comm is None for b in benches] == [True] * (len(benches) - 1) + [False]")
+        return weight(cdp)
+
+    first = run_again(2)
+    last = run_again(RERUNS)
+    for before, after in zip(first, last, strict=True):
+        assert before + 50 * (after - before) / RERUNS < 1.2 * before
+
+    nb.run_cell(2)  # the very first one, displayed once more
+    old = Seen(nb.page, 1)
+    old.entry("lr").fill("0.5")
+    nb.until_python("benches[0].form.settings.lr == 0.5")
+    old.button("Run").click()
+    nb.until_python("benches[0].runs and benches[0].runs[0].ended")
+    assert old.until_drawn("rows === 3") == 3

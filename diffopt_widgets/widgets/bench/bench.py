@@ -21,6 +21,7 @@ from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
+from diffopt_widgets.widgets.bench.rest import Rest
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
 from diffopt_widgets.widgets.form.form import Form
@@ -114,6 +115,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
         self._view.expect(self.form.settings)
+        parts = (self.form, self.size, self.bar, self.menu, self.plot, self.applied, self.table, self.samples)
+        self._rest = Rest(self, parts, busy=self._is_busy, release=self.bar.guard.release)
 
     def __repr__(self) -> str:
         runs = f", {in_words(run.name for run in self.runs)}" if self.runs else ""
@@ -166,11 +169,16 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         return self.plot.figure()
 
     def _ipython_display_(self, **kwargs: Any) -> None:  # Any: whatever IPython passes
+        self._rest.wake()
         if hasattr(super(), "_ipython_display_"):  # ipywidgets 7
             super()._ipython_display_(**kwargs)
         else:
             display(self._repr_mimebundle_(), raw=True)
         self._view.show_saved_picture()
+        self._rest.displayed()
+
+    def _is_busy(self) -> bool:
+        return self._session is not None and self._session.busy
 
     def _need_session(self) -> Session:
         if self._session is None:
@@ -247,7 +255,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             current = session.current
             self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
         over = run.ended and run is not current
-        self._view.changed(run, over=over, last=self._session is None or not self._session.busy)
+        self._view.changed(run, over=over, last=not self._is_busy())
+        if over:
+            self._rest.settle()
 
     def _guarded(self, action: Callable[P, None]) -> Callable[P, None]:
         """Wrap an action: it is done on the event loop, and the run bar shows its errors, which nobody would see otherwise."""

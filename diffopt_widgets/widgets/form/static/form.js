@@ -275,6 +275,7 @@ class View {
     this.outbox.flush();
     clearTimeout(this.patience);
     this.fitter.disconnect();
+    this.root.remove();
   }
 }
 

@@ -105,7 +105,10 @@ function render({ model, el }) {
     listener();
   }
   el.append(root);
-  return () => listeners.forEach(([event, listener]) => model.off(event, listener));
+  return () => {
+    for (const [event, listener] of listeners) model.off(event, listener);
+    root.remove();
+  };
 }
 
 export default { render };

@@ -179,6 +179,8 @@ class RunsView {
   dispose() {
     for (const [event, listener] of this.listeners) this.model.off(event, listener);
     this.compare.dispose();
+    this.tip.hide();
+    this.root.remove();
   }
 }
 

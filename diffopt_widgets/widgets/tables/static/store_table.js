@@ -131,6 +131,7 @@ class StoreView {
 
   dispose() {
     for (const [event, listener] of this.listeners) this.model.off(event, listener);
+    this.root.remove();
   }
 }
 
