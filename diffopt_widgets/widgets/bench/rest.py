@@ -109,6 +109,7 @@ def _running_cell() -> tuple[str, str]:
     from IPython.core.getipython import get_ipython
 
     with contextlib.suppress(AttributeError, KeyError, TypeError):
-        parent = get_ipython().kernel.get_parent("shell")
+        shell: Any = get_ipython()
+        parent = shell.kernel.get_parent("shell")
         return str(parent["metadata"]["cellId"]), str(parent["header"]["msg_id"])
     return "", ""
