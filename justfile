@@ -52,3 +52,7 @@ format:
 # Try every option of an optimizer and write what was seen into the table of evidence
 probe key:
     diffopt probe --write {{ key }}
+
+# Count the state of optimizers for known models and write it into the table that the texts quote (no key: all of them)
+sizes *keys:
+    python -m diffopt_widgets.state_size.table {{ keys }}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.catalogue.shared import with_adapters, with_common_rules
+from diffopt_widgets.catalogue.shared import with_adapters, with_common_rules, with_state_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,9 @@ def _entries() -> Iterator[OptimizerSpec]:
         yield from importlib.import_module(f"{__name__}.families.{name}").ENTRIES
 
 
-_SPECS: dict[str, OptimizerSpec] = {entry.key: with_common_rules(with_adapters(entry)) for entry in _entries()}
+_SPECS: dict[str, OptimizerSpec] = {
+    entry.key: with_state_sizes(with_common_rules(with_adapters(entry))) for entry in _entries()
+}
 
 
 def list_optimizers() -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from diffopt_widgets.catalogue.schema import Remedy, Values
 from diffopt_widgets.catalogue.shared import number
@@ -28,6 +28,39 @@ RELATIVE_STEP = Remedy(
     _without_relative_step,
     ignores_lr=True,
 )
+
+
+def restored_beta2(
+    beta1: str = "beta1", beta2: str = "beta2", *, where: Callable[[Values], bool] = lambda _: True
+) -> Remedy:
+    """Return the remedy for an average of squared gradients that forgets faster than the momentum.
+
+    Where gradients become small, momentum / √average then grows at each step by beta1 / √beta2, without limit.
+
+    Args:
+        beta1: option with the memory of the momentum.
+        beta2: option with the memory of the squared gradients.
+        where: condition under which steps are a momentum over the root of that average, with nothing that limits them.
+    """
+
+    def applies(values: Values) -> bool:
+        return number(values, beta2) < number(values, beta1) ** 2 and where(values)
+
+    def better(values: Values) -> Values:
+        usual = {beta2: 0.99}
+        return usual if number(values, beta1) ** 2 < 0.99 else {beta1: 0.9, **usual}
+
+    return Remedy(
+        applies,
+        f"{beta2} is below the square of {beta1}, so that squared gradients are forgotten before the momentum is and steps can "
+        "grow without limit",
+        f"try {beta2} at {{{beta2}}}",
+        better,
+        any_rate=True,
+    )
+
+
+BETA2 = restored_beta2()
 
 
 def lower_estimate(options: Collection[str]) -> tuple[Remedy, ...]:

@@ -72,8 +72,8 @@ _SCHEDULES = (
     ScheduleSpec(
         "COSINE_WITH_HARD_RESTARTS",
         "Cosine with hard restarts",
-        "The rate falls along a cosine and jumps back to its full value at the start of each cycle; the jumps help to leave a "
-        "poor solution. With a whole number of cycles it ends at the minimum; a fraction stops the last cycle on its way down.",
+        "The rate falls along a cosine and jumps back to its full value at the start of each cycle; the jumps are meant to "
+        "leave a poor solution. With a whole number of cycles it ends at the minimum; a fraction stops the last cycle on its way down.",
         r"f(p) = \tfrac12 (1 + \cos \pi (c p \bmod 1))",
         _cosine_with_hard_restarts,
         uses_cycles=True,
@@ -90,7 +90,7 @@ _SCHEDULES = (
         "Adafactor (relative step)",
         "This leaves the rate to Adafactor itself: with relative_step it is the smaller of 0.01 and one over the square root "
         "of the step, so it stays at 0.01 for the first 10,000 steps and falls only then. With warmup_init it first climbs by "
-        "1e-6 per step. It does nothing for any other optimizer.",
+        "1e-6 per step. Any other optimizer refuses it.",
         r"f(p) = 1",
         _constant,
         uses_min_factor=False,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -126,7 +126,8 @@ class Use:
         """Describe the allowed values."""
         if self.standing is Standing.UNAVAILABLE:
             return f"{format_value(self.default)} only"
-        return self.domain.words() if self.domain is not None else self.option.allowed()
+        option = self.option if self.domain is None else replace(self.option, domain=self.domain)
+        return option.allowed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,8 @@ class Remedy:
     """Values to set, computed from those of the run."""
     ignores_lr: bool = False
     """True when the learning rate has no effect where the remedy applies, so that it cannot have been too high."""
+    any_rate: bool = False
+    """True when it is needed whatever the learning rate is; one that is far too high is then lowered as well."""
 
 
 @dataclass(frozen=True, slots=True)

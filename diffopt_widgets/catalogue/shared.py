@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from diffopt_widgets.catalogue import options as o
+from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.schema import Hidden, OptimizerSpec, Preset, Rule, Standing, Use, Values, When
+from diffopt_widgets.catalogue.state_sizes import state_sentence
 from diffopt_widgets.catalogue.values import Interval, Value
 
-LIBRARY = Preset("library", "Library defaults", {}, "The defaults of the package itself.")
+LIBRARY = Preset(
+    "library",
+    "Library defaults",
+    {},
+    "The defaults of the package itself. They are made for networks of any kind, and are likely not the best for a diffusion model.",
+)
 
 
 def onetrainer(values: Values, but: str = "", lr: str = "the library's default is used") -> Preset:
@@ -28,6 +35,15 @@ def onetrainer(values: Values, but: str = "", lr: str = "the library's default i
     )
     return Preset("onetrainer", "OneTrainer", values, " ".join(part for part in parts if part))
 
+
+RATES_OF_ADAMW = Advice(
+    1e-4,
+    "The more a model already knows, the smaller the steps that it takes well.",
+    source="common practice",
+    words="1e-5 for a full fine-tune, 1e-4 for a LoRA, 1e-3 or more for models as small as those of the bench",
+    between=(1e-5, 1e-3),
+)
+"""Rates of AdamW, which are three ranges and not one; optimizers whose steps have its size take them too."""
 
 NO_BLOCKS = "Block-wise is left out, since bitsandbytes no longer has it."
 
@@ -121,13 +137,6 @@ IS_PAGED = Use(
     requires="cuda",
     note="On a CPU bitsandbytes warns and goes on without it.",
 )
-MOMENTUM_RULE = Rule(
-    "momentum-zero",
-    ("momentum",),
-    lambda values: number(values, "momentum") == 0,
-    "At a momentum of 0 bitsandbytes raises. Set it to 0.9, or choose SGD, which does without.",
-    fix={"momentum": 0.9},
-)
 MAXIMIZE_RULE = Rule(
     "maximize",
     ("maximize",),
@@ -166,7 +175,8 @@ FSDP_IN_USE = Use(
     False,
     "fsdp_in_use",
     requires="distributed",
-    note="Outside a process group on GPUs the first step raises.",
+    note="Outside a process group on GPUs the first step raises. Under FSDP1 the package turns it on by itself, under FSDP2 (torch's "
+    "fully_shard) it has to be turned on.",
 )
 
 
@@ -305,6 +315,22 @@ _TOGETHER = (
     "this optimizer computes a quantity over all tensors together, so it cannot step one of them alone; choose one "
     "that steps each tensor on its own, such as ADAMW"
 )
+
+
+def with_state_sizes(entry: OptimizerSpec) -> OptimizerSpec:
+    """Add the size of the state to the summary, and to the preset of the library those defaults that are not the library's.
+
+    >>> with_state_sizes(OptimizerSpec("SGD", "", "", "A step.", "", (), "", "", Use(o.LR, 1.0, "lr"), (), ())).summary
+    'A step. State per weight at the defaults: none.'
+    """
+    own = [use.name for use in (entry.lr, *entry.uses) if use.fixed]
+    own += [hidden.argument for hidden in entry.hidden if hidden.value is not None]
+    named = " and ".join(part for part in (", ".join(own[:-1]), *own[-1:]) if part)
+    why = f"{LIBRARY.why.removesuffix('.')}, except for {named}, where the help says why."
+    library = replace(LIBRARY, why=why) if own else LIBRARY
+    presets = tuple(library if preset is LIBRARY else preset for preset in entry.presets)
+    summary = f"{entry.summary} {state_sentence(entry.key)}".rstrip()
+    return replace(entry, summary=summary, presets=presets)
 
 
 def with_common_rules(entry: OptimizerSpec) -> OptimizerSpec:

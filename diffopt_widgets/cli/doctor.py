@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from diffopt_widgets.catalogue import list_optimizers
 from diffopt_widgets.cli.arguments import Commands
+from diffopt_widgets.cli.waiting import waiting
 
 
 def add_command(commands: Commands) -> None:
@@ -27,10 +29,13 @@ def run(_: argparse.Namespace) -> int:
 
     console = Console()
     console.print(findings_table("Installed", doctor.packages()))
-    console.print(findings_table("Devices", doctor.devices()))
+    with waiting("Looking for GPUs", 1):
+        devices = list(doctor.devices())
+    console.print(findings_table("Devices", devices))
     well = True
     for device in ("cpu", *doctor.accelerators()):
-        findings = list(doctor.optimizers(device))
+        with waiting(f"Trying each optimizer on the {doctor.device_words(device)}", len(list_optimizers())) as begins:
+            findings = list(doctor.optimizers(device, begins))
         console.print(findings_table(f"Optimizers on the {doctor.device_words(device)}", findings))
         well = well and all(finding.works for finding in findings)
     return 0 if well else 1

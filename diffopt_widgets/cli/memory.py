@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from diffopt_widgets.catalogue import list_optimizers
 from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.cli.arguments import Commands, read_plan
+from diffopt_widgets.cli.waiting import waiting
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.state_size.models import LAYERS, MODELS, Choice
+from diffopt_widgets.state_size.words import depends_on_names
 
 
 def add_command(commands: Commands) -> None:
@@ -60,22 +62,35 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: something that was typed cannot be used.
     """
+    lora = None if arguments.full else arguments.lora
+    choice = Choice(arguments.model, lora, arguments.layers, arguments.dtype)
+    named = _named_settings(arguments.optimizer, arguments.set)
+    with waiting(f"Counting the state for {choice.words()}", len(named)) as begins:
+        sizes = _sizes(choice, named, begins)
+
     from rich.console import Console
 
     from diffopt_widgets.cli.terminal import state_table
+
+    Console().print(
+        state_table(choice, sizes, [name for name, settings in named.items() if depends_on_names(settings)])
+    )
+    return 1 if arguments.optimizer and any(isinstance(size, str) for size in sizes.values()) else 0
+
+
+def _sizes(choice: Choice, named: Mapping[str, Settings], begins: Callable[[str], None]) -> dict[str, int | str]:
+    """Count the state of each, or say why it cannot be counted."""
     from diffopt_widgets.optimizers.factory import MissingBackend
     from diffopt_widgets.state_size.count import memory
 
-    lora = None if arguments.full else arguments.lora
-    choice = Choice(arguments.model, lora, arguments.layers, arguments.dtype)
     sizes: dict[str, int | str] = {}
-    for name, settings in _named_settings(arguments.optimizer, arguments.set).items():
+    for name, settings in named.items():
+        begins(name)
         try:
-            sizes[name] = memory(settings, choice.model, lora=lora, layers=choice.layers, dtype=choice.dtype)
+            sizes[name] = memory(settings, choice.model, lora=choice.rank, layers=choice.layers, dtype=choice.dtype)
         except MissingBackend as error:
             sizes[name] = str(error)
-    Console().print(state_table(choice, sizes))
-    return 1 if arguments.optimizer and any(isinstance(size, str) for size in sizes.values()) else 0
+    return sizes
 
 
 def _named_settings(optimizer: str | None, assignments: Sequence[str]) -> dict[str, Settings]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 
 from diffopt_widgets.catalogue import is_path, list_optimizers
+from diffopt_widgets.catalogue.evidence import Probed
 from diffopt_widgets.cli.arguments import Commands
 from diffopt_widgets.cli.options import spec_named
+from diffopt_widgets.cli.waiting import waiting
 from diffopt_widgets.settings import Fault, SettingsError
 
 
@@ -36,26 +39,21 @@ def add_command(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Try the options, print and with --write, write what was seen; returns the exit status."""
-    from rich.console import Console
-
-    from diffopt_widgets.cli.terminal import probed_table
-    from diffopt_widgets.optimizers.factory import MissingBackend
-    from diffopt_widgets.probe import table as probe_table
-    from diffopt_widgets.probe.values import ProbeError
-
     keys = [spec_named(key).key for key in arguments.optimizers] or list(list_optimizers())
     if arguments.write and (outside := [key for key in keys if is_path(key)]):
         problem = "the table has optimizers of the catalogue only"
         raise SettingsError((Fault("--write", outside[0], problem, "", "Leave this one out."),))
-    if arguments.missing:
-        keys = [key for key in keys if probe_table.lacking(key, arguments.device)]
-    try:
-        if arguments.write:
-            probe_table.check_versions(keys, arguments.device)
-        seen = probe_table.probe(keys, arguments.device)
-    except (MissingBackend, ProbeError) as error:
-        print(f"diffopt: {error}", file=sys.stderr)
+    with waiting("Trying every option of each optimizer", len(keys)) as begins:
+        seen = _probe(arguments, keys, begins)
+    if isinstance(seen, str):
+        print(f"diffopt: {seen}", file=sys.stderr)
         return 1
+
+    from rich.console import Console
+
+    from diffopt_widgets.cli.terminal import probed_table
+    from diffopt_widgets.probe import table as probe_table
+
     if arguments.write:
         probe_table.write(seen, arguments.device)
     Console().print(probed_table(seen))
@@ -63,3 +61,19 @@ def run(arguments: argparse.Namespace) -> int:
     for fault in faults:
         print(f"diffopt: {fault}", file=sys.stderr)
     return 1 if faults else 0
+
+
+def _probe(arguments: argparse.Namespace, keys: list[str], begins: Callable[[str], None]) -> Probed | str:
+    """Try the options; returns what was seen, or why they cannot be tried."""
+    from diffopt_widgets.optimizers.factory import MissingBackend
+    from diffopt_widgets.probe import table as probe_table
+    from diffopt_widgets.probe.values import ProbeError
+
+    if arguments.missing:
+        keys = [key for key in keys if probe_table.lacking(key, arguments.device)]
+    try:
+        if arguments.write:
+            probe_table.check_versions(keys, arguments.device)
+        return probe_table.probe(keys, arguments.device, begins)
+    except (MissingBackend, ProbeError) as error:
+        return str(error)

@@ -1,20 +1,17 @@
-"""The reference as Markdown, one page for each optimizer, made from the catalogue and from what the back ends keep."""
+"""The reference as Markdown, one page for each optimizer, made from the catalogue."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue import families
 from diffopt_widgets.catalogue.evidence import evidence
-from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING_OPTIONS
 from diffopt_widgets.catalogue.schema import REQUIREMENTS, Standing
+from diffopt_widgets.catalogue.state_sizes import state_table
 from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.settings import Settings, SettingsError
-from diffopt_widgets.state_size.models import Tensor
 
 if TYPE_CHECKING:
     from diffopt_widgets.catalogue.option import Option
@@ -22,9 +19,6 @@ if TYPE_CHECKING:
     from diffopt_widgets.catalogue.values import Value
 
 INDEX = "README.md"
-_SIDE = 1280
-"""Inputs and outputs of the layer whose state is counted, as in SDXL's attention."""
-
 _STANDING = {
     Standing.LIVE: "",
     Standing.INERT: "**No effect here.** ",
@@ -90,7 +84,7 @@ def _optimizer(entry: OptimizerSpec) -> Iterator[str]:
     yield f"- What a step applies: {_text(entry.rate_words)}"
     if entry.rates != "each":
         yield "- Parameter groups: one learning rate for all of them; different ones are refused"
-    yield f"- State per weight: {_state(entry)}"
+    yield from _state(entry)
     yield "\n## Presets\n"
     for preset in entry.presets:
         values = ", ".join(f"`{name}` {_value(value)}" for name, value in preset.values.items())
@@ -108,20 +102,23 @@ def _optimizer(entry: OptimizerSpec) -> Iterator[str]:
         yield ""
 
 
-def _state(entry: OptimizerSpec) -> str:
-    """Describe the state per weight of a square layer at the optimizer's defaults, as counted on the real optimizer."""
-    from diffopt_widgets.optimizers.factory import MissingBackend
-    from diffopt_widgets.state_size.count import tensors_memory
-
-    layer = Tensor((_SIDE, _SIDE), name="blocks.0.weight")
-    sizes = {}
-    for dtype in PRECISIONS:
-        try:
-            sizes[dtype] = tensors_memory(Settings(entry.key), Counter([layer]), dtype) / _SIDE**2
-        except (MissingBackend, SettingsError) as error:
-            return f"cannot be told here, since {_text(str(error))}"
-    words = " and ".join(f"{bytes_:.3g} bytes with weights in {dtype}" for dtype, bytes_ in sizes.items())
-    return f"{words}, for a layer of {_SIDE} × {_SIDE} with the package's own defaults"
+def _state(entry: OptimizerSpec) -> Iterator[str]:
+    """Give the state per weight for the models of the table, in every row that it has for the optimizer."""
+    table = state_table()
+    yield "\n## State\n"
+    yield "Bytes per trained weight, as `dw.memory` counts them for the UNet or transformer of each model, with weights in"
+    yield "float32 / bfloat16, in full and as a LoRA on the attention layers. All options are at the defaults below, unless named.\n"
+    yield f"| | {' | '.join(map(_text, table.models.values()))} |"
+    yield f"|---|{'---|' * len(table.models)}"
+    for name, sizes in table.sizes.items():
+        key, _, changed = name.partition(" ")
+        if key != entry.key:
+            continue
+        for training in sizes["float32"]:
+            title = "full" if training == "full" else f"LoRA of rank {training}"
+            pairs = zip(sizes["float32"][training], sizes["bfloat16"][training], strict=True)
+            cells = " | ".join(f"{wide:.3g} / {half:.3g}" for wide, half in pairs)
+            yield f"| {title}{f' with {_text(changed)}' if changed else ''} | {cells} |"
 
 
 def _use(entry: OptimizerSpec, use: Use) -> Iterator[str]:

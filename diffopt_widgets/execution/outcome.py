@@ -126,21 +126,23 @@ def _advice(settings: Settings) -> tuple[str, Mapping[str, Value]]:
     values, spec = settings.values(), settings.spec
     remedy = next((remedy for remedy in spec.remedies if remedy.applies(values)), None)
     usual, gentler = _usual_rate(spec), two_digits(settings.lr / (3 if spec.estimates_rate else 10))
-    if usual < gentler and not (remedy and remedy.ignores_lr):
+    too_high = usual < gentler and not (remedy and remedy.ignores_lr)
+    if too_high and not (remedy and remedy.any_rate):
         advice = f"try a learning rate of {format_value(usual)}, the one to begin with"
         return f"The rate is far too high: {advice}.", {"lr": usual}
     if remedy:
-        better = remedy.values(values)
+        better = {**remedy.values(values), **({"lr": usual} if too_high else {})}
         advice = remedy.advice.format_map({name: format_value(value) for name, value in better.items()})
-        return f"{remedy.cause}: {advice}.", better
+        also = f", and the learning rate, which is high too, at {format_value(usual)}" if too_high else ""
+        return f"{remedy.cause}: {advice}{also}.", better
     advice = f"try a tenth of it (learning rate {format_value(gentler)})"
     return f"The rate is probably too high: {advice}.", {"lr": gentler}
 
 
 def _usual_rate(spec: OptimizerSpec) -> float:
-    """Learning rate to begin with: the recommended one, or else the default."""
-    recommended = spec.lr.advice.value if spec.lr.advice else None
-    usual = spec.lr.default if recommended is None else recommended
+    """Learning rate to begin with: the recommended preset's, which suits models of the bench's size, or else the default."""
+    presets = (preset.values["lr"] for preset in spec.presets if preset.key == "recommended" and "lr" in preset.values)
+    usual = next(presets, spec.lr.default)
     return float(usual) if isinstance(usual, float | int) else _USUAL_RATE
 
 

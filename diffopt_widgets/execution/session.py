@@ -6,20 +6,37 @@ import asyncio
 import logging
 import time
 import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from diffopt_widgets.execution.driver import drive
+from diffopt_widgets.execution.interrupt import Interrupt
 from diffopt_widgets.runs.run import Run
+
+if TYPE_CHECKING:
+    from diffopt_widgets.store import RunSaver
 
 SLICE_SECONDS = 0.05
 """Longest time for which training holds the event loop at once."""
 
 _log = logging.getLogger(__name__)
 
+_sessions: weakref.WeakSet[Session] = (
+    weakref.WeakSet()
+)  # of the process: a notebook forgets a bench whose cell is run again
+
+
+def sessions_in_progress() -> list[Session]:
+    """Return the sessions of this process that train, are paused or have runs waiting."""
+    return [session for session in _sessions if session.busy and session.has_loop]
+
 
 class Session:
     """Queue of runs that train in turn. `start`, `pause`, `resume` and `stop` only set flags, so any thread may call them.
+
+    An interrupt of the kernel stops it like `stop`, also while no cell runs.
 
     Args:
         on_change: called on the event loop with a run that has new records or another status, and once more when an ended
@@ -38,7 +55,9 @@ class Session:
             raise RuntimeError(
                 "there is no running event loop here, as in a notebook; use train() or sweep()"
             ) from None
-        self._on_change = on_change
+        self._listeners = [on_change]
+        self._savers: weakref.WeakKeyDictionary[Run, RunSaver] = weakref.WeakKeyDictionary()
+        self._interrupt = Interrupt(self.stop)
         self._waiting: deque[Run] = deque()
         self._dropped: deque[Run] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -46,11 +65,17 @@ class Session:
         self._to_stop: Run | None = None
         self.current: Run | None = None
         """The run in progress."""
+        _sessions.add(self)
 
     @property
     def busy(self) -> bool:
         """True when a run is in progress, paused or waiting."""
         return self.current is not None or bool(self._waiting)
+
+    @property
+    def has_loop(self) -> bool:
+        """True when the event loop that it trains on is running."""
+        return self._loop.is_running()
 
     @property
     def waiting(self) -> int:
@@ -62,8 +87,21 @@ class Session:
         """True when the run in progress has been asked to pause."""
         return self._paused
 
-    def start(self, runs: Iterable[Run]) -> None:
-        """Carry out these runs after those that are waiting; a stopped run continues where it was.
+    @property
+    def runs(self) -> list[Run]:
+        """The run in progress and those that wait."""
+        return [*([self.current] if self.current else []), *self._waiting]
+
+    def listen(self, on_change: Callable[[Run], None]) -> None:
+        """Call `on_change` too from now on."""
+        self._listeners.append(on_change)
+
+    def saver_of(self, run: Run) -> RunSaver | None:
+        """Return the saver with which a run was started here."""
+        return self._savers.get(run)
+
+    def start(self, runs: Iterable[Run], saver: RunSaver | None = None) -> None:
+        """Carry out these runs after those that are waiting, and save them; a stopped run continues where it was.
 
         Raises:
             ValueError: one of them is over or in progress; then none is started.
@@ -76,6 +114,8 @@ class Session:
                 raise ValueError(f"{run.name} is {state}; make a new Run of its plan to train it again")
         for run in added:
             run.queue()
+            if saver is not None:
+                self._savers[run] = saver
         self._waiting.extend(added)
         self._loop.call_soon_threadsafe(self._begin)
 
@@ -108,6 +148,12 @@ class Session:
             self._task = self._loop.create_task(self._work())
 
     async def _work(self) -> None:
+        try:
+            await self._train_all()
+        finally:
+            self._interrupt.release()
+
+    async def _train_all(self) -> None:
         while self._waiting:
             run = self.current = self._waiting.popleft()
             try:
@@ -126,6 +172,7 @@ class Session:
         self._paused = False
 
     async def _train(self, run: Run) -> None:
+        self._interrupt.watch()
         steps = drive(run, on_publish=self._report)
         self._report(run)
         slice_began = time.perf_counter()
@@ -137,6 +184,7 @@ class Session:
                     return
                 if time.perf_counter() - slice_began >= SLICE_SECONDS:
                     await asyncio.sleep(0)
+                    self._interrupt.watch()
                     slice_began = time.perf_counter()
         finally:
             steps.close()
@@ -146,6 +194,7 @@ class Session:
         self._report(run)
         while self._paused:
             await asyncio.sleep(0.02)
+            self._interrupt.watch()
         run.unpause()
         self._report(run)
 
@@ -154,7 +203,9 @@ class Session:
             self._report(self._dropped.popleft())
 
     def _report(self, run: Run) -> None:
-        try:
-            self._on_change(run)
-        except Exception:  # noqa: BLE001  # a fault in the display must not end the training
-            _log.exception("the display of %s failed", run.name)
+        saver = self._savers.get(run)
+        for listener in ([saver.save] if saver else []) + self._listeners:
+            try:
+                listener(run)
+            except Exception:  # noqa: BLE001  # a fault in store or display must not end the training
+                _log.exception("the display of %s failed", run.name)

@@ -99,6 +99,9 @@ class WatchTracker(GeneralTracker):
 
     @on_main_process
     def finish(self) -> None:
-        """End the watch."""
+        """End the watch; values of batches without a step go to the last one."""
         if self.watcher is not None:
+            waiting, self._waiting = self._waiting, {}
+            if waiting and not self.watcher.closed:
+                self.watcher.log_at("last", {name: sum(parts) / len(parts) for name, parts in waiting.items()})
             self.watcher.close()

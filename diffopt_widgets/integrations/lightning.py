@@ -57,7 +57,7 @@ class WatchCallback(Callback):
         """Record the loss of a batch, still on the device."""
         if len(self.watchers) == 1:
             parts = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
-            self.watchers[0].log(loss=loss.detach() * parts)  # lightning has divided it
+            self.watchers[0].log_at("next", {"loss": loss.detach() * parts})  # lightning has divided it
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002  # Any: as above
         """Record the values that the module logged in a batch that ended with a step."""
@@ -77,7 +77,7 @@ class WatchCallback(Callback):
         self._seen.update(new)
         for watcher in self.watchers:
             own = {"loss", *watcher.measures} if len(self.watchers) == 1 else set(watcher.measures)
-            watcher.log({name: value for name, value in new.items() if name not in own})
+            watcher.log_at("last", {name: value for name, value in new.items() if name not in own})
         return new
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002  # Any: as above

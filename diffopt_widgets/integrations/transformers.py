@@ -52,17 +52,21 @@ class WatchCallback(TrainerCallback):
         )
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002  # Any: as above
-        """Record what the Trainer logs, without the schedule's rate and the summary at the end."""
+        """Record what the Trainer logs, without the schedule's rate and the summary at the end.
+
+        It logs after a step, and with `eval_on_start` also before the first.
+        """
         if self.watcher is None or self.watcher.closed or not logs or "train_runtime" in logs:
             return
         own = self.watcher.measures
-        self.watcher.log(
+        self.watcher.log_at(
+            "last",
             {
                 name: value
                 for name, value in logs.items()
                 if not (name in _NO_METRICS or name in own or name.endswith(_SPEEDS))
                 and isinstance(value, (int, float))
-            }
+            },
         )
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002  # Any: as above

@@ -1,13 +1,4 @@
-"""Histories as TensorBoard's scalars, and other trainers' scalars as histories.
-
-Trainers use these names. OneTrainer logs `loss/train_step`, `smooth_loss/train_step`, `lr/<part>` (times d if there is one)
-and `loss/validation_step/…`, one for each concept, and their `total_average` if there are several. kohya's scripts log
-`loss/current`, `loss/average`, `lr/<part>` and, for optimizers that estimate their rate, `lr/d*lr/<part>`, or `lr/d*lr` for
-the first part only; forks of them also `lr/d*eff_lr/<part>`. transformers and diffusers log `train/loss`,
-`train/learning_rate` or `train_loss`, `lr`. The rates are those that the programs log: OneTrainer and kohya read d after the
-step, so it is the next step's, and without bias correction. kohya's scripts number their values per epoch by epochs, not
-steps.
-"""
+"""Histories as TensorBoard's scalars, and other trainers' scalars as histories; `log_tags` says who logs what."""
 
 from __future__ import annotations
 
@@ -19,31 +10,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from diffopt_widgets.interop import log_tags
 from diffopt_widgets.interop.event_files import Event, event_record, first_record
 from diffopt_widgets.records import GROUPED, LONGEST_NAME, SINGLE, History, check_metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SINGLE_TAGS = {
-    "loss": ("loss/train_step", "loss/current", "train/loss", "train_loss", "loss/train", "Loss/train", "step_loss"),
-    "eval_loss": (
-        *("loss/validation_step/total_average", "loss/validation/step_average", "loss/validation/epoch_average"),
-        *("eval/loss", "val/loss", "val_loss", "loss/validation/current"),
-    ),
-    "grad_norm": ("train/grad_norm", "norm/avg_grad_norm"),
-}
-"""Tags of each column; the first one that is present counts."""
-_LOSS_TAGS = frozenset({"loss", *_SINGLE_TAGS["loss"]})
-_RATE_TAGS = (re.compile(r"lr/d\*eff_lr/(.+)"), re.compile(r"lr/d\*lr/(.+)"))
-_FIRST_RATE = ("lr/d*eff_lr", "lr/d*lr")
-"""Tags of the applied rate of the first group, for programs that log no other."""
-_SCHEDULE_TAG = re.compile(r"lr/(?!d\*)(.+)")
-_ONE_GROUP = ("lr", "train/learning_rate", "learning_rate", "train/lr")
-_OWN_TAG = re.compile(rf"({'|'.join(GROUPED)}|d|d_hat)/(.+)")
-_CONCEPT_TAG = re.compile(r"loss/validation_step/(.+)")
-_EPOCH_TAG = re.compile(r"loss/(validation/)?epoch(_.+)?")
-"""Tags that kohya's scripts log with the number of the epoch as the step."""
+_OWN_TAG = re.compile(rf"({'|'.join(name for name in GROUPED if name != 'lr')}|d|d_hat)/(.+)")
+_NUMBERED_GROUP = re.compile(r"group(\d+)")
 _Tags: TypeAlias = "dict[str, NDArray[np.float64]]"
 
 
@@ -62,7 +37,7 @@ def history_of(events: Iterable[Event]) -> History:
     timed: set[int] = set()
     for event in ordered:
         place = row[event.step]
-        has_loss = not _LOSS_TAGS.isdisjoint(event.values)
+        has_loss = not log_tags.LOSSES.isdisjoint(event.values)
         if has_loss or place not in timed:
             seconds[place] = event.wall_time - ordered[0].wall_time
         if has_loss:
@@ -87,7 +62,7 @@ def without_repeated(files: Iterable[Sequence[Event]]) -> list[Event]:
     """
     joined: list[Event] = []
     for events in sorted(files, key=lambda events: min((event.wall_time for event in events), default=0.0)):
-        first = min((event.step for event in events if not _LOSS_TAGS.isdisjoint(event.values)), default=None)
+        first = min((event.step for event in events if not log_tags.LOSSES.isdisjoint(event.values)), default=None)
         if first is not None:
             joined = [event for event in joined if event.step < first]
         joined += events
@@ -98,10 +73,10 @@ def _by_steps(events: Iterable[Event]) -> list[Event]:
     """Move events that are numbered by epochs to the step of the last loss before them."""
     moved, step = [], None
     for event in events:
-        if step is not None and all(_EPOCH_TAG.fullmatch(tag) for tag in event.values):
+        if step is not None and all(log_tags.BY_EPOCH.fullmatch(tag) for tag in event.values):
             moved.append(replace(event, step=step))
             continue
-        if not _LOSS_TAGS.isdisjoint(event.values):
+        if not log_tags.LOSSES.isdisjoint(event.values):
             step = event.step
         moved.append(event)
     return moved
@@ -110,14 +85,13 @@ def _by_steps(events: Iterable[Event]) -> list[Event]:
 def _known(tags: _Tags) -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]]:
     """Return the names of the groups and the columns with known tags, which are removed from `tags`."""
     columns: dict[str, NDArray[np.float64]] = {}
+    if evaluation := _evaluation(tags):
+        columns["eval_loss"] = tags.pop(evaluation)
     for name in SINGLE:
-        if tag := _first((name, *_SINGLE_TAGS.get(name, ())), tags):
+        if name not in columns and (tag := _first((name, *_tags_of(name, tags)), tags)):
             columns[name] = tags.pop(tag)
-    concepts = _matching(_CONCEPT_TAG, tags)
-    if "eval_loss" not in columns and len(concepts) == 1:  # for one concept OneTrainer logs no average
-        columns["eval_loss"] = tags.pop(concepts[0][0])
-    grouped = _grouped(tags)
-    groups = tuple(dict.fromkeys(group for parts in grouped.values() for group in parts))
+    grouped = {**_own_groups(tags), **_rates(tags, columns.get("d"))}
+    groups = tuple(dict.fromkeys(group for parts in (grouped.get("lr", {}), *grouped.values()) for group in parts))
     for name, parts in grouped.items():
         length = len(next(iter(parts.values())))
         columns[name] = np.full((length, len(groups)), np.nan)
@@ -127,26 +101,62 @@ def _known(tags: _Tags) -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]
     return groups, columns
 
 
-def _grouped(tags: _Tags) -> dict[str, _Tags]:
-    """Return the columns with a value per parameter group, by group; they are removed from `tags`."""
+def _evaluation(tags: _Tags) -> str:
+    """Return the tag of the only evaluation loss with a name of its own; empty if there is another one or several."""
+    if any(tag in tags for tag in ("eval_loss", *_tags_of("eval_loss", tags))):
+        return ""
+    patterns = [*log_tags.EVALUATIONS, *([log_tags.NAMED_EVALUATION] * (log_tags.EVALUATION_TIME in tags))]
+    found = [tag for pattern in patterns for tag in tags if re.fullmatch(pattern, tag)]
+    return found[0] if len(found) == 1 else ""
+
+
+def _own_groups(tags: _Tags) -> dict[str, _Tags]:
+    """Return the columns per parameter group that this package logs, except `lr`, a tag of all trainers."""
     grouped: dict[str, _Tags] = {}
     for tag in [tag for tag in tags if _OWN_TAG.fullmatch(tag)]:
         name, _, group = tag.partition("/")
-        if name != "lr":  # all trainers use that name: see below
-            grouped.setdefault(name, {})[group] = tags.pop(tag)
-    for pattern in _RATE_TAGS:
-        for tag, group in _matching(pattern, tags):
-            grouped.setdefault("applied_lr", {}).setdefault(group, tags.pop(tag))
-    for tag, group in _matching(_SCHEDULE_TAG, tags):
-        grouped.setdefault("lr", {})[group] = tags.pop(tag)
-    if "lr" not in grouped and (tag := _first(_ONE_GROUP, tags)):
-        grouped["lr"] = {"all": tags.pop(tag)}
-    if "applied_lr" not in grouped and (tag := _first(_FIRST_RATE, tags)):
-        first = next(iter(grouped.get("lr", {"all": tags[tag]})))
-        grouped["applied_lr"] = {first: tags.pop(tag)}
-    if "lr" in grouped:
-        grouped.setdefault("applied_lr", grouped["lr"])  # a plain rate is applied as it is
+        grouped.setdefault(name, {})[group] = tags.pop(tag)
     return grouped
+
+
+def _rates(tags: _Tags, d: NDArray[np.float64] | None) -> dict[str, _Tags]:
+    """Return the rates of the schedule and those that are known to be applied, by group; they are removed from `tags`."""
+    grouped: dict[str, _Tags] = {}
+    for known in log_tags.TAGS:
+        if known.per_group:
+            for tag, group in _matching(known.pattern, tags):
+                parts = grouped.setdefault(known.column, {})
+                if group not in parts:
+                    parts[group] = tags.pop(tag)
+    _drop_repeated(grouped)
+    tag = _first(log_tags.SCHEDULE_OF_ONE, tags)
+    is_d = bool(tag) and d is not None and np.array_equal(d, tags[tag], equal_nan=True)  # so in SimpleTuner
+    if tag and "lr" not in grouped and not is_d:
+        grouped["lr"] = {"all": tags.pop(tag)}
+    if tag := _first(log_tags.APPLIED_OF_ONE, tags):
+        first = next(iter(grouped.get("lr", grouped.get("applied_lr", {"all": tags[tag]}))))
+        if first not in grouped.setdefault("applied_lr", {}):
+            grouped["applied_lr"][first] = tags.pop(tag)
+    return grouped
+
+
+def _drop_repeated(grouped: dict[str, _Tags]) -> None:
+    """Drop the groups that kohya's scripts log twice: by name, and by number (`group0`, `group1`)."""
+    rates = grouped.get("lr", {})
+    named = [group for group in rates if not _NUMBERED_GROUP.fullmatch(group)]
+    for group in [group for group in rates if _NUMBERED_GROUP.fullmatch(group)]:
+        number = int(group.removeprefix("group"))
+        if number < len(named) and np.array_equal(rates[group], rates[named[number]], equal_nan=True):
+            for parts in grouped.values():
+                if group in parts:
+                    values = parts.pop(group)
+                    parts.setdefault(named[number], values)
+
+
+def _tags_of(column: str, tags: Iterable[str]) -> list[str]:
+    """Return the tags of a column that are in a log, the first that counts first."""
+    known = [tag.pattern for tag in log_tags.TAGS if tag.column == column]
+    return [tag for pattern in known for tag in tags if pattern.fullmatch(tag)]
 
 
 def _first(candidates: Iterable[str], tags: _Tags) -> str:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
+from diffopt_widgets.optimizers.grad_scalers import GradScalers
 from diffopt_widgets.tasks.seeds import mix
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def adapt(
     Args:
         optimizer: changed in place.
         fused_back_pass: step inside backward. There must be one backward per step. The gradients never exist all together,
-            so they cannot be clipped by their common norm, or exchanged between processes after backward.
+            so they cannot be clipped by their common norm, or exchanged between processes after backward. A GradScaler's step
+            raises, before a weight has moved. While there is one in use in the process, for another optimizer or left over, the
+            first step is taken after backward.
         stochastic_rounding: of parameters in bfloat16; the others are stepped as usual. State tensors are those that the
             back end keeps for float32 weights.
         kahan_summation: of parameters in bfloat16, likewise; not together with stochastic rounding. It keeps one more tensor
@@ -159,6 +162,7 @@ class Adapter:
         self._moved: dict[int, _Group] = {}
         """Values that a step of one tensor wrote into its group, such as a count of steps, by the group's index."""
         self._saved: dict[str, Any] = {}
+        self._scalers = GradScalers(optimizer) if fused else None
         optimizer.register_step_pre_hook(self._before)
         optimizer.register_step_post_hook(self._after)
         optimizer.register_load_state_dict_pre_hook(self._before_load)
@@ -192,6 +196,8 @@ class Adapter:
                 if p.grad is not None:
                     self._begin(p)
             return
+        if self._scalers is not None:
+            self._scalers.check()
         for number, index, p in self._tensors():
             if p.grad is not None:
                 self._step(number, index, p)
@@ -217,6 +223,8 @@ class Adapter:
                 "fused_back_pass has already stepped this tensor. Call optimizer.step() after each backward(); to "
                 "accumulate gradients over several, turn fused_back_pass off"
             )
+        if self._scalers is not None and not self._stepped and self._scalers.may_scale():
+            return  # its gradient waits for `step`
         self._step(number, index, p)
         p.grad = None
 

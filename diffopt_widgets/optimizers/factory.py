@@ -107,6 +107,10 @@ def build_optimizer(
     try:
         with _quiet():
             optimizer = cls(back_end_params, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
+    except IndexError as error:
+        if all(group.params for group in groups):
+            raise
+        raise SettingsError((_empty_group(entry),)) from error
     except refusals as error:
         if trouble(entry):
             raise missing_package(entry, error) from error  # another version may have other arguments
@@ -121,7 +125,8 @@ def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: 
     """Build the schedule of the settings for a run of `steps` optimizer steps.
 
     Call its `step()` after each `optimizer.step()`. After the end it stays at its last value. If that is 0, an optimizer
-    that raises at a rate of 0 (DADAPT_SGD) cannot take another step.
+    that raises at a rate of 0 (DADAPT_SGD) cannot take another step. A group that is added to the optimizer later has its own
+    rate up to the schedule's next `step()`, and from then on the schedule's share of it.
 
     Raises:
         ValueError: `steps` is not at least 1.
@@ -139,7 +144,31 @@ def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: 
             min_factor=settings.min_factor,
         )
 
-    return LambdaLR(optimizer, factor)
+    return _RunSchedule(optimizer, factor)
+
+
+class _RunSchedule(LambdaLR):
+    """Schedule that goes on when groups are added or removed, where torch's own one raises."""
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        groups, known = self.optimizer.param_groups, self.base_lrs
+        if len(groups) != len(known):
+            # torch notes the rate that a group began with in the group itself; an added one begins with its present one.
+            present = [*known, *(_copy(group["lr"]) for group in groups[len(known) :])]
+            self.base_lrs = [group.setdefault("initial_lr", rate) for group, rate in zip(groups, present, strict=False)]
+        self.lr_lambdas = self.lr_lambdas[:1] * len(groups)
+        return super().get_lr()
+
+
+def _copy(rate: float | torch.Tensor) -> float | torch.Tensor:
+    """Return a rate that the schedule does not change: it changes a tensor in place."""
+    return rate.clone() if isinstance(rate, torch.Tensor) else rate
+
+
+def _empty_group(entry: OptimizerSpec) -> Fault:
+    """Make the fault for a back end that looks at the first tensor of a group that has none."""
+    problem = "a parameter group has no parameters, and this optimizer needs some in it from the beginning"
+    return Fault(entry.key, None, problem, "", "Leave the empty group out; was everything in it frozen?")
 
 
 def _refusal(entry: OptimizerSpec, error: Exception) -> Fault:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -101,12 +101,16 @@ def device_words(device: str) -> str:
     return "CPU" if device == "cpu" else f"GPU ({device})"
 
 
-def optimizers(device: str = "cpu") -> Iterator[Finding]:
-    """Try each optimizer on `device`: build it with its defaults and take a few steps on a small model."""
+def optimizers(device: str = "cpu", begins: Callable[[str], object] = str) -> Iterator[Finding]:
+    """Try each optimizer on `device`: build it with its defaults and take a few steps on a small model.
+
+    `begins` is called with each key before it is tried.
+    """
     if torch_trouble():
         yield Finding("all", False, "they need torch, which cannot be imported", "fix torch first")
         return
     for key in list_optimizers():
+        begins(key)
         yield try_optimizer(key, device)
 
 

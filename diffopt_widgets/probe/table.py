@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from importlib import metadata
 
 from diffopt_widgets.catalogue import evidence as probed
@@ -14,12 +14,15 @@ from diffopt_widgets.probe.words import listed
 from diffopt_widgets.training.loop import find_device
 
 
-def probe(optimizers: Iterable[str] | None = None, device: str = "cpu") -> Probed:
+def probe(
+    optimizers: Iterable[str] | None = None, device: str = "cpu", begins: Callable[[str], object] = str
+) -> Probed:
     """Try every option of some optimizers (all when None) on one device.
 
     Args:
         optimizers: keys of the catalogue.
         device: `"cpu"` or `"cuda"`.
+        begins: called with each key before its options are tried.
 
     Raises:
         MissingBackend: the device is missing.
@@ -29,6 +32,7 @@ def probe(optimizers: Iterable[str] | None = None, device: str = "cpu") -> Probe
     findings: dict[str, dict[str, Finding]] = {}
     problems = []
     for key in list_optimizers() if optimizers is None else optimizers:
+        begins(key)
         prober, findings[key] = Prober(spec(key), device), {}
         for use in prober.uses:
             try:

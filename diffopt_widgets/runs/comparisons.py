@@ -46,8 +46,8 @@ def comparisons() -> tuple[Comparison, ...]:
             "beta2",
             "What beta2 does",
             "Here 0.9 and 0.999 end nearly alike. With 0.5 the average of squared gradients spans about two steps, that of the "
-            "gradients about ten: the loss stays higher or rises again, although all three apply the same learning rate.",
-            RunPlan(Settings("ADAMW", lr=2e-2), "digits", 200),
+            "gradients about ten: the loss stays a little higher, although all three apply the same learning rate.",
+            RunPlan(Settings("ADAMW", lr=1e-2), "digits", 200),
             {"beta2": (0.5, 0.9, 0.999)},
             log_rate=False,
         ),
@@ -55,7 +55,7 @@ def comparisons() -> tuple[Comparison, ...]:
             "bits",
             "8 bits against 32",
             "The two losses fall almost together, while the 8-bit state needs about two fifths of the memory: here tensors with "
-            "fewer than 4096 weights keep 32 bits. On a large model it needs nearer a quarter.",
+            "fewer than 4096 weights keep 32 bits. In a large model few tensors are so small.",
             RunPlan(Settings("ADAMW", lr=4e-3, schedule="COSINE"), "digits", 200),
             {"optimizer": ("ADAMW", "ADAMW_8BIT")},
             log_rate=False,

@@ -260,7 +260,7 @@ class Run:
         It is the 95th percentile, over the steps with a known rate, of the largest applied rate of any group. A twentieth
         of the steps may lie higher, so that a spike does not count; a schedule's later decay does not matter.
         """
-        if not len(self.history):
+        if "applied_lr" not in self.history.names():
             return None
         applied = self.history.column("applied_lr")
         known = applied[np.isfinite(applied).any(axis=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diffopt_widgets.settings import Settings
 from diffopt_widgets.state_size.models.choice import Choice
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -30,11 +31,21 @@ def state_sentence(optimizer: str, choice: Choice, size: int | str) -> str:
     return f"{optimizer}: {bytes_words(size) if size else 'no'}{' of' if size else ''} state for {choice.words()}"
 
 
-def state_details(choice: Choice, size: int | str) -> str:
+def depends_on_names(settings: Settings) -> bool:
+    """Return whether the optimizer chooses the layers that keep less state by their names.
+
+    >>> depends_on_names(Settings("MUON")), depends_on_names(Settings("ADAMW"))
+    (True, False)
+    """
+    return settings.spec.auxiliary and settings.options["MuonWithAuxAdam"] is True
+
+
+def state_details(settings: Settings, choice: Choice, size: int | str) -> str:
     """Describe the numbers behind the sentence.
 
-    >>> state_details(Choice(), 743_182_720)
+    >>> state_details(Settings("ADAMW"), Choice(), 743_182_720)
     '92,897,280 weights in float32 in the attention layers of its UNet, 8.00 bytes of state for each'
     """
     each = "" if isinstance(size, str) else f", {size / choice.weights():.2f} bytes of state for each"
-    return f"{choice.details()}{each}"
+    names = "; it depends on the names of the layers, here diffusers'" if depends_on_names(settings) else ""
+    return f"{choice.details()}{each}{names}"

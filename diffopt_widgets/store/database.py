@@ -26,6 +26,8 @@ APPLICATION = 0x646F7077
 """Mark of our SQLite files ("dopw")."""
 BUSY_SECONDS = 10.0
 """Longest wait while others write."""
+TRIAL_SECONDS = 1.0
+"""First wait, after which it is tried whether locks on files work at all: some file systems without them only say "busy"."""
 STALE_SECONDS = 60.0
 """Age from which a lock folder counts as left by a dead process; a transaction takes far less."""
 
@@ -93,17 +95,19 @@ class Database:
 
     def _open(self, *, create: bool) -> sqlite3.Connection:
         """Open a connection to the file, which must be a store."""
+        wait = min(TRIAL_SECONDS, BUSY_SECONDS) if self._may_change and not self._lock_folder else BUSY_SECONDS
         try:
-            return self._connect(create=create)
+            return self._connect(create=create, wait=wait)
         except sqlite3.OperationalError as error:
-            if not self._other_locks_help(error):
+            only_busy = "locked" in str(error) and wait < BUSY_SECONDS
+            if not (self._other_locks_help(error) or only_busy):
                 raise
-        return self._connect(create=create)
+        return self._connect(create=create, wait=BUSY_SECONDS)
 
-    def _connect(self, *, create: bool) -> sqlite3.Connection:
+    def _connect(self, *, create: bool, wait: float) -> sqlite3.Connection:
         mode, vfs = "rwc" if create else "rw", "&vfs=unix-dotfile" if self._lock_folder else ""
         uri = f"{self.path.as_uri()}?mode={mode}{vfs}"
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
         try:
             connection.execute("BEGIN")  # all reads see one moment: another process may be making the tables
             version = _version(connection, self.path)
@@ -112,6 +116,7 @@ class Database:
                 _make_tables(connection, self.path)
             connection.execute("PRAGMA journal_mode = TRUNCATE")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA busy_timeout = {round(1000 * BUSY_SECONDS)}")
         except BaseException:
             connection.close()
             raise

@@ -16,7 +16,7 @@ def read_logs(path: str | os.PathLike[str]) -> list[LoggedRun]:
 
     When a file is still being written or was cut off, its whole records are read and the run's `message` says so. When a
     later file of a folder goes back to an earlier step, as after a restart from a backup, it replaces the steps from there
-    on. The learning rate is the one that the tool logged: see `interop.tensorboard`.
+    on. A learning rate is that of the schedule, unless its tag says that it was applied: see `interop.log_tags`.
 
     Args:
         path: an event file, or a folder with event files in it or in its subfolders; the files of one folder are one run.

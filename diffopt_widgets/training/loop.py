@@ -22,6 +22,7 @@ from diffopt_widgets.tasks import Samples, get_task, own_task, task_key
 from diffopt_widgets.tasks.problems import check_loss, check_samples, groups_of
 from diffopt_widgets.tasks.seeds import mix, seeded
 from diffopt_widgets.training.measures import exact
+from diffopt_widgets.training.numbers_of import numbers
 from diffopt_widgets.training.trainable import check_groups, check_step, explained
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Training:
         """Training time so far. Code that waits for the device elsewhere adds its time here."""
         self.sampling_seconds = 0.0
         """Time that the last call of `samples` took."""
-        self.meter = RateMeter(self.optimizer)
+        self.meter = RateMeter(self.optimizer, fused=bool(plan.settings.options.get("fused_back_pass")))
         """Reader of the rates that the steps apply."""
         self._draws = RandomDraws(plan.settings, plan.dtype, self._params[0].device)
         self._norms: dict[torch.Tensor, torch.Tensor] = {}
@@ -249,13 +250,13 @@ def _streamed(plan: RunPlan) -> Iterator[StepRecord]:
 
 
 def fetch(records: Sequence[StepRecord]) -> list[StepRecord]:
-    """Replace every tensor in the records by its number, copied from the device all at once."""
+    """Replace every tensor in the records by its number, copied from the device all together."""
     waiting: list[torch.Tensor] = []
 
     def number(value: object) -> object:
         """Replace a tensor by its place in `waiting`; keep numbers."""
         if isinstance(value, torch.Tensor):
-            waiting.append(value.detach().reshape(()).to(torch.float32))
+            waiting.append(value)
             return _Place(len(waiting) - 1)
         return value
 
@@ -269,7 +270,7 @@ def fetch(records: Sequence[StepRecord]) -> list[StepRecord]:
         {name: with_places(value) for name in names if (value := getattr(record, name)) is not None}
         for record in records
     ]
-    values: list[float] = torch.stack(waiting).tolist() if waiting else []
+    values: list[float] = numbers(waiting).tolist()
 
     def with_numbers(value: object) -> object:
         if isinstance(value, dict):

@@ -1,15 +1,14 @@
-"""Columns of numbers from the values of many steps; their tensors are fetched in one copy from each device."""
+"""Columns of numbers from the values of many steps; their tensors are fetched together from each device."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import torch
+from diffopt_widgets.training.numbers_of import numbers
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from diffopt_widgets.records import Scalar
@@ -21,6 +20,7 @@ Cell: TypeAlias = "Scalar | tuple[Scalar | None, ...] | list[Scalar] | None"
 class Columns:
     """Cells of some rows, by column.
 
+    >>> import torch
     >>> columns = Columns()
     >>> columns.put("loss", [1.0, [torch.tensor(2.0), 4.0], None])
     >>> columns.put("lr", [(0.1, 0.2), (0.3, 0.4), None])
@@ -63,37 +63,3 @@ class Columns:
         for place, begin, end in self._means:
             values[place] = values[begin:end].mean()
         return {name: values[begin:end].reshape(shape) for name, (begin, end, shape) in self._places.items()}
-
-
-def numbers(values: Sequence[Scalar | None]) -> NDArray[np.float64]:
-    """Convert values to numbers, None to NaN; tensors of one element are copied all at once from each device.
-
-    >>> numbers([1, None, torch.tensor([2.5])]).tolist()
-    [1.0, nan, 2.5]
-    """
-    plain: list[float | None] = list(values)  # type: ignore[arg-type]  # other values are replaced below
-    waiting: dict[torch.device, list[int]] = {}
-    for place, value in enumerate(values):
-        if value.__class__ is float:
-            continue
-        if isinstance(value, torch.Tensor):
-            waiting.setdefault(value.device, []).append(place)
-            plain[place] = math.nan
-        elif value is not None:
-            plain[place] = float(value)
-    array = np.array(plain, dtype=np.float64)
-    for places in waiting.values():
-        array[places] = _stack([values[place] for place in places]).tolist()  # type: ignore[misc]  # tensors
-    return array
-
-
-def _stack(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """Stack tensors of one element into one vector, in a precision that holds them all."""
-    kinds = {tensor.dtype for tensor in tensors}
-    exact = torch.float64 if torch.float64 in kinds else torch.float32
-    return torch.stack(
-        [
-            tensor.detach().reshape(()) if tensor.dtype is exact else tensor.detach().reshape(()).to(exact)
-            for tensor in tensors
-        ]
-    )

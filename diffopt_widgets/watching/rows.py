@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from diffopt_widgets.watching.columns import Columns, numbers
+from diffopt_widgets.training.numbers_of import numbers
+from diffopt_widgets.watching.columns import Columns
 from diffopt_widgets.watching.logged_values import merge
 
 if TYPE_CHECKING:
@@ -31,21 +32,31 @@ class Row(NamedTuple):
     logged: dict[str, Cell]
 
 
-def without_skipped(rows: list[Row]) -> tuple[list[Row], dict[str, Cell]]:
+def skipped(rows: list[Row]) -> list[bool]:
+    """Return which steps were skipped; for fused steps under GradScaler this waits for the device."""
+    if all(row.found_inf is None for row in rows):
+        return [False] * len(rows)
+    return (numbers([row.found_inf for row in rows]) > 0).tolist()  # type: ignore[no-any-return]  # an array of bool
+
+
+def without_skipped(rows: list[Row], skips: list[bool], carried: dict[str, Cell]) -> tuple[list[Row], dict[str, Cell]]:
     """Drop the steps that were skipped; the values logged for a skipped step go to the next one.
+
+    Args:
+        rows: the steps.
+        skips: which of them were skipped.
+        carried: values of skipped steps before them.
 
     Returns:
         the steps that moved the weights, and the values logged for skipped steps at the end, with no step after them.
     """
-    if all(row.found_inf is None for row in rows):
-        return rows, {}
-    skipped = numbers([row.found_inf for row in rows]) > 0
     taken: list[Row] = []
-    carried: dict[str, Cell] = {}
-    for row, skip in zip(rows, skipped.tolist(), strict=True):
-        carried = merge(carried, row.logged)
-        if not skip:
-            taken.append(row._replace(logged=carried))
+    for row, skip in zip(rows, skips, strict=True):
+        logged = merge(carried, row.logged) if carried else row.logged
+        if skip:
+            carried = logged
+        else:
+            taken.append(row._replace(logged=logged))
             carried = {}
     return taken, carried
 

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
 
+import numpy as np
+
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.execution.driver import PUBLISH_SECONDS
+from diffopt_widgets.rates.base import LastStep
 from diffopt_widgets.rates.unwrap import hooked_optimizer
 from diffopt_widgets.records import History, to_frame
-from diffopt_widgets.watching.description import describe
+from diffopt_widgets.watching.description import describe, title_of
 from diffopt_widgets.watching.panels import PANELS, extra_columns, panel_of
 from diffopt_widgets.watching.step_recorder import StepRecorder
 from diffopt_widgets.watching.warn_once import WarnOnce
@@ -28,8 +31,11 @@ if TYPE_CHECKING:
 
     from diffopt_widgets.records import Scalar
     from diffopt_widgets.store import RunStore, RunWriter
+    from diffopt_widgets.watching.logged_values import Where
     from diffopt_widgets.widgets.plot.live import LivePlot
 
+_SAME = ("optimizer", "options", "parameters")
+"""Facts that a training and the one it resumes have in common."""
 Status: TypeAlias = Literal["running", "done", "stopped", "failed"]
 
 
@@ -50,7 +56,8 @@ class Watcher:
         measure: further measures: some of `grad_norm`, `weight_norm`, `update_rms`, `update_ratio` and `bf16_lost`.
             docs/watch.md says what each means and costs.
         every: measure only at every n-th step.
-        start: number of steps taken before, when a training is resumed.
+        start: number of steps taken before, when a training is resumed. Some optimizers apply an average over the rates of past
+            steps (docs/watch.md says which): it continues from the run of the same name in the `store`, if there is one.
         samples_per_step: number of examples in a step; gives the plot an axis of samples.
         show: display the plot now; by default True in a notebook.
         plot: draw in this plot, such as that of an earlier watch.
@@ -95,7 +102,7 @@ class Watcher:
     ) -> None:
         hooked = hooked_optimizer(optimizer)
         facts = describe(hooked, scheduler, model)
-        self.name = name or facts["optimizer"].rpartition(".")[2]
+        self.name = name or title_of(hooked)
         """Name of this run, in the legend and in the store."""
         self.status: Status = "running"
         self.message = ""
@@ -106,7 +113,7 @@ class Watcher:
         self._key = uuid4().hex[:12]
         self._samples_per_step = samples_per_step
         self._recorder = StepRecorder(
-            hooked,
+            optimizer,
             names=names,
             model=model,
             measure=measure,
@@ -116,6 +123,8 @@ class Watcher:
             on_publish=self._on_publish,
         )
         try:
+            if store is not None and start and self._recorder.averages:
+                self._recorder.recall(_last_steps(store, self.name, facts, start))
             if store is not None:
                 self._writer = _begin(store, self.name, self._recorder.published, {**facts, **(about or {})})
             if plot is not None:
@@ -127,7 +136,7 @@ class Watcher:
             raise
 
     def __repr__(self) -> str:
-        steps = self._recorder.taken
+        steps = self._recorder.steps
         return f"<Watcher {self.name!r}: {self.status}, {steps} step{'s' * (steps != 1)}>"
 
     # ------------------------------------------------------------------------------------------------ recording
@@ -136,10 +145,13 @@ class Watcher:
         """Record values of the training by name, such as `w.log(loss=loss, accuracy=accuracy)`.
 
         A value is a number, or a tensor of one element, which is copied on its device without waiting. It may be logged
-        before the optimizer's step or after it, at each step or seldom. Values logged several times between two steps, as
-        in gradient accumulation, are averaged. When a name is first logged before the first step, or several times
-        between two steps, its values belong to the next step, and so do all values logged after it. Otherwise a value
-        belongs to the last step.
+        before the optimizer's step or after it, at each step or seldom. Several values for one step, as in gradient
+        accumulation, are averaged.
+
+        A value belongs to the step just taken. If a name is logged before the first step and before the second one too, or
+        several times between two steps, its values belong to the next step. Evaluations, whose names have a word such as
+        `val`, `eval` or `test`, always belong to the step just taken. docs/watch.md has the whole rule; `log_at` is for
+        loops that know the step.
 
         A value that cannot be recorded gives one warning and is left out; nothing is raised.
 
@@ -149,10 +161,41 @@ class Watcher:
         """
         self._recorder.log(values, **more)
 
+    def log_at(self, step: Where, values: Mapping[str, Scalar]) -> None:
+        """Record values of the step just taken ("last") or of the one that comes ("next"), whatever their names are.
+
+        Values for the last step that are logged before the first one belong to the first step, unless the first step gets
+        values of its own: then they are in `before_first_step`. Otherwise as `log`.
+
+        Raises:
+            ValueError: `step` is something else.
+
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))], lr=0.1)
+        >>> with Watcher(optimizer) as w:
+        ...     for _ in range(3):
+        ...         optimizer.step()
+        ...         w.log_at("last", {"accuracy": 0.5})
+        ...         w.log_at("last", {"accuracy": 0.7})
+        >>> w.history.column("accuracy").tolist()
+        [0.6, 0.6, 0.6]
+        """
+        if step not in {"last", "next"}:
+            raise ValueError(f'step is {step!r}; it must be "last", the step just taken, or "next", the one that comes')
+        self._recorder.log(values, step)
+
     @property
     def history(self) -> History:
-        """Record up to now, by column; reading it waits for the device."""
+        """Record up to now, by column; reading it waits for the device, and changes nothing.
+
+        While the training runs it is a copy, since the last step may still get values.
+        """
         return self._recorder.history
+
+    @property
+    def before_first_step(self) -> dict[str, float]:
+        """Evaluations before the first step, of names that were evaluated again after it."""
+        return self._recorder.before
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -185,16 +228,34 @@ class Watcher:
             self._end("failed", f"{type(error).__name__}: {error}")
 
     def _end(self, status: Status, message: str) -> None:
+        if self._recorder.forked:  # the run is that of another process, and so are its file and its plot
+            self._recorder.close()
+            return
         writer, again = self._writer, self._recorder.closed
         if not again:
             self.status, self.message = status, message
             self._recorder.close()
+            self._check_end()
         if writer is not None and (writer.problem or not again):
             self._guarded("saving the end of the run", functools.partial(self._write_end, writer))
         if self._plot is not None and not again:
             self._guarded("showing the end of the run", self._finish_plot)
 
+    def _check_end(self) -> None:
+        """Say what belongs to no step."""
+        recorder = self._recorder
+        if recorder.by_call and self.status == "done":
+            steps = f"{recorder.taken} step{'s' * (recorder.taken != 1)}" if recorder.taken else "no step"
+            self.message = f"{recorder.by_call} values were logged without a step. They are kept by call, in rows without learning rates"
+            self._warn(
+                "end without steps",
+                f"the watch {self.name!r} has seen {steps} of its {type(recorder.optimizer).__name__}. {self.message}. To fix "
+                "it: watch the optimizer whose step() the loop calls",
+            )
+
     def _write_end(self, writer: RunWriter) -> None:
+        if before := self.before_first_step:
+            writer.describe(about={"before_first_step": before})
         writer.end(self.status, self.message)
         if writer.problem:
             self._warn(
@@ -286,6 +347,36 @@ def in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return hasattr(shell, "kernel")
+
+
+def _last_steps(
+    store: RunStore | str | os.PathLike[str], name: str, facts: Mapping[str, Any], step: int
+) -> list[LastStep]:
+    """Find what earlier runs of this name, with this optimizer, have recorded of a step."""
+    from diffopt_widgets.store import RunStore, StoreError
+
+    found = []
+    try:
+        store = store if isinstance(store, RunStore) else RunStore(store)
+        runs = [
+            run for run in store.list() if run.name == name and all(run.about.get(key) == facts[key] for key in _SAME)
+        ]
+        for history in (store.load(run.id).history for run in runs):
+            rows = np.flatnonzero(history.step == step)
+            if len(rows) and "applied_lr" in history.names():
+                row = {
+                    key: history.column(key)[rows[-1]] for key in ("applied_lr", "d", "d_hat") if key in history.names()
+                }
+                found.append(
+                    LastStep(tuple(row["applied_lr"].tolist()), _finite(row.get("d")), _finite(row.get("d_hat")))
+                )
+    except (StoreError, KeyError):  # another process may remove a run; whether the store can be written is seen next
+        return []
+    return found
+
+
+def _finite(value: Any) -> float | None:  # Any: numpy's numbers
+    return float(value) if value is not None and np.ndim(value) == 0 and np.isfinite(value) else None
 
 
 def _begin(

@@ -237,6 +237,14 @@ def test_a_question_is_understood_and_answered_with_those_that_have_the_option(o
     expect(hits(opened).last).to_have_text("LARS (8-bit) (no effect)")
 
 
+def test_an_option_whose_name_means_something_else_elsewhere_is_told_apart(opened):
+    finder(opened).fill("lr")
+    expect(hits(opened).first).to_contain_text("A factor on the rate that this optimizer estimates")
+    elsewhere = opened.output(0).get_by_role("group", name="Learning rate, with another meaning than in Prodigy")
+    expect(elsewhere).to_contain_text("The size of each step.")
+    expect(elsewhere.get_by_role("option", name="Learning rate in AdamW", exact=True)).to_be_visible()
+
+
 def test_enter_alone_never_switches_to_another_optimizer(opened):
     finder(opened).fill("decay")
     expect(hits(opened).first).to_contain_text("weight_decay")

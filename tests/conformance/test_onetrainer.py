@@ -428,7 +428,7 @@ WIKI_ADVICE = {
     ("PRODIGY", "beta2"): (0.99, "0.99 to 0.999"),
     ("PRODIGY", "weight_decay"): (0.01, "0.001 to 0.01"),
     ("PRODIGY", "use_bias_correction"): (True, "on, but try both"),
-    ("PRODIGY", "safeguard_warmup"): (True, "on for short runs"),
+    ("PRODIGY", "safeguard_warmup"): (True, "on"),
     ("PRODIGY", "d_coef"): (1.0, "0.5 to 2"),
     ("ADAFACTOR", "lr"): (1e-4, "as for AdamW"),
     ("ADAFACTOR", "beta1"): (None, "empty"),

@@ -136,6 +136,24 @@ def test_a_thinner_estimate_keeps_less():
     assert sizes == [16 * 110_000, 8 * 110_000 + 2 * 4 * 10_000]
 
 
+def test_what_was_counted_is_not_counted_again(monkeypatch):
+    shapes = [(37, 41), (37,)]
+    told = memory(dw.Settings("ADAMW"), shapes)
+    monkeypatch.setattr("diffopt_widgets.state_size.count.build_optimizer", None)  # a further step would need it
+    assert memory(dw.Settings("ADAMW"), shapes) == memory(dw.Settings("ADAMW"), [("a", (37, 41)), ("b", (37,))]) == told
+    with pytest.raises(SettingsError, match="not callable"):  # other options and precisions are counted
+        memory(dw.Settings("ADAMW", amsgrad=True), shapes)
+    with pytest.raises(SettingsError, match="not callable"):
+        memory(dw.Settings("ADAMW"), shapes, dtype="bfloat16")
+
+
+def test_a_package_that_was_removed_is_missed_even_after_a_count(monkeypatch):
+    memory(dw.Settings("LION"), [(37, 41)])
+    monkeypatch.setitem(__import__("sys").modules, "lion_pytorch", None)
+    with pytest.raises(MissingBackend):
+        memory(dw.Settings("LION"), [(37, 41)])
+
+
 def test_many_of_a_kind_are_not_stepped_one_by_one():
     settings = dw.Settings("ADAMW_8BIT")
     tables = 2 * 256 * 4  # shared by all tensors
@@ -199,9 +217,92 @@ def test_outer_layers_of_known_models_are_adams(key, caplog):
     ]
     named = memory(dw.Settings("MUON"), key)
     assert caplog.text == ""  # that there are no names
-    nameless = memory(dw.Settings("MUON"), [weight.shape for weight in weights])
+    with pytest.warns(UserWarning, match="by their names"):
+        nameless = memory(dw.Settings("MUON"), [weight.shape for weight in weights])
     second_moments = 4 * sum(math.prod(weight.shape) for weight in outer)
     assert named - nameless == second_moments > 0
+
+
+class Network(torch.nn.Module):
+    """Every kind of weight that a model may have: tied, frozen, zero, a scalar, a convolution, another precision."""
+
+    def __init__(self, dtype=torch.float32):
+        super().__init__()
+        self.embed = torch.nn.Embedding(80, 96)
+        self.hidden = torch.nn.Linear(96, 64).to(dtype)
+        self.frozen = torch.nn.Linear(96, 8).requires_grad_(requires_grad=False)
+        self.conv = torch.nn.Conv2d(4, 16, 3)
+        self.norm = torch.nn.LayerNorm(96)
+        self.scale = torch.nn.Parameter(torch.tensor(1.0))
+        self.lora_B = torch.nn.Parameter(torch.zeros(96, 4))
+        self.head = torch.nn.Linear(96, 80, bias=False)
+        self.head.weight = self.embed.weight
+
+    def kept(self, settings):
+        """Return the bytes after a real step of the optimizer that is built from these weights with their names."""
+        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+        optimizer = build_optimizer(settings, trained)
+        for _, p in trained:
+            p.grad = torch.full_like(p, 0.01)
+        if hasattr(optimizer, "train"):
+            optimizer.train()
+        optimizer.step()
+        return state_bytes(optimizer)
+
+
+@pytest.mark.filterwarnings("ignore")  # what Prodigy Plus says about float16
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("key", dw.list_optimizers())
+def test_a_model_keeps_what_is_told(key, dtype):
+    model = Network(dtype)
+    settings = dw.Settings(key)
+    told = memory(settings, model)
+    assert told == memory(settings, {n: p for n, p in model.named_parameters() if p.requires_grad})
+    assert told == model.kept(settings)
+
+
+@pytest.mark.parametrize("key", [key for key in dw.list_optimizers() if dw.spec(key).adapter_options(ROUNDS)])
+@pytest.mark.parametrize("options", [ROUNDS, {"kahan_summation": True, "stochastic_rounding": False}])
+def test_rounding_acts_on_the_weights_of_a_model_that_are_in_bfloat16(key, options):
+    model = Network(torch.bfloat16)
+    settings = dw.Settings(key, **options)
+    assert memory(settings, model) == model.kept(settings)
+
+
+@pytest.mark.parametrize("options", [{}, {"muon_hidden_layers": "hidden"}, {"muon_hidden_layers": "embed, conv"}])
+@pytest.mark.parametrize("key", ["MUON", "MUON_ADV", "ADAMUON_ADV"])
+def test_names_are_taken_in_every_form(key, options):
+    settings = dw.Settings(key, **options)
+    model = Network()
+    kept = model.kept(settings)
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    assert memory(settings, trained) == kept
+    assert memory(settings, [(name, p.shape) for name, p in trained]) == kept
+    assert memory(settings, {name: tuple(p.shape) for name, p in trained}) == kept
+    with torch.device("meta"):
+        assert memory(settings, Network()) == kept
+
+
+@pytest.mark.parametrize("key", ["MUON", "MUON_ADV"])
+def test_without_names_it_is_said_that_the_state_depends_on_them(key, caplog):
+    settings = dw.Settings(key)
+    trained = [(name, p) for name, p in Network().named_parameters() if p.requires_grad]
+    all_adam = memory(settings, [("embed", p.shape) for _, p in trained])
+    all_muon = memory(settings, [("hidden", p.shape) for _, p in trained])
+    with pytest.warns(UserWarning, match=f"{key} chooses .* keeps {all_muon:,} to {all_adam:,} bytes. Give the model"):
+        assert memory(settings, [p.shape for _, p in trained]) == all_muon
+    assert caplog.text == "", "said once"
+
+
+def test_names_make_no_difference_to_vectors_nor_where_muon_takes_all():
+    memory(dw.Settings("MUON"), [(30,)])  # a warning would be an error here
+    memory(dw.Settings("MUON", MuonWithAuxAdam=False), [(30, 4)])
+    memory(dw.Settings("ADAMW"), [(30, 4)])
+
+
+def test_the_precision_of_a_model_can_be_changed_for_the_count():
+    model = Network(torch.bfloat16)
+    assert memory(dw.Settings("ADAMW"), model, dtype="float32") == Network().kept(dw.Settings("ADAMW"))
 
 
 @pytest.mark.slow
@@ -233,7 +334,13 @@ def test_a_whole_lora_of_a_known_model_keeps_what_is_told(key):
         ([(4, -3)], {}, "whole number from 0"),
         ([(4, 2.5)], {}, "whole number from 0"),
         ({(4, 3): 0}, {}, "whole number from 1"),
-        ([torch.ones(3)], {}, r"p.shape for p in model.parameters"),
+        ([torch.ones(3)], {}, r"Give the model itself, or .p.shape for p in model.parameters"),
+        (torch.nn.Linear(3, 4).requires_grad_(requires_grad=False), {}, "no weight of this model is trained"),
+        (torch.nn.LazyLinear(4), {}, "weight has no shape yet"),
+        (torch.nn.Linear(3, 4), {"lora": 8}, "Give the shapes of the LoRA's own tensors"),
+        ({"weight": torch.ones(3, dtype=torch.int64)}, {}, "weight is in int64, in which no weight is trained"),
+        ({"weight": 5}, {}, "not a shape"),
+        ([("weight", (4, 3)), (4, 3)], {}, "not a shape|whole number"),
     ],
 )
 def test_bad_input_is_explained(shapes, named, words):

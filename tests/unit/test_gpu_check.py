@@ -72,28 +72,26 @@ CODES = {
 }
 
 
-@pytest.fixture(scope="module")
-def log(tmp_path_factory):
-    """Run all made-up stages; return what was written down."""
-    folder = tmp_path_factory.mktemp("stages")
-    stages = [Made(key, key, "", 1.0 if key == "hangs" else 60.0) for key in CODES]
-    for stage in stages:
-        object.__setattr__(stage, "folder", folder)
-        stage.file.write_text(CODES[stage.key])
-    (folder / "made.py").write_text(
-        f"from gpu.stages import Stage\nSTAGES = [Stage(key, key, '', 60.0) for key in {list(CODES)!r}]\n"
-    )
-    conftest = (GPU / "conftest.py").read_text("utf-8")
-    assert "import STAGES, Stage" in conftest
-    own = conftest.replace("import STAGES, Stage", "import Stage\nfrom made import STAGES")
-    (folder / "conftest.py").write_text(own)
-    log = Log(folder / "rows.jsonl")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gpu.drive.HERE", folder)
-        patch.setattr("gpu.drive.GRACE", 0.5)
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(folder)]))
-        Drive(log, folder / "log.txt", time.time() + 500).all(stages)
-    return log
+ENDS = {
+    "misses": [("reach", "missed", "3 of 2")],
+    "raises": [("it", "failed", "ValueError: no such thing")],
+    "needs": [("it there", "not run", "no CUDA device")],
+    "long": [
+        ("first", "met", "done"),
+        ("second", "met", "done"),
+        ("the rest", "cut", "time was up; left: third"),
+    ],
+    "many": [("a", "failed", "ZeroDivisionError: division by zero"), ("b", "met", "1.0")],
+    "crashes": [("before", "seen", "kept"), ("the stage", "failed", "status -6")],
+    "loses": [
+        ("the GPU", "failed", "it answers no more; the next stage begins in a new process"),
+        ("the stage", "failed", "status 3"),
+    ],
+    "hangs": [("the stage", "cut", "^killed: it took more than")],
+    "broken": [("the stage", "failed", "broken")],
+    "good": [("fine", "met", "as wanted")],
+}
+"""What, verdict and a regular expression for the words of each row of a stage."""
 
 
 def of(log, key):
@@ -101,69 +99,37 @@ def of(log, key):
     return [(row.what, row.verdict, row.value) for row in log.rows() if row.stage == key]
 
 
-@pytest.mark.slow
-def test_the_last_stage_runs_whatever_the_others_do(log):
-    assert of(log, "good") == [("fine", "met", "as wanted")]
-    assert list(dict.fromkeys(log.of("begin"))) == [key for key in CODES if key != "broken"]
+def alike(rows, expected):
+    """Return whether the rows are the expected ones."""
 
-
-@pytest.mark.slow
-def test_a_reach_that_is_missed_is_one_row(log):
-    assert of(log, "misses") == [("reach", "missed", "3 of 2")]
-
-
-@pytest.mark.slow
-def test_what_a_test_raises_is_a_row(log):
-    assert of(log, "raises") == [("it", "failed", "ValueError: no such thing")]
-
-
-@pytest.mark.slow
-def test_a_crash_keeps_what_came_before_it(log):
-    before, crash = of(log, "crashes")
-    assert before == ("before", "seen", "kept")
-    assert crash[:2] == ("the stage", "failed")
-    assert "status -6" in crash[2]
-
-
-@pytest.mark.slow
-def test_a_gpu_that_answers_no_more_ends_the_process_and_not_the_run(log):
-    told, process = of(log, "loses")
-    assert told == ("the GPU", "failed", "it answers no more; the next stage begins in a new process")
-    assert "status 3" in process[2]
-
-
-@pytest.mark.slow
-def test_a_stage_that_hangs_is_killed(log):
-    ((what, verdict, words),) = of(log, "hangs")
-    assert (what, verdict) == ("the stage", "cut")
-    assert words.startswith("killed: it took more than")
-
-
-@pytest.mark.slow
-def test_a_stage_that_cannot_be_imported_is_a_row(log):
-    ((what, verdict, words),) = of(log, "broken")
-    assert (what, verdict) == ("the stage", "failed")
-    assert "broken" in words
-
-
-@pytest.mark.slow
-def test_what_is_iterated_over_stops_when_time_is_up(log):
-    assert of(log, "long") == [
-        ("first", "met", "done"),
-        ("second", "met", "done"),
-        ("the rest", "cut", "time was up; left: third"),
-    ]
-
-
-@pytest.mark.slow
-def test_one_of_many_that_raises_does_not_end_the_others(log):
-    assert of(log, "many") == [("a", "failed", "ZeroDivisionError: division by zero"), ("b", "met", "1.0")]
+    return len(rows) == len(expected) and all(
+        row[:2] == wanted[:2] and re.search(wanted[2], row[2]) for row, wanted in zip(rows, expected, strict=True)
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 @pytest.mark.slow
-def test_what_needs_a_gpu_says_that_there_is_none(log):
-    assert of(log, "needs") == [("it there", "not run", "no CUDA device")]
+def test_every_stage_ends_with_its_row_and_none_ends_the_others(tmp_path, monkeypatch):
+    """All in one run of the driver, which takes a process of its own for each stage that dies."""
+    stages = [Made(key, key, "", 1.0 if key == "hangs" else 60.0) for key in CODES]
+    for stage in stages:
+        object.__setattr__(stage, "folder", tmp_path)
+        stage.file.write_text(CODES[stage.key])
+    (tmp_path / "made.py").write_text(
+        f"from gpu.stages import Stage\nSTAGES = [Stage(key, key, '', 60.0) for key in {list(CODES)!r}]\n"
+    )
+    conftest = (GPU / "conftest.py").read_text("utf-8")
+    assert "import STAGES, Stage" in conftest
+    own = conftest.replace("import STAGES, Stage", "import Stage\nfrom made import STAGES")
+    (tmp_path / "conftest.py").write_text(own)
+    log = Log(tmp_path / "rows.jsonl")
+    monkeypatch.setattr("gpu.drive.HERE", tmp_path)
+    monkeypatch.setattr("gpu.drive.GRACE", 0.5)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(tmp_path)]))
+    Drive(log, tmp_path / "log.txt", time.time() + 500).all(stages)
+
+    assert {key: of(log, key) for key in CODES if not alike(of(log, key), ENDS[key])} == {}
+    assert list(dict.fromkeys(log.of("begin"))) == [key for key in CODES if key != "broken"]
     assert {row.device for row in log.rows() if row.stage == "needs"} == {"cuda"}
     page = render(collected(log, time.time()))
     assert NOT_RUN in page

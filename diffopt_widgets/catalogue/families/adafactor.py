@@ -9,6 +9,7 @@ from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.remedies import RELATIVE_STEP
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, When
+from diffopt_widgets.catalogue.state_sizes import state_words
 
 _RELATIVE = When("relative_step", "==", True)
 
@@ -16,10 +17,11 @@ ADAFACTOR = OptimizerSpec(
     key="ADAFACTOR",
     title="Adafactor",
     family="Low memory",
-    summary="Keeps one number per row and column instead of one per weight. With a constant or falling schedule it is an AdamW "
-    "of very low memory; with a relative step it sets its own rate.",
-    formula=r"u = \frac{g}{\sqrt{\hat v}},\quad \hat v = \frac{r\, c^{\top}}{\bar r},\quad "
-    r"\theta \leftarrow \theta - \gamma\, \frac{u}{\max(1,\ \mathrm{RMS}(u) / t)}",
+    summary="Keeps one number per row and column of a matrix instead of one per weight. The option relative_step chooses its mode: "
+    "on, as at first, it sets its own rate; off, it is an AdamW of very low memory that takes your rate and schedule.",
+    formula=r"\gamma = \min\!\left(10^{-2},\ \frac{1}{\sqrt{t}}\right),\quad "
+    r"\hat v = \frac{r\, c^{\top}}{\bar r},\quad u = \frac{g}{\sqrt{\hat v}},\quad "
+    r"\theta \leftarrow \theta - \gamma\, \max(\epsilon_2,\ \mathrm{RMS}(\theta))\, \frac{u}{\max(1,\ \mathrm{RMS}(u) / \kappa)}",
     links=(
         Link("Shazeer & Stern 2018", "https://arxiv.org/abs/1804.04235"),
         Link(
@@ -71,7 +73,8 @@ ADAFACTOR = OptimizerSpec(
             replace(o.BETA1, nullable=True, null_words="no momentum"),
             None,
             "betas[0]",
-            note="Empty means no momentum, as in transformers and OneTrainer; the package starts with 0.9. A value adds 4 bytes per weight.",
+            note="Empty means no momentum, as in transformers and OneTrainer; the package starts with 0.9. With a value the state "
+            f"takes {state_words('ADAFACTOR', beta1=0.9)}, instead of {state_words('ADAFACTOR')}.",
             advice=Advice(None, "Leave it empty: a value adds a running average and much memory.", words="empty"),
             fixed=True,
         ),
@@ -85,10 +88,9 @@ ADAFACTOR = OptimizerSpec(
         Use(o.CLIP_THRESHOLD, 1.0, "clip_threshold"),
         Use(o.DECAY_RATE, -0.8, "decay_rate"),
         Use(
-            replace(o.EPS, soft=(1e-30, 1e-6)),
+            replace(o.EPS_OF_SQUARES, soft=(1e-30, 1e-6)),
             1e-30,
             "eps1",
-            note="Here it is added to the squared gradient, hence so small.",
         ),
         Use(o.EPS2, 1e-3, "eps2", enabled_if=When("scale_parameter", "==", True)),
         shared.STOCHASTIC_ROUNDING,

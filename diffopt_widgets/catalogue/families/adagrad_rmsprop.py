@@ -25,9 +25,13 @@ _ADAGRAD_LR = Use(
     o.LR,
     0.01,
     "lr",
-    note="Steps shrink as the sum of squared gradients grows, so the rate only sets where that begins.",
+    note="It scales every step of the run, and besides the steps shrink as squared gradients add up: with steady gradients to a "
+    "tenth by step 100.",
     advice=Advice(
-        0.01, "Steps only get smaller, so start higher than with Adam.", "common practice", between=(0.005, 0.05)
+        0.01,
+        "What steps are divided by only grows, so start higher than with Adam.",
+        "common practice",
+        between=(0.005, 0.05),
     ),
 )
 _RAISES = "bitsandbytes keeps the argument and raises for any value other than 0"
@@ -77,7 +81,7 @@ ADAGRAD_8BIT = OptimizerSpec(
     key="ADAGRAD_8BIT",
     title="Adagrad (8-bit)",
     family=_FAMILY,
-    summary="Adagrad with its sum of squared gradients in 8 bits: about one byte of state per weight.",
+    summary="Adagrad with its sum of squared gradients in 8 bits.",
     formula=_ADAGRAD_FORMULA,
     links=(_8BIT_PAPER, _ADAGRAD_PAPER, Link("code", f"{_BNB}/adagrad.py")),
     target="bitsandbytes.optim:Adagrad8bit",
@@ -135,8 +139,8 @@ _RMSPROP_RECOMMENDED = Preset(
     "recommended",
     "Recommended",
     {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05},
-    "Adam's usual rate; the average starts at zero and is not corrected, which makes the first steps up to ten times too "
-    "large, so a warm-up matters here.",
+    "Adam's usual rate. The average starts at zero and is not corrected, which makes the first steps up to ten times too "
+    "large; a short warm-up takes that off, though runs without it ended nearly alike.",
 )
 
 RMSPROP = OptimizerSpec(
@@ -171,7 +175,7 @@ RMSPROP_8BIT = OptimizerSpec(
     key="RMSPROP_8BIT",
     title="RMSprop (8-bit)",
     family=_FAMILY,
-    summary="RMSprop with its average in 8 bits: about one byte of state per weight.",
+    summary="RMSprop with its average in 8 bits, for less memory.",
     formula=_RMSPROP_FORMULA,
     links=(_8BIT_PAPER, _RMSPROP_PAPER, Link("code", f"{_BNB}/rmsprop.py")),
     target="bitsandbytes.optim:RMSprop8bit",

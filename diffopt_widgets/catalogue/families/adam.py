@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.remedies import BETA2, restored_beta2
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use
 
 _FAMILY = "Adam"
@@ -16,12 +16,7 @@ _BNB = "https://github.com/bitsandbytes-foundation/bitsandbytes/blob/main/bitsan
 
 _ADAM_FORMULA = r"\theta \leftarrow \theta - \gamma\, \frac{\hat m}{\sqrt{\hat v} + \epsilon}"
 _ADAMW_FORMULA = r"\theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\, \frac{\hat m}{\sqrt{\hat v} + \epsilon}"
-_LR_ADVICE = Advice(
-    1e-4,
-    "A usual start for a LoRA; models as small as those of the bench take 1e-3, a full fine-tune 1e-5.",
-    source="common practice",
-    between=(1e-5, 1e-3),
-)
+_LR_ADVICE = shared.RATES_OF_ADAMW
 
 _TORCH_USES = (
     Use(o.AMSGRAD, False, "amsgrad"),
@@ -34,6 +29,7 @@ _TORCH_USES = (
     shared.FUSED_BACK_PASS,
 )
 _TORCH_RULES = (shared.FUSED_FOREACH_RULE, shared.MAXIMIZE_RULE)
+_TORCH_REMEDIES = (restored_beta2(where=lambda values: values["amsgrad"] is False),)
 _BNB_REASON = "bitsandbytes keeps the argument for compatibility and raises for any other value"
 _BNB_USES = (
     shared.unavailable(o.AMSGRAD, False, _BNB_REASON, "amsgrad"),
@@ -50,8 +46,8 @@ ADAMW = OptimizerSpec(
     key="ADAMW",
     title="AdamW",
     family=_FAMILY,
-    summary="Adam with weight decay applied to the weights themselves. The standard choice for diffusion models: each weight "
-    "takes steps of about the learning rate, whatever the size of its gradient.",
+    summary="Adam with weight decay applied to the weights themselves. The standard choice for diffusion models: a weight moves by "
+    "at most about the learning rate per step, whatever the size of its gradient, and by less the noisier the gradient is.",
     formula=_ADAMW_FORMULA,
     links=(_ADAMW_PAPER, Link("code", f"{_TORCH}/adamw.py")),
     target="torch.optim:AdamW",
@@ -72,10 +68,12 @@ ADAMW = OptimizerSpec(
             "Recommended",
             {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "beta2": 0.99},
             "A short warm-up protects the first steps, the cosine settles the details at the end, and beta2 of 0.99 suits runs "
-            "of hundreds or a few thousand steps. The rate suits models of the bench's size; use 1e-4 for a LoRA of a large model.",
+            "of hundreds or a few thousand steps. On the bench's digits 4e-3 does better than this rate: a loss of 0.16 against 0.19. "
+            "Use 1e-4 for a LoRA of a large model.",
         ),
     ),
     rules=_TORCH_RULES,
+    remedies=_TORCH_REMEDIES,
     state_names=("exp_avg", "exp_avg_sq"),
     steps_each_tensor=True,
 )
@@ -84,7 +82,8 @@ ADAM = OptimizerSpec(
     key="ADAM",
     title="Adam",
     family=_FAMILY,
-    summary="Divides the averaged gradient by its usual size, so that each weight moves by about the learning rate per step.",
+    summary="Divides the averaged gradient by the usual size of gradients: a weight moves by at most about the learning rate per "
+    "step, and by a quarter of it where gradients are mostly noise.",
     formula=_ADAM_FORMULA,
     links=(_ADAM_PAPER, Link("code", f"{_TORCH}/adam.py")),
     target="torch.optim:Adam",
@@ -115,6 +114,7 @@ ADAM = OptimizerSpec(
     ),
     rules=_TORCH_RULES,
     hidden=(Hidden("decoupled_weight_decay", "it turns Adam into AdamW, which has an entry of its own"),),
+    remedies=_TORCH_REMEDIES,
     state_names=("exp_avg", "exp_avg_sq"),
     steps_each_tensor=True,
 )
@@ -123,7 +123,7 @@ ADAMW_8BIT = OptimizerSpec(
     key="ADAMW_8BIT",
     title="AdamW (8-bit)",
     family=_FAMILY,
-    summary="AdamW that keeps its two averages in 8 bits: about 2 bytes per weight instead of 8, with slightly rougher steps.",
+    summary="AdamW that keeps its two averages in 8 bits, with slightly rougher steps.",
     formula=_ADAMW_FORMULA,
     links=(_8BIT_PAPER, _ADAMW_PAPER, Link("code", f"{_BNB}/adamw.py")),
     target="bitsandbytes.optim:AdamW8bit",
@@ -147,6 +147,7 @@ ADAMW_8BIT = OptimizerSpec(
         ),
     ),
     hidden=(shared.BNB_ARGS,),
+    remedies=(BETA2,),
     state_bits=8,
     state_names=("state1", "state2"),
     steps_each_tensor=True,
@@ -156,7 +157,7 @@ ADAM_8BIT = OptimizerSpec(
     key="ADAM_8BIT",
     title="Adam (8-bit)",
     family=_FAMILY,
-    summary="Adam that keeps its two averages in 8 bits: about 2 bytes per weight instead of 8, with slightly rougher steps.",
+    summary="Adam that keeps its two averages in 8 bits, with slightly rougher steps.",
     formula=_ADAM_FORMULA,
     links=(_8BIT_PAPER, _ADAM_PAPER, Link("code", f"{_BNB}/adam.py")),
     target="bitsandbytes.optim:Adam8bit",
@@ -185,6 +186,7 @@ ADAM_8BIT = OptimizerSpec(
         ),
     ),
     hidden=(shared.BNB_ARGS,),
+    remedies=(BETA2,),
     state_bits=8,
     state_names=("state1", "state2"),
     steps_each_tensor=True,

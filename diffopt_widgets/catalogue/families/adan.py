@@ -9,6 +9,7 @@ from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.families import pytorch_optimizer_uses as po
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.remedies import restored_beta2
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, When
 from diffopt_widgets.catalogue.values import Interval
 
@@ -28,7 +29,7 @@ ADAN = OptimizerSpec(
     title="Adan",
     family="Variants of Adam",
     summary="Adam with Nesterov's look ahead: beside the gradients it averages how they change from step to step, and steps "
-    "toward where they are heading. It tolerates larger rates than Adam and keeps four state tensors, twice Adam's memory.",
+    "toward where they are heading. It tolerates larger rates than Adam and keeps four state tensors where Adam keeps two.",
     formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\,g_t,\quad n \leftarrow \beta_2 n + (1-\beta_2)(g_t - g_{t-1}),\quad "
     r"v \leftarrow \beta_3 v + (1-\beta_3)\left(g_t + \beta_2 (g_t - g_{t-1})\right)^2,\quad "
     r"\theta \leftarrow \frac{1}{1 + \gamma\lambda}\left(\theta - \gamma\, "
@@ -42,8 +43,7 @@ ADAN = OptimizerSpec(
         "lr",
         advice=Advice(
             1e-3,
-            "The authors go up to 5 to 10 times above AdamW's rate: about 5e-4 for a LoRA, 4e-3 for models as small as those of the "
-            "bench.",
+            "The authors go up to 5 to 10 times above AdamW's rate: about 5e-4 for a LoRA.",
             source="the Adan paper",
             words="5 to 10 times AdamW's rate",
             between=(1e-4, 1e-2),
@@ -56,12 +56,7 @@ ADAN = OptimizerSpec(
             "betas[0]",
             note="Longer than Adam's 0.9, since the average of changes answers what is new.",
         ),
-        Use(
-            o.BETA2,
-            0.92,
-            "betas[1]",
-            note="Here it averages the differences between successive gradients, and is also how much they count in a step.",
-        ),
+        Use(o.BETA2_OF_DIFFERENCES, 0.92, "betas[1]"),
         Use(
             replace(o.BETA3, nullable=False, null_words=""),
             0.99,
@@ -79,8 +74,8 @@ ADAN = OptimizerSpec(
             "recommended",
             "Recommended",
             {"lr": 4e-3, "schedule": "COSINE", "warmup": 0.05, "weight_decay": 0.02},
-            "Four times AdamW's rate with the authors' betas and decay, a short warm-up and a cosine; on the bench's digits it did "
-            "as well as AdamW at its own. Use about 5e-4 for a LoRA of a large model.",
+            "Four times AdamW's rate with the authors' betas and decay, a short warm-up and a cosine. "
+            "Use about 5e-4 for a LoRA of a large model.",
         ),
     ),
     rules=(
@@ -109,6 +104,7 @@ ADAN = OptimizerSpec(
         ),
     ),
     rate_words="the learning rate as scheduled; on top of it come the changes of the gradient, which are 0 where it is steady",
+    remedies=(restored_beta2("beta1", "beta3"),),
     state_names=("exp_avg", "exp_avg_sq", "exp_avg_diff", "previous_grad"),
     steps_each_tensor=True,
 )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.remedies import BETA2
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Rule, Use, When
 
 _FAMILY = "Variants of Adam"
@@ -14,8 +15,8 @@ _PAPER = Link("Pagliardini et al. 2024", "https://arxiv.org/abs/2409.03137")
 _8BIT_PAPER = Link("Dettmers et al. 2021", "https://arxiv.org/abs/2110.02861")
 _CODE = Link("code", "https://github.com/bitsandbytes-foundation/bitsandbytes/blob/main/bitsandbytes/optim/ademamix.py")
 _FORMULA = (
+    r"m_2 \leftarrow \beta_3 m_2 + (1-\beta_3)\,g,\quad "
     r"\theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\, \frac{\hat m_1 + \alpha\, m_2}{\sqrt{\hat v} + \epsilon}"
-    r",\quad m_2 \leftarrow \beta_3 m_2 + (1-\beta_3)\,g"
 )
 _RATE_WORDS = "the learning rate as scheduled; as the slow average fills, a steady gradient comes to step up to 1 + alpha times as far"
 _WITH_SLOW = When("alpha", ">", 0)
@@ -23,11 +24,9 @@ _LR = Use(
     o.LR,
     1e-3,
     "lr",
-    advice=Advice(
-        1e-4,
-        "AdamW's rates carry over; where the slow average pushes hard (a long run, a large alpha) go lower.",
-        source="common practice",
-        between=(1e-5, 1e-3),
+    advice=replace(
+        shared.RATES_OF_ADAMW,
+        reason="AdamW's rates carry over; where the slow average pushes hard (a long run, a large alpha) go lower.",
     ),
 )
 _AVERAGES = (
@@ -86,7 +85,7 @@ ADEMAMIX = OptimizerSpec(
     title="AdEMAMix",
     family=_FAMILY,
     summary="AdamW with a second momentum that remembers thousands of steps, so that old gradients still help. Made for long "
-    "runs; it keeps 12 bytes of state per weight where AdamW keeps 8.",
+    "runs.",
     formula=_FORMULA,
     links=(_PAPER, _CODE),
     target="bitsandbytes.optim:AdEMAMix",
@@ -104,6 +103,7 @@ ADEMAMIX = OptimizerSpec(
     ),
     presets=_PRESETS,
     rules=_RULES,
+    remedies=(BETA2,),
     rate_words=_RATE_WORDS,
     state_names=("state1", "state2"),
     steps_each_tensor=True,
@@ -113,8 +113,7 @@ ADEMAMIX_8BIT = OptimizerSpec(
     key="AdEMAMix_8BIT",
     title="AdEMAMix (8-bit)",
     family=_FAMILY,
-    summary="AdEMAMix with all three averages in 8 bits: about 3 bytes of state per weight. The slow average loses what is "
-    "too small for 8 bits.",
+    summary="AdEMAMix with all three averages in 8 bits. The slow average loses what is too small for 8 bits.",
     formula=_FORMULA,
     links=(_PAPER, _8BIT_PAPER, _CODE),
     target="bitsandbytes.optim:AdEMAMix8bit",
@@ -135,6 +134,7 @@ ADEMAMIX_8BIT = OptimizerSpec(
     ),
     presets=_PRESETS,
     rules=_RULES,
+    remedies=(BETA2,),
     rate_words=_RATE_WORDS,
     state_bits=8,
     state_names=("state1", "state2"),

@@ -8,22 +8,18 @@ from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.families import adv_uses as adv
+from diffopt_widgets.catalogue.remedies import restored_beta2
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use, When
 
 _FAMILY = "Adam"
-_LR_ADVICE = Advice(
-    1e-4,
-    "A usual start for a LoRA; models as small as those of the bench take 1e-3, a full fine-tune 1e-5.",
-    source="common practice",
-    between=(1e-5, 1e-3),
-)
+_LR_ADVICE = shared.RATES_OF_ADAMW
 
 ADAMW_ADV = OptimizerSpec(
     key="ADAMW_ADV",
     title="AdamW (adv)",
     family=_FAMILY,
     summary="AdamW with what papers have added to it since, each behind a switch: a slow second average, a bounded step, a "
-    "beta2 that follows spikes, states in a fraction of a byte per weight.",
+    "beta2 that follows spikes, factored states.",
     formula=r"\theta \leftarrow (1 - \gamma_t\lambda)\,\theta - \gamma_t\, \frac{m}{\sqrt{\hat v} + \epsilon}"
     r",\quad \gamma_t = \frac{\gamma}{1 - \beta_1^t}",
     links=(
@@ -76,6 +72,7 @@ ADAMW_ADV = OptimizerSpec(
         ),
     ),
     rules=(adv.KOURKOUTAS_RULE, adv.COMPILE_FUSED_RULE),
+    remedies=(restored_beta2(where=lambda values: values["use_atan2"] is False),),
     hidden=(
         Hidden("use_bias_correction", "on, as Adam is defined; without it the first steps have no fixed size"),
         *adv.MASKS_HIDDEN,
@@ -92,7 +89,7 @@ ADOPT_ADV = OptimizerSpec(
     family=_FAMILY,
     summary="Adam in another order: each gradient is divided by the size that gradients had before it, and only then averaged, "
     "so that it never takes part in its own scale. With the same switches as AdamW (adv).",
-    formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\,\operatorname{clip}\Big(\frac{g}{\sqrt{v} + \epsilon}\Big)"
+    formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\,\operatorname{clip}\!\left(\frac{g}{\sqrt{v} + \epsilon},\ (t-1)^{1/4}\right)"
     r",\quad \theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\, m"
     r",\quad v \leftarrow \beta_2 v + (1-\beta_2)\,g^2",
     links=(
@@ -128,7 +125,7 @@ ADOPT_ADV = OptimizerSpec(
         replace(
             adv.USE_ATAN2,
             note="It is taken of each single gradient, before averaging, and takes the place of the clip: without it a gradient "
-            "counts at most step^(1/4) times its usual size.",
+            "counts at most (step − 1)^(1/4) times its usual size.",
             enabled_if=adv.WITHOUT_SIMPLIFIED,
             advice=Advice(True, "ADOPT tends to be unstable without a bound.", source=adv.README),
         ),

@@ -8,7 +8,7 @@ from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.families import adv_uses as adv
-from diffopt_widgets.catalogue.remedies import lower_estimate
+from diffopt_widgets.catalogue.remedies import lower_estimate, restored_beta2
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use, When
 
 PRODIGY_ADV = OptimizerSpec(
@@ -17,8 +17,10 @@ PRODIGY_ADV = OptimizerSpec(
     family="Finds its own rate",
     summary="Prodigy with switches for a slow second average, a bounded step, a beta2 that follows spikes and factored states; "
     "its estimate can be limited or stopped, and parts of a model may have rates of their own.",
-    formula=r"\theta \leftarrow (1 - \gamma d \lambda)\,\theta - \gamma\, d\, \frac{m}{\sqrt{v} + d\,\epsilon}"
-    r",\quad \hat d = c_d\, \frac{\sum \gamma d^2 \langle g,\, \theta_0 - \theta\rangle}{\lVert s\rVert_1}",
+    formula=r"m \leftarrow \beta_1 m + (1-\beta_1)\, d\, g,\quad v \leftarrow \beta_2 v + (1-\beta_2)\, d^2 g^2"
+    r",\quad n \leftarrow \beta_3 n + \gamma d^2 \langle g,\, \theta_0 - \theta\rangle,\quad s \leftarrow \beta_3 s + \gamma d^2 g"
+    r",\quad \hat d = c_d\, \frac{n}{\lVert s\rVert_1}"
+    r",\quad \theta \leftarrow (1 - \gamma d \lambda)\,\theta - \gamma\, d\, \frac{m}{\sqrt{v} + d\,\epsilon}",
     links=(
         Link("Mishchenko & Defazio 2023", "https://arxiv.org/abs/2306.06101"),
         adv.ADEMAMIX_PAPER,
@@ -31,7 +33,7 @@ PRODIGY_ADV = OptimizerSpec(
     target="adv_optm:Prodigy_adv",
     package="adv_optm",
     lr=Use(
-        o.LR,
+        o.LR_OF_ESTIMATE,
         1.0,
         "lr",
         note="Unlike Prodigy it may differ between parts of a model: the estimate is shared, the factor is each part's own.",
@@ -121,7 +123,10 @@ PRODIGY_ADV = OptimizerSpec(
     rate="adv:ProdigyAdv",
     rate_words="d · learning rate, for each part of the model its own",
     estimates_rate=True,
-    remedies=lower_estimate({"d_coef", "growth_rate"}),
+    remedies=(
+        restored_beta2(where=lambda values: values["use_atan2"] is False),
+        *lower_estimate({"d_coef", "growth_rate"}),
+    ),
     state_names=("exp_avg", "exp_avg_sq", "s", "p0"),
 )
 

@@ -16,7 +16,7 @@ _LR_ADVICE = Advice(
     "Every weight moves by the full rate at every step, so the rate is 3 to 10 times smaller than AdamW's.",
     source="the Lion paper",
     words="a third to a tenth of AdamW's rate",
-    between=(1e-6, 3e-4),
+    between=(1e-6, 1e-3),
 )
 _DECAY = Use(
     o.WEIGHT_DECAY,
@@ -32,7 +32,7 @@ LION_ADV = OptimizerSpec(
     title="Lion (adv)",
     family=_FAMILY,
     summary="Lion with switches: a clip on each tensor's gradient, whole directions instead of signs for convolutions, cautious "
-    "weight decay, and a momentum in a fraction of a byte per weight.",
+    "weight decay, and a factored momentum.",
     formula=r"\theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\,\operatorname{sign}(\beta_1 m + (1-\beta_1)\,g)"
     r",\quad m \leftarrow \beta_2 m + (1-\beta_2)\,g",
     links=(
@@ -46,12 +46,7 @@ LION_ADV = OptimizerSpec(
     lr=Use(o.LR, 1e-4, "lr", advice=_LR_ADVICE),
     uses=(
         Use(o.BETA1, 0.9, "betas[0]", note="The weight of the memory in the direction of this step."),
-        Use(
-            o.BETA2,
-            0.99,
-            "betas[1]",
-            note="Here it is how long the momentum itself remembers: Lion has no second average.",
-        ),
+        Use(o.BETA2_OF_MOMENTUM, 0.99, "betas[1]"),
         _DECAY,
         adv.CAUTIOUS_WD,
         Use(
@@ -78,9 +73,9 @@ LION_ADV = OptimizerSpec(
         Preset(
             "recommended",
             "Recommended",
-            {"lr": 3e-4, "schedule": "COSINE", "warmup": 0.05, "weight_decay": 0.1},
-            "As for Lion: a third of the rate that AdamW takes on the bench, with ten times its weight decay, and a cosine, "
-            "since steps of a fixed size settle only when the rate falls. Use 1e-5 to 3e-5 for a LoRA of a large model.",
+            {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "weight_decay": 0.1},
+            "As for Lion: ten times AdamW's weight decay, and a cosine, since steps of a fixed size settle only when the rate "
+            "falls. Use 1e-5 to 3e-5 for a LoRA of a large model.",
         ),
     ),
     hidden=(
@@ -97,7 +92,7 @@ SIGNSGD_ADV = OptimizerSpec(
     title="SignSGD (adv)",
     family=_FAMILY,
     summary="SGD with momentum that keeps only the sign: every weight moves by the learning rate, whichever way its momentum "
-    "points. Convolution weights move along the whole direction instead. Half of Adam's memory.",
+    "points. Convolution weights move along the whole direction instead.",
     formula=r"m \leftarrow \mu m + g,\quad \theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\,\operatorname{sign}(m)",
     links=(
         Link("Bernstein et al. 2018", "https://arxiv.org/abs/1802.04434"),
@@ -136,7 +131,7 @@ SIGNSGD_ADV = OptimizerSpec(
         Preset(
             "recommended",
             "Recommended",
-            {"lr": 3e-4, "schedule": "COSINE", "warmup": 0.05, "momentum": 0.95, "weight_decay": 0.1},
+            {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "momentum": 0.95, "weight_decay": 0.1},
             "Lion's rate and decay, since the steps have the same size, a longer momentum, and a cosine, since steps of a fixed "
             "size settle only when the rate falls.",
         ),

@@ -44,8 +44,7 @@ COMPILE = Use(
     False,
     "compiled_optimizer",
     requires="compiler",
-    note="One compilation for each shape of tensor, up to some seconds each. With models as small as those of the bench the "
-    "compiled step is no faster on a CPU.",
+    note="Each shape of tensor is compiled once, before its first step, so that a short run may lose more time than it gains.",
 )
 COMPILE_UNUSED = shared.inert(
     o.COMPILE,

@@ -12,7 +12,7 @@ from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Use
 _FAMILY = "Low memory"
 _PAPER = Link("Luo et al. 2023", "https://arxiv.org/abs/2307.02047")
 _FORMULA = (
-    r"u = \frac{g}{\sqrt{\hat v}\ \max(1,\ \mathrm{RMS}(g / \sqrt{\hat v}) / t)},\quad m \leftarrow \beta_1 m + (1-\beta_1)\,u"
+    r"u = \frac{g}{\sqrt{\hat v}\ \max(1,\ \mathrm{RMS}(g / \sqrt{\hat v}) / \kappa)},\quad m \leftarrow \beta_1 m + (1-\beta_1)\,u"
     r",\quad \theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\, \frac{m}{\sqrt{\hat s}},\quad \hat s \approx \overline{(u - m)^2}"
 )
 _RATE_WORDS = (
@@ -20,8 +20,8 @@ _RATE_WORDS = (
 )
 _LR_NOTE = (
     "The average of the doubt starts at 0 and is not corrected for that: with the usual betas the first steps of a matrix "
-    "are about 11 times the rate. With noisy gradients they are still three to four times the rate after 300 steps, and with "
-    "steady ones they grow. Biases and norms take ordinary steps."
+    "are about 11 times the rate. On the bench's digits they are 1.3 times the rate after 300 steps; with steady gradients they "
+    "grow. Biases and norms take ordinary steps."
 )
 _LR_ADVICE = Advice(
     1e-4,
@@ -47,14 +47,14 @@ _USES = (
         ),
     ),
     Use(
-        replace(o.EPS, soft=(1e-30, 1e-6)),
+        replace(o.EPS_OF_SQUARES, soft=(1e-30, 1e-6)),
         1e-30,
         "eps[0]",
-        note="Here it is added to the squared gradient, hence so small; 0 would turn weights without a gradient into NaN.",
+        note="0 would turn weights without a gradient into NaN.",
         domain=shared.POSITIVE,
     ),
     Use(
-        replace(o.EPS2, soft=(1e-20, 1e-2)),
+        replace(o.EPS2_OF_CAME, soft=(1e-20, 1e-2)),
         1e-16,
         "eps[1]",
         note="0 would turn weights without a gradient into NaN.",
@@ -72,7 +72,8 @@ _RECOMMENDED = Preset(
     "recommended",
     "Recommended",
     {"lr": 2e-4, "schedule": "COSINE", "warmup": 0.1, "weight_decay": 0.01},
-    "The rate, betas and weight decay of the authors' own example. A warm-up matters, since the first steps are the largest. "
+    "The rate, betas and weight decay of the authors' own example. The warm-up is there because the first steps are the largest; runs "
+    "without it ended alike. "
     "Use 3e-5 to 1e-4 for a LoRA of a large model.",
 )
 
@@ -81,7 +82,7 @@ CAME = OptimizerSpec(
     title="CAME",
     family=_FAMILY,
     summary="Adafactor with a momentum and a second factored average, of how far updates stray from it: where they do, steps "
-    "become smaller. Little more than half of AdamW's memory.",
+    "become smaller.",
     formula=_FORMULA,
     links=(_PAPER, Link("code", "https://github.com/yangluo7/CAME")),
     target="came_pytorch:CAME",
@@ -117,7 +118,7 @@ CAME_8BIT = OptimizerSpec(
     key="CAME_8BIT",
     title="CAME (8-bit)",
     family=_FAMILY,
-    summary="CAME with its momentum in 8 bits, about one byte of state per weight. No package has it, so the bench brings its "
+    summary="CAME with its momentum in 8 bits. No package has it, so the bench brings its "
     "own, written from the paper with the quantisation of bitsandbytes.",
     formula=_FORMULA,
     links=(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.remedies import BETA2, restored_beta2
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Use
 
 _FAMILY = "Layer-wise"
@@ -17,7 +18,7 @@ _BNB = "https://github.com/bitsandbytes-foundation/bitsandbytes/blob/main/bitsan
 _RATE_WORDS = "learning rate · min(1, max_unorm · ‖weights‖ / ‖update‖) of each tensor, as a mean over the weights"
 _RATE_WORDS_8BIT = "the group's learning rate; tensors that keep 32-bit states are limited as in the 32-bit form"
 _LAMB_FORMULA = (
-    r"u = \frac{m}{\sqrt{v} + \epsilon},\quad "
+    r"u = \frac{\hat m}{\sqrt{\hat v} + \epsilon},\quad "
     r"\theta \leftarrow (1 - \gamma\lambda)\,\theta - \gamma\,\min\!\left(1, \frac{c\,\lVert\theta\rVert}{\lVert u\rVert}\right) u"
 )
 _LARS_FORMULA = (
@@ -35,15 +36,14 @@ _LAMB_LR = Use(
     1e-3,
     "lr",
     note=_ONLY_SHRINKS,
-    advice=Advice(
-        1e-2,
-        "The limit holds steps back, so go about ten times above AdamW.",
-        "measured on the bench",
-        between=(1e-3, 1e-2),
+    advice=replace(
+        shared.RATES_OF_ADAMW,
+        reason="With max_unorm at 0 AdamW's rates carry over. The limit only holds steps back, so under it the rate may be higher.",
+        value=1e-3,
     ),
 )
-_LAMB_8BIT_ADVICE = Advice(
-    1e-3, "Large tensors are not limited, so take AdamW's rate.", "common practice", between=(1e-5, 1e-3)
+_LAMB_8BIT_ADVICE = replace(
+    shared.RATES_OF_ADAMW, reason="Large tensors are not limited, so AdamW's rates carry over.", value=1e-3
 )
 _BIAS_CORRECTION = shared.inert(
     o.BIAS_CORRECTION, True, "bias_correction", f"{_IGNORED}; the correction is always made"
@@ -54,7 +54,8 @@ LAMB = OptimizerSpec(
     key="LAMB",
     title="LAMB",
     family=_FAMILY,
-    summary="Adam whose update is limited, tensor by tensor, to a fraction of the tensor's norm. Made for very large batches.",
+    summary="Adam whose update is limited, tensor by tensor, to the tensor's norm or a fraction of it. Made for very large "
+    "batches.",
     formula=_LAMB_FORMULA,
     links=(_LAMB_PAPER, Link("code", f"{_BNB}/lamb.py")),
     target="bitsandbytes.optim:LAMB",
@@ -76,7 +77,8 @@ LAMB = OptimizerSpec(
             o.MAX_UNORM,
             1.0,
             "max_unorm",
-            note="The update's norm is taken before the learning rate. Tensors with 8-bit states are not limited.",
+            note="The update's norm is taken before the learning rate, on a CPU also before the bias correction: with the usual "
+            "betas it counts 3.2 times as large at the first step there. Tensors with 8-bit states are not limited.",
         ),
     ),
     presets=(
@@ -85,14 +87,15 @@ LAMB = OptimizerSpec(
         Preset(
             "recommended",
             "Recommended",
-            {"lr": 1e-2, "schedule": "COSINE", "warmup": 0.05, "beta2": 0.99},
-            "The limit holds steps back, so the rate is ten times AdamW's; the rest is as for AdamW. Tensors that start at zero "
-            "do not move under the limit: for a LoRA set it to 0 and take AdamW's rate.",
+            {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "beta2": 0.99, "max_unorm": 0.0},
+            "AdamW's values, and no limit: under it tensors that start at zero never move, as LoRAs and diffusion models have "
+            "them. On the bench's digits the loss ends at 0.19 without it; with it, at ten times the rate, at 0.59.",
         ),
     ),
     hidden=(shared.BNB_ARGS,),
     rate="per_tensor:Trust",
     rate_words=_RATE_WORDS,
+    remedies=(restored_beta2(where=lambda values: values["max_unorm"] == 0),),
     state_names=("state1", "state2"),
     steps_each_tensor=True,
 )
@@ -137,13 +140,15 @@ LAMB_8BIT = OptimizerSpec(
         Preset(
             "recommended",
             "Recommended",
-            {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "beta2": 0.99},
-            "AdamW's values, since large tensors move as under AdamW (8-bit). Small ones that start at zero do not move.",
+            {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "beta2": 0.99, "min_8bit_size": 0},
+            "AdamW's values, and all states in 8 bits, since only those of 32 bits are limited: under the limit tensors that "
+            "start at zero never move. On the bench's digits the loss ends at 0.19; at the package's min_8bit_size, at 0.82.",
         ),
     ),
     hidden=(shared.BNB_ARGS,),
     rate="per_tensor:Trust",
     rate_words=_RATE_WORDS_8BIT,
+    remedies=(BETA2,),
     state_bits=8,
     state_names=("state1", "state2"),
     steps_each_tensor=True,
@@ -156,18 +161,27 @@ _LARS_LR = Use(
     "lr",
     note="The package has no default of its own; 0.01 is the bench's.",
     advice=Advice(
-        1.0, "The limit makes steps small, so the rate is large: about 1.", "the LARS paper", between=(0.1, 10)
+        1.0,
+        "The limit makes steps small, so the rate is large.",
+        "the LARS paper",
+        words="about 1, by factors of 3 around it",
+        between=(0.1, 10),
     ),
     fixed=True,
 )
 _LARS_8BIT_ADVICE = Advice(
-    0.03, "Large tensors are not limited, so take SGD's rate.", "common practice", between=(0.01, 1)
+    0.03,
+    "Large tensors are not limited, so take SGD's rate.",
+    "common practice",
+    words="about 0.03, by factors of 3 around it",
+    between=(0.01, 1),
 )
 _LARS_MOMENTUM = Use(
     o.MOMENTUM,
     0.9,
     "momentum",
     note="The package's own default of 0 raises, so 0.9 is the default here.",
+    domain=shared.OPEN_FRACTION,
     fixed=True,
 )
 _DAMPENING = shared.inert(o.DAMPENING, 0.0, "dampening", f"{_IGNORED}; SGD honours it", shared.BELOW_ONE)
@@ -212,7 +226,6 @@ LARS = OptimizerSpec(
             "do not move under the limit.",
         ),
     ),
-    rules=(shared.MOMENTUM_RULE,),
     hidden=(shared.BNB_ARGS,),
     rate="per_tensor:Trust",
     rate_words=_RATE_WORDS,
@@ -251,7 +264,6 @@ LARS_8BIT = OptimizerSpec(
             "that start at zero learn too.",
         ),
     ),
-    rules=(shared.MOMENTUM_RULE,),
     hidden=(shared.BNB_ARGS,),
     rate="per_tensor:Trust",
     rate_words=_RATE_WORDS_8BIT,

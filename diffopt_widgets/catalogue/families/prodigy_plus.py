@@ -7,8 +7,8 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
-from diffopt_widgets.catalogue.remedies import lower_estimate
-from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Standing, Use, When
+from diffopt_widgets.catalogue.remedies import lower_estimate, restored_beta2
+from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Standing, Use, Values, When
 
 _README = "prodigy-plus-schedule-free's README"
 _SCHEDULE_FREE = When("use_schedulefree", "==", True)
@@ -17,13 +17,20 @@ _NO_GROWTH = 2**-0.25
 _NO_GROWTH_WITH_SPEED = 0.25
 """Value of d_coef for the same with SPEED, which takes its eighth root."""
 
+
+def _plain_adam(values: Values) -> bool:
+    """Check whether steps are Adam's own: with momentum, which schedule-free steps do without, and a plain division."""
+    return values["eps"] is not None and values["use_schedulefree"] is False and values["use_adopt"] is False
+
+
 PRODIGY_PLUS = OptimizerSpec(
     key="PRODIGY_PLUS_SCHEDULE_FREE",
     title="Prodigy Plus (schedule-free)",
     family="Finds its own rate",
     summary="Prodigy with the schedule-free average in place of a falling rate, an estimate for each parameter group, and "
-    "little more than half of AdamW's memory. In eval mode the weights hold the average; the bench switches to it and back.",
-    formula=r"z \leftarrow z - \gamma d\, \frac{d\, g}{\sqrt{v} + d\,\epsilon},\quad x \leftarrow (1 - c)\, x + c\, z"
+    "squared gradients kept by rows and columns. In eval mode the weights hold the average; the bench switches to it and back.",
+    formula=r"v \leftarrow \beta_2 v + (1-\beta_2)\, d^2 g^2,\quad "
+    r"z \leftarrow z - \gamma d\, \frac{d\, g}{\sqrt{v} + d\,\epsilon},\quad x \leftarrow (1 - c)\, x + c\, z"
     r",\quad \theta \leftarrow (1-\beta_1)\, z + \beta_1\, x"
     r",\quad \hat d = c_d\, \frac{\sum d^2 \langle g,\, \theta_0 - z\rangle}{\lVert s\rVert_1}",
     links=(
@@ -34,7 +41,7 @@ PRODIGY_PLUS = OptimizerSpec(
     target="prodigyplus:ProdigyPlusScheduleFree",
     package="prodigy-plus-schedule-free",
     lr=Use(
-        o.LR,
+        o.LR_OF_ESTIMATE,
         1.0,
         "lr",
         advice=Advice(
@@ -54,7 +61,7 @@ PRODIGY_PLUS = OptimizerSpec(
             0.9,
             "betas[0]",
             note="With use_schedulefree it sets where gradients are computed: at a mix of this share of the average and, for the "
-            "rest, of the point that takes the steps. Without it, this is Adam's momentum.",
+            "rest, of the point that takes the steps; 0 is refused then. Without it, this is Adam's momentum.",
             advice=Advice(
                 0.95, "It works better than 0.9 in most situations with the schedule-free average.", source=_README
             ),
@@ -267,7 +274,7 @@ PRODIGY_PLUS = OptimizerSpec(
     rate_words="d · learning rate · bias correction of the point that takes the steps; with use_schedulefree the weights stay "
     "between it and its average",
     estimates_rate=True,
-    remedies=lower_estimate({"d_coef"}),
+    remedies=(restored_beta2(where=_plain_adam), *lower_estimate({"d_coef"})),
     state_names=("z", "exp_avg_sq_row", "exp_avg_sq_col"),
     has_modes=True,
 )

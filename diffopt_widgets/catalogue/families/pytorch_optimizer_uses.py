@@ -38,9 +38,9 @@ def decay(weight_decay: float, *, decoupled: bool) -> tuple[Use, ...]:
     )
 
 
-def above_zero(default: float, note: str, soft: tuple[float, float] | None = None) -> Use:
+def above_zero(default: float, note: str, soft: tuple[float, float] | None = None, option: Option = o.EPS) -> Use:
     """Make the use of epsilon for an optimizer where 0 turns a weight that never had a gradient into NaN."""
-    option = replace(o.EPS, soft=soft) if soft else o.EPS
+    option = replace(option, soft=soft) if soft else option
     ending = "0 would turn weights that never had a gradient into NaN."
     return Use(option, default, "eps", note=f"{note} {ending}".strip(), domain=shared.POSITIVE)
 

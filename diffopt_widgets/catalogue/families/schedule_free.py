@@ -49,10 +49,6 @@ _BETA_ADVICE = Advice(
     source=_README,
     between=(0.9, 0.98),
 )
-_WHERE = (
-    "Here it sets where gradients are computed: at a mix of this share of the average and, for the rest, of the point that "
-    "takes the steps."
-)
 _RATE_WORDS = "learning rate of the point z that takes the steps; the weights stay between it and its average"
 
 SILENT_SGD_PHASE = Option(
@@ -90,10 +86,10 @@ ADAMW = OptimizerSpec(
     ),
     uses=(
         Use(
-            o.BETA1,
+            o.BETA1_OF_SCHEDULE_FREE,
             0.9,
             "betas[0]",
-            note=f"{_WHERE} At 0 the package divides by zero in eval mode.",
+            note="At 0 the package divides by zero in eval mode.",
             domain=shared.OPEN_FRACTION,
             advice=_BETA_ADVICE,
         ),
@@ -140,7 +136,7 @@ SGD = OptimizerSpec(
         o.LR,
         1.0,
         "lr",
-        note="On the bench's digits the package's own 1 runs away, and 0.3 needs a warm-up of about 20 steps.",
+        note="On the bench's digits the package's own 1 runs away, and 0.3 needs a warm-up.",
         advice=Advice(
             0.3,
             "10 to 50 times the rate that SGD takes with momentum: here momentum does not amplify the gradients.",
@@ -150,7 +146,14 @@ SGD = OptimizerSpec(
         ),
     ),
     uses=(
-        Use(o.MOMENTUM, 0.9, "momentum", note=f"{_WHERE} It does not amplify anything.", advice=_BETA_ADVICE),
+        Use(
+            o.MOMENTUM_OF_SCHEDULE_FREE,
+            0.9,
+            "momentum",
+            note="At 0 the package raises.",
+            domain=shared.OPEN_FRACTION,
+            advice=_BETA_ADVICE,
+        ),
         Use(
             o.WEIGHT_DECAY,
             0.0,
@@ -170,21 +173,11 @@ SGD = OptimizerSpec(
             "recommended",
             "Recommended",
             {"lr": 0.3, "momentum": 0.9, "schedule": "CONSTANT", "warmup": 20.0},
-            "Ten times the rate that SGD takes on the bench, where the package's own 1 runs away on the digits; 20 steps of "
-            "warm-up, without which 0.3 does so too; and no falling schedule.",
+            "Ten times the rate of SGD's own preset; 20 steps of warm-up, without which the rate runs away on the bench's digits; and no "
+            "falling schedule.",
         ),
     ),
-    rules=(
-        Rule(
-            "momentum-zero",
-            ("momentum",),
-            lambda values: shared.number(values, "momentum") == 0,
-            "Schedule-free SGD needs momentum above 0, since it sets where between the average and the newest point gradients "
-            "are computed; the package raises at 0. Set momentum to 0.9.",
-            fix={"momentum": 0.9},
-        ),
-        _NO_SCHEDULE,
-    ),
+    rules=(_NO_SCHEDULE,),
     hidden=(_WARMUP_STEPS,),
     rate="schedule_free:ScheduleFree",
     rate_words=_RATE_WORDS,
@@ -219,10 +212,10 @@ RADAM = OptimizerSpec(
     ),
     uses=(
         Use(
-            o.BETA1,
+            o.BETA1_OF_SCHEDULE_FREE,
             0.9,
             "betas[0]",
-            note=f"{_WHERE} At 0 the package divides by zero in eval mode.",
+            note="At 0 the package divides by zero in eval mode.",
             domain=shared.OPEN_FRACTION,
             advice=_BETA_ADVICE,
         ),

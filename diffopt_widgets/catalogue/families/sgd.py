@@ -14,8 +14,9 @@ _DECAY_NOTE = "Added to the gradient, as is classical; for plain SGD that is the
 _WITH_MOMENTUM = When("momentum", ">", 0)
 _LR_ADVICE = Advice(
     0.03,
-    "Steps are as large as the gradients, so the rate must be far larger than Adam's; try factors of 3 around it.",
+    "Steps are as large as the gradients, so the rate must be far larger than Adam's and fits one model only.",
     source="common practice",
+    words="about 0.03, by factors of 3 around it",
     between=(0.01, 1),
 )
 
@@ -80,7 +81,7 @@ SGD_8BIT = OptimizerSpec(
     key="SGD_8BIT",
     title="SGD (8-bit)",
     family=_FAMILY,
-    summary="SGD with its momentum kept in 8 bits: about one byte of state per weight.",
+    summary="SGD with its momentum kept in 8 bits, for less memory.",
     formula=r"b \leftarrow \mu\, b + g + \lambda\theta,\quad \theta \leftarrow \theta - \gamma\, b",
     links=(
         Link("Dettmers et al. 2021", "https://arxiv.org/abs/2110.02861"),
@@ -103,6 +104,7 @@ SGD_8BIT = OptimizerSpec(
             "momentum",
             note="The package's own default of 0 raises, so 0.9 is the default here. Without momentum there is nothing "
             "to keep in 8 bits: use SGD.",
+            domain=shared.OPEN_FRACTION,
             fixed=True,
         ),
         shared.inert(o.DAMPENING, 0.0, "dampening", _IGNORED, shared.BELOW_ONE),
@@ -122,7 +124,6 @@ SGD_8BIT = OptimizerSpec(
             "As for SGD; the warm-up lets the large rate in slowly.",
         ),
     ),
-    rules=(shared.MOMENTUM_RULE,),
     hidden=(shared.BNB_ARGS,),
     state_bits=8,
     state_names=("state1",),

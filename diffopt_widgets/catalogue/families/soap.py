@@ -7,6 +7,7 @@ from diffopt_widgets.catalogue import shared
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.families import pytorch_optimizer_uses as po
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.remedies import BETA2
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Rule, Use, Values
 from diffopt_widgets.catalogue.values import Interval
 
@@ -77,8 +78,8 @@ SOAP = OptimizerSpec(
     title="SOAP",
     family="Preconditioned",
     summary="Adam, run in turned coordinates: for each side of a matrix it finds the directions in which the gradients vary, as "
-    "Shampoo does, and scales every direction by itself. Fewer steps than AdamW, each slower, with far more memory: 24 bytes "
-    "a weight for a square matrix in 32 bits.",
+    "Shampoo does, and scales every direction by itself. Fewer steps than AdamW, each slower, with far more memory, above "
+    "all in a LoRA, whose factors have a long side each: lower max_precondition_dim there.",
     formula=r"L \leftarrow \beta L + (1-\beta)\,g g^\top,\quad R \leftarrow \beta R + (1-\beta)\,g^\top g,\quad "
     r"g' = Q_L^\top g\, Q_R,\quad "
     r"\theta \leftarrow (1 - \gamma\lambda)\left(\theta - \gamma\, Q_L\, \frac{\hat m'}{\sqrt{\hat v'} + \epsilon}\, Q_R^\top\right)",
@@ -96,9 +97,10 @@ SOAP = OptimizerSpec(
         note="The first step only measures and moves nothing.",
         advice=Advice(
             3e-3,
-            "The authors' own rate, for language models and large batches, where SOAP gains most; it did well on the bench's "
-            "digits too. For a LoRA begin with AdamW's 1e-4.",
+            "The authors' own rate, for language models and large batches, where SOAP gains most. "
+            "For a LoRA begin with AdamW's 1e-4.",
             source="SOAP's README",
+            words="about 3e-3, for a LoRA 1e-4",
             between=(1e-4, 1e-2),
         ),
     ),
@@ -156,6 +158,7 @@ SOAP = OptimizerSpec(
     rate="first_steps:Soap",
     rate_words="the learning rate as scheduled; 0 at the first step, which only measures; with normalised updates times the "
     "bias correction",
+    remedies=(BETA2,),
     state_names=("exp_avg", "exp_avg_sq"),
     steps_each_tensor=True,
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue import shared
-from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.families import pytorch_optimizer_uses as po
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.remedies import BETA2
 from diffopt_widgets.catalogue.schema import Hidden, Link, OptimizerSpec, Preset, Use, When
 
 KAHAN_SUM = Option(
@@ -33,12 +35,7 @@ STABLE_ADAMW = OptimizerSpec(
         o.LR,
         1e-3,
         "lr",
-        advice=Advice(
-            1e-4,
-            "AdamW's rates carry over: 1e-4 for a LoRA, 1e-3 for models as small as those of the bench.",
-            source="common practice",
-            between=(1e-5, 1e-3),
-        ),
+        advice=replace(shared.RATES_OF_ADAMW, reason="AdamW's rates carry over to this form of it."),
     ),
     uses=(
         Use(o.BETA1, 0.9, "betas[0]"),
@@ -79,6 +76,7 @@ STABLE_ADAMW = OptimizerSpec(
         Hidden("kwargs", "further entries of the parameter groups, which this optimizer never reads"),
     ),
     rate_words="the learning rate as scheduled; where an update is clipped, the tensor's step is smaller by that much",
+    remedies=(BETA2,),
     state_names=("exp_avg", "exp_avg_sq"),
     steps_each_tensor=True,
 )

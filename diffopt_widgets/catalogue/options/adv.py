@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.state_sizes import state_words
 from diffopt_widgets.catalogue.values import Interval
 
 CAUTIOUS_WD = Option(
@@ -18,8 +19,9 @@ NNMF_FACTOR = Option(
     "Factored state",
     "bool",
     "Keeps each running average as one number per row, one per column and one bit of sign per weight (SMMF), instead of one "
-    "number per weight. The averages then take a fraction of a byte per weight, but are only known roughly, and a step "
-    "takes longer. Turn it on when the state does not fit.",
+    "number per weight. AdamW (adv) then keeps "
+    f"{state_words('ADAMW_ADV', nnmf_factor=True)}. The averages are only known roughly, and a step takes longer. Turn it on "
+    "when the state does not fit.",
 )
 COMPILE = Option(
     "compile",

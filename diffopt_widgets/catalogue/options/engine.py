@@ -48,7 +48,7 @@ OPTIM_BITS = Option(
     "optim_bits",
     "Optimizer bits",
     "int",
-    "How many bits each state value takes: 32 for full precision, 8 for a quarter of the memory at some loss of precision. "
+    "How many bits each state value takes: 32 for full precision, 8 for less memory at some loss of precision. "
     "Choose 8 when the state does not fit on the GPU. Small tensors keep 32 bits either way.",
     choices=("8", "32"),
     unit="bits",
@@ -58,7 +58,7 @@ MIN_8BIT_SIZE = Option(
     "Smallest 8-bit tensor",
     "int",
     "Tensors with fewer elements than this keep 32-bit states, because biases and norms need precision more than they cost "
-    "memory. Smaller saves a little more memory, larger keeps more tensors exact. The default is a good middle.",
+    "memory. Smaller saves memory, above all in LoRAs of low rank, whose tensors are that small; larger keeps more tensors exact. The default is a good middle.",
     domain=Interval(0),
     soft=(0, 65536),
     unit="elements",
@@ -102,8 +102,9 @@ BIAS_CORRECTION = Option(
     "bias_correction",
     "Bias correction",
     "bool",
-    "Corrects the running averages for having started at zero, so that the first steps have their full size. Off makes the "
-    "beginning of the run gentler and less predictable. On is what Adam and its relatives are defined with.",
+    "Corrects the running averages for having started at zero, so that the first steps have the size of later ones. Off makes "
+    "them larger or smaller, by both betas: 3.2 times at 0.9 and 0.999, a quarter at 0.95 and 0.95. On is what Adam is "
+    "defined with.",
 )
 ADAM_W_MODE = Option(
     "adam_w_mode",
@@ -134,5 +135,5 @@ FUSED_BACK_PASS = Option(
     "bool",
     "Steps each tensor as soon as backward has its gradient and frees that gradient at once, so that all gradients never "
     "exist together: that saves nearly as much memory as the trained weights take. The step itself stays the same. It rules "
-    "out accumulation, and clipping all gradients by their common norm.",
+    "out accumulation, clipping all gradients by their common norm, and a GradScaler (mixed precision in float16).",
 )

@@ -58,14 +58,16 @@ SAFEGUARD_WARMUP = Option(
     "Safeguard warm-up",
     "bool",
     "Keeps the learning rate out of the denominator of the estimate, so that small rates during a warm-up do not make the "
-    "estimate too large. Turn it on when a schedule starts low. Where the rate is 1 throughout it has nothing to do.",
+    "estimate too large. Turn it on when a schedule starts low or restarts. Where the rate is 1 throughout and bias "
+    "correction is off it has nothing to do.",
 )
 SLICE_P = Option(
     "slice_p",
     "Slice parameters",
     "int",
     "Uses only every n-th weight for the estimate of the rate, which saves most of the memory that the estimate needs. 1 "
-    "uses all; 11 brings the state close to Adam's at nearly the same estimate. Raise it when memory is short.",
+    "uses all; 11 brings the state close to Adam's. The estimate then comes out lower or higher than with all weights, by "
+    "as much as a third or two thirds. Raise it when memory is short.",
     domain=Interval(1),
     soft=(1, 32),
 )
@@ -73,8 +75,9 @@ FSDP_IN_USE = Option(
     "fsdp_in_use",
     "FSDP in use",
     "bool",
-    "Adds up the estimate over all processes when the weights are sharded among several GPUs. Without it each process "
-    "would follow its own estimate. Leave it off unless the model is wrapped in FSDP.",
+    "Adds up the sums behind the estimate over all processes, for a model whose weights are split among several GPUs (FSDP). "
+    "Without it each process estimates from its own part, and they drift apart. Leave it off unless the model is wrapped in "
+    "FSDP.",
 )
 LOG_EVERY = Option(
     "log_every",
@@ -98,9 +101,18 @@ EPS2 = Option(
     "eps2",
     "Epsilon 2",
     "float",
-    "A second small number. In Adafactor it is the smallest size that a tensor is taken to have when steps are scaled by "
-    "it: raise it when LoRA or bias weights barely change. In CAME it is added to the squared doubt about a step, so that "
-    "nothing is divided by zero: larger evens out the confidence.",
+    "The smallest size (root mean square) that a tensor is taken to have when its steps are scaled by its size. A LoRA's B "
+    "matrix starts at 0, so at first this number alone sets how far it moves: raise it when a LoRA barely changes.",
+    domain=Interval(0),
+    soft=(1e-6, 1e-1),
+    log=True,
+)
+EPS2_OF_CAME = Option(
+    "eps2",
+    "Epsilon 2",
+    "float",
+    "A tiny number that is added to the squared doubt about a step, the distance between an update and the momentum, so that "
+    "nothing is divided by zero. Larger evens out the confidence in the steps of different weights.",
     domain=Interval(0),
     soft=(1e-6, 1e-1),
     log=True,

@@ -86,9 +86,9 @@ NS_STEPS = Option(
     "ns_steps",
     "Newton-Schulz steps",
     "int",
-    "How often the iteration is repeated that makes an update nearly orthogonal. Five bring nearly all singular values "
-    "between 0.7 and 1.2. Fewer leave weak directions weak; more cost time and, with the usual coefficients, come no nearer "
-    "to 1.",
+    "How often the iteration is repeated that makes an update nearly orthogonal. Five bring the larger singular values to "
+    "about 0.7 to 1.2 and leave the smallest below; eight lift nearly all of them there. More cost time and, with the usual "
+    "coefficients, come no nearer to 1.",
     domain=Interval(1, 99),
     soft=(1, 20),
 )
@@ -96,8 +96,8 @@ ACCELERATED_NS = Option(
     "accelerated_ns",
     "Chebyshev coefficients",
     "bool",
-    "Takes cubic Chebyshev polynomials (CANS) in place of the usual quintic ones: each step is cheaper, and 15 of them make "
-    "the update orthogonal to three digits. It needs at least 10: with 5, singular values still lie anywhere between 0 and 2, "
+    "Takes cubic Chebyshev polynomials (CANS) in place of the usual quintic ones: each step is cheaper, and 15 of them bring "
+    "every singular value within 1% of 1. It needs at least 10: with 5, singular values still lie anywhere between 0 and 2, "
     "which is worse than without it.",
 )
 LOW_RANK_ORTHO = Option(
@@ -173,7 +173,8 @@ ADAM_EPS = Option(
     "Auxiliary epsilon",
     "float",
     "Keeps the auxiliary Adam's division finite where its gradients are almost zero. Larger holds such weights back, smaller "
-    "gives them their whole step. Raise it only when biases or embeddings become NaN in half precision.",
+    "gives them their whole step. Raise it only when biases or embeddings become NaN in half precision. At 0 a tensor that had "
+    "no gradient yet becomes NaN.",
     domain=_NOT_NEGATIVE,
     soft=(1e-12, 1e-4),
     log=True,

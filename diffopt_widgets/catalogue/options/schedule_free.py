@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.state_sizes import state_words
 from diffopt_widgets.catalogue.values import Interval
 
 _NOT_NEGATIVE = Interval(0)
@@ -90,7 +91,9 @@ FACTORED = Option(
     "Factored",
     "bool",
     "Keeps the squared gradients of a matrix as one number per row and one per column instead of one per weight, as "
-    "Adafactor does: nearly half of the state is saved. Off is exact. Turn it off when the loss becomes NaN or the estimate "
+    "Adafactor does. Off is exact, and the state takes "
+    f"{state_words('PRODIGY_PLUS_SCHEDULE_FREE', factored=False)} instead of "
+    f"{state_words('PRODIGY_PLUS_SCHEDULE_FREE')}. Turn it off when the loss becomes NaN or the estimate "
     "of the rate does not rise.",
 )
 FACTORED_FP32 = Option(

@@ -63,9 +63,9 @@ AMS_BOUND = Option(
     "ams_bound",
     "AMS bound",
     "bool",
-    "Divides by the largest average seen so far in place of the current one (AMSGrad), so that a weight's step can shrink "
-    "and never grow back. It can calm a run that diverges late. It costs one more state tensor as large as the weights; "
-    "leave it off otherwise.",
+    "Divides by the largest average seen so far in place of the current one (AMSGrad), so that a quiet stretch does not make "
+    "steps larger again; they still grow while the bias correction fades. It can calm a run that diverges late, and costs one "
+    "more state tensor. Leave it off otherwise.",
 )
 ADANORM = Option(
     "adanorm",

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
-from diffopt_widgets.state_size.models.model import Model, Tensor, Tensors
+from diffopt_widgets.state_size.models.model import Model, Tensor, Tensors, find_model
 from diffopt_widgets.state_size.models.parts import Weight
 
 _ATTENTION = re.compile(r"\.(to_q|to_k|to_v|to_out\.0|add_q_proj|add_k_proj|add_v_proj|to_add_out)\.weight$")
@@ -53,12 +54,17 @@ def lora_tensors(model: Model, rank: int, layers: str = "attention") -> Tensors:
         raise ValueError(f"rank is {rank!r}; it must be a whole number from 1")
     if layers not in LAYERS:
         raise ValueError(f"there is no choice of layers {layers!r}; choose one of {', '.join(LAYERS)}")
+    return _factors(model.key, rank, layers)
+
+
+@lru_cache(maxsize=32)
+def _factors(key: str, rank: int, layers: str) -> Tensors:
     tensors: Counter[Tensor] = Counter()
-    for weight in model.weights:
+    for weight in find_model(key).weights:
         if len(weight.shape) > 1 and LAYERS[layers](weight):
             wide_out, wide_in, *kernel = weight.shape
             layer = weight.name.removesuffix(".weight")
             tensors[Tensor((rank, wide_in, *kernel), name=f"{layer}.lora_A.weight")] += 1
             up = (wide_out, rank, *(1 for _ in kernel))
             tensors[Tensor(up, zero=True, name=f"{layer}.lora_B.weight")] += 1
-    return tensors
+    return MappingProxyType(tensors)

@@ -21,7 +21,9 @@ class Tensor(NamedTuple):
     zero: bool = False
     """True when all its values are 0 at the start, as in the second factor of a LoRA: Prodigy keeps less state for it."""
     name: str = ""
-    """Name in diffusers, if it is known: Muon chooses layers by it."""
+    """Name, if it is known, for known models that in diffusers: Muon chooses layers by it."""
+    dtype: str = ""
+    """Precision of its own; empty for that of the training."""
 
 
 Tensors: TypeAlias = Mapping[Tensor, int]
@@ -104,7 +106,12 @@ def full_tensors(model: Model) -> Tensors:
     >>> sum(count * math.prod(tensor.shape) for tensor, count in full_tensors(find_model("sdxl")).items())
     2567463684
     """
-    return Counter(Tensor(weight.shape, name=weight.name) for weight in model.weights)
+    return _all_tensors(model.key)
+
+
+@cache
+def _all_tensors(key: str) -> Tensors:
+    return MappingProxyType(Counter(Tensor(weight.shape, name=weight.name) for weight in _weights(key)))
 
 
 @cache

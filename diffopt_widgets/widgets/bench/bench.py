@@ -15,12 +15,13 @@ from IPython.display import display
 
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.driver import saver_for
-from diffopt_widgets.execution.session import Session
+from diffopt_widgets.execution.session import Session, sessions_in_progress
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
+from diffopt_widgets.widgets.bench.other_session import OtherSession
 from diffopt_widgets.widgets.bench.rest import Rest
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
@@ -102,7 +103,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         traitlets.dlink((self.form, "settings"), (self.size, "settings"))
         left = widgets.VBox([self.form, self.size])
         left.add_class("dw-left")
-        right = widgets.VBox([self.bar, self.menu, self.plot, self.applied])
+        others = [OtherSession(other, self._guarded, self._take_over) for other in sessions_in_progress()]
+        right = widgets.VBox([*others, self.bar, self.menu, self.plot, self.applied])
         right.add_class("dw-right")
         columns = widgets.Box([left, right])
         columns.add_class("dw-columns")
@@ -182,12 +184,28 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _need_session(self) -> Session:
         if self._session is None:
-            self._session = Session(self._published, self._loop)
+            self._session = Session(self._changed, self._loop)
         return self._session
+
+    def _take_over(self, session: Session) -> None:
+        """Show the runs of another bench's session, and act on it from now on.
+
+        Raises:
+            RuntimeError: runs of this bench are in progress.
+        """
+        if self._session is not None and self._session.busy:
+            raise RuntimeError(
+                "this bench has runs in progress itself; stop them, or wait for their end, before another is taken over"
+            )
+        self._session = session
+        session.listen(self._changed)
+        for run in session.runs:
+            self._view.add(run, keep_name=True)
+            self._changed(run)
 
     def _start(self, runs: Sequence[Run]) -> None:
         self.bar.forget_failure()
-        self._need_session().start(runs)
+        self._need_session().start(runs, self._saver)
         for run in runs:
             self.table.show(run)
 
@@ -238,14 +256,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _titles(self, names: Iterable[str]) -> str:
         return " and ".join(self.form.panel["controls"][name]["title"] for name in names)
 
-    def _published(self, run: Run) -> None:
-        if self._saver is not None:
-            self._saver.save(run)
-        self._changed(run)
-
     def _renamed(self, run: Run) -> None:
-        if self._saver is not None:
-            self._saver.rename(run)
+        saver = (self._session and self._session.saver_of(run)) or self._saver
+        if saver is not None:
+            saver.rename(run)
 
     def _changed(self, run: Run) -> None:
         if run not in self.runs:

@@ -39,7 +39,8 @@ def page_style(files: tuple[Path, ...]) -> str:
 class PageWidget(anywidget.AnyWidget):
     """Widget whose page is made of the files `SCRIPTS`, each after those that it imports, and `STYLES` of a folder.
 
-    `page/NAME` is a file that several widgets share. Every page begins with the shared files `keep_keys.js` and `host.css`.
+    `page/NAME` is a file that several widgets share. Every page begins with the shared files `keep_keys.js`, `lost.js` and
+    `host.css`.
 
     In a notebook it handles the messages of its page on the event loop of the cells, between two cells, so neither the
     widget nor its observers need to care about threads; a widget with `ANY_THREAD` takes care of them itself.
@@ -73,7 +74,7 @@ class PageWidget(anywidget.AnyWidget):
     @classmethod
     def scripts(cls) -> tuple[Path, ...]:
         """Return the JavaScript files of its page, each after those that it imports."""
-        return tuple(cls._file(name) for name in ("page/keep_keys.js", *cls.SCRIPTS))
+        return tuple(cls._file(name) for name in ("page/keep_keys.js", "page/lost.js", *cls.SCRIPTS))
 
     @classmethod
     def styles(cls) -> tuple[Path, ...]:

@@ -80,7 +80,7 @@ class LivePlot(PageWidget, Exports):
     """Unit of the x axis: `"step"`, `"time"` (training time in seconds) or `"samples"` (examples seen). Runs without known
     values of it are left out."""
     log = traitlets.Dict().tag(sync=True)
-    """True for each panel with a logarithmic axis, by the panel's key (`"loss"`, `"rate"`, `"d"`)."""
+    """True for each panel with a logarithmic axis, by the panel's key (`"loss"`, `"rate"`, `"group_rate"`, `"d"`)."""
     height = traitlets.Int(300, min=120).tag(sync=True)
     """Height of one row of panels, in pixels."""
     expected: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -190,7 +190,7 @@ class LivePlot(PageWidget, Exports):
         >>> plot = LivePlot()
         >>> plot.add_panel(metric_panel("grad_norm", scale="log"))
         >>> [panel.key for panel in plot.panels]
-        ['loss', 'rate', 'd', 'grad_norm']
+        ['loss', 'rate', 'group_rate', 'd', 'grad_norm']
 
         Raises:
             ValueError: there is already a panel with this key.

@@ -163,7 +163,7 @@ class StateSize(StillWidget):
                 self.set_trait("shown", {"sentence": "", "details": "", **self.shown, "pending": True})
             else:
                 sentence = state_sentence(self.settings.optimizer, self._choice, own)
-                details = state_details(self._choice, own)
+                details = state_details(self.settings, self._choice, own)
                 self.set_trait("shown", {"sentence": sentence, "details": details, "pending": False})
             self.set_trait("bars", _bars(all_settings, sizes) if self.comparing else [])
 

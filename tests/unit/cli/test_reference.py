@@ -53,14 +53,18 @@ def test_a_page_says_everything_that_the_catalogue_knows(key, pages):
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("SGD", "0 bytes with weights in float32 and 0 bytes with weights in bfloat16"),
-        ("ADAMW", "8 bytes with weights in float32 and 4 bytes with weights in bfloat16"),
-        ("LAMB", "8 bytes with weights in float32 and 8 bytes with weights in bfloat16"),  # bitsandbytes keeps 32 bits
-        ("DADAPT_ADAN", "20 bytes with weights in float32 and 10 bytes with weights in bfloat16"),
+        ("SGD", "0 / 0 | 0 / 0 | 0 / 0"),
+        ("ADAMW", "8 / 4 | 8 / 4 | 8 / 4"),
+        ("LAMB", "8 / 8 | 8 / 8 | 8 / 8"),  # bitsandbytes keeps 32 bits
+        ("DADAPT_ADAN", "20 / 10 | 20 / 10 | 20 / 10"),
+        ("CAME", "8.26 / 8.26 | 4.76 / 4.76 | 4 / 4"),
     ],
 )
 def test_a_page_tells_the_state_per_weight(key, words, pages):
-    assert f"- State per weight: {words}" in pages[f"{key}.md"]
+    page = pages[f"{key}.md"]
+    assert "| | SD 1.5 | SDXL | Flux.1 dev |" in page
+    assert f"| full | {words} |" in page
+    assert "All options are at the defaults below" in page
 
 
 def test_the_index_names_every_optimizer_and_who_has_which_option(pages):

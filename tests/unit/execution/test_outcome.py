@@ -100,10 +100,20 @@ MENDED = [
     (dw.Settings("SGD", lr=0.2), {"lr": 0.02}),
     (dw.Settings("SGD", lr=1e20), {"lr": 0.03}),
     (dw.Settings("ADAMW", lr=7e-4), {"lr": 7e-5}),
-    (dw.Settings("ADAMW", lr=0.07), {"lr": 1e-4}),
+    (dw.Settings("ADAMW", lr=0.07), {"lr": 1e-3}),  # the preset's
+    (dw.Settings("ADAMW", lr=1e-3, beta2=0.5), {"beta2": 0.99}),
+    (dw.Settings("ADAMW", lr=2e-2, beta2=0.5), {"beta2": 0.99, "lr": 1e-3}),
+    (dw.Settings("ADAMW", lr=1e-3, beta2=0.5, amsgrad=True), {"lr": 1e-4}),  # its divisor never shrinks
+    (dw.Settings("ADAM_8BIT", beta1=0.95, beta2=0.9), {"beta2": 0.99}),
+    (dw.Settings("ADAMW", beta1=0.999, beta2=0.99), {"beta1": 0.9, "beta2": 0.99}),
+    (dw.Settings("ADAN", beta3=0.9), {"beta3": 0.99}),
+    (dw.Settings("PRODIGY", beta2=0.5), {"beta2": 0.99}),
+    (dw.Settings("MUON", adam_beta2=0.5), {"adam_beta2": 0.99}),
+    (dw.Settings("LAMB", lr=1e-3, beta2=0.5), {"lr": 1e-4}),  # a limit holds its steps
+    (dw.Settings("ADOPT", lr=1e-3, beta2=0.5), {"lr": 1e-4}),  # its momentum averages what is divided already
     (dw.Settings("PRODIGY", lr=1e20), {"lr": 1.0}),
     (dw.Settings("PRODIGY", d_coef=1e9), {"d_coef": 1.0}),
-    (dw.Settings("DADAPT_SGD", lr=1e20), {"lr": 0.3}),
+    (dw.Settings("DADAPT_SGD", lr=1e20), {"lr": 1.0}),
     (dw.Settings("PRODIGY", d_coef=2.0), {"d_coef": 1.0}),
     (dw.Settings("DADAPT_SGD", lr=0.9), {"lr": 0.3}),
     (dw.Settings("PRODIGY_PLUS_SCHEDULE_FREE"), {"lr": 0.33}),  # half of d_coef would stop its estimate
@@ -124,8 +134,20 @@ def test_the_fix_after_a_divergence_is_what_the_sentence_says(settings, fix):
     assert words.startswith("Failed at step 7 of 300: the loss was no longer a finite number. ")
     assert found == fix
     assert ("growth_rate" in words) <= ("growth_rate" in settings.options)
-    number = next(value for name, value in found.items() if name in {"lr", "d_coef"})
-    assert format_value(number) in words
+    numbers = [value for name, value in found.items() if name in {"lr", "d_coef"} or "beta" in name]
+    assert numbers
+    assert all(format_value(number) in words for number in numbers)
+
+
+@pytest.mark.slow
+def test_a_divergence_by_beta2_is_put_down_to_beta2_and_its_fix_helps():
+    failed = dw.train(dw.Settings("ADAMW", lr=2e-2, beta2=0.5), task="swiss_roll", steps=200, seed=1, progress=False)
+    assert failed.status == "failed"
+    assert "beta2 is below the square of beta1" in failed.message
+    assert "rate is probably too high" not in failed.message
+    alone = dw.train(failed.settings.replace(beta2=failed.fix["beta2"]), "swiss_roll", 200, seed=1, progress=False)
+    both = dw.train(failed.settings.replace(**failed.fix), "swiss_roll", 200, seed=1, progress=False)
+    assert max(alone.eval_after, both.eval_after) < 0.6 * both.eval_before
 
 
 def test_an_optimizer_that_estimates_its_rate_says_what_slows_the_estimate_down():

@@ -102,6 +102,26 @@ def test_transformers_trainer(trainer, tmp_path):
     assert w.plot.runs[0]["samples_per_step"] == 2
 
 
+@pytest.mark.parametrize("every", [1, 4])
+def test_transformers_evaluates_before_the_first_step(trainer, every):
+    from diffopt_widgets.integrations.transformers import WatchCallback
+
+    callback = WatchCallback()
+    training = trainer(callback, eval_strategy="steps", eval_steps=every, eval_on_start=True)
+    training.train()
+    w = callback.watcher
+    logged = {log["step"]: log["eval_loss"] for log in training.state.log_history if "eval_loss" in log}
+    column = w.history.column("eval_loss")
+    first = logged.pop(0)
+    assert {step: column[step - 1] for step in logged} == logged
+    if every == 1:
+        assert w.before_first_step["eval_loss"] == first
+    else:
+        assert column[0] == first
+    losses = {log["step"]: log["loss"] for log in training.state.log_history if "loss" in log}
+    assert dict(enumerate(w.history.column("loss").tolist(), 1)) == losses
+
+
 def test_transformers_trainer_twice_and_from_a_checkpoint(trainer):
     from diffopt_widgets.integrations.transformers import WatchCallback
 
@@ -250,6 +270,32 @@ def test_what_accelerate_logs_for_each_batch_is_averaged_over_those_of_a_step(ac
     assert [str(w.message) for w in told if "recorded" in str(w.message)] == [
         "'note' is not recorded: a str is not a real number"
     ]
+
+
+def test_what_accelerate_logs_before_the_first_step_and_after_the_last_stays_in_its_place(accelerated):
+    from diffopt_widgets.integrations.accelerate import WatchTracker
+
+    tracker = WatchTracker()
+    accelerator, model, optimizer, schedule, data = accelerated(log_with=tracker)
+    accelerator.init_trackers("project")
+    tracker.watch(optimizer, schedule)
+    accelerator.log({"fid": 9.0, "val_loss": 8.0}, step=0)
+    batches = [*data, next(iter(data))]  # the last one has no step: accumulation ends early
+    for number, batch in enumerate(batches):
+        with accelerator.accumulate(model):
+            loss = (model(batch["x"]) - batch["labels"]).square().mean()
+            accelerator.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+        accelerator.log({"batch": float(number)}, step=number)
+        if number == 3:
+            accelerator.log({"fid": 7.0, "val_loss": 6.0}, step=2)
+    assert not accelerator.sync_gradients
+    accelerator.end_training()
+    history = tracker.watcher.history
+    np.testing.assert_array_equal(history.column("fid"), [9, 7, np.nan])
+    np.testing.assert_array_equal(history.column("val_loss"), [8, 6, np.nan])
+    np.testing.assert_array_equal(history.column("batch"), [0.5, 2.5, 5.25])
 
 
 def test_accelerate_tracker_says_once_that_it_has_nothing_to_watch(accelerated):

@@ -87,7 +87,7 @@ def test_what_kohya_logs_once_an_epoch_stands_at_its_step_and_moves_no_time(numb
 def test_the_validation_of_onetrainer_with_one_concept_and_with_two() -> None:
     step = {"loss/train_step": 0.5, "smooth_loss/train_step": 0.6, "lr/unet": 1e-4, "kourkoutas/beta2_mean": 0.9}
     one = logged((1, 0.0, step), (1, 1.0, {"loss/validation_step/cats": 0.7}))
-    assert one.names() == ("loss", "lr", "applied_lr", "eval_loss", "seconds", "smooth_loss/train_step", "kourkoutas/beta2_mean")  # fmt: skip
+    assert one.names() == ("loss", "lr", "eval_loss", "seconds", "smooth_loss/train_step", "kourkoutas/beta2_mean")  # fmt: skip
     both = {"loss/validation_step/cats": 0.7, "loss/validation_step/dogs": 0.9}
     two = logged((1, 0.0, step), (1, 1.0, both | {"loss/validation_step/total_average": 0.8}))
     assert (one.column("eval_loss")[0], two.column("eval_loss")[0]) == (0.7, 0.8)
@@ -101,11 +101,102 @@ def test_a_log_of_onetrainer_with_a_restart_and_a_loss_that_is_no_number() -> No
     np.testing.assert_array_equal(history.step, [-3, *range(1, 12)])
     loss = [1 / -3, *(math.nan if step == 7 else 1 / step for step in range(1, 12))]
     np.testing.assert_array_equal(history.column("loss"), float32(loss))
-    np.testing.assert_array_equal(history.column("lr"), history.column("applied_lr"))
+    assert "lr" in history.names()
+    assert "applied_lr" not in history.names()  # the log does not name the optimizer
     assert history.column("eval_loss")[5] == 0.5
     assert np.isnan(history.column("eval_loss")[4])
     assert history.column("seconds")[9] == 0.5 * 10  # the one after the restart
     assert "ema_decay" in history.names()
+
+
+def table(history: History, *names: str) -> dict[str, list[float]]:
+    """The named columns of a history with one group, as lists."""
+    return {name: history.column(name).ravel().tolist() for name in names}
+
+
+@pytest.mark.parametrize("tag", ["lr", "train/learning_rate", "learning_rate", "lr/unet", "train/lr", "lr-Prodigy"])
+def test_a_rate_that_is_only_the_schedules_is_not_said_to_be_applied(tag: str, tmp_path: Path) -> None:
+    history = logged((1, 0.0, {"loss": 0.5, tag: 1.0}), (2, 1.0, {"loss": 0.4, tag: 0.5}))
+    assert history.names() == ("loss", "lr", "seconds")
+    assert table(history, "lr") == {"lr": [1, 0.5]}
+    path = tmp_path / "events.out.tfevents.1"
+    path.write_bytes(first_record(1.0) + event_record(Event(1, 1.0, {"loss": 0.5, tag: 1.0})))
+    (run,) = dw.read_logs(path)
+    figure = run.figure()
+    assert [list(trace.y) for trace in figure.data if trace.yaxis == "y2"] == [[1.0]]
+    assert [note.text for note in figure.layout.annotations][1:] == [
+        "Group's learning rate; what is applied is not known"
+    ]
+
+
+def test_a_log_of_simpletuner() -> None:
+    rows = []
+    for step, d in ((1, 1e-6), (2, 6e-5)):
+        tags = {"prodigy_d": d, "prodigy_effective_lr": d * 0.5, "train_loss": 1 / step, "optimization_loss": 2.0}
+        rows.append(
+            (step, float(step), tags | {"learning_rate": 0.5, "epoch": 1.0, "grad_norm": 3.0, "loss/val/cats": 0.25})
+        )
+    history = logged(*rows)
+    assert table(history, "loss", "lr", "applied_lr", "d", "grad_norm", "eval_loss") == {
+        "loss": [1, 0.5],
+        "lr": [0.5, 0.5],
+        "applied_lr": [5e-7, 3e-5],
+        "d": [1e-6, 6e-5],
+        "grad_norm": [3, 3],
+        "eval_loss": [0.25, 0.25],
+    }
+    newer = logged(*((step, at, tags | {"learning_rate": tags["prodigy_d"]}) for step, at, tags in rows))
+    assert "lr" not in newer.names()  # it logs d under that name
+    assert table(newer, "applied_lr", "learning_rate") == {"applied_lr": [5e-7, 3e-5], "learning_rate": [1e-6, 6e-5]}
+
+
+def test_a_log_of_diffusion_pipe_with_epochs_and_an_evaluation_before_the_first_step() -> None:
+    rows = [(0, 0.0, {"cats/loss_quantile_0.10": 0.9, "cats/loss": 0.8, "eval/eval_time_sec": 3.0})]
+    for step in range(1, 7):
+        rows.append(
+            (step, float(step), {"train/loss": 1 / step, "train/grad_norm": 2.0, "train/prodigy_d": step * 1e-6})
+        )
+        if step % 3 == 0:
+            rows.append((step // 3, step + 0.5, {"train/epoch_loss": 0.5}))
+    history = logged(*rows)
+    assert history.step.tolist() == list(range(7))
+    assert history.names()[:4] == ("loss", "d", "grad_norm", "eval_loss")
+    np.testing.assert_array_equal(history.column("train/epoch_loss"), [*[math.nan] * 3, 0.5, math.nan, math.nan, 0.5])
+    np.testing.assert_array_equal(history.column("eval_loss"), [0.8, *[math.nan] * 6])
+
+
+def test_a_log_of_lightning_keeps_its_values_of_epochs_at_their_steps() -> None:
+    rates = {"lr-AdamW/pg1": 1e-3, "lr-AdamW/pg2": 1e-4, "lr-AdamW-momentum": 0.9}
+    rows = [(step, float(step), {"train_loss_step": 1 / step, **rates}) for step in (1, 2, 3)]
+    rows.insert(2, (2, 2.5, {"train_loss_epoch": 0.75, "val_loss_epoch": 0.5}))
+    history = logged(*rows)
+    assert history.groups == ("AdamW/pg1", "AdamW/pg2")
+    assert history.column("lr").tolist() == [[1e-3, 1e-4]] * 3
+    assert history.column("loss").tolist() == [1, 1 / 2, 1 / 3]
+    for name, value in (("train_loss_epoch", 0.75), ("eval_loss", 0.5), ("lr-AdamW-momentum", None)):
+        expected = [0.9] * 3 if value is None else [math.nan, value, math.nan]
+        np.testing.assert_array_equal(history.column(name), expected)
+
+
+def test_a_log_of_transformers() -> None:
+    tags = {"train/loss": 0.5, "train/learning_rate": 1e-3, "train/grad_norm": 2.0, "train/epoch": 0.1}
+    history = logged(
+        (10, 0.0, tags), (10, 1.0, {"eval/loss": 0.4, "eval/runtime": 2.0}), (10, 2.0, {"train/train_loss": 3.0})
+    )
+    assert table(history, "loss", "lr", "grad_norm", "eval_loss", "train/train_loss") == {
+        "loss": [0.5], "lr": [1e-3], "grad_norm": [2], "eval_loss": [0.4], "train/train_loss": [3]
+    }  # fmt: skip
+    assert "applied_lr" not in history.names()
+
+
+def test_groups_that_kohya_logs_by_name_and_by_number_are_one() -> None:
+    """The else of its loop in train_network.py runs always, so each part is logged a second time, by number."""
+    rates = {"lr/textencoder": 0.5, "lr/unet": 1.0, "lr/d*lr": 1e-6, "lr/group1": 1.0, "lr/d*lr/group1": 2e-6}
+    history = logged((1, 0.0, {"loss/current": 0.5, **rates}))
+    assert (history.groups, history.column("lr").tolist()) == (("textencoder", "unet"), [[0.5, 1]])
+    assert history.column("applied_lr").tolist() == [[1e-6, 2e-6]]
+    plain = {"lr/textencoder": 0.5, "lr/unet": 1.0, "lr/group1": 1.0}
+    assert logged((1, 0.0, {"loss/current": 0.5, **plain})).groups == ("textencoder", "unet")
 
 
 def test_a_restart_from_a_backup_counts_from_its_step_on(tmp_path: Path) -> None:

@@ -208,6 +208,48 @@ def test_a_second_backward_before_the_step_is_refused():
         backward(1, params)
 
 
+@pytest.mark.parametrize("unscales", [True, False])
+def test_a_grad_scaler_is_refused_before_a_weight_moves(unscales):
+    optimizer, params = built(dw.Settings("SGD", lr=1.0, fused_back_pass=True))
+    before = [p.detach().clone() for p in params]
+    scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
+    for bad in (True, False):  # a step that is skipped, for an infinite gradient, shows nothing yet
+        loss = sum(p.sum() for p in params) * (math.inf if bad else 1.0)
+        scaler.scale(loss).backward()
+        if unscales:
+            scaler.unscale_(optimizer)
+        if bad:
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+    with pytest.raises(RuntimeError, match=r"fused_back_pass cannot train with a GradScaler.*To fix it"):
+        scaler.step(optimizer)
+    assert all(torch.equal(p, old) for p, old in zip(params, before, strict=True))
+
+
+def test_a_grad_scaler_of_another_optimizer_delays_only_the_first_step():
+    """So do one that is left over from an earlier training, and one that is made or used later."""
+    optimizer, params = built(dw.Settings("ADAMW", fused_back_pass=True))
+    other = torch.nn.Parameter(torch.ones(3))
+    others = torch.optim.SGD([other], lr=0.1)
+    scaler, off = torch.amp.GradScaler("cpu"), torch.amp.GradScaler("cpu", enabled=False)
+    off.scale(torch.ones(()))
+    waited = []
+    for step in range(4):
+        if step:
+            scaler.scale(other.sum()).backward()
+            scaler.step(others)
+            scaler.update()
+        backward(step, params)
+        waited.append(params[0].grad is not None)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert waited == [False, True, False, False]
+    plain, same = built(dw.Settings("ADAMW"))
+    walk(plain, same, 4)
+    assert all(torch.equal(p, q) for p, q in zip(params, same, strict=True))
+
+
 def test_accumulation_is_refused_with_its_fix():
     settings = dw.Settings("ADAMW", fused_back_pass=True)
     for refused in (

@@ -63,10 +63,11 @@ def test_they_are_named_by_what_differs():
 @pytest.mark.slow
 def test_a_beta2_far_too_low_keeps_the_loss_up_and_two_usual_ones_are_alike():
     (low, middle, high), runs = part_way("beta2", 40)
-    low, middle, high = (loss[20:].mean() for loss in (low, middle, high))  # measured: 1.02, 0.51, 0.48
-    assert low > 1.5 * max(middle, high)
-    assert middle == pytest.approx(high, rel=0.25)
-    assert {tuple(run.history.column("applied_lr").ravel()) for run in runs} == {(2e-2,) * 80}
+    assert np.mean(low[20:] > middle[20:]) > 0.9  # the same batches, so their noise is alike
+    low, middle, high = (loss[20:].mean() for loss in (low, middle, high))  # measured: 0.337, 0.306, 0.309
+    assert low > 1.05 * max(middle, high)
+    assert middle == pytest.approx(high, rel=0.05)
+    assert {tuple(run.history.column("applied_lr").ravel()) for run in runs} == {(1e-2,) * 80}
 
 
 @pytest.mark.slow

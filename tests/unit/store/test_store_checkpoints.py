@@ -161,8 +161,8 @@ def test_checkpoints_come_seldom_and_cost_little(store: dw.RunStore, monkeypatch
 def test_where_it_finds_no_room_the_rows_are_safe(store: dw.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Database._connect
 
-    def limited(self: Database, *, create: bool) -> sqlite3.Connection:
-        connection = opened(self, create=create)
+    def limited(self: Database, *, create: bool, wait: float) -> sqlite3.Connection:
+        connection = opened(self, create=create, wait=wait)
         connection.execute("PRAGMA max_page_count = 30")
         return connection
 

@@ -59,20 +59,114 @@ def test_a_rare_value_belongs_to_the_step_just_taken(optimizer):
     np.testing.assert_array_equal(w.history.column("val/loss"), [NAN, NAN, 0.3, NAN, NAN, 0.6])
 
 
-def test_a_step_that_is_over_is_shown_before_the_next_one_ends(optimizer):
+def test_a_step_is_shown_when_the_next_one_has_ended_and_values_until_then_are_its_own(optimizer):
     with dw.watch(optimizer) as w:
         w.log(loss=1)
         optimizer.step()
+        for values in ({"fid": 0.5}, {"loss": 2}, {"late": 0.25}, {"val/loss": 0.75}):
+            w._recorder._due = 0
+            w.log(values)
+            assert len(w._recorder.published) == 0
         w._recorder._due = 0
-        w.log(test=0.5)  # may be followed by others
-        assert len(w._recorder.published) == 0
-        w._recorder._due = 0
-        w.log(loss=2)
-        assert len(w._recorder.published) == 1
-        w.log(late=0.25)
         optimizer.step()
-    np.testing.assert_array_equal(w.history.column("test"), [0.5, NAN])
-    np.testing.assert_array_equal(w.history.column("late"), [NAN, 0.25])
+        assert len(w._recorder.published) == 1
+    np.testing.assert_array_equal(w.history.column("fid"), [0.5, NAN])
+    np.testing.assert_array_equal(w.history.column("late"), [NAN, 0.25])  # after a value of the next step
+    np.testing.assert_array_equal(w.history.column("val/loss"), [0.75, NAN])
+
+
+@pytest.mark.parametrize("name", ["val/loss", "fid", "validation", "top1 accuracy"])
+@pytest.mark.parametrize("every", [2, 5])
+def test_a_value_from_before_the_first_step_moves_no_later_one(optimizer, name, every):
+    with dw.watch(optimizer) as w:
+        w.log({name: 9.0})
+        for step in range(1, 11):
+            w.log(loss=step)
+            optimizer.step()
+            if step % every == 0:
+                w.log({name: step / 10})
+    assert column(w) == list(range(1, 11))
+    expected = {step: step / 10 for step in range(every, 11, every)} | {1: 9.0}
+    values = w.history.column(name)
+    assert dict(zip(w.history.step[~np.isnan(values)].tolist(), values[~np.isnan(values)].tolist(), strict=True)) == (
+        expected
+    )
+
+
+def test_an_evaluation_before_the_first_step_and_after_each_one(optimizer, tmp_path):
+    store = dw.RunStore(tmp_path / "runs.sqlite")
+    with dw.watch(optimizer, store=store) as w:
+        w.log({"val/loss": 9.0})
+        for step in range(1, 4):
+            w.log(loss=step)
+            optimizer.step()
+            w.log({"val/loss": step / 10})
+    assert column(w, "val/loss") == [0.1, 0.2, 0.3]
+    assert w.before_first_step == store.list()[0].about["before_first_step"] == {"val/loss": 9.0}
+
+
+@pytest.mark.parametrize("names", [("loss", "accuracy"), ("accuracy", "loss")])
+def test_the_values_of_one_call_belong_to_one_step(optimizer, names):
+    with dw.watch(optimizer) as before:
+        for step in range(1, 7):
+            before.log({name: step for name in names if name == "loss" or step % 3 == 0})
+            optimizer.step()
+    np.testing.assert_array_equal(before.history.column("accuracy"), [NAN, NAN, 3, NAN, NAN, 6])
+    with dw.watch(optimizer) as after:
+        after.log(accuracy=9)
+        for step in range(1, 4):
+            optimizer.step()
+            after.log(dict.fromkeys(names, step))
+    assert column(after) == column(after, "accuracy") == [1, 2, 3]
+    assert after.before_first_step == {"accuracy": 9}
+
+
+@pytest.mark.parametrize("micro", [1, 3])
+def test_values_of_a_step_that_never_came_go_to_the_last_one(optimizer, micro):
+    with dw.watch(optimizer) as w:
+        for step in range(3):
+            for part in range(micro):
+                w.log(loss=10 * step + part, rate=0.5)
+            if step < 2:
+                optimizer.step()
+        w.log(final=1.0)
+    last = np.mean([10 * step + part for step in (1, 2) for part in range(micro)])
+    assert column(w) == [(micro - 1) / 2, last]
+    np.testing.assert_array_equal(w.history.column("final"), [NAN, 1])
+
+
+def test_a_value_of_a_skipped_step_that_is_logged_after_it_moves_no_other(optimizer):
+    """A GradScaler does not call the optimizer's step when the gradients are infinite."""
+    with dw.watch(optimizer) as w:
+        for i in range(6):
+            if i != 3:
+                optimizer.step()
+            w.log(loss=i)
+    assert column(w) == [0, 1, 2.5, 4, 5]
+
+
+def test_a_loop_that_knows_the_step_says_it(optimizer):
+    with dw.watch(optimizer) as w:
+        for step in range(3):
+            w.log_at("next", {"loss": step})
+            optimizer.step()
+            for part in range(3):
+                w.log_at("last", {"accuracy": step + part})
+    assert column(w) == [0, 1, 2]
+    assert column(w, "accuracy") == [1, 2, 3]
+    with pytest.raises(ValueError, match=r'step is 3; it must be "last"'):
+        w.log_at(3, {"loss": 1})
+
+
+@pytest.mark.parametrize("read", ["history", "to_frame", "figure"])
+def test_reading_the_record_changes_nothing(optimizer, read):
+    with dw.watch(optimizer) as w:
+        for step in range(4):
+            optimizer.step()
+            getattr(w, read) if read == "history" else getattr(w, read)()
+            assert w.history.step.tolist() == list(range(1, step + 2))
+            w.log(loss=step)
+    assert column(w) == [0, 1, 2, 3]
 
 
 def test_a_record_that_is_read_meanwhile_is_whole(optimizer):
@@ -172,14 +266,73 @@ def test_warnings_made_errors_do_not_end_the_training(optimizer, caplog):
     assert len(w.history) == 1
 
 
-def test_many_values_without_a_step_are_told_once_and_do_not_grow(optimizer):
+def test_values_without_a_step_are_told_early_and_kept_by_call(optimizer, tmp_path):
     other = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))], lr=0.1)
-    with (  # noqa: PT031
-        dw.watch(other) as w,
-        pytest.warns(UserWarning, match="is the watched SGD the optimizer that this loop") as seen,
-    ):
-        for i in range(3000):
-            w.log(loss=float(i))
+    store = dw.RunStore(tmp_path / "runs.sqlite")
+    with pytest.warns(UserWarning, match="without a step") as seen:  # noqa: PT031
+        w = dw.watch(other, store=store)
+        for i in range(200):
+            w.log(loss=torch.tensor(float(i)), accuracy=i / 200)
             optimizer.step()
-    assert len(seen) == 1
-    assert len(w._recorder._logged._next["loss"]) == 1000
+            if i == 60:
+                assert len(seen) == 1
+        w.close()
+    early, late = (str(warning.message) for warning in seen)
+    assert "is the watched SGD the optimizer that this loop steps?" in early
+    assert "has seen no step of its SGD. 200 values were logged without a step. They are kept by call" in late
+    (kept,) = store.list()
+    for history in (w.history, store.load(kept.id).history):
+        assert history.names() == ("loss", "accuracy")
+        np.testing.assert_array_equal(history.column("loss"), np.arange(200.0))
+        np.testing.assert_array_equal(history.column("accuracy"), np.arange(200) / 200)
+    assert "200 values were logged without a step" in kept.message
+    assert repr(w) == "<Watcher 'SGD': done, 0 steps>"
+
+
+def test_an_optimizer_that_holds_the_one_that_is_stepped_is_named():
+    class SAM(torch.optim.Optimizer):
+        """As SAM is published: the loop calls first_step and second_step, which steps the base optimizer."""
+
+        def __init__(self, params):
+            super().__init__(params, {})
+            self.base_optimizer = torch.optim.SGD(self.param_groups, lr=0.1)
+
+        def second_step(self):
+            self.base_optimizer.step()
+
+    optimizer = SAM([torch.nn.Parameter(torch.ones(3))])
+    with pytest.warns(UserWarning, match="without a step") as seen, dw.watch(optimizer) as w:  # noqa: PT031
+        for i in range(100):
+            w.log(loss=i)
+            optimizer.second_step()
+    assert "dw.watch(optimizer.base_optimizer)" in str(seen[0].message)
+    assert column(w) == list(range(100))
+    with dw.watch(optimizer.base_optimizer) as w:
+        for i in range(3):
+            w.log(loss=i)
+            optimizer.second_step()
+    assert column(w) == [0, 1, 2]
+
+
+def test_an_optimizer_made_anew_in_mid_run_leaves_no_wrong_step(optimizer):
+    other = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))], lr=0.1)
+    with pytest.warns(UserWarning, match="without a step"), dw.watch(optimizer) as w:  # noqa: PT031
+        for i in range(120):
+            w.log(loss=i)
+            (optimizer if i < 20 else other).step()
+    assert column(w) == list(range(120))
+    assert np.isnan(w.history.column("applied_lr")[:, 0]).tolist() == [False] * 20 + [True] * 100
+
+
+def test_many_batches_of_one_step_are_averaged_without_a_word(optimizer):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with dw.watch(optimizer) as w:
+            for step in range(2):
+                for i in range(40):
+                    w.log(loss=step + i)
+                optimizer.step()
+                for i in range(1500):
+                    w.log({"val/loss": torch.tensor(step + i)})
+    assert column(w) == [19.5, 20.5]
+    assert column(w, "val/loss") == [749.5, 750.5]

@@ -1,6 +1,7 @@
 // @ts-check
 // Buttons of ready comparisons, and a text on what to look for in the one under the mouse.
 import { keepKeys } from "../../page/static/keep_keys.js";
+import { withKernel } from "../../page/static/lost.js";
 import { h, say } from "../../page/static/dom.js";
 
 /** @typedef {{key: string, title: string, look_for: string}} Item */
@@ -37,4 +38,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default withKernel({ render });

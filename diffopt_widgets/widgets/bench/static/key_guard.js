@@ -3,6 +3,7 @@
 // used loses the focus; an invalid field is marked by its colour only; and a click on a button overtakes the text that was
 // typed before it, since a field does not send its text until an earlier one is answered.
 import { keepKeys } from "../../page/static/keep_keys.js";
+import { withKernel } from "../../page/static/lost.js";
 
 /** First enabled button in the same row as this one. @param {Element} button */
 const neighbour = (button) =>
@@ -80,4 +81,4 @@ function initialize({ model }) {
   return () => model.off("msg:custom", take);
 }
 
-export default { initialize, render };
+export default withKernel({ initialize, render });

@@ -131,9 +131,15 @@ export class Finder {
       return this.choice(h("span", words, title(key)), key, entry, false);
     });
     const where = h("div", { class: "dwf-owners" }, "Switch to ", ...owners);
+    const namesake = this.entries?.some(({ name, optimizers: has }) => name === entry.name && has.includes(optimizer));
+    const difference = namesake ? "with another meaning than in" : "not in";
     return h(
       "div",
-      { class: "dwf-hit dwf-elsewhere", role: "group", "aria-label": `${entry.title}, not in ${title(optimizer)}` },
+      {
+        class: "dwf-hit dwf-elsewhere",
+        role: "group",
+        "aria-label": `${entry.title}, ${difference} ${title(optimizer)}`,
+      },
       ...line,
       where,
     );

@@ -2,6 +2,7 @@
 // The form in the page. It knows kinds of controls, never optimizers or options: the kernel describes these in `panel`
 // and their present state in `state`, and the page sends the typed texts.
 import { keepKeys } from "../../page/static/keep_keys.js";
+import { withKernel } from "../../page/static/lost.js";
 import { breakable, drawing, h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 import { Exchange } from "./exchange.js";
 import { Finder } from "./finder.js";
@@ -285,4 +286,4 @@ function render({ model, el }) {
   return () => view.dispose();
 }
 
-export default { render };
+export default withKernel({ render });

@@ -3,6 +3,7 @@
 import { Bar } from "./bar.js";
 import { make } from "./dom.js";
 import { keepKeys } from "../../page/static/keep_keys.js";
+import { withKernel } from "../../page/static/lost.js";
 import { Feed } from "./feed.js";
 import { PanelKeys } from "./keys.js";
 import { arrange, layout } from "./layout.js";
@@ -248,7 +249,7 @@ class View {
 export default () => {
   /** @type {Feed} */
   let feed;
-  return {
+  return withKernel({
     /** @param {{model: any}} context */
     initialize({ model }) {
       feed = new Feed(model);
@@ -263,5 +264,5 @@ export default () => {
       void view.start();
       return () => view.close();
     },
-  };
+  });
 };

@@ -1,6 +1,7 @@
 // @ts-check
 // How much state the optimizer will keep: a line, what it is told for, and a bar for each optimizer.
 import { keepKeys } from "../../page/static/keep_keys.js";
+import { withKernel } from "../../page/static/lost.js";
 import { breakable, h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 
 /** @typedef {{key: string, words: string, why: string, share: number, own: boolean}} Bar */
@@ -111,4 +112,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default withKernel({ render });

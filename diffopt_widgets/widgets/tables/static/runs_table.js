@@ -1,6 +1,7 @@
 // @ts-check
 // Table of runs in the page. It shows the `rows` of the kernel and sends a message for each action of a person.
 import { keepKeys } from "../../page/static/keep_keys.js";
+import { withKernel } from "../../page/static/lost.js";
 import { h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 import { Tip } from "../../page/static/tip.js";
 import { Compare } from "./runs_compare.js";
@@ -200,4 +201,4 @@ function render({ model, el }) {
   return () => view.dispose();
 }
 
-export default { initialize, render };
+export default withKernel({ initialize, render });

@@ -1,6 +1,7 @@
 // @ts-check
 // Table of a store's runs in the page. It shows the `rows` of the kernel and sends a message for each action of a person.
 import { keepKeys } from "../../page/static/keep_keys.js";
+import { withKernel } from "../../page/static/lost.js";
 import { h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 import { StoredRow } from "./store_row.js";
 
@@ -141,4 +142,4 @@ function render({ model, el }) {
   return () => view.dispose();
 }
 
-export default { render };
+export default withKernel({ render });

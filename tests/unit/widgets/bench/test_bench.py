@@ -4,12 +4,14 @@ import asyncio
 import sys
 
 import pytest
+from shared.running import until
 
 import diffopt_widgets as dw
 from diffopt_widgets.execution import driver, session
 from diffopt_widgets.probe.doctor import accelerators
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.tasks import get_task
+from diffopt_widgets.widgets.bench.other_session import OtherSession
 from diffopt_widgets.widgets.form.panel import menu
 
 
@@ -32,6 +34,11 @@ def on_row(bench, run, kind, **content):
 def page_fixes(bench, name):
     """Click on the fix beside a control of the form."""
     bench.form._handle_custom_msg({"k": "fix", "name": name, "page": "p", "n": 1}, [])
+
+
+def others(bench):
+    """Lines of a bench on what trains in other benches."""
+    return [child for child in bench.children[1].children[1].children if isinstance(child, OtherSession)]
 
 
 async def click_run(bench):
@@ -418,3 +425,83 @@ def test_a_back_end_that_cannot_be_imported_is_told_and_breaks_nothing(monkeypat
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # what import then raises for
     in_kernel(script, task="swiss_roll", steps=3)
+
+
+def test_a_new_bench_offers_what_trains_in_another_and_takes_it_over():
+    async def script(bench):
+        bench.bar.fields["steps"].value = "100000"
+        bench.bar.run.click()
+        (run,) = bench.runs
+        await until(lambda: len(run.history) > 5)
+        again = dw.lab(task="swiss_roll")  # the cell is run again
+        (offer,) = others(again)
+        assert "ADAMW trains in another bench of this notebook: step" in offer.words.value
+        assert again.bar.stop.disabled
+        offer.take_over.click()
+        assert again.runs == [run]
+        assert offer.layout.display == "none"
+        assert not again.bar.stop.disabled
+        steps = len(run.history)
+        await until(lambda: len(run.history) > steps and again.plot.has_run(run.key))
+        again.bar.stop.click()
+        await again.wait()
+        assert run.status == "stopped"
+        assert bench.bar.words.value == again.bar.words.value
+
+    in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll")
+
+
+def test_or_stops_it_there_and_the_offer_goes_when_nothing_trains():
+    async def script(bench):
+        bench.bar.fields["steps"].value = "100000"
+        bench.bar.run.click()
+        bench.start([Run(bench.runs[0].plan)])
+        first, second = bench.runs
+        await until(lambda: len(first.history) > 5)
+        again = dw.lab(task="swiss_roll")
+        (offer,) = others(again)
+        assert "and 1 more waits" in offer.words.value
+        offer.stop.click()
+        await bench.wait()
+        assert (first.status, second.status) == ("stopped", "stopped")
+        assert offer.layout.display == "none"
+        assert again.runs == []
+        assert others(dw.lab(task="swiss_roll")) == []
+
+    in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll")
+
+
+def test_a_run_that_is_taken_over_is_saved_where_it_began(tmp_path):
+    async def script(bench):
+        bench.bar.fields["steps"].value = "100000"
+        bench.bar.run.click()
+        (run,) = bench.runs
+        await until(lambda: len(run.history) > 5)
+        again = dw.lab(task="swiss_roll")  # without a store
+        (offer,) = others(again)
+        offer.take_over.click()
+        on_row(again, run, "rename", name="mine")
+        again.bar.stop.click()
+        await again.wait()
+        (told,) = dw.RunStore(tmp_path / "runs.sqlite").list()
+        assert (told.name, told.status, told.steps) == ("mine", "stopped", len(run.history))
+
+    in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll", store=tmp_path / "runs.sqlite")
+
+
+def test_a_bench_that_trains_itself_does_not_take_over_another():
+    async def script(bench):
+        bench.bar.fields["steps"].value = "100000"
+        bench.bar.run.click()
+        again = dw.lab(bench.form.settings, task="swiss_roll", steps=100_000)
+        again.bar.run.click()
+        (offer,) = others(again)
+        offer.take_over.click()
+        assert "has runs in progress itself" in again.bar.words.value
+        assert len(again.runs) == 1
+        again.bar.stop.click()
+        bench.bar.stop.click()
+        await again.wait()
+        await bench.wait()
+
+    in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll")

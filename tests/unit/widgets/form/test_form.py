@@ -15,6 +15,7 @@ from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.introspect.uncatalogued import spec_of
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, RunOptions
 from diffopt_widgets.catalogue.schema import Standing
+from diffopt_widgets.catalogue.state_sizes import state_words
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.widgets.form.exchange import LONGEST_TEXT
 from diffopt_widgets.widgets.form.form import Form
@@ -91,11 +92,12 @@ def test_advice_that_is_followed_says_so_and_a_range_is_followed_anywhere_in_it(
 
 def test_a_fix_that_does_as_is_recommended_says_that_it_does():
     form = Form("DADAPT_SGD")
-    form.type("lr", "1")
-    assert form.state["controls"]["lr"]["fix"] == "Set Learning rate to 0.3"
+    form.type("momentum", "0.9")
+    form.type("lr", "3")
+    assert form.state["controls"]["lr"]["fix"] == "Set Learning rate to 1"
     assert form.state["controls"]["lr"]["fixed"]
     form.type("min_factor", "0.01")
-    form.type("lr", "0.3")
+    form.type("lr", "1")
     assert "fixed" not in form.state["controls"]["lr"]
     other = Form("PRODIGY")
     other.type("warmup", "0.1")
@@ -335,7 +337,7 @@ def test_the_list_of_options_travels_only_when_it_is_asked_for(form, sent):
     assert message["method"] == "custom"
     assert message["content"]["k"] == "index"
     options = message["content"]["options"]
-    assert len(json.dumps(options)) < 75_000
+    assert len(json.dumps(options)) < 80_000
     keys = options["optimizers"]
     found = {(entry["name"], keys[place]) for entry in options["entries"] for place in entry["optimizers"]}
     assert found == {(name, key) for key in list_optimizers() for name in Form(key).panel["controls"]}
@@ -343,7 +345,10 @@ def test_the_list_of_options_travels_only_when_it_is_asked_for(form, sent):
 
 def test_the_long_help_tells_the_recommended_value_and_whose_advice_it_is(form):
     facts = {fact["term"]: fact["text"] for fact in form.panel["controls"]["slice_p"]["facts"]}
-    assert facts["Recommended"] == "11 – Saves nearly half of Prodigy's memory (OneTrainer's defaults)"
+    assert (
+        facts["Recommended"]
+        == f"11 – The state then takes {state_words('PRODIGY', slice_p=11)} (OneTrainer's defaults)"
+    )
     assert (facts["Allowed"], facts["Default"]) == ("a whole number, at least 1", "1")
     for key in list_optimizers():
         for control in Form(key).panel["controls"].values():

@@ -42,6 +42,16 @@ def test_the_sentence_is_what_memory_says():
     assert not card.shown["pending"]
 
 
+def test_an_optimizer_that_chooses_by_names_says_whose_names_are_meant():
+    card = StateSize(dw.Settings("MUON"))
+    card.choose(rank=4)
+    card.count()
+    assert card.shown["details"].endswith("; it depends on the names of the layers, here diffusers'")
+    card.settings = dw.Settings("SGD")
+    card.count()
+    assert "names" not in card.shown["details"]
+
+
 def test_words_for_every_size():
     sizes = {
         0: "0 B",
