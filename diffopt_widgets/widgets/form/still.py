@@ -22,10 +22,10 @@ def settings_still(settings: Settings, errors: int = 0) -> Still:
     Lion: settings in the form
     <BLANKLINE>
     Option               Value     Default
-    Learning rate (lr)   1e-4      1e-4
+    Learning rate (lr)   0.0001    0.0001
     Schedule (schedule)  Constant  Constant
     Warm-up (warmup)     0         0
-    Beta2 (beta2)        0.95      0.99
+    Beta 2 (beta2)       0.95      0.99
     <BLANKLINE>
     At their defaults: ...
     """
