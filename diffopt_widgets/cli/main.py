@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
+from diffopt_widgets import __version__
 from diffopt_widgets.cli import doctor, lab, memory, options, probe, run
-from diffopt_widgets.cli.arguments import STOPPED
+from diffopt_widgets.cli.arguments import STOPPED, Parser
 from diffopt_widgets.settings import SettingsError
 
 COMMANDS = (lab, run, options, memory, doctor, probe)
@@ -38,14 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STOPPED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="diffopt",
         description="A bench for optimizers: train with their options explained, and see the learning rate that is "
         "really applied.",
         epilog="`diffopt COMMAND --help` explains a command.",
     )
     parser.set_defaults(command=None, hint="")
+    parser.add_argument("--version", action="version", version=f"diffopt-widgets {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     for command in COMMANDS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from diffopt_widgets.catalogue import families, key_of
+from diffopt_widgets.catalogue import families
 from diffopt_widgets.catalogue.schema import OptimizerSpec
 from diffopt_widgets.cli.arguments import Commands, writable_folder
 from diffopt_widgets.settings import Settings
@@ -49,12 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write_reference(arguments: argparse.Namespace) -> int:
-    from diffopt_widgets.cli.reference import INDEX, reference_pages
+    from diffopt_widgets.cli.reference import INDEX, reference_page, reference_pages
 
-    pages = reference_pages()
-    if arguments.optimizer is not None:
-        name = f"{spec_named(arguments.optimizer).key}.md"
-        pages = {name: pages[name]}
+    if arguments.optimizer is None:
+        pages = reference_pages()
+    else:
+        entry = spec_named(arguments.optimizer)
+        pages = {f"{entry.key.replace(':', '.')}.md": reference_page(entry)}
     folder = writable_folder(arguments.markdown, "--markdown")
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -68,4 +69,4 @@ def spec_named(text: str) -> OptimizerSpec:
     Raises:
         SettingsError: there is no such optimizer.
     """
-    return Settings(key_of(text)).spec
+    return Settings(text).spec

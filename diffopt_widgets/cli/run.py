@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.cli.arguments import FLAGGED, STOPPED, Commands, read_plan, writable_folder
+from diffopt_widgets.cli.arguments import FLAGGED, STOPPED, Commands, names_taken, read_plan, writable_folder
 from diffopt_widgets.records import write_csv
 from diffopt_widgets.settings import Fault, SettingsError
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 examples:
-  diffopt run --optimizer PRODIGY --task swiss_roll --steps 100
-  diffopt run --optimizer PRODIGY --set d_coef=0.5,1.0,1.2 --schedule COSINE
-  diffopt run --optimizer ADAFACTOR --preset adaptive --set clip_threshold=0.5
-  diffopt run --optimizer ADAMW --lr 1e-4,1e-3,1e-2 --seed 0,1
+  diffopt run PRODIGY --task swiss_roll --steps 100
+  diffopt run PRODIGY --set d_coef=0.5,1.0,1.2 --schedule COSINE
+  diffopt run ADAFACTOR --preset adaptive --set clip_threshold=0.5
+  diffopt run ADAMW --lr 1e-4,1e-3,1e-2 --seed 0,1
+  diffopt run ADAMW,PRODIGY,LION --schedule COSINE
 
 Several values with commas between them are compared, one run for each
 combination; the same seed gives all of them the same weights and batches.
@@ -42,8 +43,12 @@ def add_command(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--optimizer", required=True, metavar="KEY", help="Which optimizer; `diffopt options` lists them."
+        "named",
+        nargs="?",
+        metavar="KEY",
+        help="Which optimizer, or several with commas between them; `diffopt options` lists them.",
     )
+    parser.add_argument("--optimizer", metavar="KEY", help="The same, as a flag.")
     parser.add_argument(
         "--preset",
         metavar="KEY",
@@ -100,33 +105,61 @@ def run(arguments: argparse.Namespace) -> int:
 
     from diffopt_widgets.cli.terminal import runs_table
     from diffopt_widgets.drawing.figures import compare, write_html
+    from diffopt_widgets.execution.outcome import risen
     from diffopt_widgets.execution.sweeps import sweep
     from diffopt_widgets.runs.run import vary
+    from diffopt_widgets.training.environment import environment
 
     base, over = read_plan(
-        arguments.optimizer,
+        _optimizer(arguments),
         {name: getattr(arguments, name) for name in ("lr", *FLAGGED)},
         arguments.set,
         arguments.preset,
     )
     folder = writable_folder(arguments.out, "--out")  # before hours of training are lost on it
     store = _opened(arguments.store)
-    broken = (rule for plan in vary(base, over) for rule in plan.settings.warnings())
+    for taken in names_taken(base.settings, arguments.set):
+        print(f"diffopt: note: {taken}", file=sys.stderr)
+    broken = (
+        rule for plan in vary(base, over) for rule in plan.settings.warnings(environment(plan.device, plan.dtype))
+    )
     for message in dict.fromkeys(rule.message for rule in broken if rule.severity == "warning"):
         print(f"diffopt: note: {message}", file=sys.stderr)
     runs = sweep(base.settings, over, store=store, **base.options())
     Console().print(runs_table(runs))
     tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
-    page, table = _free_paths(folder, f"{base.settings.optimizer.lower().replace(':', '.')}-{tasks}")
+    keys = dict.fromkeys(run.settings.optimizer.lower().replace(":", ".") for run in runs)
+    page, table = _free_paths(folder, f"{'-'.join(keys) if len(keys) < 4 else 'optimizers'}-{tasks}")
     write_html(compare(runs), page)
     write_csv(table, [((run.name,), run.history) for run in runs])
     print(f"wrote {page} and {table}")
     for run in runs:
         if run.status != "done":
             print(f"diffopt: {run.name}: {run.message}", file=sys.stderr)
+        elif worse := risen(run):
+            print(f"diffopt: note: {run.name}: {worse}", file=sys.stderr)
     if any(run.status == "stopped" for run in runs):
         return STOPPED
     return 1 if any(run.status == "failed" for run in runs) else 0
+
+
+def _optimizer(arguments: argparse.Namespace) -> str:
+    """Return the optimizer that is named first or by its flag.
+
+    Raises:
+        SettingsError: none is named, or two are.
+    """
+    named = [text for text in (arguments.named, arguments.optimizer) if text is not None]
+    if len(named) == 1:
+        return str(named[0])
+    problem = f"it is given twice; to compare, write {','.join(named)}" if named else "none is named"
+    raise SettingsError(
+        (
+            Fault(
+                "optimizer", None, problem, "", "Write one, as in `diffopt run PRODIGY`; `diffopt options` lists them."
+            ),
+        )
+    )
 
 
 def _opened(path: Path | None) -> RunStore | None:

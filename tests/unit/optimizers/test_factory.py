@@ -26,19 +26,32 @@ NEEDS = [
     (key, use.name, use.requires)
     for key in list_optimizers()
     for use in spec(key).uses
-    if use.requires and use.requires != "compiler"  # there is one here; see test_parity_adv
+    if use.requires and not use.idle and use.requires != "compiler"  # there is one here; see test_parity_adv
 ]
+IDLE = [(key, use.name) for key in list_optimizers() for use in spec(key).uses if use.idle]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU that must not be there")
 @pytest.mark.parametrize(("key", "name", "need"), NEEDS)
 def test_an_option_whose_device_or_process_group_is_missing_is_refused(key, name, need):
-    words = {"cuda": "NVIDIA GPU", "distributed": "process group", "bfloat16": "bfloat16"}[need]
-    # A package that rounds by itself leaves no room for Kahan summation until that is off.
-    beside = {"stochastic_rounding": False} if name == "kahan_summation" else {}
+    words = {"cuda": "NVIDIA GPU", "distributed": "process group"}[need]
     with pytest.raises(dw.MissingBackend, match=f"{name} needs .*{words}.*To fix it") as caught:
-        dw.build_optimizer(dw.Settings(key, **{name: not spec(key).use(name).default}, **beside), [weight()])
+        dw.build_optimizer(dw.Settings(key, **{name: not spec(key).use(name).default}), [weight()])
     assert caught.value.fix == {name: spec(key).use(name).default}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU that must not be there")
+@pytest.mark.parametrize(("key", "name"), IDLE)
+def test_an_option_that_does_nothing_here_is_told_and_the_rest_runs(key, name, caplog):
+    beside = {"stochastic_rounding": False} if "stochastic_rounding" in dw.Settings(key).options else {}
+    settings = dw.Settings(key, **{**beside, name: True})
+    rules = settings.warnings({"device": "cpu", "dtype": "float32", "compiler": True})
+    rule = next(rule for rule in rules if rule.options[0] == name)
+    assert rule.severity == "warning"
+    assert "does nothing" in rule.message or "do nothing" in rule.message
+    paths = [walked(dw.build_optimizer(s, [weight()]), 2) for s in (settings, settings.replace(**{name: False}))]
+    assert torch.equal(*paths)
+    assert f"{name} does nothing" in caplog.text
 
 
 def test_parameter_groups_keep_what_they_bring():
