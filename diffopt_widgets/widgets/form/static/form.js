@@ -3,7 +3,7 @@
 // and their present state in `state`, and the page sends the typed texts.
 import { keepKeys } from "../../page/static/keep_keys.js";
 import { withKernel } from "../../page/static/lost.js";
-import { breakable, drawing, h, say } from "../../page/static/dom.js";
+import { breakable, drawing, h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 import { Exchange } from "./exchange.js";
 import { Finder } from "./finder.js";
 import { Handover } from "./handover.js";
@@ -40,15 +40,12 @@ const MARGIN = 10;
 /** Width of the page, in pixels, up to which the sections are closed at first. */
 const NARROW = 860;
 
-let views = 0;
-
 /** One view of the form in the page. */
 class View {
   /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
     this.model = model;
-    views += 1;
-    this.prefix = `dwf${views}`;
+    this.prefix = ownPrefix("dwf");
     this.page = `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`;
     /** The optimizer whose panel is drawn; typed texts belong to its options. */
     this.optimizer = "";
@@ -151,6 +148,7 @@ class View {
       h("div", { class: "dwf-foot" }, this.sums.node, this.exchange.node),
       this.finder.popup,
       this.tip.node,
+      hiddenStandIn(this.model),
     );
   }
 
@@ -278,6 +276,7 @@ class View {
     this.outbox.flush();
     clearTimeout(this.patience);
     this.fitter.disconnect();
+    this.root.remove();
   }
 }
 
