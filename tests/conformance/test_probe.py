@@ -529,6 +529,7 @@ def table_of_our_own(tmp_path, monkeypatch):
     return begin, lambda: read_table(path.read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_the_part_of_one_optimizer_is_written_and_the_rest_stays_as_it_is(table_of_our_own):
     begin, read = table_of_our_own
     whole = probed.table()

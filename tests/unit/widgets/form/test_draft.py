@@ -210,6 +210,7 @@ def test_showing_settings_leaves_texts_that_already_say_them():
     assert shown.errors == {}
 
 
+@pytest.mark.slow
 def test_recommended_and_default_values_are_one_call_away():
     for optimizer in list_optimizers():
         draft = Draft.begin(optimizer)
