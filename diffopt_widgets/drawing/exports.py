@@ -43,9 +43,9 @@ class Exports:
             self.curves(), self.shown_panels(), smoothing=self.smoothing, height=(self.height or 300) + 60, x=self.x
         )
 
-    def svg(self) -> str:
-        """Return the same picture as SVG, the panels side by side."""
-        return picture_svg(self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x)
+    def svg(self, *, columns: int | None = None) -> str:
+        """Return the same picture as SVG, with the panels side by side, or at most so many in a row."""
+        return picture_svg(self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x, columns=columns)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write every recorded step of the runs that are shown as a table: run, step, then a column for each value.

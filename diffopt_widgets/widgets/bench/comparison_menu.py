@@ -49,6 +49,9 @@ class ComparisonMenu(PageWidget):
         super().__init__()
         self.on_msg(self._receive)
 
+    def __repr__(self) -> str:
+        return f"ComparisonMenu({len(self._by_key)} comparisons)"
+
     def choose(self, key: str) -> None:
         """Press the button of a comparison.
 

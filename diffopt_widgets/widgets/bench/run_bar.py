@@ -101,8 +101,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress)
         state = widgets.VBox([self.words, self.failure, self.about])
         state.add_class("dw-state")
-        guard = KeyGuard([field for field in self.fields.values() if isinstance(field, widgets.Text)])
-        super().__init__([fields, buttons, state, self.explanation, self.output, guard])
+        self.guard = KeyGuard([field for field in self.fields.values() if isinstance(field, widgets.Text)])
+        super().__init__([fields, buttons, state, self.explanation, self.output, self.guard])
         self.add_class("dw-run-bar")
         self._describe_task()
         self._read()
@@ -110,6 +110,9 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         for field in self.fields.values():
             field.observe(lambda _: self._edited(), "value")
         self.task.observe(lambda _: self._task_chosen(), "value")
+
+    def __repr__(self) -> str:
+        return f"RunBar({self.values['task']}, {self.values['steps']} steps)"
 
     def plan(self, settings: Settings) -> RunPlan:
         """The plan of a run with these settings.

@@ -3,7 +3,7 @@
 // and their present state in `state`, and the page sends the typed texts.
 import { keepKeys } from "../../page/static/keep_keys.js";
 import { withKernel } from "../../page/static/lost.js";
-import { breakable, drawing, h, say } from "../../page/static/dom.js";
+import { breakable, drawing, h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 import { Exchange } from "./exchange.js";
 import { Finder } from "./finder.js";
 import { Handover } from "./handover.js";
@@ -37,15 +37,12 @@ const KERNEL_PATIENCE = 1500;
 /** Least space beside a formula, in pixels. */
 const MARGIN = 10;
 
-let views = 0;
-
 /** One view of the form in the page. */
 class View {
   /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
     this.model = model;
-    views += 1;
-    this.prefix = `dwf${views}`;
+    this.prefix = ownPrefix("dwf");
     this.page = `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`;
     /** The optimizer whose panel is drawn; typed texts belong to its options. */
     this.optimizer = "";
@@ -154,6 +151,7 @@ class View {
       ),
       this.finder.popup,
       this.tip.node,
+      hiddenStandIn(this.model),
     );
   }
 
@@ -280,6 +278,7 @@ class View {
     this.outbox.flush();
     clearTimeout(this.patience);
     this.fitter.disconnect();
+    this.root.remove();
   }
 }
 

@@ -31,7 +31,7 @@ export class Row {
   constructor(control, outbox, prefix, tip) {
     this.control = control;
     this.outbox = outbox;
-    this.id = `${prefix}-${control.name}`;
+    this.id = `${prefix}-option-${control.name}`; // a class may have an option named "find"
     /** @type {Marks} */
     this.marks = { text: control.default };
     /** @type {ReturnType<typeof setTimeout> | undefined} */

@@ -106,7 +106,7 @@ class View {
     signal.addEventListener("abort", () => {
       this.model.off(names, changed);
       this.feed.listeners.delete(rows);
-      this.feed.want(this, []);
+      this.feed.leave(this);
     });
   }
 
