@@ -25,7 +25,13 @@ CHANGED: Mapping[str, Value] = MappingProxyType(
 )
 """Changed value by option, where the values from its slider do not suit; "KEY.option" for one optimizer only."""
 
-NEEDS: Mapping[str, Values] = MappingProxyType({"muon_adam_regex": {"muon_hidden_layers": "k."}})
+NEEDS: Mapping[str, Values] = MappingProxyType(
+    {
+        "muon_adam_regex": {"muon_hidden_layers": "k."},
+        "ADOPT.fixed_decay": {"decoupled_decay": True},
+        "AIDA.fixed_decay": {"decoupled_decay": True},
+    }
+)
 """Values that an option needs besides its `enabled_if`, on both sides; by option, or "KEY.option" for one optimizer only."""
 
 ELSEWHERE: Mapping[str, str] = MappingProxyType(

@@ -260,7 +260,7 @@ def test_aida_steps_are_larger_and_grow_with_k():
 @pytest.mark.slow
 @pytest.mark.parametrize(("key", "floor"), [("AIDA", 0.003), ("ADABELIEF", 3e-7)])
 def test_epsilon_is_the_least_that_a_gradient_is_divided_by(key, floor):
-    assert f"{format_value(floor)} at the defaults" in spec(key).use("eps").note
+    assert f"At the defaults the least divisor is {format_value(floor)}" in spec(key).use("eps").note
     p = torch.nn.Parameter(torch.zeros(8))
     optimizer = build_optimizer(dw.Settings(key), [p])
     for _ in range(10_000):
