@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import os
 import time
 import traceback
@@ -203,21 +201,15 @@ def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> N
 
 @contextlib.contextmanager
 def _captured_output(run: Run) -> Iterator[None]:
-    """Add the printed output of a back end to the run, and its log where the option `log_every` is set."""
-    out = io.StringIO()
-    root, level = logging.getLogger(), logging.getLogger().level
-    handler = logging.StreamHandler(out) if run.settings.options.get("log_every") else None
-    if handler:
-        root.addHandler(handler)
-        root.setLevel(logging.INFO)
-    try:
-        with contextlib.redirect_stdout(out):
+    """Add what the back end prints or logs to the run."""
+    from diffopt_widgets.optimizers.printing import kept_printing
+
+    with kept_printing() as out:
+        try:
             yield
-    finally:
-        if handler:
-            root.removeHandler(handler)
-            root.setLevel(level)
-        run.add_output(out.getvalue())
+        finally:
+            if text := out.getvalue():
+                run.add_output(text)
 
 
 @lists_run_options

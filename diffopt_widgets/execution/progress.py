@@ -16,6 +16,7 @@ def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
     if not shown:
         yield lambda _: None
         return
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -27,7 +28,10 @@ def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
     )
     rows: dict[str, TaskID] = {}
     # Refreshed by hand: some notebooks do not show updates that come from a thread.
-    with Progress(*columns, auto_refresh=False) as bars:
+    # The process's streams are left alone, and each has a console of its own: several may train at once, in threads.
+    with Progress(
+        *columns, console=Console(), auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+    ) as bars:
 
         def show(run: Run) -> None:
             if run.key not in rows:
