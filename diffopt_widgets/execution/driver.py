@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue.run_options import RunOptions
+from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
 from diffopt_widgets.execution.outcome import divergence, explain, summary, until_not_finite
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run
@@ -222,9 +224,11 @@ def train(
     store: RunStore | str | os.PathLike[str] | None = None,
     **options: Unpack[RunKeywords],
 ) -> Run:
-    """Train to the end and return the run. KeyboardInterrupt stops the run and keeps its records.
+    """Train to the end and return the run.
 
-    A run that fails is returned too: its `status` is "failed" and its `message` says why.
+    Ctrl-C, or "Interrupt" of a notebook, stops the run after its current step; the run is returned, and `resume(run)` goes on.
+    The next `train` of a loop around it then raises KeyboardInterrupt, which ends the loop. A second Ctrl-C does not wait
+    for the step, and the run cannot go on then. A run that fails is returned too: its `status` is "failed" and its `message` says why.
 
     Args:
         settings: the optimizer with its options, and the schedule.
@@ -279,13 +283,26 @@ def run_to_end(run: Run, *, progress: bool = True, saver: RunSaver | None = None
     Raises:
         ValueError: the run is over or in progress, or its state for continuing is gone.
     """
-    with contextlib.suppress(KeyboardInterrupt), progress_bars(shown=progress) as show:
-        drive_to_end(run, show=show, saver=saver)
+    end_interrupted_loop()
+    try:
+        with interrupt_held_back() as interrupted, progress_bars(shown=progress) as show:
+            drive_to_end(run, show=show, saver=saver, interrupted=interrupted)
+    except KeyboardInterrupt:
+        note_interrupted()
+        if progress and run.status == "stopped":
+            words = "dw.resume(run) goes on" if run.can_continue else "it cannot go on, since a step was broken off"
+            sys.stderr.write(f"{run.name}: stopped after {len(run.history)} of {run.plan.steps} steps; {words}\n")
     return run
 
 
-def drive_to_end(run: Run, *, show: Callable[[Run], None], saver: RunSaver | None = None) -> None:
-    """Carry out a run to its end; KeyboardInterrupt stops it and is raised again, and `show` is called at each publish."""
+def drive_to_end(
+    run: Run, *, show: Callable[[Run], None], interrupted: Callable[[], bool], saver: RunSaver | None = None
+) -> None:
+    """Carry out a run to its end; `show` is called at each publish.
+
+    Raises:
+        KeyboardInterrupt: `interrupted` became true, which stops the run after its current step; or it was raised in a step.
+    """
 
     def publish(run: Run) -> None:
         if saver is not None:
@@ -293,5 +310,9 @@ def drive_to_end(run: Run, *, show: Callable[[Run], None], saver: RunSaver | Non
         show(run)
 
     show(run)
-    for _ in drive(run, on_publish=publish):
-        pass
+    with contextlib.closing(drive(run, on_publish=publish)) as steps:
+        for _ in steps:
+            if interrupted():
+                break
+    if interrupted():
+        raise KeyboardInterrupt
