@@ -122,7 +122,7 @@ def end_interrupted_loop() -> None:
 
 def note_interrupted() -> None:
     """Note that the training that is being carried out was interrupted, for `end_interrupted_loop`."""
-    global _interrupted  # as above
+    global _interrupted  # noqa: PLW0603  # there is one SIGINT in a process
     _interrupted = _loop_around()
 
 
