@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
@@ -42,7 +43,7 @@ class StepRecord:
     lr: tuple[float, ...]
     """Learning rate of the schedule, per parameter group."""
     applied_lr: tuple[Scalar, ...]
-    """Learning rate that this step applied, per parameter group."""
+    """Learning rate that this step applied, per parameter group; NaN where that is not known."""
     d: float | tuple[float, ...] | None = None
     """Estimate that this step used; one per parameter group where each has its own."""
     d_hat: Grouped | None = None
@@ -117,7 +118,7 @@ class History:
         return self._step[: self._length]
 
     def names(self) -> tuple[str, ...]:
-        """Columns that have at least one value: the standard ones in a fixed order, then metrics in order of arrival."""
+        """Columns that have at least one value or were asked for: the standard ones in a fixed order, then metrics in order of arrival."""
         order = ("loss", *GROUPED, *SINGLE[1:])
         return tuple(name for name in dict.fromkeys((*order, *self._columns)) if name in self._columns)
 
@@ -165,12 +166,13 @@ class History:
                 self._put(row, name, value)
             self._length += 1
 
-    def extend_columns(self, step: ArrayLike, columns: Mapping[str, ArrayLike]) -> None:
+    def extend_columns(self, step: ArrayLike, columns: Mapping[str, ArrayLike], *, keep: Collection[str] = ()) -> None:
         """Append many rows at once.
 
         Args:
             step: step numbers, shape (n,).
             columns: values by name, each of shape (n,), or (n, groups) with one value per group; NaN where there is none.
+            keep: names of the columns that exist even if all their values are NaN.
 
         Raises:
             ValueError: shapes do not fit, or a metric cannot have its name; nothing is appended then.
@@ -193,12 +195,14 @@ class History:
             self._reserve(stop)
         self._step[self._length : stop] = steps
         for name, values in arrays.items():
-            if name in self._columns or not np.isnan(values).all():
+            if name in self._columns or name in keep or not np.isnan(values).all():
                 self._ensure(name, *values.shape[1:])[self._length : stop] = values
         self._length = stop
 
     def _put(self, row: int, name: str, value: Grouped | None) -> None:
         if isinstance(value, tuple):
+            if name == "applied_lr" and name not in self._columns and all(map(math.isnan, map(float, value))):
+                return  # not known so far: a rate of NaN is no rate
             self._ensure(name, len(self.groups))[row] = [float(part) for part in value]
         elif value is not None:
             self._ensure(name)[row] = float(value)

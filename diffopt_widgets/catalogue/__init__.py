@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue.shared import with_adapters, with_common_rules, with_state_sizes
+from diffopt_widgets.catalogue.values import safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,10 @@ def list_optimizers() -> tuple[str, ...]:
     return tuple(sorted(_SPECS))
 
 
+def _listed() -> str:
+    return ", ".join(list_optimizers())
+
+
 def onetrainers() -> tuple[str, ...]:
     """Return the keys of the optimizers that OneTrainer has too; these have its preset.
 
@@ -68,40 +73,35 @@ def onetrainers() -> tuple[str, ...]:
 
 
 def spec(key: str) -> OptimizerSpec:
-    """Return the spec of an optimizer, by its key or, for a class outside the catalogue, by its import path.
+    """Return the spec of an optimizer, by its key, by a name that `Settings` takes for it, or by the import path of its class.
 
     Raises:
         KeyError: there is no such optimizer; the message lists the keys, or explains what is wrong with the path.
+        TypeError: it is not a text.
 
     >>> spec("PRODIGY").target, spec("torch.optim:RAdam").catalogued
     ('prodigyopt:Prodigy', False)
     """
-    try:
+    if not isinstance(key, str):
+        raise TypeError(
+            f"key is the name of an optimizer, such as 'PRODIGY', and not {type(key).__name__}; spec_of() takes classes"
+        )
+    if key in _SPECS:
         return _SPECS[key]
-    except KeyError:
-        if is_path(key):
-            from diffopt_widgets.catalogue.introspect.uncatalogued import spec_at
+    if is_path(key):
+        from diffopt_widgets.catalogue.introspect.uncatalogued import spec_at
 
-            return spec_at(key)
-        raise KeyError(f"no optimizer {key!r}; there are {', '.join(list_optimizers())}") from None
+        return spec_at(key)
+    from diffopt_widgets.catalogue.names import explain_name, meant_by
+
+    if meant := meant_by(key):
+        return spec(meant.key)
+    raise KeyError(f"no optimizer {safe_repr(key)}. {explain_name(key) or f'There are {_listed()}'}")
 
 
 def is_path(key: str) -> bool:
     """Return whether a key is the import path of a class, and not the name of an optimizer in the catalogue."""
     return ":" in key
-
-
-def key_of(text: str) -> str:
-    """Find the key that equals `text` without regard to case; return `text` in capitals if there is none.
-
-    The import path of a class outside the catalogue is returned unchanged.
-
-    >>> key_of("prodigy"), key_of("ademamix_8bit"), key_of("nope"), key_of("torch.optim:RAdam")
-    ('PRODIGY', 'AdEMAMix_8BIT', 'NOPE', 'torch.optim:RAdam')
-    """
-    if is_path(text):
-        return text
-    return {key.casefold(): key for key in _SPECS}.get(text.casefold(), text.upper())
 
 
 def families() -> dict[str, tuple[OptimizerSpec, ...]]:

@@ -14,6 +14,7 @@ from diffopt_widgets.catalogue.values import (
     Value,
     ValueProblem,
     format_value,
+    number_or_none,
     parse_value,
     safe_repr,
     shorten,
@@ -36,6 +37,10 @@ class Option:
     log: bool = False
     choices: tuple[str, ...] = ()
     """Choices as they are written; numbers too, where only a few are possible."""
+    same: tuple[tuple[str, str], ...] = ()
+    """Names that other programs have for a choice, in small letters, each with the choice that means the same."""
+    unclear: tuple[tuple[str, str], ...] = ()
+    """Names, in small letters, that other programs use for what no single choice means, each with the answer to give."""
     nullable: bool = False
     null_words: str = ""
     """Meaning of an empty value, for a nullable option: "√beta2", "no momentum"."""
@@ -81,15 +86,27 @@ class Option:
                     return value
                 raise ValueProblem(f"{safe_repr(value)} is not true or false")
             case "choice":
-                if isinstance(value, str) and value in self.choices:
-                    return value
-                raise ValueProblem(f"{safe_repr(value)} is not one of the choices{self._hint(value)}")
+                return self._check_choice(value)
             case "text":
                 if isinstance(value, str):
                     return self.parse(value)  # an empty text means None here too
                 raise ValueProblem(f"{safe_repr(value)} is not a text")
             case "int" | "float":
                 return self._check_number(value)
+
+    def _check_choice(self, value: object) -> str:
+        """Return the choice that is written, in whatever capitals, or that other programs call so."""
+        if isinstance(value, str):
+            if value in self.choices:
+                return value
+            word = value.strip().casefold()
+            if (answer := dict(self.unclear).get(word)) is not None:
+                raise ValueProblem(answer)
+            meant = [choice for choice in self.choices if choice.casefold() == word]
+            meant += [choice for name, choice in self.same if name == word and choice in self.choices]
+            if len(meant) == 1:
+                return meant[0]
+        raise ValueProblem(f"{safe_repr(value)} is not one of the choices{self._hint(value)}")
 
     def _hint(self, value: object) -> str:
         """Name the choice that was probably meant, in brackets; choices are compared without regard to case."""
@@ -98,6 +115,8 @@ class Option:
         return f" (did you mean {by_word[close[0]]}?)" if close else ""
 
     def _check_number(self, value: object) -> Value:
+        if isinstance(value, str) and number_or_none(value.strip()) is not None:
+            raise ValueProblem(f"{safe_repr(value)} is a text, and a number is wanted; write it without quotes")
         if isinstance(value, bool) or not isinstance(value, Real):  # Real covers numpy's numbers too
             raise ValueProblem(f"{safe_repr(value)} is not a number")
         try:

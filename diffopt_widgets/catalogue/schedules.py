@@ -90,7 +90,7 @@ _SCHEDULES = (
         "Adafactor (relative step)",
         "This leaves the rate to Adafactor itself: with relative_step it is the smaller of 0.01 and one over the square root "
         "of the step, so it stays at 0.01 for the first 10,000 steps and falls only then. With warmup_init it first climbs by "
-        "1e-6 per step. Any other optimizer refuses it.",
+        "1e-6 per step. With any other optimizer it does nothing.",
         r"f(p) = 1",
         _constant,
         uses_min_factor=False,
@@ -98,6 +98,19 @@ _SCHEDULES = (
 )
 SCHEDULES: dict[str, ScheduleSpec] = {schedule.key: schedule for schedule in _SCHEDULES}
 """Every schedule by key."""
+
+_SAME = (("constant_with_warmup", "CONSTANT"), ("linear_with_warmup", "LINEAR"), ("cosine_with_warmup", "COSINE"))
+"""Names that kohya's scripts, diffusers and transformers have for a schedule; its warm-up is an option of its own here."""
+_UNCLEAR = (
+    (
+        "cosine_with_restarts",
+        "it has hard restarts in diffusers and soft ones in OneTrainer; write COSINE_WITH_HARD_RESTARTS or COSINE_WITH_RESTARTS",
+    ),
+    ("cosine_with_min_lr", "this is COSINE with a min_factor, such as 0.1; set both"),
+    ("polynomial", "with a power of 1, which is usual, this is LINEAR; other powers are not available"),
+    ("cosineannealinglr", "with T_max as the steps of the run this is COSINE"),
+    ("none", "a schedule is needed; CONSTANT leaves the learning rate as it is"),
+)
 
 LR_SCALERS = ("NONE", "BATCH", "GRADIENT_ACCUMULATION", "BOTH")
 
@@ -109,6 +122,8 @@ TRAINING_OPTIONS: tuple[Option, ...] = (
         "The schedule changes the learning rate over the run. A falling one lets the weights settle; with a constant one it is "
         "easier to stop and continue. For optimizers that estimate their own rate it is a factor on that estimate.",
         choices=tuple(SCHEDULES),
+        same=_SAME,
+        unclear=_UNCLEAR,
     ),
     Option(
         "warmup",

@@ -89,7 +89,9 @@ class Use:
     reason: str = ""
     """Reason why it is inert or unavailable, and what would change that."""
     requires: Literal["", "cuda", "distributed", "compiler", "bfloat16"] = ""
-    """Requirement of every value other than the default; such a value is refused where it is not met."""
+    """Requirement of every value other than the default; where it is not met, such a value is refused, or does nothing."""
+    idle: bool = False
+    """True when a value whose requirement is not met does nothing, and so is not refused."""
     only_in: Literal["", "bfloat16"] = ""
     """Precision of the weights outside which the option has no effect; empty when it acts in every precision."""
     advice: Advice | None = None

@@ -78,6 +78,7 @@ STOCHASTIC_ROUNDING = Use(
     None,
     note=_AS_A_COPY,
     requires="bfloat16",
+    idle=True,
     only_in="bfloat16",
 )
 KAHAN_SUMMATION = Use(
@@ -86,6 +87,7 @@ KAHAN_SUMMATION = Use(
     None,
     note=_AS_A_COPY,
     requires="bfloat16",
+    idle=True,
     only_in="bfloat16",
 )
 FUSED_BACK_PASS = Use(o.FUSED_BACK_PASS, False, None, note=f"{_OURS}.")
@@ -135,7 +137,8 @@ IS_PAGED = Use(
     False,
     "is_paged",
     requires="cuda",
-    note="On a CPU bitsandbytes warns and goes on without it.",
+    idle=True,
+    note="On a CPU bitsandbytes goes on without it.",
 )
 MAXIMIZE_RULE = Rule(
     "maximize",
@@ -228,9 +231,9 @@ _PAGED_RULE = Rule(
     "paged-off-cuda",
     ("is_paged",),
     lambda values: values["is_paged"] is True and _off_cuda(values),
-    "Paged states need an NVIDIA GPU, and a run on anything else is refused. Turn them off, or train on such a GPU.",
+    "Paged states need an NVIDIA GPU: on anything else they do nothing. Turn them off, or train on such a GPU.",
     fix={"is_paged": False},
-    severity="refused",
+    severity="warning",
 )
 _COMPILER_RULE = Rule(
     "compile-no-compiler",
@@ -245,22 +248,22 @@ _ROUNDING_RULE = Rule(
     "rounding-32-bits",
     ("stochastic_rounding",),
     lambda values: values["stochastic_rounding"] is True and values.get("dtype") == "float32",
-    "Stochastic rounding needs weights in bfloat16: with weights in float32 a run is refused. Choose bfloat16 for the weights of "
-    "the run, turn it off, or use these settings in code of your own.",
+    "Stochastic rounding needs weights in bfloat16: with weights in float32 it does nothing. Choose bfloat16 for the weights of "
+    "the run, or turn it off.",
     fix={"stochastic_rounding": False},
-    severity="refused",
+    severity="warning",
 )
 _KAHAN_RULE = Rule(
     "kahan-32-bits",
     ("kahan_summation",),
     lambda values: values["kahan_summation"] is True and values.get("dtype") == "float32",
-    "Kahan summation needs weights in bfloat16: with weights in float32 a run is refused. Choose bfloat16 for the weights of "
-    "the run, turn it off, or use these settings in code of your own.",
+    "Kahan summation needs weights in bfloat16: with weights in float32 it does nothing. Choose bfloat16 for the weights of "
+    "the run, or turn it off.",
     fix={"kahan_summation": False},
-    severity="refused",
+    severity="warning",
 )
 _NEEDS_RULES = (_FSDP_RULE, _CAPTURABLE_RULE, _PAGED_RULE, _COMPILER_RULE, _ROUNDING_RULE, _KAHAN_RULE)
-"""Rules for the options that `require` something, so that the form warns before a run without it is refused."""
+"""Rules for the options that `require` something, so that the form warns before a run is refused or the option does nothing."""
 _KOURKOUTAS = (
     "With Kahan summation each tensor is stepped as a copy, and Kourkoutas-β keeps what it learns about a layer with the tensors "
     "themselves, so the two do not work together. Turn Kourkoutas-β off, or keep it and use stochastic rounding."
@@ -294,8 +297,10 @@ _ADAFACTOR_SCHEDULE = Rule(
     "adafactor-schedule",
     ("schedule",),
     lambda values: values["schedule"] == "ADAFACTOR",
-    "The schedule ADAFACTOR belongs to the optimizer ADAFACTOR with a relative step. Choose another schedule, such as CONSTANT.",
+    "The schedule ADAFACTOR belongs to the optimizer ADAFACTOR with a relative step; here the learning rate stays constant. "
+    "Choose another schedule, such as CONSTANT.",
     fix={"schedule": "CONSTANT"},
+    severity="warning",
 )
 
 

@@ -83,16 +83,21 @@ def _count(end: float) -> str:
 def format_value(value: Value) -> str:
     """Format a value in the short form that `parse_value` reads back.
 
-    >>> [format_value(v) for v in (1e-06, 0.9, 300.0, float("inf"), None, True)]
-    ['1e-6', '0.9', '300', 'inf', 'none', 'true']
+    >>> [format_value(v) for v in (1e-06, 0.9, 300.0, 1e8, 1234567.0, float("inf"), None, True)]
+    ['1e-6', '0.9', '300', '1e8', '1234567', 'inf', 'none', 'true']
     """
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        if value.is_integer() and abs(value) < 1e6:
-            return str(int(value))
+        if value.is_integer() and abs(value) < 1e16:
+            digits = str(int(value))
+            if abs(value) < 1e6:
+                return digits
+            mantissa, _, exponent = f"{value:.15e}".partition("e")
+            short = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+            return short if len(short) < len(digits) else digits
         text = repr(value)
         mantissa, e, exponent = text.partition("e")
         return f"{mantissa}e{int(exponent)}" if e else text
@@ -161,7 +166,7 @@ def checked_text(text: str) -> str:
 
 
 def _parse_number(kind: Kind, word: str, *, infinite: bool) -> float | int:
-    number = _float_or_none(word)
+    number = number_or_none(word)
     if number is None:
         comma = " (write a point, not a comma)" if "," in word else ""
         example = "300 or 1e3" if kind == "int" else "0.9, 1e-4 or inf" if infinite else "0.9 or 1e-4"
@@ -179,7 +184,8 @@ def _parse_number(kind: Kind, word: str, *, infinite: bool) -> float | int:
         raise ValueProblem(f"{shorten(word)!r} is not a whole number") from None
 
 
-def _float_or_none(word: str) -> float | None:
+def number_or_none(word: str) -> float | None:
+    """Return the number that a text is; None if it is none."""
     try:
         return float(word) if word.isascii() else None
     except ValueError:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
-from diffopt_widgets.catalogue import key_of
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.schema import Use
-from diffopt_widgets.catalogue.values import Value, ValueProblem
+from diffopt_widgets.catalogue.values import Value, ValueProblem, number_or_none
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, preset
+from diffopt_widgets.settings.own_names import in_brackets, read_several, spread, taken_words, tuple_places
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import list_tasks
 
@@ -31,6 +32,38 @@ _ONLY_FLAGS = ("optimizer", "preset", "out", "store")
 """What has a flag and is no option, so that NAME=VALUE cannot mean it."""
 
 
+class _Once(argparse.Action):
+    """Keep the text of a flag, and refuse a second one: neither should win in silence."""
+
+    def __call__(
+        self, _: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        given = namespace.__dict__.setdefault("_given", set())
+        if option is not None and self.dest in given:
+            earlier = getattr(namespace, self.dest)
+            advice = f"; to compare several values put commas between them: {earlier},{values}" if self.compared else ""
+            raise argparse.ArgumentError(self, f"it is given twice, as {earlier} and as {values}{advice}")
+        given.add(self.dest)
+        setattr(namespace, self.dest, self.const if values is None else values)
+
+    @property
+    def compared(self) -> bool:
+        """True where commas compare several values."""
+        return self.dest in {"lr", "optimizer", *FLAGGED} and self.type is None
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser whose flags can be given once, and whose errors say how to get help instead of listing every flag."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # Any: as argparse takes them
+        super().__init__(*arguments, **options)
+        self.register("action", None, _Once)
+
+    def error(self, message: str) -> NoReturn:
+        """Print an error in one line, and end with the status 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n`{self.prog} --help` explains what can be written.\n")
+
+
 class Commands(Protocol):
     """The commands of a parser, to which each file of this folder adds its own; argparse's own class of it is private."""
 
@@ -44,7 +77,7 @@ def read_plan(
     """Read what was typed into a plan and the values to vary.
 
     Args:
-        optimizer: its key, in upper or lower case, or the import path of a class outside the catalogue.
+        optimizer: its key, or another name that `Settings` takes; or several with commas between them, which are compared.
         flags: texts by name; None where nothing was given. A text may hold several values with commas between them; for an
             option that is a text itself they belong to it.
         assignments: `NAME=VALUE` or `NAME=VALUE,VALUE`, for any option.
@@ -61,13 +94,44 @@ def read_plan(
     (20, 0.5, {'d_coef': [0.5, 1.0]})
     """
     faults: list[Fault] = []
-    start = _start(key_of(optimizer), preset_key, faults)
+    optimizers = _optimizers(optimizer, preset_key, faults)
+    start = _start(optimizers[0], preset_key, faults)
     texts = _merged(flags, assignments, faults)
+    if start is not None:
+        texts = _renamed(start, texts, faults)
     values = {name: _read(start, name, text, faults) for name, text in texts.items()}
     if start is None or faults:
         raise SettingsError(tuple(faults))
+    if len(optimizers) == 1:
+        plans = _plans(start, values)
+        return plans[0], {name: several for name, several in values.items() if len(several) > 1}
+    # What was written holds for each of the optimizers, although a rate of its own may mean something else there.
+    values = {"optimizer": list(optimizers), **values}
     plans = _plans(start, values)
-    return plans[0], {name: several for name, several in values.items() if len(several) > 1}
+    shared = {TASK.name, *RUN_OPTIONS, *TRAINING}
+    return plans[0], {name: several for name, several in values.items() if len(several) > 1 or name not in shared}
+
+
+def _optimizers(text: str, preset_key: str | None, faults: list[Fault]) -> list[str]:
+    """Return the optimizers in a text with commas between them; a wrong one becomes a fault, unless it is the first."""
+    names = [name.strip() for name in text.split(",") if name.strip()] or [text]
+    seen: dict[str, str] = {}
+    for name in names if len(names) > 1 else ():
+        try:
+            key = repr(Settings(name))
+        except SettingsError as error:
+            if name != names[0]:
+                faults.extend(error.faults)
+            continue
+        if key in seen:
+            faults.append(
+                Fault("optimizer", text, f"{seen[key]} and {name} are the same optimizer", "", "Leave one out.")
+            )
+        seen[key] = name
+    if len(names) > 1 and preset_key is not None:
+        todo = "Leave it out, or run one optimizer at a time."
+        faults.append(Fault("--preset", preset_key, "a preset belongs to one optimizer", "", todo))
+    return names
 
 
 def _start(key: str, preset_key: str | None, faults: list[Fault]) -> Settings | None:
@@ -99,12 +163,50 @@ def _merged(flags: Mapping[str, str | None], assignments: Sequence[str], faults:
     return texts
 
 
+def _renamed(start: Settings, texts: Mapping[str, str], faults: list[Fault]) -> dict[str, str]:
+    """Return the texts by the names of the options; a name of the optimizer's package may stand for several of them."""
+    own: dict[str, str] = {}
+    for name, text in texts.items():
+        known = _use(start, name) is not None
+        places = tuple_places(start.spec, name) if not known or in_brackets(text) else ()
+        parts = read_several(text) if len(places) > 1 else None
+        taken: dict[str, object] = {name: text}
+        try:
+            if parts is not None or len(places) > 1:
+                taken = spread(start.spec, name, parts or text)
+            elif places and not known:
+                taken = {places[0]: text}
+                if places[0] == "warmup":
+                    spread(start.spec, name, number_or_none(text))
+        except ValueProblem as problem:
+            faults.append(Fault(name, text, str(problem), ""))
+            continue
+        for option, part in taken.items():
+            if option in own:
+                faults.append(Fault(name, text, f"{option} is given by another name too", "", "Give it once."))
+            own[option] = str(part)
+    return own
+
+
+def names_taken(settings: Settings, assignments: Sequence[str]) -> list[str]:
+    """Describe the names in assignments that were taken as options of another name: "betas is taken as beta1 and beta2"."""
+    names = [item.partition("=")[0].strip() for item in assignments]
+    return [
+        taken_words(settings.spec, name)
+        for name in dict.fromkeys(names)
+        if _use(settings, name) is None and tuple_places(settings.spec, name)
+    ]
+
+
 def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> list[Value]:
     """Read the values of a text; wrong ones are left out and become faults."""
     use = _use(start, name)
     if use is None:
         if start is not None:  # without an optimizer nobody knows which options there are
             faults.extend(check_values(start.spec, {name: text})[1])
+        return []
+    if use.option.kind == "float" and (asked := _decimal_comma(name, text)):
+        faults.append(asked)
         return []
     values: list[Value] = []
     for part in [text] if use.option.kind == "text" else text.split(","):
@@ -118,6 +220,21 @@ def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> 
             faults.append(Fault(name, text, twice, "", "Leave one out."))
         values.append(value)
     return values
+
+
+def _decimal_comma(name: str, text: str) -> Fault | None:
+    """Return the question whether `0,01` is one number with a comma in it, or two to compare."""
+    match = re.fullmatch(r"\s*([+-]?\d+),(\d+)\s*", text)
+    if match is None or not (match[1].lstrip("+-") == "0" or (match[2].startswith("0") and len(match[2]) > 1)):
+        return None
+    point, two = f"{match[1]}.{match[2]}", f"{match[1]}.0,{int(match[2])}.0"
+    return Fault(
+        name,
+        text,
+        "a comma stands between two values to compare",
+        "",
+        f"Write {point} for one number, or {two} for two.",
+    )
 
 
 def _use(start: Settings | None, name: str) -> Use | None:

@@ -99,7 +99,7 @@ def _named_settings(optimizer: str | None, assignments: Sequence[str]) -> dict[s
         if assignments:
             raise SettingsError((Fault("--set", None, "no optimizer is named whose option that is", "", "Name it."),))
         return {key: Settings(key) for key in list_optimizers()}
-    base, over = read_plan(optimizer.upper(), {}, assignments)
+    base, over = read_plan(optimizer, {}, assignments)
     names = list(over)
     combinations = itertools.product(*over.values())
     variants = [_with(base.settings, dict(zip(names, values, strict=True))) for values in combinations]

@@ -40,6 +40,11 @@ def reference_pages() -> dict[str, str]:
     return {INDEX: "\n".join(_index()), "schedules.md": "\n".join(_training()), **pages}
 
 
+def reference_page(entry: OptimizerSpec) -> str:
+    """Return the text of the page of one optimizer, in the catalogue or not."""
+    return "\n".join(_optimizer(entry))
+
+
 def _index() -> Iterator[str]:
     yield "# Optimizers and their options\n"
     yield "What each does, what it needs, and whether it does anything at all. [The options of every run](schedules.md)"

@@ -19,6 +19,7 @@ from diffopt_widgets.state_size.words import bytes_words
 
 if TYPE_CHECKING:
     from diffopt_widgets.probe.doctor import Finding
+    from diffopt_widgets.records import History
     from diffopt_widgets.runs.run import Run
     from diffopt_widgets.state_size.models import Choice
 
@@ -102,7 +103,7 @@ def runs_table(runs: Sequence[Run]) -> RenderableType:
             run.status,
             _number(run.final_loss),
             _number(run.eval_after),
-            _number(float(run.history.column("applied_lr").max()) if "applied_lr" in columns else None),
+            _largest_rate(run.history),
             " / ".join(map(_number, np.atleast_1d(run.history.column("d")[-1]).tolist())) if "d" in columns else "–",
             _number(run.steps_per_second),
         )
@@ -115,6 +116,13 @@ def _parted(names: Sequence[str]) -> tuple[str, Sequence[str]]:
     if len(names) == 1 or not dot or any(not name.startswith(head + dot) for name in names):
         return "", names
     return head, [name.removeprefix(head + dot) for name in names]
+
+
+def _largest_rate(history: History) -> str:
+    """Return the largest rate that was applied; in words where it is not known what the optimizer applies."""
+    if "applied_lr" not in history.names():
+        return "not known" if len(history) else "–"
+    return _number(float(np.nanmax(history.column("applied_lr"))))
 
 
 def _number(value: float | None) -> str:

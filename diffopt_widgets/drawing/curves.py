@@ -87,9 +87,26 @@ def colored(curves: Sequence[Curve]) -> list[Curve]:
 
 
 def shown_panels(curves: Sequence[Curve], panels: Sequence[Panel]) -> list[Panel]:
-    """Return the panels to draw: an optional one only if a curve has one of its columns."""
-    present = {name for curve in curves for name in curve.history.names()}
-    return [panel for panel in panels if not panel.optional or present.intersection(panel.columns)]
+    """Return the panels to draw: an optional one only if a curve has one of its columns, one that another stands in for not."""
+
+    def filled(panel: Panel) -> bool:
+        return any(drawn_columns(curve, panel) for curve in curves)
+
+    standing_in = {panel.unless for panel in panels if panel.unless and filled(panel)}
+    return [
+        panel
+        for panel in panels
+        if filled(panel) or not (panel.optional or standing_in.intersection(panel.columns[:1]))
+    ]
+
+
+def drawn_columns(curve: Curve, panel: Panel) -> list[str]:
+    """Return the columns of a panel that are drawn for a run: the schedule's own only beside the applied rate."""
+    names = curve.history.names()
+    if panel.unless in names:
+        return []
+    beside = curve.schedule and panel.columns[0] in names
+    return [column for column in panel.columns if column in names and (beside or not panel.schedule(column))]
 
 
 def panel_lines(
@@ -101,9 +118,7 @@ def panel_lines(
         place = curve.place(x)
         if place is None:
             continue
-        for column in panel.columns:
-            if column not in curve.history.names() or (panel.schedule(column) and not curve.schedule):
-                continue
+        for column in drawn_columns(curve, panel):
             main = column == panel.columns[0]
             note = "schedule" if panel.schedule(column) else "" if main else column
             dash = panel.dash(column)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from diffopt_widgets.drawing.curves import X_TITLES, Along, Curve, colored, panel_lines, shown_panels
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel
 from diffopt_widgets.drawing.plotly_js import plotly_source
+from diffopt_widgets.settings import Fault, SettingsError
+from diffopt_widgets.settings.arguments import checked_list
 from diffopt_widgets.settings.variations import differences
 
 if TYPE_CHECKING:
@@ -121,12 +123,23 @@ def figure(
 def compare(runs: Iterable[Drawable], *, x: Along = "step") -> Figure:
     """Draw loss and rates of some runs in one plotly figure, over `"step"`, `"time"` or `"samples"`.
 
+    Raises:
+        SettingsError: these are no runs, or there is no such axis.
+
     >>> import diffopt_widgets as dw
     >>> runs = dw.sweep(dw.Settings("PRODIGY"), {"d_coef": [0.5, 1.0]}, task="swiss_roll", steps=3, progress=False)
     >>> [trace.name for trace in dw.compare(runs).data if trace.showlegend]
     ['PRODIGY · d_coef 0.5', 'PRODIGY · d_coef 1']
     """
-    shown = list(runs)
+    shown = checked_list(
+        "runs",
+        runs,
+        ("name", "history", "plan"),
+        "runs",
+        "Write dw.compare([run, other]); dw.sweep(…) returns such a list.",
+    )
+    if not isinstance(x, str) or x not in X_TITLES:
+        raise SettingsError((Fault("x", x, "there is no such axis", ", ".join(X_TITLES)),))
     plans = {id(run): run.plan for run in shown if run.plan is not None}
     different = dict(zip(plans, differences([*plans.values()]) if plans else [], strict=True))
     return figure(

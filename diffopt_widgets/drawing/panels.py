@@ -29,6 +29,8 @@ class Panel:
     """Show the panel only while a run has one of its columns."""
     sparse: bool = False
     """Only some steps have values, and the line crosses the others; if False, a step without a value breaks the line."""
+    unless: str = ""
+    """Leave out runs that have this column: the panel stands in for the one that begins with it."""
 
     def dash(self, column: str) -> str:
         """Return the line style of a column: `solid`, `dash` or `dot`."""
@@ -47,14 +49,24 @@ class Panel:
             "smooth": self.smooth,
             "optional": self.optional,
             "sparse": self.sparse,
+            "unless": self.unless,
             "columns": [{"name": c, "dash": self.dash(c), "schedule": self.schedule(c)} for c in self.columns],
         }
 
 
 LOSS = Panel("loss", "Training loss", ("loss",), smooth=True)
 RATE = Panel("rate", "Applied learning rate", ("applied_lr", "lr"), scale="log", dashed=("lr",))
+GROUP_RATE = Panel(
+    "group_rate",
+    "Group's learning rate; what is applied is not known",
+    ("lr",),
+    scale="log",
+    optional=True,
+    unless="applied_lr",
+)
+"""Panel of runs whose optimizer applies nobody knows which rate, so that its rate is not taken for the applied one."""
 D = Panel("d", "Estimate d (dotted: raw d_hat)", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True)
-DEFAULT_PANELS = (LOSS, RATE, D)
+DEFAULT_PANELS = (LOSS, RATE, GROUP_RATE, D)
 
 TITLES = {
     "grad_norm": "Gradient norm",

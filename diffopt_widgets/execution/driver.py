@@ -15,6 +15,8 @@ from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_
 from diffopt_widgets.execution.outcome import divergence, explain, summary, until_not_finite
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run
+from diffopt_widgets.settings import Fault, SettingsError
+from diffopt_widgets.settings.arguments import check_flag, checked_path, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import UnknownTask, task_key
 from diffopt_widgets.training.checkpoint import Checkpoint
@@ -216,7 +218,7 @@ def _captured_output(run: Run) -> Iterator[None]:
 
 @lists_run_options
 def train(
-    settings: Settings,
+    settings: Settings | str,
     task: str | Task = RunOptions.task,
     steps: int = RunOptions.steps,
     *,
@@ -231,7 +233,7 @@ def train(
     for the step, and the run cannot go on then. A run that fails is returned too: its `status` is "failed" and its `message` says why.
 
     Args:
-        settings: the optimizer with its options, and the schedule.
+        settings: the optimizer with its options, and the schedule; or the name of an optimizer for its defaults.
         options: options of the run by name, as in `RunOptions`.
         progress: whether to show a progress bar.
         store: a `RunStore` or its path; the run is saved there under `run.key` while it trains.
@@ -246,6 +248,7 @@ def train(
     >>> run.status, len(run.history)
     ('done', 5)
     """
+    check_flag("progress", progress)
     plan = RunPlan.of(settings, task_key(task), steps, **options)
     return run_to_end(Run(plan), progress=progress, saver=saver_for(store))
 
@@ -260,7 +263,7 @@ def saver_for(store: RunStore | str | os.PathLike[str] | None) -> RunSaver | Non
         return None
     from diffopt_widgets.store import RunSaver, RunStore
 
-    return RunSaver(store if isinstance(store, RunStore) else RunStore(store))
+    return RunSaver(store if isinstance(store, RunStore) else RunStore(checked_path("store", store)))
 
 
 def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLike[str] | None = None) -> Run:
@@ -271,9 +274,16 @@ def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLi
     stopped and its `message` says why.
 
     Raises:
-        ValueError: the run is over or in progress, or its state for continuing is gone.
+        ValueError: the run is over or in progress, or its state for continuing is gone; or it is no run of the bench.
         StoreError: the store cannot be opened.
     """
+    if not isinstance(run, Run):
+        watched = {"plan", "about", "history"} <= set(dir(run))
+        problem = "it was recorded in another loop, by dw.watch or another tool, and only that loop can continue it"
+        if watched:
+            raise SettingsError((Fault("run", None, problem, ""),))
+        raise wrong_kind("run", run, "a run", "Give what dw.train(…) or store.load(id) returned.")
+    check_flag("progress", progress)
     return run_to_end(run, progress=progress, saver=saver_for(store))
 
 

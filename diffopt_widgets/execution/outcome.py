@@ -66,7 +66,24 @@ def summary(run: Run) -> str:
     if run.steps_per_second:
         parts.append(f"{run.steps_per_second:.3g} steps/s on the {run.device.upper()}")
     text = ", ".join(parts)
-    return text[:1].upper() + text[1:]
+    worse = risen(run)
+    return text[:1].upper() + text[1:] + (f". {worse}" if worse else "")
+
+
+def risen(run: Run) -> str:
+    """Sentences about a run whose loss ended far above where it began, and what to try; empty for any other run.
+
+    Far above is more than twice as far from 0, of the evaluation loss, or of the training loss where nothing is evaluated.
+    """
+    if not len(run.history) or run.settings.options.get("maximize"):
+        return ""
+    before, after = run.eval_before, run.eval_after
+    if before is None or after is None:
+        before, after = float(run.history.column("loss")[0]), run.final_loss
+    if after is None or not after - before > abs(before):
+        return ""
+    advice, _ = _advice(run.settings)
+    return f"The loss ended far above where it began ({before:.3g} → {after:.3g}). {advice}"
 
 
 def settled_at(values: ArrayLike) -> int:

@@ -27,17 +27,37 @@ def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
         TimeRemainingColumn(),
     )
     rows: dict[str, TaskID] = {}
-    # Refreshed by hand: some notebooks do not show updates that come from a thread.
-    # The process's streams are left alone, and each has a console of its own: several may train at once, in threads.
-    with Progress(
-        *columns, console=Console(), auto_refresh=False, redirect_stdout=False, redirect_stderr=False
-    ) as bars:
 
-        def show(run: Run) -> None:
-            if run.key not in rows:
-                rows[run.key] = bars.add_task(run.name, total=run.plan.steps, speed="")
-            speed = f"{run.steps_per_second:.3g} steps/s" if run.steps_per_second else ""
-            loss = f"loss {run.final_loss:.3g}" if run.final_loss is not None else ""
+    class OwnConsole(Console):
+        def on_broken_pipe(self) -> None:
+            """Say nothing more. A rich Console ends the process here, and the training with it."""
+            self.quiet = True
+
+    # The process's streams are left alone, and each has a console of its own: several may train at once, in threads.
+    # Refreshed by hand: some notebooks do not show updates that come from a thread.
+    console = OwnConsole()
+    bars = Progress(*columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+
+    @contextlib.contextmanager
+    def harmless() -> Iterator[None]:
+        """Stop showing progress where it cannot be written (a full disk, a closed terminal, a character it lacks)."""
+        try:
+            yield
+        except (OSError, ValueError):
+            console.quiet = True
+
+    def show(run: Run) -> None:
+        if run.key not in rows:
+            rows[run.key] = bars.add_task(run.name, total=run.plan.steps, speed="")
+        speed = f"{run.steps_per_second:.3g} steps/s" if run.steps_per_second else ""
+        loss = f"loss {run.final_loss:.3g}" if run.final_loss is not None else ""
+        with harmless():
             bars.update(rows[run.key], completed=len(run.history), speed=f"{loss}  {speed}", refresh=True)
 
+    with harmless():
+        bars.start()
+    try:
         yield show
+    finally:
+        with harmless():
+            bars.stop()

@@ -13,11 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.catalogue.run_options import RunOptions
+from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.execution.driver import drive_to_end, run_to_end, saver_for
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run, name_by_difference, vary
-from diffopt_widgets.settings import Fault, SettingsError
+from diffopt_widgets.settings import Fault, SettingsError, as_settings
+from diffopt_widgets.settings.arguments import check_flag, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import Task, own_task, task_key
 from diffopt_widgets.training.environment import check_runs
@@ -38,7 +40,7 @@ _IMPORTABLE = (
 
 @lists_run_options
 def sweep(
-    settings: Settings,
+    settings: Settings | str,
     over: Mapping[str, Sequence[Any]],
     task: str | Task = RunOptions.task,
     steps: int = RunOptions.steps,
@@ -51,8 +53,9 @@ def sweep(
     """Train every combination of the values in `over`, all from the same weights and on the same batches.
 
     Args:
-        settings: settings that the runs share.
-        over: values to try by option name, such as `{"d_coef": [0.5, 1.0, 1.2]}`; several names give every combination.
+        settings: settings that the runs share, or the name of an optimizer for its defaults.
+        over: values to try by option name, such as `{"d_coef": [0.5, 1.0, 1.2]}`; several names give every combination. The
+            name `optimizer` compares optimizers: `{"optimizer": ["ADAMW", "PRODIGY"]}`.
         options: options of each run, as in `train`; they can be varied too.
         executor: where to train: None trains one run after the other, a `ProcessPoolExecutor` several at once. A task of your
             own is sent to its processes, so its `build` must be importable from a module. Processes that would be forked are
@@ -72,6 +75,11 @@ def sweep(
         StoreError: the store cannot be opened; then nothing is trained.
         RuntimeError: a process of the executor ended before its runs did.
     """
+    settings = as_settings(settings)
+    check_flag("progress", progress)
+    if executor is not None and not (callable(getattr(executor, "map", None)) and hasattr(executor, "submit")):
+        raise wrong_kind("executor", executor, "an executor", "Write ProcessPoolExecutor(2), or leave it out.")
+    _check_over(over)
     saver = saver_for(store)
     if "task" in over:
         over = {**over, "task": [task_key(task) for task in over["task"]]}
@@ -108,6 +116,25 @@ def _never_forked(executor: Executor, runs: int) -> Iterator[Executor]:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=initializer, initargs=arguments) as started:
         yield started
+
+
+def _check_over(over: object) -> None:
+    """Check the values to try.
+
+    Raises:
+        SettingsError: they are not lists of values by name.
+    """
+    example = 'Write {"lr": [1e-4, 1e-3]}.'
+    if not isinstance(over, Mapping):
+        raise wrong_kind("over", over, "a dict of lists of values", example)
+    for name, values in over.items():
+        if not isinstance(name, str):
+            raise wrong_kind("over", name, "the name of an option", example)
+        if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+            problem = f"{name} has one value, and a list of values is wanted"
+            raise SettingsError((Fault("over", values, problem, "", f'Write {{"{name}": [{safe_repr(values)}, …]}}.'),))
+        if not values:
+            raise SettingsError((Fault("over", None, f"{name} has no values", "", example),))
 
 
 def _in_turn(runs: list[Run], saver: RunSaver | None, *, progress: bool) -> list[Run]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    settings: Settings,
+    settings: Settings | str,
     to: str = "python",
     *,
     steps: int = 300,
@@ -20,7 +20,7 @@ def export(
     """Write settings for another program.
 
     Args:
-        settings: the settings to write.
+        settings: the settings to write, or the name of an optimizer for its defaults.
         to: the format: `"python"`, plain torch code.
         steps: optimizer steps of the run there, the length of the schedule. Warm-up up to 1 is a fraction of them.
         batch_size: examples per batch there. It changes the learning rate if the learning-rate scaler counts it.
@@ -28,14 +28,18 @@ def export(
         dtype: precision of the weights there, which the code names.
 
     Raises:
-        ValueError: there is no such format, or no such precision.
+        SettingsError: an argument cannot be used.
     """
     from diffopt_widgets.catalogue.precision import PRECISIONS
     from diffopt_widgets.interop.code import to_python
+    from diffopt_widgets.settings import Fault, SettingsError, as_settings, whole_number
 
     writers = {"python": to_python}
-    if to not in writers:
-        raise ValueError(f"cannot export to {to!r}; there is {', '.join(writers)}")
-    if dtype not in PRECISIONS:
-        raise ValueError(f"there is no precision {dtype!r} of weights; there is {', '.join(PRECISIONS)}")
+    settings = as_settings(settings)
+    if not isinstance(to, str) or to not in writers:
+        raise SettingsError((Fault("to", to, "there is no such format", ", ".join(writers)),))
+    if not isinstance(dtype, str) or dtype not in PRECISIONS:
+        raise SettingsError((Fault("dtype", dtype, "there is no such precision of weights", ", ".join(PRECISIONS)),))
+    for name, value in {"steps": steps, "batch_size": batch_size, "accumulation": accumulation}.items():
+        whole_number(name, value, 1)
     return writers[to](settings, steps=steps, batch_size=batch_size, accumulation=accumulation, dtype=dtype)

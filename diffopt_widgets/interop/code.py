@@ -22,8 +22,8 @@ _FACTORS = {
 _LIMIT = "torch._dynamo.config.recompile_limit"
 _NEEDS = {
     "fused_back_pass": "Each backward() steps the weights and frees their gradients: call optimizer.step() after each one.",
-    "stochastic_rounding": "Only weights in bfloat16 are rounded; adapt() raises when there are none.",
-    "kahan_summation": "Only weights in bfloat16 are rounded; adapt() raises when there are none.",
+    "stochastic_rounding": "Only weights in bfloat16 are rounded; without any it does nothing.",
+    "kahan_summation": "Only weights in bfloat16 are rounded; without any it does nothing.",
 }
 """Comments about what the code around an adapted optimizer must do."""
 

@@ -18,6 +18,7 @@ its schedule.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,10 +26,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
+from diffopt_widgets.optimizers.grad_scalers import GradScalers
 from diffopt_widgets.tasks.seeds import mix
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
+
+_log = logging.getLogger(__name__)
 
 PAST_NORMS = 100
 """Number of past gradient norms that percentile clipping uses."""
@@ -56,16 +60,17 @@ def adapt(
     Args:
         optimizer: changed in place.
         fused_back_pass: step inside backward. There must be one backward per step. The gradients never exist all together,
-            so they cannot be clipped by their common norm, or exchanged between processes after backward.
-        stochastic_rounding: of parameters in bfloat16; the others are stepped as usual. State tensors are those that the
-            back end keeps for float32 weights.
+            so they cannot be clipped by their common norm, or exchanged between processes after backward. A GradScaler's step
+            raises, before a weight has moved. While there is one in use in the process, for another optimizer or left over, the
+            first step is taken after backward.
+        stochastic_rounding: of parameters in bfloat16; the others are stepped as usual, and where there are only others the
+            log says that it does nothing. State tensors are those that the back end keeps for float32 weights.
         kahan_summation: of parameters in bfloat16, likewise; not together with stochastic rounding. It keeps one more tensor
             like the parameter, and updates count down to about a thousandth of the spacing of bfloat16.
         percentile_clipping: from 1 to 99; 100 is off.
 
     Raises:
-        ValueError: no parameter is in bfloat16 and rounding is on, both ways to round are on, or the percentile is out of
-            range.
+        ValueError: both ways to round are on, or the percentile is out of range.
 
     >>> weight = torch.nn.Parameter(torch.ones(3))
     >>> optimizer = torch.optim.SGD([weight], lr=0.1)
@@ -80,9 +85,10 @@ def adapt(
     params = [p for group in optimizer.param_groups for p in group["params"]]
     if stochastic_rounding and kahan_summation:
         raise ValueError("stochastic_rounding and kahan_summation are two ways to round; turn one of them off")
-    for name, is_on in {"stochastic_rounding": stochastic_rounding, "kahan_summation": kahan_summation}.items():
-        if is_on and not any(p.dtype is torch.bfloat16 for p in params):
-            raise ValueError(f"{name} needs parameters in bfloat16, and none of these parameters is in bfloat16")
+    if (stochastic_rounding or kahan_summation) and not any(p.dtype is torch.bfloat16 for p in params):
+        name = "stochastic_rounding" if stochastic_rounding else "kahan_summation"
+        _log.warning("%s does nothing: it rounds parameters in bfloat16, and none of these is in bfloat16", name)
+        stochastic_rounding = kahan_summation = False
     if fused_back_pass or stochastic_rounding or kahan_summation or percentile_clipping < 100:
         rounding: Rounding = "random" if stochastic_rounding else "kahan" if kahan_summation else "none"
         Adapter(optimizer, fused=fused_back_pass, rounding=rounding, percentile=percentile_clipping)
@@ -159,6 +165,7 @@ class Adapter:
         self._moved: dict[int, _Group] = {}
         """Values that a step of one tensor wrote into its group, such as a count of steps, by the group's index."""
         self._saved: dict[str, Any] = {}
+        self._scalers = GradScalers(optimizer) if fused else None
         optimizer.register_step_pre_hook(self._before)
         optimizer.register_step_post_hook(self._after)
         optimizer.register_load_state_dict_pre_hook(self._before_load)
@@ -192,6 +199,8 @@ class Adapter:
                 if p.grad is not None:
                     self._begin(p)
             return
+        if self._scalers is not None:
+            self._scalers.check()
         for number, index, p in self._tensors():
             if p.grad is not None:
                 self._step(number, index, p)
@@ -217,6 +226,8 @@ class Adapter:
                 "fused_back_pass has already stepped this tensor. Call optimizer.step() after each backward(); to "
                 "accumulate gradients over several, turn fused_back_pass off"
             )
+        if self._scalers is not None and not self._stepped and self._scalers.may_scale():
+            return  # its gradient waits for `step`
         self._step(number, index, p)
         p.grad = None
 

@@ -17,11 +17,12 @@ from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.optimizers.adapters import adapt
 from diffopt_widgets.optimizers.backends import trouble, upgrade
 from diffopt_widgets.optimizers.compiled import compiler_trouble
+from diffopt_widgets.optimizers.group_values import refuse_ignored, with_group_values
 from diffopt_widgets.optimizers.groups import Group, OptimizerParams, muon_groups, read_groups, without_names
 from diffopt_widgets.optimizers.modes import train_mode
 from diffopt_widgets.optimizers.printing import keep_printing_of, kept_printing
 from diffopt_widgets.optimizers.quirks import quirks_of
-from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.settings import Fault, Settings, SettingsError, as_settings, kind_of, whole_number
 from diffopt_widgets.settings.plan import accumulation_fault
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ def missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
 
 
 def build_optimizer(
-    settings: Settings,
-    params: OptimizerParams,
+    settings: Settings | str,
+    params: OptimizerParams | torch.nn.Module,
     *,
     batch_size: int = 1,
     accumulation: int = 1,
@@ -76,27 +77,33 @@ def build_optimizer(
     """Build the optimizer that the settings describe, ready to step; one with modes is in train mode.
 
     Args:
-        settings: of the optimizer.
-        params: parameters, `(name, parameter)` pairs as from `model.named_parameters()`, or parameter groups with either,
+        settings: of the optimizer, or the name of one for its defaults.
+        params: a model, or parameters, `(name, parameter)` pairs as from `model.named_parameters()`, or parameter groups with either,
             as torch takes them. Muon's family finds the hidden layers by these names, and without names by shape alone. It
-            splits each group in two, one for Muon and one for the auxiliary Adam, and names them so in `name`.
+            splits each group in two, one for Muon and one for the auxiliary Adam, and names them so in `name`. A group
+            may bring options of its own, such as `lr` or `beta2`.
         batch_size: used by the learning-rate scaler.
         accumulation: likewise.
 
     Raises:
         MissingBackend: its package, or the device or precision that an option needs, is missing.
-        SettingsError: the back end itself refuses the values, or they do not fit these parameters or accumulation.
+        SettingsError: the back end itself refuses the values, or they do not fit these parameters or accumulation; or
+            `params` holds no parameters, or one of them twice.
 
     >>> parameter = torch.nn.Parameter(torch.ones(3))
     >>> type(build_optimizer(Settings("PRODIGY"), [parameter])).__name__
     'Prodigy'
     """
+    settings = as_settings(settings)
+    batch_size = whole_number("batch_size", batch_size, 1)
+    accumulation = whole_number("accumulation", accumulation, 1)
     entry = settings.spec
     refusals = (TypeError, ValueError, NotImplementedError, RuntimeError) if entry.catalogued else (Exception,)
     groups, grouped = read_groups(params)
     if fault := accumulation_fault(settings.options, accumulation):
         raise SettingsError((fault,))
-    _check_needs(settings, groups)
+    options = {**settings.options, **_idle(settings, groups)}
+    groups = with_group_values(entry, options, groups)
     scale = lr_scale(settings.lr_scaler, batch_size, accumulation)
     lr = settings.lr * scale
     if entry.rates != "each":
@@ -104,34 +111,41 @@ def build_optimizer(
     back_end_params = (
         muon_groups(settings, groups, scale) if entry.auxiliary else without_names(groups, grouped=grouped)
     )
-    arguments = entry.arguments(lr, settings.options)
+    arguments = entry.arguments(lr, options)
     if entry.catalogued:  # for other classes a text is passed unchanged
         arguments = {name: argument_value(value) for name, value in arguments.items()}
     cls = load_class(entry)
     try:
         with _quiet():
             optimizer = cls(back_end_params, **arguments)  # type: ignore[arg-type]  # each back end has its own signature
+    except IndexError as error:
+        if all(group.params for group in groups):
+            raise
+        raise SettingsError((_empty_group(entry),)) from error
     except refusals as error:
         if trouble(entry):
             raise missing_package(entry, error) from error  # another version may have other arguments
         raise SettingsError((_refusal(entry, error),)) from error
+    refuse_ignored(entry, optimizer, groups)
     train_mode(optimizer)
     quirks_of(entry.package).prepare(optimizer, settings)
     adapt(optimizer, **entry.adapter_options(settings.options))  # type: ignore[arg-type]  # each was checked by its option
     return optimizer
 
 
-def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
+def build_schedule(settings: Settings | str, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
     """Build the schedule of the settings for a run of `steps` optimizer steps.
 
     Call its `step()` after each `optimizer.step()`. After the end it stays at its last value. If that is 0, an optimizer
-    that raises at a rate of 0 (DADAPT_SGD) cannot take another step.
+    that raises at a rate of 0 (DADAPT_SGD) cannot take another step. A group that is added to the optimizer later has its own
+    rate up to the schedule's next `step()`, and from then on the schedule's share of it.
 
     Raises:
-        ValueError: `steps` is not at least 1.
+        SettingsError: an argument is not what it should be, or `steps` is not at least 1.
     """
-    if steps < 1:
-        raise ValueError(f"steps is {steps}; a schedule needs at least 1 step")
+    settings = as_settings(settings)
+    steps = whole_number("steps", steps, 1)
+    _check_optimizer(optimizer)
 
     def factor(step: int) -> float:
         return schedule_factor(
@@ -143,7 +157,37 @@ def build_schedule(settings: Settings, optimizer: torch.optim.Optimizer, steps: 
             min_factor=settings.min_factor,
         )
 
-    return LambdaLR(optimizer, factor)
+    return _RunSchedule(optimizer, factor)
+
+
+class _RunSchedule(LambdaLR):
+    """Schedule that goes on when groups are added or removed, where torch's own one raises."""
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        groups, known = self.optimizer.param_groups, self.base_lrs
+        if len(groups) != len(known):
+            # torch notes the rate that a group began with in the group itself; an added one begins with its present one.
+            present = [*known, *(_copy(group["lr"]) for group in groups[len(known) :])]
+            self.base_lrs = [group.setdefault("initial_lr", rate) for group, rate in zip(groups, present, strict=False)]
+        self.lr_lambdas = self.lr_lambdas[:1] * len(groups)
+        return super().get_lr()
+
+
+def _copy(rate: float | torch.Tensor) -> float | torch.Tensor:
+    """Return a rate that the schedule does not change: it changes a tensor in place."""
+    return rate.clone() if isinstance(rate, torch.Tensor) else rate
+
+
+def _empty_group(entry: OptimizerSpec) -> Fault:
+    """Make the fault for a back end that looks at the first tensor of a group that has none."""
+    problem = "a parameter group has no parameters, and this optimizer needs some in it from the beginning"
+    return Fault(entry.key, None, problem, "", "Leave the empty group out; was everything in it frozen?")
+
+
+def _check_optimizer(optimizer: object) -> None:
+    if not isinstance(getattr(optimizer, "param_groups", None), list):
+        problem = f"an optimizer is wanted, and this is {kind_of(optimizer)}"
+        raise SettingsError((Fault("optimizer", None, problem, "", "Write dw.build_optimizer(settings, model)."),))
 
 
 def _refusal(entry: OptimizerSpec, error: Exception) -> Fault:
@@ -160,15 +204,26 @@ def _refusal(entry: OptimizerSpec, error: Exception) -> Fault:
     return Fault(entry.key, None, problem, "")
 
 
-def _check_needs(settings: Settings, groups: list[Group]) -> None:
-    """Refuse an option whose requirement is missing; the back ends would raise in the middle of a step."""
+def _idle(settings: Settings, groups: list[Group]) -> dict[str, Value]:
+    """Return defaults for the options that do nothing here, after the log has told them.
+
+    Raises:
+        MissingBackend: an option lacks what it requires, and the back end would raise in the middle of a step.
+    """
     flat: list[torch.Tensor] = [p for group in groups for p in group.params]
+    idle: dict[str, Value] = {}
     for use in settings.spec.asking(settings.options):
         if why := _missing(use.requires, flat):
+            if use.idle:
+                idle[use.name] = use.default
+                if use.argument:  # `adapt` tells of the others
+                    _log.warning("%s's %s does nothing: it needs %s", settings.optimizer, use.name, why)
+                continue
             raise MissingBackend(
                 f"{settings.optimizer}'s {use.name} needs {why}. To fix it: set {use.name} back to its default",
                 fix={use.name: use.default},
             )
+    return idle
 
 
 def _check_rates(entry: OptimizerSpec, rates: list[float]) -> None:

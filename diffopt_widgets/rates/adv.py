@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffopt_widgets.rates.base import Rate, RateReader, Rates, number
+from diffopt_widgets.rates.base import Group, Rate, RateReader, Rates, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from torch.optim import Optimizer
 
     from diffopt_widgets.records import Scalar
 
@@ -26,33 +24,30 @@ class AdoptAdv(RateReader):
     over the weights that get a gradient.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        super().__init__(optimizer)
-        self._measuring = not optimizer.use_atan2  # type: ignore[attr-defined]  # adv_optm keeps it there
-
     def before(self) -> Rates:
         """Read the rate of the coming gradient."""
         super().before()
-        if self._measuring:
-            shares = [self._begun(group["params"]) for group in self.groups]
-            self._measuring = min(shares) < 1.0
-            self.rates = tuple(rate * share for rate, share in zip(self.rates, shares, strict=True))
+        if not self.optimizer.use_atan2:  # type: ignore[attr-defined]  # adv_optm keeps it there
+            self.rates = tuple(rate * self._begun(group) for rate, group in zip(self.rates, self.groups, strict=True))
         return self.rates
 
-    def _begun(self, params: list[torch.Tensor]) -> float:
-        """Compute the share of weights whose first gradient has been measured."""
-        stepping = [p for p in params if p.grad is not None] or params
-        begun = sum(p.numel() for p in stepping if self.optimizer.state.get(p, {}).get("step"))
-        return begun / sum(p.numel() for p in stepping)
+    def _begun(self, group: Group) -> float:
+        """Compute the share of weights whose first gradient has been measured; 1 in a group without weights."""
+        counts, state = self.counts(group), self.optimizer.state
+        begun = sum(n for n, p in zip(counts, group["params"], strict=True) if n and state.get(p, {}).get("step"))
+        return begun / sum(counts) if any(counts) else 1.0
 
 
 class ProdigyAdv(RateReader):
-    """Reader of the shared estimate d times each group's own rate, both read before the step."""
+    """Reader of the estimate d times the group's own rate, both read before the step.
+
+    The groups share the estimate, except that a group which is added to a training has the initial one in its first step.
+    """
 
     def before(self) -> Rates:
         """Read the rate of the coming gradient."""
         self.d = number(self.groups[0]["d"])
-        self.rates = tuple(self.d * number(group["lr"]) for group in self.groups)
+        self.rates = tuple(number(group["d"]) * number(group["lr"]) for group in self.groups)
         return self.rates
 
     def d_hat(self) -> Scalar | None:

@@ -8,23 +8,22 @@ then applies the average of the rates so far, with the weights that the momentum
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.rates.base import RateReader
-from diffopt_widgets.rates.unwrap import stepping_optimizer
+from diffopt_widgets.rates.choice import reader_of
+from diffopt_widgets.rates.unknown import NotKnown
+from diffopt_widgets.rates.unwrap import path_to_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from torch.optim import Optimizer
-
-    from diffopt_widgets.rates.base import Rate, Rates
+    from diffopt_widgets.rates.base import LastStep, Rates
     from diffopt_widgets.records import Grouped
 
 
-def applied_lr(optimizer: Optimizer) -> list[float]:
+def applied_lr(optimizer: object) -> list[float]:
     """Return the learning rate that the next step of `optimizer` will apply, one per parameter group.
 
     If a step scales each tensor separately (Adafactor with `scale_parameter`), the value is the mean over the group's
@@ -32,43 +31,64 @@ def applied_lr(optimizer: Optimizer) -> list[float]:
     the largest that can be applied. Some optimizers average the rates of past steps along with the gradients (DAdaptAdam,
     DAdaptAdan, DAdaptSGD with momentum, Adafactor with beta1): the value is then the rate of the coming gradient, and only
     a `RateMeter` that has been in use since the first step gives the average.
-    If the rate cannot be known yet (DAdaptSGD before its first step), the value is NaN. Reading it may wait for the device.
-    A wrapper (of accelerate or lightning) is looked through, and a subclass is read like its base in the catalogue. For a class
-    that is not in the catalogue the value is the rate of the group.
+    If the rate cannot be known (DAdaptSGD before its first step, a class whose groups cannot be read), the value is NaN. Reading
+    it may wait for the device.
+    A wrapper (of accelerate or lightning) is looked through. A subclass is read like its base, unless it has a `step` of its
+    own that does not call its base's. If it is not known what a class applies, the value is NaN; `docs/applied-rates.md` lists
+    the classes that are known. `optimizer.param_groups` has the groups' own rates.
+
+    Raises:
+        TypeError: the object is no optimizer and holds none, or it holds several.
 
     >>> import torch
     >>> parameter = torch.nn.Parameter(torch.ones(3))
     >>> applied_lr(torch.optim.SGD([parameter], lr=0.1))
     [0.1]
     """
-    return [float(rate) for rate in RateMeter(stepping_optimizer(optimizer)).before()]
+    return [float(rate) for rate in RateMeter(optimizer).before()]
 
 
 class RateMeter:
     """Meter of one optimizer's applied rate. Call `before()`, then `optimizer.step()`, then `after()`.
 
-    With a fused back pass the weights move in backward, so call `before()` before that.
+    With a fused back pass the weights move in backward, so call `before()` before that. `fused` says that there is one: then
+    no gradient tells which tensors a step moves.
     The values are numbers, or tensors of one element that are still on the device.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self._optimizer = optimizer
-        self._reader = _reader_of(optimizer)
-        self.plain = type(self._reader) is RateReader
-        """True when the applied rates are simply those of the parameter groups."""
-
-    def regroup(self) -> None:
-        """Read the parameter groups of the optimizer again, after some were added or removed."""
-        old, self._reader = self._reader, _reader_of(self._optimizer)
-        self._reader.take_over(old)
+    def __init__(self, optimizer: object, *, fused: bool = False) -> None:
+        self._reader = RateReader(path_to_optimizer(optimizer)[-1])
+        self.trouble: Exception | None = None
+        """Error of the last reading: the rates are NaN then. A reader never raises into the loop that it reads."""
+        self._readable = True
+        try:
+            self._reader = reader_of(optimizer)
+        except Exception as error:  # noqa: BLE001  # whatever a back end holds
+            self.trouble, self._readable = error, False
+        self._reader.fused = fused
+        self.plain = self._readable and type(self._reader) is RateReader
+        """True when the applied rates are simply those of the parameter groups, as this class is known to apply them."""
+        self.known = not isinstance(self._reader, NotKnown)
+        """False when it is not known what this class applies: its rates are NaN then."""
 
     def before(self) -> Rates:
         """Read the rate of the coming step's gradient, one value per parameter group."""
-        return self._reader.before()
+        if self._readable:
+            self.trouble = None
+        return self._read(self._reader.before)
 
     def after(self) -> Rates:
         """Return the rate that the step just taken applied, one value per parameter group."""
-        return self._reader.after()
+        return self._read(self._reader.after)
+
+    def _read(self, reading: Callable[[], Rates]) -> Rates:
+        """Return the rates, or NaN for each group if they cannot be read, which holds for the rest of the step."""
+        if self.trouble is None:
+            try:
+                return reading()
+            except Exception as error:  # noqa: BLE001  # as above
+                self.trouble = error
+        return (math.nan,) * len(self._reader.groups)
 
     @property
     def d(self) -> float | tuple[float, ...] | None:
@@ -76,52 +96,42 @@ class RateMeter:
 
         There is one per parameter group where each has its own.
         """
-        return self._reader.d
+        return self._reader.d if self.trouble is None else None
 
     def d_hat(self) -> Grouped | None:
         """Return the raw estimate of the step, before its limits."""
-        return self._reader.d_hat()
+        if self.trouble is not None:
+            return None
+        try:
+            return self._reader.d_hat()
+        except Exception as error:  # noqa: BLE001  # as above
+            self.trouble = error
+            return None
 
-    def averages(self) -> list[tuple[Rate, float]]:
+    @property
+    def averages(self) -> bool:
+        """True when a step applies an average over the rates of past steps."""
+        return self._reader.averages is not None
+
+    def recall(self, records: Sequence[LastStep]) -> None:
+        """Continue the average up to the step before, whose record is one of these, in a training that is resumed.
+
+        It is looked at in the next step, when the state has been loaded. If none fits, or several that differ, the average is not
+        known at first.
+        """
+        self._reader.recall(records)
+
+    def saved(self) -> list[Any]:
         """Return the averages over the rates of past steps, for a checkpoint."""
-        return [(average.sum, average.weight) for average in self._reader.averages()]
+        return [] if self._reader.averages is None else self._reader.averages.saved()
 
-    def take_averages(self, saved: Sequence[tuple[Rate, float]]) -> None:
-        """Restore what `averages` returned.
+    def restore(self, saved: Sequence[Any]) -> None:
+        """Restore what `saved` returned.
 
         Raises:
             ValueError: it comes from another kind of optimizer.
         """
-        for average, (total, weight) in zip(self._reader.averages(), saved, strict=True):
-            average.sum, average.weight = total, weight
-
-
-GROUP = "base:RateReader"
-"""Reader for unknown classes."""
-UNCATALOGUED = {("transformers", "Adafactor"): "per_tensor:TransformersAdafactor"}
-"""Readers of optimizers that the catalogue takes from another package, by package and class."""
-
-
-def load_reader(name: str) -> type[RateReader]:
-    """Import the class that `OptimizerSpec.rate` names: a module of `rates/` and a class in it, `"first_steps:Rectified"`.
-
-    >>> load_reader("base:RateReader").__name__
-    'RateReader'
-    """
-    module, _, cls = name.partition(":")
-    reader: type[RateReader] = getattr(importlib.import_module(f"{__package__}.{module}"), cls)
-    return reader
-
-
-def rate_kind(optimizer: Optimizer) -> str:
-    """Return the name of the reader for this optimizer: that of its class or of its nearest base with one, else the plain one."""
-    readers = dict(UNCATALOGUED)
-    for key in list_optimizers():
-        module, _, name = spec(key).target.partition(":")
-        readers[module.split(".")[0], name] = spec(key).rate
-    bases = ((cls.__module__.split(".")[0], cls.__name__) for cls in type(optimizer).__mro__)
-    return next((readers[base] for base in bases if base in readers), GROUP)
-
-
-def _reader_of(optimizer: Optimizer) -> RateReader:
-    return load_reader(rate_kind(optimizer))(optimizer)
+        if self._reader.averages is not None:
+            self._reader.averages.restore(saved, self._reader.groups)
+        elif saved:
+            raise ValueError("it has averages of past rates, and this optimizer has none")

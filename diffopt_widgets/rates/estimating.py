@@ -10,66 +10,157 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffopt_widgets.rates.base import Average, Group, RateReader, Rates, number
+from diffopt_widgets.rates.base import Averages, Group, Mean, RateReader, Rates, number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch.optim import Optimizer
 
+    from diffopt_widgets.rates.base import LastStep
     from diffopt_widgets.records import Scalar
 
 
-class _Estimating(RateReader):
+class Estimating(RateReader):
     """Reader of one rate for all groups: the estimate `d` times the largest group rate, read before the step."""
 
     def before(self) -> Rates:
         """Read the rate of the coming gradient."""
+        self.rates = (self._shared(),) * len(self.groups)
+        return self.rates
+
+    def _shared(self) -> float:
+        """Read the estimate, and return the rate that goes with it."""
         first = self.groups[0]
         self.d = d = number(first["d"])
-        self.rates = (d * self._lr() * _bias_correction(first),) * len(self.groups)
-        return self.rates
+        return d * self._lr() * self._factor(first)
+
+    def _factor(self, first: Group) -> float:
+        return _bias_correction(first)
 
     def _lr(self) -> float:
         return max(number(group["lr"]) for group in self.groups)
 
 
-class Prodigy(_Estimating):
-    """Reader for Prodigy, which keeps its raw estimate in the group."""
+class Prodigy(Estimating):
+    """Reader for Prodigy, which keeps its raw estimate in the group.
+
+    The rate of a group at a learning rate of 0 is 0, unless the step moves it all the same, and then at the rate of the others:
+    by a momentum from before, by decoupled weight decay, or along the gradient where beta1 is 0.
+    """
+
+    def before(self) -> Rates:
+        """Read the rate of the coming gradient."""
+        rate = self._shared()
+        self.rates = tuple(rate if number(group["lr"]) or self._moves_at_0(group) else 0.0 for group in self.groups)
+        return self.rates
+
+    def _moves_at_0(self, group: Group) -> bool:
+        return not self.groups[0]["betas"][0] or _decays(group, self.groups[0]) or _any_momentum(self.optimizer, group)
 
     def d_hat(self) -> Scalar | None:
         """Return the raw estimate of the step."""
         return _optional(self.groups[0].get("d_hat"))
 
 
-class _Averaged(_Estimating):
-    """Reader for optimizers whose rate is part of the first moment: a step applies the beta1-average of the rates so far."""
+class Averaged(Estimating):
+    """Reader for optimizers whose rate is part of the momentum: a step applies the average of the rates so far."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         super().__init__(optimizer)
-        self._average = Average()
-
-    def take_over(self, old: Any) -> None:
-        """Take over the average of the steps so far."""
-        self._average = old._average  # noqa: SLF001  # of the same class
+        self.averages: Averages = Averages(self._memory, self._holds, lambda _: self._beta())
+        self._means: dict[int, Mean] = {}
+        self._records: Sequence[LastStep] = ()
 
     def after(self) -> Rates:
         """Return the rates that the step just taken applied."""
-        return (self._average.put(self.rates[0], self.groups[0]["betas"][0]),) * len(self.groups)
+        groups, beta = self.groups, self._beta()
+        for index, (rate, group) in enumerate(zip(self._entering(), groups, strict=True)):
+            if rate is not None:
+                self.averages.put(index, rate, beta, self.moved(group))
+        self.averages.mark(groups)
+        return tuple(self._average(index, group) for index, group in enumerate(groups))
+
+    def recall(self, records: Sequence[LastStep]) -> None:
+        """Take the averages from one of these records, if the estimate continues it."""
+        self._records = records
+
+    def _shared(self) -> float:
+        if self._records:
+            self.averages.recall([record.applied for record in self._records if self._continues(record)])
+            self._records = ()
+        self.averages.look(self.groups)
+        return super()._shared()
+
+    def _continues(self, record: LastStep) -> bool:
+        """Return whether the estimate is the one that the recorded step led to, which at a rate of 0 is its own."""
+        first, d = self.groups[0], record.d
+        if d is None:
+            return False
+        grown = max(d, min(record.d_hat or d, d * first.get("growth_rate", math.inf)))
+        return any(math.isclose(number(first["d"]), led_to, rel_tol=1e-6) for led_to in (d, grown))
+
+    def _average(self, index: int, group: Group) -> float:
+        counts = self.counts(group)
+        if not any(counts):
+            return number(self.rates[index])
+        return float(self._means.setdefault(index, Mean())(self.averages.of(index), counts))
+
+    def _entering(self) -> Sequence[float | None]:
+        """Return the rate that the gradient of each group entered its momentum with; None if it did not enter."""
+        return [number(rate) for rate in self.rates]
+
+    def _memory(self, p: torch.Tensor, group: Group) -> tuple[torch.Tensor | None, int]:  # noqa: ARG002  # for others
+        state = self.optimizer.state.get(p, {})
+        return state.get("exp_avg"), int(state.get("step", 0))
+
+    def _holds(self, p: torch.Tensor, group: Group) -> bool:  # noqa: ARG002  # as above
+        return bool(self.optimizer.state[p]["exp_avg"].any())
+
+    def _beta(self) -> float:
+        return number(self.groups[0]["betas"][0])
 
 
-class DAdaptAdam(_Averaged):
-    """Reader for DAdaptAdam, with or without bias correction."""
+class DAdaptAdam(Averaged):
+    """Reader for DAdaptAdam, with or without bias correction.
+
+    The momentum of a group at a learning rate of 0 stays as it is, and moves the weights all the same: by nothing if the rate
+    was 0 from the beginning.
+    """
+
+    def before(self) -> Rates:
+        """Read the rate of the coming gradient, and where it does not enter, that of the momentum."""
+        shared = self._shared()
+        rates: list[float] = []
+        for index, group in enumerate(self.groups):
+            if number(group["lr"]) or not shared:
+                rates.append(shared * group.get("layer_scale", 1.0))
+            else:
+                average = self._average(index, group) if any(self.counts(group)) else 0.0
+                rates.append(average or (shared if _decays(group, self.groups[0]) else 0.0))
+        self.rates = tuple(rates)
+        return self.rates
 
     def after(self) -> Rates:
         """Return the rates that the step just taken applied."""
         # At a rate of 0 the back end returns before it averages anything or moves a weight.
-        return super().after() if self._lr() else self.rates
+        if not self._lr():
+            self.averages.mark(self.groups)
+            return self.rates
+        after = super().after()
+        pairs = zip(self.groups, self.rates, after, strict=True)
+        return tuple(rate if number(group["lr"]) else before for group, before, rate in pairs)
+
+    def _entering(self) -> Sequence[float | None]:
+        pairs = zip(self.groups, self.rates, strict=True)
+        return [number(rate) if number(group["lr"]) else None for group, rate in pairs]
 
     def d_hat(self) -> Scalar | None:
         """Return the raw estimate of the step."""
         return _d_hat_from_l1(self.optimizer)
 
 
-class DAdaptAdan(_Averaged):
+class DAdaptAdan(Averaged):
     """Reader for DAdaptAdan, which uses the first group's rate for all."""
 
     def _lr(self) -> float:
@@ -90,7 +181,7 @@ class DAdaptAdan(_Averaged):
         return d_hat / _total(torch._foreach_norm(s, 1))
 
 
-class DAdaptLion(_Estimating):
+class DAdaptLion(Estimating):
     """Reader for DAdaptLion, where the sign is multiplied by the rate of the step itself."""
 
     def d_hat(self) -> Scalar | None:
@@ -98,34 +189,40 @@ class DAdaptLion(_Estimating):
         return _d_hat_from_l1(self.optimizer)
 
 
-class DAdaptSGD(_Estimating):
+class DAdaptSGD(Averaged):
     """Reader for DAdaptSGD, which divides the rate by the norm of the first gradient, known only after the first step.
 
     The weights follow a point that moves at this rate, with a delay that the momentum sets. So a step applies the
-    momentum-average of the rates so far.
+    momentum-average of the rates so far. The gradient of a group at a learning rate of 0 enters with a rate of 0.
     """
-
-    def __init__(self, optimizer: Optimizer) -> None:
-        super().__init__(optimizer)
-        self._average = Average()
-
-    def take_over(self, old: Any) -> None:
-        """Take over the average of the steps so far."""
-        self._average = old._average  # noqa: SLF001  # of the same class
 
     def before(self) -> Rates:
         """Read the rate of the coming gradient."""
         super().before()
-        return self._over_first_norm()
+        self.rates = self._over_first_norm()
+        return self.rates
 
     def after(self) -> Rates:
         """Return the rates that the step just taken applied."""
-        rate, *_ = self._over_first_norm()
-        return (self._average.put(rate, self.groups[0]["momentum"]),) * len(self.groups)
+        if any(map(math.isnan, self.rates)):  # the norm is known now
+            self.rates = self._over_first_norm()
+        return super().after()
 
     def _over_first_norm(self) -> Rates:
-        norm = self.groups[0].get("g0_norm")
-        return tuple(math.nan if norm is None else float(rate) / float(norm) for rate in self.rates)
+        norm, shared = self.groups[0].get("g0_norm"), number(self.d) * self._lr()
+        return tuple(
+            0.0 if not number(group["lr"]) else math.nan if not norm else shared / float(norm) for group in self.groups
+        )
+
+    def _memory(self, p: torch.Tensor, group: Group) -> tuple[torch.Tensor | None, int]:
+        return self.optimizer.state.get(p, {}).get("z"), int(group.get("k", 0))
+
+    def _holds(self, p: torch.Tensor, group: Group) -> bool:
+        # Weights that never had a rate stay at their point, but for rounding.
+        return bool(number(group["lr"])) or not torch.allclose(self.optimizer.state[p]["z"], p.detach(), rtol=1e-5)
+
+    def _beta(self) -> float:
+        return number(self.groups[0]["momentum"])
 
     def d_hat(self) -> Scalar | None:
         """Return the raw estimate of the step."""
@@ -136,7 +233,7 @@ class DAdaptSGD(_Estimating):
         return 2.0 * float(self.groups[0]["numerator_weighted"]) / _total(squares).sqrt()
 
 
-class DAdaptAdaGrad(_Estimating):
+class DAdaptAdaGrad(Estimating):
     """Reader for DAdaptAdaGrad: dual averaging has no rate of a single step, so d times the learning rate is shown."""
 
     def _lr(self) -> float:
@@ -152,6 +249,18 @@ class DAdaptAdaGrad(_Estimating):
 
 def _optional(value: Any) -> float | None:  # Any: as above
     return None if value is None else float(value)
+
+
+def _decays(group: Group, first: Group) -> bool:
+    """Return whether decoupled weight decay moves a group; the first group says whether it is decoupled."""
+    return bool(first.get("decouple") and group.get("weight_decay"))
+
+
+def _any_momentum(optimizer: Optimizer, group: Group) -> bool:
+    """Return whether a momentum of the group is not zero. The step waits for the device too, for each tensor."""
+    states = (optimizer.state.get(p, {}) for p in group["params"] if p.grad is not None or p.requires_grad)
+    momenta = [state["exp_avg"] for state in states if "exp_avg" in state]
+    return bool(momenta) and any(bool(momentum.any()) for momentum in momenta)
 
 
 def _bias_correction(group: Group) -> float:

@@ -12,7 +12,6 @@ from diffopt_widgets.rates.base import Group, RateReader, Rates, number
 
 if TYPE_CHECKING:
     import torch
-    from torch.optim import Optimizer
 
 
 RMS = 0.2
@@ -25,21 +24,21 @@ class Muon(RateReader):
     The rate multiplies an update whose singular values lie near 1. Groups of the auxiliary Adam apply their own rate.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        super().__init__(optimizer)
-        self._scales = [self._mean(group) if group.get("use_muon") else 1.0 for group in self.groups]
-
     def before(self) -> Rates:
         """Read the rate that the coming step applies."""
-        self.rates = tuple(number(group["lr"]) * scale for group, scale in zip(self.groups, self._scales, strict=True))
+        self.rates = tuple(number(group["lr"]) * self._mean(group) for group in self.groups)
         return self.rates
 
     def _mean(self, group: Group) -> float:
-        params: list[torch.Tensor] = group["params"]
-        return sum(p.numel() * self._scale(p, group) for p in params) / sum(p.numel() for p in params)
+        """Compute the mean scale over the group's weights; 1 in a group without weights."""
+        counts = self.counts(group)
+        if not group.get("use_muon") or not any(counts):
+            return 1.0
+        scales = (n * self._scale(p, group) for n, p in zip(counts, group["params"], strict=True) if n)
+        return sum(scales) / sum(counts)
 
     def _scale(self, p: torch.Tensor, group: Group) -> float:
-        rows, columns = p.shape[0], p[0].numel()
+        rows, columns = _sides(p)
         if group.get("use_adjusted_lr"):
             return RMS * math.sqrt(max(rows, columns))
         return _for_shape(rows, columns)
@@ -55,7 +54,7 @@ class MuonAdv(Muon):
 
     def _sides(self, p: torch.Tensor, group: Group) -> tuple[int, int]:
         """Return the sides of the matrix that is stepped: with a factored state, the tensor is reshaped to be nearly square."""
-        return _nearly_square(p.numel()) if group["nnmf_factor"] else (p.shape[0], p[0].numel())
+        return _nearly_square(p.numel()) if group["nnmf_factor"] else _sides(p)
 
 
 class AdaMuonAdv(MuonAdv):
@@ -69,6 +68,11 @@ class AdaMuonAdv(MuonAdv):
         if group["normuon_variant"] or group["nnmf_factor"]:
             return super()._sides(p, group)
         return p.shape[-2], p.shape[-1]
+
+
+def _sides(p: torch.Tensor) -> tuple[int, int]:
+    """Return the sides of a tensor as a matrix, without a view of it: this runs for each tensor at each step."""
+    return p.shape[0], p.numel() // p.shape[0]
 
 
 def _for_shape(rows: int, columns: int) -> float:

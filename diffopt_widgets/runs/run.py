@@ -12,6 +12,7 @@ import numpy as np
 
 from diffopt_widgets.catalogue.values import Value, format_value
 from diffopt_widgets.records import History, StepRecord, to_frame
+from diffopt_widgets.settings.arguments import check_kind, check_text
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.settings.variations import differences, varying, words_of
 
@@ -70,6 +71,8 @@ class Run:
     _kept: Training | Checkpoint | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_kind("plan", self.plan, RunPlan, "a plan", 'Write dw.RunPlan(dw.Settings("PRODIGY"), steps=300).')
+        check_text("name", self.name, 'Write a name, such as "first try".')
         self.rename(self.name or short_name(self.plan.settings))
 
     def __repr__(self) -> str:
@@ -260,7 +263,7 @@ class Run:
         It is the 95th percentile, over the steps with a known rate, of the largest applied rate of any group. A twentieth
         of the steps may lie higher, so that a spike does not count; a schedule's later decay does not matter.
         """
-        if not len(self.history):
+        if "applied_lr" not in self.history.names():
             return None
         applied = self.history.column("applied_lr")
         known = applied[np.isfinite(applied).any(axis=1)]

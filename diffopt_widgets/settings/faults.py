@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 
 from diffopt_widgets.catalogue.schema import Rule, Values, no_values
 from diffopt_widgets.catalogue.values import OutOfRange, ValueProblem, format_value, safe_repr, shorten
@@ -57,6 +58,31 @@ class SettingsError(ValueError):
     def __reduce__(self) -> tuple[type[SettingsError], tuple[tuple[Fault, ...]]]:
         """Pickle the faults too: by default an exception is rebuilt from its message alone."""
         return type(self), (tuple(replace(fault, fix=dict(fault.fix)) for fault in self.faults),)
+
+
+def kind_of(value: object) -> str:
+    """Describe what kind of object a value is, for a message: "a Linear", "an int", "None"."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+HIGHEST_COUNT = 10**12
+"""Highest number of steps or examples that an argument may name."""
+
+
+def whole_number(argument: str, value: object, least: int) -> int:
+    """Return an argument that must be a whole number.
+
+    Raises:
+        SettingsError: it is none, or less than `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise SettingsError((Fault(argument, value, f"must be a whole number, at least {least}", ""),))
+    if int(value) > HIGHEST_COUNT:
+        raise SettingsError((Fault(argument, value, f"must be at most {HIGHEST_COUNT:,}", ""),))
+    return int(value)
 
 
 def _value_text(value: object) -> str:

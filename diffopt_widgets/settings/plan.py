@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK, RunOptions, RunValues
 from diffopt_widgets.catalogue.schema import Use, Values
 from diffopt_widgets.catalogue.values import Value, ValueProblem
-from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.settings import Fault, Settings, SettingsError, as_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +85,7 @@ class RunPlan(RunOptions, _OfSettings):
     """
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", as_settings(self.settings))
         values, faults = check_run(self)
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -94,7 +95,7 @@ class RunPlan(RunOptions, _OfSettings):
             raise SettingsError(tuple(faults))
 
     @classmethod
-    def of(cls, settings: Settings, task: str, steps: int, **options: Unpack[RunKeywords]) -> RunPlan:
+    def of(cls, settings: Settings | str, task: str, steps: int, **options: Unpack[RunKeywords]) -> RunPlan:
         """Make the plan of a run with these options.
 
         Raises:
@@ -106,7 +107,7 @@ class RunPlan(RunOptions, _OfSettings):
                 close = difflib.get_close_matches(name, RUN_OPTIONS, n=1)
                 todo = f"did you mean {close[0]}?" if close else f"there are {', '.join(RUN_OPTIONS)}"
                 raise TypeError(f"there is no argument {name!r}; {todo}")
-        return cls(settings, task, steps, **options)
+        return cls(as_settings(settings), task, steps, **options)
 
     def options(self) -> RunValues:
         """Return every option of the run by name."""

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from diffopt_widgets.catalogue import is_path, key_of, list_optimizers, spec
+from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue.names import explain_name, meant_by
 from diffopt_widgets.catalogue.schedules import TRAINING, TRAINING_DEFAULTS
-from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values
+from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values, no_values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, shorten
-from diffopt_widgets.settings.faults import Fault, SettingsError
+from diffopt_widgets.settings.faults import Fault, SettingsError, kind_of
+from diffopt_widgets.settings.own_names import explain_option, renamed
 
 FORMAT = 1
 """Version of the JSON that `Settings.to_json` writes."""
@@ -27,11 +29,12 @@ class Settings:
     Values that are not given take the back end's own defaults. All faults are reported at once.
 
     Args:
-        optimizer: one of `list_optimizers()`, the import path of a class outside the catalogue (`"torch.optim:RAdam"`),
-            or a spec, such as `spec_of(torch.optim.RAdam)`.
+        optimizer: one of `list_optimizers()`, or the name of its class or in another trainer (`"AdamW8bit"`); or a class, or
+            its import path (`"torch.optim:RAdam"`), in the catalogue or not; or a spec.
         lr: learning rate; None takes the back end's default.
         schedule, warmup, cycles, min_factor, lr_scaler: see `catalogue.schedules.TRAINING_OPTIONS`.
-        options: the optimizer's own options by name.
+        options: the optimizer's own options by name. The names of its package are taken too: `betas=(0.9, 0.99)` sets beta1
+            and beta2.
 
     Raises:
         SettingsError: with one `Fault` for each thing that is wrong.
@@ -58,22 +61,26 @@ class Settings:
     def __init__(
         self,
         /,  # an option may be named `self`: it is refused as unknown, like any other
-        optimizer: str | OptimizerSpec,
+        optimizer: str | type | OptimizerSpec,
         lr: float | None = None,
         schedule: str = "CONSTANT",
         warmup: float = 0.0,
         cycles: float = 1.0,
         min_factor: float = 0.0,
         lr_scaler: str = "NONE",
-        **options: Value,
+        **options: Value | Sequence[float],
     ) -> None:
-        entry = _find(optimizer)
-        changes: dict[str, object] = {
+        entry, meant = _find(optimizer)
+        given = {
             "schedule": schedule,
             "warmup": warmup,
             "cycles": cycles,
             "min_factor": min_factor,
             "lr_scaler": lr_scaler,
+        }
+        changes: dict[str, object] = {
+            **_besides(meant, entry, options),
+            **{name: value for name, value in given.items() if _is_given(value, TRAINING_DEFAULTS[name])},
             **options,
         }
         if lr is not None:
@@ -114,16 +121,21 @@ class Settings:
         defaults = default_values(self.spec)
         return {name: value for name, value in self.values().items() if value != defaults[name]}
 
-    def replace(self, /, optimizer: str | OptimizerSpec | None = None, **changes: Value) -> Settings:
+    def replace(
+        self, /, optimizer: str | type | OptimizerSpec | None = None, **changes: Value | Sequence[float]
+    ) -> Settings:
         """Return a copy with some values changed.
 
         With another `optimizer`, the learning rate and the options start from its defaults; the schedule stays.
         """
-        key = self.optimizer if optimizer is None else _find(optimizer).key
+        entry, meant = (self.spec, no_values()) if optimizer is None else _find(optimizer)
         values: dict[str, Any] = self.values()
-        if key != self.optimizer:
+        if entry.key != self.optimizer:
             values = {name: values[name] for name in TRAINING_DEFAULTS}
-        return Settings(key, **{**values, **changes})
+        changed, faults = renamed(entry, {**_besides(meant, entry, changes), **changes})
+        if faults:
+            raise SettingsError(tuple(faults))
+        return Settings(entry.key, **{**values, **changed})
 
     def warnings(self, run: Values | None = None) -> tuple[Rule, ...]:
         """Return the broken rules about values that are valid but probably not meant, or for which a run is refused.
@@ -163,7 +175,7 @@ class Settings:
         optimizer = data.pop("optimizer")
         if "optimizer" in options:
             raise _unreadable("optimizer is among the options", "Remove it from the options.")
-        texts = {use.name for use in _find(optimizer).uses if use.option.kind == "text"}
+        texts = {use.name for use in _find(optimizer)[0].uses if use.option.kind == "text"}
         plain = {**data, **options}
         return cls(optimizer, **{n: value if n in texts else _from_plain(value) for n, value in plain.items()})
 
@@ -174,9 +186,12 @@ def preset(optimizer: str, key: str) -> Settings:
     Raises:
         SettingsError: there is no such optimizer or preset.
     """
-    entry = _find(optimizer)
+    entry, meant = _find(optimizer)
+    if not isinstance(key, str):
+        problem = "the key of a preset is wanted"
+        raise SettingsError((Fault("key", key, problem, ", ".join(preset.key for preset in entry.presets)),))
     try:
-        values: dict[str, Any] = dict(entry.preset(key).values)
+        values: dict[str, Any] = {**entry.preset(key).values, **meant}
     except KeyError:
         keys = [preset.key for preset in entry.presets]
         fault = _missing("preset", key, f"{entry.key} has no such preset", key.lower(), keys)
@@ -196,8 +211,9 @@ def check_values(entry: OptimizerSpec, changes: Mapping[str, object]) -> tuple[d
         Every value by name (a faulty or missing one at its default), and the faults. Rules are checked only when each
         value is valid by itself.
     """
-    values, faults = default_values(entry), []
-    for name, value in changes.items():
+    values = default_values(entry)
+    own, faults = renamed(entry, changes)
+    for name, value in own.items():
         if name not in values:
             faults.append(_unknown(entry, name, value))
             continue
@@ -213,28 +229,79 @@ def check_values(entry: OptimizerSpec, changes: Mapping[str, object]) -> tuple[d
     return values, tuple(faults)
 
 
-def _find(optimizer: object) -> OptimizerSpec:
-    keys = list_optimizers()
+def as_settings(value: object, argument: str = "settings") -> Settings:
+    """Return settings, or the default ones of an optimizer that is named where settings are wanted.
+
+    Args:
+        value: settings, or whatever `Settings` takes as its optimizer.
+        argument: name of the function's argument, for the message.
+
+    Raises:
+        SettingsError: it is neither, or names no optimizer.
+
+    >>> as_settings("PRODIGY")
+    Settings('PRODIGY', lr=1.0)
+    """
+    if isinstance(value, Settings):
+        return value
+    if isinstance(value, str | type | OptimizerSpec):
+        return Settings(value)
+    inner = getattr(value, "settings", None)
+    hint = "; give its .settings" if isinstance(inner, Settings) else ""
+    problem = f"settings are wanted, and this is {kind_of(value)}{hint}"
+    raise SettingsError((Fault(argument, None, problem, "", 'Write dw.Settings("PRODIGY", lr=1.0), or "PRODIGY".'),))
+
+
+def _find(optimizer: object) -> tuple[OptimizerSpec, Values]:
+    """Return the spec of an optimizer and the options that its name sets."""
     if isinstance(optimizer, OptimizerSpec):
-        return _current(optimizer)
-    if isinstance(optimizer, str) and (optimizer in keys or is_path(optimizer)):
-        try:
-            return spec(optimizer)
-        except KeyError as error:
-            raise SettingsError((Fault("optimizer", optimizer, str(error.args[0]), ""),)) from None
-    word = key_of(optimizer) if isinstance(optimizer, str) else ""
-    raise SettingsError((_missing("optimizer", optimizer, "there is no such optimizer", word, keys),))
+        return _current(optimizer), no_values()
+    if isinstance(optimizer, type):
+        return _spec_of_class(optimizer), no_values()
+    if not isinstance(optimizer, str):
+        problem = f"the name of an optimizer is wanted, and this is {kind_of(optimizer)}"
+        raise SettingsError((Fault("optimizer", None, problem, "", f"Write one of {', '.join(list_optimizers())}."),))
+    meant = meant_by(optimizer)
+    if meant is None:
+        hint = explain_name(optimizer)
+        allowed = "" if hint else ", ".join(list_optimizers())
+        raise SettingsError((Fault("optimizer", optimizer, "there is no such optimizer", allowed, hint),))
+    try:
+        return spec(meant.key), meant.values
+    except KeyError as error:
+        raise SettingsError((Fault("optimizer", optimizer, str(error.args[0]), ""),)) from None
+
+
+def _is_given(value: object, default: Value) -> bool:
+    """Return whether an argument is not at its default; another type than the default's is never equal to it."""
+    return type(value) is not type(default) or value != default
+
+
+def _spec_of_class(cls: type) -> OptimizerSpec:
+    from diffopt_widgets.catalogue.introspect.uncatalogued import spec_of
+
+    try:
+        return spec_of(cls)
+    except TypeError as error:
+        raise SettingsError((Fault("optimizer", None, str(error), ""),)) from None
+
+
+def _besides(meant: Values, entry: OptimizerSpec, given: Mapping[str, object]) -> Values:
+    """Return the options that the optimizer's name sets and that are not given otherwise."""
+    return {name: value for name, value in meant.items() if name not in renamed(entry, given)[0]}
 
 
 def _current(entry: OptimizerSpec) -> OptimizerSpec:
     """Return the spec if its key leads to it: everything else looks it up by the key."""
-    if _find(entry.key) is not entry:
+    if _find(entry.key)[0] is not entry:
         problem = "this spec is not the one of its key, because it was changed or its class was defined again"
         raise SettingsError((Fault("optimizer", entry.key, problem, "", "Call spec() or spec_of() again."),))
     return entry
 
 
 def _unknown(entry: OptimizerSpec, name: str, value: object) -> Fault:
+    if hint := explain_option(entry, name):
+        return Fault(shorten(name), value, f"{entry.key} has no such option", "", hint)
     names = ["lr", *TRAINING_DEFAULTS, *(use.name for use in entry.uses)]
     return _missing(shorten(name), value, f"{entry.key} has no such option", name, names, "Remove it.")
 
@@ -255,7 +322,10 @@ def _unreadable(problem: str, todo: str = "Pass the text that to_json() returned
 
 
 def _literal(value: Value) -> str:
-    return 'float("inf")' if isinstance(value, float) and math.isinf(value) else repr(value)
+    if isinstance(value, float) and abs(value) >= 1e6:
+        text = format_value(value)
+        return 'float("inf")' if math.isinf(value) else text if "e" in text else repr(value)
+    return repr(value)
 
 
 def _to_plain(value: Value) -> Value:

@@ -16,7 +16,7 @@ from diffopt_widgets.catalogue.hidden_layers import hidden_by_itself, named_hidd
 from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.optimizers.factory import build_optimizer, load_class
 from diffopt_widgets.optimizers.printing import kept_printing
-from diffopt_widgets.settings import Fault, Settings, SettingsError
+from diffopt_widgets.settings import Fault, Settings, SettingsError, as_settings
 from diffopt_widgets.state_size.measured import tensors_in
 from diffopt_widgets.state_size.models import Tensor, Tensors, find_model, full_tensors, lora_tensors
 from diffopt_widgets.state_size.shapes_only import TooLong, shapes_only, storage_key
@@ -45,7 +45,7 @@ tensors; or shapes."""
 
 
 def memory(
-    settings: Settings,
+    settings: Settings | str,
     shapes: Shapes,
     *,
     lora: int | None = None,
@@ -63,7 +63,7 @@ def memory(
     which numbers they lie with names.
 
     Args:
-        settings: the optimizer with its options.
+        settings: the optimizer with its options, or its name.
         shapes: a model, of which the weights that are trained (`requires_grad`) count; shapes by name, or pairs of a name
             and a shape, where a tensor may stand for its shape (`model.named_parameters()`); shapes without names, or the
             number of parameters by shape; or the name of a known model (`"sd15"`, `"sdxl"`, `"flux"`: the UNet or
@@ -84,7 +84,8 @@ def memory(
     >>> memory(Settings("MUON"), torch.nn.Sequential(torch.nn.Embedding(10, 8), torch.nn.Linear(8, 8)))
     640
     """
-    if dtype is not None and dtype not in PRECISIONS:
+    settings = as_settings(settings)
+    if dtype is not None and (not isinstance(dtype, str) or dtype not in PRECISIONS):
         raise _fault("dtype", dtype, "weights are not counted in this precision", " or ".join(PRECISIONS))
     tensors = read_shapes(shapes, lora, layers)
     if dtype is not None:

@@ -43,9 +43,8 @@ class LoggedRun:
 
     @property
     def draws_schedule(self) -> bool:
-        """True when the schedule's own value is drawn beside the applied rate, or because that one is not known."""
-        names = self.history.names()
-        return "d" in names or ("lr" in names and "applied_lr" not in names)
+        """True when the schedule's own value is drawn beside the applied rate."""
+        return "d" in self.history.names()
 
     def figure(self) -> go.Figure:
         """Return its loss and rates as an ordinary plotly figure."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from diffopt_widgets.interop.event_files import Event, read_events
 from diffopt_widgets.interop.tensorboard import history_of, without_repeated
+from diffopt_widgets.settings.arguments import checked_path
 from diffopt_widgets.store.logged_run import LoggedRun
 
 
@@ -25,7 +26,7 @@ def read_logs(path: str | os.PathLike[str]) -> list[LoggedRun]:
         FileNotFoundError: there is no such path, or no event file in it.
         ValueError: a file is not an event file.
     """
-    root = Path(path).expanduser()
+    root = checked_path("path", path, 'Write the folder as a text, such as "workspace/tensorboard".').expanduser()
     if root.is_dir():
         files = sorted(file for file in root.rglob("*tfevents*") if file.is_file())
     else:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from diffopt_widgets.records import History
 from diffopt_widgets.runs.run import Run
+from diffopt_widgets.settings.arguments import check_text, checked_list, checked_path, wrong_kind
 from diffopt_widgets.store.chunks import unpack
 from diffopt_widgets.store.database import Database, Locking, StoreError, now
 from diffopt_widgets.store.exports import write_runs
@@ -62,7 +63,7 @@ class RunStore:
     """
 
     def __init__(self, path: str | os.PathLike[str], locking: Locking = "auto") -> None:
-        self._database = Database(path, locking)
+        self._database = Database(checked_path("path", path), locking)
         self._writers: weakref.WeakSet[RunWriter] = weakref.WeakSet()
         self.path = self._database.path
         """Absolute path of the file."""
@@ -130,6 +131,8 @@ class RunStore:
         Raises:
             StoreError: the run is in the store already, or cannot be written.
         """
+        if not isinstance(run, Run | LoggedRun):
+            raise wrong_kind("run", run, "a run", "Give what dw.train(…) returned, or one of dw.read_logs(…).")
         if isinstance(run, Run):
             writer = self.begin(run.name, run.history, about_run(run), id=run.key)
             update_extras(writer, run)
@@ -146,6 +149,7 @@ class RunStore:
 
     def search(self, text: str) -> tuple[RunSummary, ...]:
         """Return the runs that have every word of a text in their name, note, id or `about`, or as their status."""
+        check_text("text", text, 'Write words to look for, such as "PRODIGY digits".')
         words = text.casefold().split()
         return tuple(
             run for run in self.list() if all(word == run.status or word in search_text(run) for word in words)
@@ -209,8 +213,10 @@ class RunStore:
         Raises:
             StoreError: the format is not known, pyarrow is missing, or the path cannot be written.
         """
-        target = Path(path).expanduser()
-        all_ids = [ids] if isinstance(ids, str) else list(ids)
+        target = checked_path("path", path, 'Write a file or folder, such as "runs.csv".').expanduser()
+        all_ids = (
+            [ids] if isinstance(ids, str) else checked_list("ids", ids, ("upper",), "ids", "Write store.list()[0].id.")
+        )
         write_runs([(id_, self.load(id_), self.summary(id_).started.timestamp()) for id_ in all_ids], target)
         return target
 

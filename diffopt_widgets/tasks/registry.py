@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.tasks.digits import DIGITS
 from diffopt_widgets.tasks.points import SWISS_ROLL
 from diffopt_widgets.tasks.task import Task
@@ -35,10 +36,10 @@ def get_task(key: str) -> Task:
     >>> get_task("digits").batch_size
     64
     """
-    task = _BENCH.get(key) or _OWN.get(key)
+    task = (_BENCH.get(key) or _OWN.get(key)) if isinstance(key, str) else None
     if task is None:
         raise UnknownTask(
-            f"there is no task {key!r}; choose one of {', '.join(list_tasks())}. A task of your own must be registered first, "
+            f"there is no task {safe_repr(key)}; choose one of {', '.join(list_tasks())}. A task of your own must be registered first, "
             "in each new process: dw.register_task(task)"
         )
     return task

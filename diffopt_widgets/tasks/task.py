@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from diffopt_widgets.catalogue.values import safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +93,7 @@ class Task:
         if not isinstance(self.key, str) or not _KEY.fullmatch(self.key):
             raise ValueError(
                 "a task's key is made of letters, digits, _ and - and begins with a letter, such as my_task; this is "
-                f"{self.key!r}"
+                f"{safe_repr(self.key)}"
             )
         if not callable(self.build):
             raise TypeError(
@@ -98,8 +101,11 @@ class Task:
                 "build(seed, device, batch_size, dtype)"
             )
         for name in ("steps", "batch_size", "lr"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} of the task {self.key!r} is {getattr(self, name)!r}; it must be above 0")
+            value = getattr(self, name)
+            kind, words = (Real, "a number above 0") if name == "lr" else (Integral, "a whole number above 0")
+            if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < _HIGHEST:  # type: ignore[operator]  # a number
+                raise ValueError(f"{name} of the task {self.key!r} is {safe_repr(value)}; it must be {words}")
 
 
+_HIGHEST = 1e12
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")

@@ -121,7 +121,7 @@ def _saved(training: Training) -> dict[str, Any]:  # Any: values that optimizers
         "attributes": _plain_ones(attributes),
         "layers": _plain(_quirks(training).memory(optimizer)),
         "schedule": _plain_ones(training.schedule.state_dict(), without={"lr_lambdas"}),
-        "averages": training.meter.averages(),
+        "averages": training.meter.saved(),
     }
 
 
@@ -141,7 +141,7 @@ def _load(training: Training, data: dict[str, Any]) -> None:
     vars(optimizer).update({name: value for name, value in data["attributes"].items() if name not in _torchs_own()})
     _quirks(training).recall(optimizer, data["layers"])
     schedule.load_state_dict({**data["schedule"], "lr_lambdas": [None] * len(optimizer.param_groups)})
-    training.meter.take_averages(data["averages"])
+    training.meter.restore(data["averages"])
     training.taken, training.seconds = int(data["taken"]), float(data["seconds"])
 
 

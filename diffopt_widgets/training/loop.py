@@ -87,7 +87,7 @@ class Training:
         """Training time so far. Code that waits for the device elsewhere adds its time here."""
         self.sampling_seconds = 0.0
         """Time that the last call of `samples` took."""
-        self.meter = RateMeter(self.optimizer)
+        self.meter = RateMeter(self.optimizer, fused=bool(plan.settings.options.get("fused_back_pass")))
         """Reader of the rates that the steps apply."""
         self._draws = RandomDraws(plan.settings, plan.dtype, self._params[0].device)
         self._norms: dict[torch.Tensor, torch.Tensor] = {}
@@ -221,7 +221,7 @@ class Training:
 
 @lists_run_options
 def stream(
-    settings: Settings,
+    settings: Settings | str,
     task: str | Task = RunOptions.task,
     steps: int = RunOptions.steps,
     **options: Unpack[RunKeywords],
@@ -229,7 +229,7 @@ def stream(
     """Train and yield a `StepRecord` after each step; its values are numbers, so reading waits for the device.
 
     Args:
-        settings: the optimizer with its options, and the schedule.
+        settings: the optimizer with its options, and the schedule; or the name of an optimizer for its defaults.
         options: those of the run by name, as `RunOptions` has them.
 
     Raises:

@@ -24,7 +24,7 @@ MEASURES = {
     "weight_norm": "Euclidean norm of all weights after the step",
     "update_rms": "root mean square of what the step added to the weights, per group",
     "update_ratio": "norm of what the step added over the norm of the weights before it, per group",
-    "bf16_lost": "of the bfloat16 weights with a gradient, the share that the step left as they were, to the bit",
+    "bf16_lost": "of the bfloat16 weights with a gradient, the share that the step left as they were, to the bit, per group",
 }
 """Measures by name, each with its description."""
 _NEED_COPY = {"update_rms", "update_ratio", "bf16_lost"}
@@ -130,8 +130,8 @@ class Measures:
             self._norms = {}
         if "weight_norm" in names:
             measured["weight_norm"] = _norm([part for group in self._groups for part in group])
-        if "bf16_lost" in names:
-            measured["bf16_lost"] = self._lost(before)
+        if "bf16_lost" in names and (lost := self._lost(before)) is not None:
+            measured["bf16_lost"] = lost
         weights = [_norm(copies) for copies in before] if "update_ratio" in names else []
         if not {"update_rms", "update_ratio"} & names:
             return measured
@@ -149,18 +149,22 @@ class Measures:
     def _trained(self) -> list[list[list[torch.Tensor]]]:
         return [_by_kind(group["params"]) for group in self._optimizer.param_groups]
 
-    def _lost(self, before: list[list[list[torch.Tensor]]]) -> torch.Tensor:
-        lost, count = [], []
+    def _lost(self, before: list[list[list[torch.Tensor]]]) -> tuple[torch.Tensor, ...] | None:
+        """Return the share by group, NaN for a group without such weights; None if no group has any."""
+        of_groups, has_any = [], False
         for group, copies in zip(self._groups, before, strict=True):
+            lost, count = [], []
             for part, copied in zip(group, copies, strict=True):
                 if part[0].dtype is not torch.bfloat16:
                     continue
+                has_any = True
                 for p, copy in zip(part, copied, strict=True):
                     if p.grad is not None:
                         meant = p.grad != 0
                         count.append(meant.sum())
                         lost.append((meant & (p == copy)).sum())
-        return _gather(lost).sum() / _gather(count).sum() if lost else torch.tensor(math.nan)
+            of_groups.append(_gather(lost).sum() / _gather(count).sum() if lost else torch.tensor(math.nan))
+        return tuple(of_groups) if has_any else None
 
 
 def _by_kind(params: list[torch.Tensor]) -> list[list[torch.Tensor]]:

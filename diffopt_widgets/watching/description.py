@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffopt_widgets.rates.unwrap import hooked_optimizer
+from diffopt_widgets.rates.unwrap import hooked_optimizer, inner_optimizer, paths_inside
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -27,6 +27,7 @@ def describe(optimizer: Optimizer, scheduler: object | None, model: torch.nn.Mod
     params = [p for group in optimizer.param_groups for p in group["params"]]
     facts: dict[str, Any] = {
         "optimizer": _path(optimizer),
+        **({} if (inner := inner_optimizer(optimizer)) is None else {"inside": _path(inner)}),
         "options": {name: _plain(value) for name, value in optimizer.defaults.items()},
         "parameters": sum(p.numel() for p in params),
         "dtypes": sorted({str(p.dtype).removeprefix("torch.") for p in params}),
@@ -41,11 +42,26 @@ def describe(optimizer: Optimizer, scheduler: object | None, model: torch.nn.Mod
     return facts
 
 
+def title_of(optimizer: Optimizer) -> str:
+    """Return the name of an optimizer's class, with that of one inside it.
+
+    >>> title_of(torch.optim.SGD([torch.nn.Parameter(torch.ones(3))]))
+    'SGD'
+    """
+    layers = [optimizer]
+    while (inner := inner_optimizer(layers[-1])) is not None and not any(inner is layer for layer in layers):
+        layers.append(inner)
+    return " of ".join(type(layer).__name__ for layer in layers)
+
+
 def _check_schedule(scheduler: object, optimizer: Optimizer) -> None:
     """Raise if the schedule belongs to another optimizer, a mistake that no training reports."""
     inner = getattr(scheduler, "scheduler", scheduler)  # accelerate wraps it
     owner = getattr(inner, "optimizer", None)
-    if isinstance(owner, torch.optim.Optimizer) and hooked_optimizer(owner) is not optimizer:
+    if not isinstance(owner, torch.optim.Optimizer):
+        return
+    stepped = hooked_optimizer(owner)
+    if all(path[-1] is not stepped for path in paths_inside(optimizer)):
         raise ValueError(
             f"the scheduler ({type(inner).__name__}) changes the rates of another optimizer ({type(owner).__name__}), not "
             "of the one to watch. To fix it: make the scheduler with the optimizer that the loop steps"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from diffopt_widgets.optimizers.groups import plain_name
+
 if TYPE_CHECKING:
     import torch
     from torch.optim import Optimizer
@@ -60,7 +62,7 @@ def group_names(
                 f"names are {list(chosen)}; the optimizer has {len(groups)} parameter groups, and each needs its own name"
             )
         return chosen
-    own = [str(group.get("name") or "") for group in groups]
+    own = [plain_name(name) or name for name in (str(group.get("name") or "") for group in groups)]
     if len(groups) == 1:
         return (own[0] or "all",)
     if model is not None and not all(own):
@@ -93,5 +95,5 @@ def _parts(optimizer: Optimizer, model: torch.nn.Module) -> list[str]:
             if len(set(level)) > 1:
                 break
             common.append(level[0])
-        parts.append(".".join(common))
+        parts.append(plain_name(".".join(common)))
     return parts

@@ -31,7 +31,7 @@ from diffopt_widgets.watching.warn_once import WarnOnce
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from diffopt_widgets.rates.base import Rates
+    from diffopt_widgets.rates.base import LastStep, Rates
     from diffopt_widgets.records import Scalar
     from diffopt_widgets.watching.columns import Cell
     from diffopt_widgets.watching.hooks import Arguments
@@ -100,8 +100,8 @@ class StepRecorder:
         self.published = History(group_names(self.optimizer, names, model))
         """Steps that have been published; it grows."""
         self._group_count = len(self.published.groups)
-        self._meter = RateMeter(self.optimizer)
         self._adapter = adapter_of(self.optimizer)
+        self._meter = RateMeter(optimizer, fused=self._adapter is not None and self._adapter.fused)
         self._measuring = Measures(self.optimizer, self.measures, self._adapter) if self.measures else None
         self._every = every
         self._until_measured = 0
@@ -116,6 +116,8 @@ class StepRecorder:
         self.by_call = 0
         """Number of rows at the end that are no steps, but values logged without one, by call."""
         self._forks = len(_FORKS)
+        if "bf16_lost" in self.measures and not self._has_bfloat16():
+            self._warn("bf16_lost", "bf16_lost has no values here: none of these weights is in bfloat16", stacklevel=4)
         self._in_step = False
         """True while a step is in progress."""
         self._lr: Rates = ()
@@ -135,6 +137,15 @@ class StepRecorder:
     def estimates(self) -> bool:
         """True when the optimizer applies other rates than those of its schedule."""
         return not self._meter.plain
+
+    @property
+    def averages(self) -> bool:
+        """True when a step applies an average over the rates of past steps."""
+        return self._meter.averages
+
+    def recall(self, records: Sequence[LastStep]) -> None:
+        """Continue the averages from one of these records of the step before the first."""
+        self._meter.recall(records)
 
     @property
     def steps(self) -> int:
@@ -203,6 +214,8 @@ class StepRecorder:
         try:
             if not meter.plain:
                 applied, d, d_hat = meter.after(), meter.d, meter.d_hat()
+                if meter.trouble is not None:
+                    self._report("reading the applied rates, which are not known then", meter.trouble)
             if self._measuring is not None:
                 if self._measures_now:
                     measured = self._measuring.after()
@@ -231,8 +244,10 @@ class StepRecorder:
                 "begin another",
             )
         self.published.add_groups(later_names(self.optimizer, self.published.groups))
-        self._meter.regroup()
         self._group_count = now
+
+    def _has_bfloat16(self) -> bool:
+        return any(str(p.dtype) == "torch.bfloat16" for group in self.optimizer.param_groups for p in group["params"])
 
     # ------------------------------------------------------------------------------------------------ values
 
@@ -350,7 +365,8 @@ class StepRecorder:
         if extra:
             rows = [*rows[:-1], rows[-1]._replace(logged=merge(rows[-1].logged, extra))]
         columns = table(rows, len(history.groups), self.measures).fetch()
-        history.extend_columns(np.arange(self.taken + 1, self.taken + 1 + len(rows)), columns)
+        # A norm that is not finite is an answer; a rate that is not known is none.
+        history.extend_columns(np.arange(self.taken + 1, self.taken + 1 + len(rows)), columns, keep=self.measures)
         return len(rows)
 
     # ------------------------------------------------------------------------------------------------ end and faults

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
 
+import numpy as np
+
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.execution.driver import PUBLISH_SECONDS
+from diffopt_widgets.rates.base import LastStep
 from diffopt_widgets.rates.unwrap import hooked_optimizer
 from diffopt_widgets.records import History, to_frame
-from diffopt_widgets.watching.description import describe
+from diffopt_widgets.watching.description import describe, title_of
 from diffopt_widgets.watching.panels import PANELS, extra_columns, panel_of
 from diffopt_widgets.watching.step_recorder import StepRecorder
 from diffopt_widgets.watching.warn_once import WarnOnce
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from diffopt_widgets.watching.logged_values import Where
     from diffopt_widgets.widgets.plot.live import LivePlot
 
+_SAME = ("optimizer", "options", "parameters")
+"""Facts that a training and the one it resumes have in common."""
 Status: TypeAlias = Literal["running", "done", "stopped", "failed"]
 
 
@@ -51,7 +56,8 @@ class Watcher:
         measure: further measures: some of `grad_norm`, `weight_norm`, `update_rms`, `update_ratio` and `bf16_lost`.
             docs/watch.md says what each means and costs.
         every: measure only at every n-th step.
-        start: number of steps taken before, when a training is resumed.
+        start: number of steps taken before, when a training is resumed. Some optimizers apply an average over the rates of past
+            steps (docs/watch.md says which): it continues from the run of the same name in the `store`, if there is one.
         samples_per_step: number of examples in a step; gives the plot an axis of samples.
         show: display the plot now; by default True in a notebook.
         plot: draw in this plot, such as that of an earlier watch.
@@ -96,7 +102,7 @@ class Watcher:
     ) -> None:
         hooked = hooked_optimizer(optimizer)
         facts = describe(hooked, scheduler, model)
-        self.name = name or facts["optimizer"].rpartition(".")[2]
+        self.name = name or title_of(hooked)
         """Name of this run, in the legend and in the store."""
         self.status: Status = "running"
         self.message = ""
@@ -107,7 +113,7 @@ class Watcher:
         self._key = uuid4().hex[:12]
         self._samples_per_step = samples_per_step
         self._recorder = StepRecorder(
-            hooked,
+            optimizer,
             names=names,
             model=model,
             measure=measure,
@@ -117,6 +123,8 @@ class Watcher:
             on_publish=self._on_publish,
         )
         try:
+            if store is not None and start and self._recorder.averages:
+                self._recorder.recall(_last_steps(store, self.name, facts, start))
             if store is not None:
                 self._writer = _begin(store, self.name, self._recorder.published, {**facts, **(about or {})})
             if plot is not None:
@@ -339,6 +347,36 @@ def in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return hasattr(shell, "kernel")
+
+
+def _last_steps(
+    store: RunStore | str | os.PathLike[str], name: str, facts: Mapping[str, Any], step: int
+) -> list[LastStep]:
+    """Find what earlier runs of this name, with this optimizer, have recorded of a step."""
+    from diffopt_widgets.store import RunStore, StoreError
+
+    found = []
+    try:
+        store = store if isinstance(store, RunStore) else RunStore(store)
+        runs = [
+            run for run in store.list() if run.name == name and all(run.about.get(key) == facts[key] for key in _SAME)
+        ]
+        for history in (store.load(run.id).history for run in runs):
+            rows = np.flatnonzero(history.step == step)
+            if len(rows) and "applied_lr" in history.names():
+                row = {
+                    key: history.column(key)[rows[-1]] for key in ("applied_lr", "d", "d_hat") if key in history.names()
+                }
+                found.append(
+                    LastStep(tuple(row["applied_lr"].tolist()), _finite(row.get("d")), _finite(row.get("d_hat")))
+                )
+    except (StoreError, KeyError):  # another process may remove a run; whether the store can be written is seen next
+        return []
+    return found
+
+
+def _finite(value: Any) -> float | None:  # Any: numpy's numbers
+    return float(value) if value is not None and np.ndim(value) == 0 and np.isfinite(value) else None
 
 
 def _begin(

@@ -741,7 +741,7 @@ def test_adafactor_without_relative_step_applies_its_learning_rate():
     assert dw.applied_lr(build_optimizer(settings, parameters(torch.float32))) == [3e-4]
 
 
-def test_an_optimizer_nobody_catalogued_shows_its_groups_rates():
+def test_a_class_outside_the_catalogue_that_is_known_to_apply_its_groups_rates_shows_them():
     a, b = parameters(torch.float32)
     optimizer = torch.optim.Adamax([{"params": [a], "lr": 0.1}, {"params": [b], "lr": 0.2}])
     assert dw.applied_lr(optimizer) == [0.1, 0.2]

@@ -23,8 +23,8 @@ from diffopt_widgets.catalogue.schema import Standing, split_argument
 from diffopt_widgets.optimizers.adapters import adapt
 from diffopt_widgets.optimizers.factory import MissingBackend, build_optimizer, build_schedule, load_class
 from diffopt_widgets.probe.values import changed_value
-from diffopt_widgets.rates.applied import load_reader
 from diffopt_widgets.rates.base import RateReader
+from diffopt_widgets.rates.choice import load_reader
 from diffopt_widgets.settings import Settings, SettingsError, default_values, preset
 from diffopt_widgets.widgets.form.draft import Draft
 

@@ -53,6 +53,32 @@ test("the schedule is drawn only for runs that ask for it, an optional panel onl
   assert.equal(draw([RUN], stores).shown.length, 3);
 });
 
+test("a run without applied rates has its group's rate in a panel of its own, which stands in for the other", () => {
+  const group = { key: "group", title: "", scale: "log", optional: true, unless: "applied_lr", columns: [curve("lr")] };
+  const panels = [...PANELS.slice(0, 2), group];
+  const runs = [RUN, { ...RUN, id: 2, schedule: true }];
+  const stores = new Map([
+    [1, filled(50)],
+    [2, filled(50, ["loss", "lr[x]"])],
+  ]);
+  /** @param {object[]} some */
+  const keys = (some) => draw(some, stores, { panels, smoothing: 0 }).shown.map((panel) => panel.key);
+  assert.deepEqual(keys([]), ["loss", "rate"]);
+  assert.deepEqual(keys([runs[0]]), ["loss", "rate"]);
+  assert.deepEqual(keys([runs[1]]), ["loss", "group"]);
+  assert.deepEqual(keys(runs), ["loss", "rate", "group"]);
+  const drawn = draw(runs, stores, { panels, smoothing: 0 }).data;
+  assert.deepEqual(
+    drawn.map((trace) => [trace.yaxis, trace.legendgroup]),
+    [
+      ["y", 1],
+      ["y", 2],
+      ["y2", 1],
+      ["y3", 2],
+    ],
+  );
+});
+
 test("a hidden run is not drawn, and an empty panel keeps its axes", () => {
   const drawn = draw([{ ...RUN, visible: false }], new Map([[1, filled(50)]]));
   assert.equal(drawn.points, 0);

@@ -103,3 +103,10 @@ test("one row is brought up to date and the others stay the very same", () => {
   assert.equal(next[1].name, "new");
   assert.deepEqual(withRow(rows, run({ key: "gone" })), rows);
 });
+
+test("a rate that nobody knows is said to be not known, once there are steps", () => {
+  const rate = /** @type {{show: (run: any) => string}} */ (COLUMNS.find((column) => column.name === "rate"));
+  assert.equal(rate.show(run()), "5.12e-4");
+  assert.equal(rate.show(run({ applied_plateau: null })), "not known");
+  assert.equal(rate.show(run({ applied_plateau: null, best_loss: null })), "–");
+});

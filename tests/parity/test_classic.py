@@ -12,7 +12,7 @@ import pytorch_optimizer
 import torch
 
 import diffopt_widgets as dw
-from diffopt_widgets.catalogue import key_of, spec
+from diffopt_widgets.catalogue import spec
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.optimizers.factory import build_optimizer, load_class
 from diffopt_widgets.settings import SettingsError
@@ -341,12 +341,3 @@ def test_a_threshold_out_of_reach_is_a_run_that_stands_still_or_is_sgd(key):
     _, sgd = both(key, {}, cls, {**options, "eps": 1e-2})
     _, other = both(key, {}, cls, {**options, "eps": 1e-8})
     assert torch.equal(sgd, other), "nothing is divided by the squared average"
-
-
-# ---------------------------------------------------------------------------------------------------- names
-
-
-def test_a_key_is_found_whatever_its_capitals():
-    assert {key_of(key.lower()) for key in dw.list_optimizers()} == set(dw.list_optimizers())
-    with pytest.raises(SettingsError, match=r"Did you mean AdEMAMix\?"):
-        dw.Settings("ADEMAMIX")

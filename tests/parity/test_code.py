@@ -127,7 +127,9 @@ def test_infinity_and_nothing_are_python():
 def test_export_names_what_it_can_write():
     with pytest.raises(ValueError, match="python"):
         dw.export(dw.Settings("PRODIGY"), to="fortran")
-    with pytest.raises(ValueError, match="no precision 'float61' of weights; there is float32, bfloat16"):
+    with pytest.raises(
+        ValueError, match=r"dtype = float61: there is no such precision of weights\. Allowed: float32, bfloat16"
+    ):
         dw.export(dw.Settings("PRODIGY"), dtype="float61")
 
 

@@ -74,3 +74,33 @@ def test_adafactor_walks_as_in_transformers(values, beta1):
         for place, (one, two) in enumerate(zip(mine, other, strict=True)):
             assert (one - two).norm() <= bound * two.norm(), (step, place)
     assert not any(map(torch.equal, expected[-1], start)), "all have moved"
+
+
+@pytest.mark.parametrize("beta1", [None, 0.9])
+@pytest.mark.parametrize("scale", [True, False])
+def test_the_rate_of_transformers_adafactor_is_that_of_the_tensors_that_move(scale, beta1):
+    """Each tensor counts its own steps: the first one gets no gradient, and the third one begins later."""
+    idle, two, three = (
+        torch.nn.Parameter(torch.full(shape, 0.5, dtype=torch.float64)) for shape in ((9,), (4,), (2, 3))
+    )
+    warming = {"relative_step": True, "warmup_init": True, "scale_parameter": scale, "beta1": beta1}
+    optimizer = transformers.Adafactor([idle, two, three], **warming)
+    steps = {two: 0, three: 0}
+    with dw.watch(optimizer) as w:
+        moved = []
+        for step in range(8):
+            moving = [two, three] if step >= 4 else [two]
+            before = [p.detach().clone() for p in moving]
+            for p in moving:
+                p.grad = torch.ones_like(p)
+                steps[p] += 1
+            optimizer.step()
+            optimizer.zero_grad()
+            sizes = []
+            for p, old in zip(moving, before, strict=True):
+                gathered = 1.0 if beta1 is None else 1 - beta1 ** steps[p]
+                sizes.append((p.numel(), float((old - p.detach()).mean()) / gathered))
+            moved.append(sum(n * size for n, size in sizes) / sum(n for n, _ in sizes))
+    told = w.history.column("applied_lr")[:, 0]
+    assert told.tolist() == pytest.approx(moved, rel=1e-6)
+    assert told[3] > 1.2e-6

@@ -146,16 +146,19 @@ ADAFACTOR = OptimizerSpec(
             "schedule-relative-step",
             ("schedule", "relative_step"),
             lambda values: values["schedule"] == "ADAFACTOR" and values["relative_step"] is False,
-            "The schedule ADAFACTOR leaves the rate to relative step, which is off. Turn relative step on, or choose another "
-            "schedule, such as CONSTANT.",
+            "The schedule ADAFACTOR leaves the rate to relative step, which is off: the learning rate stays constant. Turn relative "
+            "step on, or choose another schedule, such as CONSTANT.",
             fix={"relative_step": True},
+            severity="warning",
         ),
         Rule(
             "warmup-init",
             ("warmup_init", "relative_step"),
             lambda values: values["warmup_init"] is True and values["relative_step"] is False,
-            "Warm-up initialisation is a part of relative step, which is off. Turn it off and use warm-up instead.",
+            "Warm-up initialisation is a part of relative step, which is off, and does nothing without it. Turn it off and use "
+            "warm-up instead.",
             fix={"warmup_init": False},
+            severity="warning",
         ),
     ),
     hidden=(

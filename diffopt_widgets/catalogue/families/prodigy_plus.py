@@ -222,10 +222,12 @@ PRODIGY_PLUS = OptimizerSpec(
             "prodigy-steps-few",
             ("prodigy_steps",),
             lambda values: (
-                0 < shared.number(values, "prodigy_steps") < 60
+                shared.number(values, "prodigy_steps") > 0
+                and shared.number(values, "d0") * 1.19 ** min(shared.number(values, "prodigy_steps"), 200)
+                < 1e-6 * 1.19**60
                 and (values["d_limiter"] is True or values["use_speed"] is True)
             ),
-            "The estimate rises by no more than 19% per step, which takes about 50 steps from 1e-6 to a rate that trains. "
+            "The estimate rises by no more than 19% per step, which takes about 50 steps from a d0 of 1e-6 to a rate that trains. "
             "Stopped sooner it stays too small to the end: set prodigy_steps to 0, or to a quarter of a long run.",
             fix={"prodigy_steps": 0},
             severity="warning",

@@ -62,6 +62,7 @@ DECAY_RULES = (
         "Fixed decay is a way of decoupled decay, which is off, and does nothing without it. Turn fixed decay off, or "
         "decoupled decay on.",
         fix={"fixed_decay": False},
+        severity="warning",
     ),
     Rule(
         "fixed-decay-strong",

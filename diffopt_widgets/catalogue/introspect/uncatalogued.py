@@ -114,7 +114,7 @@ def _make_spec(cls: type) -> OptimizerSpec:
             rules=signature.needs,
             remedies=known_remedies({use.name for use in signature.uses}),
             hidden=signature.hidden,
-            rate_words="the learning rate as scheduled; not catalogued, so whether the optimizer scales it is not known",
+            rate_words="the rate that the plot shows as applied; where that is not known, the plot shows its group's rate and says so",
             has_modes=all(callable(getattr(cls, name, None)) for name in ("train", "eval")),
             catalogued=False,
         )

@@ -135,5 +135,5 @@ FUSED_BACK_PASS = Option(
     "bool",
     "Steps each tensor as soon as backward has its gradient and frees that gradient at once, so that all gradients never "
     "exist together: that saves nearly as much memory as the trained weights take. The step itself stays the same. It rules "
-    "out accumulation, and clipping all gradients by their common norm.",
+    "out accumulation, clipping all gradients by their common norm, and a GradScaler (mixed precision in float16).",
 )

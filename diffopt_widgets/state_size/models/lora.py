@@ -11,11 +11,15 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
+from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.state_size.models.model import Model, Tensor, Tensors, find_model
 from diffopt_widgets.state_size.models.parts import Weight
 
 _ATTENTION = re.compile(r"\.(to_q|to_k|to_v|to_out\.0|add_q_proj|add_k_proj|add_v_proj|to_add_out)\.weight$")
 _BLOCK = re.compile(r"^(single_)?transformer_blocks\.|\.attentions\.")
+
+HIGHEST_RANK = 100_000
+"""Highest rank of a LoRA: far above the width of any layer."""
 
 LAYERS: Mapping[str, Callable[[Weight], bool]] = MappingProxyType(
     {
@@ -38,7 +42,7 @@ def lora_tensors(model: Model, rank: int, layers: str = "attention") -> Tensors:
 
     Args:
         model: the model that the LoRA is for.
-        rank: at least 1; a narrower layer gets factors of this rank too.
+        rank: from 1 to `HIGHEST_RANK`; a narrower layer gets factors of this rank too.
         layers: a key of `LAYERS`.
 
     Raises:
@@ -50,10 +54,10 @@ def lora_tensors(model: Model, rank: int, layers: str = "attention") -> Tensors:
     >>> sum(count * math.prod(tensor.shape) for tensor, count in tensors.items())  # 23.2 MB in 32 bits
     5806080
     """
-    if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-        raise ValueError(f"rank is {rank!r}; it must be a whole number from 1")
-    if layers not in LAYERS:
-        raise ValueError(f"there is no choice of layers {layers!r}; choose one of {', '.join(LAYERS)}")
+    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= HIGHEST_RANK:
+        raise ValueError(f"rank is {safe_repr(rank)}; it must be a whole number from 1 to {HIGHEST_RANK:,}")
+    if not isinstance(layers, str) or layers not in LAYERS:
+        raise ValueError(f"there is no choice of layers {safe_repr(layers)}; choose one of {', '.join(LAYERS)}")
     return _factors(model.key, rank, layers)
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
+from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.state_size.models.flux import FLUX, flux_weights
 from diffopt_widgets.state_size.models.parts import Weight
 from diffopt_widgets.state_size.models.unet import SD15, SDXL, unet_weights
@@ -96,7 +97,7 @@ def find_model(name: str) -> Model:
     try:
         return MODELS[name.lower()]
     except KeyError:
-        raise KeyError(f"there is no model {name!r}; choose one of {', '.join(MODELS)}") from None
+        raise KeyError(f"there is no model {safe_repr(name)}; choose one of {', '.join(MODELS)}") from None
 
 
 def full_tensors(model: Model) -> Tensors:

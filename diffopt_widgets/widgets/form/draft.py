@@ -9,11 +9,12 @@ from functools import cached_property
 
 from diffopt_widgets.catalogue import is_path, spec
 from diffopt_widgets.catalogue.advice import Advice
+from diffopt_widgets.catalogue.names import meant_by
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.catalogue.schedules import TRAINING, TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Use
-from diffopt_widgets.catalogue.values import Value
-from diffopt_widgets.settings import Settings, default_values
+from diffopt_widgets.catalogue.values import Value, ValueProblem
+from diffopt_widgets.settings import Settings, as_settings, default_values
 from diffopt_widgets.widgets.form.parsed import ParsedDraft, Texts, text_of, use_of
 from diffopt_widgets.widgets.form.starts import first_valid, valid_settings
 
@@ -57,11 +58,16 @@ class Draft:
             SettingsError: there is no such optimizer.
         """
         if isinstance(settings, str):
-            try:
-                entry = spec(settings)
-            except KeyError:
-                entry = Settings(settings).spec  # raises an error that lists the optimizers
-            settings = first_valid(entry) or Settings(settings)
+            meant = meant_by(settings)
+            if meant is None or meant.values:
+                settings = Settings(settings)  # raises an error that lists the optimizers
+            else:
+                try:
+                    entry = spec(meant.key)
+                except KeyError:
+                    entry = Settings(settings).spec
+                settings = first_valid(entry) or Settings(settings)
+        settings = as_settings(settings)
         return cls(settings, settings.optimizer, {}, {}, {}).show(settings)
 
     @classmethod
@@ -131,6 +137,7 @@ class Draft:
 
     def put(self, texts: Texts) -> Draft:
         """Return the draft with texts typed into several controls; names must be controls of this optimizer."""
+        texts = {name: _as_written(use_of(self.spec, name), text) for name, text in texts.items()}
         shared = {name: text for name, text in texts.items() if name in TRAINING}
         own = {name: text for name, text in texts.items() if name not in TRAINING}
         mine = {**self.own.get(self.optimizer, {}), **own}
@@ -194,6 +201,14 @@ class Draft:
         shared = {name: getattr(self.last_good, name) for name in TRAINING_DEFAULTS}
         remembered = self.good[self.optimizer].values() if self.optimizer in self.good else {}
         return {**defaults, **{name: value for name, value in remembered.items() if name in defaults}, **shared}
+
+
+def _as_written(use: Use, text: str) -> str:
+    """Return a choice as its control has it, whatever another program calls it; any other text as it is."""
+    if use.option.kind == "choice" and text.strip() not in use.option.choices:
+        with contextlib.suppress(ValueProblem):
+            return text_of(use.check(use.option.parse(text)))
+    return text
 
 
 def _with_last_good(draft: Draft) -> Draft:

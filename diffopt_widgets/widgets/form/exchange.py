@@ -10,6 +10,7 @@ import warnings
 
 from diffopt_widgets.catalogue import is_path
 from diffopt_widgets.catalogue.introspect.uncatalogued import is_loaded
+from diffopt_widgets.catalogue.names import meant_by
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
 LONGEST_TEXT = 20_000
@@ -27,9 +28,9 @@ def write_settings(settings: Settings) -> str:
 
 
 def read_settings(text: str) -> Settings:
-    """Read the text that `write_settings`, `Settings.to_json` or the repr of Settings returned.
+    """Read the text that `write_settings`, `Settings.to_json` or the repr of Settings returned, or code that builds an optimizer.
 
-    Nothing in the text is executed or imported: a class outside the catalogue must be imported already.
+    In code such as `Prodigy(model.parameters(), betas=(0.9, 0.99))` names are taken as `Settings` takes them. Nothing in the text is executed or imported: a class outside the catalogue must be imported already.
 
     Raises:
         SettingsError: with everything that is wrong with the text.
@@ -43,7 +44,9 @@ def read_settings(text: str) -> Settings:
     if not word:
         raise _unreadable("There is no text")
     plain = word if _names_optimizer(word) else _json_of(_call(word))
-    key = json.loads(plain).get("optimizer")
+    named = json.loads(plain).get("optimizer")
+    meant = meant_by(named) if isinstance(named, str) else None
+    key = meant.key if meant else named
     if isinstance(key, str) and is_path(key) and not is_loaded(key):
         module = key.partition(":")[0][:40]
         raise _unreadable(f"{module} is not imported here", f"Run import {module} in a cell, then paste again.")
@@ -59,7 +62,7 @@ def _names_optimizer(text: str) -> bool:
 
 
 def _call(text: str) -> ast.Call:
-    """Find the call in `Settings(…)`, `dw.Settings(…)` or `s = dw.Settings(…)`; raise SettingsError for anything else."""
+    """Find the call in `Settings(…)`, `s = dw.Settings(…)` or `AdamW(params, …)`; raise SettingsError for anything else."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python warns about odd code
@@ -67,10 +70,15 @@ def _call(text: str) -> ast.Call:
     except (ValueError, SyntaxError, RecursionError, MemoryError):  # ValueError: not one statement
         raise _unreadable("The text holds no settings") from None
     call = statement.value if isinstance(statement, ast.Assign | ast.Expr) else None
-    name = call.func if isinstance(call, ast.Call) else None
-    if not isinstance(call, ast.Call) or "Settings" not in (getattr(name, "id", ""), getattr(name, "attr", "")):
+    if not isinstance(call, ast.Call):
         raise _unreadable("The text holds no settings")
-    return call
+    name = _source(call.func)
+    if name.rpartition(".")[2] == "Settings":
+        return call
+    meant = meant_by(name) if re.fullmatch(r"[\w.]+", name) else None
+    if meant is None or (is_path(meant.key) and not is_loaded(meant.key)):
+        raise _unreadable("The text holds no settings")
+    return ast.Call(call.func, [ast.Constant(name)], call.keywords)  # its other arguments are the parameters
 
 
 def _json_of(call: ast.Call) -> str:
@@ -88,8 +96,14 @@ def _json_of(call: ast.Call) -> str:
     return json.dumps(values)
 
 
-def _value(node: ast.expr) -> str | float | bool | None:
-    """Read a plain value; raise SettingsError for anything else."""
+def _value(node: ast.expr) -> str | float | bool | list[str | float | bool | None] | None:
+    """Read a plain value, or a tuple or list of them; raise SettingsError for anything else."""
+    if isinstance(node, ast.Tuple | ast.List) and node.elts:
+        return [_plain_value(part) for part in node.elts]
+    return _plain_value(node)
+
+
+def _plain_value(node: ast.expr) -> str | float | bool | None:
     match node:
         case ast.Call(func=ast.Name(id="float"), args=[ast.Constant(value=str() as text)]) if _INFINITE.fullmatch(text):
             node = ast.Constant(math.inf)

@@ -10,7 +10,7 @@ import traitlets
 
 from diffopt_widgets.catalogue.schedules import SCHEDULES, schedule_factor, warmup_steps
 from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.settings import Settings
+from diffopt_widgets.settings import Settings, as_settings
 
 POINTS = 200
 MOST_RESTARTS = 24
@@ -109,10 +109,10 @@ class SchedulePreview(ipywidgets.HTML):  # type: ignore[misc]
     """
 
     settings = traitlets.Instance(Settings)
-    steps = traitlets.Int(300, min=1)
+    steps = traitlets.Int(300, min=1, max=10_000_000)
 
-    def __init__(self, settings: Settings, *, steps: int = 300, layout: Any = None) -> None:
-        super().__init__(settings=settings, steps=steps, **({} if layout is None else {"layout": layout}))
+    def __init__(self, settings: Settings | str, *, steps: int = 300, layout: Any = None) -> None:
+        super().__init__(settings=as_settings(settings), steps=steps, **({} if layout is None else {"layout": layout}))
         self._draw()
 
     @traitlets.observe("settings", "steps")

@@ -11,30 +11,32 @@ one lock protects the state of the plot. The history needs none: its rows never 
 from __future__ import annotations
 
 import base64
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
+from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import ipywidgets
 import traitlets
 
+from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.drawing.exports import Exports
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel, next_color
 from diffopt_widgets.drawing.plotly_js import plotly_bytes
+from diffopt_widgets.records import History
 from diffopt_widgets.runs.shown import Shown, ShownRuns
+from diffopt_widgets.settings.arguments import check_flag, check_kind, check_number, check_text, checked_list
 from diffopt_widgets.widgets.page.page_widget import PageWidget
 from diffopt_widgets.widgets.plot.bundle import PlotlyBundle, shared_bundle
 from diffopt_widgets.widgets.plot.saved import PlotDisplay
 from diffopt_widgets.widgets.plot.sender import PlotRun, Sender
-
-if TYPE_CHECKING:
-    from diffopt_widgets.records import History
 
 FLUSH_SECONDS = 0.1
 """Shortest time between two messages; the Jupyter server drops messages when there are too many."""
@@ -80,7 +82,7 @@ class LivePlot(PageWidget, Exports):
     """Unit of the x axis: `"step"`, `"time"` (training time in seconds) or `"samples"` (examples seen). Runs without known
     values of it are left out."""
     log = traitlets.Dict().tag(sync=True)
-    """True for each panel with a logarithmic axis, by the panel's key (`"loss"`, `"rate"`, `"d"`)."""
+    """True for each panel with a logarithmic axis, by the panel's key (`"loss"`, `"rate"`, `"group_rate"`, `"d"`)."""
     height = traitlets.Int(300, min=120).tag(sync=True)
     """Height of one row of panels, in pixels."""
     expected: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -97,7 +99,10 @@ class LivePlot(PageWidget, Exports):
         shown: ShownRuns | None = None,
         **traits: Any,
     ) -> None:
-        self.panels = tuple(panels)
+        self.panels = tuple(
+            checked_list("panels", panels, ("key", "columns"), "panels", "Write drawing.panels.metric_panel(…).")
+        )
+        check_number("smoothing", smoothing)
         self.shown = ShownRuns() if shown is None else shown
         """The owner of the runs' names, colours and what is hidden."""
         self._lock = threading.RLock()
@@ -154,6 +159,14 @@ class LivePlot(PageWidget, Exports):
         Raises:
             ValueError: there is already a run with this key, or `samples_per_step` is not above 0.
         """
+        check_text("key", key, 'Write a text that no other run has, such as "a".')
+        check_text("name", name, 'Write a name for the legend, such as "first try".')
+        check_kind("history", history, History, "a History", "Give run.history.")
+        check_kind("color", color, (str, type(None)), "a CSS colour", 'Write color="#1f77b4", or leave it out.')
+        check_kind("details", details, (Mapping, type(None)), "a dict of texts", 'Write {"d_coef": "0.5"}.')
+        check_text("group", group, 'Write a text, such as "d_coef 0.5".')
+        check_flag("schedule", schedule)
+        check_flag("visible", visible)
         _check_samples_per_step(samples_per_step)
         with self._lock:
             if key in self.shown.now:
@@ -190,7 +203,7 @@ class LivePlot(PageWidget, Exports):
         >>> plot = LivePlot()
         >>> plot.add_panel(metric_panel("grad_norm", scale="log"))
         >>> [panel.key for panel in plot.panels]
-        ['loss', 'rate', 'd', 'grad_norm']
+        ['loss', 'rate', 'group_rate', 'd', 'grad_norm']
 
         Raises:
             ValueError: there is already a panel with this key.
@@ -325,5 +338,13 @@ class LivePlot(PageWidget, Exports):
 
 
 def _check_samples_per_step(samples_per_step: float | None) -> None:
-    if samples_per_step is not None and not 0 < samples_per_step < float("inf"):
-        raise ValueError(f"samples_per_step is {samples_per_step!r}; it must be above 0, or None if it is not known")
+    if samples_per_step is None:
+        return
+    if (
+        not isinstance(samples_per_step, Real)
+        or isinstance(samples_per_step, bool)
+        or not 0 < samples_per_step < math.inf
+    ):
+        raise ValueError(
+            f"samples_per_step is {safe_repr(samples_per_step)}; it must be above 0, or None if it is not known"
+        )

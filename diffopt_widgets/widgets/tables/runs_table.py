@@ -12,6 +12,7 @@ import traitlets
 
 from diffopt_widgets.runs.collection import Collection
 from diffopt_widgets.runs.run import name_by_difference
+from diffopt_widgets.settings.arguments import checked_list
 from diffopt_widgets.widgets.page.event_loop import on_loop
 from diffopt_widgets.widgets.page.page_widget import PageWidget
 from diffopt_widgets.widgets.tables.differences import compare_settings
@@ -90,7 +91,7 @@ class RunsTable(PageWidget):
         self._collection = Collection() if collection is None else collection
         self._changed_row: dict[str, Any] | None = None
         self.set_trait("offers", {"repeat": on_repeat is not None, "continue": on_continue is not None})
-        first = list(runs)
+        first = checked_list("runs", runs, ("plan", "history", "key"), "runs", "Write dw.RunsTable([run, other]).")
         names = name_by_difference([run.plan for run in first]) if first else []
         for run, name in zip(first, names, strict=True):
             self._collection.add(run, differs=name)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import traitlets
 
+from diffopt_widgets.settings.arguments import check_kind, checked_path
 from diffopt_widgets.widgets.page.page_widget import PageWidget
 from diffopt_widgets.widgets.plot.live import LivePlot
 from diffopt_widgets.widgets.tables.run_row import clean_name
@@ -71,11 +73,17 @@ class RunStoreTable(PageWidget):
 
     def __init__(
         self,
-        store: RunStore,
+        store: RunStore | str | os.PathLike[str],
         plot: LivePlot | None = None,
         *,
         layout: Any = None,  # an ipywidgets Layout, or a dict for one
     ) -> None:
+        from diffopt_widgets.store import RunStore
+
+        if not isinstance(store, RunStore):
+            store = RunStore(checked_path("store", store))
+        if plot is not None:
+            check_kind("plot", plot, LivePlot, "a plot", "Write dw.LivePlot(), or leave it out.")
         self.store = store
         self.plot = plot if plot is not None else LivePlot(hint="Tick a run: its curves appear here")
         self._histories: dict[str, History] = {}

@@ -12,10 +12,13 @@ from itertools import count
 import pytest
 from places import ROOT
 
+import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
+from diffopt_widgets.cli.arguments import read_plan
 from diffopt_widgets.cli.main import main
+from diffopt_widgets.runs.run import vary
 from diffopt_widgets.tasks import list_tasks
 from diffopt_widgets.training.loop import Training
 
@@ -130,7 +133,7 @@ def test_every_fault_is_told_at_once_wherever_it_stands(words, faulty, tmp_path,
 
 
 def test_without_an_optimizer_the_rest_is_still_checked(capsys):
-    assert main(["run", "--optimizer", "PRODIGI", "--seed=-1", "--schedule", "cosine", "--set", "d_coef=1"]) == 2
+    assert main(["run", "--optimizer", "PRODIGI", "--seed=-1", "--schedule", "cosin", "--set", "d_coef=1"]) == 2
     lines = capsys.readouterr().err.removeprefix("diffopt: ").splitlines()
     assert [line.partition(" = ")[0] for line in lines] == ["optimizer", "schedule", "seed"]
 
@@ -144,7 +147,7 @@ def test_without_an_optimizer_the_rest_is_still_checked(capsys):
         (["--optimizer", "PRODIGY", "--steps", "0"], "steps = 0"),
         (["--optimizer", "PRODIGY", "--preset", "mine"], "no such preset"),
         (["--optimizer", "PRODIGY", "--preset", "recomended"], "Did you mean recommended?"),
-        (["--optimizer", "PRODIGY", "--schedule", "cosine"], "(did you mean COSINE?)"),
+        (["--optimizer", "PRODIGY", "--schedule", "cosin"], "(did you mean COSINE?)"),
         (["--optimizer", "PRODIGY", "--task", "swissroll"], "(did you mean swiss_roll?)"),
         (["--optimizer", "PRODIGY", "--set", "self=1"], "self = 1: PRODIGY has no such option"),
         (["--optimizer", "PRODIGY", "--set", "settings=1"], "settings = 1: PRODIGY has no such option"),
@@ -356,7 +359,8 @@ def test_examples_of_the_help_can_be_run(capsys, tmp_path):
     examples = re.findall(r"^  diffopt (run .+)$", capsys.readouterr().out, re.MULTILINE)
     assert len(examples) > 2
     for example in examples:
-        assert main([*example.split(), *SMALL, "--out", str(tmp_path)]) == 0, example
+        short = [] if "--steps" in example else SMALL  # a flag cannot be given twice
+        assert main([*example.split(), *short, "--out", str(tmp_path)]) == 0, example
 
 
 def test_the_command_alone_shows_what_there_is(capsys):
@@ -398,3 +402,93 @@ def test_a_yes_or_no_of_the_run_may_stand_alone_or_be_compared(tmp_path):
         assert main(command) == 0
         (table,) = out.glob("*.csv")
         assert ("grad_norm" in table.read_text(encoding="utf-8")) == (number != 1)
+
+
+def test_a_run_that_ended_far_above_where_it_began_is_told(tmp_path, capsys):
+    words = ["run", "--optimizer", "DADAPT_ADAM", "--lr", "50", "--task", "swiss_roll", "--steps", "60"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    assert "far above where it began" in capsys.readouterr().err
+
+
+TINY = ["--task", "swiss_roll", "--steps", "2"]
+
+
+def test_optimizers_may_stand_first_and_several_are_compared(tmp_path, capsys):
+    assert main(["run", "adamw,Prodigy", *TINY, "--lr", "0.5", "--set", "beta1=0.8", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "ADAMW" in out
+    assert "PRODIGY" in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "adamw-prodigy-swiss_roll.csv",
+        "adamw-prodigy-swiss_roll.html",
+    ]
+    plan, over = read_plan("adamw,Prodigy,PagedAdamW8bit", {"lr": "0.5", "seed": "1"}, ["beta1=0.8"])
+    plans = vary(plan, over)
+    assert [p.settings.optimizer for p in plans] == ["ADAMW", "PRODIGY", "ADAMW_8BIT"]
+    assert {(p.settings.lr, p.settings.options["beta1"], p.seed) for p in plans} == {(0.5, 0.8, 1)}
+    assert plans[2].settings.options["is_paged"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run"], "optimizer: none is named"),
+        (["run", "ADAM", "--optimizer", "LION"], "it is given twice; to compare, write ADAM,LION"),
+        (["run", "ADAM,adam"], "ADAM and adam are the same optimizer"),
+        (["run", "ADAM,xx"], "optimizer = xx: there is no such optimizer"),
+        (["run", "ADAM,PRODIGY", "--preset", "recommended"], "a preset belongs to one optimizer"),
+        (["run", "ADAM,PRODIGY", "--set", "d_coef=1"], "d_coef = 1: ADAM has no such option"),
+        (["run", "PRODIGY,ADAM", "--set", "d_coef=1"], "d_coef = 1: ADAM has no such option"),
+        (["run", "ADAM", "--lr", "0,01"], "Write 0.01 for one number, or 0.0,1.0 for two."),
+        (["run", "ADAM", "--lr", "1,05"], "Write 1.05 for one number, or 1.0,5.0 for two."),
+        (["run", "ADAM", "--set", "weight_decay=0,5"], "Write 0.5 for one number, or 0.0,5.0 for two."),
+    ],
+)
+def test_what_cannot_be_compared_is_told(words, told, tmp_path, capsys):
+    assert main([*words, *TINY, "--out", str(tmp_path / "o")] if len(words) > 1 else words) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--lr", "1e-3", "--lr", "1e-2"],
+        ["--grad-norm", "--grad-norm"],
+        ["--seed", "0", "--seed=1"],
+        ["--out", "a", "--out", "b"],
+    ],
+)
+def test_a_flag_that_is_given_twice_is_refused(flags, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "ADAM", *flags])
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert f"argument {flags[0]}: it is given twice" in err
+    assert ("commas" in err) == (flags[0] in {"--lr", "--seed", "--grad-norm"})
+    assert len(err.splitlines()) == 2
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"diffopt-widgets {dw.__version__}\n")
+
+
+def test_the_page_of_a_class_outside_the_catalogue_is_written(tmp_path):
+    assert main(["options", "torch.optim.RAdam", "--markdown", str(tmp_path)]) == 0
+    assert "RAdam" in (tmp_path / "torch.optim.RAdam.md").read_text(encoding="utf-8")
+    assert main(["options", "AdamW8bit", "--markdown", str(tmp_path)]) == 0
+    assert (tmp_path / "ADAMW_8BIT.md").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["memory", "torch.optim:RAdam"], ["memory", "PRODIGY", "--lora", "4", "--set", "betas=0.9,0.99"]]
+)
+def test_memory_takes_the_same_names(words):
+    assert main(words) == 0
+
+
+def test_a_rank_of_no_lora_is_refused(capsys):
+    assert main(["memory", "PRODIGY", "--lora", "100000000000000000000"]) == 2
+    assert "from 1 to 100,000" in capsys.readouterr().err

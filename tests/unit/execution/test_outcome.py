@@ -209,3 +209,15 @@ def test_weights_that_the_last_step_spoilt_are_a_failure():
 def test_a_short_number_keeps_two_digits(value):
     assert float(outcome._short(value)) == pytest.approx(value, rel=0.05)
     assert len(outcome._short(value)) <= 8
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [(1.0, 3e5, True), (1.0, 2.1, True), (1.0, 1.9, False), (0.0, 0.1, True), (-1.0, 0.5, True), (-1.0, -0.5, False)],
+)
+def test_a_run_that_ended_far_above_where_it_began_says_so(before, after, told):
+    run = estimating([1e-6] * 20, lr=50.0)
+    run.record_evaluation(before=before, after=after)
+    assert ("far above where it began" in summary(run)) == told
+    if told:
+        assert f"({before:.3g} → {after:.3g}). The rate is far too high: try a learning rate of 1," in summary(run)

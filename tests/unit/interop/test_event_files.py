@@ -122,8 +122,11 @@ def test_a_rate_that_is_only_the_schedules_is_not_said_to_be_applied(tag: str, t
     path = tmp_path / "events.out.tfevents.1"
     path.write_bytes(first_record(1.0) + event_record(Event(1, 1.0, {"loss": 0.5, tag: 1.0})))
     (run,) = dw.read_logs(path)
-    (line,) = [trace for trace in run.figure().data if trace.name.endswith("schedule")]
-    assert list(line.y) == [1.0]
+    figure = run.figure()
+    assert [list(trace.y) for trace in figure.data if trace.yaxis == "y2"] == [[1.0]]
+    assert [note.text for note in figure.layout.annotations][1:] == [
+        "Group's learning rate; what is applied is not known"
+    ]
 
 
 def test_a_log_of_simpletuner() -> None:

@@ -72,7 +72,7 @@ def test_a_version_that_does_not_fit_is_named_with_those_that_do(monkeypatch):
     assert [key for key, _ in form._missing] == ["PRODIGY"]
     monkeypatch.setattr(dw.build_optimizer.__globals__["importlib"], "import_module", lambda name: Old)
     with pytest.raises(dw.MissingBackend, match=r"PRODIGY needs prodigyopt.*0\.9 is installed"):
-        dw.build_optimizer(dw.Settings("PRODIGY"), [])
+        dw.build_optimizer(dw.Settings("PRODIGY"), [torch.nn.Parameter(torch.ones(2))])
 
 
 class Old:

@@ -192,7 +192,7 @@ def test_an_unknown_option_names_those_that_there_are():
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("cosine", "COSINE"), ("LINAER", "LINEAR"), ("rex", "REX"), ("Cosine_With_Restart", "COSINE_WITH_RESTARTS")],
+    [("cosin", "COSINE"), ("LINAER", "LINEAR"), ("rexx", "REX"), ("Cosine_With_Restart", "COSINE_WITH_RESTARTS")],
 )
 def test_a_choice_that_is_nearly_right_names_the_one_that_is_meant(written, meant):
     with pytest.raises(SettingsError) as caught:

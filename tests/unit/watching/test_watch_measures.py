@@ -64,7 +64,35 @@ def test_the_share_of_bfloat16_updates_that_are_lost():
     with dw.watch(optimizer, measure="bf16_lost") as w:
         (weight * torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0])).sum().backward()
         optimizer.step()
-    assert w.history.column("bf16_lost").tolist() == [0.5]  # 1.5 twice; the last one was not meant to move
+    assert w.history.column("bf16_lost").tolist() == [[0.5]]  # 1.5 twice; the last one was not meant to move
+
+
+def test_the_share_of_lost_updates_is_told_for_each_group():
+    """One number for all would hide a text encoder that stands still beside a larger model."""
+    unet, text, exact = (
+        torch.nn.Parameter(torch.ones(n, dtype=kind))
+        for n, kind in ((9, torch.bfloat16), (3, torch.bfloat16), (2, torch.float32))
+    )
+    groups = [{"params": [unet], "lr": 0.1}, {"params": [text], "lr": 1e-5}, {"params": [exact], "lr": 0.1}]
+    optimizer = torch.optim.SGD(groups)
+    with dw.watch(optimizer, names=["unet", "text", "exact"], measure="bf16_lost") as w:
+        (unet.sum() + text.sum() + exact.sum()).backward()
+        optimizer.step()
+    np.testing.assert_array_equal(w.history.column("bf16_lost"), [[0.0, 1.0, np.nan]])
+
+
+def test_a_measure_that_is_never_finite_has_its_column_and_one_without_a_meaning_is_told_of():
+    params = problem()
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    with pytest.warns(UserWarning, match="none of these weights is in bfloat16"):
+        w = dw.watch(optimizer, measure=["grad_norm", "bf16_lost"])
+    with w:
+        for p in params:
+            p.grad = torch.full_like(p, torch.nan)
+        optimizer.step()
+    assert np.isnan(w.history.column("grad_norm")).all()
+    assert "grad_norm" in w.history.names()
+    assert "bf16_lost" not in w.history.names()
 
 
 def test_what_cannot_be_measured_is_told_once_and_the_rest_is_measured():

@@ -13,7 +13,7 @@ import { axesOf } from "./layout.js";
  *   details: Record<string, string>, group: string, samples_per_step: number | null}} Run
  * @typedef {{name: string, dash: string, schedule: boolean}} Curve
  * @typedef {{key: string, title: string, scale: string, smooth: boolean, optional: boolean, sparse: boolean,
- *   columns: Curve[]}} Panel
+ *   unless: string, columns: Curve[]}} Panel
  * @typedef {{panel: Panel, axis: number, run: Run, curve: Curve, name: string, group: string, i: number}} Wanted
  * @typedef {Record<string, any> & {x: Float64Array, y: Float32Array}} Trace
  * @typedef {{id: number, from: number, to: number}} Rows rows of a run
@@ -31,19 +31,28 @@ const MARKED = 100;
 const GROUP_OPACITY = [1, 0.6, 0.4];
 
 /** The lines of every visible run, thinned to the panel's `width` in pixels and to what the screen can bear. An optional
- * panel is there when it has lines, or when they are expected.
+ * panel is there when it has lines, or when they are expected. Of a run that has the column `unless`, a panel has no lines; where it
+ * has some, it stands in for the panel that begins with that column, if that one has none.
  * @param {Request} request @returns {Picture} */
 export function picture({ panels, runs, store, range, width, smoothing, x = "step", expected = [] }) {
   const visible = runs.filter((run) => run.visible && store(run.id).place(x, run.samples_per_step));
-  /** @param {Run} run @param {Curve} curve */
-  const lines = (run, curve) => (curve.schedule && !run.schedule ? [] : store(run.id).lines(curve.name));
+  /** @param {Run} run @param {Panel} panel @param {Curve} curve */
+  const lines = (run, panel, curve) => {
+    const rows = store(run.id);
+    if (panel.unless && rows.lines(panel.unless).length) return [];
+    if (curve.schedule && !(run.schedule && rows.lines(panel.columns[0].name).length)) return [];
+    return rows.lines(curve.name);
+  };
   /** @param {Panel} panel */
-  const filled = (panel) => visible.some((run) => panel.columns.some((curve) => lines(run, curve).length));
-  const shown = panels.filter((panel) => !panel.optional || expected.includes(panel.key) || filled(panel));
+  const filled = (panel) => visible.some((run) => panel.columns.some((curve) => lines(run, panel, curve).length));
+  const standingIn = panels.filter((panel) => panel.unless && filled(panel)).map((panel) => panel.unless);
+  /** @param {Panel} panel */
+  const empty = (panel) => (panel.optional ? !expected.includes(panel.key) : standingIn.includes(panel.columns[0].name));
+  const shown = panels.filter((panel) => filled(panel) || !empty(panel));
   const wanted = shown.flatMap((panel, axis) =>
     visible.flatMap((run) =>
       panel.columns.flatMap((curve) =>
-        lines(run, curve).map(({ name, group }, i) => ({ panel, axis, run, curve, name, group, i })),
+        lines(run, panel, curve).map(({ name, group }, i) => ({ panel, axis, run, curve, name, group, i })),
       ),
     ),
   );
@@ -51,9 +60,9 @@ export function picture({ panels, runs, store, range, width, smoothing, x = "ste
   const buckets = Math.max(40, Math.min(Math.ceil(width), Math.floor(POINTS / (2 * Math.max(1, count)))));
   const data = wanted.flatMap((line) => traces(line, store(line.run.id), { range, x, buckets, smoothing }));
   const points = data.reduce((sum, trace) => sum + trace.x.length, 0);
-  const empty = shown.map((_, axis) => axis).filter((axis) => !wanted.some((line) => line.axis === axis));
+  const blank = shown.map((_, axis) => axis).filter((axis) => !wanted.some((line) => line.axis === axis));
   const detail = visible.flatMap((run) => lacking(run, store(run.id), range, x, buckets));
-  return { shown, data: [...data, ...empty.map(frame)], points, smoothed: smoothing > 0, detail };
+  return { shown, data: [...data, ...blank.map(frame)], points, smoothed: smoothing > 0, detail };
 }
 
 /** Rows in sight that would show more than the extremes of their blocks, and those before that their averages need.

@@ -67,7 +67,7 @@ export const COLUMNS = [
     name: "rate",
     title: "Applied rate",
     about: "Plateau of the learning rate that the steps really applied",
-    show: (run) => short(run.applied_plateau),
+    show: (run) => (run.applied_plateau === null && run.best_loss !== null ? "not known" : short(run.applied_plateau)),
   },
   {
     name: "speed",

@@ -131,7 +131,7 @@ def test_values_are_read_as_people_write_them(name, text, value):
         ("slice_p", "inf", "'inf' is not a whole number"),
         ("beta3", "1", "Must be from 0 to below 1, or empty (√beta2)."),
         ("decouple", "maybe", "'maybe' is neither true nor false"),
-        ("schedule", "cosine", "'cosine' is not one of the choices"),
+        ("schedule", "cosin", "'cosin' is not one of the choices"),
     ],
     ids=range(22),
 )
@@ -241,3 +241,8 @@ def test_what_is_not_there_is_named():
 
 def test_an_option_of_the_form_is_the_catalogue_s_own():
     assert Draft.begin("ADAM").use("beta1") is spec("ADAM").use("beta1")
+
+
+def test_a_choice_under_another_programs_name_is_shown_as_its_control_has_it():
+    draft = Draft.begin("PRODIGY").type("schedule", "constant_with_warmup").type("lr_scaler", "both")
+    assert (draft.texts["schedule"], draft.texts["lr_scaler"], draft.errors) == ("CONSTANT", "BOTH", {})

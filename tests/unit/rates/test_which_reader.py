@@ -1,0 +1,397 @@
+"""Which reader reads: classes that are known, their subclasses and wrappers, and classes that are not known."""
+
+import math
+
+import prodigyopt
+import pytest
+import pytorch_optimizer
+import torch
+
+import diffopt_widgets as dw
+from diffopt_widgets.rates.applied import RateMeter
+from diffopt_widgets.rates.choice import NOT_KNOWN, READERS, load_reader, rate_kind
+from diffopt_widgets.rates.unwrap import hooked_optimizer
+
+
+def weight():
+    return torch.nn.Parameter(torch.linspace(-1.0, 1.0, 6).reshape(2, 3))
+
+
+def give(*params):
+    for p in params:
+        p.grad = torch.full_like(p, 0.5)
+
+
+def told(optimizer, steps, parameter):
+    """The rates of some steps, as a meter that was there from the beginning says them."""
+    meter, rates = RateMeter(optimizer), []
+    for _ in range(steps):
+        give(parameter)
+        meter.before()
+        optimizer.step()
+        rates.append([float(rate) for rate in meter.after()])
+    return rates
+
+
+class Mine(torch.optim.Optimizer):
+    """An optimizer of somebody's own: it moves by half its rate."""
+
+    def __init__(self, params, lr=0.1, **entries):
+        super().__init__(params, {"lr": lr, **entries})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(p.grad, alpha=0.5 * group["lr"])
+
+
+class Adam(Mine):
+    """A class of somebody's own with the name of a known one."""
+
+
+class Labelled(torch.optim.NAdam):
+    """A known class with a name."""
+
+    label = "unet"
+
+
+class Clipped(torch.optim.NAdam):
+    """A subclass that does something first."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        torch.nn.utils.clip_grad_norm_([p for group in self.param_groups for p in group["params"]], 1.0)
+        return super().step(closure)
+
+
+class ByName(torch.optim.NAdam):
+    """A subclass that calls its base by name."""
+
+    def step(self, closure=None):
+        return torch.optim.NAdam.step(self, closure)
+
+
+class OfItsOwn(torch.optim.NAdam):
+    """A subclass that steps in its own way."""
+
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data.sub_(p.grad, alpha=3 * group["lr"])
+
+
+class OfThatOne(OfItsOwn):
+    """A bare subclass of it."""
+
+
+class Holding:
+    """A wrapper as trainers have them."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    def step(self, closure=None):
+        return self.optimizer.step(closure)
+
+
+class Scaling(Holding):
+    """A wrapper that scales gradients, so that its optimizer's rate is not the one that acts."""
+
+    def step(self, closure=None):
+        for group in self.optimizer.param_groups:
+            for p in group["params"]:
+                p.grad.mul_(0.01)
+        return self.optimizer.step(closure)
+
+
+class Lookahead(Holding):
+    """A Lookahead of somebody's own, whose pull hides in another method."""
+
+    def step(self, closure=None):
+        self.optimizer.step(closure)
+        self.pull()
+
+    def pull(self):
+        for group in self.optimizer.param_groups:
+            for p in group["params"]:
+                p.data.mul_(0.5)
+
+
+# ---------------------------------------------------------------------------------------------------- not known
+
+
+@pytest.mark.parametrize("cls", [Mine, Adam, pytorch_optimizer.SWATS, pytorch_optimizer.SPAM])
+def test_what_an_unknown_class_applies_is_not_said(cls):
+    a, b = weight(), weight()
+    optimizer = cls([{"params": [a], "lr": 0.1}, {"params": [b], "lr": 0.2}])
+    assert all(math.isnan(rate) for rate in dw.applied_lr(optimizer))
+    assert len(dw.applied_lr(optimizer)) == 2
+    meter = RateMeter(optimizer)
+    assert not meter.plain
+    assert not meter.known
+    with dw.watch(optimizer) as w:
+        give(a, b)
+        optimizer.step()
+    assert w.history.column("lr").tolist() == [[0.1, 0.2]]
+    assert "applied_lr" not in w.history.names()
+    titles = [annotation.text for annotation in w.figure().layout.annotations]
+    assert titles[1] == "Group's learning rate; what is applied is not known"
+    assert "Applied learning rate" not in titles
+
+
+@pytest.mark.parametrize("lr", [0.1, torch.tensor(0.1)])
+def test_what_torchs_adam_applies_is_its_groups_rate_also_as_a_tensor(lr):
+    assert dw.applied_lr(torch.optim.Adam([weight()], lr=lr)) == [pytest.approx(0.1)]
+
+
+def test_the_estimate_of_an_unknown_class_is_recorded_where_its_groups_hold_one():
+    p = weight()
+    optimizer = Mine([p], d=1e-4, d0=1e-6, d_coef=1.0)
+    with dw.watch(optimizer) as w:
+        give(p)
+        optimizer.step()
+    assert w.history.column("d").tolist() == [1e-4]
+    assert "applied_lr" not in w.history.names()
+
+
+def test_a_d_that_is_no_estimate_is_not_taken_for_one():
+    p = weight()
+    optimizer = torch.optim.Adafactor([p])  # its d is a threshold for clipping
+    assert optimizer.param_groups[0]["d"] == 1.0
+    with dw.watch(optimizer) as w:
+        give(p)
+        optimizer.step()
+    assert "d" not in w.history.names()
+    assert RateMeter(Mine([p], d=1.0)).d is None
+
+
+def test_a_group_without_a_rate_is_not_known():
+    class Without(torch.optim.Optimizer):
+        def __init__(self, params):
+            super().__init__(params, {})
+
+        def step(self, closure=None): ...
+
+    assert all(math.isnan(rate) for rate in dw.applied_lr(Without([weight()])))
+    assert math.isnan(dw.applied_lr(torch.optim.LBFGS([weight()]))[0])
+
+
+def test_a_class_whose_step_goes_along_two_lines_is_not_known_with_a_rank():
+    a, b = weight(), weight()
+    optimizer = pytorch_optimizer.GaLore([{"params": [a]}, {"params": [b], "rank": 1, "update_proj_gap": 9}], lr=0.1)
+    first, second = dw.applied_lr(optimizer)
+    assert first == 0.1
+    assert math.isnan(second)
+
+
+def test_every_reader_that_the_table_names_exists():
+    names = {name for kinds in READERS.values() for name in kinds.values()}
+    assert all(load_reader(name) for name in names)
+
+
+# ---------------------------------------------------------------------------------------------------- subclasses
+
+
+@pytest.mark.parametrize("cls", [Labelled, Clipped, ByName])
+@pytest.mark.parametrize("base_first", [True, False])
+def test_a_subclass_that_steps_as_its_base_does_is_read_like_it(cls, base_first):
+    if base_first:  # torch puts its hooks around the step of a class when the first of it is made
+        torch.optim.NAdam([weight()])
+    p = weight()
+    rates = told(cls([p], lr=0.01), 2, p)
+    assert rates == [[pytest.approx(0.010565, rel=1e-3)], [pytest.approx(0.007837, rel=1e-3)]]
+
+
+@pytest.mark.parametrize("cls", [OfItsOwn, OfThatOne])
+def test_a_subclass_with_a_step_of_its_own_is_not_known(cls):
+    assert rate_kind(cls([weight()])) == NOT_KNOWN
+    assert math.isnan(dw.applied_lr(cls([weight()]))[0])
+
+
+# ---------------------------------------------------------------------------------------------------- wrappers
+
+
+@pytest.mark.parametrize("layers", [1, 2, 12])
+def test_wrappers_are_looked_through_however_many(layers):
+    p = weight()
+    optimizer = prodigyopt.Prodigy([p], d0=1e-3)
+    wrapped = optimizer
+    for _ in range(layers):
+        wrapped = Holding(wrapped)
+    assert dw.applied_lr(wrapped) == [1e-3]
+    with dw.watch(wrapped) as w:
+        give(p)
+        wrapped.step()
+    assert w.name == "Prodigy"
+    assert w.history.column("applied_lr").tolist() == [[1e-3]]
+
+
+@pytest.mark.parametrize("wrapper", [Scaling, Lookahead])
+def test_a_wrapper_that_changes_what_is_applied_is_not_known(wrapper):
+    p = weight()
+    wrapped = wrapper(torch.optim.SGD([p], lr=0.1))
+    assert math.isnan(dw.applied_lr(wrapped)[0])
+    with dw.watch(wrapped) as w:
+        give(p)
+        wrapped.step()
+    assert w.history.names() == ("lr", "seconds")
+
+
+def test_an_object_that_holds_itself_or_fails_when_asked_ends_the_search():
+    class Failing:
+        @property
+        def optimizer(self):
+            raise RuntimeError("not ready")
+
+    round_and_round = Holding(None)
+    round_and_round.optimizer = Holding(round_and_round)
+    for thing in (round_and_round, Failing()):
+        with pytest.raises(TypeError, match=r"cannot be read.*pass the torch optimizer"):
+            dw.applied_lr(thing)
+        with pytest.raises(TypeError, match=r"cannot be watched.*pass the torch optimizer"):
+            dw.watch(thing)
+
+
+def test_lookahead_says_the_rate_inside_but_not_for_the_steps_that_pull():
+    p = weight()
+    optimizer = pytorch_optimizer.Lookahead(torch.optim.NAdam([p], lr=0.01), k=3)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer.optimizer)  # of the one inside
+    with dw.watch(optimizer, schedule) as w:
+        for _ in range(7):
+            give(p)
+            optimizer.step()
+    assert w.name == "Lookahead of NAdam"
+    (rates,) = w.history.column("applied_lr").T
+    assert [math.isnan(rate) for rate in rates] == [False, False, True, False, False, True, False]
+    q = weight()
+    inside = told(torch.optim.NAdam([q], lr=optimizer.param_groups[0]["lr"]), 7, q)
+    known = [place for place in range(7) if (place + 1) % 3]
+    assert [rates[place] for place in known] == pytest.approx([inside[place][0] for place in known])
+
+
+def test_ranger_does_not_know_the_steps_that_pull_and_turns_back_in_its_first():
+    p = weight()
+    rates = [rate for (rate,) in told(pytorch_optimizer.Ranger([p], lr=0.1, k=4), 8, p)]
+    assert [math.isnan(rate) for rate in rates] == [False, False, False, True] * 2
+    assert rates[:3] == [-0.1] * 3
+    assert 0 < rates[5] < 0.01
+
+
+# ---------------------------------------------------------------------------------------------------- wrong objects
+
+
+class LayerWise(torch.optim.Optimizer):
+    """transformers' LayerWiseDummyOptimizer in short: it holds an optimizer for each layer, which backward steps."""
+
+    def __init__(self, optimizer_dict):
+        self.optimizer_dict = optimizer_dict
+        super().__init__([torch.zeros(1)], {"lr": 1e-3})
+
+    def step(self, closure=None): ...
+
+
+def test_an_optimizer_that_holds_one_for_each_layer_says_what_to_pass():
+    params = [weight(), weight()]
+    dummy = LayerWise({p: torch.optim.Adam([p], lr=0.1) for p in params})
+    for refuse in (dw.applied_lr, dw.watch):
+        with pytest.raises(TypeError, match=r"holds 2 \(Adam\).*next\(iter\(optimizer.optimizer_dict.values\(\)\)\)"):
+            refuse(dummy)
+    assert dw.applied_lr(next(iter(dummy.optimizer_dict.values()))) == [0.1]
+
+
+def a_list_of_optimizers():
+    return [torch.optim.SGD([weight()], lr=0.1), torch.optim.Adam([weight()], lr=0.1)]
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: torch.nn.Linear(2, 2), "the optimizer that trains this model"),
+        (lambda: torch.optim.SGD, r"such as SGD\(model.parameters\(\)\)"),
+        (lambda: Holding, "pass the torch optimizer"),
+        (lambda: None, "pass the torch optimizer"),
+        (lambda: "adam", "pass the torch optimizer"),
+        (lambda: [weight()], "pass the torch optimizer"),
+        (a_list_of_optimizers, r"holds 2 \(Adam, SGD\).*one of"),
+    ],
+)
+def test_what_is_no_optimizer_is_refused_with_what_to_pass(make, what):
+    for refuse in (dw.applied_lr, dw.watch):
+        with pytest.raises(TypeError, match=what):
+            refuse(make())
+
+
+def test_an_optimizer_whose_init_failed_is_refused_by_the_watch_and_not_read_wrongly():
+    class Broken(torch.optim.SGD):
+        def __init__(self):
+            made.append(self)
+            raise ValueError("broken")
+
+    made = []
+    with pytest.raises(ValueError, match="broken"):
+        Broken()
+    for refuse in (dw.applied_lr, dw.watch):
+        with pytest.raises(TypeError, match="after its __init__ has run"):
+            refuse(made[0])
+
+
+def test_the_innermost_optimizer_is_the_one_with_hooks():
+    optimizer = torch.optim.SGD([weight()])
+    assert hooked_optimizer(Holding(Holding(optimizer))) is optimizer
+
+
+# ---------------------------------------------------------------------------------------------------- rates that are taught
+
+
+def test_an_average_that_began_before_the_watch_is_not_known_until_that_has_faded():
+    p = weight()
+    optimizer = pytorch_optimizer.DAdaptAdam([p], betas=(0.5, 0.9))
+    told(optimizer, 3, p)
+    late = [rate for (rate,) in told(optimizer, 16, p)]
+    faded = math.ceil(math.log(1e-4) / math.log(0.5))
+    assert [math.isnan(rate) for rate in late] == [True] * (faded - 1) + [False] * (16 - faded + 1)
+
+
+def test_the_first_groups_rate_stands_for_all_in_pytorch_optimizers_prodigy():
+    a, b = weight(), weight()
+    optimizer = pytorch_optimizer.Prodigy([{"params": [a], "lr": 1.0}, {"params": [b], "lr": 0.0}], d0=1e-3)
+    give(a, b)
+    before = b.detach().clone()
+    assert dw.applied_lr(optimizer) == [1e-3, 1e-3]
+    optimizer.step()
+    assert not torch.equal(before, b)
+
+
+def test_rprops_coming_step_sizes_are_not_known_before_the_step():
+    p = weight()
+    optimizer = torch.optim.Rprop([p], lr=0.01)
+    assert dw.applied_lr(optimizer) == [0.01]
+    assert told(optimizer, 3, p)[-1] == [pytest.approx(0.01 * 1.2**2)]
+    assert math.isnan(dw.applied_lr(optimizer)[0])
+
+
+def test_trust_ratios_need_a_gradient():
+    p = weight()
+    optimizer = pytorch_optimizer.LARS([p], lr=0.1)
+    assert math.isnan(dw.applied_lr(optimizer)[0])
+    give(p)
+    assert dw.applied_lr(optimizer) == [pytest.approx(0.1 * 1e-3 * float(p.detach().norm() / p.grad.norm()))]
+
+
+def test_the_first_version_of_dadaptadam_is_read_like_the_later_one():
+    from dadaptation import DAdaptAdam
+    from dadaptation.experimental.dadapt_adam_preprint import DAdaptAdamPreprint
+
+    columns = []
+    for cls in (DAdaptAdam, DAdaptAdamPreprint):
+        p = weight()
+        optimizer = cls([p], d0=1e-3, growth_rate=1.0)  # the estimate stays, which they make in different ways
+        with dw.watch(optimizer) as w:
+            for step in range(3):
+                optimizer.param_groups[0]["lr"] = 1.0 - step / 4
+                give(p)
+                optimizer.step()
+        columns.append(w.history.column("applied_lr")[:, 0].tolist())
+    assert columns[0] == columns[1]
+    assert columns[0] == pytest.approx([1e-3, 1e-3 * (0.9 + 0.75) / 1.9, 1e-3 * (0.81 + 0.9 * 0.75 + 0.5) / 2.71])
