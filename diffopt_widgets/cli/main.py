@@ -29,9 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        status = int(parsed.command(parsed))
-        flush()
-        return status
+        return _flushed(int(parsed.command(parsed)))
     except BrokenPipeError:  # as `| head` does when it has enough
         discard_output()
         return 0
@@ -47,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ndiffopt: stopped", file=sys.stderr)
         return STOPPED
+
+
+def _flushed(status: int) -> int:
+    flush()
+    return status
 
 
 def _parser() -> Parser:

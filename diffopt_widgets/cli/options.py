@@ -78,7 +78,7 @@ def _check_own(folder: Path, pages: Mapping[str, str]) -> None:
         with path.open(encoding="utf-8", errors="replace") as file:
             if file.readline().rstrip() != text.partition("\n")[0]:
                 todo = "Name another folder; nothing was written."
-                raise SettingsError((Fault("--markdown", str(path), "this file is something else", "", todo),))
+                raise SettingsError((Fault("--markdown", None, f"{path} is something else", "", todo),))
 
 
 def spec_named(text: str) -> OptimizerSpec:

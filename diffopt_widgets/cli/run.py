@@ -6,16 +6,17 @@ import argparse
 import contextlib
 import itertools
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.cli.arguments import FLAGGED, STOPPED, Commands, names_taken, read_plan, writable_folder
-from diffopt_widgets.cli.speaking import say, tell
+from diffopt_widgets.cli.speaking import discard_output, say, tell
 from diffopt_widgets.records import write_csv
 from diffopt_widgets.settings import Fault, SettingsError
 
@@ -113,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     from diffopt_widgets.drawing.figures import compare, write_html
     from diffopt_widgets.execution.interrupt import interrupt_held_back
     from diffopt_widgets.execution.outcome import risen
+    from diffopt_widgets.execution.progress import HarmlessStream
     from diffopt_widgets.execution.sweeps import sweep
     from diffopt_widgets.runs.run import vary
     from diffopt_widgets.training.environment import environment
@@ -145,12 +147,13 @@ def run(arguments: argparse.Namespace) -> int:
             )
             if (problem := _write(path, write))
         ]
-    console = Console()
-    with console.capture() as captured:
-        console.print(runs_table(runs))
+    out = HarmlessStream(sys.stdout)
+    Console(file=cast("IO[str]", out)).print(runs_table(runs))
     wrote = "" if problems else f"wrote {page} and {table}"
-    if unsaid := say(captured.get() + wrote):
-        tell(f"the results cannot be printed ({unsaid}); {wrote}")
+    if unsaid := out.problem or say(wrote):
+        discard_output()
+        if not isinstance(unsaid, BrokenPipeError):
+            tell(f"the results cannot be printed ({unsaid}); {wrote}")
     for problem in problems:
         tell(problem)
     for run in runs:

@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
+
+
+class HarmlessStream:
+    """Stream that drops what cannot be written (a full disk, a closed terminal), and shows `?` for characters it lacks."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.problem: Exception | None = None
+        """Why something was dropped."""
+
+    def __getattr__(self, name: str) -> Any:  # Any: whatever the stream has
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text if that is possible."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        with self._harmless():
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits, if that is possible."""
+        with self._harmless():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _harmless(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, AttributeError) as error:  # None is a stream too, in a program without any
+            self.problem = self.problem or error
 
 
 @contextlib.contextmanager
@@ -28,36 +60,16 @@ def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
     )
     rows: dict[str, TaskID] = {}
 
-    class OwnConsole(Console):
-        def on_broken_pipe(self) -> None:
-            """Say nothing more. A rich Console ends the process here, and the training with it."""
-            self.quiet = True
-
     # The process's streams are left alone, and each has a console of its own: several may train at once, in threads.
     # Refreshed by hand: some notebooks do not show updates that come from a thread.
-    console = OwnConsole()
-    bars = Progress(*columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+    console = Console(file=cast("IO[str]", HarmlessStream(sys.stdout)))
+    with Progress(*columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as bars:
 
-    @contextlib.contextmanager
-    def harmless() -> Iterator[None]:
-        """Stop showing progress where it cannot be written (a full disk, a closed terminal, a character it lacks)."""
-        try:
-            yield
-        except (OSError, ValueError):
-            console.quiet = True
-
-    def show(run: Run) -> None:
-        if run.key not in rows:
-            rows[run.key] = bars.add_task(run.name, total=run.plan.steps, speed="")
-        speed = f"{run.steps_per_second:.3g} steps/s" if run.steps_per_second else ""
-        loss = f"loss {run.final_loss:.3g}" if run.final_loss is not None else ""
-        with harmless():
+        def show(run: Run) -> None:
+            if run.key not in rows:
+                rows[run.key] = bars.add_task(run.name, total=run.plan.steps, speed="")
+            speed = f"{run.steps_per_second:.3g} steps/s" if run.steps_per_second else ""
+            loss = f"loss {run.final_loss:.3g}" if run.final_loss is not None else ""
             bars.update(rows[run.key], completed=len(run.history), speed=f"{loss}  {speed}", refresh=True)
 
-    with harmless():
-        bars.start()
-    try:
         yield show
-    finally:
-        with harmless():
-            bars.stop()
