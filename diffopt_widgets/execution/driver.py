@@ -241,7 +241,7 @@ def train(
     Raises:
         SettingsError: an argument cannot be used.
         UnknownTask: there is no such task.
-        StoreError: the store cannot be opened.
+        StoreError: the store cannot be opened or written.
 
     >>> from diffopt_widgets import Settings
     >>> run = train(Settings("ADAMW", lr=1e-3), task="swiss_roll", steps=5, progress=False)
@@ -257,13 +257,15 @@ def saver_for(store: RunStore | str | os.PathLike[str] | None) -> RunSaver | Non
     """Saver for a store or its path; None without a store.
 
     Raises:
-        StoreError: the store cannot be opened.
+        StoreError: the store cannot be opened or written.
     """
     if store is None:
         return None
     from diffopt_widgets.store import RunSaver, RunStore
 
-    return RunSaver(store if isinstance(store, RunStore) else RunStore(checked_path("store", store)))
+    opened = store if isinstance(store, RunStore) else RunStore(checked_path("store", store))
+    opened.check_writable()
+    return RunSaver(opened)
 
 
 def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLike[str] | None = None) -> Run:
@@ -275,7 +277,7 @@ def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLi
 
     Raises:
         ValueError: the run is over or in progress, or its state for continuing is gone; or it is no run of the bench.
-        StoreError: the store cannot be opened.
+        StoreError: the store cannot be opened or written.
     """
     if not isinstance(run, Run):
         watched = {"plan", "about", "history"} <= set(dir(run))

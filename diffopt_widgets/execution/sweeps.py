@@ -72,7 +72,7 @@ def sweep(
         SettingsError: a value cannot be used, or, without an executor, a run cannot be done on this machine; then nothing is
             trained.
         UnknownTask: there is no such task.
-        StoreError: the store cannot be opened; then nothing is trained.
+        StoreError: the store cannot be opened or written; then nothing is trained.
         RuntimeError: a process of the executor ended before its runs did.
     """
     settings = as_settings(settings)

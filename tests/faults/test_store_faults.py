@@ -35,8 +35,8 @@ def at_most(pages: int) -> Iterator[None]:
     """SQLite's files cannot grow beyond that, as on a full disk."""
     opened = Database._connect
 
-    def limited(self: Database, *, create: bool) -> sqlite3.Connection:
-        connection = opened(self, create=create)
+    def limited(self: Database, *, create: bool, wait: float) -> sqlite3.Connection:
+        connection = opened(self, create=create, wait=wait)
         connection.execute(f"PRAGMA max_page_count = {pages}")
         return connection
 
