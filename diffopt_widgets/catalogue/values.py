@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -13,6 +15,10 @@ MAX_TEXT = 40
 """Most characters of a typed text that a message repeats."""
 LONGEST_VALUE = 1000
 """Most characters of a value that is a text."""
+
+
+LONGEST_NUMBER = 100
+"""Most characters of a number that is not written as Python writes it."""
 
 
 def two_digits(value: float) -> float:
@@ -120,8 +126,10 @@ def safe_repr(value: object) -> str:
 def parse_value(kind: Kind, text: str, *, nullable: bool = False, infinite: bool = False) -> Value:
     """Read the text that was typed into a control.
 
-    Numbers may be written `1e-4`, `.0001`, `1E-4`, `1_000` or `inf`; an empty text or `none` means "not set" where the
-    option allows it. Messages mention `inf` only where the option can take it.
+    Numbers may be written `1e-4`, `.0001`, `1E-4`, `1_000` or `inf`, and as papers and chats have them: `1e−4` with a minus
+    sign, `3 × 10⁻⁴`, `10^-4`, `1 000`, `10k`, `2M`. A text that can be read in two ways, such as `1.000` for a whole number, is
+    refused with both. An empty text or `none` means "not set" where the option allows it. Messages mention `inf` only where the
+    option can take it.
 
     Raises:
         ValueProblem: the text is not such a value; the message describes the texts that are.
@@ -166,9 +174,13 @@ def checked_text(text: str) -> str:
 
 
 def _parse_number(kind: Kind, word: str, *, infinite: bool) -> float | int:
-    number = number_or_none(word)
+    if kind == "int" and (readings := _readings(_plain(word))):
+        if len(readings) == 1:
+            return readings[0]
+        raise ValueProblem(f"{shorten(word)!r} can be read as {' or as '.join(map(str, readings))}; write one of these")
+    number = number_or_none(_plain(word))
     if number is None:
-        comma = " (write a point, not a comma)" if "," in word else ""
+        comma = _comma_hint(word)
         example = "300 or 1e3" if kind == "int" else "0.9, 1e-4 or inf" if infinite else "0.9 or 1e-4"
         raise ValueProblem(f"{shorten(word)!r} is not a number{comma}; write {example}")
     if math.isinf(number) and "inf" not in word.lower():
@@ -177,11 +189,67 @@ def _parse_number(kind: Kind, word: str, *, infinite: bool) -> float | int:
     if kind == "float":
         return number
     try:
-        return int(word)
+        return int(_plain(word))
     except ValueError:
         if number.is_integer():
             return int(number)
         raise ValueProblem(f"{shorten(word)!r} is not a whole number") from None
+
+
+_DASHES = dict.fromkeys(map(ord, "‐‑‒–—−﹣－"), "-")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
+_GROUPED = re.compile(r"([+-]?\d{1,3}(?:([ '’])\d{3})(?:\2\d{3})*)((?:\.\d*)?(?:e[+-]?\d+)?)", re.IGNORECASE)
+_POWER = re.compile(rf"([+-]?)(?:({_NUMBER}) ?[x×*·⋅] ?)?10 ?(?:(?:\^|\*\*) ?\{{? ?([+-]?\d+) ?\}}?)", re.IGNORECASE)
+_SIGNED_POWER = re.compile(rf"([+-]?)({_NUMBER}) ?[x×*·⋅] ?10([+-]\d+)", re.IGNORECASE)
+_SPACED_EXPONENT = re.compile(rf"([+-]?{_NUMBER}) ?e ?([+-]? ?\d+)", re.IGNORECASE)
+_MULTIPLE = re.compile(rf"([+-]?{_NUMBER}) ?([kKM])")
+_POINTS = re.compile(r"([+-]?)([1-9]\d{0,2})((?:\.\d{3})+)")
+_COMMAS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
+
+
+def _plain(word: str) -> str:
+    """Write a number as Python does, where a text as papers and chats have it can be read in one way; else leave the text.
+
+    >>> [_plain(word) for word in ("1e−3", "1\u202f000", "3 × 10⁻⁴", "10^-4", "10k", "1.5M", "3×105")]
+    ['1e-3', '1000', '3e-4', '1e-4', '10e3', '1.5e6', '3×105']
+    """
+    if len(word) > LONGEST_NUMBER:
+        return word
+    raised = _RAISED.sub(lambda found: "^" + found[0].translate(_SUPERSCRIPTS), _INVISIBLE.sub("", word))
+    text = " ".join(unicodedata.normalize("NFKC", raised.translate(_DASHES)).split())
+    if found := _GROUPED.fullmatch(text):
+        return re.sub("[ '’]", "", found[1]) + found[3]
+    if found := _POWER.fullmatch(text) or _SIGNED_POWER.fullmatch(text):
+        return f"{found[1]}{found[2] or 1}e{found[3]}"
+    if found := _SPACED_EXPONENT.fullmatch(text):
+        return f"{found[1]}e{found[2].replace(' ', '')}"
+    if found := _MULTIPLE.fullmatch(text):
+        return f"{found[1]}e{6 if found[2] == 'M' else 3}"
+    return text if text.isascii() and " " not in text else word
+
+
+def _readings(text: str) -> list[int]:
+    """Return the whole numbers that a text with points can mean: in half of the world a point groups three digits.
+
+    >>> _readings("1.000"), _readings("1.500"), _readings("1.000.000"), _readings("1.0"), _readings("0.500")
+    ([1, 1000], [1500], [1000000], [], [])
+    """
+    found = _POINTS.fullmatch(text)
+    if not found:
+        return []
+    grouped = int(text.replace(".", ""))
+    whole = found[3].count(".") == 1 and float(text).is_integer()
+    return [int(float(text)), grouped] if whole else [grouped]
+
+
+def _comma_hint(word: str) -> str:
+    """Say what to write in place of commas; empty where there are none."""
+    if _COMMAS.fullmatch(word):
+        return f" (write {word.replace(',', '')} without a comma, or a point before decimals)"
+    return " (write a point, not a comma)" if "," in word else ""
 
 
 def number_or_none(word: str) -> float | None:

@@ -25,7 +25,7 @@ class Exports:
     log: Mapping[str, bool]
     smoothing: float
     x: Along
-    height: int
+    height: int | None
 
     @abstractmethod
     def curves(self) -> list[Curve]:
@@ -39,11 +39,13 @@ class Exports:
         """Return the same picture as an ordinary plotly Figure."""
         from diffopt_widgets.drawing.figures import figure
 
-        return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height + 60, x=self.x)
+        return figure(
+            self.curves(), self.shown_panels(), smoothing=self.smoothing, height=(self.height or 300) + 60, x=self.x
+        )
 
-    def svg(self) -> str:
-        """Return the same picture as SVG, the panels side by side."""
-        return picture_svg(self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x)
+    def svg(self, *, columns: int | None = None) -> str:
+        """Return the same picture as SVG, with the panels side by side, or at most so many in a row."""
+        return picture_svg(self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x, columns=columns)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write every recorded step of the runs that are shown as a table: run, step, then a column for each value.

@@ -79,6 +79,7 @@ def figure(
     right = [any(panel.schedule(c) for c in panel.columns) and any(c.schedule for c in curves) for panel in shown]
     specs = [[{"secondary_y": second} for second in right]]
     columns = max(1, len(shown))
+    named: set[int] = set()  # runs that the legend has
     result: Figure = make_subplots(rows=1, cols=columns, subplot_titles=titles, shared_xaxes="all", specs=specs)
     for column, panel in enumerate(shown, start=1):
         for line in panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x):
@@ -90,12 +91,13 @@ def figure(
                 mode="lines" if len(line.x) > 1 else "markers",  # type: ignore[arg-type]
                 name=html.escape(line.name or line.label, quote=False),
                 legendgroup=str(line.run),
-                showlegend=line.main and column == 1,
+                showlegend=line.main and line.run not in named,
                 line={"color": line.color, "width": line.width, "dash": line.dash},
                 opacity=line.opacity,
                 hoverinfo="skip" if faint else None,
                 hovertemplate=None if faint else f"%{{y:.7~g}}<extra>{label}</extra>",
             )
+            named |= {line.run} if line.main else set()
             result.add_trace(trace, row=1, col=column, secondary_y=line.schedule if right[column - 1] else None)
         result.update_yaxes(
             type=panel.scale, exponentformat="e", nticks=5 if panel.scale == "log" else 6, row=1, col=column

@@ -20,9 +20,16 @@ LEGEND_ROW = 18
 LEAST, MOST = 1e-300, 1e300
 """Range of values that are drawn: beyond it the arithmetic of axes would overflow."""
 CHARACTER = 6.5
-"""Assumed width of a character of the legend, in pixels."""
+"""Assumed width of a character, in pixels."""
 LONGEST = 60
 """Largest number of characters of a name in the legend."""
+
+
+LOOK = (
+    'fill="currentColor" font-family="system-ui, sans-serif" font-size="11" '
+    'style="max-width:100%;color:var(--jp-ui-font-color1, #808080)"'
+)
+"""Attributes of a picture, for all texts and lines in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +37,7 @@ class Line:
     """One line of a chart; values that are not finite (or not above zero on a log axis) break it."""
 
     name: str
-    """Entry in the legend; lines of the same name share one, lines without a name have none."""
+    """Entry in the legend; lines of the same name and colour share one, lines without a name have none."""
     x: ArrayLike
     y: ArrayLike
     color: str = "currentColor"
@@ -90,8 +97,7 @@ def line_chart(
     y_axis = _axis([y for _, y in arrays], log=scale == "log", pixels=(bottom, TOP), tight=False)
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'role="img" aria-label="{escape(title or y_label or "chart")}" fill="currentColor" '
-        'font-family="system-ui, sans-serif" font-size="11" style="max-width:100%;color:var(--jp-ui-font-color1, #808080)">'
+        f'role="img" aria-label="{escape(title or y_label or "chart")}" {LOOK}>'
     )
     parts = [
         opening,
@@ -110,17 +116,28 @@ def line_chart(
     return "".join(parts) + "</svg>"
 
 
-def side_by_side(charts: Sequence[str]) -> str:
-    """Put several charts of the same height into one picture, in a row."""
+def side_by_side(charts: Sequence[str], *, legend: Sequence[Line] = (), columns: int | None = None) -> str:
+    """Put several charts of the same size into one picture, in rows, with one legend below them all.
+
+    Args:
+        charts: SVG of `line_chart`.
+        legend: lines whose names are listed, each name in a colour once.
+        columns: largest number of charts in a row; by default all of them.
+    """
     sizes = [re.match(r'<svg [^>]*?width="(\d+)" height="(\d+)"', chart) for chart in charts]
-    widths = [int(size[1]) for size in sizes if size]
+    width = max((int(size[1]) for size in sizes if size), default=0)
     height = max((int(size[2]) for size in sizes if size), default=0)
-    left = [sum(widths[:i]) for i in range(len(widths))]
-    inner = "".join(chart.replace("<svg ", f'<svg x="{x}" ', 1) for x, chart in zip(left, charts, strict=True))
-    total = sum(widths)
+    across = min(len(charts), columns or len(charts)) or 1
+    places = [(i % across * width, i // across * height) for i in range(len(charts))]
+    inner = "".join(
+        chart.replace("<svg ", f'<svg x="{x}" y="{y}" ', 1) for (x, y), chart in zip(places, charts, strict=True)
+    )
+    total, bottom = across * width, -(-len(charts) // across) * height
+    rows = _legend_rows(_legend_entries(legend), total)
+    tall = bottom + LEGEND_ROW * len(rows)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{height}" viewBox="0 0 {total} {height}" '
-        f'role="img" style="max-width:100%">{inner}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{tall}" viewBox="0 0 {total} {tall}" '
+        f'role="img" {LOOK}>{inner}{_legend(rows, bottom + 4)}</svg>'
     )
 
 
@@ -172,7 +189,9 @@ def _grid(x_axis: _Axis, y_axis: _Axis, width: int, bottom: float) -> str:
         f'</g><g><path d="M{LEFT} {TOP}V{bottom}H{width - RIGHT}" stroke="currentColor" stroke-opacity="0.5" fill="none"/>'
     )
     for x, tick in zip(xs, x_axis.ticks, strict=True):
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 15}" text-anchor="middle">{_number(tick)}</text>')
+        text = _number(tick)
+        inside = min(x, width - CHARACTER * len(text) / 2)
+        parts.append(f'<text x="{inside:.1f}" y="{bottom + 15}" text-anchor="middle">{text}</text>')
     for y, tick in zip(ys, y_axis.ticks, strict=True):
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
     return "".join(parts) + "</g>"
@@ -199,10 +218,10 @@ def _path(line: Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
 
 
 def _legend_entries(lines: Sequence[Line]) -> list[Line]:
-    entries: dict[str, Line] = {}
+    entries: dict[tuple[str, str], Line] = {}
     for line in lines:
         if line.name:
-            entries[line.name] = line
+            entries[line.name, line.color] = line
     return list(entries.values())
 
 

@@ -37,7 +37,7 @@ def comparisons() -> tuple[Comparison, ...]:
             "d_coef",
             "D coefficient under cosine",
             "Prodigy finds its rate within the first tens of steps, then the cosine lowers it. On this task a smaller d_coef "
-            "mostly settles at a lower rate, but not by the same factor, since the estimate reacts to its own effect.",
+            "mostly settles at a lower rate, but not by the same factor: the estimate reacts to its effect.",
             RunPlan(Settings("PRODIGY", lr=1.0, schedule="COSINE"), "digits", 300),
             {"d_coef": (0.5, 1.0, 1.2)},
             log_rate=False,  # three plateaus within a factor of two
@@ -46,7 +46,7 @@ def comparisons() -> tuple[Comparison, ...]:
             "beta2",
             "What beta2 does",
             "Here 0.9 and 0.999 end nearly alike. With 0.5 the average of squared gradients spans about two steps, that of the "
-            "gradients about ten: the loss stays a little higher, although all three apply the same learning rate.",
+            "gradients about ten: the loss stays a little higher, although all apply the same rate.",
             RunPlan(Settings("ADAMW", lr=1e-2), "digits", 200),
             {"beta2": (0.5, 0.9, 0.999)},
             log_rate=False,
@@ -73,7 +73,7 @@ def comparisons() -> tuple[Comparison, ...]:
             "rounding",
             "Stochastic rounding in bfloat16",
             "At this small rate a step leaves about three of four bfloat16 weights unchanged: the update is rounded away, and the "
-            "loss falls about half as far. Rounded up or down at random, it counts on average, as with float32 weights.",
+            "loss falls about half as far. Rounded up or down at random, it counts on average, as in float32.",
             RunPlan(Settings("ADAMW", lr=1e-4), "swiss_roll", 200, dtype="bfloat16"),
             {"stochastic_rounding": (False, True)},
             log_rate=False,

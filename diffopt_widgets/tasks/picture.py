@@ -48,10 +48,10 @@ def samples_png(samples: Samples, *, scale: int = 6, columns: int = COLUMNS) -> 
         raise ValueError(f"scale = {scale}: it is the number of pixels per image pixel. Use a whole number from 1 up")
     values = np.asarray(samples.values, dtype=np.float32)
     if samples.kind == "images" and values.ndim == 3:  # (n, height, width)
-        return _png(_tiles(values, scale, columns))
+        return encode_png(_tiles(values, scale, columns))
     if samples.kind == "points" and values.shape[1:] == (2,):
         labels = np.zeros(len(values), np.int64) if samples.labels is None else samples.labels
-        return _png(_scatter(values, labels, scale))
+        return encode_png(_scatter(values, labels, scale))
     raise ValueError(
         f"{samples.kind} of shape {values.shape} cannot be drawn; images have shape (n, height, width), points (n, 2)"
     )
@@ -97,8 +97,8 @@ def _scatter(points: NDArray[np.float32], labels: NDArray[np.int64], scale: int)
     return np.rint(canvas[reach:-reach, reach:-reach]).astype(np.uint8)
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode an RGBA image of shape (height, width, 4)."""
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode an RGBA image of shape (height, width, 4) as a PNG file."""
     height, width, _ = pixels.shape
     lines = np.zeros((height, 1 + width * 4), np.uint8)  # each line begins with its filter: 0, none
     lines[:, 1:] = pixels.reshape(height, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -210,6 +210,11 @@ class Notebook:
             self.page.wait_for_timeout(50)
         return value
 
+    def sidebar(self, *, shown: bool) -> None:
+        """Open or close the sidebar of JupyterLab, which takes room from the notebook."""
+        change = "expandLeft" if shown else "collapseLeft"
+        self.page.evaluate(f"window.jupyterapp.shell.{change}?.()")
+
     def screenshot(self, name: str) -> None:
         """Keep a picture of the page in the folder of DIFFOPT_SCREENSHOTS, if there is one."""
         if folder := os.environ.get("DIFFOPT_SCREENSHOTS"):
@@ -232,6 +237,19 @@ class Notebook:
         for output in outputs:
             if output["output_type"] == "error":
                 raise AssertionError(f"cell {index}: {output['ename']}: {output['evalue']}")
+
+
+def opened_elsewhere(file: nbformat.NotebookNode, fresh_notebook: Callable[..., Notebook]) -> Notebook:
+    """Open the same file where nothing of it is trusted and no kernel knows its widgets."""
+    copy = fresh_notebook(["pass"] * len(file.cells))
+    copy.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    content = nbformat.read(copy.path, as_version=4)
+    for cell, kept in zip(content.cells, file.cells, strict=True):
+        cell.outputs = list(kept.outputs)
+        cell.metadata.pop("trusted", None)
+    nbformat.write(content, copy.path)
+    copy.reload()
+    return copy
 
 
 def _keep(error: str, errors: list[str]) -> None:

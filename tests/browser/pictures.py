@@ -26,6 +26,14 @@ for run in runs[:3]:
     table.draw(run.key)
 ipywidgets.VBox([table, table.plot])"""
 
+SCREENS = {
+    "480": (480, 900),
+    "700": (700, 1000),
+    "900": (900, 1000),
+    "1280-sidebar": (1280, 800),
+    "1400": (1400, 1000),
+    "1920": (1920, 1080),
+}
 HEIGHTS = {480: 5600, 700: 3900, 1400: 3700}
 """By width: so tall that the notebook shows the whole bench without scrolling."""
 
@@ -116,3 +124,34 @@ def test_store(notebook, keep, width, theme):
     nb, _ = opened(notebook, STORE, width, theme)
     expect(nb.page.locator(".dw-plot-run")).to_have_count(3)
     keep(nb.output(0), "store")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_screens(notebook, theme):
+    """What one sees without scrolling: before, during and after a run, and with the samples of a comparison."""
+    folder = Path(os.environ.get("DIFFOPT_SCREENSHOTS", "screenshots"))
+    folder.mkdir(exist_ok=True, parents=True)
+    nb = notebook([OPEN], theme=theme, height=1000)
+    nb.run_cell(0)
+    bench = nb.page.locator(".dw-bench")
+
+    def on_all_screens(state):
+        for name, (width, height) in SCREENS.items():
+            nb.page.set_viewport_size({"width": width, "height": height})
+            nb.sidebar(shown="sidebar" in name)
+            nb.page.locator(".jp-OutputArea-output").first.evaluate("node => node.scrollIntoView()")
+            nb.page.wait_for_timeout(700)  # a picture, not a test: let everything be drawn
+            nb.page.screenshot(path=folder / f"screen-{state}-{name}-{theme}.png")
+
+    on_all_screens("open")
+    bench.get_by_label("Steps", exact=True).fill("100000")
+    nb.until_python("bench.bar.values['steps'] == 100000")
+    bench.get_by_role("button", name="Run", exact=True).click()
+    nb.until_python("bench.runs and len(bench.runs[0].history) > 60", seconds=120)
+    on_all_screens("running")
+    bench.get_by_role("button", name="Stop", exact=True).click()
+    nb.until_python("bench.runs[0].ended")
+    on_all_screens("ended")
+    bench.get_by_role("button", name="D coefficient under cosine").click()
+    nb.until_python("len(bench.runs) == 4 and bench.runs[3].ended", seconds=400)
+    on_all_screens("compared")

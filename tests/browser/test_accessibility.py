@@ -1,8 +1,9 @@
-"""axe-core finds no serious fault in the bench, in light and dark, at rest, with runs and with something wrong."""
+"""The bench for those who do not see it, or cannot point precisely; axe-core finds no serious fault in any of its states."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,41 @@ def test_the_narrow_bench(look):
     assert not faults()
     nb.page.evaluate("document.querySelector('.dw-bench').append(document.createElement('input'))")
     assert "label" in faults()  # an input without a name would be found
+
+
+SMALL = """() => [...document.querySelectorAll('.dw-bench :is(button, select, summary, input:not([type=checkbox]))')]
+  .map((node) => [node, node.getBoundingClientRect()])
+  .filter(([node, { width, height }]) => width && (width < 24 || height < 24) && !node.closest('p, pre, .dwf-under, .dwf-sums'))
+  .map(([node, { width, height }]) => `${node.outerHTML.slice(0, 100)} ${width} x ${height}`)"""
+"""What can be pressed and is smaller than 24 pixels; what stands in a sentence is as high as its line."""
+
+
+@pytest.mark.parametrize("width", [480, 1400])
+def test_what_can_be_pressed_is_24_pixels_high_and_wide(notebook, width):
+    nb = notebook([OPEN], width=width)
+    nb.run_cell(0)
+    nb.page.locator(".dw-bench").get_by_role("button", name="Run", exact=True).click()
+    nb.until_python("bench.runs and bench.runs[0].ended")
+    expect(nb.page.locator(".dwr-runs tr[data-key]")).to_have_count(1)
+    assert nb.page.evaluate(SMALL) == []
+
+
+def test_progress_and_end_of_a_run_and_errors_are_spoken(notebook):
+    nb = notebook([OPEN.replace("20", "100_000")])
+    nb.run_cell(0)
+    page = nb.page
+    bench, bar = page.locator(".dw-bench"), page.get_by_role("progressbar", name="Progress of the run")
+    said, alert = page.locator(".dw-said[role=status]"), page.locator(".dw-alert[role=alert]")
+    expect(bar).to_have_attribute("aria-valuenow", "0")
+    bench.get_by_role("button", name="Run", exact=True).click()
+    expect(bar).to_have_attribute("aria-valuetext", re.compile(r"step \d+ of 100000, .* left"))
+    expect(said).to_be_empty()  # ten times a second would be too much
+    bench.get_by_role("button", name="Stop", exact=True).click()
+    expect(said).to_contain_text("Stopped after")
+    page.get_by_label("Seed", exact=True).fill("-1")
+    expect(alert).to_contain_text("Seed: must be")
+    page.get_by_label("Seed", exact=True).fill("1")
+    expect(alert).to_be_empty()
+    nb.eval_python("setattr(bench.form, 'settings', dw.Settings('SGD', lr=1e20))")
+    bench.get_by_role("button", name="Run", exact=True).click()
+    expect(alert).to_contain_text("no longer a finite number")

@@ -127,7 +127,7 @@ def test_on_a_narrow_page_run_is_in_sight_and_the_options_are_one_click_away(not
     rate = nb.page.get_by_label("Learning rate", exact=False).first
     expect(button(nb.page, "Run")).to_be_in_viewport()
     expect(rate).to_be_hidden()
-    nb.page.locator(".dwf-section > summary").first.click()
+    nb.page.get_by_role("button", name="Options", exact=True).click()
     expect(rate).to_be_visible()
     fields = [field.bounding_box() for field in nb.page.locator(".dw-fields > *").all()]
     ends = [max(f["x"] + f["width"] for f in fields if f["y"] == row) for row in sorted({f["y"] for f in fields})]

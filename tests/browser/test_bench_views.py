@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from browser.notebook_page import opened_elsewhere
 from playwright.sync_api import expect
 
 expect.set_options()
@@ -192,3 +193,69 @@ def test_training_goes_on_in_another_tab_and_its_curve_is_whole_on_return(notebo
     nb.until_python(FINISHED)
     taken = nb.eval_python("len(bench.runs[0].history)")
     bench.until_drawn(f"rows === {taken}")
+
+
+def test_a_bench_that_was_shown_again_and_a_form_are_seen_in_a_saved_notebook(notebook, fresh_notebook):
+    opened = "import diffopt_widgets as dw\nbench = dw.lab(dw.Settings('PRODIGY'), task='swiss_roll', steps=5)\nbench"
+    nb = notebook([opened, "bench", "dw.Form(dw.Settings('PRODIGY', d_coef=0.5))", "dw.RunsTable(bench.runs)"])
+    nb.run_cell(0)
+    Seen(nb.page).button("Run").click()
+    nb.until_python(FINISHED)
+    for cell in (1, 2, 3):
+        nb.run_cell(cell)
+    form = nb.output(2).locator(".dwf [data-name=d_coef] input[type=text]")
+    form.fill("0.25")
+    form.press("Enter")
+    stand_ins = nb.page.locator(".dw-saved-picture")
+    expect(stand_ins).to_have_count(4)
+    expect(stand_ins.nth(2)).to_contain_text("0.25")
+    for place in range(4):
+        expect(stand_ins.nth(place)).to_be_hidden()  # the live widgets are there
+
+    copy = opened_elsewhere(nb.save(), fresh_notebook)
+    for place in range(4):
+        expect(copy.page.locator(".dw-saved-picture").nth(place)).to_be_visible()
+    expect(copy.page.locator(".dw-saved-picture img")).to_have_count(2)
+    expect(copy.output(2)).to_contain_text("D coefficient (d_coef)")
+    expect(copy.output(2)).to_contain_text("0.25")
+    expect(copy.output(3).locator(".dw-saved-picture")).to_contain_text("done")
+    copy.screenshot("bench-saved")
+
+
+RERUNS = 5
+
+
+def weight(cdp):
+    """Nodes and listeners of the page that are still held."""
+    for _ in range(3):  # what is freed in one round may hold what is freed in the next
+        cdp.send("HeapProfiler.collectGarbage")
+    metrics = {entry["name"]: entry["value"] for entry in cdp.send("Performance.getMetrics")["metrics"]}
+    return metrics["Nodes"], metrics["JSEventListeners"]
+
+
+def test_a_cell_that_is_run_again_and_again_leaves_little_behind(fresh_notebook):
+    opened = "bench = dw.lab(dw.Settings('PRODIGY'), task='swiss_roll', steps=3)\nbenches.append(bench)\nbench"
+    nb = fresh_notebook(["import diffopt_widgets as dw\nbenches = []", opened, "benches[0]"])
+    cdp = nb.page.context.new_cdp_session(nb.page)
+    cdp.send("Performance.enable")
+    nb.run_cell(0)
+
+    def run_again(times):
+        for _ in range(times):
+            nb.run_cell(1)
+            expect(Seen(nb.page).button("Run")).to_be_enabled()
+        nb.until_python("[b.comm is None for b in benches] == [True] * (len(benches) - 1) + [False]")
+        return weight(cdp)
+
+    first = run_again(2)
+    last = run_again(RERUNS)
+    for before, after in zip(first, last, strict=True):
+        assert before + 50 * (after - before) / RERUNS < 1.2 * before
+
+    nb.run_cell(2)  # the very first one, displayed once more
+    old = Seen(nb.page, 1)
+    old.entry("lr").fill("0.5")
+    nb.until_python("benches[0].form.settings.lr == 0.5")
+    old.button("Run").click()
+    nb.until_python("benches[0].runs and benches[0].runs[0].ended")
+    assert old.until_drawn("rows === 3") == 3

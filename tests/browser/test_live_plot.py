@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-import nbformat
 import pytest
+from browser.notebook_page import opened_elsewhere
 from playwright.sync_api import Page, expect
 
 SETUP = """
@@ -234,26 +234,15 @@ def test_the_frozen_plot_is_a_picture_in_the_file(notebook):
 
 
 def test_the_saved_picture_is_seen_only_without_the_live_plot(notebook, fresh_notebook):
-    show = "saved = SavedPicture()\ndisplay(ipywidgets.VBox([plot]))\nsaved.show()"
-    nb = notebook([SETUP, show, start("a", 50), "await task_a\nsaved.update(plot)"])
+    show = "saved = SavedPicture(plot)\ndisplay(ipywidgets.VBox([plot]))\nsaved.show()"
+    nb = notebook([SETUP, show, start("a", 50), "await task_a\nsaved.update()"])
     for cell in range(4):
         nb.run_cell(cell)
     until_rows(nb.page, "rows === 50")
     picture = nb.page.locator(".dw-saved-picture")
     expect(picture).to_have_count(1)
     expect(picture).to_be_hidden()
-    file = nb.save()
-
-    # The same file, opened where nothing of it is trusted and no kernel knows the plot.
-    outputs = [list(cell.outputs) for cell in file.cells]
-    copy = fresh_notebook(["pass"] * len(outputs))
-    copy.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    content = nbformat.read(copy.path, as_version=4)
-    for cell, kept in zip(content.cells, outputs, strict=True):
-        cell.outputs = kept
-        cell.metadata.pop("trusted", None)
-    nbformat.write(content, copy.path)
-    copy.reload()
+    copy = opened_elsewhere(nb.save(), fresh_notebook)
     image = copy.page.locator(".dw-saved-picture img")
     expect(image).to_be_visible()
     assert re.match(r"data:image/svg\+xml;base64,", image.get_attribute("src"))

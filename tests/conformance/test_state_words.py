@@ -1,5 +1,6 @@
 """Texts of the catalogue about memory: their numbers come from the table of state sizes, and the table from `dw.memory`."""
 
+import functools
 import math
 import re
 
@@ -167,6 +168,7 @@ def rounded(key, *, kahan):
     return settings.replace(kahan_summation=kahan, **own)
 
 
+@functools.cache
 def generated():
     """Return the texts that are made from the table."""
     words = {state_sentence(key) for key in list_optimizers()} | {state_words(key) for key in list_optimizers()}

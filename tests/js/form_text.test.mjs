@@ -29,8 +29,57 @@ test("numbers are read as people write them", () => {
     assert.equal(numberOf(String(text)), value, String(text));
 });
 
+const COPIED = [
+  ["1e−3", 1e-3],
+  ["−0.5", -0.5],
+  ["1\u00a0000", 1000],
+  ["12\u202f000.5", 12000.5],
+  ["1'000'000", 1e6],
+  ["10k", 10_000],
+  ["1.5 M", 1.5e6],
+  ["3 × 10⁻⁴", 3e-4],
+  ["2·10^{-3}", 2e-3],
+  ["10**−2", 1e-2],
+  ["1×10−4", 1e-4],
+  ["1 e −4", 1e-4],
+  ["\u200b0.9\ufeff", 0.9],
+  ["１０", 10],
+];
+
+test("numbers as papers and chats have them are read", () => {
+  for (const [text, value] of COPIED) assert.equal(numberOf(text), value, text);
+});
+
+test("a point in a whole number may group its digits; where it may be either, no number is read", () => {
+  assert.deepEqual(
+    ["1.500", "1.000.000", "1.0", "12.345"].map((text) => numberOf(text, true)),
+    [1500, 1e6, 1, 12345],
+  );
+  for (const text of ["1.000", "10.000"]) assert.ok(Number.isNaN(numberOf(text, true)), text);
+  assert.equal(numberOf("1.000"), 1);
+});
+
 test("what Python does not read as a number is none here either", () => {
-  for (const text of ["", "none", "1e-", "0,5", "0x10", "1__0", "_1", "１", "nan", "true", "1 2", "<b>"])
+  for (const text of [
+    "",
+    "none",
+    "1e-",
+    "0,5",
+    "0x10",
+    "1__0",
+    "_1",
+    "١",
+    "3×105",
+    "1 00",
+    "10m",
+    "1.000.000",
+    "1'00",
+    "1e3k",
+    "nan",
+    "true",
+    "1 2",
+    "<b>",
+  ])
     assert.ok(Number.isNaN(numberOf(text)), text);
 });
 

@@ -106,7 +106,7 @@ test("names are text: what Plotly would take for HTML is escaped", () => {
 
 test("panels are side by side when wide and stacked when narrow, without overlap or a hole", () => {
   const apart = ([a, b], [c, d]) => b <= c || d <= a;
-  const wanted = { 320: 1, 599: 1, 600: 2, 1099: 2, 1100: 3, 1400: 3 };
+  const wanted = { 320: 1, 539: 1, 540: 2, 929: 2, 930: 3, 1400: 3 };
   for (const [width, most] of Object.entries(wanted)) {
     for (const count of [1, 2, 3]) {
       const { columns, domains, height } = arrange(count, Number(width), 300);
@@ -119,6 +119,18 @@ test("panels are side by side when wide and stacked when narrow, without overlap
     }
   }
   assert.ok(arrange(2, 480, 300).domains[0].y[0] > arrange(2, 480, 300).domains[1].y[1]);
+});
+
+test("without a given height, panels grow with the screen, stay on it, and are never high and narrow", () => {
+  const height = (/** @type {number} */ count, /** @type {number} */ width, /** @type {number} */ screen) =>
+    arrange(count, width, null, false, screen).height;
+  assert.ok(height(3, 1280, 1080) > height(3, 1280, 800));
+  assert.ok(height(3, 1280, 1080) > height(3, 1000, 1080));
+  for (const screen of [900, 1000, 1440]) assert.ok(height(3, 750, screen) <= screen - 400);
+  for (const width of [350, 750, 1000, 1400]) {
+    const { columns, rows, height } = arrange(3, width, null, false, 2160);
+    assert.ok(height / rows < width / columns);
+  }
 });
 
 test("the switch makes smoothed panels logarithmic, and the axes share their steps", () => {

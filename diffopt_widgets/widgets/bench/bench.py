@@ -22,6 +22,7 @@ from diffopt_widgets.settings import Settings
 from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.other_session import OtherSession
+from diffopt_widgets.widgets.bench.rest import Rest
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
 from diffopt_widgets.widgets.form.form import Form
@@ -29,6 +30,7 @@ from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.panel import cannot_run
 from diffopt_widgets.widgets.page.event_loop import on_loop, running_loop
 from diffopt_widgets.widgets.state_size.card import StateSize
+from diffopt_widgets.widgets.tables.still import in_words
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -102,19 +104,27 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         left = widgets.VBox([self.form, self.size])
         left.add_class("dw-left")
         others = [OtherSession(other, self._guarded, self._take_over) for other in sessions_in_progress()]
-        right = widgets.VBox([*others, self.bar, self.menu, self.plot, self.applied])
+        beside = {"bar": self.bar, "menu": self.menu, "plot": self.plot, "applied": self.applied}
+        beside |= {"table": self.table, "samples": self.samples}
+        right = widgets.VBox(list(beside.values()))
         right.add_class("dw-right")
+        for name, part in {"form": self.form, "size": self.size, **beside}.items():
+            part.add_class(f"dw-part-{name}")
         columns = widgets.Box([left, right])
         columns.add_class("dw-columns")
-        below = widgets.VBox([self.table, self.samples])
-        below.add_class("dw-below")
-        super().__init__([widgets.HTML(f"<style>{style}</style>"), columns, below])
+        super().__init__([widgets.HTML(f"<style>{style}</style>"), *others, columns])
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors", "settings"])
         self.form.observe(lambda _: self._view.expect(self.form.settings), ["settings"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
         self._view.expect(self.form.settings)
+        parts = (self.form, self.size, self.bar, self.menu, self.plot, self.applied, self.table, self.samples)
+        self._rest = Rest(self, parts, busy=self._is_busy, release=self.bar.guard.release)
+
+    def __repr__(self) -> str:
+        runs = f", {in_words(run.name for run in self.runs)}" if self.runs else ""
+        return f"Bench({self.form.settings!r}{runs})"
 
     @property
     def runs(self) -> list[Run]:
@@ -147,20 +157,32 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._view.add_curves(run)
 
     async def wait(self) -> None:
-        """Wait until every started run has ended; for notebooks that run unattended."""
-        if self._session is not None:
-            await self._session.wait()
+        """Wait until every started run has ended; for notebooks that run unattended.
+
+        At its end the picture below the bench is brought up to date. Programs that execute a notebook (nbconvert, papermill)
+        ignore what arrives between two cells, so without it the notebook would be saved with the picture of its start.
+        """
+        try:
+            if self._session is not None:
+                await self._session.wait()
+        finally:
+            self._view.save_picture()
 
     def figure(self) -> go.Figure:
         """Plot of the visible curves as an ordinary plotly figure."""
         return self.plot.figure()
 
     def _ipython_display_(self, **kwargs: Any) -> None:  # Any: whatever IPython passes
+        self._rest.wake()
         if hasattr(super(), "_ipython_display_"):  # ipywidgets 7
             super()._ipython_display_(**kwargs)
         else:
             display(self._repr_mimebundle_(), raw=True)
         self._view.show_saved_picture()
+        self._rest.displayed()
+
+    def _is_busy(self) -> bool:
+        return self._session is not None and self._session.busy
 
     def _need_session(self) -> Session:
         if self._session is None:
@@ -248,7 +270,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if session := self._session:
             current = session.current
             self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
-        self._view.changed(run, over=run.ended and run is not current)
+        over = run.ended and run is not current
+        self._view.changed(run, over=over, last=not self._is_busy())
+        if over:
+            self._rest.settle()
 
     def _guarded(self, action: Callable[P, None]) -> Callable[P, None]:
         """Wrap an action: it is done on the event loop, and the run bar shows its errors, which nobody would see otherwise."""

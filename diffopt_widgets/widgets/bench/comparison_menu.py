@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 ABOUT = (
     "Ready comparisons. Each trains a few runs that differ in one thing, from the same weights and on the same batches, "
-    "after the runs in progress. The form does not change."
+    "after the runs in progress. The form does not change. Point at a button to read what it trains, and what to look for "
+    "in its curves."
 )
 
 
@@ -47,6 +48,9 @@ class ComparisonMenu(PageWidget):
         self.set_trait("items", items)
         super().__init__()
         self.on_msg(self._receive)
+
+    def __repr__(self) -> str:
+        return f"ComparisonMenu({len(self._by_key)} comparisons)"
 
     def choose(self, key: str) -> None:
         """Press the button of a comparison.

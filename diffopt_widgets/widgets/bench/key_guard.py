@@ -36,6 +36,13 @@ class KeyGuard(PageWidget):
         super().__init__()
         self.on_msg(self._receive)
 
+    def __repr__(self) -> str:
+        return f"KeyGuard({len(self._texts)} text fields)"
+
+    def release(self, ids: Sequence[str]) -> None:
+        """Make the page let go of models that are closed next; none of them may have a view any more."""
+        self.send({"release": list(ids)})
+
     def _receive(self, _: object, content: object, __: object) -> None:
         """Take over the typed texts when a button is pressed; the button's own message comes next."""
         typed = content.get("texts") if isinstance(content, dict) else None

@@ -43,6 +43,10 @@ class OtherSession(widgets.HBox):  # type: ignore[misc]  # ipywidgets is not typ
         session.listen(lambda _: self._paint())
         self._paint()
 
+    def __repr__(self) -> str:
+        runs = len(self._session.runs)
+        return f"OtherSession({runs} run{'s' * (runs != 1)} in progress)"
+
     def _take_over(self) -> None:
         self._on_take_over(self._session)
         self.layout.display = "none"

@@ -16,11 +16,13 @@ from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import get_task, list_tasks
 from diffopt_widgets.training.environment import device_problem
 from diffopt_widgets.widgets.bench.key_guard import KeyGuard
+from diffopt_widgets.widgets.bench.progress import Progress
 from diffopt_widgets.widgets.page.html import escape, paragraph
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
     from diffopt_widgets.settings import Settings
+    from diffopt_widgets.tasks import Task
 
 LONGEST_OUTPUT = 20_000
 """Maximum number of characters of a back end's output that are shown; the last ones are."""
@@ -82,12 +84,14 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.run = _button("Run", "primary", "Train with these settings", on_run)
         self.pause = _button("Pause", "", "Wait after the current step", on_pause)
         self.stop = _button("Stop", "", "End the run and keep its records", on_stop)
-        self.progress = widgets.FloatProgress(min=0, max=1, value=0)
+        self.progress = Progress()
         self.progress.add_class("dw-progress")
         self.words = widgets.HTML(paragraph("Ready.", "dw-status"))
         self.words.add_class("dw-words")
         self._wrong, self._covered = False, self.words.value
         self.about = widgets.HTML()
+        self.about.add_class("dw-about-task")
+        self.explanation = widgets.HTML()
         self.failure = widgets.HTML()
         self.fix = _button("", "", "Put this into the form; Undo in the form reverts it", lambda: self._fix(on_fix))
         self.fix.layout.display = "none"
@@ -95,10 +99,10 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.output = widgets.HTML()
         fields = self._row("dw-fields", self.task, *self.fields.values())
         buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress)
-        state = widgets.VBox([self.words, self.failure])
+        state = widgets.VBox([self.words, self.failure, self.about])
         state.add_class("dw-state")
-        guard = KeyGuard([field for field in self.fields.values() if isinstance(field, widgets.Text)])
-        super().__init__([fields, self.about, buttons, state, self.output, guard])
+        self.guard = KeyGuard([field for field in self.fields.values() if isinstance(field, widgets.Text)])
+        super().__init__([fields, buttons, state, self.explanation, self.output, self.guard])
         self.add_class("dw-run-bar")
         self._describe_task()
         self._read()
@@ -106,6 +110,9 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         for field in self.fields.values():
             field.observe(lambda _: self._edited(), "value")
         self.task.observe(lambda _: self._task_chosen(), "value")
+
+    def __repr__(self) -> str:
+        return f"RunBar({self.values['task']}, {self.values['steps']} steps)"
 
     def plan(self, settings: Settings) -> RunPlan:
         """The plan of a run with these settings.
@@ -124,9 +131,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def show(self, run: Run, *, busy: bool, paused: bool, waiting: int = 0) -> None:
         """Paint the progress or the end of a run."""
-        done = len(run.history)
-        self.progress.value = done / run.plan.steps
-        self.progress.bar_style = {"failed": "danger", "done": "success"}.get(run.status, "")
+        self._speak(run)
         self._wrong, self.words.value = False, _status(run, waiting)
         if run.status == "failed":
             self._failed, self.failure.value = run, _failure(run)
@@ -146,11 +151,21 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if error and not self._wrong:
             self._covered = self.words.value
         self._wrong = error
+        self.progress.alert, self.progress.said = (message, "") if error else ("", message)
         self.words.value = paragraph(message, "dw-status dw-error" if error else "dw-status")
 
     def _offer_fix(self, *, offered: bool) -> None:
         """Show the fix in the place of the progress bar, so that nothing moves."""
-        self.fix.layout.display, self.progress.layout.display = (None, "none") if offered else ("none", None)
+        self.fix.layout.display, self.progress.hidden = (None if offered else "none"), offered
+
+    def _speak(self, run: Run) -> None:
+        """Tell the progress of a run, and its end, to those who do not see them."""
+        done, steps = len(run.history), run.plan.steps
+        words = run.message if run.ended else f"step {done} of {steps}{_left(run, ', ')}"
+        self.progress.show(done / steps, words, run.status if run.status in {"done", "failed"} else "")
+        failed = run.status == "failed"
+        self.progress.said = f"{run.name}: {run.message}" if run.ended and not failed else ""
+        self.progress.alert = f"{run.name}: {run.message}" if failed else ""
 
     def _paint_buttons(self, *, busy: bool, paused: bool) -> None:
         problem = self._blocked or self.problem
@@ -163,7 +178,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if problem and not busy:
             self.show_message(problem, error=True)
         elif self._wrong and not busy:
-            self._wrong, self.words.value = False, self._covered
+            self._wrong, self.words.value, self.progress.alert = False, self._covered, ""
 
     def _repaint_buttons(self) -> None:
         self._paint_buttons(busy=not self.stop.disabled, paused=self.pause.description == "Resume")
@@ -203,7 +218,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _describe_task(self) -> None:
         task = get_task(self.task.value)
         self.fields["batch_size"].placeholder = format_value(task.batch_size)
-        self.about.value = paragraph(task.summary, "dw-about") + _explanation()
+        self.about.value = paragraph(task.summary, "dw-about")
+        self.explanation.value = _explanation(task)
 
     @staticmethod
     def _row(name: str, *children: widgets.Widget) -> widgets.Box:
@@ -236,11 +252,17 @@ def _button(text: str, style: str, tooltip: str, on_click: Callable[[], None]) -
     return button
 
 
-def _explanation() -> str:
-    """Folded list of the fields and their meaning, as HTML."""
-    shown = [use.option for use in _SHOWN.values()]
-    pairs = "".join(f"<dt>{escape(o.title)}</dt><dd>{escape(o.help)}</dd>" for o in shown)
+def _explanation(task: Task) -> str:
+    """Folded list of the task, the fields and their meaning, as HTML."""
+    lines = [(task.title, task.summary), *((use.option.title, use.option.help) for use in _SHOWN.values())]
+    pairs = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in lines)
     return f'<details class="dw-explain"><summary>What these fields mean</summary><dl>{pairs}</dl></details>'
+
+
+def _left(run: Run, before: str) -> str:
+    """Remaining time of a run in words, as soon as its speed is known."""
+    speed = run.steps_per_second
+    return "" if speed is None else f"{before}{clock((run.plan.steps - len(run.history)) / speed)} left"
 
 
 def _status(run: Run, waiting: int) -> str:
@@ -249,15 +271,15 @@ def _status(run: Run, waiting: int) -> str:
     if run.status == "failed":  # the failure is shown below
         return paragraph(f"{waiting} more to come", "dw-status") if waiting else ""
     if run.ended:
-        return paragraph(f"{run.name}: {run.message}{after}", "dw-status")
+        return paragraph(f"{run.name}: {run.message}{after}", "dw-status dw-outcome")
     done, steps = len(run.history), run.plan.steps
     speed = run.steps_per_second
     if speed is None:
         return paragraph(f"{run.name}: preparing …{after}", "dw-status")
     state = "paused, " if run.status == "paused" else ""
-    left = clock((steps - done) / speed)
     return paragraph(
-        f"{run.name}: {state}step {done} of {steps} · {speed:.3g} steps/s · {left} left{after}", "dw-status"
+        f"{run.name}: {state}step {done} of {steps} · {speed:.3g} steps/s{_left(run, ' · ')}{after}",
+        "dw-status dw-running",
     )
 
 

@@ -64,7 +64,7 @@ class RunsView:
         )
         self.samples = SamplesView()
         self._expected: OptimizerSpec | None = None
-        self._saved = SavedPicture()
+        self._saved = SavedPicture(self.plot)
         self._on_rename = on_rename
         self._on_continue = on_continue
         self._collection.shown.observe(guard(self._paint_samples))  # a click in the legend may come from another thread
@@ -96,9 +96,16 @@ class RunsView:
         key = run.id or f"{id(run.history)}"
         self.plot.add_run(key, run.name, run.history, schedule=run.draws_schedule)
         self.plot.end_run(key)
+        self.save_picture()
 
-    def changed(self, run: Run, *, over: bool) -> None:
-        """Update all views after new records or another status of a run; `over` when no more will come."""
+    def changed(self, run: Run, *, over: bool, last: bool = True) -> None:
+        """Update all views after new records or another status of a run.
+
+        Args:
+            run: the run.
+            over: no more records of it will come.
+            last: no other run follows it.
+        """
         self._plot(run)
         if run.status == "failed":
             self.log_rate(on=True)  # the rate of a diverged run would flatten the others
@@ -106,7 +113,7 @@ class RunsView:
         self._paint_samples_of(run)
         if over and self.plot.has_run(run.key):
             self.plot.end_run(run.key)
-            self._saved.update(self.plot)
+            self.save_picture(whole=last)
         else:
             self.plot.refresh()
 
@@ -122,8 +129,12 @@ class RunsView:
         self.plot.log = {**self.plot.log, "rate": on}
 
     def show_saved_picture(self) -> None:
-        """Show, below the bench, the picture of the plots that stays in a saved notebook."""
-        self._saved.show()
+        """Show, below the bench, the present picture of the plots, which stays in a saved notebook."""
+        self._saved.show(self.table.still() if self.runs else None)
+
+    def save_picture(self, *, whole: bool = True) -> None:
+        """Bring the picture of the plots in the notebook up to date, with a table of the runs; `whole` for LaTeX too."""
+        self._saved.update(self.table.still() if self.runs else None, whole=whole)
 
     def _reserve_places(self) -> None:
         """Reserve the place of the plot of d when the next run, or one that is shown, estimates its rate."""
@@ -156,11 +167,11 @@ class RunsView:
 
     def _renamed(self, key: str, _: str) -> None:
         self._on_rename(self._collection.find(key))
-        self._saved.update(self.plot)
+        self.save_picture()
 
     def _removed(self, _: str) -> None:
         self._reserve_places()
-        self._saved.update(self.plot)
+        self.save_picture()
 
     def _restored(self, key: str) -> None:
         run = self._collection.find(key)

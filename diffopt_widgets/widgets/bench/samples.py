@@ -40,6 +40,9 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
         super().__init__([])
         self.add_class("dw-samples")
 
+    def __repr__(self) -> str:
+        return f"SamplesView({len(self.strips)} run{'s' * (len(self.strips) != 1)})"
+
     def show(self, run: Run, shown: Shown) -> None:
         """Paint the samples that a run has so far; nothing is sent when they have not changed."""
         if run.key not in self.strips:

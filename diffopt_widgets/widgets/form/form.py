@@ -24,14 +24,15 @@ from diffopt_widgets.widgets.form.messages import BadMessageError, Message, mess
 from diffopt_widgets.widgets.form.schedule import schedule_svg
 from diffopt_widgets.widgets.form.search import index_message
 from diffopt_widgets.widgets.form.slider import linked_slider
-from diffopt_widgets.widgets.page.page_widget import PageWidget
+from diffopt_widgets.widgets.form.still import settings_still
+from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
 
 UNDO_STEPS = 100
 
 log = logging.getLogger(__name__)
 
 
-class Form(PageWidget):
+class Form(StillWidget):
     """A panel with the options of an optimizer, to read, change and learn from.
 
     `settings` is an ordinary trait: observe it, link it, set it. It always holds valid settings: while a text is wrong it
@@ -100,6 +101,15 @@ class Form(PageWidget):
         self._publish()  # before the widget opens: its first message then holds everything
         super().__init__(**({} if layout is None else {"layout": layout}))
         self.on_msg(self._receive)
+        self.observe(lambda _: self.renew_still(), ["settings", "errors"])
+
+    def __repr__(self) -> str:
+        wrong = f", {len(self.errors)} wrong" if self.errors else ""
+        return f"Form({self.settings!r}{wrong})"
+
+    def still(self) -> Still:
+        """Return the settings as a table, for pages without widgets."""
+        return settings_still(self.settings, len(self.errors))
 
     @property
     def draft(self) -> Draft:

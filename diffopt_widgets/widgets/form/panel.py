@@ -150,7 +150,7 @@ def _control(entry: OptimizerSpec, use: Use) -> Json:
         "help": " ".join(text for text in (option.help, use.note) if text),
         "facts": [{"term": term, "text": text} for term, text in _facts(entry, use)],
         "default": text_of(use.default),
-        "shown_default": _shown(option, use.default),
+        "shown_default": shown_value(option, use.default),
         "placeholder": option.null_words,
         "unit": option.unit,
         "integer": option.kind == "int",
@@ -190,7 +190,7 @@ def _kind(option: Option) -> str:
     return "choice" if option.choices or option.nullable else "bool"
 
 
-def _shown(option: Option, value: object) -> str:
+def shown_value(option: Option, value: object) -> str:
     """Format a value as the form shows it."""
     if value is None:
         return option.null_words or "empty"
@@ -241,7 +241,7 @@ def _offer(option: Option, advice: Advice) -> str:
     """Return the text of the button that sets the recommended value; empty where no single value is known."""
     if advice.by_mode:
         return ""
-    shown = _shown(option, advice.value)
+    shown = shown_value(option, advice.value)
     return f"Turn {shown}" if isinstance(advice.value, bool) else f"Use {shown}"
 
 
@@ -260,7 +260,7 @@ def _recommendation(advice: Advice | None) -> str:
 def _facts(entry: OptimizerSpec, use: Use) -> list[tuple[str, str]]:
     facts = [
         ("Allowed", use.allowed() if _kind(use.option) in {"number", "text"} else ""),
-        ("Default", _shown(use.option, use.default)),
+        ("Default", shown_value(use.option, use.default)),
         ("Recommended", _recommendation(use.advice)),
         ("Depends on", use.enabled_if.words() if use.enabled_if else ""),
         ("Needs", REQUIREMENTS.get(use.requires, "")),
@@ -294,5 +294,5 @@ def fix_text(draft: Draft, fix: Values) -> str:
     for name, value in fix.items():
         if name in draft.texts:
             option = draft.use(name).option
-            parts.append(f"{option.title} to {_shown(option, value)}")
+            parts.append(f"{option.title} to {shown_value(option, value)}")
     return f"Set {', '.join(parts)}" if parts else ""

@@ -115,6 +115,9 @@ class SchedulePreview(ipywidgets.HTML):  # type: ignore[misc]
         super().__init__(settings=as_settings(settings), steps=steps, **({} if layout is None else {"layout": layout}))
         self._draw()
 
+    def __repr__(self) -> str:
+        return f"SchedulePreview({schedule_text(self.settings, self.steps)})"
+
     @traitlets.observe("settings", "steps")
     def _draw(self, _: object = None) -> None:
         self.value = f'<div style="max-width: 30em">{schedule_svg(self.settings, self.steps)}</div>'

@@ -17,6 +17,9 @@ class PlotlyBundle(anywidget.AnyWidget):
     data = traitlets.Bytes().tag(sync=True)
     """plotly.js compressed with gzip; each page decompresses it once."""
 
+    def __repr__(self) -> str:
+        return "PlotlyBundle()"
+
 
 @cache
 def _shared() -> PlotlyBundle:

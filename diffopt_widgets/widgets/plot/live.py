@@ -51,7 +51,7 @@ class LivePlot(PageWidget, Exports):
     Args:
         panels: what is drawn.
         smoothing: weight of the past in the moving average of the loss.
-        height: of one row of panels, in pixels.
+        height: of one row of panels, in pixels; by default as the window has room.
         shown: the owner of how runs are shown, where others paint them too; one of its own by default.
 
     >>> from diffopt_widgets.records import History, StepRecord
@@ -83,8 +83,8 @@ class LivePlot(PageWidget, Exports):
     values of it are left out."""
     log = traitlets.Dict().tag(sync=True)
     """True for each panel with a logarithmic axis, by the panel's key (`"loss"`, `"rate"`, `"group_rate"`, `"d"`)."""
-    height = traitlets.Int(300, min=120).tag(sync=True)
-    """Height of one row of panels, in pixels."""
+    height = traitlets.Int(None, min=120, allow_none=True).tag(sync=True)
+    """Height of one row of panels, in pixels; None: as the window has room."""
     expected: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
     """Keys of optional panels (`"d"`) that get their place before a run has such values, so that nothing moves later."""
     hint = traitlets.Unicode("Press Run: loss and applied learning rate appear here").tag(sync=True)
@@ -95,7 +95,7 @@ class LivePlot(PageWidget, Exports):
         panels: Sequence[Panel] = DEFAULT_PANELS,
         *,
         smoothing: float = 0.9,
-        height: int = 300,
+        height: int | None = None,
         shown: ShownRuns | None = None,
         **traits: Any,
     ) -> None:

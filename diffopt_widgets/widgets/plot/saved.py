@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
+
+from diffopt_widgets.drawing.raster import rasterize
+from diffopt_widgets.tasks.picture import encode_png
+from diffopt_widgets.widgets.page.stand_in import StandIn, Still
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -23,8 +28,8 @@ class SavablePlot(Protocol):
     def curves(self) -> list[Curve]:
         """Return the runs that are shown."""
 
-    def svg(self) -> str:
-        """Return its picture as SVG."""
+    def svg(self, *, columns: int | None = None) -> str:
+        """Return its picture as SVG, with at most so many panels in a row."""
 
     def figure(self) -> Figure:
         """Return its picture as a plotly Figure."""
@@ -48,32 +53,53 @@ def picture_html(plot: SavablePlot, caption: str = "") -> str:
     return f"<div>{image}{below}</div>"
 
 
-class SavedPicture:
-    """Second display below a live widget, visible only where the live plot is not.
+def picture_png(plot: SavablePlot) -> bytes:
+    """Draw the plot's visible runs as PNG, at most two panels in a row, so that it can be read on a printed page."""
+    return _png_of(plot.svg(columns=2))
 
-    That is the case in a notebook opened without its kernel, on GitHub, in nbviewer and after nbconvert.
+
+@lru_cache(maxsize=2)
+def _png_of(svg: str) -> bytes:
+    return encode_png(rasterize(svg))
+
+
+class SavedPicture:
+    """Picture of a plot that a saved notebook shows in place of the live widget that holds the plot.
+
+    Args:
+        plot: the live plot; while it is in a page, that page does not show the picture.
+        caption: words below the picture.
     """
 
-    def __init__(self, caption: str = "") -> None:
-        self.caption = caption or "The plot when the notebook was saved. Run the cell to make it live again."
-        self._display_id = f"dw-saved-{uuid4().hex}"
-        self._shown = False
+    def __init__(self, plot: SavablePlot, caption: str = "") -> None:
+        self._plot = plot
+        self._caption = caption or "The plot when the notebook was saved. Run the cell to make it live again."
+        self._stand_in = StandIn(plot.plot_id)
 
-    def show(self) -> None:
-        """Display it; empty until `update`. Call it right after displaying the widget that holds the plot."""
-        from IPython.display import display
+    def show(self, below: Still | None = None) -> None:
+        """Display the present picture. Call it right after displaying the widget that holds the plot.
 
-        self._shown = True
-        display(_bundle("<div></div>"), raw=True, display_id=self._display_id)
+        Args:
+            below: more to show below the picture.
+        """
+        self._stand_in.show(self._still(below))
 
-    def update(self, plot: SavablePlot) -> None:
-        """Show the plot's present picture; does nothing before `show`."""
-        from IPython.display import update_display
+    def update(self, below: Still | None = None, *, whole: bool = True) -> None:
+        """Show the plot's present picture; do nothing before `show`.
 
-        if self._shown:
-            inner = picture_html(plot, self.caption) if plot.curves() else ""
-            html = f'<div class="dw-saved-picture dw-for-{plot.plot_id}">{inner}</div>'
-            update_display(_bundle(html), raw=True, display_id=self._display_id)
+        Args:
+            below: more to show below the picture.
+            whole: draw it as PNG too, which takes up to a second; without it a web page has a picture, but LaTeX has none.
+        """
+        if self._stand_in.shown:
+            self._stand_in.update(self._still(below, whole=whole))
+
+    def _still(self, below: Still | None, *, whole: bool = True) -> Still:
+        if not self._plot.curves():
+            return Still("")
+        more = Still("") if below is None else below
+        html = picture_html(self._plot, self._caption) + more.html
+        return Still(html, more.text, picture_png(self._plot) if whole else None)
 
 
 class PlotDisplay:
@@ -114,10 +140,7 @@ class PlotDisplay:
             "text/html": picture_html(self._plot),
             "text/plain": repr(self._plot),
         }
-        if self._plot.png is not None:
-            bundle["image/png"] = base64.b64encode(self._plot.png).decode("ascii")
+        png = self._plot.png or (picture_png(self._plot) if self._plot.curves() else None)
+        if png is not None:
+            bundle["image/png"] = base64.b64encode(png).decode("ascii")
         update_display(bundle, raw=True, display_id=self._display_id)
-
-
-def _bundle(html: str) -> dict[str, str]:
-    return {"text/html": html, "text/plain": ""}

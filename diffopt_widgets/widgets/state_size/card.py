@@ -18,7 +18,8 @@ from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.state_size.models import LAYERS, MODELS, Choice
 from diffopt_widgets.state_size.words import bytes_words, state_details, state_sentence
 from diffopt_widgets.widgets.page.event_loop import running_loop
-from diffopt_widgets.widgets.page.page_widget import PageWidget
+from diffopt_widgets.widgets.page.html import paragraph
+from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -34,7 +35,7 @@ LARGEST_RANK = 1024
 log = logging.getLogger(__name__)
 
 
-class StateSize(PageWidget):
+class StateSize(StillWidget):
     """Line such as "PRODIGY: 1.3 GB of state for an SDXL LoRA of rank 64"; on demand a bar for each optimizer.
 
     Sizes are counted on the event loop, one optimizer at a time, after a pause, and remembered. Without an event loop, as
@@ -87,6 +88,15 @@ class StateSize(PageWidget):
         super().__init__(settings=settings, **({} if layout is None else {"layout": layout}))
         self._refresh()
         self.on_msg(self._receive)
+        self.observe(lambda _: self.renew_still(), ["shown"])
+
+    def __repr__(self) -> str:
+        return f"StateSize({self.shown['sentence'] or self.settings.optimizer})"
+
+    def still(self) -> Still:
+        """Return the sentence, for pages without widgets."""
+        sentence = self.shown["sentence"] or "The state of this optimizer was not counted."
+        return Still(paragraph(sentence, ""), sentence)
 
     @property
     def choice(self) -> Choice:

@@ -14,9 +14,10 @@ from diffopt_widgets.runs.collection import Collection
 from diffopt_widgets.runs.run import name_by_difference
 from diffopt_widgets.settings.arguments import checked_list
 from diffopt_widgets.widgets.page.event_loop import on_loop
-from diffopt_widgets.widgets.page.page_widget import PageWidget
+from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
 from diffopt_widgets.widgets.tables.differences import compare_settings
 from diffopt_widgets.widgets.tables.run_row import cannot_continue, cannot_remove, clean_name, row_of
+from diffopt_widgets.widgets.tables.still import in_words, runs_still
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class RunsTable(PageWidget):
+class RunsTable(StillWidget):
     """One row for each run: its numbers, and buttons to act on it.
 
     Used alone it needs no wiring: a name typed in it becomes `run.name`, and the table itself hides, removes and restores
@@ -101,6 +102,13 @@ class RunsTable(PageWidget):
         self._collection.shown.observe(
             lambda: on_loop(self._cells, self._paint)
         )  # a click in a legend may come from any thread
+
+    def __repr__(self) -> str:
+        return f"RunsTable({in_words(self.names.values())})"
+
+    def still(self) -> Still:
+        """Return the table as it is now, for pages without widgets."""
+        return runs_still(self.rows)
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -215,6 +223,7 @@ class RunsTable(PageWidget):
             self.set_trait("rows", [row_of(run, now[run.key]) for run in runs])
             self.set_trait("comparison", comparison)
             self.set_trait("removed", self._collection.removed)
+        self.renew_still()
 
     def _refresh(self, key: str) -> None:
         """Update one row."""
@@ -229,6 +238,8 @@ class RunsTable(PageWidget):
             self.set_trait("rows", rows)
         finally:
             self._changed_row = None
+        if rows[place]["status"] != "running" or before["status"] != "running":  # else it changes ten times a second
+            self.renew_still()
 
     def _receive(self, _: object, content: object, __: object) -> None:
         """Handle a message from the page. Errors are shown above the table, since nobody would see them otherwise."""

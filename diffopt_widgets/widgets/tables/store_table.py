@@ -12,9 +12,10 @@ import numpy as np
 import traitlets
 
 from diffopt_widgets.settings.arguments import check_kind, checked_path
-from diffopt_widgets.widgets.page.page_widget import PageWidget
+from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
 from diffopt_widgets.widgets.plot.live import LivePlot
 from diffopt_widgets.widgets.tables.run_row import clean_name
+from diffopt_widgets.widgets.tables.still import in_words, store_still
 
 if TYPE_CHECKING:
     from diffopt_widgets.records import History
@@ -26,7 +27,7 @@ UNDO_STEPS = 20
 log = logging.getLogger(__name__)
 
 
-class RunStoreTable(PageWidget):
+class RunStoreTable(StillWidget):
     """One row for each run of a store: search, rename and annotate runs, delete them with undo, and draw the ticked ones.
 
     Show it with its plot: `widgets.VBox([table, table.plot])`. A change in the page is written into the store at once.
@@ -95,6 +96,14 @@ class RunStoreTable(PageWidget):
         self.observe(lambda _: self.refresh(), ["query"])
         self.plot.observe(lambda _: self.refresh(), ["runs"])
         self.on_msg(self._receive)
+        self.observe(lambda _: self.renew_still(), ["rows"])
+
+    def __repr__(self) -> str:
+        return f"RunStoreTable({self.store.path.name}, {in_words(row['name'] for row in self.rows)})"
+
+    def still(self) -> Still:
+        """Return the table as it is now, for pages without widgets."""
+        return store_still(self.rows, self.store.path.name)
 
     def refresh(self) -> None:
         """Read the list of runs anew.

@@ -406,6 +406,7 @@ def settings_of_the_unknown(draw):
 
 
 @given(settings_of_the_unknown())
+@pytest.mark.slow
 def test_settings_come_back_from_everything_they_are_written_to(settings):
     assert dw.Settings.from_json(settings.to_json()) == settings
     assert pickle.loads(pickle.dumps(settings)) == settings

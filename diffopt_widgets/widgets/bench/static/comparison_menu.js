@@ -32,7 +32,10 @@ function render({ model, el }) {
   const root = h("div", { class: "dw-themed dw-menu" }, row, h("div", { class: "dw-look" }, text, ...rooms));
   keepKeys(root);
   el.append(root);
-  return () => model.off("change:pressed", mark);
+  return () => {
+    model.off("change:pressed", mark);
+    root.remove();
+  };
 }
 
 export default withKernel({ render });

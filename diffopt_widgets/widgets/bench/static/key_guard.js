@@ -59,4 +59,26 @@ function render({ model, el }) {
   return () => controller.abort();
 }
 
-export default withKernel({ render });
+/**
+ * Let go of models that are about to be closed and have no view any more. JupyterLab holds closed models for as long as the
+ * kernel lives, and with them their last views: as listeners of these, and as the result of the model's last step.
+ * @param {any} manager @param {string[]} ids
+ */
+function release(manager, ids) {
+  for (const id of ids) {
+    const found = manager.get_model(id)?.then((/** @type {any} */ model) => {
+      for (const event of Object.keys(model._events ?? {})) if (!event.startsWith("comm:")) model.off(event);
+      model.state_change = Promise.resolve();
+    });
+    found?.catch(() => {}); // it is gone already
+  }
+}
+
+/** @param {{model: any}} place */
+function initialize({ model }) {
+  const take = (/** @type {any} */ content) => content?.release && release(model.widget_manager, content.release);
+  model.on("msg:custom", take);
+  return () => model.off("msg:custom", take);
+}
+
+export default withKernel({ initialize, render });

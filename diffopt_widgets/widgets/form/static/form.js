@@ -3,7 +3,7 @@
 // and their present state in `state`, and the page sends the typed texts.
 import { keepKeys } from "../../page/static/keep_keys.js";
 import { withKernel } from "../../page/static/lost.js";
-import { breakable, drawing, h, say } from "../../page/static/dom.js";
+import { breakable, drawing, h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 import { Exchange } from "./exchange.js";
 import { Finder } from "./finder.js";
 import { Handover } from "./handover.js";
@@ -37,18 +37,12 @@ const KERNEL_PATIENCE = 1500;
 /** Least space beside a formula, in pixels. */
 const MARGIN = 10;
 
-/** Width of the page, in pixels, up to which the sections are closed at first. */
-const NARROW = 860;
-
-let views = 0;
-
 /** One view of the form in the page. */
 class View {
   /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
     this.model = model;
-    views += 1;
-    this.prefix = `dwf${views}`;
+    this.prefix = ownPrefix("dwf");
     this.page = `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`;
     /** The optimizer whose panel is drawn; typed texts belong to its options. */
     this.optimizer = "";
@@ -122,6 +116,9 @@ class View {
       this.notice,
       h("button", dismiss, "×"),
     );
+    const unfold = () => this.fold.setAttribute("aria-expanded", String(this.fold.ariaExpanded !== "true"));
+    // Only the stylesheet of a narrow bench shows this button, and folds what follows it.
+    this.fold = h("button", { type: "button", class: "dwf-fold", "aria-expanded": "false", click: unfold }, "Options");
     this.key = h("code", { class: "dwf-name" });
     this.summary = h("p", { class: "dwf-summary" });
     this.formula = h("div", { class: "dwf-formula" });
@@ -129,10 +126,10 @@ class View {
     this.body = h("div", { class: "dwf-body", tabindex: -1 });
     this.picture = h("div", { class: "dwf-picture" });
     this.root.append(
-      this.noticeBox,
       h(
         "div",
         { class: "dwf-head" },
+        this.noticeBox,
         h(
           "div",
           { class: "dwf-choose" },
@@ -142,15 +139,19 @@ class View {
           this.finder.node,
         ),
         this.menu.absence,
-        this.summary,
-        this.formula,
-        this.links,
       ),
-      this.presets.node,
-      this.body,
-      h("div", { class: "dwf-foot" }, this.sums.node, this.exchange.node),
+      h(
+        "div",
+        { class: "dwf-rest" },
+        this.fold,
+        h("div", { class: "dwf-about" }, this.summary, this.formula, this.links),
+        this.presets.node,
+        this.body,
+        h("div", { class: "dwf-foot" }, this.sums.node, this.exchange.node),
+      ),
       this.finder.popup,
       this.tip.node,
+      hiddenStandIn(this.model),
     );
   }
 
@@ -212,14 +213,13 @@ class View {
     queueMicrotask(() => this.rows.get(target.name)?.show()); // after the state, which may grey the control
   }
 
-  /** Draw a section that folds. On a narrow page only its title shows at first, so that Run is not far below.
-   * @param {Section} section */
+  /** Draw a section that folds. @param {Section} section */
   drawSection(section) {
     const rows = section.controls.map((name) => /** @type {Row} */ (this.rows.get(name)).node);
     const count = h("span", { class: "dwf-count" });
     this.folds.push({ section, count });
     const toggle = (/** @type {any} */ event) => (this.open[section.title] = event.target.open);
-    const open = this.open[section.title] ?? (!section.fold && globalThis.innerWidth > NARROW);
+    const open = this.open[section.title] ?? !section.fold;
     const summary = h("summary", {}, section.title, " ", count);
     return h("details", { class: "dwf-section", open, toggle }, summary, section.picture && this.picture, ...rows);
   }
@@ -278,6 +278,7 @@ class View {
     this.outbox.flush();
     clearTimeout(this.patience);
     this.fitter.disconnect();
+    this.root.remove();
   }
 }
 

@@ -31,7 +31,7 @@ export class Row {
   constructor(control, outbox, prefix, tip) {
     this.control = control;
     this.outbox = outbox;
-    this.id = `${prefix}-${control.name}`;
+    this.id = `${prefix}-option-${control.name}`; // a class may have an option named "find"
     /** @type {Marks} */
     this.marks = { text: control.default };
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -272,6 +272,8 @@ export class Row {
   reach() {
     const fold = this.node.closest("details");
     if (fold) fold.open = true;
+    const whole = /** @type {HTMLElement | null | undefined} */ (this.node.closest(".dwf-rest")?.firstElementChild);
+    if (whole?.ariaExpanded === "false") whole.click();
     (this.input.disabled ? this.helpButton : this.input).focus();
   }
 

@@ -11,7 +11,7 @@ export class Sums {
   constructor() {
     this.wrong = h("div", { class: "dwf-sum dwf-error", "aria-live": "polite" });
     this.differs = h("div", { class: "dwf-sum" });
-    this.node = h("div", {}, this.wrong, this.differs);
+    this.node = h("div", { class: "dwf-sums" }, this.wrong, this.differs);
   }
 
   /**

@@ -35,3 +35,21 @@ export const breakable = (name) => name.split(/(?<=_)/).flatMap((part, i) => (i 
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
+
+/**
+ * The beginning of a view's ids, which no other view on the page has: another widget, of whatever kind, another view of the
+ * same one, or one of another kernel. Each widget loads this file for itself, so the count is the page's.
+ * @param {string} kind
+ */
+export function ownPrefix(kind) {
+  const page = /** @type {any} */ (globalThis);
+  page.__diffoptViews = (page.__diffoptViews ?? 0) + 1;
+  return `${kind}${page.__diffoptViews}`;
+}
+
+/**
+ * A style that hides what a saved page shows in place of this widget; as long as the widget is in the page, so is the style.
+ * @param {{get(name: string): any}} model
+ */
+export const hiddenStandIn = (model) =>
+  h("style", {}, `.dw-for-${model.get("stand_in_id")} { display: none !important; }`);

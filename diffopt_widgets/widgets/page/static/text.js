@@ -5,15 +5,50 @@
 
 export const TRACK = 1000; // positions on a slider
 
-/**
- * The number that a text says, as the kernel reads it; NaN when it says none.
- * @param {string} text
- */
-export function numberOf(text) {
+const LONGEST_NUMBER = 100; // of a number that is not written in plain letters
+const RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺";
+const NUMBER = String.raw`(?:\d+(?:\.\d*)?|\.\d+)`;
+const GROUPED = /^([+-]?\d{1,3}([ '’])\d{3}(?:\2\d{3})*)((?:\.\d*)?(?:e[+-]?\d+)?)$/i;
+const POWER = new RegExp(String.raw`^([+-]?)(?:(${NUMBER}) ?[x×*·⋅] ?)?10 ?(?:\^|\*\*) ?\{? ?([+-]?\d+) ?\}?$`, "i");
+const SIGNED_POWER = new RegExp(String.raw`^([+-]?)(${NUMBER}) ?[x×*·⋅] ?10([+-]\d+)$`, "i");
+const SPACED_EXPONENT = new RegExp(String.raw`^([+-]?${NUMBER}) ?e ?([+-]? ?\d+)$`, "i");
+const MULTIPLE = new RegExp(String.raw`^([+-]?${NUMBER}) ?([kKM])$`);
+
+/** A number as papers and chats have it, such as 1e−3, 3 × 10⁻⁴, 1 000 and 10k, in plain letters. @param {string} text */
+function plain(text) {
+  if (text.length > LONGEST_NUMBER) return text.trim();
   const word = text
+    .replace(/[\u00ad\u200b-\u200f\u2060\ufeff]/g, "")
+    .replace(
+      /[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+/g,
+      (raised) => `^${[...raised].map((sign) => "0123456789-+"[RAISED.indexOf(sign)]).join("")}`,
+    )
+    .replace(/[‐‑‒–—−﹣－]/g, "-")
+    .normalize("NFKC")
     .trim()
+    .replace(/\s+/g, " ");
+  const grouped = GROUPED.exec(word);
+  if (grouped) return grouped[1].replace(/[ '’]/g, "") + grouped[3];
+  const power = POWER.exec(word) ?? SIGNED_POWER.exec(word);
+  if (power) return `${power[1]}${power[2] ?? 1}e${power[3]}`;
+  const spaced = SPACED_EXPONENT.exec(word);
+  if (spaced) return `${spaced[1]}e${spaced[2].replace(" ", "")}`;
+  const multiple = MULTIPLE.exec(word);
+  return multiple ? `${multiple[1]}e${multiple[2] === "M" ? 6 : 3}` : word;
+}
+
+/**
+ * The number that a text says, as the kernel reads it; NaN when it says none, or may say two.
+ * @param {string} text @param {boolean} [integer] a whole number, whose points may group its digits
+ */
+export function numberOf(text, integer = false) {
+  let word = plain(text)
     .toLowerCase()
     .replace(/(\d)_(?=\d)/g, "$1");
+  if (integer && /^[+-]?[1-9]\d{0,2}(\.\d{3})+$/.test(word)) {
+    if (Number.isInteger(Number(word))) return NaN;
+    word = word.replaceAll(".", "");
+  }
   if (/^[+-]?inf(inity)?$/.test(word)) return word.startsWith("-") ? -Infinity : Infinity;
   return /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/.test(word) ? Number(word) : NaN;
 }
@@ -43,7 +78,7 @@ const stepOf = ({ low, high, integer }, round) => (integer ? 1 : 10 ** round(Mat
  * @param {string} text @param {Slider} slider
  */
 export function placeOf(text, slider) {
-  const value = clamp(numberOf(text), slider.low, slider.high);
+  const value = clamp(numberOf(text, slider.integer), slider.low, slider.high);
   if (Number.isNaN(value)) return null;
   const { low, high, log } = slider;
   const part = log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
@@ -70,7 +105,7 @@ export function textAt(place, slider) {
  * @param {string} text @param {1 | -1} direction @param {{slider?: Slider, integer?: boolean}} control
  */
 export function nudge(text, direction, { slider, integer }) {
-  const value = numberOf(text);
+  const value = numberOf(text, integer);
   if (!Number.isFinite(value)) return text;
   let step = integer
     ? 1

@@ -29,7 +29,7 @@ export class Bar {
     this.axis = make("label", "", ["Over", this.along]);
     this.axis.title = "Horizontal axis: steps, training time without pauses, or examples seen";
     this.logs = make("span", "dw-plot-logs");
-    this.whole = makeButton(["Reset view"], () => view.reset());
+    this.whole = makeButton(["Reset view"], () => view.reset(), "dw-plot-whole");
     this.whole.title = "Show everything again (key 0 on a panel, or a double click)";
     this.whole.style.visibility = "hidden";
     this.status = make("span", "dw-plot-status");

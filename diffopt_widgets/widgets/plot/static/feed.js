@@ -205,6 +205,12 @@ export class Feed {
     if (rows.length) this.look();
   }
 
+  /** A view is gone, and with it what it needed. @param {object} view */
+  leave(view) {
+    this.wanted.delete(view);
+    this.attend();
+  }
+
   /** What would show more than is here: rows in sight, and averages of another weight. @returns {{k: string}[]} */
   get finerQuestions() {
     const rows = [...this.wanted.values()]

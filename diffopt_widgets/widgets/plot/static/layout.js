@@ -21,11 +21,11 @@ export const axesOf = (axis, right = false) => ({
 const RIGHT = 101;
 
 /** Plotly's layout of a picture. @param {Picture} picture
- * @param {{width: number, height: number, log: Record<string, boolean>, x: Axis, theme: Theme}} view height of one row of
- * panels; by panel, whether its axis is logarithmic; what lies along */
-export function layout({ shown, data, points, smoothed }, { width, height: panelHeight, log, x, theme }) {
+ * @param {{width: number, height: number | null, screen?: number, log: Record<string, boolean>, x: Axis, theme: Theme}} view height of one row of
+ * panels, or null and the height of the screen; by panel, whether its axis is logarithmic; what lies along */
+export function layout({ shown, data, points, smoothed }, { width, height: panelHeight, screen, log, x, theme }) {
   const seconds = shown.map((_, i) => data.some((trace) => trace.yaxis === axesOf(i, true).yaxis));
-  const { height, margin, domains } = arrange(shown.length, width, panelHeight, seconds.includes(true));
+  const { height, margin, domains } = arrange(shown.length, width, panelHeight, seconds.includes(true), screen);
   const font = { color: theme.text, size: theme.size, family: "system-ui, sans-serif" };
   const common = {
     gridcolor: theme.line.replace(/^rgb\((.*)\)$/, "rgba($1, 0.6)"),
@@ -109,15 +109,23 @@ export function layout({ shown, data, points, smoothed }, { width, height: panel
   };
 }
 
+/** What a notebook's own bars take of a screen, together with what stands above the plots of a bench, in pixels. */
+const TAKEN = 465;
+
+/** Height of a row of panels, so that all rows are on one screen and no panel is high and narrow.
+ * @param {number} width of a panel @param {number} rows @param {number} screen its height */
+const fitting = (width, rows, screen) => Math.max(190, Math.min((screen - TAKEN) / rows, 0.95 * width));
+
 /** Where the panels lie in a figure `width` pixels wide: up to three side by side, in as many rows as that takes; the last
  * one spreads over what its row has left.
- * @param {number} count @param {number} width @param {number} panelHeight @param {boolean} [right] whether there are axes
- * at the right */
-export function arrange(count, width, panelHeight, right = false) {
+ * @param {number} count @param {number} width @param {number | null} panelHeight null: what the screen has room for
+ * @param {boolean} [right] whether there are axes at the right @param {number} [screen] its height */
+export function arrange(count, width, panelHeight, right = false, screen = 900) {
   const margin = { l: 58, r: right ? 54 : 16, t: 30, b: 42 };
-  const columns = Math.max(1, Math.min(count, width >= 1100 ? 3 : width >= 600 ? 2 : 1));
+  const columns = Math.max(1, Math.min(count, width >= 930 ? 3 : width >= 540 ? 2 : 1));
   const rows = Math.max(1, Math.ceil(count / columns));
-  const height = Math.round((columns > 1 ? 1 : 0.8) * panelHeight * rows);
+  const each = panelHeight === null ? fitting(width / columns, rows, screen) : (columns > 1 ? 1 : 0.8) * panelHeight;
+  const height = Math.round(each * rows);
   const inner = { x: Math.max(1, width - margin.l - margin.r), y: Math.max(1, height - margin.t - margin.b) };
   /** @param {number} i @param {number} parts @param {number} gap as a share @returns {[number, number]} */
   const part = (i, parts, gap) => {

@@ -16,6 +16,9 @@ import { Zoom } from "./zoom.js";
 /** Shortest time between two drawings, ms. */
 const DRAW_EVERY = 100;
 
+/** Height that can be seen at once; a frame that grows with what is in it may be higher than the screen. */
+const screenHeight = () => Math.min(innerHeight, screen.availHeight || Infinity);
+
 /** One view of the plot. */
 class View {
   /** @param {Feed} feed @param {HTMLElement} el */
@@ -83,6 +86,7 @@ class View {
     for (const end of ["pointerup", "pointercancel"])
       addEventListener(end, () => this.dragging && release(), { signal });
     document.addEventListener("visibilitychange", () => this.schedule(), { signal });
+    addEventListener("resize", () => this.schedule(), { signal }); // the height: the observer tells of the width
     const changed = () => {
       if (this.x !== this.model.get("x")) this.zoom.x = null;
       this.x = this.model.get("x");
@@ -102,7 +106,7 @@ class View {
     signal.addEventListener("abort", () => {
       this.model.off(names, changed);
       this.feed.listeners.delete(rows);
-      this.feed.want(this, []);
+      this.feed.leave(this);
     });
   }
 
@@ -150,7 +154,7 @@ class View {
   /** As high as so many panels are; what the empty plot says stands in the first row of them.
    * @param {number} panels @param {number} width */
   place(panels, width) {
-    const { height, rows } = arrange(panels, width, this.model.get("height"));
+    const { height, rows } = arrange(panels, width, this.model.get("height"), false, screenHeight());
     this.area.style.height = `${height}px`;
     this.hint.style.height = `${height / rows}px`;
   }
@@ -179,8 +183,9 @@ class View {
     const [smoothing, expected] = [this.bar.smoothing, model.get("expected")];
     const store = (/** @type {number} */ id) => feed.store(id);
     const drawn = picture({ panels, runs, store, range: zoom.x, width: panelWidth, smoothing, x, expected });
+    const view = { width, height: model.get("height"), screen: screenHeight(), log: model.get("log"), x };
     /** @type {Record<string, any>} */
-    const made = layout(drawn, { width, height: model.get("height"), log: model.get("log"), x, theme: this.colors() });
+    const made = layout(drawn, { ...view, theme: this.colors() });
     zoom.apply(made, drawn.shown);
     // What is in sight is told here each time: Plotly is not to remember it too.
     for (const [name, axis] of Object.entries(made)) if (/^[xy]axis/.test(name)) axis.uirevision = this.drawings;

@@ -47,7 +47,8 @@ export function picture({ panels, runs, store, range, width, smoothing, x = "ste
   const filled = (panel) => visible.some((run) => panel.columns.some((curve) => lines(run, panel, curve).length));
   const standingIn = panels.filter((panel) => panel.unless && filled(panel)).map((panel) => panel.unless);
   /** @param {Panel} panel */
-  const empty = (panel) => (panel.optional ? !expected.includes(panel.key) : standingIn.includes(panel.columns[0].name));
+  const empty = (panel) =>
+    panel.optional ? !expected.includes(panel.key) : standingIn.includes(panel.columns[0].name);
   const shown = panels.filter((panel) => filled(panel) || !empty(panel));
   const wanted = shown.flatMap((panel, axis) =>
     visible.flatMap((run) =>

@@ -14,6 +14,8 @@ import { Zoom } from "./zoom.js";
  */
 
 const WIDTH = 1200;
+/** Of a row of panels. */
+const HEIGHT = 300;
 /** Most rows of a table that a page makes. */
 const MOST_ROWS = 200_000;
 
@@ -23,7 +25,7 @@ export function figure(feed, { smoothing, x, zoom }) {
   const range = zoom.x;
   const drawn = picture({ panels, runs, store: (id) => feed.store(id), range, width: WIDTH, smoothing, x });
   const theme = { text: "#222", back: "#fff", line: "#ddd", size: 11 };
-  const plain = layout(drawn, { width: WIDTH, height: model.get("height"), log: model.get("log"), x, theme });
+  const plain = layout(drawn, { width: WIDTH, height: model.get("height") ?? HEIGHT, log: model.get("log"), x, theme });
   zoom.apply(plain, drawn.shown);
   const legend = 24 * Math.ceil(runs.length / 3);
   const full = {

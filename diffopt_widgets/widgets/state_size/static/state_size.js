@@ -2,11 +2,9 @@
 // How much state the optimizer will keep: a line, what it is told for, and a bar for each optimizer.
 import { keepKeys } from "../../page/static/keep_keys.js";
 import { withKernel } from "../../page/static/lost.js";
-import { breakable, h, say } from "../../page/static/dom.js";
+import { breakable, h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 
 /** @typedef {{key: string, words: string, why: string, share: number, own: boolean}} Bar */
-
-let cards = 0;
 
 /** @param {any} model @param {string} name @param {string} label @param {Record<string, string>} items */
 function menu(model, name, label, items) {
@@ -26,8 +24,7 @@ function row({ key, words, why, share, own }) {
 
 /** @param {{model: any, el: HTMLElement}} place */
 function render({ model, el }) {
-  cards += 1;
-  const id = `dwm${cards}`;
+  const id = ownPrefix("dwm");
   const sentence = h("p", { class: "dwm-sentence", role: "status" });
   const details = h("p", { class: "dwm-details" });
 
@@ -64,7 +61,7 @@ function render({ model, el }) {
 
   const root = h("div", { class: "dwm dw-themed", "data-lm-suppress-shortcuts": "true" });
   keepKeys(root);
-  root.append(sentence, details, more, toggle, chart);
+  root.append(sentence, details, more, toggle, chart, hiddenStandIn(model));
 
   const drawShown = () => {
     const shown = model.get("shown");
@@ -109,7 +106,10 @@ function render({ model, el }) {
     listener();
   }
   el.append(root);
-  return () => listeners.forEach(([event, listener]) => model.off(event, listener));
+  return () => {
+    for (const [event, listener] of listeners) model.off(event, listener);
+    root.remove();
+  };
 }
 
 export default withKernel({ render });

@@ -2,7 +2,7 @@
 // Table of runs in the page. It shows the `rows` of the kernel and sends a message for each action of a person.
 import { keepKeys } from "../../page/static/keep_keys.js";
 import { withKernel } from "../../page/static/lost.js";
-import { h, say } from "../../page/static/dom.js";
+import { h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 import { Tip } from "../../page/static/tip.js";
 import { Compare } from "./runs_compare.js";
 import { RunRow } from "./runs_row.js";
@@ -15,15 +15,12 @@ import { COLUMNS, withRow } from "./runs_text.js";
  *   off(event: string, callback: (...args: any[]) => void): void}} Model
  */
 
-let tables = 0;
-
 /** One view of the whole table. */
 class RunsView {
   /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
     this.model = model;
-    tables += 1;
-    this.prefix = `dwr${tables}`;
+    this.prefix = ownPrefix("dwr");
     /** @type {Map<string, RunRow>} */
     this.rows = new Map();
     /** Action of a button that will vanish, after which the focus must move. @type {"" | "removed" | "restored"} */
@@ -94,6 +91,7 @@ class RunsView {
     );
     this.foot = h("div", { class: "dwr-foot" }, this.toggle, this.removed, this.why);
     this.root.append(this.noticeBox, this.table, this.empty, this.foot, this.compare.node, this.tip.node);
+    this.root.append(hiddenStandIn(model));
   }
 
   drawRows() {
@@ -121,7 +119,7 @@ class RunsView {
 
   /** @param {Run} run */
   addRow(run) {
-    const row = new RunRow(`${this.prefix}-${run.key}`, run, this.model.get("offers"), {
+    const row = new RunRow(`${this.prefix}-run-${run.key}`, run, this.model.get("offers"), {
       tip: this.tip,
       send: (content) => this.ask(content),
       explain: (text) => say(this.why, `${this.rows.get(run.key)?.run.name} – ${text.toLowerCase()}.`),
@@ -182,6 +180,8 @@ class RunsView {
   dispose() {
     for (const [event, listener] of this.listeners) this.model.off(event, listener);
     this.compare.dispose();
+    this.tip.hide();
+    this.root.remove();
   }
 }
 

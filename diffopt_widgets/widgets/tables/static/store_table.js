@@ -2,7 +2,7 @@
 // Table of a store's runs in the page. It shows the `rows` of the kernel and sends a message for each action of a person.
 import { keepKeys } from "../../page/static/keep_keys.js";
 import { withKernel } from "../../page/static/lost.js";
-import { h, say } from "../../page/static/dom.js";
+import { h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 import { StoredRow } from "./store_row.js";
 
 /** @typedef {import("./store_row.js").Stored} Stored */
@@ -21,15 +21,13 @@ const HEADS = [
   ["Train loss", "dws-number"],
   ["Started", "dws-started"],
 ];
-let tables = 0;
 
 /** One view of the whole table. */
 class StoreView {
   /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
     this.model = model;
-    tables += 1;
-    this.prefix = `dws${tables}`;
+    this.prefix = ownPrefix("dws");
     /** @type {Map<string, StoredRow>} */
     this.rows = new Map();
     /** True after a click on a button that will vanish: then the focus moves to Undo. */
@@ -83,7 +81,7 @@ class StoreView {
     };
     this.undo = h("button", { type: "button", click: restore }, "Undo");
     this.removed = h("div", { class: "dwr-removed" }, this.gone, " ", this.undo);
-    this.root.append(this.noticeBox, this.head, this.empty, this.table, this.removed);
+    this.root.append(this.noticeBox, this.head, this.empty, this.table, this.removed, hiddenStandIn(model));
   }
 
   drawQuery() {
@@ -134,6 +132,7 @@ class StoreView {
 
   dispose() {
     for (const [event, listener] of this.listeners) this.model.off(event, listener);
+    this.root.remove();
   }
 }
 

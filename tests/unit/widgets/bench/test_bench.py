@@ -38,7 +38,7 @@ def page_fixes(bench, name):
 
 def others(bench):
     """Lines of a bench on what trains in other benches."""
-    return [child for child in bench.children[1].children[1].children if isinstance(child, OtherSession)]
+    return [child for child in bench.children if isinstance(child, OtherSession)]
 
 
 async def click_run(bench):

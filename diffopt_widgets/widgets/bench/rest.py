@@ -1,0 +1,115 @@
+"""Rest of widgets that no page shows any more: their models in page and kernel go, until they are displayed again.
+
+A cell that is run again makes new widgets, and the old ones would stay for as long as the kernel: ipywidgets and the page
+hold every model that is open. A model that rests is held only by those who use it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from weakref import WeakSet, ref
+
+import ipywidgets
+
+from diffopt_widgets.widgets.plot.bundle import PlotlyBundle
+
+_shown: WeakSet[Rest] = WeakSet()
+"""Those that were displayed in a cell."""
+
+
+class Rest:
+    """Puts a widget with everything inside it to rest, and wakes it.
+
+    It rests when each cell that displayed it has been run again, the page says that it and its parts are seen nowhere, and
+    nothing in it is at work. A page that does not say what it shows, or a cell without an id, lets nothing rest.
+
+    Args:
+        widget: the widget.
+        parts: widgets inside it that may be displayed elsewhere too.
+        busy: returns whether something in it is at work.
+        release: called with the ids of models that are closed next.
+    """
+
+    def __init__(
+        self,
+        widget: ipywidgets.DOMWidget,
+        parts: Sequence[ipywidgets.DOMWidget],
+        *,
+        busy: Callable[[], bool],
+        release: Callable[[list[str]], None],
+    ) -> None:
+        self._widget = ref(widget)
+        self._busy, self._release = busy, release
+        self._cells: dict[str, str] = {}
+        """Execution in which each cell displayed it."""
+        self._was_seen = self._replaced = False
+        self._parts = [ref(part) for part in (widget, *parts)]
+        for part in (widget, *parts):
+            part._view_count = 0  # noqa: SLF001  # from now on the page tells how many views it has
+            part.observe(self._counted, "_view_count")
+
+    def displayed(self) -> None:
+        """Note that the cell that is running displays the widget, and let rest those whose place it takes."""
+        cell, execution = _running_cell()
+        _shown.add(self)
+        self._replaced = False
+        self._cells[cell] = execution
+        if not cell:
+            return
+        for other in list(_shown):
+            other.cleared(cell, execution)
+
+    def cleared(self, cell: str, execution: str) -> None:
+        """Note that a cell shows only what this execution displays, and let the widget rest if it was shown there before."""
+        if self._cells.get(cell, execution) != execution:
+            del self._cells[cell]
+            self._replaced = not self._cells
+            self.settle()
+
+    def settle(self) -> None:
+        """Let the widget rest if it can."""
+        if self._replaced and self._was_seen and not self._seen() and not self._busy() and (widget := self._widget()):
+            _shown.discard(self)
+            everything = list(_everything(widget))
+            self._release([part.model_id for part in everything])
+            for part in reversed(everything):
+                part.close()
+                for name in ("_repr_mimebundle_", "_ipython_display_"):  # which `close` has hidden
+                    part.__dict__.pop(name, None)
+
+    def wake(self) -> None:
+        """Open the widget's models again, if it rests; they keep their ids."""
+        if (widget := self._widget()) and widget.comm is None:
+            self._was_seen = False
+            for part in _everything(widget):
+                part.open()
+
+    def _seen(self) -> bool:
+        return any(part._view_count for held in self._parts if (part := held()))  # noqa: SLF001
+
+    def _counted(self, change: Any) -> None:
+        self._was_seen |= bool(change["new"])
+        self.settle()
+
+
+def _everything(widget: ipywidgets.Widget) -> Iterator[ipywidgets.Widget]:
+    """Iterate over the widgets inside a widget, then the widget itself; what other widgets share is left out."""
+    for name in widget.keys:
+        value = getattr(widget, name)
+        for inner in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(inner, ipywidgets.Widget) and not isinstance(inner, PlotlyBundle):
+                yield from _everything(inner)
+    yield widget
+
+
+def _running_cell() -> tuple[str, str]:
+    """Return the id of the cell that is running and that of its execution; empty ones outside a notebook."""
+    from IPython.core.getipython import get_ipython
+
+    with contextlib.suppress(AttributeError, KeyError, TypeError):
+        shell: Any = get_ipython()
+        parent = shell.kernel.get_parent("shell")
+        return str(parent["metadata"]["cellId"]), str(parent["header"]["msg_id"])
+    return "", ""

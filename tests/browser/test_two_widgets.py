@@ -1,0 +1,51 @@
+"""Several widgets on one page: each label, description and message belongs to the control beside it."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+expect.set_options()
+
+SEVERAL = """
+import ipywidgets
+import diffopt_widgets as dw
+from diffopt_widgets.widgets.state_size.card import StateSize
+runs = dw.sweep(dw.Settings("PRODIGY"), {"d_coef": [0.5, 1.0]}, task="swiss_roll", steps=2, progress=False)
+tables = [dw.RunsTable(runs), dw.RunsTable(runs)]
+forms = [dw.Form("PRODIGY"), dw.Form("PRODIGY")]
+sizes = [StateSize(dw.Settings("ADAMW")) for _ in range(2)]
+ipywidgets.VBox([*forms, *tables, *sizes])
+"""
+BENCHES = "benches = [dw.lab(dw.Settings('PRODIGY')), dw.lab(dw.Settings('PRODIGY'))]\nipywidgets.VBox(benches)"
+
+DOUBLED = """() => {
+  const ids = [...document.querySelectorAll('.jp-OutputArea-output [id]')].map(({ id }) => id);
+  return ids.filter((id, place) => ids.indexOf(id) !== place);
+}"""
+ELSEWHERE = """() => {
+  const root = (node) => node.closest('.dwf, .dwr, .dwm');
+  const names = ['for', 'aria-describedby', 'aria-controls', 'aria-errormessage', 'aria-labelledby'];
+  return [...document.querySelectorAll(':is(.dwf, .dwr, .dwm) *')].flatMap((node) =>
+    names.flatMap((name) =>
+      (node.getAttribute(name) ?? '').split(' ').filter(Boolean)
+        .filter((id) => root(document.getElementById(id) ?? document.body) !== root(node))
+        .map((id) => `${name} ${id}`)));
+}"""
+
+
+@pytest.mark.parametrize(("cells", "forms"), [([SEVERAL], "forms"), ([SEVERAL, BENCHES], "[b.form for b in benches]")])
+def test_a_label_leads_to_the_control_beside_it(notebook, cells, forms):
+    nb = notebook(cells)
+    nb.run_all()
+    views = nb.output(len(cells) - 1).locator(".dwf")
+    expect(views).to_have_count(2)
+    for view in (views.nth(1), views.nth(0)):
+        expect(view.locator("[data-name=lr] input[type=text]")).to_be_visible()
+    views.nth(1).locator("[data-name=lr] .dwf-title").click()
+    nb.page.keyboard.press("Control+A")
+    nb.page.keyboard.type("0.25")
+    nb.until_python(f"{forms}[1].settings.lr == 0.25")
+    assert nb.eval_python(f"{forms}[0].settings.lr") == 1.0
+    assert nb.page.evaluate(DOUBLED) == []
+    assert nb.page.evaluate(ELSEWHERE) == []

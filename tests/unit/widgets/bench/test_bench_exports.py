@@ -1,0 +1,75 @@
+"""A notebook that is executed and exported without a browser, as by nbconvert and papermill."""
+
+import re
+from html.parser import HTMLParser
+
+import nbclient
+import nbformat
+import pytest
+from nbconvert.exporters import HTMLExporter, LatexExporter, MarkdownExporter, SlidesExporter
+
+CELLS = (
+    "import diffopt_widgets as dw",
+    "bench = dw.lab(dw.Settings('PRODIGY'), task='swiss_roll', steps=3)\nbench",
+    "runs = [dw.Run(dw.RunPlan(dw.Settings('PRODIGY', d_coef=d), task='swiss_roll', steps=3)) for d in (1, 2)]",
+    "bench.start(runs)",
+    "await bench.wait()",
+    "bench",
+    "form = dw.Form(dw.Settings('PRODIGY'))\nform",
+    "form.settings = form.settings.replace(d_coef=0.25)",
+    "dw.RunsTable(bench.runs)",
+)
+
+
+class Texts(HTMLParser):
+    """Collects the texts of a page's outputs and its images."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts, self.images = [], 0
+
+    def handle_starttag(self, tag, attrs):  # noqa: ARG002
+        self.images += tag == "img"
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def executed():
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbclient.NotebookClient(notebook, timeout=300, store_widget_state=False).execute()
+    return notebook
+
+
+@pytest.mark.slow
+def test_each_display_of_a_bench_has_the_curves_as_a_picture(executed):
+    for place in (1, 5):
+        _, picture = [output["data"] for output in executed.cells[place].outputs]
+        assert picture["text/html"].count("<img") == 1
+        assert picture["image/png"]
+        assert "PRODIGY · d_coef 2" in picture["text/plain"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exporter", [HTMLExporter, SlidesExporter, MarkdownExporter])
+def test_an_export_shows_pictures_and_tables_and_no_insides_of_widgets(executed, exporter):
+    text, _ = exporter().from_notebook_node(executed)
+    page = Texts()
+    page.feed(text)
+    words = " ".join(page.texts)
+    assert page.images == 2
+    assert not re.search(r"children=|<style|object at|model not found", words.partition("diffopt_widgets as dw")[2])
+    assert re.search(r"D coefficient \(d_coef\)\s+0\.25\s+1", words)
+    assert re.search(r"PRODIGY · d_coef 2\s+done", words)
+
+
+@pytest.mark.slow
+def test_latex_has_the_picture_as_a_file(executed):
+    text, resources = LatexExporter().from_notebook_node(executed)
+    pictures = [data for name, data in resources["outputs"].items() if name.endswith(".png")]
+    assert len(pictures) == 2
+    assert all(data.startswith(b"\x89PNG") for data in pictures)
+    assert all(name in text for name in resources["outputs"])
+    assert "children=" not in text
