@@ -1,4 +1,4 @@
-"""What a command prints, in such a way that a stream that cannot be written costs nothing else."""
+"""Printing of the commands: a stream that cannot be written costs nothing else."""
 
 from __future__ import annotations
 

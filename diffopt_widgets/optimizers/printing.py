@@ -1,4 +1,4 @@
-"""What back ends print or log: kept for the thread that called them. No stream or logger of the process is replaced."""
+"""Printing and logging of back ends, kept for the thread that called them; no stream or logger of the process is replaced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OWN = ("builtins", "torch", "diffopt_widgets")
 
 
 class _Kept(threading.local):
-    """What the calls of this thread have printed; None where nothing keeps it."""
+    """Output of the calls of this thread so far; None where nothing keeps it."""
 
     out: io.StringIO | None = None
 
