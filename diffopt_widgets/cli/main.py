@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
 from diffopt_widgets import __version__
 from diffopt_widgets.cli import doctor, lab, memory, options, probe, run
 from diffopt_widgets.cli.arguments import STOPPED, Parser
+from diffopt_widgets.cli.speaking import discard_output, flush, tell
 from diffopt_widgets.settings import SettingsError
 
 COMMANDS = (lab, run, options, memory, doctor, probe)
@@ -16,6 +18,9 @@ COMMANDS = (lab, run, options, memory, doctor, probe)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status (0 well, 1 something failed, 2 wrong input, 130 stopped)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows another in its place
+            stream.reconfigure(errors="replace")
     parser = _parser()
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -24,9 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        return int(parsed.command(parsed))
+        return _flushed(int(parsed.command(parsed)))
+    except BrokenPipeError:  # as `| head` does when it has enough
+        discard_output()
+        return 0
     except (SettingsError, OSError) as error:
-        print(f"diffopt: {error}", file=sys.stderr)
+        tell(str(error))
+        discard_output()
         return 2
     except ImportError as error:
         print(
@@ -36,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ndiffopt: stopped", file=sys.stderr)
         return STOPPED
+
+
+def _flushed(status: int) -> int:
+    flush()
+    return status
 
 
 def _parser() -> Parser:

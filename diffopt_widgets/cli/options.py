@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from diffopt_widgets.catalogue import families
 from diffopt_widgets.catalogue.schema import OptimizerSpec
 from diffopt_widgets.cli.arguments import Commands, writable_folder
-from diffopt_widgets.settings import Settings
+from diffopt_widgets.settings import Fault, Settings, SettingsError
 
 
 def add_command(commands: Commands) -> None:
@@ -57,10 +58,27 @@ def _write_reference(arguments: argparse.Namespace) -> int:
         entry = spec_named(arguments.optimizer)
         pages = {f"{entry.key.replace(':', '.')}.md": reference_page(entry)}
     folder = writable_folder(arguments.markdown, "--markdown")
+    _check_own(folder, pages)
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
     print(f"wrote {len(pages)} page{'s' * (len(pages) > 1)}; begin with {folder / (INDEX if INDEX in pages else name)}")
     return 0
+
+
+def _check_own(folder: Path, pages: Mapping[str, str]) -> None:
+    """Check that no file of another kind would be replaced: a page that was written before has the same heading.
+
+    Raises:
+        SettingsError: such a file is there.
+    """
+    for name, text in pages.items():
+        path = folder / name
+        if not path.exists():
+            continue
+        with path.open(encoding="utf-8", errors="replace") as file:
+            if file.readline().rstrip() != text.partition("\n")[0]:
+                todo = "Name another folder; nothing was written."
+                raise SettingsError((Fault("--markdown", None, f"{path} is something else", "", todo),))
 
 
 def spec_named(text: str) -> OptimizerSpec:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import IO, TYPE_CHECKING, cast
 
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.cli.arguments import FLAGGED, STOPPED, Commands, names_taken, read_plan, writable_folder
+from diffopt_widgets.cli.speaking import discard_output, say, tell
 from diffopt_widgets.records import write_csv
 from diffopt_widgets.settings import Fault, SettingsError
 
 if TYPE_CHECKING:
+    from diffopt_widgets.runs.run import Run
     from diffopt_widgets.store import RunStore
 
 EXAMPLES = """\
@@ -105,7 +112,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from diffopt_widgets.cli.terminal import runs_table
     from diffopt_widgets.drawing.figures import compare, write_html
+    from diffopt_widgets.execution.interrupt import interrupt_held_back
     from diffopt_widgets.execution.outcome import risen
+    from diffopt_widgets.execution.progress import HarmlessStream
     from diffopt_widgets.execution.sweeps import sweep
     from diffopt_widgets.runs.run import vary
     from diffopt_widgets.training.environment import environment
@@ -119,28 +128,87 @@ def run(arguments: argparse.Namespace) -> int:
     folder = writable_folder(arguments.out, "--out")  # before hours of training are lost on it
     store = _opened(arguments.store)
     for taken in names_taken(base.settings, arguments.set):
-        print(f"diffopt: note: {taken}", file=sys.stderr)
+        tell(f"note: {taken}")
     broken = (
         rule for plan in vary(base, over) for rule in plan.settings.warnings(environment(plan.device, plan.dtype))
     )
     for message in dict.fromkeys(rule.message for rule in broken if rule.severity == "warning"):
-        print(f"diffopt: note: {message}", file=sys.stderr)
-    runs = sweep(base.settings, over, store=store, **base.options())
-    Console().print(runs_table(runs))
-    tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
-    keys = dict.fromkeys(run.settings.optimizer.lower().replace(":", ".") for run in runs)
-    page, table = _free_paths(folder, f"{'-'.join(keys) if len(keys) < 4 else 'optimizers'}-{tasks}")
-    write_html(compare(runs), page)
-    write_csv(table, [((run.name,), run.history) for run in runs])
-    print(f"wrote {page} and {table}")
+        tell(f"note: {message}")
+    with _signals_as_ctrl_c(), interrupt_held_back():  # the files are written first, and whole
+        runs = sweep(base.settings, over, store=store, **base.options())
+        tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
+        keys = dict.fromkeys(run.settings.optimizer.lower().replace(":", ".") for run in runs)
+        table, page = _claimed_paths(folder, f"{'-'.join(keys) if len(keys) < 4 else 'optimizers'}-{tasks}")
+        problems = [
+            problem
+            for path, write in (
+                (table, lambda part: write_csv(part, [((run.name,), run.history) for run in runs])),
+                (page, lambda part: write_html(compare(runs), part)),
+            )
+            if (problem := _write(path, write))
+        ]
+    out = HarmlessStream(sys.stdout)
+    Console(file=cast("IO[str]", out)).print(runs_table(runs))
+    wrote = "" if problems else f"wrote {page} and {table}"
+    if unsaid := out.problem or say(wrote):
+        discard_output()
+        if not isinstance(unsaid, BrokenPipeError):
+            tell(f"the results cannot be printed ({unsaid}); {wrote}")
+    for problem in problems:
+        tell(problem)
     for run in runs:
         if run.status != "done":
-            print(f"diffopt: {run.name}: {run.message}", file=sys.stderr)
+            tell(f"{run.name}: {run.message}")
         elif worse := risen(run):
-            print(f"diffopt: note: {run.name}: {worse}", file=sys.stderr)
+            tell(f"note: {run.name}: {worse}")
     if any(run.status == "stopped" for run in runs):
+        tell(_how_to_go_on(runs, arguments.store))
         return STOPPED
-    return 1 if any(run.status == "failed" for run in runs) else 0
+    return 1 if problems or any(run.status == "failed" for run in runs) else 0
+
+
+def _how_to_go_on(runs: Sequence[Run], store: Path | None) -> str:
+    """Say how a stopped run is continued."""
+    if store is None:
+        return "note: with --store runs.sqlite a stopped run can go on later"
+    key = next(run.key for run in runs if run.status == "stopped")
+    return f"note: in Python, store = dw.RunStore({str(store)!r}); dw.resume(store.load({key!r}), store=store) goes on"
+
+
+@contextlib.contextmanager
+def _signals_as_ctrl_c() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP stop the training as Ctrl-C does, unless they are ignored, as after `nohup`."""
+
+    def stop(_: int, frame: FrameType | None) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, frame)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    replaced = [number for number in numbers if in_main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in replaced:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> str:
+    """Write a file whole or not at all; return what went wrong, with its path."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        write(part)
+        part.replace(path)
+    except OSError as error:
+        for left in (part, path):
+            with contextlib.suppress(OSError):
+                left.unlink(missing_ok=True)
+        return f"{path} was not written: {error.strerror or error}"
+    return ""
 
 
 def _optimizer(arguments: argparse.Namespace) -> str:
@@ -172,11 +240,22 @@ def _opened(path: Path | None) -> RunStore | None:
         raise SettingsError((fault,)) from None
 
 
-def _free_paths(folder: Path, stem: str) -> tuple[Path, Path]:
-    """Return the paths of the figure and the table: one name, numbered where earlier runs have it."""
+def _claimed_paths(folder: Path, stem: str) -> tuple[Path, Path]:
+    """Make the table and the figure, still empty: one name, numbered where earlier runs or others at this moment have it.
+
+    Raises:
+        OSError: they cannot be made.
+    """
     for number in itertools.count(1):
         name = stem if number == 1 else f"{stem}-{number}"
-        page, table = folder / f"{name}.html", folder / f"{name}.csv"
-        if not page.exists() and not table.exists():
+        table, page = folder / f"{name}.csv", folder / f"{name}.html"
+        try:
+            table.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        try:
+            page.touch(exist_ok=False)
             break
-    return page, table
+        except FileExistsError:
+            table.unlink()
+    return table, page

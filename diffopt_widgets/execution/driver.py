@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue.run_options import RunOptions
+from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
 from diffopt_widgets.execution.outcome import divergence, explain, summary, until_not_finite
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run
@@ -205,21 +205,15 @@ def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> N
 
 @contextlib.contextmanager
 def _captured_output(run: Run) -> Iterator[None]:
-    """Add the printed output of a back end to the run, and its log where the option `log_every` is set."""
-    out = io.StringIO()
-    root, level = logging.getLogger(), logging.getLogger().level
-    handler = logging.StreamHandler(out) if run.settings.options.get("log_every") else None
-    if handler:
-        root.addHandler(handler)
-        root.setLevel(logging.INFO)
-    try:
-        with contextlib.redirect_stdout(out):
+    """Add what the back end prints or logs to the run."""
+    from diffopt_widgets.optimizers.printing import kept_printing
+
+    with kept_printing() as out:
+        try:
             yield
-    finally:
-        if handler:
-            root.removeHandler(handler)
-            root.setLevel(level)
-        run.add_output(out.getvalue())
+        finally:
+            if text := out.getvalue():
+                run.add_output(text)
 
 
 @lists_run_options
@@ -232,9 +226,11 @@ def train(
     store: RunStore | str | os.PathLike[str] | None = None,
     **options: Unpack[RunKeywords],
 ) -> Run:
-    """Train to the end and return the run. KeyboardInterrupt stops the run and keeps its records.
+    """Train to the end and return the run.
 
-    A run that fails is returned too: its `status` is "failed" and its `message` says why.
+    Ctrl-C, or "Interrupt" of a notebook, stops the run after its current step; the run is returned, and `resume(run)` goes on.
+    The next `train` of a loop around it then raises KeyboardInterrupt, which ends the loop. A second Ctrl-C does not wait
+    for the step, and the run cannot go on then. A run that fails is returned too: its `status` is "failed" and its `message` says why.
 
     Args:
         settings: the optimizer with its options, and the schedule; or the name of an optimizer for its defaults.
@@ -245,7 +241,7 @@ def train(
     Raises:
         SettingsError: an argument cannot be used.
         UnknownTask: there is no such task.
-        StoreError: the store cannot be opened.
+        StoreError: the store cannot be opened or written.
 
     >>> from diffopt_widgets import Settings
     >>> run = train(Settings("ADAMW", lr=1e-3), task="swiss_roll", steps=5, progress=False)
@@ -261,13 +257,15 @@ def saver_for(store: RunStore | str | os.PathLike[str] | None) -> RunSaver | Non
     """Saver for a store or its path; None without a store.
 
     Raises:
-        StoreError: the store cannot be opened.
+        StoreError: the store cannot be opened or written.
     """
     if store is None:
         return None
     from diffopt_widgets.store import RunSaver, RunStore
 
-    return RunSaver(store if isinstance(store, RunStore) else RunStore(checked_path("store", store)))
+    opened = store if isinstance(store, RunStore) else RunStore(checked_path("store", store))
+    opened.check_writable()
+    return RunSaver(opened)
 
 
 def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLike[str] | None = None) -> Run:
@@ -279,7 +277,7 @@ def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLi
 
     Raises:
         ValueError: the run is over or in progress, or its state for continuing is gone; or it is no run of the bench.
-        StoreError: the store cannot be opened.
+        StoreError: the store cannot be opened or written.
     """
     if not isinstance(run, Run):
         watched = {"plan", "about", "history"} <= set(dir(run))
@@ -297,13 +295,26 @@ def run_to_end(run: Run, *, progress: bool = True, saver: RunSaver | None = None
     Raises:
         ValueError: the run is over or in progress, or its state for continuing is gone.
     """
-    with contextlib.suppress(KeyboardInterrupt), progress_bars(shown=progress) as show:
-        drive_to_end(run, show=show, saver=saver)
+    end_interrupted_loop()
+    try:
+        with interrupt_held_back() as interrupted, progress_bars(shown=progress) as show:
+            drive_to_end(run, show=show, saver=saver, interrupted=interrupted)
+    except KeyboardInterrupt:
+        note_interrupted()
+        if progress and run.status == "stopped":
+            words = "dw.resume(run) goes on" if run.can_continue else "it cannot go on, since a step was broken off"
+            sys.stderr.write(f"{run.name}: stopped after {len(run.history)} of {run.plan.steps} steps; {words}\n")
     return run
 
 
-def drive_to_end(run: Run, *, show: Callable[[Run], None], saver: RunSaver | None = None) -> None:
-    """Carry out a run to its end; KeyboardInterrupt stops it and is raised again, and `show` is called at each publish."""
+def drive_to_end(
+    run: Run, *, show: Callable[[Run], None], interrupted: Callable[[], bool], saver: RunSaver | None = None
+) -> None:
+    """Carry out a run to its end; `show` is called at each publish.
+
+    Raises:
+        KeyboardInterrupt: `interrupted` became true, which stops the run after its current step; or it was raised in a step.
+    """
 
     def publish(run: Run) -> None:
         if saver is not None:
@@ -311,5 +322,9 @@ def drive_to_end(run: Run, *, show: Callable[[Run], None], saver: RunSaver | Non
         show(run)
 
     show(run)
-    for _ in drive(run, on_publish=publish):
-        pass
+    with contextlib.closing(drive(run, on_publish=publish)) as steps:
+        for _ in steps:
+            if interrupted():
+                break
+    if interrupted():
+        raise KeyboardInterrupt

@@ -1,12 +1,16 @@
-"""Interrupt: the kernel's "Interrupt" stops a training on the event loop, also while no cell runs."""
+"""Interrupt: Ctrl-C and the kernel's "Interrupt" stop a training between two steps, so that it can go on later."""
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import signal
 import threading
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType
 from typing import Any
+
+_PACKAGE = __name__.partition(".")[0] + "."
 
 
 class Interrupt:
@@ -67,3 +71,73 @@ def _chain(handler: Any) -> list[_Handler]:  # Any: as above
         found.append(handler)
         handler = handler.before
     return found
+
+
+@contextlib.contextmanager
+def interrupt_held_back() -> Iterator[Callable[[], bool]]:
+    """Hold back the first SIGINT; the function that it yields says whether it has come. The next one acts as always.
+
+    In another thread than the main one, or where the signal is ignored, nothing is held back.
+    """
+    before = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
+    if not callable(before):
+        yield lambda: False
+        return
+    came = False
+
+    def hold_back(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if came:
+            before(number, frame)
+        came = True
+        if before is not signal.default_int_handler:  # a handler of the user's, or of a bench that trains too
+            with contextlib.suppress(KeyboardInterrupt):
+                before(number, frame)
+
+    signal.signal(signal.SIGINT, hold_back)
+    try:
+        yield lambda: came
+    finally:
+        if signal.getsignal(signal.SIGINT) is hold_back:
+            signal.signal(signal.SIGINT, before)
+
+
+_Loop = tuple[FrameType, CodeType, int]
+_interrupted: _Loop | None = None
+
+
+def end_interrupted_loop() -> None:
+    """End a loop over trainings when the one before was interrupted, and otherwise do nothing.
+
+    A training that was interrupted is returned, so that it can go on. A loop around it would begin the next one at once.
+
+    Raises:
+        KeyboardInterrupt: the last interrupted training was called from the same place in the same loop.
+    """
+    global _interrupted  # there is one SIGINT in a process
+    last, _interrupted = _interrupted, None
+    if last is not None and _same(last, _loop_around()):
+        raise KeyboardInterrupt("the training before this one was interrupted, which ends the loop")
+
+
+def note_interrupted() -> None:
+    """Note that the training that is being carried out was interrupted, for `end_interrupted_loop`."""
+    global _interrupted  # noqa: PLW0603  # there is one SIGINT in a process
+    _interrupted = _loop_around()
+
+
+def _same(one: _Loop, other: _Loop | None) -> bool:
+    return other is not None and all(a is b for a, b in zip(one[:2], other[:2], strict=True)) and one[2] == other[2]
+
+
+def _loop_around() -> _Loop | None:
+    """Return the place that called this package: its code and instruction, and the outermost frame of the same cell or file."""
+    caller: FrameType | None = inspect.currentframe()
+    while caller is not None and str(caller.f_globals.get("__name__")).startswith(_PACKAGE):
+        caller = caller.f_back
+    if caller is None:
+        return None
+    outermost = caller
+    while outermost.f_back is not None and outermost.f_back.f_globals is caller.f_globals:
+        outermost = outermost.f_back
+    return outermost, caller.f_code, caller.f_lasti

@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
+
+
+class HarmlessStream:
+    """Stream that drops what cannot be written (a full disk, a closed terminal), and shows `?` for characters it lacks."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.problem: Exception | None = None
+        """Why something was dropped."""
+
+    def __getattr__(self, name: str) -> Any:  # Any: whatever the stream has
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text if that is possible."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        with self._harmless():
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits, if that is possible."""
+        with self._harmless():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _harmless(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, AttributeError) as error:  # None is a stream too, in a program without any
+            self.problem = self.problem or error
 
 
 @contextlib.contextmanager
@@ -16,6 +48,7 @@ def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
     if not shown:
         yield lambda _: None
         return
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -26,8 +59,11 @@ def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
         TimeRemainingColumn(),
     )
     rows: dict[str, TaskID] = {}
+
+    # The process's streams are left alone, and each has a console of its own: several may train at once, in threads.
     # Refreshed by hand: some notebooks do not show updates that come from a thread.
-    with Progress(*columns, auto_refresh=False) as bars:
+    console = Console(file=cast("IO[str]", HarmlessStream(sys.stdout)))
+    with Progress(*columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as bars:
 
         def show(run: Run) -> None:
             if run.key not in rows:

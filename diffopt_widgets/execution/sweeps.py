@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.execution.driver import drive_to_end, run_to_end, saver_for
+from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run, name_by_difference, vary
 from diffopt_widgets.settings import Fault, SettingsError, as_settings
@@ -54,19 +58,22 @@ def sweep(
             name `optimizer` compares optimizers: `{"optimizer": ["ADAMW", "PRODIGY"]}`.
         options: options of each run, as in `train`; they can be varied too.
         executor: where to train: None trains one run after the other, a `ProcessPoolExecutor` several at once. A task of your
-            own is sent to its processes, so its `build` must be importable from a module.
+            own is sent to its processes, so its `build` must be importable from a module. Processes that would be forked are
+            started anew instead (a fork hangs once torch has computed with threads), so a script needs the usual
+            `if __name__ == "__main__":` around the sweep.
         progress: whether to show a progress bar for each run.
         store: a `RunStore` or its path; the runs are saved there while they train.
 
     Returns:
-        The runs in the order of the combinations, each named by what differs. KeyboardInterrupt stops the run that is
-        training and those that wait for their turn.
+        The runs in the order of the combinations, each named by what differs. Ctrl-C stops the run that is training after its
+        current step and those that wait for their turn; `resume(run)` carries out any of them to its end.
 
     Raises:
         SettingsError: a value cannot be used, or, without an executor, a run cannot be done on this machine; then nothing is
             trained.
         UnknownTask: there is no such task.
-        StoreError: the store cannot be opened; then nothing is trained.
+        StoreError: the store cannot be opened or written; then nothing is trained.
+        RuntimeError: a process of the executor ended before its runs did.
     """
     settings = as_settings(settings)
     check_flag("progress", progress)
@@ -84,7 +91,31 @@ def sweep(
         return _in_turn(runs, saver, progress=progress)
     path = store if store is None or isinstance(store, str | os.PathLike) else store.path  # each process opens its own
     tasks = [_pickled_task(run.plan.task, executor) for run in runs]
-    return list(executor.map(partial(_run_to_end_quietly, path), tasks, runs))
+    try:
+        with _never_forked(executor, len(runs)) as started:
+            return list(started.map(partial(_run_to_end_quietly, path), tasks, runs))
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            'a process of the sweep ended before its runs did. In a script, put the sweep below `if __name__ == "__main__":`, '
+            "since each process imports the script; otherwise memory may be short: try fewer processes"
+        ) from error
+
+
+@contextlib.contextmanager
+def _never_forked(executor: Executor, runs: int) -> Iterator[Executor]:
+    """Give the executor, or one with the same arguments whose processes start anew where its own would be forked.
+
+    A forked process has torch's locks but not the threads that hold them, and waits for these without end.
+    """
+    context = getattr(executor, "_mp_context", None)
+    if not isinstance(executor, ProcessPoolExecutor) or context is None or context.get_start_method() != "fork":
+        yield executor
+        return
+    workers = min(getattr(executor, "_max_workers", None) or os.cpu_count() or 1, max(runs, 1))
+    initializer, arguments = getattr(executor, "_initializer", None), getattr(executor, "_initargs", ())
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=initializer, initargs=arguments) as started:
+        yield started
 
 
 def _check_over(over: object) -> None:
@@ -107,16 +138,18 @@ def _check_over(over: object) -> None:
 
 
 def _in_turn(runs: list[Run], saver: RunSaver | None, *, progress: bool) -> list[Run]:
+    end_interrupted_loop()
     stopped = False
-    with progress_bars(shown=progress) as show:
+    with interrupt_held_back() as interrupted, progress_bars(shown=progress) as show:
         for run in runs:
-            if stopped:
+            if stopped or interrupted():
                 run.end("stopped", "Not started: the sweep was stopped before its turn")
                 continue
             try:
-                drive_to_end(run, show=show, saver=saver)
+                drive_to_end(run, show=show, saver=saver, interrupted=interrupted)
             except KeyboardInterrupt:
                 stopped = True
+                note_interrupted()
     return runs
 
 

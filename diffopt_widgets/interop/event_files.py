@@ -51,6 +51,8 @@ def read_events(path: Path) -> tuple[list[Event], str]:
                 events.append(event)
     except ValueError as error:
         problem = str(error)
+    except (struct.error, IndexError):
+        problem = "it holds something that is not an event"
     if problem and not count:
         raise ValueError(f"{path} is not an event file of TensorBoard: {problem}")
     return events, problem

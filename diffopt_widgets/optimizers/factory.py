@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from diffopt_widgets.optimizers.compiled import compiler_trouble
 from diffopt_widgets.optimizers.group_values import refuse_ignored, with_group_values
 from diffopt_widgets.optimizers.groups import Group, OptimizerParams, muon_groups, read_groups, without_names
 from diffopt_widgets.optimizers.modes import train_mode
+from diffopt_widgets.optimizers.printing import keep_printing_of, kept_printing
 from diffopt_widgets.optimizers.quirks import quirks_of
 from diffopt_widgets.settings import Fault, Settings, SettingsError, as_settings, kind_of, whole_number
 from diffopt_widgets.settings.plan import accumulation_fault
@@ -51,9 +52,12 @@ def load_class(entry: OptimizerSpec) -> type[torch.optim.Optimizer]:
     module, _, name = entry.target.partition(":")
     try:
         with _quiet():
-            return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]  # it names a class
+            cls: type[torch.optim.Optimizer] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
         raise missing_package(entry, error) from error
+    if entry.catalogued:  # any other class is the user's own, and prints where the user's code does
+        keep_printing_of(cls)
+    return cls
 
 
 def missing_package(entry: OptimizerSpec, error: Exception) -> MissingBackend:
@@ -273,14 +277,33 @@ def _quiet() -> Iterator[None]:
 
     bitsandbytes warns at import, on a CPU, that a kernel for 4-bit inference is missing; no optimizer uses it.
     """
-    out = io.StringIO()
-    backend = logging.getLogger("bitsandbytes")
-    level = backend.level
-    backend.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(out):
-            yield
-    finally:
-        backend.setLevel(level)
+    with _errors_only, kept_printing() as out:
+        yield
     if text := out.getvalue().strip():
         _log.info("%s", text)
+
+
+class _ErrorsOnly:
+    """Level of a logger that lets only errors through while any thread is inside; the last one out restores it."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = logging.NOTSET
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = self._logger.level
+                self._logger.setLevel(logging.ERROR)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._logger.setLevel(self._before)
+
+
+_errors_only = _ErrorsOnly("bitsandbytes")

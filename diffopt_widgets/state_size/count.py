@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import warnings
 from collections import Counter
@@ -17,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from diffopt_widgets.catalogue.hidden_layers import hidden_by_itself, named_hidden, pieces
 from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.optimizers.factory import build_optimizer, load_class
+from diffopt_widgets.optimizers.printing import kept_printing
 from diffopt_widgets.settings import Fault, Settings, SettingsError, as_settings
 from diffopt_widgets.state_size.measured import tensors_in
 from diffopt_widgets.state_size.models import Tensor, Tensors, find_model, full_tensors, lora_tensors
@@ -275,7 +274,7 @@ def _plain(settings: Settings) -> Settings:
 
 
 def _sizes_after_a_step(settings: Settings, kinds: Sequence[Tensor], most: float) -> tuple[list[int], int]:
-    with shapes_only(most) as mode, contextlib.redirect_stdout(io.StringIO()):
+    with shapes_only(most) as mode, kept_printing():
         params = [torch.nn.Parameter(torch.empty(kind.shape, dtype=getattr(torch, kind.dtype))) for kind in kinds]
         mode.zeros = [param for param, kind in zip(params, kinds, strict=True) if kind.zero]
         names = [kind.name for kind in kinds]

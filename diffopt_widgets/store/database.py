@@ -108,6 +108,7 @@ class Database:
         mode, vfs = "rwc" if create else "rw", "&vfs=unix-dotfile" if self._lock_folder else ""
         uri = f"{self.path.as_uri()}?mode={mode}{vfs}"
         connection = sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
+        connection.text_factory = _text
         try:
             connection.execute("BEGIN")  # all reads see one moment: another process may be making the tables
             version = _version(connection, self.path)
@@ -140,6 +141,11 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise StoreError(_explanation(self.path, error)) from error
+
+
+def _text(data: bytes) -> str:
+    """Decode a text; a damaged one is read with marks in it, instead of making all others unreadable."""
+    return data.decode("utf-8", "replace")
 
 
 def locks_work(folder: Path) -> bool:

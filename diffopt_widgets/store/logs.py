@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def read_logs(path: str | os.PathLike[str]) -> list[LoggedRun]:
 
     Raises:
         FileNotFoundError: there is no such path, or no event file in it.
-        ValueError: a file is not an event file.
+        ValueError: no file is an event file. A single one that cannot be read gives a warning, and the others are read.
     """
     root = checked_path("path", path, 'Write the folder as a text, such as "workspace/tensorboard".').expanduser()
     if root.is_dir():
@@ -41,16 +42,26 @@ def read_logs(path: str | os.PathLike[str]) -> list[LoggedRun]:
     folders: dict[Path, list[Path]] = {}
     for file in files:
         folders.setdefault(file.parent, []).append(file)
-    runs = (_read_folder(folder, root, files) for folder, files in folders.items())
+    unread: list[ValueError | OSError] = []
+    runs = [_read_folder(folder, root, files, unread) for folder, files in folders.items()]
+    if len(unread) == len(files):
+        raise unread[0]
+    for error in unread:
+        warnings.warn(f"{error}. The other files are read.", RuntimeWarning, stacklevel=2)
     return [run for run in runs if run is not None]
 
 
-def _read_folder(folder: Path, root: Path, files: list[Path]) -> LoggedRun | None:
+def _read_folder(folder: Path, root: Path, files: list[Path], unread: list[ValueError | OSError]) -> LoggedRun | None:
     """Read the files of one folder as one run; None when there are no scalars in them."""
     by_file: list[list[Event]] = []
     problems = []
     for file in files:
-        scalars, problem = read_events(file)
+        try:
+            scalars, problem = read_events(file)
+        except (ValueError, OSError) as error:
+            unread.append(error)
+            problems.append(f"{file.name} could not be read.")
+            continue
         by_file.append(scalars)
         if problem:
             problems.append(f"{file.name} was read only in part: {problem}.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,17 +16,25 @@ from diffopt_widgets.records import History
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.arguments import check_text, checked_list, checked_path, wrong_kind
 from diffopt_widgets.store.chunks import unpack
-from diffopt_widgets.store.database import Database, Locking, StoreError, now
+from diffopt_widgets.store.database import VERSION, Database, Locking, StoreError, now
 from diffopt_widgets.store.exports import write_runs
 from diffopt_widgets.store.extras import delete_orphans, read_extras
 from diffopt_widgets.store.liveness import is_gone, this_writer
 from diffopt_widgets.store.logged_run import LoggedRun
 from diffopt_widgets.store.own_runs import about_run, run_of, update_extras
 from diffopt_widgets.store.run_writer import RunWriter, about_text
-from diffopt_widgets.store.summary import COLUMNS, INTERRUPTED, RunSummary, search_text, summary_of
+from diffopt_widgets.store.summary import (
+    COLUMNS,
+    DAMAGED,
+    INTERRUPTED,
+    RunSummary,
+    damaged,
+    is_whole,
+    search_text,
+    summary_of,
+)
 
 if TYPE_CHECKING:
-    import sqlite3
     from datetime import datetime
 
 
@@ -144,7 +154,7 @@ class RunStore:
         return writer.id
 
     def list(self) -> tuple[RunSummary, ...]:
-        """Return summaries of all runs, the newest first."""
+        """Return summaries of all runs, the newest first; a run whose entry is damaged has the status "damaged"."""
         return self._summaries("deleted IS NULL")
 
     def search(self, text: str) -> tuple[RunSummary, ...]:
@@ -169,6 +179,8 @@ class RunStore:
             A `Run` with its plan and settings for a run of `train`, `sweep` or the bench, a `LoggedRun` for all others.
         """
         summary = self.summary(id)
+        if summary.status == DAMAGED:
+            raise StoreError(summary.message)
         with self._database.read() as connection:
             groups, rows = self._row(connection, id, "groups, rows")
             chunks = connection.execute(
@@ -228,14 +240,30 @@ class RunStore:
             if not changed.rowcount:
                 raise self._missing(id)
 
+    def check_writable(self) -> None:
+        """Check that something can be written; a file that others keep busy passes, since each save tries again.
+
+        Raises:
+            StoreError: the file or its folder is read-only, or the disk is full.
+        """
+        try:
+            with self._database.write() as connection:
+                connection.execute(f"PRAGMA user_version = {VERSION}")  # it has that value already
+        except StoreError as error:
+            if "locked" not in str(error.__cause__):
+                raise
+
     def _summaries(self, condition: str, *values: object) -> tuple[RunSummary, ...]:
         self._flush()
+        query = f"SELECT {COLUMNS} FROM runs WHERE {condition}"  # noqa: S608  # constant text
         with self._database.read() as connection:
-            rows = connection.execute(
-                f"SELECT {COLUMNS} FROM runs WHERE {condition} ORDER BY started DESC, rowid DESC",  # noqa: S608  # constant text
-                values,
-            ).fetchall()
-        return tuple(summary_of(*row) for row in rows)
+            try:
+                rows = connection.execute(f"{query} ORDER BY started DESC, rowid DESC", values).fetchall()
+            except sqlite3.DatabaseError as error:
+                rows = _row_by_row(connection, query, values)
+                if not rows:
+                    raise error from None
+        return tuple(summary_of(*row) if is_whole(row) else damaged(row[0], row[1], self.path) for row in rows)
 
     def _row(self, connection: sqlite3.Connection, id: str, columns: str) -> tuple[Any, ...]:
         row = connection.execute(f"SELECT {columns} FROM runs WHERE id = ?", (id,)).fetchone()  # noqa: S608  # constant text
@@ -252,12 +280,19 @@ class RunStore:
             writer.flush()
 
     def _tidy(self) -> None:
-        """Mark runs whose process is gone, and purge those deleted long ago; a read-only file stays as it is."""
-        with self._database.read() as connection:
-            running = connection.execute("SELECT id, writer, saved FROM runs WHERE status = 'running'").fetchall()
-            (old,) = connection.execute(
-                "SELECT count(*) FROM runs WHERE deleted < ?", (now() - BIN_SECONDS,)
-            ).fetchone()
+        """Mark runs whose process is gone, and purge those deleted long ago; a read-only or damaged file stays as it is."""
+        try:
+            with self._database.read() as connection:
+                running = connection.execute(
+                    "SELECT id, writer, saved FROM runs WHERE status = 'running' AND typeof(saved) = 'real'"
+                ).fetchall()
+                (old,) = connection.execute(
+                    "SELECT count(*) FROM runs WHERE deleted < ?", (now() - BIN_SECONDS,)
+                ).fetchone()
+        except StoreError as error:
+            if "malformed" not in str(error.__cause__):
+                raise
+            return
         gone = [(id_, writer) for id_, writer, saved in running if is_gone(writer, now() - saved)]
         if not gone and not old:
             return
@@ -270,6 +305,19 @@ class RunStore:
                 _purge(connection)
         except StoreError:
             pass  # the file can still be read, and `list` shows such runs as interrupted
+
+
+def _row_by_row(connection: sqlite3.Connection, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+    """Read each run by itself, by the index of the ids, which lies elsewhere; of a run that cannot be read only the id."""
+    rows: list[tuple[Any, ...]] = []
+    with contextlib.suppress(sqlite3.DatabaseError):  # the index may be damaged too
+        for (id_,) in connection.execute("SELECT id FROM runs INDEXED BY sqlite_autoindex_runs_1"):
+            try:
+                rows += connection.execute(f"{query} AND id = ?", (*values, id_)).fetchall()
+            except sqlite3.DatabaseError:
+                if not values or id_ in values:
+                    rows.append((id_, None))
+    return sorted(rows, key=lambda row: row[4] if is_whole(row) else 0.0, reverse=True)
 
 
 def _purge(connection: sqlite3.Connection) -> None:

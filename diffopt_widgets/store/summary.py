@@ -6,12 +6,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from diffopt_widgets.store.database import now
 from diffopt_widgets.store.liveness import is_gone
 
 INTERRUPTED = "Interrupted: the process that trained it ended without closing it."
+DAMAGED = "damaged"
+"""Status of a run whose entry in the file cannot be read."""
+_LATEST = 2.0**37
+"""Seconds since 1970 above which a time is not one: in the year 6325."""
 COLUMNS = "id, name, status, message, started, saved, rows, final_loss, about, note, writer"
 
 
@@ -22,7 +27,7 @@ class RunSummary:
     id: str
     name: str
     status: str
-    """"running", how it ended ("done", "stopped", "failed"), or "interrupted" when its process is gone."""
+    """"running", how it ended ("done", "stopped", "failed"), "interrupted" when its process is gone, or "damaged"."""
     message: str
     started: datetime
     saved: datetime
@@ -53,6 +58,27 @@ def summary_of(
         status, message = "interrupted", INTERRUPTED
     began, last = (datetime.fromtimestamp(moment, timezone.utc) for moment in (started, saved))
     return RunSummary(id, name, status, message, began, last, steps, final_loss, _about(about), note)
+
+
+def is_whole(row: tuple[Any, ...]) -> bool:
+    """Return whether the values of a row are what they should be, and not those of a damaged file."""
+    texts = (0, 1, 2, 3, 8, 9, 10)
+    if len(row) < len(COLUMNS.split(",")) or not all(isinstance(row[place], str) for place in texts):
+        return False
+    times, steps, loss = row[4:6], row[6], row[7]
+    return (
+        all(isinstance(moment, float) and 0 <= moment < _LATEST for moment in times)
+        and isinstance(steps, int)
+        and (loss is None or isinstance(loss, float))
+    )
+
+
+def damaged(id: object, name: object, path: Path) -> RunSummary:
+    """Build the summary of a run whose entry in the file cannot be read."""
+    message = f"the entry of this run in {path} is damaged. Copy the readable part with: sqlite3 FILE .recover"
+    never = datetime.fromtimestamp(0, timezone.utc)
+    called = name if isinstance(name, str) else str(id)
+    return RunSummary(str(id), called, DAMAGED, message, never, never, 0, None, {}, "")
 
 
 def _about(text: str) -> dict[str, Any]:

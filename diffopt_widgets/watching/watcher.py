@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
@@ -134,6 +136,8 @@ class Watcher:
         except BaseException:
             self._recorder.close()
             raise
+        if self._writer is not None:
+            _open.add(self)
 
     def __repr__(self) -> str:
         steps = self._recorder.steps
@@ -340,6 +344,17 @@ class Watcher:
 
 
 watch = Watcher
+
+_open: weakref.WeakSet[Watcher] = weakref.WeakSet()
+"""Watches with a store that may still be open."""
+
+
+@atexit.register
+def _end_open() -> None:
+    """Save the last records of watches that nobody has closed: the process ends, and whether the training did is not known."""
+    for watcher in tuple(_open):
+        if not watcher.closed:
+            watcher._end("stopped", "The process ended before the watch was closed.")  # noqa: SLF001  # of this module
 
 
 def in_notebook() -> bool:

@@ -3,7 +3,10 @@
 import asyncio
 import concurrent.futures
 import multiprocessing
+import os
 import pickle
+import subprocess
+import sys
 import time
 from dataclasses import FrozenInstanceError, fields
 
@@ -469,6 +472,41 @@ def test_a_sweep_in_processes_gives_the_same_runs():
     for a, b in zip(here, there, strict=True):
         assert a.history.column("loss").tolist() == b.history.column("loss").tolist()
         assert (a.name, b.status) == (b.name, "done")
+
+
+_SWEEP = """
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+import torch
+import diffopt_widgets as dw
+def sweep():
+    torch.set_num_threads(2)
+    torch.rand(10**6).square().exp().sum()
+    dw.train(dw.Settings("ADAMW"), "digits", 2, progress=False)
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as executor:
+        return dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}, "digits", 2, executor=executor)
+"""
+
+
+def _script(tmp_path, end):
+    path = tmp_path / "script.py"
+    path.write_text(_SWEEP + end)
+    return subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only some systems fork")
+def test_a_sweep_in_processes_after_a_training_with_threads_comes_to_its_end(tmp_path):
+    done = _script(tmp_path, 'if __name__ == "__main__":\n    print([run.status for run in sweep()])')
+    assert done.stdout == "['done', 'done']\n", done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only some systems fork")
+def test_a_script_whose_processes_cannot_import_it_says_what_to_write(tmp_path):
+    done = _script(tmp_path, "sweep()")
+    assert 'put the sweep below `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
 
 
 def test_a_run_can_be_pickled_and_made_into_a_frame():
