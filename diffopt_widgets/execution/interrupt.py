@@ -89,6 +89,7 @@ def interrupt_held_back() -> Iterator[Callable[[], bool]]:
         nonlocal came
         if came:
             before(number, frame)
+            return
         came = True
         if before is not signal.default_int_handler:  # a handler of the user's, or of a bench that trains too
             with contextlib.suppress(KeyboardInterrupt):

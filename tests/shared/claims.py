@@ -240,7 +240,7 @@ CLAIMS: tuple[Claim, ...] = (
         of_comparison("beta2"),
         says(
             "Here 0.9 and 0.999 end nearly alike. With 0.5 the average of squared gradients spans about two steps, that of the "
-            "gradients about ten: the loss stays a little higher, although all three apply the same learning rate."
+            "gradients about ten: the loss stays a little higher, although all apply the same rate."
         ),
         lambda r: r["0.5"] > 1.03 * max(r["0.9"], r["0.999"]) and math.isclose(r["0.9"], r["0.999"], rel_tol=0.05),
         seeds=(0, 1, 2, 3, 4, 11),

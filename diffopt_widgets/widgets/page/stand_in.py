@@ -17,7 +17,7 @@ from diffopt_widgets.widgets.page.page_widget import PageWidget
 
 @dataclass(frozen=True)
 class Still:
-    """What a widget shows now, for pages without widgets."""
+    """State of a widget, for pages without widgets."""
 
     html: str
     """For web pages."""
@@ -78,7 +78,7 @@ class StandIn:
 
     @property
     def shown(self) -> bool:
-        """Whether it was displayed."""
+        """True when it was displayed."""
         return self._still is not None
 
     def show(self, still: Still) -> None:
