@@ -78,9 +78,9 @@ def test_a_version_that_does_not_fit_is_named_with_those_that_do(monkeypatch):
 class Old:
     """A module whose class lacks arguments."""
 
-    @staticmethod
-    def Prodigy(params, lr):  # noqa: N802  # as its package calls it
-        """Take no other argument."""
+    class Prodigy:
+        def __init__(self, params, lr):
+            """Take no other argument."""
 
 
 def test_a_version_that_builds_and_cannot_step_is_named_too(monkeypatch):
