@@ -61,8 +61,9 @@ def adapt(
         optimizer: changed in place.
         fused_back_pass: step inside backward. There must be one backward per step. The gradients never exist all together,
             so they cannot be clipped by their common norm, or exchanged between processes after backward. A GradScaler's step
-            raises, before a weight has moved. While there is one in use in the process, for another optimizer or left over, the
-            first step is taken after backward.
+            raises, before a weight has moved. If one has scaled any loss in the process since its `update` and the optimizer's
+            last step, the step is taken after backward. To know that, the first optimizer with this option wraps `scale` and
+            `update` of torch's GradScaler; an import changes nothing.
         stochastic_rounding: of parameters in bfloat16; the others are stepped as usual, and where there are only others the
             log says that it does nothing. State tensors are those that the back end keeps for float32 weights.
         kahan_summation: of parameters in bfloat16, likewise; not together with stochastic rounding. It keeps one more tensor
@@ -122,22 +123,40 @@ def round_and_keep_rest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     return rounded, rest.to(torch.bfloat16)
 
 
-def clip_to_percentile(gradient: torch.Tensor, norms: torch.Tensor | None, percentile: int) -> torch.Tensor:
+def clip_to_percentile(
+    gradient: torch.Tensor,
+    norms: torch.Tensor | None,
+    percentile: int,
+    scale: torch.Tensor | None = None,
+    found_inf: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Scale a gradient down, in place, to a percentile of the norms so far, its own included, without waiting for the device.
 
     Args:
         gradient: of one tensor.
         norms: result of the last call for this tensor; None at the first call, where all norms count as the first one.
         percentile: from 1 to 99; the limit is the norm at this index of the sorted 100.
+        scale: number by which a GradScaler has multiplied the gradient and which the step divides by itself, or None. The
+            norms are those without it.
+        found_inf: flag of such a step: if it is not 0, the step does nothing, and the norm does not count.
 
     Returns:
-        The last 100 norms, oldest first, in float32 or better.
+        The last 100 norms, oldest first, in float32 or better. They are NaN while no norm has counted.
     """
     norm = torch.linalg.vector_norm(gradient, dtype=torch.promote_types(gradient.dtype, torch.float32))
-    norms = norm.repeat(PAST_NORMS) if norms is None else torch.cat((norms[1:], norm.reshape(1)))
-    limit = norms.sort().values[percentile]
+    if scale is not None:
+        norm = norm / scale.to(norm.device, non_blocking=True)
+    if found_inf is None:
+        new = norm.repeat(PAST_NORMS) if norms is None else torch.cat((norms[1:], norm.reshape(1)))
+        old = None
+    else:
+        old = norm.new_full((PAST_NORMS,), torch.nan) if norms is None else norms
+        new = torch.where(old.isnan().all(), norm, torch.cat((old[1:], norm.reshape(1))))
+    limit = new.sort().values[percentile]
     gradient.mul_(torch.where(norm > limit, limit / norm, 1.0))
-    return norms
+    if found_inf is None or old is None:
+        return new
+    return torch.where(found_inf.to(norm.device, non_blocking=True) > 0, old, new)
 
 
 class Adapter:
@@ -226,7 +245,7 @@ class Adapter:
                 "fused_back_pass has already stepped this tensor. Call optimizer.step() after each backward(); to "
                 "accumulate gradients over several, turn fused_back_pass off"
             )
-        if self._scalers is not None and not self._stepped and self._scalers.may_scale():
+        if self._scalers is not None and self._scalers.may_scale():
             return  # its gradient waits for `step`
         self._step(number, index, p)
         p.grad = None
@@ -293,7 +312,8 @@ class Adapter:
         own = self._own[p] = {name: state.pop(name) for name in (_NORMS, _ROUNDINGS, _LOST) if name in state}
         if self._percentile < 100 and p.grad is not None:
             with torch.no_grad():
-                own[_NORMS] = clip_to_percentile(p.grad, own.get(_NORMS), self._percentile)
+                by_scaler = (getattr(self._optimizer, name, None) for name in ("grad_scale", "found_inf"))
+                own[_NORMS] = clip_to_percentile(p.grad, own.get(_NORMS), self._percentile, *by_scaler)
 
     def _end(self, p: torch.Tensor) -> None:
         if own := self._own.pop(p):

@@ -65,9 +65,9 @@ def memory(
     Args:
         settings: the optimizer with its options, or its name.
         shapes: a model, of which the weights that are trained (`requires_grad`) count; shapes by name, or pairs of a name
-            and a shape, where a tensor may stand for its shape (`model.named_parameters()`); shapes without names, or the
-            number of parameters by shape; or the name of a known model (`"sd15"`, `"sdxl"`, `"flux"`: the UNet or
-            transformer, without text encoders).
+            and a shape, where a tensor may stand for its shape (`model.named_parameters()`; a tensor with two names counts
+            once, and if any is trained, only those count); shapes without names, or the number of parameters by shape; or
+            the name of a known model (`"sd15"`, `"sdxl"`, `"flux"`: the UNet or transformer, without text encoders).
         lora: for a known model: the rank of a LoRA that is trained instead of all weights.
         layers: layers that have LoRA factors: `"attention"`, `"blocks"` (whole transformer blocks) or `"all"`.
         dtype: precision of the weights, `"float32"` or `"bfloat16"`. By default that of each tensor that is given, and
@@ -179,7 +179,7 @@ def read_shapes(shapes: Shapes, lora: int | None = None, layers: str = "attentio
     if not entries:
         raise _fault("shapes", None, "there are none", "at least one shape")
     if all(_is_pair(entry) for entry in entries):
-        return _summed((_tensor(tensor, name), 1) for name, tensor in entries)
+        return _summed((_tensor(described, name), 1) for name, described in _trained(entries))
     if isinstance(shapes, Mapping):
         return _summed((_tensor(shape), _whole(count, f"the count of {shape}", 1)) for shape, count in entries)
     return _summed((_tensor(shape), 1) for shape in entries)
@@ -199,6 +199,21 @@ def _summed(counts: Iterable[tuple[Tensor, int]]) -> Counter[Tensor]:
 def _is_pair(entry: object) -> bool:
     """Return whether an entry is a name with a shape or a tensor."""
     return isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str)
+
+
+def _trained(pairs: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Leave out frozen tensors where there are trained ones, and a tensor that comes again under a further name."""
+    pairs = list(pairs)
+    some = any(isinstance(described, torch.Tensor) and described.requires_grad for _, described in pairs)
+    kept: list[tuple[str, Any]] = []
+    seen: set[int] = set()
+    for name, described in pairs:
+        if isinstance(described, torch.Tensor):
+            if id(described) in seen or (some and not described.requires_grad):
+                continue
+            seen.add(id(described))
+        kept.append((name, described))
+    return kept
 
 
 def _tensor(described: object, name: str = "") -> Tensor:

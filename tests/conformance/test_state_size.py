@@ -261,6 +261,23 @@ def test_a_model_keeps_what_is_told(key, dtype):
     assert told == model.kept(settings)
 
 
+def test_frozen_tensors_and_further_names_of_a_tensor_do_not_count_in_any_form():
+    model, settings = Network(), dw.Settings("ADAM")
+    kept = model.kept(settings)
+    for duplicates in (False, True):
+        pairs = list(model.named_parameters(remove_duplicate=not duplicates))
+        assert any(not p.requires_grad for _, p in pairs)
+        assert len({id(p) for _, p in pairs}) == len(pairs) - duplicates
+        for form in (pairs, iter(pairs), dict(pairs)):
+            assert memory(settings, form) == kept, duplicates
+    pairs = list(model.named_parameters())
+    quantized = ("codes", torch.zeros(4, dtype=torch.int8))  # frozen as well
+    assert memory(settings, [*pairs, quantized]) == kept
+    assert memory(settings, [*pairs, ("more", (30, 4))]) == kept + memory(settings, [("more", (30, 4))])
+    detached = [(name, p.detach()) for name, p in pairs if p.requires_grad]  # nothing tells which of these are trained
+    assert memory(settings, detached) == kept
+
+
 @pytest.mark.parametrize("key", [key for key in dw.list_optimizers() if dw.spec(key).adapter_options(ROUNDS)])
 @pytest.mark.parametrize("options", [ROUNDS, {"kahan_summation": True, "stochastic_rounding": False}])
 def test_rounding_acts_on_the_weights_of_a_model_that_are_in_bfloat16(key, options):

@@ -1,7 +1,10 @@
 """Fused back pass, both ways to round, and percentile clipping: what they do, what they cost, and what they refuse."""
 
 import copy
+import functools
 import math
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -228,27 +231,138 @@ def test_a_grad_scaler_is_refused_before_a_weight_moves(unscales):
     assert all(torch.equal(p, old) for p, old in zip(params, before, strict=True))
 
 
-def test_a_grad_scaler_of_another_optimizer_delays_only_the_first_step():
-    """So do one that is left over from an earlier training, and one that is made or used later."""
+class OwnScaler(torch.amp.GradScaler):
+    """Scales by itself, as torch's ShardedGradScaler does."""
+
+    def scale(self, outputs):
+        if self._scale is None:
+            self._lazy_init_scale_growth_tracker(outputs.device)
+        return outputs * self._scale
+
+
+def of_a_new_class():
+    """Return a scaler of a class that did not exist when the optimizer was built."""
+    return type("NewScaler", (OwnScaler,), {"scale": OwnScaler.scale})("cpu")
+
+
+def with_a_wrapped_scale():
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale = functools.partial(scaler.scale)
+    return scaler
+
+
+def used_for_another_optimizer():
+    scaler, other = torch.amp.GradScaler("cpu"), torch.nn.Parameter(torch.ones(3))
+    others = torch.optim.SGD([other], lr=0.1)
+    scaler.scale(other.sum()).backward()
+    scaler.step(others)
+    scaler.update()
+    return scaler
+
+
+SCALERS = [
+    lambda: torch.amp.GradScaler("cpu"),
+    lambda: OwnScaler("cpu"),
+    of_a_new_class,
+    with_a_wrapped_scale,
+    used_for_another_optimizer,
+]
+
+
+@pytest.mark.parametrize("order", ["before the optimizer", "before a step", "after a step", "between"])
+@pytest.mark.parametrize("make", SCALERS)
+def test_no_weight_moves_whenever_a_grad_scaler_is_made(make, order):
+    scaler = make() if order == "before the optimizer" else None
+    optimizer, params = built(dw.Settings("SGD", lr=1.0, fused_back_pass=True))
+    if order == "before a step":
+        scaler = make()
+    if order != "before the optimizer":
+        backward(0, params)
+        if order == "between":  # its loss belongs to the second backward
+            scaler = make()
+            late = scaler.scale(sum(p.sum() for p in params))
+        optimizer.step()
+        optimizer.zero_grad()
+    scaler = scaler or make()
+    before = [p.detach().clone() for p in params]
+    (late if order == "between" else scaler.scale(sum(p.sum() for p in params))).backward()
+    with pytest.raises(RuntimeError, match=r"fused_back_pass cannot train with a GradScaler.*To fix it"):
+        scaler.step(optimizer)
+    assert all(torch.equal(p, old) for p, old in zip(params, before, strict=True))
+
+
+def test_a_scaled_backward_after_a_plain_one_moves_nothing():
+    first, second, other = (torch.nn.Parameter(torch.ones(3)) for _ in range(3))
+    optimizer = dw.build_optimizer(dw.Settings("SGD", lr=0.5, fused_back_pass=True), [first, second])
+    scaler = torch.amp.GradScaler("cpu")
+    scaled = scaler.scale([second.sum(), (other.sum(),)])
+    scaler.unscale_(torch.optim.SGD([other], lr=0.1))
+    scaler.update(256.0)  # ends the step of other losses
+    first.sum().backward()
+    assert first.tolist() == [0.5] * 3
+    scaled[0].backward()
+    with pytest.raises(RuntimeError, match="cannot train with a GradScaler"):
+        scaler.step(optimizer)
+    assert second.tolist() == [1.0] * 3
+
+
+def test_a_grad_scaler_of_another_optimizer_delays_a_step_only_before_its_update():
     optimizer, params = built(dw.Settings("ADAMW", fused_back_pass=True))
     other = torch.nn.Parameter(torch.ones(3))
     others = torch.optim.SGD([other], lr=0.1)
     scaler, off = torch.amp.GradScaler("cpu"), torch.amp.GradScaler("cpu", enabled=False)
-    off.scale(torch.ones(()))
     waited = []
-    for step in range(4):
-        if step:
+    for step in range(6):
+        off.scale(torch.ones(()))
+        if step in (1, 2):
             scaler.scale(other.sum()).backward()
             scaler.step(others)
             scaler.update()
+        if step == 3:
+            scaler.scale(other.sum())  # and left over
         backward(step, params)
         waited.append(params[0].grad is not None)
         optimizer.step()
         optimizer.zero_grad()
-    assert waited == [False, True, False, False]
+    assert waited == [False, False, False, True, False, False]
     plain, same = built(dw.Settings("ADAMW"))
-    walk(plain, same, 4)
+    walk(plain, same, 6)
     assert all(torch.equal(p, q) for p, q in zip(params, same, strict=True))
+
+
+PATCHED_WHEN_BUILT = """
+import functools
+import torch
+before = vars(torch.amp.GradScaler)["scale"]
+import diffopt_widgets as dw
+weight = torch.nn.Parameter(torch.ones(3))
+dw.build_optimizer(dw.Settings("SGD"), [weight])
+assert vars(torch.amp.GradScaler)["scale"] is before
+wrapped, used = torch.amp.GradScaler("cpu"), torch.amp.GradScaler("cpu")
+wrapped.scale = functools.partial(wrapped.scale)
+waiting = used.scale(weight.sum())
+for scaler, loss in ((used, waiting), (wrapped, None)):
+    optimizer = dw.build_optimizer(dw.Settings("SGD", lr=0.5, fused_back_pass=True), [weight])
+    (wrapped.scale(weight.sum()) if loss is None else loss).backward()
+    try:
+        scaler.step(optimizer)
+    except RuntimeError as error:
+        assert "cannot train with a GradScaler" in str(error)
+    else:
+        raise SystemExit("not refused")
+    assert weight.tolist() == [1.0] * 3
+    weight = torch.nn.Parameter(torch.ones(3))
+once = vars(torch.amp.GradScaler)["scale"]
+assert once.__wrapped__ is before and (once.__name__, once.__doc__) == (before.__name__, before.__doc__)
+dw.build_optimizer(dw.Settings("SGD", fused_back_pass=True), [weight])
+assert vars(torch.amp.GradScaler)["scale"] is once
+"""
+
+
+@pytest.mark.slow
+def test_torch_is_changed_once_and_only_for_a_fused_back_pass_and_earlier_scalers_are_known():
+    done = subprocess.run([sys.executable, "-c", PATCHED_WHEN_BUILT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_accumulation_is_refused_with_its_fix():
@@ -656,6 +770,36 @@ def test_an_optimizer_steps_with_the_clipped_gradients_of_each_tensor(key):
             torch.testing.assert_close(p.detach(), q.detach(), rtol=1e-4, atol=1e-6)
             q.data.copy_(p.detach())  # rounding of the scale must not add up
     assert min(scales) < 0.5
+
+
+@pytest.mark.parametrize("unscales", [True, False])
+@pytest.mark.parametrize("options", [{}, {"kahan_summation": True}], ids=str)
+def test_a_grad_scaler_does_not_change_the_clipping_of_a_step_that_undoes_the_scale(options, unscales):
+    """Torch's fused Adam divides by the scale itself, and skips a step where a gradient is infinite."""
+
+    def trained(*, scaled):
+        generator = torch.Generator().manual_seed(1)
+        dtype = torch.bfloat16 if options else torch.float32
+        weight = torch.nn.Parameter(torch.ones(64, dtype=dtype))
+        optimizer = dw.build_optimizer(
+            dw.Settings("ADAM", lr=0.01, fused=True, percentile_clipping=50, **options), [weight]
+        )
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=2, enabled=scaled)
+        for step in range(14):
+            slope = torch.randn(64, generator=generator) * (1 + step % 3)
+            infinite = step in (0, 5)
+            if infinite and not scaled:
+                continue  # as the scaler does
+            scaler.scale((weight.float() * (slope * math.inf if infinite else slope)).sum()).backward()
+            if unscales:
+                scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+        return weight.detach(), optimizer.state[weight]["gnorm_vec"]
+
+    for by_scaler, plain in zip(trained(scaled=True), trained(scaled=False), strict=True):
+        torch.testing.assert_close(by_scaler, plain, rtol=1e-5, atol=0)
 
 
 def test_a_gradient_of_zero_is_left_alone():
