@@ -68,7 +68,9 @@ class Option:
         Raises:
             ValueProblem: the text is not a value of this kind.
         """
-        return parse_value(self.kind, text, nullable=self.nullable, infinite=bool(self.domain and self.domain.infinite))
+        infinite = bool(self.domain and self.domain.infinite)
+        counts = self.kind == "int" or self.unit.startswith("steps")
+        return parse_value(self.kind, text, nullable=self.nullable, infinite=infinite, counts=counts)
 
     def check(self, value: object) -> Value:
         """Return `value` as this option's own type.

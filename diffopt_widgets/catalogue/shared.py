@@ -331,7 +331,8 @@ def with_state_sizes(entry: OptimizerSpec) -> OptimizerSpec:
     own = [use.name for use in (entry.lr, *entry.uses) if use.fixed]
     own += [hidden.argument for hidden in entry.hidden if hidden.value is not None]
     named = " and ".join(part for part in (", ".join(own[:-1]), *own[-1:]) if part)
-    why = f"{LIBRARY.why.removesuffix('.')}, except for {named}, where the help says why."
+    first, point, rest = LIBRARY.why.partition(".")
+    why = f"{first}, except for {named}, where the help says why{point}{rest}"
     library = replace(LIBRARY, why=why) if own else LIBRARY
     presets = tuple(library if preset is LIBRARY else preset for preset in entry.presets)
     summary = f"{entry.summary} {state_sentence(entry.key)}".rstrip()

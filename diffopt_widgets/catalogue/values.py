@@ -123,13 +123,16 @@ def safe_repr(value: object) -> str:
         return f"a value of type {type(value).__name__}"
 
 
-def parse_value(kind: Kind, text: str, *, nullable: bool = False, infinite: bool = False) -> Value:
+def parse_value(
+    kind: Kind, text: str, *, nullable: bool = False, infinite: bool = False, counts: bool | None = None
+) -> Value:
     """Read the text that was typed into a control.
 
     Numbers may be written `1e-4`, `.0001`, `1E-4`, `1_000` or `inf`, and as papers and chats have them: `1e−4` with a minus
     sign, `3 × 10⁻⁴`, `10^-4`, `1 000`, `10k`, `2M`. A text that can be read in two ways, such as `1.000` for a whole number, is
     refused with both. An empty text or `none` means "not set" where the option allows it. Messages mention `inf` only where the
-    option can take it.
+    option can take it. `counts` tells that a number counts something, such as steps, so that a point may stand between
+    thousands; by default every whole number does.
 
     Raises:
         ValueProblem: the text is not such a value; the message describes the texts that are.
@@ -153,7 +156,7 @@ def parse_value(kind: Kind, text: str, *, nullable: bool = False, infinite: bool
         if lowered in {"false", "no", "off", "0"}:
             return False
         raise ValueProblem(f"{shorten(word)!r} is neither true nor false")
-    return _parse_number(kind, word, infinite=infinite)
+    return _parse_number(kind, word, infinite=infinite, counts=kind == "int" if counts is None else counts)
 
 
 def checked_text(text: str) -> str:
@@ -173,10 +176,10 @@ def checked_text(text: str) -> str:
     return word
 
 
-def _parse_number(kind: Kind, word: str, *, infinite: bool) -> float | int:
-    if kind == "int" and (readings := _readings(_plain(word))):
+def _parse_number(kind: Kind, word: str, *, infinite: bool, counts: bool) -> float | int:
+    if counts and (readings := _readings(_plain(word))):
         if len(readings) == 1:
-            return readings[0]
+            return readings[0] if kind == "int" else float(readings[0])
         raise ValueProblem(f"{shorten(word)!r} can be read as {' or as '.join(map(str, readings))}; write one of these")
     number = number_or_none(_plain(word))
     if number is None:

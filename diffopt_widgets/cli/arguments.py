@@ -177,7 +177,8 @@ def _renamed(start: Settings, texts: Mapping[str, str], faults: list[Fault]) -> 
             elif places and not known:
                 taken = {places[0]: text}
                 if places[0] == "warmup":
-                    spread(start.spec, name, number_or_none(text))
+                    for word in text.split(","):
+                        spread(start.spec, name, number_or_none(word.strip()))
         except ValueProblem as problem:
             faults.append(Fault(name, text, str(problem), ""))
             continue
@@ -205,7 +206,7 @@ def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> 
         if start is not None:  # without an optimizer nobody knows which options there are
             faults.extend(check_values(start.spec, {name: text})[1])
         return []
-    if use.option.kind == "float" and (asked := _decimal_comma(name, text)):
+    if use.option.kind in {"int", "float"} and (asked := _decimal_comma(name, text, whole=use.option.kind == "int")):
         faults.append(asked)
         return []
     values: list[Value] = []
@@ -222,12 +223,15 @@ def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> 
     return values
 
 
-def _decimal_comma(name: str, text: str) -> Fault | None:
-    """Return the question whether `0,01` is one number with a comma in it, or two to compare."""
+def _decimal_comma(name: str, text: str, *, whole: bool) -> Fault | None:
+    """Return the question whether `0,01` or `1,000` is one number with a comma in it, or two to compare."""
     match = re.fullmatch(r"\s*([+-]?\d+),(\d+)\s*", text)
     if match is None or not (match[1].lstrip("+-") == "0" or (match[2].startswith("0") and len(match[2]) > 1)):
         return None
-    point, two = f"{match[1]}.{match[2]}", f"{match[1]}.0,{int(match[2])}.0"
+    if whole and (len(match[2]) != 3 or match[1].lstrip("+-") == "0"):
+        return None
+    point = f"{match[1]}{match[2]}" if whole else f"{match[1]}.{match[2]}"
+    two = f"{match[1]},{int(match[2])}" if whole else f"{match[1]}.0,{int(match[2])}.0"
     return Fault(
         name,
         text,

@@ -104,7 +104,9 @@ def _named_settings(optimizer: str | None, assignments: Sequence[str]) -> dict[s
     combinations = itertools.product(*over.values())
     variants = [_with(base.settings, dict(zip(names, values, strict=True))) for values in combinations]
     return {
-        " · ".join([run.optimizer, *(f"{name} {format_value(run.options[name])}" for name in names)]): run
+        " · ".join(
+            [run.optimizer, *(f"{name} {format_value(run.values()[name])}" for name in names if name != "optimizer")]
+        ): run
         for run in variants
     }
 

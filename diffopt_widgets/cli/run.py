@@ -234,10 +234,14 @@ def _opened(path: Path | None) -> RunStore | None:
     from diffopt_widgets.store import RunStore, StoreError
 
     try:
-        return None if path is None else RunStore(path)
+        if path is None:
+            return None
+        store = RunStore(path)
+        store.check_writable()
     except StoreError as error:
         fault = Fault("--store", str(path), str(error), "", "Nothing was done.")
         raise SettingsError((fault,)) from None
+    return store
 
 
 def _claimed_paths(folder: Path, stem: str) -> tuple[Path, Path]:

@@ -23,6 +23,7 @@ class Interrupt:
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop
+        self._handlers: list[_Handler] = []
 
     def watch(self) -> None:
         """Make sure that the next SIGINT calls `stop`."""
@@ -33,16 +34,17 @@ class Interrupt:
             return  # None: not set from Python, so it could not be set back
         while isinstance(before, _Handler) and before.stop is None:
             before = before.before
-        signal.signal(signal.SIGINT, _Handler(self._stop, before))
+        self._handlers.append(_Handler(self._stop, before))
+        signal.signal(signal.SIGINT, self._handlers[-1])
 
     def release(self) -> None:
         """Leave SIGINT as it was; a kernel may set the handler once more at the end of a cell, and it then does nothing."""
         if threading.current_thread() is not threading.main_thread():
             return
+        for handler in self._handlers:  # also one that a kernel keeps, to set it again
+            handler.stop = None
+        self._handlers.clear()
         current = signal.getsignal(signal.SIGINT)
-        for handler in _chain(current):
-            if handler.stop is self._stop:
-                handler.stop = None
         while isinstance(current, _Handler) and current.stop is None:
             current = current.before
             signal.signal(signal.SIGINT, current)

@@ -6,7 +6,8 @@ import contextlib
 import multiprocessing
 import os
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -79,7 +80,7 @@ def sweep(
     check_flag("progress", progress)
     if executor is not None and not (callable(getattr(executor, "map", None)) and hasattr(executor, "submit")):
         raise wrong_kind("executor", executor, "an executor", "Write ProcessPoolExecutor(2), or leave it out.")
-    _check_over(over)
+    over = _checked_over(over)
     saver = saver_for(store)
     if "task" in over:
         over = {**over, "task": [task_key(task) for task in over["task"]]}
@@ -118,8 +119,8 @@ def _never_forked(executor: Executor, runs: int) -> Iterator[Executor]:
         yield started
 
 
-def _check_over(over: object) -> None:
-    """Check the values to try.
+def _checked_over(over: object) -> dict[str, list[Any]]:
+    """Return the values to try as lists, also those of an array, a range or a generator.
 
     Raises:
         SettingsError: they are not lists of values by name.
@@ -127,14 +128,28 @@ def _check_over(over: object) -> None:
     example = 'Write {"lr": [1e-4, 1e-3]}.'
     if not isinstance(over, Mapping):
         raise wrong_kind("over", over, "a dict of lists of values", example)
+    lists: dict[str, list[Any]] = {}
     for name, values in over.items():
         if not isinstance(name, str):
             raise wrong_kind("over", name, "the name of an option", example)
-        if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        listed = _listed(values)
+        if listed is None:
             problem = f"{name} has one value, and a list of values is wanted"
             raise SettingsError((Fault("over", values, problem, "", f'Write {{"{name}": [{safe_repr(values)}, …]}}.'),))
-        if not values:
+        if not listed:
             raise SettingsError((Fault("over", None, f"{name} has no values", "", example),))
+        lists[name] = listed
+    return lists
+
+
+def _listed(values: Any) -> list[Any] | None:  # Any: lists and arrays of many packages
+    """Return several values as a list of plain ones; None for a single value."""
+    if isinstance(values, str | bytes | Mapping | AbstractSet) or not isinstance(values, Iterable):
+        return None
+    if hasattr(values, "tolist"):  # numpy, torch, pandas
+        plain = values.tolist()
+        return plain if isinstance(plain, list) else None
+    return list(values)
 
 
 def _in_turn(runs: list[Run], saver: RunSaver | None, *, progress: bool) -> list[Run]:

@@ -43,7 +43,8 @@ def keep_printing_of(cls: type) -> None:
     """
     for base in cls.__mro__:
         module = sys.modules.get(base.__module__)
-        if module is None or base.__module__.partition(".")[0] in _OWN:
+        package = base.__module__.partition(".")[0]
+        if module is None or package in _OWN or package in sys.stdlib_module_names:
             continue
         names = vars(module)
         names.setdefault("print", _print)
@@ -66,4 +67,8 @@ class _Logging:
         if _kept.out is None:
             logging.info(message, *values, **options)  # noqa: LOG015  # as the back end does
         else:
-            _print(str(message) % values if values else message)
+            record = logging.LogRecord("", logging.INFO, "", 0, message, values, None)
+            try:
+                _print(record.getMessage())
+            except (TypeError, ValueError, KeyError):  # the logger prints these too, and goes on
+                _print(message, *values)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import cache
+from numbers import Real
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Use, split_argument
-from diffopt_widgets.catalogue.values import ValueProblem, safe_repr
+from diffopt_widgets.catalogue.values import ValueProblem, number_or_none, safe_repr
 from diffopt_widgets.settings.faults import Fault
 
 _RUN = {
@@ -71,12 +73,20 @@ def option_places(entry: OptimizerSpec, name: str) -> tuple[str, ...]:
     for own, others in _RUN.items():
         if word in others:
             return (own,)
-    for prefix in ("", "adam_", "prodigy_"):
+    for prefix in _prefixes(entry):
         plain = _OPTIONS.get(word, word.removeprefix(prefix)) if word.startswith(prefix) else word
         if plain != word and plain in names:
             return (plain,)
     numbered = [own for own in names if re.fullmatch(rf"{re.escape(word.removesuffix('s'))}\d", own)]
     return tuple(numbered) if word.endswith("s") and len(numbered) > 1 else ()
+
+
+def _prefixes(entry: OptimizerSpec) -> tuple[str, ...]:
+    """Return what diffusers' scripts put before the names of options that mean here what they mean there."""
+    if "eps2" in {use.name for use in entry.uses}:
+        return ()  # the eps of Adafactor and CAME is not Adam's
+    estimating = ("prodigy_",) if "PRODIGY" in entry.key else ()
+    return ("", "adam_", *estimating) if estimating or "ADAM" in entry.key.upper() else ("",)
 
 
 def tuple_places(entry: OptimizerSpec, name: str) -> tuple[str, ...]:
@@ -108,7 +118,9 @@ def spread(entry: OptimizerSpec, name: str, value: object) -> dict[str, object]:
     shown = " and ".join(place for place in places if place)
     if not _is_several(value):
         raise ValueProblem(f"it stands for {shown}; give those, or one value for each")
-    values = list(value) if isinstance(value, Sequence) else []
+    if isinstance(value, AbstractSet):
+        raise ValueProblem(f"a set has no order; write {shown} as a tuple")
+    values = list(value) if isinstance(value, Iterable) else []
     hidden = _hidden_value(entry, name)
     if places[-1:] == ("",) and len(values) == len(places) and values[-1] == hidden:
         values.pop()
@@ -158,7 +170,8 @@ def renamed(entry: OptimizerSpec, changes: Mapping[str, object]) -> tuple[dict[s
                 continue
         for option, part in taken.items():
             if option in givers:
-                faults.append(Fault(name, value, f"{option} is also given as {givers[option]}", "", "Give it once."))
+                other = givers[option] if givers[option] != option else name
+                faults.append(Fault(name, value, f"{option} is also given as {other}", "", "Give it once."))
                 continue
             givers[option] = name
             values[option] = part
@@ -237,9 +250,15 @@ def _typed(entry: OptimizerSpec, name: str, value: object) -> object:
     if parts is None:
         return value
     uses = [_use(entry, place) for place in tuple_places(entry, name)]
-    return [use.option.parse(part) if use else float(part) for use, part in zip(uses, parts, strict=False)] + parts[
-        len(uses) :
-    ]
+    read = [use.option.parse(part) if use else _number(part) for use, part in zip(uses, parts, strict=False)]
+    return [*read, *parts[len(uses) :]]
+
+
+def _number(text: str) -> float:
+    number = number_or_none(text)
+    if number is None:
+        raise ValueProblem(f"{safe_repr(text)} is not a number")
+    return number
 
 
 def _use(entry: OptimizerSpec, name: str) -> Use | None:
@@ -256,10 +275,11 @@ def _checked_warmup(name: str, value: object) -> object:
     Raises:
         ValueProblem: it means something else here.
     """
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, Real) or isinstance(value, bool):
         return value
-    if name.endswith("steps") and value == 1 and not name.startswith("learning_rate"):
+    number = float(value)
+    if name.endswith("steps") and number == 1 and not name.startswith("learning_rate"):
         raise ValueProblem("one step cannot be said here, since a warmup up to 1 is a fraction of the run; use 0 or 2")
-    if name.endswith("ratio") and value > 1:
+    if name.endswith("ratio") and number > 1:
         raise ValueProblem(f"{safe_repr(value)} is more than the whole run; warmup above 1 is a number of steps")
     return value

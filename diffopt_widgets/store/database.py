@@ -215,7 +215,7 @@ def _explanation(path: Path, error: sqlite3.Error) -> str:
     text = str(error)
     for part, description in (
         ("not a database", "is not a SQLite database. Give another path; the file was left as it is."),
-        ("malformed", "is damaged. Copy the readable part with: sqlite3 FILE .recover"),
+        ("malformed", "is damaged. Copy the readable part with: sqlite3 FILE .recover | sqlite3 NEW"),
         ("is full", "cannot grow: the disk is full. Make room, or take a path on another disk."),
         (
             "readonly",

@@ -75,7 +75,9 @@ def is_whole(row: tuple[Any, ...]) -> bool:
 
 def damaged(id: object, name: object, path: Path) -> RunSummary:
     """Build the summary of a run whose entry in the file cannot be read."""
-    message = f"the entry of this run in {path} is damaged. Copy the readable part with: sqlite3 FILE .recover"
+    message = (
+        f"the entry of this run in {path} is damaged. Copy the readable part with: sqlite3 FILE .recover | sqlite3 NEW"
+    )
     never = datetime.fromtimestamp(0, timezone.utc)
     called = name if isinstance(name, str) else str(id)
     return RunSummary(str(id), called, DAMAGED, message, never, never, 0, None, {}, "")

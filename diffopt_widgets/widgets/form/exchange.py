@@ -78,7 +78,11 @@ def _call(text: str) -> ast.Call:
     meant = meant_by(name) if re.fullmatch(r"[\w.]+", name) else None
     if meant is None or (is_path(meant.key) and not is_loaded(meant.key)):
         raise _unreadable("The text holds no settings")
-    return ast.Call(call.func, [ast.Constant(name)], call.keywords)  # its other arguments are the parameters
+    for extra in call.args[2:]:
+        raise _not_an_argument(_source(extra))
+    rates = [ast.keyword("lr", rate) for rate in call.args[1:2]]  # after the parameters, as in every optimizer
+    keywords = [*rates, *(keyword for keyword in call.keywords if keyword.arg != "params")]
+    return ast.Call(call.func, [ast.Constant(name)], keywords)
 
 
 def _json_of(call: ast.Call) -> str:

@@ -3,6 +3,7 @@
 import pytest
 
 import diffopt_widgets as dw
+from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.values import ValueProblem, parse_value
 from diffopt_widgets.cli.main import main
 from diffopt_widgets.widgets.bench.run_bar import RunBar
@@ -95,3 +96,10 @@ def test_a_pasted_number_is_taken_everywhere():
 def test_a_comma_for_thousands_is_told_how_to_be_written():
     with pytest.raises(ValueProblem, match="write 1000 without a comma, or a point before decimals"):
         parse_value("int", "1,000")
+
+
+def test_steps_of_a_warm_up_are_counted_like_whole_numbers():
+    warmup = TRAINING["warmup"].option
+    assert [warmup.parse(text) for text in ("1.500", "0.1", "10.5", "100")] == [1500.0, 0.1, 10.5, 100.0]
+    with pytest.raises(ValueProblem, match="can be read as 1 or as 1000"):
+        warmup.parse("1.000")

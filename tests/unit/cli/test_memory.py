@@ -69,3 +69,11 @@ def test_a_missing_package_is_named(capsys, monkeypatch):
     words = " ".join(capsys.readouterr().out.split())
     assert "LION needs lion-pytorch" in words
     assert "pip install --upgrade" in words
+
+
+@pytest.mark.slow
+def test_several_optimizers_or_values_are_named(capsys):
+    status, lines = told(capsys, "ADAMW,LION")
+    assert (status, {"ADAMW", "LION"} <= lines.keys()) == (0, True)
+    status, lines = told(capsys, "ADAMW", "--set", "warmup=2,3")
+    assert (status, {"ADAMW · warmup 2", "ADAMW · warmup 3"} <= lines.keys()) == (0, True)

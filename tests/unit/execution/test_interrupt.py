@@ -128,3 +128,17 @@ def test_in_another_thread_the_signal_is_left_alone():
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_handler_that_a_kernel_sets_again_later_keeps_nothing_of_the_training():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stopped = []
+    training = Interrupt(lambda: stopped.append("stopped"))
+    training.watch()
+    kernels = signal.signal(signal.SIGINT, signal.default_int_handler)  # an async cell begins
+    training.watch()
+    training.release()
+    signal.signal(signal.SIGINT, kernels)  # the cell ends
+    interrupt()
+    assert stopped == []
+    assert kernels.stop is None

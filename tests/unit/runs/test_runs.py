@@ -579,3 +579,9 @@ def test_a_run_of_another_optimizer_takes_nothing_from_a_name():
         "PRODIGY · d_coef 0.5, swiss_roll, steps 300",
         "SGD · digits, steps 20",
     ]
+
+
+@pytest.mark.parametrize("values", [np.logspace(-4, -2, 2), (1e-4, 1e-2), (10.0**n for n in (-4, -2))])
+def test_values_to_try_may_be_an_array_or_whatever_can_be_listed(values):
+    runs = dw.sweep(dw.Settings("ADAMW"), {"lr": values}, "swiss_roll", 1, progress=False)
+    assert [run.settings.lr for run in runs] == [1e-4, 1e-2]

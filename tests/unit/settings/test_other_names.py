@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 import diffopt_widgets as dw
@@ -187,3 +188,29 @@ def test_the_command_line_takes_them_and_says_so():
     assert (plan.settings.options["eps"], plan.settings.options["eps2"], over) == (1e-28, 1e-2, {})
     with pytest.raises(SettingsError, match="beta1 and beta2"):
         read_plan("PRODIGY", {}, ["betas=0.9"])
+
+
+@pytest.mark.parametrize("text", ["(0.9, abc)", {0.9, 0.99}, "0.9,x"])
+@pytest.mark.parametrize("key", ["ADAFACTOR", "ADAMW"])
+def test_several_values_that_cannot_be_read_are_faults(key, text):
+    with pytest.raises(dw.SettingsError, match=r"betas = "):
+        dw.Settings(key, betas=text)
+
+
+def test_arrays_and_whole_numbers_of_numpy_are_read_like_pythons():
+    assert dw.Settings("ADAMW", betas=np.array([0.8, 0.99])).options["beta1"] == 0.8
+    with pytest.raises(dw.SettingsError, match="one step cannot be said"):
+        dw.Settings("ADAMW", num_warmup_steps=np.int64(1))
+
+
+def test_adams_epsilon_is_not_taken_for_adafactors():
+    assert dw.Settings("ADAMW", adam_epsilon=1e-6).options["eps"] == 1e-6
+    with pytest.raises(dw.SettingsError, match="has no such option"):
+        dw.Settings("ADAFACTOR", adam_epsilon=1e-8)
+
+
+def test_the_second_argument_of_a_pasted_constructor_is_its_rate():
+    assert read_settings("torch.optim.AdamW(model.parameters(), 3e-4, weight_decay=0.1)").lr == 3e-4
+    assert read_settings("Prodigy(params=model.parameters(), lr=0.5)").lr == 0.5
+    with pytest.raises(SettingsError, match=r"\(0\.9, 0\.99\)"):
+        read_settings("AdamW(parameters, 1e-3, (0.9, 0.99))")
