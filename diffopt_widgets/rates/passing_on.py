@@ -211,7 +211,8 @@ class _Reading:
     def _attribute(self, place: int, name: str) -> bool:
         """Return whether an attribute may be used: it leads to the step, or is harmless, or a number of the owner's own."""
         before, after = self._all[place - 1], self._all[place + 1]
-        of_self = self._is_self(before)
+        # Newer versions of Python load `self` right before an attribute of `super()`.
+        of_self = self._is_self(before) and self._all[place].opname != "LOAD_SUPER_ATTR"
         if place == self._place:
             allowed = not of_self
         elif name.endswith("_") or name.startswith("_foreach"):
@@ -231,12 +232,13 @@ class _Reading:
         elif of_self:
             allowed = isinstance(getattr(type(self._owner), name, None), (int, float, str))
         else:
-            allowed = name in _HARMLESS or name in self._bases or name in self._paths
+            harmless = name in _HARMLESS and not hasattr(type(self._owner), name)
+            allowed = harmless or name in self._bases or name in self._paths
         return allowed
 
     def _is_self(self, one: dis.Instruction) -> bool:
         loaded = one.argval if isinstance(one.argval, tuple) else (one.argval,)
-        return one.opname.startswith("LOAD_FAST") and bool(loaded) and loaded[-1] == self._self
+        return "LOAD_FAST" in one.opname and bool(loaded) and loaded[-1] == self._self
 
     def _stores(self, place: int, name: str) -> bool:
         """Return whether an attribute may be set: one of the owner's own, that holds a number or a text, or nothing yet."""

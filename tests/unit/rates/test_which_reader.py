@@ -368,6 +368,13 @@ def asks_a_method(self, closure=None):
     return super(type(self), self).step(closure)
 
 
+def asks_a_method_by_another_name(self, closure=None):
+    loss = super(type(self), self).step(closure)
+    me = self
+    me.info()
+    return loss
+
+
 def asks_a_value(self, closure=None):
     self.helper()
     return super(type(self), self).step(closure)
@@ -407,7 +414,15 @@ def base_step(self, closure=None):
             scales_gradients,
             scales_the_rate,
         ),
-        *(asks_a_function, asks_a_method, asks_a_value, defines_a_function, with_no_gradients, of_another),
+        *(
+            asks_a_function,
+            asks_a_method,
+            asks_a_method_by_another_name,
+            asks_a_value,
+            defines_a_function,
+            with_no_gradients,
+            of_another,
+        ),
         *(twice(base_step), functools.partialmethod(base_step), twice(torch.optim.SGD.step)),
     ],
     ids=lambda step: getattr(step, "__name__", type(step).__name__),
