@@ -48,8 +48,8 @@ _KEPT = {"defaults", "lr", "param_groups", "state", "step", *INNER_NAMES, *_SCAL
 def passes_on(owner: object, cls: type, *, to_base: bool) -> bool:
     """Return whether the `step` that `cls` defines, a class of `owner`, does one step of what it is around and nothing else.
 
-    With `to_base` that is the step of a base, by `super()` or by the base's name. It calls `step` once in every case, of a base or of an optimizer inside it. It has no loop, no other call of a method of its
-    own, and sets no more than counters.
+    It calls `step` once in every case, of a base or of an optimizer inside it. It has no other call of a method of its own, and
+    sets no more than counters. With `to_base` it must be the step of a base, by `super()` or by the base's name.
     """
     function = unhooked(vars(cls)["step"])
     code = getattr(function, "__code__", None)
