@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.rates.base import RateReader
 from diffopt_widgets.rates.choice import reader_of
+from diffopt_widgets.rates.overrides import overridden_groups
 from diffopt_widgets.rates.unknown import NotKnown
 from diffopt_widgets.rates.unwrap import path_to_optimizer
 
@@ -27,15 +28,16 @@ def applied_lr(optimizer: object) -> list[float]:
     """Return the learning rate that the next step of `optimizer` will apply, one per parameter group.
 
     If a step scales each tensor separately (Adafactor with `scale_parameter`), the value is the mean over the group's
-    weights, and it multiplies the clipped update. If the rate also depends on the coming update (LAMB, LARS), the value is
-    the largest that can be applied. Some optimizers average the rates of past steps along with the gradients (DAdaptAdam,
-    DAdaptAdan, DAdaptSGD with momentum, Adafactor with beta1): the value is then the rate of the coming gradient, and only
-    a `RateMeter` that has been in use since the first step gives the average.
+    weights, and it multiplies the clipped update. If the rate also depends on the coming update, it is not known before the
+    step; only for bitsandbytes' LAMB and LARS the value is the largest that can be applied. Some optimizers average the rates of
+    past steps along with the gradients (DAdaptAdam, DAdaptAdan, DAdaptSGD with momentum, Adafactor with beta1): the value is
+    then the rate of the coming gradient, and only a `RateMeter` that has been in use since the first step gives the average.
     If the rate cannot be known (DAdaptSGD before its first step, a class whose groups cannot be read), the value is NaN. Reading
     it may wait for the device.
-    A wrapper (of accelerate or lightning) is looked through. A subclass is read like its base, unless it has a `step` of its
-    own that does not call its base's. If it is not known what a class applies, the value is NaN; `docs/applied-rates.md` lists
-    the classes that are known. `optimizer.param_groups` has the groups' own rates.
+    A wrapper (of accelerate or lightning) is looked through. A subclass is read like its base, and any other wrapper like the
+    optimizer inside. If one has a `step` of its own, this is so only where that is seen to call the other's `step` once and to
+    change nothing else: no gradients, weights or rates, and no other method of its own. If it is not known what is applied, the
+    value is NaN; `docs/applied-rates.md` lists the classes that are known. `optimizer.param_groups` has the groups' own rates.
 
     Raises:
         TypeError: the object is no optimizer and holds none, or it holds several.
@@ -66,10 +68,16 @@ class RateMeter:
         except Exception as error:  # noqa: BLE001  # whatever a back end holds
             self.trouble, self._readable = error, False
         self._reader.fused = fused
-        self.plain = self._readable and type(self._reader) is RateReader
-        """True when the applied rates are simply those of the parameter groups, as this class is known to apply them."""
+        self._stepping = self._reader
+        while isinstance(inside := getattr(self._stepping, "inner", None), RateReader):
+            self._stepping = inside
         self.known = not isinstance(self._reader, NotKnown)
         """False when it is not known what this class applies: its rates are NaN then."""
+
+    @property
+    def plain(self) -> bool:
+        """True when the applied rates are simply those of the parameter groups, as this class is known to apply them."""
+        return self._readable and type(self._reader) is RateReader and not overridden_groups(self._reader.optimizer)
 
     def before(self) -> Rates:
         """Read the rate of the coming step's gradient, one value per parameter group."""
@@ -85,10 +93,16 @@ class RateMeter:
         """Return the rates, or NaN for each group if they cannot be read, which holds for the rest of the step."""
         if self.trouble is None:
             try:
-                return reading()
+                return self._without_overridden(reading())
             except Exception as error:  # noqa: BLE001  # as above
                 self.trouble = error
         return (math.nan,) * len(self._reader.groups)
+
+    def _without_overridden(self, rates: Rates) -> Rates:
+        overridden = overridden_groups(self._stepping.optimizer)
+        if not overridden:
+            return rates
+        return tuple([math.nan if index in overridden else rate for index, rate in enumerate(rates)])
 
     @property
     def d(self) -> float | tuple[float, ...] | None:

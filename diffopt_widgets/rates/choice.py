@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterator
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.rates.passing_on import (
+    PASSING_ON,
+    calls_base,
+    overrides_internals,
+    overrides_step,
+    passes_on,
+    replaced,
+)
 from diffopt_widgets.rates.unwrap import inner_optimizer, path_to_optimizer
 
 if TYPE_CHECKING:
@@ -105,10 +111,6 @@ READERS: dict[str, dict[str, str]] = {
 }
 """Readers of classes that the catalogue does not have, by package and class."""
 
-PASSING_ON = {"accelerate", "deepspeed", "lightning", "lightning_fabric", "pytorch_lightning"}
-"""Packages whose wrappers change no more than gradients and precision."""
-_CHANGES = {"grad", "data", "mul_", "div_", "add_", "sub_", "lerp_", "copy_", "addcdiv_", "addcmul_"}
-"""Names in a wrapper's own step that change gradients or weights."""
 _SCALING = ("lookahead", "larc", "lars", "trac")
 """Parts of the names of wrappers that are known to change what is applied."""
 
@@ -144,17 +146,19 @@ def reader_of(optimizer: object) -> RateReader:
 def rate_kind(optimizer: object) -> str:
     """Return the name of the reader for this optimizer: that of its class or of its nearest base that has one.
 
-    A class that overrides `step` without calling its base's is not known, whatever its bases are. An optimizer that only
-    passes its steps on to one inside it is read like that one.
+    A subclass whose own `step` is not seen to call its base's once and to do nothing else is not known, nor is one that has its
+    own version of what the base's step calls, or an object with a `step` of its own. An optimizer that only passes its steps on
+    to one inside it is read like that one.
     """
+    if replaced(optimizer):
+        return NOT_KNOWN
     readers = _readers()
-    unseen: list[type] = []
+    subclasses: list[type] = []
     for cls in type(optimizer).__mro__:
-        kind = readers.get((cls.__module__.split(".")[0], cls.__name__))
+        kind = readers.get((_package(cls), cls.__name__))
         if kind is not None:
-            return kind if all(_calls_base(sub) for sub in unseen) else NOT_KNOWN
-        if _overrides_step(cls):
-            unseen.append(cls)
+            return kind if all(_steps_like(cls, sub, optimizer) for sub in subclasses) else NOT_KNOWN
+        subclasses.append(cls)
     inner = inner_optimizer(optimizer)
     if inner is None or not _same_groups(inner, optimizer):
         return NOT_KNOWN
@@ -171,17 +175,37 @@ def _readers() -> dict[tuple[str, str], str]:
 
 
 def _wrapper_kind(wrapper: object) -> str:
-    """Return the reader for a wrapper: `INNER` for one that passes steps on and is not known to change what they apply."""
-    cls = type(wrapper)
-    package = cls.__module__.split(".")[0]
-    if package in PASSING_ON:
-        return INNER
-    if (listed := READERS.get(package, {}).get(cls.__name__)) is not None:
-        return listed
-    scales = any(part in cls.__name__.lower() for part in _SCALING)
-    step = getattr(cls, "step", None)
-    changes = step is not None and not _CHANGES.isdisjoint(_names(step))
-    return NOT_KNOWN if scales or changes else INNER
+    """Return the reader for a wrapper: `INNER` for one that is seen to pass steps on, and to do nothing else in them."""
+    for cls in type(wrapper).__mro__:
+        package = _package(cls)
+        if package in PASSING_ON:
+            return INNER
+        if (listed := READERS.get(package, {}).get(cls.__name__)) is not None:
+            return listed
+        if replaced(wrapper) or any(part in cls.__name__.lower() for part in _SCALING):
+            return NOT_KNOWN
+        if overrides_step(cls):
+            if not passes_on(wrapper, cls, to_base=False):
+                return NOT_KNOWN
+            if not calls_base(cls):
+                break
+    return INNER
+
+
+def _steps_like(known: type, subclass: type, optimizer: object) -> bool:
+    """Return whether a class between an optimizer's and a known one leaves the step as it is."""
+    if overrides_step(subclass) and not passes_on(optimizer, subclass, to_base=True):
+        return False
+    return _package(subclass) in _packages() or not overrides_internals(subclass, known)
+
+
+def _package(cls: type) -> str:
+    return cls.__module__.partition(".")[0]
+
+
+@functools.cache
+def _packages() -> frozenset[str]:
+    return frozenset(package for package, _ in _readers())
 
 
 def _same_groups(inner: Any, optimizer: Any) -> bool:  # Any: optimizers of any kind
@@ -189,34 +213,3 @@ def _same_groups(inner: Any, optimizer: Any) -> bool:  # Any: optimizers of any 
         {id(p) for p in one["params"]} == {id(p) for p in other["params"]}
         for one, other in zip(inner.param_groups, optimizer.param_groups, strict=True)
     )
-
-
-def _overrides_step(cls: type) -> bool:
-    """Return whether a class has a `step` of its own. Torch puts its hooks around an inherited one too, into the class itself."""
-    if "step" not in vars(cls):
-        return False
-    inherited = next((vars(base)["step"] for base in cls.__mro__[1:] if "step" in vars(base)), None)
-    return _innermost(vars(cls)["step"]) is not _innermost(inherited)
-
-
-def _calls_base(cls: type) -> bool:
-    """Return whether the `step` of a class calls that of a base, by `super()` or by the base's name."""
-    names = set(_names(vars(cls)["step"]))
-    return "step" in names and bool(names & {"super", *(base.__name__ for base in cls.__mro__[1:])})
-
-
-def _innermost(function: Any) -> Any:  # Any: whatever stands in a class as `step`
-    """Return the function that others are wrapped around."""
-    while (wrapped := getattr(function, "__wrapped__", None)) is not None:
-        function = wrapped
-    return function
-
-
-def _names(function: Any) -> Iterator[str]:  # Any: as above
-    """Yield the names that a function's code uses, its inner functions' too."""
-    waiting = [getattr(_innermost(function), "__code__", None)]
-    while waiting:
-        code = waiting.pop()
-        if isinstance(code, CodeType):
-            yield from code.co_names
-            waiting.extend(const for const in code.co_consts if isinstance(const, CodeType))

@@ -30,12 +30,12 @@ class PerTensor(RateReader):
         raise NotImplementedError
 
     def mean(self, group: Group, rate: Callable[[torch.Tensor, dict[str, Any], Group], Rate]) -> Rate:
-        """Compute the mean over the weights that get a gradient, or over all before there is one; NaN if there are none."""
+        """Compute the mean over the weights that get a gradient, or over all before there is one; the group's rate if it has none."""
         params: list[torch.Tensor] = [p for p in group["params"] if p.numel()]
         params = [p for p in params if p.grad is not None] or [p for p in params if p.requires_grad] or params
         total = sum(p.numel() for p in params)
         parts = [p.numel() / total * rate(p, self.optimizer.state.get(p, {}), group) for p in params]
-        return sum(parts[1:], parts[0]) if parts else math.nan
+        return sum(parts[1:], parts[0]) if parts else rate_of(group)
 
 
 class Adafactor(PerTensor):

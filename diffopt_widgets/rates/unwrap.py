@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-_INNER = (
+INNER_NAMES = (
     *("optimizer", "_optimizer", "base_optimizer", "_base_optimizer", "base", "optim"),
     *("inner_optimizer", "_inner_optimizer", "wrapped_optimizer", "opt"),
 )
@@ -83,13 +83,13 @@ def paths_inside(optimizer: object) -> Iterator[tuple[Any, ...]]:  # Any: as abo
             continue
         seen.append(path[-1])
         yield path
-        inner = (attribute(path[-1], name) for name in _INNER)
+        inner = (attribute(path[-1], name) for name in INNER_NAMES)
         waiting.extend((*path, one) for one in inner if one is not None)
 
 
 def inner_optimizer(optimizer: object) -> Optimizer | None:
     """Return the torch optimizer that an optimizer holds and steps; None if it holds none."""
-    held = (attribute(optimizer, name) for name in _INNER)
+    held = (attribute(optimizer, name) for name in INNER_NAMES)
     return next((one for one in held if isinstance(one, Optimizer) and one is not optimizer), None)
 
 

@@ -546,11 +546,11 @@ class Wrapper:
 
 WRAPPERS = {
     "a subclass": Wrapper("torch", subclass, "what its base applies"),
-    "a subclass whose step calls its base's": Wrapper(
+    "a subclass whose step only calls its base's": Wrapper(
         "torch", lambda o: subclass(o, step=calling), "what its base applies"
     ),
     "a subclass with a step of its own": Wrapper("torch", lambda o: subclass(o, step=own), SAID[NOT_KNOWN]),
-    "any object that holds it and calls its step": Wrapper("torch", Holder),
+    "any object that holds it and only calls its step": Wrapper("torch", Holder),
     "an object whose own step changes gradients or weights": Wrapper("torch", Scaling, SAID[NOT_KNOWN]),
     "torch.distributed.optim.ZeroRedundancyOptimizer": Wrapper("torch", sharded),
     "accelerate.AcceleratedOptimizer": Wrapper("accelerate", accelerated),
@@ -647,9 +647,11 @@ the rate that is shown times the sign of the gradient. Weight decay is off, all 
 that are named. "By a law of its own, as SOAP" means: the direction of this optimizer of the catalogue is written out in
 `tests/conformance/test_applied_lr.py`, which measures it under several schedules. Where other options change the rate of a class, the catalogue's tests try them (`tests/conformance`).
 
-A class is found by its package and name, or by those of its bases. A subclass of yours is read like its base, unless it has a
-`step` of its own that does not call its base's: then it is not known. To add a class, give it a line in
-`diffopt_widgets/rates/choice.py`.
+A class is found by its package and name, or by those of its bases. A subclass of yours is read like its base, and a wrapper of
+yours like the optimizer inside. If it has a `step` of its own, this is so only where that step is seen to call the other's `step`
+once and to do nothing else but count, log and pass a closure on. A step that touches gradients, weights or rates, clips, loops or
+calls other methods makes it not known. So does another version of a method in which the base computes its step, and a `step` that
+is set on the optimizer object itself. To add a class, give it a line in `diffopt_widgets/rates/choice.py`.
 """
 
 

@@ -1,6 +1,10 @@
 """Which reader reads: classes that are known, their subclasses and wrappers, and classes that are not known."""
 
+import functools
+import logging
 import math
+import time
+import types
 
 import prodigyopt
 import pytest
@@ -11,6 +15,8 @@ import diffopt_widgets as dw
 from diffopt_widgets.rates.applied import RateMeter
 from diffopt_widgets.rates.choice import NOT_KNOWN, READERS, load_reader, rate_kind
 from diffopt_widgets.rates.unwrap import hooked_optimizer
+
+LOG = logging.getLogger(__name__)
 
 
 def weight():
@@ -56,13 +62,20 @@ class Labelled(torch.optim.NAdam):
     label = "unet"
 
 
-class Clipped(torch.optim.NAdam):
-    """A subclass that does something first."""
+class Counted(torch.optim.NAdam):
+    """A subclass that counts its steps and says so, which changes nothing."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.count = 0
 
     @torch.no_grad()
     def step(self, closure=None):
-        torch.nn.utils.clip_grad_norm_([p for group in self.param_groups for p in group["params"]], 1.0)
-        return super().step(closure)
+        loss = super().step(closure)
+        self.count += 1
+        if self.count % 2 == 0:
+            LOG.debug("step %d", self.count)
+        return loss
 
 
 class ByName(torch.optim.NAdam):
@@ -193,7 +206,7 @@ def test_every_reader_that_the_table_names_exists():
 # ---------------------------------------------------------------------------------------------------- subclasses
 
 
-@pytest.mark.parametrize("cls", [Labelled, Clipped, ByName])
+@pytest.mark.parametrize("cls", [Labelled, Counted, ByName])
 @pytest.mark.parametrize("base_first", [True, False])
 def test_a_subclass_that_steps_as_its_base_does_is_read_like_it(cls, base_first):
     if base_first:  # torch puts its hooks around the step of a class when the first of it is made
@@ -276,6 +289,386 @@ def test_ranger_does_not_know_the_steps_that_pull_and_turns_back_in_its_first():
     assert [math.isnan(rate) for rate in rates] == [False, False, False, True] * 2
     assert rates[:3] == [-0.1] * 3
     assert 0 < rates[5] < 0.01
+
+
+# ---------------------------------------------------------------------------------------------------- steps of one's own
+
+
+def twice(function):
+    """A decorator that keeps the name of what it calls two times."""
+
+    @functools.wraps(function)
+    def both(*args):
+        function(*args)
+        return function(*args)
+
+    return both
+
+
+def shrink(optimizer):
+    for p in optimizer.param_groups[0]["params"]:
+        p.data.mul_(0.5)
+
+
+def clips(self, closure=None):
+    torch.nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 0.01)
+    return super(type(self), self).step(closure)
+
+
+def pulls_back(self, closure=None):
+    loss = super(type(self), self).step(closure)
+    for group in self.param_groups:
+        for p in group["params"]:
+            p.data.lerp_(torch.ones_like(p), 0.5)
+    return loss
+
+
+def twice_in_a_row(self, closure=None):
+    super(type(self), self).step(closure)
+    return super(type(self), self).step(closure)
+
+
+def twice_by_a_name(self, closure=None):
+    step = super(type(self), self).step
+    step(closure)
+    return step(closure)
+
+
+def again_and_again(self, closure=None):
+    count = 0
+    while count < 2:
+        count += 1
+        super(type(self), self).step(closure)
+
+
+def at_times(self, closure=None):
+    if closure is None:
+        return None
+    return super(type(self), self).step(closure)
+
+
+def scales_gradients(self, closure=None):
+    for p in self.param_groups[0]["params"]:
+        p.grad *= 0.1
+    return super(type(self), self).step(closure)
+
+
+def scales_the_rate(self, closure=None):
+    self.param_groups[0]["lr"] *= 0.1
+    return super(type(self), self).step(closure)
+
+
+def asks_a_function(self, closure=None):
+    shrink(self)
+    return super(type(self), self).step(closure)
+
+
+def asks_a_method(self, closure=None):
+    self.info()
+    return super(type(self), self).step(closure)
+
+
+def asks_a_method_by_another_name(self, closure=None):
+    loss = super(type(self), self).step(closure)
+    me = self
+    me.info()
+    return loss
+
+
+def asks_a_value(self, closure=None):
+    self.helper()
+    return super(type(self), self).step(closure)
+
+
+def defines_a_function(self, closure=None):
+    def inside():
+        shrink(self)
+
+    inside()
+    return torch.optim.SGD.step(self, closure)
+
+
+def with_no_gradients(self, closure=None):
+    self.zero_grad()
+    return super(type(self), self).step(closure)
+
+
+def of_another(self, closure=None):
+    return self.optimizer.step(closure)
+
+
+def base_step(self, closure=None):
+    return torch.optim.SGD.step(self, closure)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        *(
+            clips,
+            pulls_back,
+            twice_in_a_row,
+            twice_by_a_name,
+            again_and_again,
+            at_times,
+            scales_gradients,
+            scales_the_rate,
+        ),
+        *(
+            asks_a_function,
+            asks_a_method,
+            asks_a_method_by_another_name,
+            asks_a_value,
+            defines_a_function,
+            with_no_gradients,
+            of_another,
+        ),
+        *(twice(base_step), functools.partialmethod(base_step), twice(torch.optim.SGD.step)),
+    ],
+    ids=lambda step: getattr(step, "__name__", type(step).__name__),
+)
+def test_a_step_that_does_more_than_its_bases_is_not_known(step):
+    optimizer = type("Own", (torch.optim.SGD,), {"step": step, "info": shrink})([weight()], lr=0.1)
+    optimizer.helper = functools.partial(shrink, optimizer)
+    assert math.isnan(dw.applied_lr(optimizer)[0])
+    bare = type("Bare", (type(optimizer),), {})([weight()], lr=0.1)
+    assert math.isnan(dw.applied_lr(bare)[0])
+
+
+@pytest.mark.parametrize("name", ["_init_group", "_single_tensor_adam", "_multi_tensor"])
+def test_a_subclass_with_its_own_version_of_what_a_step_calls_is_not_known(name):
+    own = type("Own", (torch.optim.Adam,), {name: lambda self, *args: None})
+    assert math.isnan(dw.applied_lr(own([weight()]))[0])
+    other = type("Own", (torch.optim.Adam,), {"note": lambda self: None, "zero_grad": torch.optim.Adam.zero_grad})
+    assert dw.applied_lr(other([weight()], lr=0.1)) == [0.1]
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+@pytest.mark.parametrize("own", [scales_gradients, base_step])
+def test_a_step_that_is_set_on_the_object_is_not_known(own, scheduled):
+    optimizer = torch.optim.SGD([weight()], lr=0.1)
+    optimizer.step = types.MethodType(own, optimizer)
+    if scheduled:  # torch puts a function around the one that it finds
+        torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    assert math.isnan(dw.applied_lr(optimizer)[0])
+    assert math.isnan(dw.applied_lr(Holding(optimizer))[0])
+
+
+def test_what_torchs_schedulers_put_around_a_step_leaves_it_known():
+    optimizer = torch.optim.SGD([weight()], lr=0.1)
+    torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    assert "step" in vars(optimizer)
+    assert dw.applied_lr(optimizer) == [0.1]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_step_leaves_it_known():
+    optimizer = torch.optim.SGD([weight()], lr=0.1)
+    optimizer.step = torch.compile(optimizer.step, backend="eager")
+    assert dw.applied_lr(optimizer) == [0.1]
+    optimizer.step = torch.compile(types.MethodType(scales_gradients, optimizer), backend="eager")
+    assert math.isnan(dw.applied_lr(optimizer)[0])
+
+
+class Noam(Holding):
+    """The schedule of the transformer's paper, as it is often written."""
+
+    turn = 0
+
+    def step(self, closure=None):
+        self.turn += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = 0.5 * self.turn
+        return self.optimizer.step(closure)
+
+
+class Helped(Holding):
+    """A wrapper whose change hides in another method."""
+
+    def step(self, closure=None):
+        loss = self.optimizer.step(closure)
+        self.info()
+        return loss
+
+    def info(self):
+        shrink(self.optimizer)
+
+
+class Twofold(Holding):
+    """A wrapper that steps two times."""
+
+    def step(self, closure=None):
+        self.optimizer.step(closure)
+        self.optimizer.step(closure)
+
+
+class AllAtOnce(Holding):
+    """A wrapper that scales all gradients in one call."""
+
+    def step(self, closure=None):
+        torch._foreach_mul_(self.grads, 0.1)
+        return self.optimizer.step(closure)
+
+    grads = ()
+
+
+class EverySecond(Holding):
+    """A wrapper that steps at every second call."""
+
+    turn = 0
+
+    def step(self, closure=None):
+        self.turn += 1
+        if self.turn % 2 == 0:
+            self.optimizer.step(closure)
+
+
+class InPlace(Holding):
+    """A wrapper that shrinks a tensor which it holds."""
+
+    def __init__(self, optimizer):
+        super().__init__(optimizer)
+        self.first = optimizer.param_groups[0]["params"][0].data
+
+    def step(self, closure=None):
+        self.first *= 0.5
+        return self.optimizer.step(closure)
+
+
+class OnTop(Helped):
+    """A wrapper that only passes on to a base which does more."""
+
+    def step(self, closure=None):
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("wrapper", [Noam, Helped, Twofold, AllAtOnce, EverySecond, InPlace, OnTop])
+def test_a_wrapper_that_does_more_than_to_pass_on_is_not_known(wrapper):
+    assert math.isnan(dw.applied_lr(wrapper(torch.optim.SGD([weight()], lr=0.1)))[0])
+
+
+def test_a_wrapper_with_a_step_on_the_object_is_not_known():
+    wrapped = Holding(torch.optim.SGD([weight()], lr=0.1))
+    wrapped.step = lambda: shrink(wrapped.optimizer)
+    assert math.isnan(dw.applied_lr(wrapped)[0])
+
+
+class Counting(Holding):
+    """A wrapper that counts, times and logs."""
+
+    def __init__(self, optimizer):
+        super().__init__(optimizer)
+        self.count, self.losses = 0, []
+
+    def step(self, closure=None):
+        begun = time.perf_counter()
+        loss = self.optimizer.step(closure)
+        self.optimizer.zero_grad()
+        self.count = self.count + 1
+        self.losses.append(loss)
+        LOG.info("step %d took %.3f s", self.count, time.perf_counter() - begun)
+        print(self.count)
+        return loss
+
+
+class Evaluating(Holding):
+    """A wrapper that calls the closure itself."""
+
+    def step(self, closure=None):
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self.optimizer.step()
+        return loss
+
+
+class Anything(Holding):
+    """A wrapper that passes on whatever it gets."""
+
+    def step(self, *args, **kwargs):
+        with torch.no_grad():
+            return self.optimizer.step(*args, **kwargs)
+
+
+class Upon(Counting):
+    """A wrapper on top of another."""
+
+    def step(self, closure=None):
+        return super().step(closure)
+
+
+class WithScaler(Holding):
+    """A wrapper for mixed precision."""
+
+    scaler = None
+
+    def __init__(self, optimizer):
+        super().__init__(optimizer)
+        self.scaler = torch.amp.GradScaler("cpu", enabled=False)
+
+    def step(self):
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+
+@pytest.mark.parametrize("wrapper", [Counting, Evaluating, Anything, Upon, WithScaler])
+def test_a_wrapper_that_counts_logs_and_passes_on_is_looked_through(wrapper):
+    p = weight()
+    wrapped = wrapper(torch.optim.SGD([p], lr=0.1))
+    for _ in range(2):  # what the first step sets does not hide the second
+        assert dw.applied_lr(wrapped) == [0.1]
+        give(p)
+        before = p.detach().clone()
+        wrapped.step()
+        assert torch.allclose(before - p.detach(), torch.full_like(p, 0.05))
+
+
+# ---------------------------------------------------------------------------------------------------- groups and tensors
+
+
+@pytest.mark.parametrize("cls", [torch.optim.RAdam, torch.optim.Adagrad, torch.optim.Adafactor, torch.optim.ASGD])
+def test_the_rate_of_an_empty_group_is_the_one_it_says(cls):
+    optimizer = cls([{"params": [weight()]}, {"params": [], "lr": 0.25}])
+    assert dw.applied_lr(optimizer)[1] == 0.25
+
+
+@pytest.fixture
+def overrides():
+    """The configurations of single tensors that bitsandbytes keeps for all optimizers."""
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="needs the extra diffopt-widgets[bitsandbytes]")
+    manager = bitsandbytes.optim.GlobalOptimManager.get_instance()
+    kept = dict(vars(manager))
+    manager.initialize()
+    yield bitsandbytes, manager
+    vars(manager).update(kept)
+
+
+@pytest.mark.parametrize(
+    ("override", "known"), [({"lr": 0.5}, False), ({"max_unorm": 0.1}, False), ({"optim_bits": 32}, True)]
+)
+@pytest.mark.parametrize("when", ["by index", "by tensor", "by module", "late"])
+def test_bitsandbytes_override_of_one_tensors_rate_makes_its_group_not_known(overrides, override, known, when):
+    bitsandbytes, manager = overrides
+    module = torch.nn.Linear(3, 2)
+    a, b = module.weight, module.bias
+    if when == "by tensor":
+        manager.override_config(a, key_value_dict=override)
+    elif when == "by index":
+        manager.pid2config[id(a)] = override
+        manager.register_parameters([a, b])
+        manager.pid2config.clear()
+    elif when == "by module":
+        manager.register_module_override(module, "weight", override)
+    optimizer = bitsandbytes.optim.AdamW([{"params": [a]}, {"params": [b]}], lr=0.001)
+    meter = RateMeter(optimizer)
+    if when == "late":
+        manager.override_config(a, key_value_dict=override)
+    for rates in (dw.applied_lr(optimizer), dw.applied_lr(Holding(optimizer)), meter.before(), meter.after()):
+        assert math.isnan(rates[0]) is not known
+        assert rates[1] == 0.001
+    assert meter.plain is known
 
 
 # ---------------------------------------------------------------------------------------------------- wrong objects
