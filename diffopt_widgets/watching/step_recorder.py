@@ -411,6 +411,8 @@ class StepRecorder:
         except Exception as error:  # noqa: BLE001  # such as a device that has failed
             self._report("recording steps, which are lost", error)
 
-    def _report(self, activity: str, error: Exception) -> None:
-        _log.debug("%s failed", activity, exc_info=error)
-        self._warn(activity, f"the watch had trouble {activity}; the training goes on. {type(error).__name__}: {error}")
+    def _report(self, activity: str, error: Exception | str) -> None:
+        if isinstance(error, Exception):
+            _log.debug("%s failed", activity, exc_info=error)
+            error = f"{type(error).__name__}: {error}"
+        self._warn(activity, f"the watch had trouble {activity}; the training goes on. {error}")
