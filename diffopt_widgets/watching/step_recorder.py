@@ -144,8 +144,13 @@ class StepRecorder:
         return self._meter.averages
 
     def recall(self, records: Sequence[LastStep]) -> None:
-        """Continue the averages from one of these records of the step before the first."""
+        """Continue the averages from the one of these records of the step before the first that the state continues."""
         self._meter.recall(records)
+
+    @property
+    def momentum(self) -> float | None:
+        """Size of the momentum that holds the rates of past steps, None if there is none; reading it waits for the device."""
+        return self._meter.momentum
 
     @property
     def steps(self) -> int:
