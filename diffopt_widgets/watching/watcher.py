@@ -62,7 +62,8 @@ class Watcher:
             docs/watch.md says what each means and costs.
         every: measure only at every n-th step.
         start: number of steps taken before, when a training is resumed. Some optimizers apply an average over the rates of past
-            steps (docs/watch.md says which): it continues from the run of the same name in the `store`, if there is one.
+            steps (docs/watch.md says which): it continues from the run of the same name in the `store`, if there is one that
+            this training goes on from.
         samples_per_step: number of examples in a step; gives the plot an axis of samples.
         show: display the plot now; by default True in a notebook.
         plot: draw in this plot, such as that of an earlier watch.
