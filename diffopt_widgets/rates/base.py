@@ -192,6 +192,10 @@ class Averages:
         alike = len(divisors) and (divisors == divisors[0]).all()
         return sums / (float(divisors[0]) if alike else _on(sums, divisors))
 
+    def weights(self, index: int) -> Numbers:
+        """Return the sum of the weights of each tensor's steps in its momentum, which comes to 1 with many steps."""
+        return self._weights[index]
+
     def recall(self, records: Sequence[LastStep], continues: Callable[[LastStep], bool]) -> None:
         """Use the averages of the record that the state continues where the next look finds unseen steps, unless several differ."""
         self._records, self._continues = records, continues

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffopt_widgets.rates.base import Averages, Group, Mean, Rate, RateReader, Rates, Values, number, rate_of
+from diffopt_widgets.rates.base import (
+    Averages,
+    Group,
+    Mean,
+    Rate,
+    RateReader,
+    Rates,
+    Values,
+    number,
+    on_device,
+    rate_of,
+)
 from diffopt_widgets.rates.estimating import Averaged, Estimating
 from diffopt_widgets.rates.first_steps import Rectified, rectification
 from diffopt_widgets.rates.torch_own import PerTensor
@@ -206,7 +217,17 @@ class Lars(RateReader):
             if group["params"]:
                 self.averages.put(index, trusts, float(group["momentum"]), self.moved(group))
         self.averages.mark(self.groups)
-        return self._rates([self.averages.of(index) for index in range(len(self.groups))])
+        return self._rates([self._applied(index, group) for index, group in enumerate(self.groups)])
+
+    def _applied(self, index: int, group: Group) -> Values:
+        """Return the ratios that a step applied: the averages, or with Nesterov's momentum also those of the step itself."""
+        averages, beta = self.averages.of(index), float(group["momentum"])
+        if not (group["nesterov"] and beta):
+            return averages
+        trusts = self._trusts[index]
+        past = beta * (1.0 - float(group["dampening"])) * self.averages.weights(index) / (1.0 - beta)
+        share = on_device(past / (1.0 + past), trusts.device, trusts.dtype)
+        return trusts + share * (on_device(averages, trusts.device, trusts.dtype) - trusts)
 
     def _rates(self, factors: Sequence[Values]) -> Rates:
         """Return each group's rate times the mean of its tensors' factors; NaN for a group without weights."""

@@ -442,6 +442,25 @@ def test_the_averages_of_lars_keep_no_weights_alive_that_were_replaced():
     assert [ref() is None for ref in past] == [True, True, False]
 
 
+@pytest.mark.parametrize("options", [{}, {"dampening": 0.5}, {"momentum": 0.0}])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_lars_moves_along_a_steady_gradient_by_the_rate_that_is_told(nesterov, options):
+    p = weight()
+    optimizer = lars(p, nesterov=nesterov, **{"momentum": 0.5, **options})
+    (group,) = optimizer.param_groups
+    meter, gathered = RateMeter(optimizer), 0.0
+    for _ in range(5):
+        give(p)
+        size, old = float(p.grad.norm()), p.detach().clone()
+        meter.before()
+        optimizer.step()
+        (told,) = meter.after()
+        # The weights of all steps in the direction, as the package gathers them: its momentum is not divided by their sum.
+        gathered = group["momentum"] * gathered + (1.0 - group["dampening"] if group["momentum"] else 1.0)
+        weights = 1.0 + group["momentum"] * gathered if nesterov else gathered
+        assert float((p.detach() - old).norm()) == pytest.approx(float(told) * weights * size, rel=1e-4)
+
+
 class Batch:
     """Something large in a frame of the loop."""
 
