@@ -88,7 +88,7 @@ TAGS = (
     ),
     # rates of the schedule
     Tag(
-        r"lr/(?!d\*)(.+)",
+        r"lr/(?!d\*|(?:scale|.*factor|multiplier)$)(.+)",
         "lr",
         "OneTrainer: modules/modelSetup/BaseModelSetup.py; kohya: train_network.py",
         per_group=True,

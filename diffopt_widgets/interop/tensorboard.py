@@ -17,6 +17,8 @@ from diffopt_widgets.records import GROUPED, LONGEST_NAME, SINGLE, History, chec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_APPLIED = "applied_lr/"
+"""Beginning of the tags of the applied rates that this package logs, one for each parameter group."""
 _OWN_TAG = re.compile(rf"({'|'.join(name for name in GROUPED if name != 'lr')}|d|d_hat)/(.+)")
 _NUMBERED_GROUP = re.compile(r"group(\d+)")
 _Tags: TypeAlias = "dict[str, NDArray[np.float64]]"
@@ -87,8 +89,13 @@ def _known(tags: _Tags) -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]
     columns: dict[str, NDArray[np.float64]] = {}
     if evaluation := _evaluation(tags):
         columns["eval_loss"] = tags.pop(evaluation)
+    ours = any(tag.startswith(_APPLIED) for tag in tags)
     for name in SINGLE:
-        if name not in columns and (tag := _first((name, *_tags_of(name, tags)), tags)):
+        if name in {"d", "d_hat"} and not ours and "d_hat" not in tags:
+            candidates = _tags_of(name, tags)  # a bare `d` may be anything, such as the loss of a discriminator
+        else:
+            candidates = [name, *_tags_of(name, tags)]
+        if name not in columns and (tag := _first(candidates, tags)):
             columns[name] = tags.pop(tag)
     grouped = {**_own_groups(tags), **_rates(tags, columns.get("d"))}
     groups = tuple(dict.fromkeys(group for parts in (grouped.get("lr", {}), *grouped.values()) for group in parts))
@@ -111,10 +118,16 @@ def _evaluation(tags: _Tags) -> str:
 
 
 def _own_groups(tags: _Tags) -> dict[str, _Tags]:
-    """Return the columns per parameter group that this package logs, except `lr`, a tag of all trainers."""
+    """Return the columns per parameter group that this package logs, except `lr`, a tag of all trainers.
+
+    In the log of another program `d/loss_real` may be of a discriminator, so `d/…` counts only for groups with an applied rate.
+    """
     grouped: dict[str, _Tags] = {}
+    groups = {tag.removeprefix(_APPLIED) for tag in tags if tag.startswith(_APPLIED)}
     for tag in [tag for tag in tags if _OWN_TAG.fullmatch(tag)]:
         name, _, group = tag.partition("/")
+        if group not in groups:
+            continue
         grouped.setdefault(name, {})[group] = tags.pop(tag)
     return grouped
 

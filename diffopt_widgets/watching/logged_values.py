@@ -118,7 +118,7 @@ class LoggedValues:
         """Return whether a value that comes after the first step belongs to the next step."""
         if where == "last" or (where is None and is_evaluation(name)):
             if name in self._early and name not in self._logged_now:
-                self.before[name] = last.pop(name)
+                self._move_before(name, last)
             return False
         if not (where == "next" or self._over or name in self._ahead):
             if name not in self._logged_now:
@@ -150,8 +150,12 @@ class LoggedValues:
                 return "next"
         for name in ahead:
             self._ahead.discard(name)
-            self.before[name] = last.pop(name)
+            self._move_before(name, last)
         return "last"
+
+    def _move_before(self, name: str, last: dict[str, Cell]) -> None:
+        """Move the values of a name from the first step to those from before it."""
+        self.before = merge(self.before, {name: last.pop(name)})
 
     def _set_ahead(self, name: str) -> None:
         self._ahead.add(name)

@@ -395,3 +395,11 @@ def test_exports_that_cannot_be(store: dw.RunStore, tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(dw.StoreError, match="pip install pyarrow"):
         store.export("id-1", tmp_path / "runs.parquet")
+
+
+@pytest.mark.parametrize("tags", [("d/loss_real", "d/loss_fake"), ("d",), ("lr/scale", "lr/warmup_factor")])
+def test_what_only_looks_like_a_rate_or_an_estimate_stays_a_metric(tags: tuple[str, ...]) -> None:
+    history = logged((1, 0.0, {"loss": 0.5, "lr": 1e-3, **dict.fromkeys(tags, 2.0)}))
+    assert history.groups == ("all",)
+    assert not {"d", "d_hat", "applied_lr"} & set(history.names())
+    assert table(history, "lr") == {"lr": [1e-3]}

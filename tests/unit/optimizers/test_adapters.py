@@ -158,6 +158,7 @@ def test_the_peak_of_all_memory_falls_by_nearly_the_size_of_the_weights():
     assert peaks[False] - peaks[True] > 0.8 * layers * one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ALONE)
 def test_a_fused_run_records_what_a_plain_one_does(key):
     values = {"relative_step": True, "schedule": "ADAFACTOR"} if key == "ADAFACTOR" else {"schedule": "COSINE"}
@@ -693,7 +694,7 @@ def test_a_fused_back_pass_walks_the_same_path_with_the_other_two(key):
 
 
 @pytest.mark.parametrize("key", ALONE)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)], ids=str)
 def test_a_saved_state_goes_on_bit_for_bit(key, dtype):
     options = everything(key) if dtype is torch.bfloat16 else {"fused_back_pass": True, "percentile_clipping": 50}
     settings = dw.Settings(key, **options)

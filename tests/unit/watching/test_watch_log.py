@@ -336,3 +336,18 @@ def test_many_batches_of_one_step_are_averaged_without_a_word(optimizer):
                     w.log({"val/loss": torch.tensor(step + i)})
     assert column(w) == [19.5, 20.5]
     assert column(w, "val/loss") == [749.5, 750.5]
+
+
+def test_all_values_from_before_the_first_step_are_kept_when_a_later_call_moves_them():
+    p = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([p], lr=0.1)
+    w = dw.watch(optimizer)
+    w.log(accuracy=1.0)
+    w.log_at("last", {"accuracy": 2.0})
+    p.grad = torch.ones(2)
+    optimizer.step()
+    w.log_at("last", {"accuracy": 3.0})
+    w.log(loss=4.0, accuracy=5.0)
+    w.close()
+    assert w.before_first_step == {"accuracy": 2.0}  # the mean of 1, 2 and 3
+    assert w.history.column("accuracy").tolist() == [5.0]

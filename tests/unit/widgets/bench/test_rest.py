@@ -56,6 +56,7 @@ def cells(monkeypatch):
     return Cells(monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_bench_whose_cell_is_run_again_leaves_nothing_open(cells):
     first = dw.lab()
     cells.run("a", first)
