@@ -8,6 +8,7 @@ then applies the average of the rates so far, with the weights that the momentum
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from diffopt_widgets.rates.base import LastStep, Rates
     from diffopt_widgets.records import Grouped
+
+
+_log = logging.getLogger(__name__)
 
 
 def applied_lr(optimizer: object) -> list[float]:
@@ -60,13 +64,16 @@ class RateMeter:
 
     def __init__(self, optimizer: object, *, fused: bool = False) -> None:
         self._reader = RateReader(path_to_optimizer(optimizer)[-1])
-        self.trouble: Exception | None = None
-        """Error of the last reading: the rates are NaN then. A reader never raises into the loop that it reads."""
+        self.trouble: str | None = None
+        """Text of the error of the last reading: the rates are NaN then. A reader never raises into the loop that it reads.
+
+        The error itself is not kept: its traceback holds the frames of the loop, with all their tensors.
+        """
         self._readable = True
         try:
             self._reader = reader_of(optimizer)
         except Exception as error:  # noqa: BLE001  # whatever a back end holds
-            self.trouble, self._readable = error, False
+            self.trouble, self._readable = _text_of(error), False
         self._reader.fused = fused
         self._stepping = self._reader
         while isinstance(inside := getattr(self._stepping, "inner", None), RateReader):
@@ -95,7 +102,7 @@ class RateMeter:
             try:
                 return self._without_overridden(reading())
             except Exception as error:  # noqa: BLE001  # as above
-                self.trouble = error
+                self.trouble = _text_of(error)
         return (math.nan,) * len(self._reader.groups)
 
     def _without_overridden(self, rates: Rates) -> Rates:
@@ -119,7 +126,7 @@ class RateMeter:
         try:
             return self._reader.d_hat()
         except Exception as error:  # noqa: BLE001  # as above
-            self.trouble = error
+            self.trouble = _text_of(error)
             return None
 
     @property
@@ -135,6 +142,15 @@ class RateMeter:
         """
         self._reader.recall(records)
 
+    @property
+    def momentum(self) -> float | None:
+        """Size of the momentum that holds the rates of past steps, which tells one training from another; None if there is none.
+
+        Reading it waits for the device.
+        """
+        averages = self._reader.averages
+        return None if averages is None else averages.size(self._reader.groups)
+
     def saved(self) -> list[Any]:
         """Return the averages over the rates of past steps, for a checkpoint."""
         return [] if self._reader.averages is None else self._reader.averages.saved()
@@ -149,3 +165,9 @@ class RateMeter:
             self._reader.averages.restore(saved, self._reader.groups)
         elif saved:
             raise ValueError("it has averages of past rates, and this optimizer has none")
+
+
+def _text_of(error: Exception) -> str:
+    """Log an error with its traceback, and return its text."""
+    _log.debug("an optimizer cannot be read", exc_info=error)
+    return f"{type(error).__name__}: {error}"

@@ -32,6 +32,12 @@ class LastStep(NamedTuple):
     """Estimate that it used."""
     d_hat: float | None = None
     """Raw estimate that it made."""
+    momentum: float | None = None
+    """Size of the momentum that it left (`Averages.size`)."""
+
+    def left(self, size: float) -> bool:
+        """Return whether a momentum of this size is the one that the step left."""
+        return self.momentum is not None and math.isclose(self.momentum, size, rel_tol=1e-9)
 
 
 class RateReader:
@@ -69,7 +75,10 @@ class RateReader:
         return None
 
     def recall(self, records: Sequence[LastStep]) -> None:
-        """Take the average up to now from one of these records, if it fits, for a momentum that holds steps which were not seen."""
+        """Take the average up to now from the record that the state continues, for a momentum with steps which were not seen.
+
+        Records of another training must not be taken: what tells them apart is in the state.
+        """
 
     def moved(self, group: Group) -> list[bool]:
         """Return which tensors of a group a step moves."""
@@ -124,14 +133,15 @@ class Averages:
         """Shares of unseen steps."""
         self._marks: dict[int, _Mark] = {}
         """Identity of each tensor's momentum, and the number of its steps, as the last step left them."""
-        self._recorded: tuple[float, ...] = ()
-        """Average of each group that a record has."""
+        self._records: Sequence[LastStep] = ()
+        self._continues: Callable[[LastStep], bool] = lambda _: False
 
     def look(self, groups: Sequence[Group]) -> None:
         """Look at the groups before a step: at new tensors, and at momenta that are not those of the last step."""
         tensors = [[id(p) for p in group["params"]] for group in groups]
         if tensors != self._tensors:
             self._arrange(tensors)
+        recorded = self._recorded() if self._records else ()
         for index, group in enumerate(groups):
             for place, p in enumerate(group["params"]):
                 momentum, steps = self._memory(p, group)
@@ -140,10 +150,9 @@ class Averages:
                 self._marks[id(p)] = mark
                 unseen = mark != _NO_STEPS and self._holds(p, group)
                 self._set(index, place, 0.0, 0.0, float(unseen))
-                if unseen and len(self._recorded) == len(groups) and math.isfinite(average := self._recorded[index]):
+                if unseen and len(recorded) == len(groups) and math.isfinite(average := recorded[index]):
                     weight = 1.0 - self._beta(group) ** steps
                     self._set(index, place, average * weight, weight, 0.0)
-        self._recorded = ()
 
     def mark(self, groups: Sequence[Group]) -> None:
         """Note the momenta after a step, so that others are noticed before the next one."""
@@ -183,11 +192,27 @@ class Averages:
         alike = len(divisors) and (divisors == divisors[0]).all()
         return sums / (float(divisors[0]) if alike else _on(sums, divisors))
 
-    def recall(self, records: Sequence[tuple[float, ...]]) -> None:
-        """Use these averages, by group, where the next look finds unseen steps, unless the records differ."""
-        first = records[0] if records else ()
-        same = all(len(record) == len(first) and np.allclose(record, first, rtol=1e-6) for record in records)
-        self._recorded = first if same else ()
+    def weights(self, index: int) -> Numbers:
+        """Return the sum of the weights of each tensor's steps in its momentum, which comes to 1 with many steps."""
+        return self._weights[index]
+
+    def recall(self, records: Sequence[LastStep], continues: Callable[[LastStep], bool]) -> None:
+        """Use the averages of the record that the state continues where the next look finds unseen steps, unless several differ."""
+        self._records, self._continues = records, continues
+
+    def _recorded(self) -> tuple[float, ...]:
+        """Return the average of each group that the records have; nothing if none fits, or several that differ."""
+        fitting = [record.applied for record in self._records if self._continues(record)]
+        self._records = ()
+        first = fitting[0] if fitting else ()
+        same = all(len(applied) == len(first) and np.allclose(applied, first, rtol=1e-6) for applied in fitting)
+        return first if same else ()
+
+    def size(self, groups: Sequence[Group]) -> float:
+        """Return the sum of all magnitudes in the momenta, which tells one training from another; it waits for the device."""
+        momenta = [self._memory(p, group)[0] for group in groups for p in group["params"]]
+        sizes = [torch.linalg.vector_norm(m.detach(), 1, dtype=torch.float64) for m in momenta if m is not None]
+        return math.fsum(float(size) for size in sizes)
 
     def saved(self) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Return all that is kept, for a checkpoint."""

@@ -70,7 +70,6 @@ class Averaged(Estimating):
         super().__init__(optimizer)
         self.averages: Averages = Averages(self._memory, self._holds, lambda _: self._beta())
         self._means: dict[int, Mean] = {}
-        self._records: Sequence[LastStep] = ()
 
     def after(self) -> Rates:
         """Return the rates that the step just taken applied."""
@@ -82,23 +81,32 @@ class Averaged(Estimating):
         return tuple(self._average(index, group) for index, group in enumerate(groups))
 
     def recall(self, records: Sequence[LastStep]) -> None:
-        """Take the averages from one of these records, if the estimate continues it."""
-        self._records = records
+        """Take the averages from the record that the estimates continue."""
+        self.averages.recall(records, self._continues)
 
     def _shared(self) -> float:
-        if self._records:
-            self.averages.recall([record.applied for record in self._records if self._continues(record)])
-            self._records = ()
         self.averages.look(self.groups)
         return super()._shared()
 
     def _continues(self, record: LastStep) -> bool:
-        """Return whether the estimate is the one that the recorded step led to, which at a rate of 0 is its own."""
+        """Return whether the estimate is the one that the recorded step led to, which at a rate of 0 is its own.
+
+        Many trainings begin with the same estimate, so the raw one must be that of the record too, or the momentum.
+        """
         first, d = self.groups[0], record.d
         if d is None:
             return False
         grown = max(d, min(record.d_hat or d, d * first.get("growth_rate", math.inf)))
-        return any(math.isclose(number(first["d"]), led_to, rel_tol=1e-6) for led_to in (d, grown))
+        if not any(math.isclose(number(first["d"]), led_to, rel_tol=1e-6) for led_to in (d, grown)):
+            return False
+        return self._made(record.d_hat) or record.left(self.averages.size(self.groups))
+
+    def _made(self, recorded: float | None) -> bool:
+        """Return whether the state has made this raw estimate, which is 0 for all at first."""
+        d_hat = self.d_hat() if recorded else None
+        if recorded is None or d_hat is None or isinstance(d_hat, tuple):
+            return False
+        return math.isclose(float(d_hat), recorded, rel_tol=1e-5)
 
     def _average(self, index: int, group: Group) -> float:
         counts = self.counts(group)

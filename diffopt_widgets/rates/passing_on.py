@@ -1,4 +1,4 @@
-"""Whether a `step` of somebody's own only passes the step on, seen in its bytecode.
+"""Steps of somebody's own that only pass the step on, told by their bytecode.
 
 Python code can do anything to weights, gradients and rates, so what is not seen to be harmless counts as a change: what is
 allowed is listed here.

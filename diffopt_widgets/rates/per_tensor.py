@@ -66,8 +66,8 @@ class Adafactor(_PerTensor):
         return tuple(rates)
 
     def recall(self, records: Sequence[LastStep]) -> None:
-        """Take the averages from these records, which must agree."""
-        self.averages.recall([record.applied for record in records])
+        """Take the averages from the record whose step left this momentum."""
+        self.averages.recall(records, lambda record: record.left(self.averages.size(self.groups)))
 
     def _of_group(self, index: int, rate: Rate) -> Rate:
         """Return a rate per tensor as the mean over the group's weights."""

@@ -9,13 +9,27 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.rates.base import Group, Rate, RateReader, Rates, number, rate_of
+import torch
+
+from diffopt_widgets.rates.base import (
+    Averages,
+    Group,
+    Mean,
+    Rate,
+    RateReader,
+    Rates,
+    Values,
+    number,
+    on_device,
+    rate_of,
+)
 from diffopt_widgets.rates.estimating import Averaged, Estimating
 from diffopt_widgets.rates.first_steps import Rectified, rectification
 from diffopt_widgets.rates.torch_own import PerTensor
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Sequence
+
     from torch.optim import Optimizer
 
 # ---------------------------------------------------------------------------------------------------- estimated rates
@@ -176,7 +190,7 @@ class Mars(PerTensor):
         return rate_of(group) * (1.0 if group["optimize_1d"] or p.ndim >= 2 else group["lr_1d_factor"])
 
 
-class Lars(PerTensor):
+class Lars(RateReader):
     """Reader for LARS: the group's rate times the trust ratio of each matrix, averaged by the momentum.
 
     The ratio is that of a tensor's norm to its gradient's, so it is known when there is a gradient. A step makes a new one of
@@ -185,29 +199,52 @@ class Lars(PerTensor):
 
     def __init__(self, optimizer: Optimizer) -> None:
         super().__init__(optimizer)
-        self._averages: dict[torch.Tensor, tuple[Rate, float]] = {}
-        self._trusts: dict[torch.Tensor, Rate] = {}
+        self.averages: Averages = Averages(self._memory, self._holds, lambda group: float(group["momentum"]))
+        self._means: dict[int, Mean] = {}
+        self._trusts: list[torch.Tensor] = []
+        """Trust ratios of the tensors, by group."""
 
     def before(self) -> Rates:
         """Read the rate of the coming gradient, NaN if there is none yet."""
-        self._trusts = {p: _trust(p, group) for group in self.groups for p in group["params"]}
-        return super().before()
-
-    def rate(self, p: torch.Tensor, state: dict[str, Any], group: Group) -> Rate:  # noqa: ARG002  # as for the others
-        """Return the rate with which a tensor's gradient enters."""
-        return self._trusts[p] * rate_of(group)
+        self.averages.look(self.groups)
+        self._trusts = [_trusts(group) for group in self.groups]
+        self.rates = self._rates(self._trusts)
+        return self.rates
 
     def after(self) -> Rates:
         """Return the rates that the step just taken applied."""
-        return tuple([self.mean(group, self._averaged) for group in self.groups])
+        for index, (trusts, group) in enumerate(zip(self._trusts, self.groups, strict=True)):
+            if group["params"]:
+                self.averages.put(index, trusts, float(group["momentum"]), self.moved(group))
+        self.averages.mark(self.groups)
+        return self._rates([self._applied(index, group) for index, group in enumerate(self.groups)])
 
-    def _averaged(self, p: torch.Tensor, state: dict[str, Any], group: Group) -> Rate:  # noqa: ARG002  # as for the others
-        beta = float(group["momentum"])
-        total, weight = self._averages.get(p, (0.0, 0.0))
-        total = beta * total + (1.0 - beta) * self._trusts[p]
-        weight = beta * weight + (1.0 - beta)
-        self._averages[p] = total, weight
-        return total / weight * rate_of(group)
+    def _applied(self, index: int, group: Group) -> Values:
+        """Return the ratios that a step applied: the averages, or with Nesterov's momentum also those of the step itself."""
+        averages, beta = self.averages.of(index), float(group["momentum"])
+        if not (group["nesterov"] and beta):
+            return averages
+        trusts = self._trusts[index]
+        past = beta * (1.0 - float(group["dampening"])) * self.averages.weights(index) / (1.0 - beta)
+        share = on_device(past / (1.0 + past), trusts.device, trusts.dtype)
+        return trusts + share * (on_device(averages, trusts.device, trusts.dtype) - trusts)
+
+    def _rates(self, factors: Sequence[Values]) -> Rates:
+        """Return each group's rate times the mean of its tensors' factors; NaN for a group without weights."""
+        pairs = enumerate(zip(factors, self.groups, strict=True))
+        return tuple(
+            self._means.setdefault(index, Mean())(of_tensors, counts) * rate_of(group)
+            if any(counts := self.counts(group))
+            else math.nan
+            for index, (of_tensors, group) in pairs
+        )
+
+    def _memory(self, p: torch.Tensor, group: Group) -> tuple[torch.Tensor | None, int]:
+        return self.optimizer.state.get(p, {}).get("momentum_buffer"), int(group.get("step", 0))
+
+    def _holds(self, p: torch.Tensor, group: Group) -> bool:  # noqa: ARG002  # as Averages calls it
+        # The ratio of a vector is 1 in every step.
+        return p.ndim > 1 and bool(self.optimizer.state[p]["momentum_buffer"].any())
 
 
 class Lamb(PerTensor):
@@ -255,12 +292,21 @@ class AdaMod(PerTensor):
         return share * rate_of(group)
 
 
-def _trust(p: torch.Tensor, group: Group) -> Rate:
+def _trusts(group: Group) -> torch.Tensor:
+    """Compute the trust ratios of a group's tensors for LARS."""
+    params: list[torch.Tensor] = group["params"]
+    if not params:
+        return torch.empty(0)
+    single = torch.promote_types(params[0].dtype, torch.float32)
+    return torch.stack([_trust(p, group).to(params[0].device, single) for p in params])
+
+
+def _trust(p: torch.Tensor, group: Group) -> torch.Tensor:
     """Compute the trust ratio of LARS: 1 for a vector, NaN without a gradient."""
     if p.ndim <= 1:
-        return 1.0
+        return p.new_ones(())
     if p.grad is None:
-        return math.nan
+        return p.new_full((), math.nan)
     size = p.detach().norm()
     divisor = p.grad.detach().norm() + group["weight_decay"] * size
     ratio: torch.Tensor = group["trust_coefficient"] * size / divisor

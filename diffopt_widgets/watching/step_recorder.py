@@ -144,8 +144,13 @@ class StepRecorder:
         return self._meter.averages
 
     def recall(self, records: Sequence[LastStep]) -> None:
-        """Continue the averages from one of these records of the step before the first."""
+        """Continue the averages from the one of these records of the step before the first that the state continues."""
         self._meter.recall(records)
+
+    @property
+    def momentum(self) -> float | None:
+        """Size of the momentum that holds the rates of past steps, None if there is none; reading it waits for the device."""
+        return self._meter.momentum
 
     @property
     def steps(self) -> int:
@@ -411,6 +416,8 @@ class StepRecorder:
         except Exception as error:  # noqa: BLE001  # such as a device that has failed
             self._report("recording steps, which are lost", error)
 
-    def _report(self, activity: str, error: Exception) -> None:
-        _log.debug("%s failed", activity, exc_info=error)
-        self._warn(activity, f"the watch had trouble {activity}; the training goes on. {type(error).__name__}: {error}")
+    def _report(self, activity: str, error: Exception | str) -> None:
+        if isinstance(error, Exception):
+            _log.debug("%s failed", activity, exc_info=error)
+            error = f"{type(error).__name__}: {error}"
+        self._warn(activity, f"the watch had trouble {activity}; the training goes on. {error}")

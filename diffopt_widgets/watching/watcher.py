@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import math
 import os
 import sys
 import weakref
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
     from diffopt_widgets.watching.logged_values import Where
     from diffopt_widgets.widgets.plot.live import LivePlot
 
-_SAME = ("optimizer", "options", "parameters")
-"""Facts that a training and the one it resumes have in common."""
+_SAME = ("optimizer", "parameters")
+"""Facts that a training and the one it resumes have in common, beside the options."""
+_LEFT = "momentum_after"
+"""Fact about a run that has ended: the size of its optimizer's momentum, after which step."""
 Status: TypeAlias = Literal["running", "done", "stopped", "failed"]
 
 
@@ -59,7 +62,8 @@ class Watcher:
             docs/watch.md says what each means and costs.
         every: measure only at every n-th step.
         start: number of steps taken before, when a training is resumed. Some optimizers apply an average over the rates of past
-            steps (docs/watch.md says which): it continues from the run of the same name in the `store`, if there is one.
+            steps (docs/watch.md says which): it continues from the run of the same name in the `store`, if there is one that
+            this training goes on from.
         samples_per_step: number of examples in a step; gives the plot an axis of samples.
         show: display the plot now; by default True in a notebook.
         plot: draw in this plot, such as that of an earlier watch.
@@ -110,6 +114,7 @@ class Watcher:
         self.message = ""
         """Text of the exception with which it failed."""
         self._warn = WarnOnce()
+        self._left: dict[str, float] = {}
         self._writer: RunWriter | None = None
         self._plot: LivePlot | None = None
         self._key = uuid4().hex[:12]
@@ -240,10 +245,18 @@ class Watcher:
             self.status, self.message = status, message
             self._recorder.close()
             self._check_end()
+            if writer is not None:
+                self._guarded("reading the momentum", self._note_momentum)
         if writer is not None and (writer.problem or not again):
             self._guarded("saving the end of the run", functools.partial(self._write_end, writer))
         if self._plot is not None and not again:
             self._guarded("showing the end of the run", self._finish_plot)
+
+    def _note_momentum(self) -> None:
+        """Note what the last step left, so that a training which is resumed knows the record that it continues."""
+        size = self._recorder.momentum
+        if size and math.isfinite(size):
+            self._left = {"step": self._recorder.taken, "size": size}
 
     def _check_end(self) -> None:
         """Say what belongs to no step."""
@@ -260,6 +273,8 @@ class Watcher:
     def _write_end(self, writer: RunWriter) -> None:
         if before := self.before_first_step:
             writer.describe(about={"before_first_step": before})
+        if self._left:
+            writer.describe(about={_LEFT: self._left})
         writer.end(self.status, self.message)
         if writer.problem:
             self._warn(
@@ -373,21 +388,32 @@ def _last_steps(
     found = []
     try:
         store = store if isinstance(store, RunStore) else RunStore(store)
-        runs = [
-            run for run in store.list() if run.name == name and all(run.about.get(key) == facts[key] for key in _SAME)
-        ]
-        for history in (store.load(run.id).history for run in runs):
+        for run in store.list():
+            if run.name != name or not _alike(run.about, facts):
+                continue
+            history, left = store.load(run.id).history, run.about.get(_LEFT)
             rows = np.flatnonzero(history.step == step)
             if len(rows) and "applied_lr" in history.names():
                 row = {
                     key: history.column(key)[rows[-1]] for key in ("applied_lr", "d", "d_hat") if key in history.names()
                 }
-                found.append(
-                    LastStep(tuple(row["applied_lr"].tolist()), _finite(row.get("d")), _finite(row.get("d_hat")))
-                )
+                estimates = _finite(row.get("d")), _finite(row.get("d_hat"))
+                size = left.get("size") if isinstance(left, Mapping) and left.get("step") == step else None
+                found.append(LastStep(tuple(row["applied_lr"].tolist()), *estimates, size))
     except (StoreError, KeyError):  # another process may remove a run; whether the store can be written is seen next
         return []
     return found
+
+
+def _alike(about: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Return whether an earlier run had this optimizer, with these options.
+
+    Loading a state may add an option with its default, so those count that both have.
+    """
+    old, new = about.get("options"), facts["options"]
+    if not isinstance(old, Mapping) or any(about.get(key) != facts[key] for key in _SAME):
+        return False
+    return all(old[name] == new[name] for name in old.keys() & new.keys())
 
 
 def _finite(value: Any) -> float | None:  # Any: numpy's numbers

@@ -214,40 +214,80 @@ def test_a_momentum_of_zeros_is_known_whenever_it_is_seen():
     assert (told[1], moved[1]) == (0, 0)
 
 
+def walk(optimizer, params, schedule, steps, *, start=0, seed=0):
+    """Take steps along random gradients; return the rates as a meter tells them that began here."""
+    meter, told, random = RateMeter(optimizer), [], torch.Generator()
+    for at in range(start, start + steps):
+        random.manual_seed(1000 * seed + at)
+        for p in params:
+            p.grad = torch.randn(p.shape, generator=random, dtype=F64)
+        meter.before()
+        optimizer.step()
+        told.append([float(rate) for rate in meter.after()])
+        schedule.step()
+    return told
+
+
+def checkpoint(optimizer, params, schedule):
+    return copy.deepcopy((optimizer.state_dict(), schedule.state_dict(), [p.detach() for p in params]))
+
+
+def watch_resumed(training, saved, store, order, *, start, **more):
+    """Resume a training in new objects; return the applied rates that a watch records of three steps, None if not known."""
+    params, optimizer, schedule = averaging(training)
+    if order == "watch first":
+        w = dw.watch(optimizer, store=store, start=start, **more)
+    optimizer.load_state_dict(copy.deepcopy(saved[0]))
+    schedule.load_state_dict(saved[1])
+    for p, old in zip(params, saved[2], strict=True):
+        p.data.copy_(old)
+    if order == "load first":
+        w = dw.watch(optimizer, store=store, start=start, **more)
+    with w:
+        walk(optimizer, params, schedule, 3, start=start)
+    return w.history.column("applied_lr") if "applied_lr" in w.history.names() else None
+
+
+ORDERS = pytest.mark.parametrize("order", ["load first", "watch first"])
+
+
+@ORDERS
 @pytest.mark.parametrize("name", AVERAGING)
-def test_the_record_of_a_watch_carries_the_average_over_a_break(name, tmp_path):
+def test_the_record_of_a_watch_carries_the_average_over_a_break(name, order, tmp_path):
     store = tmp_path / "runs.sqlite"
     params, optimizer, schedule = averaging(name)
-    whole = RateMeter(optimizer)
+    with dw.watch(optimizer, store=store):
+        walk(optimizer, params, schedule, 12)
+    saved = checkpoint(optimizer, params, schedule)
+    params, optimizer, schedule = averaging(name)
+    known = walk(optimizer, params, schedule, 15)[12:]  # what the steps apply, told by a meter that saw them all
+    np.testing.assert_allclose(watch_resumed(name, saved, store, order, start=12), known, rtol=1e-6)
+    assert watch_resumed(name, saved, store, order, start=12, name="another") is None
+    assert watch_resumed(name, saved, store, order, start=11) is None  # the record of another step
 
-    def walk(watch, steps):
-        expected = []
-        for _ in range(steps):
-            expected.append(step(whole, optimizer, params, schedule)[1])
-            watch.log(loss=1.0)
-        return expected
 
+@ORDERS
+@pytest.mark.parametrize("name", AVERAGING)
+def test_the_record_of_another_training_is_not_taken_for_that_of_this_one(name, order, tmp_path):
+    store = tmp_path / "runs.sqlite"
+    params, optimizer, schedule = averaging(name)
+    with dw.watch(optimizer, store=store):
+        walk(optimizer, params, schedule, 12)
+    params, optimizer, schedule = averaging(name)  # the same options and name
+    walk(optimizer, params, schedule, 12, seed=1)
+    assert watch_resumed(name, checkpoint(optimizer, params, schedule), store, order, start=12) is None
+
+
+@pytest.mark.parametrize("name", [name for name in AVERAGING if name.startswith("DADAPT")])
+def test_an_estimate_continues_the_record_of_a_run_that_went_on_after_its_checkpoint(name, tmp_path):
+    store = tmp_path / "runs.sqlite"
+    params, optimizer, schedule = averaging(name)
     with dw.watch(optimizer, store=store) as w:
-        walk(w, 12)
-    saved = copy.deepcopy((optimizer.state_dict(), schedule.state_dict(), [p.detach().clone() for p in params]))
-
-    def resumed():
-        optimizer.load_state_dict(saved[0])
-        schedule.load_state_dict(saved[1])
-
-    known = walk(dw.watch(optimizer), 3)  # what the steps apply, told by the meter that saw them all
-    for p, old in zip(params, saved[2], strict=True):
-        p.data.copy_(old)
-    with dw.watch(optimizer, store=store, start=12) as w:  # before the state is loaded, or after: both are in use
-        resumed()
-        walk(w, 3)
-    np.testing.assert_allclose(w.history.column("applied_lr"), known, rtol=1e-6)
-    for p, old in zip(params, saved[2], strict=True):
-        p.data.copy_(old)
-    resumed()
-    with dw.watch(optimizer, store=store, start=12, name="another") as other:
-        walk(other, 3)
-    assert "applied_lr" not in other.history.names()  # not known
+        walk(optimizer, params, schedule, 9)
+        saved = checkpoint(optimizer, params, schedule)
+        walk(optimizer, params, schedule, 3, start=9)
+    known = w.history.column("applied_lr")[9:]
+    np.testing.assert_allclose(watch_resumed(name, saved, store, "load first", start=9), known, rtol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------- groups that change

@@ -1,10 +1,12 @@
 """Which reader reads: classes that are known, their subclasses and wrappers, and classes that are not known."""
 
 import functools
+import gc
 import logging
 import math
 import time
 import types
+import weakref
 
 import prodigyopt
 import pytest
@@ -770,6 +772,111 @@ def test_trust_ratios_need_a_gradient():
     assert math.isnan(dw.applied_lr(optimizer)[0])
     give(p)
     assert dw.applied_lr(optimizer) == [pytest.approx(0.1 * 1e-3 * float(p.detach().norm() / p.grad.norm()))]
+
+
+def lars(*params, **options):
+    return pytorch_optimizer.LARS([{"params": [p]} for p in params], lr=0.1, trust_coefficient=0.1, **options)
+
+
+def test_the_average_of_lars_that_began_before_the_meter_is_not_known_until_that_has_faded():
+    matrix, vector = weight(), torch.nn.Parameter(torch.ones(4))
+    optimizer = lars(matrix, vector, momentum=0.5)
+    faded = math.ceil(math.log(1e-4) / math.log(0.5))
+    first, late, columns = RateMeter(optimizer), None, []
+    for step in range(3 + faded):
+        if step == 3:
+            late = RateMeter(optimizer)
+        for p in (matrix, vector):
+            p.grad = torch.full_like(p, 10.0 ** (step % 3))
+        meters = [meter for meter in (first, late) if meter is not None]
+        for meter in meters:
+            meter.before()
+        optimizer.step()
+        columns.append([[float(rate) for rate in meter.after()] for meter in meters])
+    for known, told in columns[3:-1]:
+        assert math.isfinite(known[0])
+        assert math.isnan(told[0])
+        assert told[1] == pytest.approx(0.1)  # the ratio of a vector is always 1
+    known, told = columns[-1]
+    assert told == pytest.approx(known, rel=1e-2)
+
+
+def test_a_tensor_that_gets_its_first_gradient_late_has_a_lars_rate_from_then_on():
+    a, b = weight(), weight()
+    optimizer = lars(a, b)
+    meter = RateMeter(optimizer)
+    for step in range(4):
+        give(a, *([b] if step >= 2 else []))
+        old, ratio = b.detach().clone(), 0.1 * float(b.detach().norm()) / (0.5 * math.sqrt(6))
+        meter.before()
+        optimizer.step()
+        told = [float(rate) for rate in meter.after()]
+        assert math.isfinite(told[0])
+        if step == 2:  # its first step, at the rate of that gradient alone
+            assert told[1] == pytest.approx(0.1 * ratio)
+            assert float((b.detach() - old).norm()) == pytest.approx(told[1] * 0.5 * math.sqrt(6), rel=1e-5)
+    assert math.isfinite(told[1])
+
+
+def test_the_averages_of_lars_keep_no_weights_alive_that_were_replaced():
+    optimizer = lars(weight())
+    meter, past = RateMeter(optimizer), []
+    for _ in range(3):
+        new = weight()
+        give(new)
+        optimizer.param_groups[0]["params"] = [new]
+        optimizer.state.clear()
+        meter.before()
+        optimizer.step()
+        meter.after()
+        past.append(weakref.ref(new))
+        del new
+    gc.collect()
+    assert [ref() is None for ref in past] == [True, True, False]
+
+
+@pytest.mark.parametrize("options", [{}, {"dampening": 0.5}, {"momentum": 0.0}])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_lars_moves_along_a_steady_gradient_by_the_rate_that_is_told(nesterov, options):
+    p = weight()
+    optimizer = lars(p, nesterov=nesterov, **{"momentum": 0.5, **options})
+    (group,) = optimizer.param_groups
+    meter, gathered = RateMeter(optimizer), 0.0
+    for _ in range(5):
+        give(p)
+        size, old = float(p.grad.norm()), p.detach().clone()
+        meter.before()
+        optimizer.step()
+        (told,) = meter.after()
+        # The weights of all steps in the direction, as the package gathers them: its momentum is not divided by their sum.
+        gathered = group["momentum"] * gathered + (1.0 - group["dampening"] if group["momentum"] else 1.0)
+        weights = 1.0 + group["momentum"] * gathered if nesterov else gathered
+        assert float((p.detach() - old).norm()) == pytest.approx(float(told) * weights * size, rel=1e-4)
+
+
+class Batch:
+    """Something large in a frame of the loop."""
+
+
+@pytest.mark.parametrize("at", ["before", "after"])
+def test_an_error_of_a_reading_keeps_nothing_of_the_loop_alive(at):
+    def loop():
+        batch, p = Batch(), weight()
+        optimizer = torch.optim.Adagrad([p], lr=0.1, lr_decay=0.1) if at == "before" else lars(p)
+        meter = RateMeter(optimizer)
+        give(p)
+        if at == "before":
+            optimizer.state[p]["step"] = "no number"
+        meter.before()
+        if at == "after":
+            optimizer.param_groups[0]["momentum"] = "no number"
+            meter.after()
+        return meter, weakref.ref(batch)
+
+    meter, batch = loop()
+    gc.collect()
+    assert meter.trouble is not None
+    assert batch() is None
 
 
 def test_the_first_version_of_dadaptadam_is_read_like_the_later_one():
