@@ -68,6 +68,7 @@ def sweep(
     Returns:
         The runs in the order of the combinations, each named by what differs. Ctrl-C stops the run that is training after its
         current step and those that wait for their turn; `resume(run)` carries out any of them to its end.
+        With an executor it raises KeyboardInterrupt, and a store keeps what the runs have recorded.
 
     Raises:
         SettingsError: a value cannot be used, or, without an executor, a run cannot be done on this machine; then nothing is
