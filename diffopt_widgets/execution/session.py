@@ -65,6 +65,8 @@ class Session:
         self._to_stop: Run | None = None
         self.current: Run | None = None
         """The run in progress."""
+        self.owner: object = None
+        """The bench that ends these runs when it is closed: the last one that took them over."""
         _sessions.add(self)
 
     @property
@@ -139,8 +141,8 @@ class Session:
         self._loop.call_soon_threadsafe(self._report_dropped)
 
     async def wait(self) -> None:
-        """Return when nothing is in progress or waiting any more."""
-        while self.busy:
+        """Return when nothing is in progress or waiting any more, and all of it was reported."""
+        while self.busy or self._dropped:
             await asyncio.sleep(0.01)
 
     def _begin(self) -> None:

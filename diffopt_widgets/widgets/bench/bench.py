@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +23,7 @@ from diffopt_widgets.settings import Settings
 from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.other_session import OtherSession
-from diffopt_widgets.widgets.bench.rest import Rest
+from diffopt_widgets.widgets.bench.rest import Rest, close_everything
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
 from diffopt_widgets.widgets.form.form import Form
@@ -168,6 +169,17 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         finally:
             self._view.save_picture()
 
+    def close(self) -> None:
+        """Stop its runs after their current step, unless another bench has taken them over, and close every widget inside."""
+        if self.comm is None:
+            return
+        session = self._session
+        if session is not None and session.owner is self:
+            with contextlib.suppress(RuntimeError):  # the event loop is closed, and nothing trains on it
+                session.stop()
+        super().close()
+        close_everything(self)
+
     def figure(self) -> go.Figure:
         """Plot of the visible curves as an ordinary plotly figure."""
         return self.plot.figure()
@@ -187,6 +199,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _need_session(self) -> Session:
         if self._session is None:
             self._session = Session(self._changed, self._loop)
+            self._session.owner = self
         return self._session
 
     def _take_over(self, session: Session) -> None:
@@ -199,7 +212,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             raise RuntimeError(
                 "this bench has runs in progress itself; stop them, or wait for their end, before another is taken over"
             )
-        self._session = session
+        self._session, session.owner = session, self
         session.listen(self._changed)
         for run in session.runs:
             self._view.add(run, keep_name=True)
@@ -207,11 +220,17 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _start(self, runs: Sequence[Run]) -> None:
         self.bar.forget_failure()
-        self._need_session().start(runs, self._saver)
+        session = self._need_session()
+        session.start(runs, self._saver)
+        if at_work := session.runs:  # at once, so that a second click finds Run disabled
+            waiting = len(at_work) - 1
+            self.bar.show(at_work[0], busy=True, paused=session.paused, waiting=waiting)
         for run in runs:
             self.table.show(run)
 
     def _run_settings(self) -> None:
+        if self.bar.run.disabled:  # a click that was on its way when the button went off
+            return
         self.start([Run(self.bar.plan(self.form.settings))])
 
     def _run_comparison(self, comparison: Comparison) -> None:

@@ -72,12 +72,8 @@ class Rest:
         """Let the widget rest if it can."""
         if self._replaced and self._was_seen and not self._seen() and not self._busy() and (widget := self._widget()):
             _shown.discard(self)
-            everything = list(_everything(widget))
-            self._release([part.model_id for part in everything])
-            for part in reversed(everything):
-                part.close()
-                for name in ("_repr_mimebundle_", "_ipython_display_"):  # which `close` has hidden
-                    part.__dict__.pop(name, None)
+            self._release([part.model_id for part in _everything(widget)])
+            close_everything(widget)
 
     def wake(self) -> None:
         """Open the widget's models again, if it rests; they keep their ids."""
@@ -92,6 +88,14 @@ class Rest:
     def _counted(self, change: Any) -> None:
         self._was_seen |= bool(change["new"])
         self.settle()
+
+
+def close_everything(widget: ipywidgets.Widget) -> None:
+    """Close a widget and the widgets inside it; displayed again, they open again."""
+    for part in reversed(list(_everything(widget))):
+        part.close()
+        for name in ("_repr_mimebundle_", "_ipython_display_"):  # which `close` has hidden
+            part.__dict__.pop(name, None)
 
 
 def _everything(widget: ipywidgets.Widget) -> Iterator[ipywidgets.Widget]:

@@ -37,7 +37,8 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
             '<span class="dw-runs-title">Samples that the model makes, each time from the same noise; '
             "real examples at the end</span>"
         )
-        super().__init__([])
+        super().__init__()
+        self._arrange()
         self.add_class("dw-samples")
 
     def __repr__(self) -> str:
@@ -72,7 +73,8 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
             strip.close()
 
     def _arrange(self) -> None:
-        self.children = (self._title, *self.strips.values()) if self.strips else ()
+        self.children = (self._title, *self.strips.values())  # a title without strips too, so that it is closed with the rest
+        self._title.layout.display = None if self.strips else "none"
 
 
 def _drawn_at(samples: Samples, step: int) -> str:

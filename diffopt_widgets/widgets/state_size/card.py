@@ -90,6 +90,18 @@ class StateSize(StillWidget):
         self.on_msg(self._receive)
         self.observe(lambda _: self.renew_still(), ["shown"])
 
+    def open(self) -> None:
+        """Open the model in the page, and go on with a count that `close` has ended."""
+        super().open()
+        if self.shown.get("pending"):
+            self._begin()
+
+    def close(self) -> None:
+        """Close the model in the page, and end the count that is in progress."""
+        super().close()
+        if self._task is not None and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+
     def __repr__(self) -> str:
         return f"StateSize({self.shown['sentence'] or self.settings.optimizer})"
 
