@@ -46,7 +46,7 @@ def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Ge
 
     Closing the generator stops the run; when the run is carried out again, it continues as if it had not been stopped. An
     exception, or a loss that is no longer finite, ends the run as failed with a message and keeps the records up to the
-    step with that loss. Only KeyboardInterrupt, which asks the run to stop, is raised again.
+    step with that loss. Only KeyboardInterrupt and SystemExit, which ask for an end, are raised again.
 
     Raises:
         ValueError: the run is over or in progress, or its state for continuing is gone.
@@ -86,7 +86,7 @@ def _steps(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None,
             yield
         _publish(run, training, pending, on_publish)
         run.end("done")
-    except (GeneratorExit, KeyboardInterrupt):
+    except (GeneratorExit, KeyboardInterrupt, SystemExit):
         over = training is not None and training.taken == run.plan.steps
         if not run.ended:  # interrupted after its end already
             run.end("done" if over else "stopped")
@@ -321,10 +321,17 @@ def drive_to_end(
             saver.save(run)
         show(run)
 
-    show(run)
-    with contextlib.closing(drive(run, on_publish=publish)) as steps:
-        for _ in steps:
-            if interrupted():
-                break
+    try:
+        show(run)
+        with contextlib.closing(drive(run, on_publish=publish)) as steps:
+            for _ in steps:
+                if interrupted():
+                    break
+    except KeyboardInterrupt:  # at any line, so perhaps before its end was noted or saved
+        if not run.ended:
+            run.end("stopped")
+        if saver is not None:
+            saver.save(run)
+        raise
     if interrupted():
         raise KeyboardInterrupt

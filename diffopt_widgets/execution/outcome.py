@@ -132,6 +132,12 @@ def explain(run: Run, error: Exception) -> tuple[str, Mapping[str, Value]]:
         advice, fix = _advice(run.settings)
         return f"Failed {error} of {run.plan.steps}: the loss was no longer a finite number. {advice}", fix
     text = " ".join(str(error).split()) or "no message"
+    if text.endswith("without overflow"):  # torch's words for a factor of a step, such as d, that is too large
+        advice, fix = _advice(run.settings)
+        return (
+            f"Failed after {len(run.history)} steps of {run.plan.steps}: the size of a step was too large for a 32-bit number. {advice}",
+            fix,
+        )
     fix = getattr(
         error, "fix", {}
     )  # SettingsError and MissingBackend have one; importing MissingBackend would load torch

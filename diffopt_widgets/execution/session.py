@@ -160,7 +160,7 @@ class Session:
             run = self.current = self._waiting.popleft()
             try:
                 await self._train(run)
-            except KeyboardInterrupt:  # "Interrupt kernel" stops the run; it must not end the event loop
+            except (KeyboardInterrupt, SystemExit):  # "Interrupt kernel" stops the run; it must not end the event loop
                 self.stop()
             except Exception:  # noqa: BLE001  # the waiting runs must have their turn
                 _log.exception("%s failed", run.name)

@@ -62,10 +62,10 @@ class RunSaver:
                 self._next[run.key] = time.monotonic() + own_runs.update_extras(writer, run)
             writer.save()
         elif writer.problem or self._ends.get(run.key) != _end(run):
-            self._ends[run.key] = _end(run)
             own_runs.update_extras(writer, run)
             writer.describe(renamed, own_runs.about_run(run))
             writer.end(run.status, run.message)
+            self._ends[run.key] = _end(run)
 
     def rename(self, run: Run) -> None:
         """Write the run's present name to the store; do nothing when the store does not have the run.

@@ -107,9 +107,13 @@ class RunStore:
         return self._start(writer)
 
     def _start(self, writer: RunWriter) -> RunWriter:
-        writer.begin()
-        self._writers.add(writer)
-        return writer
+        try:
+            writer.begin()
+            self._writers.add(writer)
+            return writer
+        except KeyboardInterrupt:  # nobody will have the writer to end the run with
+            writer.end("stopped", "Interrupted before it began.")
+            raise
 
     def has(self, id: str) -> bool:
         """Return whether there is a run with this id, including a deleted one that can be restored."""

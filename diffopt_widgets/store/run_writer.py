@@ -148,9 +148,15 @@ class RunWriter:
             if self._thread is not None:
                 return
             thread = threading.Thread(target=self._work, name=f"saves run {self.id}")
-            with contextlib.suppress(RuntimeError):  # the interpreter is ending and starts no threads
+            self._thread = thread
+            try:
                 thread.start()
-                self._thread = thread
+            except RuntimeError:  # the interpreter is ending and starts no threads
+                self._thread = None
+            except BaseException:  # Ctrl-C, with the thread begun or not
+                self._thread = thread if thread.is_alive() else None
+                raise
+            else:
                 return
         self._work()
 

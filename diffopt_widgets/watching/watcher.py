@@ -138,11 +138,11 @@ class Watcher:
                 self._draw_in(plot)
             if in_notebook() if show is None else show:
                 self._show()
+            if self._writer is not None:
+                _open.add(self)
         except BaseException:
-            self._recorder.close()
+            self._end("stopped", "The watch was broken off before it began.")
             raise
-        if self._writer is not None:
-            _open.add(self)
 
     def __repr__(self) -> str:
         steps = self._recorder.steps
@@ -240,6 +240,16 @@ class Watcher:
         if self._recorder.forked:  # the run is that of another process, and so are its file and its plot
             self._recorder.close()
             return
+        try:
+            self._end_here(status, message)
+        except KeyboardInterrupt:  # at any line; the store must not have it as running
+            if self.status == "running":
+                self.status, self.message = status, message
+            if self._writer is not None:
+                self._guarded("saving the end of the run", functools.partial(self._write_end, self._writer))
+            raise
+
+    def _end_here(self, status: Status, message: str) -> None:
         writer, again = self._writer, self._recorder.closed
         if not again:
             self.status, self.message = status, message

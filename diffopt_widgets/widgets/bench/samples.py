@@ -73,7 +73,10 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
             strip.close()
 
     def _arrange(self) -> None:
-        self.children = (self._title, *self.strips.values())  # a title without strips too, so that it is closed with the rest
+        self.children = (
+            self._title,
+            *self.strips.values(),
+        )  # a title without strips too, so that it is closed with the rest
         self._title.layout.display = None if self.strips else "none"
 
 
