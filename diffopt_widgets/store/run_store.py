@@ -110,7 +110,7 @@ class RunStore:
         try:
             writer.begin()
             self._writers.add(writer)
-            return writer
+            return writer  # noqa: TRY300  # Ctrl-C may come here too
         except KeyboardInterrupt:  # nobody will have the writer to end the run with
             writer.end("stopped", "Interrupted before it began.")
             raise

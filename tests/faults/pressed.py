@@ -46,7 +46,7 @@ class Left:
         gc.collect()
         objects = [type(o) for o in gc.get_objects()]
         self.counts = {
-            "threads": threading.active_count(),
+            "threads": sum(not thread.name.startswith("asyncio_") for thread in threading.enumerate()),
             "widgets": len(instances()),
             "tensors": sum(issubclass(kind, torch.Tensor) for kind in objects),
             "runs": objects.count(Run),

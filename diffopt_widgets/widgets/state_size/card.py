@@ -92,14 +92,16 @@ class StateSize(StillWidget):
 
     def open(self) -> None:
         """Open the model in the page, and go on with a count that `close` has ended."""
+        self._ended = False
         super().open()
         if self.shown.get("pending"):
             self._begin()
 
     def close(self) -> None:
         """Close the model in the page, and end the count that is in progress."""
+        self._ended = True
         super().close()
-        if self._task is not None and self._loop is not None and not self._loop.is_closed():
+        if self._task is not None and not self._task.done() and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._task.cancel)
 
     def __repr__(self) -> str:
@@ -186,7 +188,7 @@ class StateSize(StillWidget):
     def _restart(self) -> None:
         if self._task is not None:
             self._task.cancel()
-        if self._loop is not None:
+        if self._loop is not None and not self._ended:
             self._task = self._loop.create_task(self._work(self._loop))
 
     async def _work(self, loop: asyncio.AbstractEventLoop) -> None:
