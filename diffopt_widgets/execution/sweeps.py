@@ -6,11 +6,12 @@ import contextlib
 import multiprocessing
 import os
 import pickle
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.catalogue.run_options import RunOptions
@@ -189,6 +190,7 @@ def _pickled_task(key: str, executor: Executor) -> Task | bytes | None:
 
 
 def _run_to_end_quietly(store: str | os.PathLike[str] | None, pickled: Task | bytes | None, run: Run) -> Run:
+    _end_with_parent()
     task = pickled
     if isinstance(pickled, bytes):
         try:
@@ -199,3 +201,16 @@ def _run_to_end_quietly(store: str | os.PathLike[str] | None, pickled: Task | by
     if isinstance(task, Task):
         task_key(task)
     return run_to_end(run, progress=False, saver=saver_for(store))
+
+
+@cache
+def _end_with_parent() -> None:
+    """End this process as soon as the one that sweeps is gone, which would otherwise leave it training, or waiting for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def wait() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=wait, name="ends with the sweep", daemon=True).start()
