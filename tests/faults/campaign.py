@@ -38,10 +38,10 @@ SEED = 2026
 
 SCENARIOS: dict[str, dict[str, Callable[[], Tried | Iterable[Tried]]]] = {
     "Buttons": {
-        "pressed often": lambda: pressed.run_pressed_often(30, SEED),
-        "pressed while starting": lambda: pressed.stopped_while_starting(50, SEED),
-        "pressed while training": lambda: pressed.changed_while_it_trains(50, SEED),
-        "kernels restarted": lambda: killed.kernels_restarted(4),
+        "pressed often": lambda: pressed.run_pressed_often(20, SEED),
+        "pressed while starting": lambda: pressed.stopped_while_starting(30, SEED),
+        "pressed while training": lambda: pressed.changed_while_it_trains(25, SEED),
+        "kernels restarted": lambda: killed.kernels_restarted(2),
     },
     "Random operations": {"operations": lambda: operations.operations(2000, SEED)},
     "Hours of work": {
@@ -50,21 +50,21 @@ SCENARIOS: dict[str, dict[str, Callable[[], Tried | Iterable[Tried]]]] = {
         "growth hours": lambda: growth.hours(8, 8),
     },
     "Kills, disks, clocks": {
-        "kernels killed": lambda: killed.kernels_killed(90, SEED),
-        "workers killed": lambda: killed.workers_killed(10, SEED),
-        "disks full": lambda: killed.disks_full(5, SEED),
-        "folder read-only": lambda: killed.folder_read_only(3),
-        "notebooks share": lambda: killed.notebooks_share(3),
-        "clock set back": lambda: killed.clock_set_back(4),
+        "kernels killed": lambda: killed.kernels_killed(100, SEED),
+        "workers killed": lambda: killed.workers_killed(4, SEED),
+        "disks full": lambda: killed.disks_full(3, SEED),
+        "folder read-only": lambda: killed.folder_read_only(2),
+        "notebooks share": lambda: killed.notebooks_share(2),
+        "clock set back": lambda: killed.clock_set_back(2),
     },
     "Runs that fail": {
         "failing runs": lambda: failing.runs_that_fail(2),
         "failing memory": lambda: failing.memory_runs_out(3),
         "failing exit": lambda: failing.exit_in_a_step(3),
-        "interrupted": lambda: failing.interrupted(100, SEED),
+        "interrupted": lambda: failing.interrupted(40, SEED),
     },
     "The connection": {
-        "connection page": lambda: connection.pages(40, SEED),
+        "connection page": lambda: connection.pages(20, SEED),
         "connection speed": lambda: connection.speed(),
     },
     "Versions": {"versions": versions.all_tried},
