@@ -18,6 +18,10 @@ quick *arguments:
 slow *arguments:
     pytest -n 2 -m "slow or faults" {{ arguments }}
 
+# The fault campaign of docs/faults.md: all scenarios, or those whose name has one of these words
+campaign *words:
+    python tests/faults/campaign.py {{ words }}
+
 # Tests with a real browser (needs Chromium, and `just js` once for axe-core)
 browser *arguments:
     pytest -n 2 --dist loadfile {{ arguments }} tests/browser

@@ -1,11 +1,11 @@
 """The fault campaign: each scenario as often as docs/faults.md says, and the table that it shows.
 
-    python tests/faults/campaign.py             all scenarios (an hour of one core), then the table
+    python tests/faults/campaign.py             all scenarios (half an hour of one idle core), then the table
     python tests/faults/campaign.py pressed     those whose name has this word
     python tests/faults/campaign.py --table     only the table, of what was tried before
 
-What a scenario reports is kept in `measured.json` with the day and the versions. One that does not hold ends with an
-error, and its line stays out.
+What a scenario reports is kept in `measured.json` with the day and the versions, and the table is written into docs/faults.md. A
+scenario that does not hold ends with an error, and what it reported last stays.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ import versions  # noqa: E402
 from tried import Tried  # noqa: E402
 
 FILE = HERE / "measured.json"
+PAGE = HERE.parents[1] / "docs" / "faults.md"
+BEGIN, END = "<!-- written by tests/faults/campaign.py -->\n\n", "\n\n<!-- to here -->"
 SEED = 2026
 
 SCENARIOS: dict[str, dict[str, Callable[[], Tried | Iterable[Tried]]]] = {
@@ -116,8 +118,15 @@ def table() -> str:
     return "\n".join([*lines, "", f"Tried on {'; '.join(runs)}."])
 
 
+def write_page() -> None:
+    """Write the table into docs/faults.md."""
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}{table()}{END}{rest.partition(END)[2]}", "utf-8")
+
+
 if __name__ == "__main__":
     status = 0 if sys.argv[1:] == ["--table"] else main(sys.argv[1:])
     if FILE.exists():
+        write_page()
         print(table())
     sys.exit(min(status, 1))

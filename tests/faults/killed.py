@@ -161,8 +161,10 @@ def workers_killed(rounds: int, seed: int) -> Tried:
             environment = {**os.environ, "PYTHONPATH": str(Path(dw.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
             with subprocess.Popen([sys.executable, script, path], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as parent:
                 wait_for(lambda: path.exists() and sum(run.steps > 0 for run in dw.RunStore(path).list()) == 2, parent)
-                workers = [child for child in psutil.Process(parent.pid).children() if "spawn_main" in " ".join(child.cmdline())]
-                check(len(workers) == 2, workers)
+                workers = children_of(parent.pid, "spawn_main")
+                if len(workers) != 2:
+                    parent.kill()
+                    raise AssertionError(workers)
                 time.sleep(chance.random() * 0.5)  # the moment of the kill
                 if number % 2:
                     workers[chance.randrange(2)].kill()
@@ -180,6 +182,16 @@ def workers_killed(rounds: int, seed: int) -> Tried:
         rounds,
         "no worker goes on; the sweep says so; the store is sound, the runs are interrupted",
     )
+
+
+def children_of(pid: int, words: str = "") -> list[psutil.Process]:
+    """Return the processes that a process has started, whose command has these words; psutil's own compares their age."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.ppid() == pid and words in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def wait_for(condition: Any, process: Any = None) -> None:
@@ -209,8 +221,8 @@ def kernels_restarted(rounds: int) -> Tried:
                 reply = client.execute_interactive(cell.format(LONG), timeout=PATIENCE, output_hook=lambda _: None)
                 check(reply["content"]["status"] == "ok", reply["content"])
                 wait_for(lambda: path.exists() and any(run.steps for run in dw.RunStore(path).list()))
-                (process,) = [p for p in psutil.Process().children(recursive=True) if "ipykernel_launcher" in " ".join(p.cmdline())]
-                inside = process.children(recursive=True)
+                (process,) = children_of(os.getpid(), "ipykernel_launcher")
+                inside = children_of(process.pid)
                 manager.restart_kernel(now=bool(number % 2))
                 client.wait_for_ready(timeout=PATIENCE)
                 check(not process.is_running(), "the old kernel lives")

@@ -11,6 +11,7 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent)]  # as campaign.py, where each scenario lies beside it
 
+import campaign
 import connection
 import failing
 import growth
@@ -76,3 +77,8 @@ def test_a_full_disk() -> None:
 @pytest.mark.parametrize("fault", ["dropped", "reloaded", "all"])
 def test_a_page_over_a_bad_connection(fault: str) -> None:
     assert connection.one_course(fault, SEED, connection.Counter()) < connection.PATIENCE
+
+
+def test_the_page_shows_what_was_tried() -> None:
+    """What docs/faults.md says comes from runs that were done; `campaign.py --table` writes it anew."""
+    assert campaign.BEGIN + campaign.table() + campaign.END in campaign.PAGE.read_text("utf-8")

@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +84,8 @@ def smoke(python: Path) -> str:
 
 def direct() -> list[str]:
     """Return what the package depends on, as pyproject.toml has it."""
+    import tomllib  # Python 3.11 or newer
+
     return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
 
 

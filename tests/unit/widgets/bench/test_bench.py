@@ -12,6 +12,7 @@ from diffopt_widgets.probe.doctor import accelerators
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.widgets.bench.other_session import OtherSession
+from diffopt_widgets.widgets.bench.rest import _everything
 from diffopt_widgets.widgets.form.panel import menu
 
 
@@ -63,6 +64,30 @@ def test_a_click_on_run_trains_with_the_settings_of_the_form():
     strip = bench.samples.strips[run.key].value
     assert strip.count("<img") == len(run.samples) + 1
     assert strip.rindex("<img") > strip.rindex("step")  # what was wanted comes last
+
+
+def test_clicks_on_run_that_were_on_their_way_start_nothing():
+    async def script(bench):
+        for _ in range(20):
+            bench.bar.run.click()
+        await bench.wait()
+        assert not bench.bar.run.disabled
+
+    assert [run.status for run in in_kernel(script, task="swiss_roll", steps=3).runs] == ["done"]
+
+
+def test_a_closed_bench_stops_its_runs_and_closes_every_widget():
+    async def script(bench):
+        bench.bar.fields["steps"].value = "100000"
+        bench.bar.run.click()
+        (run,) = bench.runs
+        await until(lambda: len(run.history) > 5)
+        inside = list(_everything(bench))
+        bench.close()
+        await bench.wait()
+        assert (run.status, [part for part in inside if part.comm is not None]) == ("stopped", [])
+
+    in_kernel(script, task="swiss_roll")
 
 
 @pytest.mark.slow
