@@ -10,7 +10,7 @@ scenario that does not hold ends with an error, and what it reported last stays.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import platform
 import sys
@@ -22,16 +22,16 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "shared"), str(HERE.parents[1])]
 
-import connection  # noqa: E402  # found by the line above
-import failing  # noqa: E402
-import growth  # noqa: E402
-import ipywidgets  # noqa: E402
-import killed  # noqa: E402
-import operations  # noqa: E402
-import pressed  # noqa: E402
-import torch  # noqa: E402
-import versions  # noqa: E402
-from tried import Tried  # noqa: E402
+import connection  # found by the line above
+import failing
+import growth
+import ipywidgets
+import killed
+import operations
+import pressed
+import torch
+import versions
+from tried import Tried
 
 FILE = HERE / "measured.json"
 PAGE = HERE.parents[1] / "docs" / "faults.md"
@@ -67,7 +67,7 @@ SCENARIOS: dict[str, dict[str, Callable[[], Tried | Iterable[Tried]]]] = {
     },
     "The connection": {
         "connection page": lambda: connection.pages(20, SEED),
-        "connection speed": lambda: connection.speed(),
+        "connection speed": connection.speed,
     },
     "Versions": {"versions": versions.all_tried},
 }
@@ -96,7 +96,7 @@ def main(words: list[str]) -> int:
 
 
 def today() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
+    return dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d")
 
 
 def with_versions() -> str:
@@ -111,9 +111,11 @@ def table() -> str:
     for part, scenarios in SCENARIOS.items():
         lines.append(f"| **{part}** | | | |")
         for name in scenarios:
-            lines += [
-                f"| {what} | {times:,} | {held} | {measured} |" for what, times, held, measured in kept[name]["tried"]
-            ] if name in kept else []
+            lines += (
+                [f"| {what} | {times:,} | {held} | {measured} |" for what, times, held, measured in kept[name]["tried"]]
+                if name in kept
+                else []
+            )
     runs = sorted({f"{one['on']}, {one['with']}" for one in kept.values()})
     return "\n".join([*lines, "", f"Tried on {'; '.join(runs)}."])
 

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,7 +39,18 @@ TRAINING = 90.0
 """Seconds of the clock for which records come."""
 PATIENCE = 300.0
 """Seconds of the clock after which a page must have all rows."""
-FAULTS = ("none", "delayed", "reordered", "dropped", "often dropped", "offline", "reloaded", "closed", "opened twice", "all")
+FAULTS = (
+    "none",
+    "delayed",
+    "reordered",
+    "dropped",
+    "often dropped",
+    "offline",
+    "reloaded",
+    "closed",
+    "opened twice",
+    "all",
+)
 
 
 class Pages:
@@ -46,7 +58,9 @@ class Pages:
 
     def __init__(self) -> None:
         script = Path(__file__).with_name("page.mjs")
-        self.process = subprocess.Popen(["node", "--no-warnings", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            ["node", "--no-warnings", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def do(self, *acts: dict[str, Any]) -> dict[str, Any]:
         """Do this in the pages; return what they send, and the rows that were asked for."""
@@ -89,7 +103,7 @@ class Wire:
         """Return what arrives now, in the order in which it arrives."""
         arrived = sorted(one for one in self.under_way if one[0] <= now)
         numbers = [number for _, number, _ in arrived]
-        self.told["late"] += sum(a > b for a, b in zip(numbers, numbers[1:], strict=False))
+        self.told["late"] += sum(a > b for a, b in pairwise(numbers))
         self.under_way = [one for one in self.under_way if one[0] > now]
         return [content for *_, content in arrived]
 
@@ -172,7 +186,9 @@ def _course(
             acts.append(opened("b"))
         for name, wire in there.items():
             acts += [{"k": "message", "page": name, "message": message} for message in wire.due(clock.now)]
-        answer = pages.do(*acts, {"k": "pass", "ms": 1000 * TICK}, *({"k": "rows", "page": name} for name in there if len(ended) == 2))
+        answer = pages.do(
+            *acts, {"k": "pass", "ms": 1000 * TICK}, *({"k": "rows", "page": name} for name in there if len(ended) == 2)
+        )
         acts = []
         clock.now += TICK
         for one in answer["sent"]:
@@ -184,7 +200,9 @@ def _course(
             for wire in there.values():
                 told.update(wire.told)
             return clock.now - TRAINING
-    raise AssertionError(fault, "lacks rows after", PATIENCE, [[{**run, "values": ...} for run in rows] for rows in answer["rows"]])
+    raise AssertionError(
+        fault, "lacks rows after", PATIENCE, [[{**run, "values": ...} for run in rows] for rows in answer["rows"]]
+    )
 
 
 def whole(rows: list[dict[str, Any]], histories: dict[str, History]) -> bool:
@@ -262,11 +280,3 @@ async def _speed(folder: Path, steps: int, *, shown: bool) -> float:
     bench.close()
     pages.end()
     return float(speed or 0)
-
-
-if __name__ == "__main__":
-    for fault in FAULTS[4:]:
-        told: Counter[str] = Counter()
-        began = time.monotonic()
-        print(fault, one_course(fault, 1, told), dict(told), f"{time.monotonic() - began:.1f} s", flush=True)
-    print(speed(2000, 1))

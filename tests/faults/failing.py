@@ -7,7 +7,6 @@ import contextlib
 import io
 import logging
 import math
-import os
 import random
 import signal
 import subprocess
@@ -24,10 +23,10 @@ import torch
 from operations import check
 from pressed import Left, kept_apart
 from tried import Bowl, Tried
+from typing_extensions import Self
 
 import diffopt_widgets as dw
 from diffopt_widgets.cli import main as cli
-from diffopt_widgets.execution import driver
 from diffopt_widgets.tasks import Task
 from diffopt_widgets.widgets.page.html import escape
 
@@ -117,7 +116,13 @@ def cases() -> dict[str, tuple[Callable[..., Any] | None, dw.Settings, BaseExcep
         "infinite loss": (times(math.inf), adam, None, AT, "no longer a finite number"),
         "loss of minus infinity": (times(-math.inf), adam, None, AT, "no longer a finite number"),
         "exploding d": (None, dw.Settings("PRODIGY", d0=1e18), None, -1, "no longer a finite number"),
-        "d beyond 32 bits": (None, dw.Settings("PRODIGY", d0=1e30), None, 0, "too large for a 32-bit number. The estimated rate is too high"),
+        "d beyond 32 bits": (
+            None,
+            dw.Settings("PRODIGY", d0=1e30),
+            None,
+            0,
+            "too large for a 32-bit number. The estimated rate is too high",
+        ),
         "exploding rate": (None, dw.Settings("SGD", lr=1e12), None, -1, "no longer a finite number"),
         "optimizer raises": (None, sgd, error, AT - 1, "RuntimeError after 99 steps: the matrix is singular"),
         "out of memory in the optimizer": (None, sgd, memory, AT - 1, "OutOfMemoryError after 99 steps: CUDA out of"),
@@ -126,7 +131,13 @@ def cases() -> dict[str, tuple[Callable[..., Any] | None, dw.Settings, BaseExcep
         "out of memory in the last evaluation": (raising(memory, "evaluate"), adam, None, STEPS, "OutOfMemoryError"),
         "out of memory while it is built": (raising(memory, "build"), adam, None, 0, "OutOfMemoryError after 0 steps"),
         "MemoryError": (raising(MemoryError(), "loss"), adam, None, AT - 1, "MemoryError after 99 steps: no message"),
-        "RecursionError": (raising(RecursionError("deep"), "loss"), adam, None, AT - 1, "RecursionError after 99 steps"),
+        "RecursionError": (
+            raising(RecursionError("deep"), "loss"),
+            adam,
+            None,
+            AT - 1,
+            "RecursionError after 99 steps",
+        ),
     }
 
 
@@ -253,7 +264,9 @@ def exit_in_a_step(rounds: int) -> Tried:
             for path in ("bench.sqlite", "script.sqlite"):
                 (told,) = dw.RunStore(folder / path).list()
                 check((told.status, told.steps) == ("stopped", AT - 1), told)
-    return Tried("sys.exit in a step, on a bench and in dw.train", 2 * rounds, "stopped, history kept; the kernel lives")
+    return Tried(
+        "sys.exit in a step, on a bench and in dw.train", 2 * rounds, "stopped, history kept; the kernel lives"
+    )
 
 
 MEMORY = """
@@ -289,7 +302,12 @@ def memory_runs_out(rounds: int) -> Tried:
         status, rows, after, told = done.stdout.strip().split("|")
         check((status, rows, after) == ("failed", str(AT - 1), "done"), done.stdout)
         check("memory" in told, told)
-    return Tried("memory that the system refuses (RLIMIT_AS)", rounds, "failed, with its reason; the next run starts clean", told[:60])
+    return Tried(
+        "memory that the system refuses (RLIMIT_AS)",
+        rounds,
+        "failed, with its reason; the next run starts clean",
+        told[:60],
+    )
 
 
 # Ctrl-C
@@ -302,7 +320,7 @@ class Press:
         self.lines, self.at, self.presses = 0, at, presses
         self.place = ""
 
-    def __enter__(self) -> Press:
+    def __enter__(self) -> Self:
         self.before = sys.gettrace()
         sys.settrace(self.call)
         return self
@@ -310,7 +328,7 @@ class Press:
     def __exit__(self, *_: object) -> None:
         sys.settrace(self.before)
 
-    def call(self, frame: FrameType, event: str, _: object) -> Any:
+    def call(self, frame: FrameType, _: str, __: object) -> Any:
         code = frame.f_code.co_filename
         return self.line if code.startswith(PACKAGE) or code == __file__ else None
 
@@ -363,7 +381,7 @@ def interrupted(rounds: int, seed: int) -> list[Tried]:
     chance, results = random.Random(seed), []
     before_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        for act in [a for a in (train_few, sweep_few, watch_few, command_few) if os.environ.get("ACT", "few") in a.__name__]:
+        for act in (train_few, sweep_few, watch_few, command_few):
             results.append(_interrupted(act, rounds, chance))
     finally:
         signal.signal(signal.SIGINT, before_handler)
@@ -415,16 +433,15 @@ def _interrupted(act: Callable[[Path | None], list[Any]], rounds: int, chance: r
                 same(run, whole)
             run = runs = again = None
     before.check(act.__name__)
-    name = {"train_few": "dw.train", "sweep_few": "dw.sweep", "watch_few": "a watched loop", "command_few": "diffopt run"}
+    name = {
+        "train_few": "dw.train",
+        "sweep_few": "dw.sweep",
+        "watch_few": "a watched loop",
+        "command_few": "diffopt run",
+    }
     return Tried(
         f"Ctrl-C, once or twice, at a line by chance of {name[act.__name__]}",
         rounds,
         "stopped or done, records kept and right; SIGINT, streams as before; the next run equal to the bit",
         ", ".join(f"{count} {end}" for end, count in ends.most_common()) + f"; among {count.lines} lines",
     )
-
-
-if __name__ == "__main__":
-    if "POINTS" not in os.environ:
-        print(exit_in_a_step(2), runs_that_fail(2), memory_runs_out(1), sep="\n")
-    print(*interrupted(int(os.environ.get("POINTS", "20")), 0), sep="\n")

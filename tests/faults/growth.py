@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-import torch
+import torch  # noqa: TC002  # what a task is made of
 from operations import check
 from pressed import Left, bench_of, kept_apart
 from tried import Bowl, Tried
@@ -77,10 +77,10 @@ def benches(count: int, warm_up: int = 20) -> Tried:
         nonlocal number
         former: list[Any] = []
         with kept_apart() as folder:
-            for number in range(warm_up):
+            for number in range(warm_up):  # noqa: B007  # each reads it
                 await each(folder, former)
             left, memory = Left(), Memory()
-            for number in range(warm_up, warm_up + count):
+            for number in range(warm_up, warm_up + count):  # noqa: B007  # as above
                 await each(folder, former)
             left.check("a bench that was closed")
             return memory, Memory()
@@ -207,7 +207,3 @@ def hours(count: float, step: float) -> Tried:
         "memory beside the history does not grow; all is in the store",
         f"{(last - first) / 1024:+.0f} kB and {more - objects:+d} objects beside a history of {own / MEGABYTE:.1f} MB",
     )
-
-
-if __name__ == "__main__":
-    print(benches(40), records(100_000), hours(0.5, 2), sep="\n")

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -31,14 +30,14 @@ import psutil
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "shared")]
 
-from operations import check  # noqa: E402  # found by the line above
-from pressed import bench_of, kept_apart  # noqa: E402
-from running import PATIENCE, until  # noqa: E402
-from tried import BOWL, Tried  # noqa: E402
+from operations import check  # found by the line above
+from pressed import bench_of, kept_apart
+from running import PATIENCE, until
+from tried import BOWL, Tried
 
-import diffopt_widgets as dw  # noqa: E402
-from diffopt_widgets.execution import driver  # noqa: E402
-from diffopt_widgets.store import database  # noqa: E402
+import diffopt_widgets as dw
+from diffopt_widgets.execution import driver
+from diffopt_widgets.store import database
 
 LONG = 1_000_000
 
@@ -81,7 +80,7 @@ def kill_kernels(path: Path, rounds: int, seed: int) -> None:
     driver.PUBLISH_SECONDS = 0.02  # more publishes to be killed in
     chance, lost, begun = random.Random(seed), Counter[int](), 0
     straight = dw.train(dw.Settings("ADAMW"), BOWL, 5_000, progress=False).history
-    import diffopt_widgets.widgets.bench.bench  # noqa: F401, PLC0415  # before the forks
+    import diffopt_widgets.widgets.bench.bench  # noqa: F401  # before the forks
 
     for _ in range(rounds):
         read, write = os.pipe()
@@ -131,7 +130,8 @@ def kernels_killed(rounds: int, seed: int) -> Tried:
         "SIGKILL of a kernel that trains, at a moment by chance, published 50 times a second",
         rounds,
         "the store is sound; the run is interrupted; its rows are right to the bit; no more is lost than is being written",
-        f"{begun} runs had begun; publishes lost: " + ", ".join(f"{n} in {count}" for n, count in sorted(counts.items())),
+        f"{begun} runs had begun; publishes lost: "
+        + ", ".join(f"{n} in {count}" for n, count in sorted(counts.items())),
     )
 
 
@@ -159,7 +159,13 @@ def workers_killed(rounds: int, seed: int) -> Tried:
             path, script = folder / "runs.sqlite", folder / "sweeps.py"
             script.write_text(SWEEP)
             environment = {**os.environ, "PYTHONPATH": str(Path(dw.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-            with subprocess.Popen([sys.executable, script, path], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as parent:
+            with subprocess.Popen(
+                [sys.executable, script, path],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            ) as parent:
                 wait_for(lambda: path.exists() and sum(run.steps > 0 for run in dw.RunStore(path).list()) == 2, parent)
                 workers = children_of(parent.pid, "spawn_main")
                 if len(workers) != 2:
@@ -212,7 +218,9 @@ def kernels_restarted(rounds: int) -> Tried:
     for number in range(rounds):
         with kept_apart() as folder:
             path = folder / "runs.sqlite"
-            manager, client = start_new_kernel(env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)})
+            manager, client = start_new_kernel(
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+            )
             try:
                 cell = (
                     "import diffopt_widgets as dw; from tried import BOWL\n"
@@ -251,7 +259,9 @@ def kernels_restarted(rounds: int) -> Tried:
 def small_disk(size: int) -> Iterator[Path]:
     """Give a folder on a file system of its own of so many bytes."""
     with tempfile.TemporaryDirectory() as folder:
-        made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=False, capture_output=True)
+        made = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=False, capture_output=True
+        )
         if made.returncode:
             raise NotMountedError(made.stderr.decode())
         try:
@@ -355,7 +365,7 @@ async def _becomes_read_only(folder: Path) -> None:
     await until(lambda: len(run.history) > 10)
     with as_root():
         (folder / "runs.sqlite").chmod(0o444)
-        folder.chmod(0o555)
+        folder.chmod(0o555)  # noqa: ASYNC240  # it takes a microsecond
     await until(lambda: bench._saver._writers[run.key].problem)
     taken = len(run.history)
     await until(lambda: len(run.history) > taken + 100)
@@ -432,7 +442,11 @@ def notebooks_share(rounds: int) -> Tried:
                 for other in losses[1:]:
                     np.testing.assert_array_equal(losses[0], other)
             check(len(by_rate) == 2, by_rate.keys())
-    return Tried("two notebooks that train into one store at once, three runs each", rounds, "six whole runs, right to the bit; none is taken for dead")
+    return Tried(
+        "two notebooks that train into one store at once, three runs each",
+        rounds,
+        "six whole runs, right to the bit; none is taken for dead",
+    )
 
 
 def clock_set_back(rounds: int) -> Tried:
@@ -450,7 +464,11 @@ def clock_set_back(rounds: int) -> Tried:
                 set_clock(lambda: kept() + shift)
                 taken = len(bench.runs[0].history)
                 await until(lambda: len(bench.runs[0].history) > taken + 100)
-                look = [sys.executable, "-c", f"import diffopt_widgets as dw; print(dw.RunStore({str(path)!r}).list()[0].status)"]
+                look = [
+                    sys.executable,
+                    "-c",
+                    f"import diffopt_widgets as dw; print(dw.RunStore({str(path)!r}).list()[0].status)",
+                ]
                 other = await asyncio.create_subprocess_exec(*look, stdout=asyncio.subprocess.PIPE)
                 said, _ = await other.communicate()
                 check(said.decode().strip() == "running", said)
@@ -469,7 +487,11 @@ def clock_set_back(rounds: int) -> Tried:
             sound(path)
             runs = {run.status: run.steps for run in dw.RunStore(path).list()}
             check(set(runs) == {"stopped", "done"} and runs["done"] == 5, runs)
-    return Tried("the clock set back by a day, or forward by a year, while a bench trains", rounds, "another process sees it run; both runs whole")
+    return Tried(
+        "the clock set back by a day, or forward by a year, while a bench trains",
+        rounds,
+        "another process sees it run; both runs whole",
+    )
 
 
 def set_clock(now: Any) -> None:
@@ -484,12 +506,3 @@ if __name__ == "__main__":
         kill_kernels(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
     elif sys.argv[1:2] == ["notebooks"]:
         share(Path(sys.argv[2]))
-    else:
-        rounds = 2
-        for scenario in (lambda: disks_full(rounds, 0), lambda: folder_read_only(1), lambda: notebooks_share(1), lambda: clock_set_back(2), lambda: kernels_killed(10, 0), lambda: kernels_restarted(1), lambda: workers_killed(2, 0)):
-            try:
-                print(scenario(), flush=True)
-            except Exception:
-                import traceback
-
-                traceback.print_exc()

@@ -12,17 +12,23 @@ import copy
 import json
 import logging
 import os
-import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from tried import BOWL, Tried
 
 import diffopt_widgets as dw
@@ -37,7 +43,26 @@ from diffopt_widgets.widgets.form.form_file import FOLDER_VARIABLE, FormFile
 OPTIMIZERS = ("PRODIGY", "ADAMW", "ADAFACTOR", "SGD", "LION", "MUON", "SCHEDULE_FREE_ADAMW", "CAME", "DADAPT_LION")
 """Few enough that a random walk comes back to each."""
 NONSENSE = (
-    *("", " ", "abc", "1,5", "nan", "inf", "-inf", "-1", "0", "1", "2", "1e999", "1e-400", " 0.5 ", "½", "٣", "0x10", "--"),
+    *(
+        "",
+        " ",
+        "abc",
+        "1,5",
+        "nan",
+        "inf",
+        "-inf",
+        "-1",
+        "0",
+        "1",
+        "2",
+        "1e999",
+        "1e-400",
+        " 0.5 ",
+        "½",
+        "٣",
+        "0x10",
+        "--",
+    ),
     *("None", "True", "true", "false", "0.9, 0.99", "1e-4 ", "1_000", "<b>&amp;", "\x00", "\ud800", "💥", "9" * 400),
     *("x" * 30_000, "\n0.1\n", "'", '"}', "COSINE", "cosine", "REX", "1.0.0", "+0.1", ".5", "5.", "1e", "1e+2"),
 )
@@ -103,7 +128,7 @@ def parsed(optimizer: str, name: str, text: str) -> Any:  # Any: values of optio
 class Bench(RuleBasedStateMachine):
     """The operations, and what must hold after each of them."""
 
-    done: Counter[str] = Counter()
+    done: ClassVar[Counter[str]] = Counter()
     """How often each operation was done, in all examples."""
     started = 0
 
@@ -124,7 +149,9 @@ class Bench(RuleBasedStateMachine):
         self.do(self.settle)
         check(not self.bench._is_busy(), "runs are in progress after Stop")
         self.do(self.bench.close)
-        check(not asyncio.all_tasks(self.loop), "work goes on after the bench was closed:", asyncio.all_tasks(self.loop))
+        check(
+            not asyncio.all_tasks(self.loop), "work goes on after the bench was closed:", asyncio.all_tasks(self.loop)
+        )
         self.loop.close()
         self.folder.cleanup()
         os.environ.pop(FOLDER_VARIABLE)
@@ -183,7 +210,11 @@ class Bench(RuleBasedStateMachine):
     def type_text(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.model.texts())))
         use = TRAINING.get(name) or dw.spec(self.model.optimizer).use(name)
-        good = [format_value(value) for value in (*use.option.choices, *(use.option.soft or ()), use.default) if value is not None]
+        good = [
+            format_value(value)
+            for value in (*use.option.choices, *(use.option.soft or ()), use.default)
+            if value is not None
+        ]
         text = data.draw(st.sampled_from(NONSENSE) | st.sampled_from(good or ["1"]) | st.floats().map(str))
         self.count("type a text")
         self.page("type", name=name, text=text)
@@ -250,7 +281,7 @@ class Bench(RuleBasedStateMachine):
         preset = data.draw(st.sampled_from(dw.spec(optimizer).presets))
         brought = dw.preset(optimizer, preset.key).replace(warmup=data.draw(st.sampled_from([0, 5, 10])))
         self.count("import settings")
-        before = {name: text for name, text in self.texts_of(optimizer).items()}
+        before = self.texts_of(optimizer)
         if how == "trait":
             self.model.change(f"settings:{brought!r}") if brought != self.bench.form.settings else None
             same = brought == self.bench.form.settings
@@ -277,13 +308,28 @@ class Bench(RuleBasedStateMachine):
         own = self.model.own.get(optimizer, default_texts(optimizer))
         return {**own, **self.model.shared}
 
-    @rule(text=st.sampled_from(["", "{", "Settings(", "dw.Settings('NO')", "x" * 30_000, '{"optimizer": "LION", "lr": "a"}', "1\x00"]))
+    @rule(
+        text=st.sampled_from(
+            ["", "{", "Settings(", "dw.Settings('NO')", "x" * 30_000, '{"optimizer": "LION", "lr": "a"}', "1\x00"]
+        )
+    )
     def paste_nonsense(self, text: str) -> None:
         self.count("paste what holds no settings")
         self.page("paste", text=text)
         check(self.bench.form.state["pasted"][2], "a wrong text has no fault", text)
 
-    @rule(content=st.sampled_from([{"k": "none"}, {"k": "type", "name": "nope", "text": "1"}, {"k": "load", "preset": "?"}, [], None, {"k": 7}]))
+    @rule(
+        content=st.sampled_from(
+            [
+                {"k": "none"},
+                {"k": "type", "name": "nope", "text": "1"},
+                {"k": "load", "preset": "?"},
+                [],
+                None,
+                {"k": 7},
+            ]
+        )
+    )
     def strange_message(self, content: Any) -> None:
         self.count("send what no page sends")
         with quiet():
@@ -431,7 +477,11 @@ class Bench(RuleBasedStateMachine):
     @invariant()
     def no_typed_text_is_lost(self) -> None:
         form = self.bench.form
-        check(form.draft.optimizer == form.panel["optimizer"] == self.model.optimizer, form.draft.optimizer, self.model.optimizer)
+        check(
+            form.draft.optimizer == form.panel["optimizer"] == self.model.optimizer,
+            form.draft.optimizer,
+            self.model.optimizer,
+        )
         shown = {name: marks["text"] for name, marks in form.state["controls"].items()}
         expected = self.model.texts()
         wrong = {name: (shown.get(name), expected[name]) for name in expected if shown.get(name) != expected[name]}
@@ -489,7 +539,9 @@ def quiet() -> Any:
 def operations(at_least: int, seed: int) -> Tried:
     """Do so many operations on benches, by chance, and check the model after each."""
     Bench.done, Bench.started, rounds = Counter(), 0, 0
-    bowls = Comparison("bowls", "Two", "Two.", dw.RunPlan(dw.Settings("ADAMW", lr=1e-2), "bowl", 30), {"lr": (1e-2, 1e-3)})
+    bowls = Comparison(
+        "bowls", "Two", "Two.", dw.RunPlan(dw.Settings("ADAMW", lr=1e-2), "bowl", 30), {"lr": (1e-2, 1e-3)}
+    )
     kept, bench_module.comparisons = bench_module.comparisons, lambda: (bowls,)
     paces = driver.PUBLISH_SECONDS, session.SLICE_SECONDS
     driver.PUBLISH_SECONDS = session.SLICE_SECONDS = 0.0  # every step is published, and gives way: no clock decides
@@ -517,7 +569,3 @@ def operations(at_least: int, seed: int) -> Tried:
         "no exception; form and Settings agree; no typed text is lost; one run at a time",
         f"{len(Bench.done)} kinds, the rarest ({rarest[0]}) {rarest[1]} times; {Bench.started} runs started",
     )
-
-
-if __name__ == "__main__":
-    print(operations(int(os.environ.get("OPERATIONS", "2000")), random.randrange(10**6)))

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path[:0] = [str(Path(__file__).parent)]  # as campaign.py, where each scenario lies beside it
 
 import campaign
 import connection
@@ -18,6 +12,7 @@ import growth
 import killed
 import operations
 import pressed
+import pytest
 from tried import Tried
 
 pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore::DeprecationWarning:multiprocessing")]

@@ -27,7 +27,17 @@ SMOKE = (
     *("widgets/form", "widgets/plot/test_plot.py", "widgets/bench", "widgets/tables", "drawing/test_run_figures.py"),
 )
 """Tests that touch each dependency, without slow cases."""
-WITHOUT_TORCH = ("anywidget", "ipywidgets", "latex2mathml", "numpy", "packaging", "platformdirs", "plotly", "psutil", "rich")
+WITHOUT_TORCH = (
+    "anywidget",
+    "ipywidgets",
+    "latex2mathml",
+    "numpy",
+    "packaging",
+    "platformdirs",
+    "plotly",
+    "psutil",
+    "rich",
+)
 TORCHLESS = """
 import diffopt_widgets as dw
 for key in dw.list_optimizers():
@@ -74,7 +84,19 @@ def smoke(python: Path) -> str:
     """Run the tests, on the source tree; return how many passed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     tests = [str(TESTS / "unit" / name) for name in SMOKE]
-    command = [python, "-m", "pytest", "-q", "-m", "not slow", "-o", "filterwarnings=default", "-p", "no:cacheprovider", *tests]
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "not slow",
+        "-o",
+        "filterwarnings=default",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=ROOT)
     check(done.returncode == 0, done.stdout[-6000:], done.stderr[-1000:])
     found = re.search(r"(\d+) passed", done.stdout)
@@ -96,11 +118,25 @@ def resolved(resolution: str) -> Tried:
         install(uv, python, f"--resolution={resolution}", *others, TORCH)
         install(uv, python, "pytest", "hypothesis", "pandas", "ipykernel", "pytest-xdist", "nbformat")
         passed = smoke(python)
-        names = ("ipywidgets", "anywidget", "numpy", "plotly", "bitsandbytes", "pytorch_optimizer", "prodigyopt", "torch")
+        names = (
+            "ipywidgets",
+            "anywidget",
+            "numpy",
+            "plotly",
+            "bitsandbytes",
+            "pytorch_optimizer",
+            "prodigyopt",
+            "torch",
+        )
         code = "import sys, importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in sys.argv[1:]), sep=', ')"
         told = subprocess.run([python, "-c", code, *names], check=True, capture_output=True, text=True)
     end = "oldest" if resolution == "lowest-direct" else "newest"
-    return Tried(f"the {end} supported version of every dependency but torch", int(passed), "these tests pass", told.stdout.strip())
+    return Tried(
+        f"the {end} supported version of every dependency but torch",
+        int(passed),
+        "these tests pass",
+        told.stdout.strip(),
+    )
 
 
 def old_widgets() -> Tried:
@@ -145,4 +181,11 @@ def all_tried() -> Iterator[Tried]:
 
 
 if __name__ == "__main__":
-    print(*({"low": lambda: [resolved("lowest-direct")], "high": lambda: [resolved("highest")], "pythons": pythons}[sys.argv[1]]()), sep="\n")
+    print(
+        *(
+            {"low": lambda: [resolved("lowest-direct")], "high": lambda: [resolved("highest")], "pythons": pythons}[
+                sys.argv[1]
+            ]()
+        ),
+        sep="\n",
+    )
