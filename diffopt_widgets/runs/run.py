@@ -205,15 +205,19 @@ class Run:
         return self.__dict__ | {"_kept": None}
 
     @property
-    def samples_per_step(self) -> int | None:
-        """Number of examples in one step; None where the task sets it and is not registered in this process."""
+    def batch_size(self) -> int | None:
+        """Number of examples in one batch; None where the task sets it and is not registered in this process."""
         from diffopt_widgets.tasks import UnknownTask, get_task
 
         try:
-            batch_size = self.plan.batch_size or get_task(self.plan.task).batch_size
+            return self.plan.batch_size or get_task(self.plan.task).batch_size
         except UnknownTask:
             return None
-        return batch_size * self.plan.accumulation
+
+    @property
+    def samples_per_step(self) -> int | None:
+        """Number of examples in one step; None where that of a batch is not known."""
+        return self.batch_size and self.batch_size * self.plan.accumulation
 
     @property
     def samples_before(self) -> Samples | None:
