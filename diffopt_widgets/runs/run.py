@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from diffopt_widgets.catalogue.values import Value, format_value
-from diffopt_widgets.records import History, StepRecord, to_frame
+from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.settings.arguments import check_kind, check_text
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.settings.variations import differences, varying, words_of
@@ -289,7 +289,7 @@ class Run:
         Raises:
             ImportError: pandas is not installed.
         """
-        return to_frame(self.history)
+        return self.history.to_frame()
 
 
 def _window_means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:

@@ -228,7 +228,7 @@ def test_a_plan_that_this_version_cannot_read_still_shows_what_was_recorded(stor
     assert isinstance(found, LoggedRun)
     same(history, found.history)
     assert found.about == about
-    assert list(found.to_frame().columns) == ["loss", "applied_lr[a]"]
+    assert list(found.to_frame().columns) == ["loss", "applied_lr"]
     assert len(found.figure().data) > 0
 
 
