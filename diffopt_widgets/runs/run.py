@@ -77,7 +77,9 @@ class Run:
 
     def __repr__(self) -> str:
         precision = "" if self.plan.dtype == "float32" else f" in {self.plan.dtype}"
-        return f"<Run {self.name!r} on {self.plan.task}{precision}: {self.status}, {len(self.history)} of {self.plan.steps} steps>"
+        steps = f"{len(self.history)} of {self.plan.steps} steps"
+        why = f". {self.message}" if self.status == "failed" else ""
+        return f"<Run {self.name!r} on {self.plan.task}{precision}: {self.status}, {steps}{why}>"
 
     @property
     def settings(self) -> Settings:

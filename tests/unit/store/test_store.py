@@ -199,6 +199,7 @@ def test_a_run_of_ours_comes_back_as_a_run(store: dw.RunStore) -> None:
     assert [trace.name for trace in dw.compare([run, found]).data if trace.showlegend] == [run.name, run.name]
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_a_run_whose_loss_is_no_number_from_the_start_comes_back(store: dw.RunStore) -> None:
     run = dw.train(dw.Settings("SGD", lr=1e30), task="swiss_roll", steps=5, progress=False, store=store)
     assert run.status == "failed"
