@@ -208,8 +208,8 @@ def touches_zero(values: Values) -> bool:
 
 def warmup_not_over(values: Values) -> bool:
     """Check whether a warm-up is still going on when the run ends; False where the run's steps are not known."""
-    steps = values.get("steps")
-    return isinstance(steps, int) and warmup_steps(number(values, "warmup"), steps) >= steps
+    warmup, steps = number(values, "warmup"), values.get("steps")
+    return isinstance(steps, int) and warmup_steps(warmup, steps) >= steps
 
 
 def _off_cuda(values: Values) -> bool:
@@ -363,4 +363,5 @@ def with_common_rules(entry: OptimizerSpec) -> OptimizerSpec:
     needs = (rule for rule in _NEEDS_RULES if rule.options[0] in requiring)
     live = {use.name for use in entry.uses if use.standing is Standing.LIVE}
     kahan = (rule for rule in _KAHAN_RULES if live.issuperset(rule.options))
-    return replace(entry, rules=(*entry.rules, *rules, WARMUP_RULE, *needs, *kahan))
+    warm = () if any(rule.options == ("warmup",) for rule in entry.rules) else (WARMUP_RULE,)  # those want none at all
+    return replace(entry, rules=(*entry.rules, *rules, *warm, *needs, *kahan))

@@ -99,6 +99,7 @@ _SCRIPT = """
 import signal, sys
 from concurrent.futures import ProcessPoolExecutor
 import diffopt_widgets as dw
+from diffopt_widgets.execution.driver import drive
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with ProcessPoolExecutor(2) as executor:
@@ -107,7 +108,8 @@ if __name__ == "__main__":
     long, short, waiting = runs
     print(long.status, short.status, waiting.status)
     print(0 < len(long.history) < 200_000, long.can_continue, waiting.can_continue)
-    resumed = next(dw.execution.driver.drive(long))
+    steps = drive(long)
+    next(steps)
     print(long.status)
 """
 

@@ -17,6 +17,8 @@ from diffopt_widgets.records import StepRecord
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.plan import RunPlan
 
+pytestmark = pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
+
 
 def estimating(d, status="done", planned=None, **options):
     """A run of Prodigy whose estimate took these values."""
@@ -175,7 +177,6 @@ def test_the_fix_helps():
     assert failed.eval_after < failed.eval_before
 
 
-@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the option's device is there")
 def test_an_option_whose_device_is_missing_is_set_back():
     run = dw.train(dw.Settings("ADAMW", capturable=True), task="swiss_roll", steps=3, progress=False)
@@ -187,7 +188,6 @@ def test_an_option_whose_device_is_missing_is_set_back():
     assert fixed.fix == {}
 
 
-@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_settings_that_the_tensors_of_the_task_refuse_are_set_back():
     run = dw.train(dw.Settings("MUON", MuonWithAuxAdam=False), task="swiss_roll", steps=3, progress=False)
     assert (run.status, run.fix) == ("failed", {"MuonWithAuxAdam": True})
@@ -199,7 +199,6 @@ def test_what_has_no_known_fix_offers_none():
     assert explain(run, ValueError())[0] == "ValueError after 0 steps: no message"
 
 
-@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_weights_that_the_last_step_spoilt_are_a_failure():
     run = dw.train(dw.Settings("SGD", lr=1e30), task="swiss_roll", steps=1, progress=False)
     assert math.isfinite(run.history.column("loss")[0])
