@@ -142,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
         problems = [
             problem
             for path, write in (
-                (table, lambda part: write_csv(part, [((run.name,), run.history) for run in runs])),
+                (table, lambda part: _write_table(runs, part)),
                 (page, lambda part: write_html(compare(runs), part)),
             )
             if (problem := _write(path, write))
@@ -165,6 +165,11 @@ def run(arguments: argparse.Namespace) -> int:
         tell(_how_to_go_on(runs, arguments.store))
         return STOPPED
     return 1 if problems or any(run.status == "failed" for run in runs) else 0
+
+
+def _write_table(runs: Sequence[Run], path: Path) -> None:
+    rows = [((run.name, *run.facts.values()), run.history) for run in runs]
+    write_csv(path, rows, ("run", *runs[0].facts))
 
 
 def _how_to_go_on(runs: Sequence[Run], store: Path | None) -> str:

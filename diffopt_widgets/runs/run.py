@@ -217,6 +217,15 @@ class Run:
             return None
 
     @property
+    def facts(self) -> dict[str, str]:
+        """Facts that say what was trained, for the columns of a table; `batch_size` is empty where it is not known."""
+        plan = self.plan
+        size = "" if self.batch_size is None else str(self.batch_size)
+        numbers = {"steps": plan.steps, "batch_size": size, "accumulation": plan.accumulation, "seed": plan.seed}
+        texts = {"optimizer": plan.settings.optimizer, "task": plan.task}
+        return {**texts, **{name: str(number) for name, number in numbers.items()}, "dtype": plan.dtype}
+
+    @property
     def samples_per_step(self) -> int | None:
         """Number of examples in one step; None where that of a batch is not known."""
         return self.batch_size and self.batch_size * self.plan.accumulation

@@ -216,7 +216,8 @@ class RunStore:
     def export(self, ids: str | Sequence[str], path: str | os.PathLike[str]) -> Path:
         """Write runs for other programs; the suffix of `path` names the format.
 
-        `.csv` and `.parquet` (needs pyarrow) give one table with a row per step, beginning with the run's id and name. A
+        `.csv` and `.parquet` (needs pyarrow) give one table with a row per step, beginning with the run's id and name and, for
+        runs of the bench, with optimizer, task, steps, batch size, seed and precision. A
         path without a suffix becomes a folder for TensorBoard, with a folder for each run. A file of that name is replaced.
 
         Args:
