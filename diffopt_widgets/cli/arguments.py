@@ -20,6 +20,8 @@ from diffopt_widgets.settings.own_names import in_brackets, read_several, spread
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import list_tasks
 
+TOGETHER = "; name the optimizers next to each other, such as ADAMW PRODIGY, and then the rest"
+"""Hint about optimizers that are named apart."""
 STOPPED = 130
 """The exit status after Ctrl-C, as shells have it."""
 
@@ -62,6 +64,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print an error in one line, and end with the status 2."""
         self.exit(2, f"{self.prog}: error: {message}\n`{self.prog} --help` explains what can be written.\n")
+
+
+def listed_names(words: Sequence[str]) -> list[str]:
+    """Return the optimizers that were named, one after the other or with commas between them.
+
+    >>> listed_names(["ADAMW", "LION,PRODIGY"])
+    ['ADAMW', 'LION', 'PRODIGY']
+    """
+    return [name.strip() for word in words for name in word.split(",") if name.strip()]
 
 
 class Commands(Protocol):

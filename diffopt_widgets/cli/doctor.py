@@ -17,7 +17,7 @@ def add_command(commands: Commands) -> None:
         description="Say what is installed, which GPU there is and which optimizers can run here; for each that cannot, "
         "why not and how to fix it. The exit status is 0 when all of them run.",
     )
-    doctor.set_defaults(command=run)
+    doctor.set_defaults(command=run, hint="; it looks at everything, and takes no name")
 
 
 def run(_: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from diffopt_widgets.catalogue import list_optimizers
 from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.cli.arguments import Commands, read_plan
+from diffopt_widgets.cli.arguments import TOGETHER, Commands, read_plan
 from diffopt_widgets.cli.waiting import waiting
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.state_size.models import LAYERS, MODELS, Choice
@@ -27,7 +27,7 @@ def add_command(commands: Commands) -> None:
     )
     default = Choice()
     memory.add_argument(
-        "optimizer", nargs="?", metavar="KEY", help="An optimizer, such as PRODIGY. (default: compare all)"
+        "optimizer", nargs="*", metavar="KEY", help="Optimizers, such as PRODIGY. (default: compare all)"
     )
     memory.add_argument(
         "--set",
@@ -53,7 +53,7 @@ def add_command(commands: Commands) -> None:
         default=default.dtype,
         help="Precision of the weights that are trained. (default: %(default)s)",
     )
-    memory.set_defaults(command=run)
+    memory.set_defaults(command=run, hint=TOGETHER)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     lora = None if arguments.full else arguments.lora
     choice = Choice(arguments.model, lora, arguments.layers, arguments.dtype)
-    named = _named_settings(arguments.optimizer, arguments.set)
+    named = _named_settings(",".join(arguments.optimizer), arguments.set)
     with waiting(f"Counting the state for {choice.words()}", len(named)) as begins:
         sizes = _sizes(choice, named, begins)
 
@@ -93,9 +93,9 @@ def _sizes(choice: Choice, named: Mapping[str, Settings], begins: Callable[[str]
     return sizes
 
 
-def _named_settings(optimizer: str | None, assignments: Sequence[str]) -> dict[str, Settings]:
+def _named_settings(optimizer: str, assignments: Sequence[str]) -> dict[str, Settings]:
     """Return the settings to count, by their name in the table."""
-    if optimizer is None:
+    if not optimizer:
         if assignments:
             raise SettingsError((Fault("--set", None, "no optimizer is named whose option that is", "", "Name it."),))
         return {key: Settings(key) for key in list_optimizers()}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from diffopt_widgets.catalogue import is_path, list_optimizers
 from diffopt_widgets.catalogue.evidence import Probed
-from diffopt_widgets.cli.arguments import Commands
+from diffopt_widgets.cli.arguments import TOGETHER, Commands, listed_names
 from diffopt_widgets.cli.options import spec_named
 from diffopt_widgets.cli.waiting import waiting
 from diffopt_widgets.settings import Fault, SettingsError
@@ -34,12 +34,12 @@ def add_command(commands: Commands) -> None:
     probe.add_argument(
         "--missing", action="store_true", help="Try only the optimizers of which the table lacks something."
     )
-    probe.set_defaults(command=run)
+    probe.set_defaults(command=run, hint=TOGETHER)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Try the options, print and with --write, write what was seen; returns the exit status."""
-    keys = [spec_named(key).key for key in arguments.optimizers] or list(list_optimizers())
+    keys = [spec_named(key).key for key in listed_names(arguments.optimizers)] or list(list_optimizers())
     if arguments.write and (outside := [key for key in keys if is_path(key)]):
         problem = "the table has optimizers of the catalogue only"
         raise SettingsError((Fault("--write", outside[0], problem, "", "Leave this one out."),))

@@ -9,20 +9,31 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, cast
 
+from diffopt_widgets.catalogue.names import twin_words
 from diffopt_widgets.catalogue.schema import Use
-from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.cli.arguments import FLAGGED, STOPPED, Commands, names_taken, read_plan, writable_folder
+from diffopt_widgets.catalogue.values import Value, format_value
+from diffopt_widgets.cli.arguments import (
+    FLAGGED,
+    STOPPED,
+    TOGETHER,
+    Commands,
+    listed_names,
+    names_taken,
+    read_plan,
+    writable_folder,
+)
 from diffopt_widgets.cli.speaking import discard_output, say, tell
 from diffopt_widgets.records import write_csv
 from diffopt_widgets.settings import Fault, SettingsError
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.settings.plan import RunPlan
     from diffopt_widgets.store import RunStore
 
 EXAMPLES = """\
@@ -52,9 +63,9 @@ def add_command(commands: Commands) -> None:
     )
     parser.add_argument(
         "named",
-        nargs="?",
+        nargs="*",
         metavar="KEY",
-        help="Which optimizer, or several with commas between them; `diffopt options` lists them.",
+        help="Which optimizer, or several, which are compared; `diffopt options` lists them.",
     )
     parser.add_argument("--optimizer", metavar="KEY", help="The same, as a flag.")
     parser.add_argument(
@@ -85,7 +96,7 @@ def add_command(commands: Commands) -> None:
         metavar="FILE",
         help="Keep the runs in this store as they go, such as runs.sqlite; dw.RunStore opens it. (default: none)",
     )
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=run, hint=TOGETHER)
 
 
 def _add_flag(parser: argparse.ArgumentParser, use: Use) -> None:
@@ -117,8 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
     from diffopt_widgets.execution.outcome import RunFailed, risen
     from diffopt_widgets.execution.progress import HarmlessStream
     from diffopt_widgets.execution.sweeps import sweep
-    from diffopt_widgets.runs.run import vary
-    from diffopt_widgets.training.environment import WarmupNotOver, broken_rules
+    from diffopt_widgets.training.environment import WarmupNotOver
 
     base, over = read_plan(
         _optimizer(arguments),
@@ -128,11 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     folder = writable_folder(arguments.out, "--out")  # before hours of training are lost on it
     store = _opened(arguments.store)
-    for taken in names_taken(base.settings, arguments.set):
-        tell(f"note: {taken}")
-    broken = (rule for plan in vary(base, over) for rule in broken_rules(plan))
-    for message in dict.fromkeys(rule.message for rule in broken if rule.severity == "warning"):
-        tell(f"note: {message}")
+    _tell_notes(base, over, arguments)
     # The files are written first, and whole. What is warned of is told here.
     with _signals_as_ctrl_c(), interrupt_held_back(), _without_warnings(RunFailed, WarmupNotOver):
         runs = sweep(base.settings, over, store=store, **base.options())
@@ -165,6 +171,18 @@ def run(arguments: argparse.Namespace) -> int:
         tell(_how_to_go_on(runs, arguments.store))
         return STOPPED
     return 1 if problems or any(run.status == "failed" for run in runs) else 0
+
+
+def _tell_notes(base: RunPlan, over: Mapping[str, Sequence[Value]], arguments: argparse.Namespace) -> None:
+    """Tell as what names were taken, and which values are probably not meant."""
+    from diffopt_widgets.runs.run import vary
+    from diffopt_widgets.training.environment import broken_rules
+
+    notes = [*names_taken(base.settings, arguments.set), *map(twin_words, listed_names([_optimizer(arguments)]))]
+    broken = (rule for plan in vary(base, over) for rule in broken_rules(plan))
+    notes += [rule.message for rule in broken if rule.severity == "warning"]
+    for note in dict.fromkeys(note for note in notes if note):
+        tell(f"note: {note}")
 
 
 def _write_table(runs: Sequence[Run], path: Path) -> None:
@@ -231,9 +249,9 @@ def _optimizer(arguments: argparse.Namespace) -> str:
     Raises:
         SettingsError: none is named, or two are.
     """
-    named = [text for text in (arguments.named, arguments.optimizer) if text is not None]
+    named = [text for text in (",".join(arguments.named), arguments.optimizer) if text]
     if len(named) == 1:
-        return str(named[0])
+        return named[0]
     problem = f"it is given twice; to compare, write {','.join(named)}" if named else "none is named"
     raise SettingsError(
         (

@@ -18,7 +18,7 @@ from diffopt_widgets.settings.plan import check_run
 from diffopt_widgets.widgets.form import panel as page
 from diffopt_widgets.widgets.form.changes import Change, loaded, requested, typed
 from diffopt_widgets.widgets.form.draft import START, Draft
-from diffopt_widgets.widgets.form.exchange import read_settings, write_settings
+from diffopt_widgets.widgets.form.exchange import pasted_note, read_settings, write_settings
 from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.messages import BadMessageError, Message, message_of, sender_of, text_in
 from diffopt_widgets.widgets.form.schedule import schedule_svg
@@ -161,7 +161,7 @@ class Form(StillWidget):
         Raises:
             SettingsError: with everything that is wrong with the text; the form then stays as it is.
         """
-        self._show_pasted(read_settings(text))
+        self._show_pasted(read_settings(text), pasted_note(text))
 
     def slider(self, name: str) -> Any:  # an ipywidgets widget; its class depends on the option
         """Make a plain ipywidgets control for one option, linked both ways.
@@ -273,9 +273,11 @@ class Form(StillWidget):
             self.set_trait("state", self._state())
         else:
             self._pasted = [*self._seen, []]
-            self._show_pasted(settings)
+            self._show_pasted(settings, pasted_note(text))
 
-    def _show_pasted(self, settings: Settings) -> None:
+    def _show_pasted(self, settings: Settings, note: str) -> None:
+        if note:
+            self.notice = f"{note}."
         self._change(Change(self._draft.show(settings), "paste settings", f"paste:{settings!r}"))
 
 

@@ -254,6 +254,26 @@ def test_the_tables_say_what_was_trained_and_what_the_loss_is(tmp_path, capsys, 
     assert [row["optimizer"] for row in rows] == ["PRODIGY"] * 2 + ["ADAMW"] * 2
 
 
+def test_several_optimizers_may_stand_one_after_the_other(tmp_path, capsys):
+    assert main(["run", "ADAMW", "rmsprop", *SMALL, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert re.findall(r"^(ADAMW|RMSPROP) +done", said.out, re.MULTILINE) == ["ADAMW", "RMSPROP"]
+    assert said.err.count("note: rmsprop is taken as RMSPROP, the class of bitsandbytes") == 1
+    for words in (["options", "TIGER", "LION"], ["options", "TIGER,LION"]):
+        assert main(words) == 0
+        out = capsys.readouterr().out
+        assert re.findall(r"^(TIGER|LION) ", out, re.MULTILINE) == ["TIGER", "LION"]
+    assert main(["options", "TIGER,LION", "--markdown", str(tmp_path / "pages")]) == 0
+    assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == ["LION.md", "TIGER.md"]
+
+
+def test_optimizers_that_stand_apart_are_told_how_to_stand(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "ADAMW", "--steps", "1", "PRODIGY"])
+    assert caught.value.code == 2
+    assert "name the optimizers next to each other" in capsys.readouterr().err
+
+
 def test_names_of_runs_stay_on_one_line_in_80_columns(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     words = ["run", "--optimizer", "PRODIGY", "--set", "d_coef=0.5,1.2", "--set", "beta2=0.99,0.999", *SMALL]
