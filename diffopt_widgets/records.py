@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
+from typing import TYPE_CHECKING, SupportsFloat, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from diffopt_widgets.catalogue.tables import Tabular, frame_of, text_table
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
+
+_Number = TypeVar("_Number", np.int64, np.float64)
 
 Scalar: TypeAlias = SupportsFloat
 """A number, or a tensor of one element that may still be on the device."""
@@ -166,6 +168,14 @@ class History(Tabular):
                 self._columns[name] = np.concatenate([column, nothing], axis=1)
         self.groups = groups
 
+    def copy(self, *, room: int = 0) -> History:
+        """Return a copy with room for more rows; a row that is added to one of them is not in the other."""
+        other = History(self.groups)
+        other._length, other._capacity = self._length, self._length + room
+        other._step = self._grown(self._step, other._capacity)
+        other._columns = {name: self._grown(column, other._capacity) for name, column in self._columns.items()}
+        return other
+
     def extend(self, records: Iterable[StepRecord]) -> None:
         """Append records, whose values must be plain numbers (`training.loop.fetch` converts tensors)."""
         for record in records:
@@ -231,13 +241,16 @@ class History(Tabular):
     def _reserve(self, rows: int) -> None:
         """Make room for `rows` rows and a quarter more, so that a step of 8 columns stays under 100 bytes."""
         self._capacity = max(rows, self._capacity + self._capacity // 4)
-        step = np.zeros(self._capacity, dtype=np.int64)
-        step[: self._length] = self._step[: self._length]
-        self._step = step
-        for name, old in self._columns.items():
-            column = np.full((self._capacity, *old.shape[1:]), np.nan)
-            column[: self._length] = old[: self._length]
-            self._columns[name] = column
+        self._step = self._grown(self._step, self._capacity)
+        for name, column in self._columns.items():
+            self._columns[name] = self._grown(column, self._capacity)
+
+    def _grown(self, values: NDArray[_Number], rows: int) -> NDArray[_Number]:
+        """Copy the rows so far into an array for `rows` rows; the others are 0 or NaN."""
+        grown = np.empty((rows, *values.shape[1:]), values.dtype)
+        grown[: self._length] = values[: self._length]
+        grown[self._length :] = 0 if values.dtype.kind == "i" else np.nan
+        return grown
 
     def to_columns(self, *, named: bool = False) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
         """Return flat columns by name, for tables and files; with several groups a grouped one is `applied_lr[unet]`.

@@ -197,7 +197,8 @@ class Watcher:
     def history(self) -> History:
         """Record up to now, by column; reading it waits for the device, and changes nothing.
 
-        While the training runs it is a copy, since the last step may still get values.
+        While the training runs it is a copy, since the last step may still get values; the same one until something new is
+        recorded.
         """
         return self._recorder.history
 
