@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.tables import Tabular, frame_of, text_table
-from diffopt_widgets.catalogue.values import Interval, OutOfRange, Value, ValueProblem, format_value
+from diffopt_widgets.catalogue.values import Interval, OutOfRange, Value, ValueProblem, format_value, safe_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -295,14 +295,16 @@ class OptimizerSpec(Tabular):
         for use in (self.lr, *self.uses):
             if use.name == name:
                 return use
-        raise KeyError(name)
+        names = ", ".join(use.name for use in (self.lr, *self.uses))
+        raise KeyError(f"{self.key} has no option {safe_repr(name)}; there are {names}")
 
     def preset(self, key: str) -> Preset:
         """Return a preset by key. Raises KeyError when there is none."""
         for preset in self.presets:
             if preset.key == key:
                 return preset
-        raise KeyError(key)
+        keys = ", ".join(preset.key for preset in self.presets)
+        raise KeyError(f"{self.key} has no preset {safe_repr(key)}; there are {keys}")
 
     def asking(self, options: Values) -> tuple[Use, ...]:
         """Return the options that require something and are not at their default."""

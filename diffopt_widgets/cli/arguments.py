@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +15,9 @@ from typing import Any, NoReturn, Protocol
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.schema import Use
-from diffopt_widgets.catalogue.values import Value, ValueProblem, number_or_none
+from diffopt_widgets.catalogue.values import Value, ValueProblem, number_or_none, shorten
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, preset
+from diffopt_widgets.settings.arguments import checked_path
 from diffopt_widgets.settings.own_names import in_brackets, read_several, spread, taken_words, tuple_places
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import list_tasks
@@ -61,8 +63,17 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*arguments, **options)
         self.register("action", None, _Once)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # Any: as argparse has them
+        """Parse arguments; `--` is no value of a flag, although argparse takes it for one in `--lr=--`."""
+        given = sys.argv[1:] if args is None else list(args)
+        for argument in given:
+            if argument.startswith("--") and argument.endswith("=--"):
+                self.error(f"argument {argument.removesuffix('=--')}: a value is wanted after the =")
+        return super().parse_known_args(given, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Print an error in one line, and end with the status 2."""
+        message = re.sub(r"\S{200,}", lambda long: shorten(long[0]), message)
         self.exit(2, f"{self.prog}: error: {message}\n`{self.prog} --help` explains what can be written.\n")
 
 
@@ -279,6 +290,7 @@ def writable_folder(folder: Path, flag: str) -> Path:
     Raises:
         SettingsError: it cannot be made, or nothing can be written into it.
     """
+    checked_path(flag, folder, "Name a folder; nothing was done.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

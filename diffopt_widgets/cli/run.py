@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from diffopt_widgets.catalogue.names import twin_words
 from diffopt_widgets.catalogue.schema import Use
-from diffopt_widgets.catalogue.values import Value, format_value
+from diffopt_widgets.catalogue.values import Value, format_value, shorten
 from diffopt_widgets.cli.arguments import (
     FLAGGED,
     STOPPED,
@@ -30,6 +30,7 @@ from diffopt_widgets.cli.arguments import (
 from diffopt_widgets.cli.speaking import discard_output, say, tell
 from diffopt_widgets.records import write_csv
 from diffopt_widgets.settings import Fault, SettingsError
+from diffopt_widgets.settings.arguments import checked_path
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
@@ -252,7 +253,7 @@ def _optimizer(arguments: argparse.Namespace) -> str:
     named = [text for text in (",".join(arguments.named), arguments.optimizer) if text]
     if len(named) == 1:
         return named[0]
-    problem = f"it is given twice; to compare, write {','.join(named)}" if named else "none is named"
+    problem = f"it is given twice; to compare, write {shorten(','.join(named))}" if named else "none is named"
     raise SettingsError(
         (
             Fault(
@@ -268,7 +269,7 @@ def _opened(path: Path | None) -> RunStore | None:
     try:
         if path is None:
             return None
-        store = RunStore(path)
+        store = RunStore(checked_path("--store", path))
         store.check_writable()
     except StoreError as error:
         fault = Fault("--store", str(path), str(error), "", "Nothing was done.")

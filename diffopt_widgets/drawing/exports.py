@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from diffopt_widgets.drawing.curves import Along, Curve
 from diffopt_widgets.drawing.picture import picture_svg
 from diffopt_widgets.records import write_csv
+from diffopt_widgets.settings import whole_number
+from diffopt_widgets.settings.arguments import checked_path
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -45,6 +47,8 @@ class Exports:
 
     def svg(self, *, columns: int | None = None) -> str:
         """Return the same picture as SVG, with the panels side by side, or at most so many in a row."""
+        if columns is not None:
+            whole_number("columns", columns, 1)
         return picture_svg(self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x, columns=columns)
 
     def to_csv(self, path: str | Path) -> Path:
@@ -55,7 +59,7 @@ class Exports:
         Returns:
             The path written.
         """
-        target = Path(path)
+        target = checked_path("path", path, 'Write a file, such as "plot.csv".')
         write_csv(target, [((curve.name,), curve.history) for curve in self.curves()])
         return target
 
@@ -65,7 +69,7 @@ class Exports:
         Returns:
             The path written.
         """
-        target = Path(path)
+        target = checked_path("path", path, 'Write a file, such as "plot.svg".')
         target.write_text(self.svg(), encoding="utf-8")
         return target
 
@@ -77,4 +81,4 @@ class Exports:
         """
         from diffopt_widgets.drawing.figures import write_html
 
-        return write_html(self.figure(), path)
+        return write_html(self.figure(), checked_path("path", path, 'Write a file, such as "plot.html".'))

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from diffopt_widgets.records import History
 from diffopt_widgets.runs.run import Run
-from diffopt_widgets.settings.arguments import check_text, checked_list, checked_path, wrong_kind
+from diffopt_widgets.settings.arguments import check_kind, check_text, checked_list, checked_path, wrong_kind
 from diffopt_widgets.store.chunks import unpack
 from diffopt_widgets.store.database import VERSION, Database, Locking, StoreError, now
 from diffopt_widgets.store.exports import write_runs
@@ -95,6 +95,10 @@ class RunStore:
         Raises:
             StoreError: the store cannot be written, the id is taken, or `about` cannot be written as JSON.
         """
+        check_text("name", name, 'Write a name, such as "first try".')
+        check_kind("history", history, History, "a History", 'Write dw.History(["unet"]).')
+        check_kind("about", about, (Mapping, type(None)), "a dict of facts", 'Write {"batch": 4}.')
+        check_text("id", id, "Leave it out, and the store chooses one.")
         return self._begin(name, history, about or {}, id, None)
 
     def _begin(
@@ -128,6 +132,7 @@ class RunStore:
             StoreError: another process is writing it, or the store cannot be written.
             KeyError: the store has no such run.
         """
+        check_kind("history", history, History, "a History", "Give store.load(id).history.")
         with self._database.read() as connection:
             name, about, started, status, writer, saved = self._row(
                 connection, id, "name, about, started, status, writer, saved"

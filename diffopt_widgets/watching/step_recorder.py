@@ -21,6 +21,7 @@ from diffopt_widgets.rates.applied import RateMeter
 from diffopt_widgets.rates.base import rate_of
 from diffopt_widgets.rates.unwrap import hooked_optimizer
 from diffopt_widgets.records import History
+from diffopt_widgets.settings import whole_number
 from diffopt_widgets.training.measures import Measured, Measures, check_measures
 from diffopt_widgets.training.numbers_of import numbers
 from diffopt_widgets.watching.hooks import group_names, later_names, with_closure
@@ -89,8 +90,8 @@ class StepRecorder:
         seconds: float = 0.1,
         on_publish: Callable[[], None] = lambda: None,
     ) -> None:
-        if every < 1 or start < 0:
-            raise ValueError(f"every is {every} and start is {start}; every must be at least 1, and start not negative")
+        whole_number("every", every, 1)
+        whole_number("start", start, 0)
         self.optimizer: Optimizer = hooked_optimizer(optimizer)
         self.taken = start
         """Number of steps published so far."""

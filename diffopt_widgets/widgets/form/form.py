@@ -14,6 +14,7 @@ from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.optimizers.backends import Trouble, troubles
 from diffopt_widgets.settings import Settings, SettingsError
+from diffopt_widgets.settings.arguments import check_text
 from diffopt_widgets.settings.plan import check_run
 from diffopt_widgets.widgets.form import panel as page
 from diffopt_widgets.widgets.form.changes import Change, loaded, requested, typed
@@ -130,6 +131,7 @@ class Form(StillWidget):
         Raises:
             KeyError: the optimizer has no such control.
         """
+        check_text("text", text, 'Write a value as a text, such as "1e-4".')
         self._change(typed(self._draft, name, text))
 
     def choose(self, optimizer: str) -> None:
@@ -148,6 +150,7 @@ class Form(StillWidget):
         Raises:
             KeyError: there is no such preset.
         """
+        check_text("preset", preset, 'Write the key of one, such as "recommended".')
         self._change(loaded(self._draft, preset))
 
     def undo(self) -> None:
@@ -161,6 +164,7 @@ class Form(StillWidget):
         Raises:
             SettingsError: with everything that is wrong with the text; the form then stays as it is.
         """
+        check_text("text", text, "Write the text that Settings.to_json() returned.")
         self._show_pasted(read_settings(text), pasted_note(text))
 
     def slider(self, name: str) -> Any:  # an ipywidgets widget; its class depends on the option

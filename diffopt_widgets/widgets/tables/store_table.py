@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
-from diffopt_widgets.settings.arguments import check_kind, checked_path
+from diffopt_widgets.settings.arguments import check_kind, check_text, checked_path
 from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
 from diffopt_widgets.widgets.plot.live import LivePlot
 from diffopt_widgets.widgets.tables.run_row import clean_name
@@ -158,6 +158,7 @@ class RunStoreTable(StillWidget):
             StoreError, KeyError: the store cannot be written, or has no such run.
             ValueError: the name is empty or too long.
         """
+        check_text("name", name, 'Write a name, such as "first try".')
         self.store.rename(key, clean_name(name))
         if self.plot.has_run(key):
             self.plot.rename_run(key, clean_name(name))
