@@ -326,7 +326,15 @@ def inside(error):
     return "" if own else f"{type(error).__name__}: {error} at {last.filename.removeprefix(HOME)}:{last.lineno}"
 
 
-@pytest.mark.parametrize(("function", "argument"), CASES, ids=[".".join(case) for case in CASES])
+SLOW = {"LivePlot.to_html"}
+
+
+def cases():
+    for case in CASES:
+        yield pytest.param(*case, id=".".join(case), marks=[pytest.mark.slow] * (case[0] in SLOW))
+
+
+@pytest.mark.parametrize(("function", "argument"), list(cases()))
 def test_a_wrong_argument_is_taken_or_answered_in_words(function, argument, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     call, base = BASE[function]
