@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 
 import numpy as np
 
+from diffopt_widgets.plain_text import printed_readably
+
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
@@ -27,6 +29,7 @@ SINGLE = ("loss", "d", "d_hat", "grad_norm", "update_rms", "weight_norm", "eval_
 LONGEST_NAME = 100
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class StepRecord:
     """One optimizer step. A value that the optimizer does not have is None, never zero.
@@ -77,6 +80,7 @@ def check_metric(name: str) -> None:
         )
 
 
+@printed_readably
 class History:
     """Records of one run, by column; rows are only ever added.
 

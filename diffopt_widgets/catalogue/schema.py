@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.values import Interval, OutOfRange, Value, ValueProblem, format_value
+from diffopt_widgets.plain_text import printed_readably
 
 Values: TypeAlias = Mapping[str, Value]
 """All values of one Settings by name: `lr`, `schedule`, `warmup`, …, and the optimizer's own options."""
@@ -71,6 +72,7 @@ class When:
         return f"only with {self.option} {relation} {format_value(self.value)}"
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Use:
     """Use of an option by one optimizer.
@@ -132,6 +134,7 @@ class Use:
         return option.allowed()
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Constraint between options, with advice to the user and the fix to offer.
@@ -166,6 +169,7 @@ class Remedy:
     """True when it is needed whatever the learning rate is; one that is far too high is then lowered as well."""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Preset:
     """Named set of values. All other options take the back end's own default."""
@@ -176,6 +180,7 @@ class Preset:
     why: str = ""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Hidden:
     """Argument of the back end that the panel does not show, with the reason."""
@@ -186,6 +191,7 @@ class Hidden:
     """Value passed for it; None when it is not passed at all. `"torch.float32"` stands for the dtype."""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Link:
     """Link to a paper or to code."""
@@ -194,6 +200,7 @@ class Link:
     url: str
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True, eq=False)  # there is one of each: the same spec is the same object
 class OptimizerSpec:
     """Description of one optimizer: its idea, its options, and the reader of the rate that it applies."""

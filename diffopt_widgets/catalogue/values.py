@@ -8,6 +8,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from diffopt_widgets.plain_text import printed_readably
+
 Value: TypeAlias = float | int | bool | str | None
 Kind: TypeAlias = Literal["float", "int", "bool", "choice", "text"]
 
@@ -30,6 +32,7 @@ def two_digits(value: float) -> float:
     return float(f"{value:.2g}")
 
 
+@printed_readably
 class ValueProblem(ValueError):
     """Error for a value that an option cannot take; the message gives the reason."""
 

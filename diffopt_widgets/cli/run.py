@@ -108,9 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: something that was typed cannot be used.
     """
-    from rich.console import Console
-
-    from diffopt_widgets.cli.terminal import runs_table
+    from diffopt_widgets.cli.terminal import console, runs_table
     from diffopt_widgets.drawing.figures import compare, write_html
     from diffopt_widgets.execution.interrupt import interrupt_held_back
     from diffopt_widgets.execution.outcome import risen
@@ -148,7 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
             if (problem := _write(path, write))
         ]
     out = HarmlessStream(sys.stdout)
-    Console(file=cast("IO[str]", out)).print(runs_table(runs))
+    console(cast("IO[str]", out)).print(runs_table(runs))
     wrote = "" if problems else f"wrote {page} and {table}"
     if unsaid := out.problem or say(wrote):
         discard_output()

@@ -7,12 +7,18 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
+from diffopt_widgets.plain_text import readable
+
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
 
 
+WIDE = 60
+"""Columns of a terminal from which on there is room for a bar."""
+
+
 class HarmlessStream:
-    """Stream that drops what cannot be written (a full disk, a closed terminal), and shows `?` for characters it lacks."""
+    """Stream that drops what cannot be written (a full disk, a closed terminal), and replaces characters that it lacks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -26,7 +32,7 @@ class HarmlessStream:
         """Write a text if that is possible."""
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         with self._harmless():
-            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+            self._stream.write(readable(text, encoding))
         return len(text)
 
     def flush(self) -> None:
@@ -51,18 +57,14 @@ def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
     rows: dict[str, TaskID] = {}
 
     # The process's streams are left alone, and each has a console of its own: several may train at once, in threads.
     # Refreshed by hand: some notebooks do not show updates that come from a thread.
     console = Console(file=cast("IO[str]", HarmlessStream(sys.stdout)))
+    name, count = TextColumn("{task.description}"), MofNCompleteColumn()
+    wide = (name, BarColumn(), count, TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+    columns = wide if console.width >= WIDE else (name, count)
     with Progress(*columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as bars:
 
         def show(run: Run) -> None:

@@ -8,10 +8,8 @@ from importlib import metadata
 from diffopt_widgets.catalogue import evidence as probed
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.evidence import Finding, Probed
-from diffopt_widgets.probe.prober import Prober
 from diffopt_widgets.probe.values import ProbeError
 from diffopt_widgets.probe.words import listed
-from diffopt_widgets.training.loop import find_device
 
 
 def probe(
@@ -22,19 +20,22 @@ def probe(
     Args:
         optimizers: keys of the catalogue.
         device: `"cpu"` or `"cuda"`.
-        begins: called with each key before its options are tried.
+        begins: called with each optimizer and option, as "PRODIGY d_coef", before it is tried.
 
     Raises:
         MissingBackend: the device is missing.
         ProbeError: some options cannot be tried; the message names each of them and what to add.
     """
+    from diffopt_widgets.probe.prober import Prober
+    from diffopt_widgets.training.loop import find_device
+
     find_device(device)
     findings: dict[str, dict[str, Finding]] = {}
     problems = []
     for key in list_optimizers() if optimizers is None else optimizers:
-        begins(key)
         prober, findings[key] = Prober(spec(key), device), {}
         for use in prober.uses:
+            begins(f"{key} {use.name}")
             try:
                 findings[key][use.name] = prober.find(use)
             except ProbeError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from diffopt_widgets.catalogue.values import Value, format_value
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.records import History, StepRecord, to_frame
 from diffopt_widgets.settings.arguments import check_kind, check_text
 from diffopt_widgets.settings.plan import RunPlan
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Status: TypeAlias = Literal["waiting", "running", "paused", "done", "stopped", "failed"]
 
 
+@printed_readably
 @dataclass(frozen=True, eq=False)
 class Run:
     """One training run: its plan, its history and its outcome.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.records import History
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.arguments import check_text, checked_list, checked_path, wrong_kind
@@ -42,6 +43,7 @@ BIN_SECONDS = 86_400.0
 """Time for which a deleted run can be restored."""
 
 
+@printed_readably
 class RunStore:
     """Runs in one SQLite file: they survive the kernel, and several notebooks may read and write it at once.
 

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.store.database import now
 from diffopt_widgets.store.liveness import is_gone
 
@@ -20,6 +21,7 @@ _LATEST = 2.0**37
 COLUMNS = "id, name, status, message, started, saved, rows, final_loss, about, note, writer"
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class RunSummary:
     """Facts about a stored run that are read without loading its rows."""

@@ -16,6 +16,7 @@ from IPython.display import display
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.driver import saver_for
 from diffopt_widgets.execution.session import Session, sessions_in_progress
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Settings
@@ -65,6 +66,7 @@ def lab(
     return Bench(settings, task=task_key(task), steps=steps, store=store)
 
 
+@printed_readably
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     """Whole bench as one widget; its parts are `form`, `size`, `bar`, `menu`, `plot`, `table` and `samples`."""
 
