@@ -36,7 +36,8 @@ def add_command(commands: Commands) -> None:
         description="Open JupyterLab on the quickstart notebook, which is copied into the folder where there is none yet. "
         "Unless told otherwise the server can be reached from this machine only and asks for a token; the address that "
         "it prints has it. Ctrl-C ends it.",
-        epilog="In a container: diffopt lab --ip 0.0.0.0 --port 8888, with port 8888 published.",
+        epilog="In a container, publish the port and let the server listen on every network:\n\n"
+        "  diffopt lab --ip 0.0.0.0 --port 8888\n",
     )
     lab.add_argument("--folder", type=Path, metavar="FOLDER", help="Where your notebooks are. (default: this folder)")
     lab.add_argument(
@@ -95,7 +96,7 @@ def open_lab(
         SystemExit: Jupyter refuses an option or cannot start; it has said why, and the status is Jupyter's.
     """
     if find_spec("jupyterlab") is None:
-        raise FileNotFoundError("JupyterLab is not installed. To fix it: pip install 'diffopt-widgets[lab]'")
+        raise FileNotFoundError("JupyterLab is not installed. To fix it: pip install jupyterlab")
     root = (folder or Path.cwd()).resolve()
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}. To fix it: create it, or name another with --folder")
@@ -253,7 +254,13 @@ def _quickstart(root: Path) -> Path:
     # A wheel has it inside the package; a clone that is installed editable has it beside.
     for source in (package / "notebooks" / QUICKSTART, package.parent / "notebooks" / QUICKSTART):
         if source.is_file():
-            shutil.copyfile(source, root / QUICKSTART)
+            try:
+                shutil.copyfile(source, root / QUICKSTART)
+            except OSError as error:
+                raise OSError(
+                    f"the quickstart notebook cannot be written into {root}: {error.strerror or error}. To fix it: name "
+                    "a folder that you can write to with --folder"
+                ) from error
             return root / QUICKSTART
     raise FileNotFoundError(
         f"the package has no {QUICKSTART} to copy. To fix it: reinstall diffopt-widgets, or put a notebook of that "

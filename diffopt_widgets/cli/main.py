@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         discard_output()
         return 0
     except (SettingsError, OSError) as error:
-        tell(str(error))
+        tell(_words(error))
         discard_output()
         return 2
     except ImportError as error:
@@ -44,6 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         tell("stopped")
         return STOPPED
+
+
+def _words(error: Exception) -> str:
+    """Describe an error; one of the system by the path that it is about."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _flushed(status: int) -> int:

@@ -58,7 +58,7 @@ def _write_reference(arguments: argparse.Namespace) -> int:
     folder = writable_folder(arguments.markdown, "--markdown")
     _check_own(folder, pages)
     for name, text in pages.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
     print(f"wrote {len(pages)} page{'s' * (len(pages) > 1)}; begin with {folder / (INDEX if INDEX in pages else name)}")
     return 0
 

@@ -31,7 +31,7 @@ def add_command(commands: Commands) -> None:
     probe.add_argument(
         "--write",
         action="store_true",
-        help="Write what is seen into the table, and leave the rest of it; for who works on this package.",
+        help="Write what is seen into the table, and leave the rest of it; for those who work on this package.",
     )
     probe.add_argument(
         "--missing", action="store_true", help="Try only the optimizers of which the table lacks something."
@@ -71,22 +71,23 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _probe(arguments: argparse.Namespace, keys: list[str], kept: Kept, begins: Callable[[str], None]) -> Probed | str:
     """Try the options; returns what was seen, or why they cannot be tried."""
-    from diffopt_widgets.optimizers.factory import MissingBackend
     from diffopt_widgets.probe import table as probe_table
     from diffopt_widgets.probe.values import ProbeError
 
     seen: list[Probed] = []
     problems = []
-    try:
-        if arguments.write:
+    if arguments.write:
+        try:
             probe_table.check_versions(keys, arguments.device)
-        for key in keys:
-            try:
-                seen.append(_one(key, arguments.device, kept, begins))
-            except ProbeError as error:
-                problems.append(str(error))
-    except (MissingBackend, ProbeError) as error:
-        return str(error)
+        except ProbeError as error:
+            return str(error)
+    for key in keys:
+        try:
+            seen.append(_one(key, arguments.device, kept, begins))
+        except ProbeError as error:
+            problems.append(str(error))
+        except ImportError as error:  # a missing device or package, for which nothing can be tried
+            return str(error)
     if problems:
         return "\n".join(problems)
     return Probed(

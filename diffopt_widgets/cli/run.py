@@ -44,10 +44,9 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="train, and write a figure and a table",
-        description="Train, print how each run ended, and write a figure (an HTML file that opens\noffline) and the "
+        description="Train, print how each run ended, and write a figure (an HTML file that opens offline) and the "
         "values of every step (a CSV file).",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "named",

@@ -196,7 +196,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     if version > VERSION:
         raise StoreError(
             f"{path} was written by a newer version of diffopt_widgets (format {version}; this one reads {VERSION}). "
-            "To fix it: pip install --upgrade diffopt-widgets"
+            "To fix it: update diffopt_widgets (in a clone: git pull)"
         )
     return int(version) if application else 0
 

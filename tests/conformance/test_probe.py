@@ -165,7 +165,7 @@ def test_a_value_that_raises_or_runs_away_is_reported_by_name(monkeypatch):
 
 
 def test_every_option_that_cannot_be_tried_is_named_at_once(monkeypatch):
-    monkeypatch.setattr(probe_table, "Prober", Unable)
+    monkeypatch.setattr("diffopt_widgets.probe.prober.Prober", Unable)
     with pytest.raises(ProbeError, match=r"(?s)SGD\.lr .*SGD\.maximize .*LION\.beta1 "):
         probe(["SGD", "LION"])
 

@@ -375,7 +375,7 @@ def test_lab_without_jupyterlab_says_how_to_get_it(monkeypatch, capsys):
 
     monkeypatch.setattr(lab_server, "find_spec", lambda name: None)
     assert main(["lab"]) == 2
-    assert "pip install 'diffopt-widgets[lab]'" in capsys.readouterr().err
+    assert "To fix it: pip install jupyterlab" in capsys.readouterr().err
 
 
 def test_lab_in_a_folder_that_is_not_there(tmp_path, capsys):
