@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 
 import numpy as np
 
-from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.plain_text import printable, printed_readably
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +135,8 @@ class History:
             KeyError: the run has no such column.
         """
         if name not in self._columns:
-            raise KeyError(f"this history has no column {name!r}; it has {', '.join(self.names()) or 'none yet'}")
+            known = ", ".join(self.names()) or "none yet"
+            raise KeyError(printable(f"this history has no column {name!r}; it has {known}"))
         return self._columns[name][: self._length]
 
     def add_groups(self, names: Iterable[str]) -> None:

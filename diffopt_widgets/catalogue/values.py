@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.plain_text import printable, printed_readably
 
 Value: TypeAlias = float | int | bool | str | None
 Kind: TypeAlias = Literal["float", "int", "bool", "choice", "text"]
@@ -119,9 +119,9 @@ def shorten(text: str) -> str:
 
 
 def safe_repr(value: object) -> str:
-    """Return a short repr of any object for a message, and never raise."""
+    """Return a short repr of any object for a message that can be printed, and never raise."""
     try:
-        return shorten(repr(value))
+        return printable(shorten(repr(value)))
     except Exception:  # noqa: BLE001  # a foreign repr may raise anything, and Python's own does for huge integers
         return f"a value of type {type(value).__name__}"
 

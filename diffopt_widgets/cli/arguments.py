@@ -54,12 +54,16 @@ class _Once(argparse.Action):
         return self.dest in {"lr", "optimizer", *FLAGGED} and self.type is None
 
 
+NARROW = 58
+"""Columns up to which each help text stands below its flag."""
+
+
 class _Help(argparse.HelpFormatter):
     """Help that fits its terminal: words stay whole, indented lines (examples) stay as they are."""
 
     def __init__(self, prog: str, **options: Any) -> None:  # Any: as its base takes them
         width = min(shutil.get_terminal_size().columns, 100) - 2
-        super().__init__(prog, max_help_position=24 if width > 58 else 6, width=width, **options)
+        super().__init__(prog, max_help_position=24 if width > NARROW else 6, width=width, **options)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines: list[str] = []
@@ -73,10 +77,10 @@ class _Help(argparse.HelpFormatter):
 
     def _format_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None) -> str:
         text = super()._format_usage(usage, actions, groups, prefix)
-        if usage is None:
+        if usage is None and self._width > NARROW:
             return text
-        # Written by hand, and so not wrapped; what stands in brackets stays together.
-        return "\n".join(_wrapped(" ".join(text.split()), self._width, r"\[[^]]*\]", indent=8)) + "\n\n"
+        # Written by hand, and so not wrapped, or wrapped in what the name leaves free. What stands in brackets stays together.
+        return "\n".join(_wrapped(" ".join(text.split()), self._width, r"\[[^]]*\]", indent=4)) + "\n\n"
 
 
 def _wrapped(text: str, width: int, pattern: str = "`[^`]*`", indent: int = 0) -> list[str]:

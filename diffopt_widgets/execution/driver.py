@@ -14,6 +14,7 @@ from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
 from diffopt_widgets.execution.outcome import divergence, explain, summary, until_not_finite
 from diffopt_widgets.execution.progress import progress_bars
+from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import check_flag, checked_path, wrong_kind
@@ -52,7 +53,9 @@ def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Ge
         ValueError: the run is over or in progress, or its state for continuing is gone.
     """
     if not run.can_begin:
-        raise ValueError(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
+        raise ValueError(
+            printable(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
+        )
     return _steps(run, on_publish)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from diffopt_widgets.catalogue.values import Value, format_value
-from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.plain_text import printable, printed_readably
 from diffopt_widgets.records import History, StepRecord, to_frame
 from diffopt_widgets.settings.arguments import check_kind, check_text
 from diffopt_widgets.settings.plan import RunPlan
@@ -195,7 +195,7 @@ class Run:
 
     def _become(self, status: Status, *, allowed: bool, **changes: Any) -> None:  # Any: values of fields
         if not allowed:
-            raise RuntimeError(f"{self.name} is {self.status} and cannot become {status}")
+            raise RuntimeError(printable(f"{self.name} is {self.status} and cannot become {status}"))
         self._set(status=status, **changes)
 
     def _set(self, **changes: Any) -> None:  # Any: as above

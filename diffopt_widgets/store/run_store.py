@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.plain_text import printable, printed_readably
 from diffopt_widgets.records import History
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.arguments import check_text, checked_list, checked_path, wrong_kind
@@ -274,7 +274,7 @@ class RunStore:
         return tuple(row)
 
     def _missing(self, id: str) -> KeyError:
-        return KeyError(f"{self.path} has no run with the id {id!r}; list() shows the runs that it has")
+        return KeyError(printable(f"{self.path} has no run with the id {id!r}; list() shows the runs that it has"))
 
     def _flush(self) -> None:
         """Wait until the saves of this store's own writers are in the file."""

@@ -18,7 +18,6 @@ from diffopt_widgets.catalogue.schema import Rule, Standing, Use, When
 from diffopt_widgets.catalogue.values import Interval
 from diffopt_widgets.cli.main import main
 from diffopt_widgets.probe import prober as probe_module
-from diffopt_widgets.probe import table as probe_table
 from diffopt_widgets.probe import values as probe_values
 from diffopt_widgets.probe.model import CIRCUMSTANCES, PLAIN, parameters, same_bits, walk
 from diffopt_widgets.probe.prober import Prober

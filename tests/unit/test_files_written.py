@@ -7,6 +7,8 @@ import diffopt_widgets as dw
 
 PACKAGE = Path(dw.__file__).parent
 OPENING = {"open", "fdopen", "read_text", "write_text", "NamedTemporaryFile", "TemporaryFile"}
+NO_FILE = {"os.open", "webbrowser.open", "part.open"}
+"""What opens bytes, a browser, or a widget."""
 ENCODING_AT = {"read_text": 0, "write_text": 1}
 """Place of the encoding among the arguments, where it is usually given by place."""
 
@@ -21,7 +23,7 @@ def fault_of(call):
     if not isinstance(call, ast.Call):
         return None
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-    if name not in OPENING or ast.unparse(call.func) in {"os.open", "webbrowser.open"}:
+    if name not in OPENING or ast.unparse(call.func) in NO_FILE:
         return None
     named = {keyword.arg for keyword in call.keywords}
     texts = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
