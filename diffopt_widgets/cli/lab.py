@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import socket
+import tempfile
 import webbrowser
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -101,6 +102,7 @@ def open_lab(
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}. To fix it: create it, or name another with --folder")
     _check_address(ip, port)
+    _check_jupyter_folders()
 
     from jupyter_core.application import NoStart
     from jupyterlab.labapp import LabApp
@@ -129,6 +131,22 @@ def open_lab(
     except OSError as error:
         raise OSError(f"JupyterLab could not start: {error}") from error
     return 0
+
+
+def _check_jupyter_folders() -> None:
+    """Raise an OSError that names the folder of Jupyter's own that cannot be written; Jupyter would show a traceback first."""
+    from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_runtime_dir
+
+    for folder in map(Path, (jupyter_config_dir(), jupyter_data_dir(), jupyter_runtime_dir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise OSError(
+                f"Jupyter needs the folder {folder}, which cannot be written: {error.strerror or error}. To fix it: set "
+                "JUPYTER_CONFIG_DIR, JUPYTER_DATA_DIR and JUPYTER_RUNTIME_DIR, or HOME, to folders that you can write to"
+            ) from error
 
 
 def _check_address(ip: str | None, port: int | None) -> None:
