@@ -237,13 +237,18 @@ CHEAP = [
     ["memory", "MUON", "--set", "muon_hidden_layers=β→"],
     ["run", "ADAMW", "--set", "β=1"],
     ["run", "ADAMW", "--lr", "1→2"],
-    ["run", "PRODIGY", "--steps", "2", "--task", "swiss_roll", "--set", "d_coef=0.5,1"],
     ["run", "ADAMW", "--steps", "2", "--out", "/proc/β→"],
     ["run", "ADAMW", "--steps", "2", "--store", "/proc/β→/s.sqlite"],
     ["lab", "--folder", "/nowhere/β→"],
     ["lab", "β→"],
 ]
-DEAR = [["probe", "SGD"], ["memory"], ["doctor"], *(["options", key] for key in dw.list_optimizers())]
+DEAR = [
+    ["run", "PRODIGY", "--steps", "2", "--task", "swiss_roll", "--set", "d_coef=0.5,1"],
+    ["probe", "SGD"],
+    ["memory"],
+    ["doctor"],
+    *(["options", key] for key in dw.list_optimizers()),
+]
 
 
 @in_each
