@@ -11,7 +11,7 @@ import anywidget
 import traitlets
 
 from diffopt_widgets.widgets.page import hot_reload
-from diffopt_widgets.widgets.page.event_loop import on_loop, running_loop
+from diffopt_widgets.widgets.page.event_loop import on_loop_in_turn, running_loop
 
 _BETWEEN_FILES = re.compile(r"^import [^;]*;\n|^export (?!default)", flags=re.MULTILINE)
 
@@ -69,7 +69,7 @@ class PageWidget(anywidget.AnyWidget):
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:  # Any: a message of Jupyter
         """Handle every message of the page."""
-        on_loop(None if self.ANY_THREAD else self._cells, super()._handle_msg, msg)
+        on_loop_in_turn(None if self.ANY_THREAD else self._cells, super()._handle_msg, msg)
 
     @classmethod
     def scripts(cls) -> tuple[Path, ...]:
