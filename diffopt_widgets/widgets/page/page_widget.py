@@ -62,6 +62,20 @@ class PageWidget(anywidget.AnyWidget):
         if hot_reload.wanted():
             hot_reload.watch_files(self, (*self.scripts(), *self.styles()), PageWidget._reload)
 
+    @property
+    def model_id(self) -> Any:
+        """Id of its model in the page.
+
+        Raises:
+            RuntimeError: the widget was closed.
+        """
+        if self.comm is None:
+            kind = type(self).__name__
+            raise RuntimeError(
+                f"this {kind} was closed, so no page can show it. To fix it: call its open(), or make another"
+            )
+        return super().model_id
+
     def _reload(self) -> None:
         page_code.cache_clear()
         page_style.cache_clear()
