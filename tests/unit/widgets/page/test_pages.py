@@ -5,6 +5,7 @@ import shutil
 import threading
 from pathlib import Path
 
+import ipywidgets
 import pytest
 
 from diffopt_widgets import widgets
@@ -34,6 +35,16 @@ def test_every_file_is_in_a_page():
     used = {path for widget in WIDGETS for path in (*widget.scripts(), *widget.styles())}
     present = set(Path(widgets.__file__).parent.glob("*/static/*.*s"))
     assert {path.name for path in present - used} == {"bench.css"}
+
+
+@pytest.mark.parametrize("widget", [Form, RunsTable, LivePlot])
+def test_a_closed_widget_says_so_where_it_is_put_into_a_page(widget):
+    closed = widget()
+    closed.close()
+    with pytest.raises(RuntimeError, match=f"this {widget.__name__} was closed.*call its open"):
+        ipywidgets.VBox([closed])
+    closed.open()
+    assert ipywidgets.VBox([closed]).children == (closed,)
 
 
 def test_an_edit_of_a_file_is_shown_without_a_new_kernel(tmp_path, monkeypatch):
