@@ -52,6 +52,12 @@ class ComparisonMenu(PageWidget):
     def __repr__(self) -> str:
         return f"ComparisonMenu({len(self._by_key)} comparisons)"
 
+    def choose_next(self) -> None:
+        """Press the button after the one that was pressed last, or the first one."""
+        keys = list(self._by_key)
+        after = keys.index(self.pressed) + 1 if self.pressed in keys else 0
+        self.choose(keys[after % len(keys)])
+
     def choose(self, key: str) -> None:
         """Press the button of a comparison.
 
