@@ -29,7 +29,7 @@ COVERED = """() => [[9, 9], [innerWidth - 9, 9], [9, innerHeight - 9], [innerWid
   .every(([x, y]) => document.elementFromPoint(x, y).closest('.dw-bench'))"""
 """Whether the bench lies over everything, up to all corners of the window."""
 
-NO_FULL_SCREEN = "Element.prototype.requestFullscreen = () => Promise.reject(new TypeError('not here'))"
+NO_FULL_SCREEN = "() => { Element.prototype.requestFullscreen = () => Promise.reject(new TypeError('not here')); }"
 
 
 def opened(nb):
@@ -104,9 +104,10 @@ def test_letters_start_pause_and_scale_in_present_mode_only(notebook, app):
     name.press_sequentially("npl")
     name.press("Enter")
     nb.until_python("bench.runs[0].name == 'npl'")
-    for _ in range(60):
+    page.get_by_role("button", name="Esc leave").focus()
+    for _ in range(3):  # past the last control of the bench
         page.keyboard.press("Tab")
-        assert page.evaluate("!!document.activeElement.closest('.dw-bench')")
+        page.wait_for_function("!!document.activeElement.closest('.dw-bench')")
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")  # where a field had the focus, the first one was the field's
     nb.until_python("not bench.present.on")
@@ -114,8 +115,8 @@ def test_letters_start_pause_and_scale_in_present_mode_only(notebook, app):
     assert [cell.source for cell in nb.save().cells] == [OPEN, "1"]
 
 
-def test_without_full_screen_the_bench_fills_the_window_and_it_does_so_again_when_the_page_is_loaded_anew(patched_page):
-    nb = patched_page([OPEN])
+def test_without_full_screen_the_bench_fills_the_window_and_it_does_so_again_when_the_page_is_loaded_anew(notebook):
+    nb = notebook([OPEN])
     page, bench = opened(nb)
     nb.save()
     page.evaluate(NO_FULL_SCREEN)

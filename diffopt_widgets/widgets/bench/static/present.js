@@ -17,7 +17,6 @@ class Stage {
     this.bench = bench;
     this.leave = leave;
     this.on = false;
-    this.tabbed = false;
     this.help = help;
     this.resizes = new ResizeObserver(() => this.fit());
     this.full = () => document.fullscreenElement !== this.bench && this.popped === false && this.leave();
@@ -85,6 +84,11 @@ class Stage {
     bench.parentElement?.style.removeProperty("min-height");
     this.help.remove();
     dispatchEvent(new Event("resize"));
+  }
+
+  /** The Tab key goes round in the bench. */
+  keepFocus() {
+    if (this.on && !this.bench.contains(document.activeElement)) this.bench.focus({ preventScroll: true });
   }
 
   /** Give the plots all height that is left. */
@@ -160,7 +164,7 @@ function render({ model, el }) {
     if (!stage || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const inside = stage.bench.contains(/** @type {Node} */ (event.target));
     if (!inside && !stage.on) return;
-    stage.tabbed = event.key === "Tab";
+    if (stage.on && event.key === "Tab") setTimeout(() => stage?.keepFocus());
     const known = !event.repeat && pressed(event, stage);
     if (known) event.preventDefault();
     // No key goes to the notebook that is behind.
@@ -173,12 +177,6 @@ function render({ model, el }) {
     const bench = /** @type {HTMLElement | null} */ (el.closest(".dw-bench"));
     if (!bench?.isConnected) return void requestAnimationFrame(begin); // the widget is put into its bench after this
     stage = new Stage(bench, help, leave);
-    const stay = (/** @type {FocusEvent} */ { relatedTarget }) => {
-      const { on, tabbed } = /** @type {Stage} */ (stage);
-      if (on && tabbed && relatedTarget && !bench.contains(/** @type {Node} */ (relatedTarget)))
-        bench.focus({ preventScroll: true }); // the Tab key goes round in the bench
-    };
-    bench.addEventListener("focusout", stay, { signal });
     draw();
   };
   draw();
