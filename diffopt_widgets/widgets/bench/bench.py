@@ -82,9 +82,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._loop = running_loop()
         self._saver = saver_for(store)
         self.form = Form(settings, file=FormFile.of_user())
+        self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
         self.present = PresentSwitch(
             {
-                "n": ("next comparison", self._guarded(lambda: self.menu.choose_next())),
+                "n": ("next comparison", self._guarded(self.menu.choose_next)),
                 "p": ("pause or resume", self._guarded(self._pause)),
                 "l": ("logarithmic loss", self._guarded(self._switch_log_loss)),
             }
@@ -98,7 +99,6 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_fix=self._guarded(self._fix),
             beside=[self.present],
         )
-        self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
         self._view = RunsView(
             self._guarded,
             on_rename=self._renamed,
