@@ -48,8 +48,10 @@ class Inspector:
         nb.page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
 
     def look(self, state):
-        for theme, rules in (("light", []), ("dark", DARK)):
+        other = {"light": "dark", "dark": "light"}[self.nb.theme]
+        for theme in (self.nb.theme, other):
             self.nb.change_theme(theme)
+            rules = DARK if theme == "dark" else []
             self.faults += [
                 f"{state}, {theme}: {fault}" for fault in self.nb.page.evaluate(FAULTS, [self.where, rules])
             ]
@@ -110,7 +112,9 @@ def with_a_wrong_field(nb):
 
 
 def running(nb):
-    nb.eval_python("setattr(bench.form, 'settings', dw.Settings('PRODIGY'))")
+    rate = nb.page.get_by_label("Learning rate", exact=False).first
+    rate.fill("1")
+    rate.press("Tab")
     steps(nb, 100_000)
     expect(nb.page.locator(".dw-bench").get_by_role("button", name="Run", exact=True)).to_be_enabled()
     pressed(nb, "Run")
@@ -170,11 +174,23 @@ STATES = (
 """Functions that each bring the bench from the state before into the one of their name."""
 
 
+MOVING = """() => [...document.querySelectorAll('.dw-bench *')].flatMap((node) =>
+  ['', '::before', '::after'].map((part) => [node, getComputedStyle(node, part)]))
+  .filter(([, { transitionDuration, animationName, animationDuration }]) =>
+    parseFloat(transitionDuration) > 0.01 || (animationName !== 'none' && parseFloat(animationDuration)))
+  .map(([node]) => node.outerHTML.slice(0, 100))"""
+"""What moves when it changes."""
+
+
 def test_the_bench_in_each_of_its_states(inspected):
     nb, inspector = inspected([OPEN], ".dw-bench")
     for bring in STATES:
         bring(nb)
         inspector.look(bring.__name__.replace("_", " "))
+        if bring is running:
+            assert nb.page.evaluate(MOVING)
+            nb.page.emulate_media(reduced_motion="reduce")
+            assert nb.page.evaluate(MOVING) == []
     assert not inspector.faults
     nb.page.evaluate("document.querySelector('.dw-bench').append(document.createElement('input'))")
     inspector.look("with an input that has no name")

@@ -103,6 +103,8 @@ def test_beside_the_form_stand_the_plots_and_under_them_runs_and_samples(noteboo
             assert places[name]["x"] > places["left"]["right"]
         assert places["table"]["y"] - places["plot"]["bottom"] < 60  # only the line about the rates is between them
         assert places["left"]["bottom"] < screen[1]
+        menu = "[...document.querySelectorAll('.dw-menu-buttons > button')].map((button) => button.offsetTop)"
+        assert len(set(nb.page.evaluate(menu))) == 1  # the ready comparisons in one row
     tall = nb.page.locator(".dw-plot-area").bounding_box()["height"]
     assert tall > 350
     columns = "document.querySelector('.dw-plot-graph').layout.xaxis3.domain[0]"

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs.comparisons import Comparison
 
 ABOUT = (
-    "Ready comparisons. Each trains a few runs that differ in one thing, from the same weights and on the same batches, "
-    "after the runs in progress. The form does not change. Point at a button, or tap it once, to read what it trains, and "
-    "what to look for in its curves."
+    "Ready comparisons: each trains a few runs that differ in one thing, from the same weights and batches, after the runs in "
+    "progress. The form does not change. Point at a button, or tap it once, to read what to look for."
 )
 
 

@@ -31,7 +31,9 @@ class PresentSwitch(PageWidget):
     SCRIPTS = ("page/dom.js", "present.js")
     STYLES = ("page/theme.css", "present.css")
     on = traitlets.Bool(help="True in present mode; set it to begin or end the mode from a cell.").tag(sync=True)
-    letters: traitlets.List[Any] = traitlets.List(read_only=True, help="Letters, each with what it does.").tag(sync=True)
+    letters: traitlets.List[Any] = traitlets.List(read_only=True, help="Letters, each with what it does.").tag(
+        sync=True
+    )
 
     def __init__(self, keys: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
         self._acts = {letter: act for letter, (_, act) in keys.items()}
