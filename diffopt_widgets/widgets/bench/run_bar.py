@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -50,6 +50,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         task, steps: values of the fields at first; `steps=None` takes the number of the task.
         on_run, on_pause, on_stop: called without arguments when a button is clicked.
         on_fix: called with a failed run when the button beside its message, which offers its `fix`, is clicked.
+        beside: widgets at the end of the row of buttons.
 
     >>> bar = RunBar(task="swiss_roll", steps=50)
     >>> bar.observe(lambda change: print(change["new"]["seed"]), "values")
@@ -74,6 +75,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_pause: Callable[[], None] = _nothing,
         on_stop: Callable[[], None] = _nothing,
         on_fix: Callable[[Run], None] = lambda run: None,
+        beside: Sequence[widgets.DOMWidget] = (),
     ) -> None:
         self._blocked = ""
         self._failed: Run | None = None
@@ -98,7 +100,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.fix.add_class("dw-fix")
         self.output = widgets.HTML()
         fields = self._row("dw-fields", self.task, *self.fields.values())
-        buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress)
+        buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress, *beside)
         state = widgets.VBox([self.words, self.failure, self.about])
         state.add_class("dw-state")
         self.guard = KeyGuard([field for field in self.fields.values() if isinstance(field, widgets.Text)])

@@ -55,7 +55,7 @@ class RunStoreTable(StillWidget):
 
     FOLDER = pathlib.Path(__file__).parent / "static"
     SCRIPTS = (
-        *("page/dom.js", "page/text.js"),
+        *("page/dom.js", "page/text.js", "page/tip.js"),
         "runs_text.js",
         "runs_icons.js",
         "runs_name.js",
