@@ -51,7 +51,7 @@ export async function html(feed, sight) {
   const source = (await plotlySource(feed.model)).replaceAll("</script", "<\\/script");
   const numbers = (/** @type {string} */ _, /** @type {any} */ value) =>
     ArrayBuffer.isView(value) ? Array.from(/** @type {any} */ (value), (v) => Number(v.toPrecision(8))) : value;
-  const made = JSON.stringify(figure(feed, sight), numbers).replaceAll("</", "<\\/");
+  const made = JSON.stringify(figure(feed, sight), numbers).replaceAll("<", "\\u003c");
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>diffopt</title><meta name="viewport" content="width=device-width"></head>
 <body style="margin:0"><script>${source}</script><div id="plot"></div><script>const made = ${made};
