@@ -176,6 +176,8 @@ def bench_pages(text: str) -> list[str]:
             bad = Run(dw.RunPlan(dw.Settings(dw.spec_of(own_class(text))), task=task.key, steps=1), f"{text} again")
             bench.start([good, bad])
             await bench.wait()
+            for run in (good, bad):
+                bench.table.rename(run.key, f"{text} {run.status}")
             held = [data["text/html"] for data in saved(outputs) if "text/html" in data]
         assert (good.status, bad.status) == ("done", "failed"), good.trace
         return [*(box.value for box in boxes(bench)), *held]
