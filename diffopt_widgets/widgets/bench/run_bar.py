@@ -17,7 +17,8 @@ from diffopt_widgets.tasks import get_task, list_tasks
 from diffopt_widgets.training.environment import device_problem
 from diffopt_widgets.widgets.bench.key_guard import KeyGuard
 from diffopt_widgets.widgets.bench.progress import Progress
-from diffopt_widgets.widgets.page.html import escape, paragraph
+from diffopt_widgets.widgets.page.folders import without_folders
+from diffopt_widgets.widgets.page.html import NO_MATH, escape, paragraph
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
@@ -258,7 +259,7 @@ def _explanation(task: Task) -> str:
     """Folded list of the task, the fields and their meaning, as HTML."""
     lines = [(task.title, task.summary), *((use.option.title, use.option.help) for use in _SHOWN.values())]
     pairs = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in lines)
-    return f'<details class="dw-explain"><summary>What these fields mean</summary><dl>{pairs}</dl></details>'
+    return f'<details class="dw-explain {NO_MATH}"><summary>What these fields mean</summary><dl>{pairs}</dl></details>'
 
 
 def _left(run: Run, before: str) -> str:
@@ -287,8 +288,10 @@ def _status(run: Run, waiting: int) -> str:
 
 def _failure(run: Run) -> str:
     """Failure of a run as HTML; it stays until the next run is started."""
-    trace = f"<details><summary>Traceback</summary><pre>{escape(run.trace)}</pre></details>"
-    return f'<div class="dw-failure">{paragraph(f"{run.name}: {run.message}", "dw-error")} {trace}</div>'
+    trace = f"<details><summary>Traceback</summary><pre>{escape(without_folders(run.trace))}</pre></details>"
+    return (
+        f'<div class="dw-failure">{paragraph(f"{run.name}: {without_folders(run.message)}", "dw-error")} {trace}</div>'
+    )
 
 
 def _fix_label(run: Run) -> str:
@@ -299,7 +302,7 @@ def _fix_label(run: Run) -> str:
 
 def _output(run: Run) -> str:
     """Output that the back end printed or logged, such as DAdaptation with log_every, as HTML."""
-    text = run.output.strip()
+    text = without_folders(run.output.strip())
     if not text:
         return ""
     end = text if len(text) <= LONGEST_OUTPUT else f"…{text[-LONGEST_OUTPUT:]}"

@@ -27,6 +27,7 @@ from diffopt_widgets.widgets.form.search import index_message
 from diffopt_widgets.widgets.form.settings_trait import SettingsTrait
 from diffopt_widgets.widgets.form.slider import linked_slider
 from diffopt_widgets.widgets.form.still import settings_still
+from diffopt_widgets.widgets.page.folders import without_folders
 from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
 
 UNDO_STEPS = 100
@@ -246,7 +247,7 @@ class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not
 
     def _report(self, message: str) -> None:
         log.warning("%s", message)
-        self.notice = message
+        self.notice = without_folders(message)
         self.set_trait("state", self._state())
 
     def _obey(self, content: object) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from diffopt_widgets.widgets.page.folders import without_folders
+
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
     from diffopt_widgets.runs.shown import Shown
@@ -23,7 +25,7 @@ def row_of(run: Run, shown: Shown) -> dict[str, Any]:
         "differs": shown.differs,
         "visible": shown.visible,
         "status": run.status,
-        "message": run.message,
+        "message": without_folders(run.message),
         "progress": len(run.history) / run.plan.steps,
         **{name: _finite(getattr(run, name)) for name in NUMBERS},
         "cannot_remove": cannot_remove(run),
