@@ -258,17 +258,19 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self.form.set_aside("")
             return
         ready = ready_comparison(runs)
-        words = (f"{ready.title}: " if ready else "") + trained_words([run.plan for run in runs])
+        words = f"{trained_words([run.plan for run in runs])}."
         self.bar.show_trained(words)
-        self._view.compare(runs, words)
+        self._view.compare(runs, (f"{ready.title}: " if ready else "") + words)
         best = verdict(runs).best_runs
         offered = (best or runs)[0]
-        name = f"“{ready.title}”" if ready else "runs"
-        self.form.set_aside(
-            f"The plots show {name} with settings of their own, not those of this form.",
-            offered.settings,
-            f"Put the settings of {offered.name}{', the best,' * bool(best)} into this form; Undo brings yours back",
-        )
+        about = f"Put the settings of {offered.name}{', the best,' * bool(best)} into the form; Undo brings yours back"
+        here = next((run for run in runs if run.settings == self.form.settings), None)
+        if here:
+            why = f"These are the settings of {here.name}, one of the runs that the plots show."
+        else:
+            others = f"“{ready.title}” has settings of its own" if ready else "their runs have other settings"
+            why = f"The plots do not use this form: {others}."
+        self.form.set_aside(why, offered.settings, about, in_use=here is not None)
 
     def _pause(self) -> None:
         if self._session is None:

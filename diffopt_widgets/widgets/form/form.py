@@ -77,7 +77,7 @@ class Form(StillWidget):
     notice = traitlets.Unicode(help="A message shown above the form, about a failure elsewhere.").tag(sync=True)
 
     aside = traitlets.Dict(
-        read_only=True, help="Why the settings are not in use, and what its button does; empty while they are in use."
+        read_only=True, help="What other settings are in use, and what its button does; empty when these are."
     ).tag(sync=True)
 
     menu: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
@@ -168,17 +168,18 @@ class Form(StillWidget):
         """
         self._show_pasted(read_settings(text))
 
-    def set_aside(self, words: str, offered: Settings | None = None, about: str = "") -> None:
-        """Mark the settings as not in use, and say why; with an empty text they are in use again.
+    def set_aside(self, words: str, offered: Settings | None = None, about: str = "", *, in_use: bool = False) -> None:
+        """Say that other settings are in use, and mark those of the form as not in use; an empty text ends that.
 
         Args:
             words: why.
-            offered: the settings that are in use instead; a button puts them into the form, as `take_offered` does.
+            offered: the settings that are in use; a button puts them into the form, as `take_offered` does.
             about: what that button does, in a sentence.
+            in_use: the settings of the form are in use too, and not marked.
         """
         self._offered = offered
-        taken = offered is not None and offered == self.settings
-        self.set_trait("aside", {"words": words, "about": about, "taken": taken} if words else {})
+        button = about if offered is not None and offered != self.settings else ""
+        self.set_trait("aside", {"words": words, "button": button, "unused": not in_use} if words else {})
 
     def take_offered(self) -> None:
         """Show the settings that are in use instead of those of the form; `undo` brings these back."""

@@ -266,7 +266,7 @@ def test_the_wikis_figure_is_one_button(monkeypatch):
     assert original.plan == RunPlan(dw.Settings("PRODIGY", lr=1.0, schedule="COSINE"), "digits", 300)
     assert dict(original.over) == {"d_coef": (0.5, 1.0, 1.2)}
     plan = RunPlan(original.plan.settings, "swiss_roll", 5)  # the same on a task that takes a moment
-    short = Comparison(original.key, original.title, original.look_for, plan, original.over)
+    short = Comparison(original.key, original.title, original.look_for, plan, original.over, original.measured)
     monkeypatch.setattr(module, "comparisons", lambda: (short,))
 
     async def script(bench):
