@@ -213,13 +213,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             )
         self._session = session
         session.listen(self._changed)
-        for run in session.together if len(session.together) > 1 else session.runs:
-            if run not in self.runs:
-                self._view.add(run, keep_name=True)
-        for run in session.runs:
-            if run not in self.runs:
-                self._view.add(run, keep_name=True)
-        for run in self.runs:
+        taken = dict.fromkeys([*(session.together if len(session.together) > 1 else ()), *session.runs])
+        for run in taken:
+            self._view.add(run, keep_name=True)
+        for run in sorted(taken, key=lambda run: run is session.current):  # the bar shows the last one
             self._changed(run)
 
     def _start(self, runs: Sequence[Run]) -> None:

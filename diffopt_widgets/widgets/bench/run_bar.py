@@ -190,7 +190,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.progress.said = end if run.ended and not failed else ""
         words = run.message if run.ended else f"step {done} of {steps}{_left(run, compared, ', ')}"
         if compared:
-            self.progress.show(_share(compared), f"{_place(run, compared)}, {_share(compared):.0%}: {words}")
+            self.progress.show(_share(compared), f"{_place(run, compared)}, {100 * _share(compared):.0f} %: {words}")
         else:
             self.progress.show(done / steps, words, run.status if run.status in {"done", "failed"} else "")
 

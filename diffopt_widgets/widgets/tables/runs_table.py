@@ -116,8 +116,8 @@ class RunsTable(StillWidget):
     def still(self) -> Still:
         """Return the table as it is now, for pages without widgets."""
         compared = self.verdict.runs
-        trained = trained_words([run.plan for run in compared]) if len(compared) > 1 else ""
-        return runs_still(self.rows, " ".join(filter(None, (trained, self.outcome))))
+        trained = f"{trained_words([run.plan for run in compared])}. " if len(compared) > 1 else ""
+        return runs_still(self.rows, f"{trained}{self.outcome}".strip())
 
     @property
     def runs(self) -> tuple[Run, ...]:
