@@ -79,6 +79,10 @@ class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not
     )
     notice = traitlets.Unicode(help="A message shown above the form, about a failure elsewhere.").tag(sync=True)
 
+    aside = traitlets.Dict(
+        read_only=True, help="What other settings are in use, and what its button does; empty when these are."
+    ).tag(sync=True)
+
     menu: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     panel = traitlets.Dict(read_only=True).tag(sync=True)
     state = traitlets.Dict(read_only=True).tag(sync=True)
@@ -100,6 +104,7 @@ class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not
         self._past: list[tuple[Draft, Change]] = []  # each draft with the change that replaced it
         self._seen: list[Any] = []
         self._pasted: list[Any] = []
+        self._offered: Settings | None = None
         self._missing = _cannot_run()
         self.run = RunOptions(steps=steps)
         self._publish()  # before the widget opens: its first message then holds everything
@@ -166,6 +171,24 @@ class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not
             SettingsError: with everything that is wrong with the text; the form then stays as it is.
         """
         self._show_pasted(read_settings(text))
+
+    def set_aside(self, words: str, offered: Settings | None = None, about: str = "", *, in_use: bool = False) -> None:
+        """Say that other settings are in use, and mark those of the form as not in use; an empty text ends that.
+
+        Args:
+            words: why.
+            offered: the settings that are in use; a button puts them into the form, as `take_offered` does.
+            about: what that button does, in a sentence.
+            in_use: the settings of the form are in use too, and not marked.
+        """
+        self._offered = offered
+        button = about if offered is not None and offered != self.settings else ""
+        self.set_trait("aside", {"words": words, "button": button, "unused": not in_use} if words else {})
+
+    def take_offered(self) -> None:
+        """Show the settings that are in use instead of those of the form; `undo` brings these back."""
+        if self._offered is not None:
+            self._change(Change(self._draft.show(self._offered), "take settings", f"take:{self._offered!r}"))
 
     def slider(self, name: str) -> Any:  # an ipywidgets widget; its class depends on the option
         """Make a plain ipywidgets control for one option, linked both ways.
@@ -262,6 +285,8 @@ class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not
                 self.send({"k": "index", "options": index_message(self._draft.uncatalogued)})
             case "undo":
                 self.undo()
+            case "take":
+                self.take_offered()
             case "dismiss":
                 self.notice = ""
             case _:
