@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { escapeHtml, formatNumber } from "../../diffopt_widgets/widgets/plot/static/format.js";
+import { formatNumber, plotlyText } from "../../diffopt_widgets/widgets/plot/static/format.js";
 import { arrange, layout } from "../../diffopt_widgets/widgets/plot/static/layout.js";
 import { picture } from "../../diffopt_widgets/widgets/plot/static/picture.js";
 import { RunRows } from "../../diffopt_widgets/widgets/plot/static/run_rows.js";
@@ -101,7 +101,8 @@ test("names are text: what Plotly would take for HTML is escaped", () => {
   const [, trace] = draw([{ ...RUN, name }], new Map([[1, filled(5)]])).data;
   assert.equal(trace.name, '&lt;img src=x onerror="1"&gt;&amp;amp;');
   assert.ok(!trace.hovertemplate.includes("<img"));
-  assert.equal(escapeHtml("a < b"), "a &lt; b");
+  assert.equal(plotlyText("a < b, 50 %, 3 $"), "a &lt; b, 50 %, 3 &#36;");
+  assert.equal(plotlyText("%{y} $x$"), "&#37;{y} &#36;x&#36;");
 });
 
 test("panels are side by side when wide and stacked when narrow, without overlap or a hole", () => {

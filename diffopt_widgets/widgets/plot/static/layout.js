@@ -1,6 +1,6 @@
 // @ts-check
 // Where panels lie, and how Plotly is to draw their axes. No page.
-import { escapeHtml } from "./format.js";
+import { plotlyText } from "./format.js";
 
 /**
  * @typedef {import("./run_rows.js").Axis} Axis
@@ -91,7 +91,7 @@ export function layout(
     font,
     ...axes,
     annotations: shown.map((panel, i) => ({
-      text: `<b>${escapeHtml(panel.title)}</b>${panel.smooth && smoothed ? " (faint: each step)" : ""}`,
+      text: `<b>${plotlyText(panel.title)}</b>${panel.smooth && smoothed ? " (faint: each step)" : ""}`,
       font: { ...font, size: theme.size + 1 },
       xref: "paper",
       yref: "paper",

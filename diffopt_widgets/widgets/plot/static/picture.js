@@ -1,7 +1,7 @@
 // @ts-check
 // From rows to what Plotly draws: the lines of every panel, thinned. No page.
 import { BLOCK, thin } from "./column.js";
-import { escapeHtml, formatNumber } from "./format.js";
+import { plotlyText, formatNumber } from "./format.js";
 import { axesOf } from "./layout.js";
 
 /**
@@ -106,7 +106,7 @@ function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, 
       y: filled(new Float32Array(rows.length), rows, (row) => drawn.at(row)),
       text: drawn === column ? undefined : Array.from(rows, (row) => told(column.at(row), drawn.at(row))),
       ...axesOf(axis, curve.schedule),
-      name: escapeHtml(label),
+      name: plotlyText(label),
       legendgroup: run.id,
       showlegend: false,
       line,
@@ -117,7 +117,7 @@ function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, 
   /** @param {string} value */
   const front = (value) => ({
     showlegend: axis === 0 && main && i === 0,
-    hovertemplate: `${value}<extra>${escapeHtml(label + (main ? differing(run) : ""))}</extra>`,
+    hovertemplate: `${value}<extra>${plotlyText(label + (main ? differing(run) : ""))}</extra>`,
   });
   if (!panel.smooth || smoothing === 0) return [trace(column, front("%{y:.7~g}"))];
   const faint = { line: { ...line, width: scale }, opacity: 0.35 * opacity, hoverinfo: "skip" };
