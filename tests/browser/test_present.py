@@ -64,6 +64,7 @@ def test_in_the_last_row_of_the_room_all_words_can_be_read_and_the_plots_fill_th
     page.wait_for_function("document.querySelector('.dw-plot-area').offsetHeight > 0.6 * innerHeight")
     page.wait_for_function("parseFloat(getComputedStyle(document.querySelector('.xtick text')).fontSize) >= 18")
     page.wait_for_function(f"!({SMALL})(18).length")
+    page.wait_for_function("parseFloat(getComputedStyle(document.querySelector('.js-line')).strokeWidth) > 1.5")
     keys = page.get_by_role("group", name="Keys of present mode").bounding_box()
     plots = bench.locator(".dw-plot-area").bounding_box()
     assert plots["y"] + plots["height"] <= keys["y"] + 1
