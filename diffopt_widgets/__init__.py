@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.records import History as History
     from diffopt_widgets.records import StepRecord as StepRecord
     from diffopt_widgets.runs.run import Run as Run
+    from diffopt_widgets.runs.space import Range as Range
     from diffopt_widgets.settings import Settings as Settings
     from diffopt_widgets.settings import SettingsError as SettingsError
     from diffopt_widgets.settings import preset as preset
@@ -53,6 +54,7 @@ _HOMES = {
     "History": "records",
     "LivePlot": "widgets.plot.live",
     "MissingBackend": "optimizers.factory",
+    "Range": "runs.space",
     "Run": "runs.run",
     "RunBar": "widgets.bench.run_bar",
     "RunPlan": "settings.plan",

@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     from diffopt_widgets.execution.outcome import risen
     from diffopt_widgets.execution.progress import HarmlessStream
     from diffopt_widgets.execution.sweeps import sweep
-    from diffopt_widgets.runs.run import vary
+    from diffopt_widgets.runs.space import vary
     from diffopt_widgets.training.environment import environment
 
     base, over = read_plan(

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diffopt_widgets.runs.run import Run, name_by_difference, vary
+from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.space import vary
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.settings.plan import RunPlan
 

@@ -14,7 +14,7 @@ def differences(plans: Sequence[RunPlan]) -> list[dict[str, str]]:
     """Return, for each plan, the values that set it apart from the others, by name.
 
     >>> from diffopt_widgets import Settings
-    >>> from diffopt_widgets.runs.run import vary
+    >>> from diffopt_widgets.runs.space import vary
     >>> differences(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0]}))
     [{'d_coef': '0.5'}, {'d_coef': '1'}]
     """
@@ -39,7 +39,7 @@ def swept_groups(plans: Sequence[RunPlan]) -> list[str]:
     """Return, for each plan, its value of the first varied option that several plans share (`d_coef 0.5`); "" without one.
 
     >>> from diffopt_widgets import Settings
-    >>> from diffopt_widgets.runs.run import vary
+    >>> from diffopt_widgets.runs.space import vary
     >>> swept_groups(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0], "seed": [0, 1]}))
     ['d_coef 0.5', 'd_coef 0.5', 'd_coef 1', 'd_coef 1']
     >>> swept_groups(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0]}))

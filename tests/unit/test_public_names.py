@@ -11,6 +11,7 @@ NAMES = {
         "History",
         "LivePlot",
         "MissingBackend",
+        "Range",
         "Run",
         "RunBar",
         "RunPlan",

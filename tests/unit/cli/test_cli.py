@@ -18,7 +18,7 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.cli.arguments import read_plan
 from diffopt_widgets.cli.main import main
-from diffopt_widgets.runs.run import vary
+from diffopt_widgets.runs.space import vary
 from diffopt_widgets.tasks import list_tasks
 from diffopt_widgets.training.loop import Training
 
