@@ -30,7 +30,7 @@ def test_curves_grow_side_by_side(monkeypatch):
     begun = []
 
     class Saver:
-        def save(self, run):
+        def save(self, _):
             begun.append([one.status for one in runs])
 
     train_together(runs, saver=Saver(), progress=False)
@@ -45,7 +45,7 @@ def test_no_more_advance_together_than_memory_is_meant_for(monkeypatch):
     runs = [dw.Run(plan) for plan in vary(dw.RunPlan(dw.Settings("ADAMW"), "swiss_roll", 3), {"lr": [1e-3, 1e-2]})]
 
     class Saver:
-        def save(self, run):
+        def save(self, _):
             seen.append([one.status for one in runs].count("running"))
 
     train_together(runs, saver=Saver(), progress=False)
