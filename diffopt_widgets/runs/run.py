@@ -67,6 +67,8 @@ class Run:
     """Bytes of all tensors in the optimizer's state after the first published steps, each storage counted once."""
     fix: Mapping[str, Value] = field(default_factory=dict)
     """Values to set so that a failed run would go better; empty when none are known."""
+    trained_with: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the packages and the machine that it was trained with; empty before it begins, and where it is not known."""
     _kept: Training | Checkpoint | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -161,9 +163,9 @@ class Run:
         """Set the message on how the run ended."""
         self._set(message=message)
 
-    def set_up(self, device: str, groups: Sequence[str]) -> None:
-        """Set the device, and begin an empty history for these parameter groups."""
-        self._set(device=device, history=History(groups))
+    def set_up(self, device: str, groups: Sequence[str], trained_with: Mapping[str, str] | None = None) -> None:
+        """Set the device and what it is trained with, and begin an empty history for these parameter groups."""
+        self._set(device=device, trained_with=dict(trained_with or {}), history=History(groups))
 
     def record(self, records: Iterable[StepRecord]) -> None:
         """Add new records to the history; steps that it already has are skipped."""
