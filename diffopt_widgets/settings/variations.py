@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
+from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.settings.plan import RunPlan
 
@@ -62,6 +65,22 @@ def varying(plans: Sequence[RunPlan]) -> list[str]:
     """Return the names of the values that are not the same in all plans."""
     flats = [plan.flat() for plan in plans]
     return [name for name in flats[0] if any(flat.get(name, flats[0][name]) != flats[0][name] for flat in flats)]
+
+
+def options_of(plan: RunPlan) -> dict[str, Option]:
+    """Return the option of every value of a plan, by name; the optimizer itself has none."""
+    spec = plan.settings.spec
+    uses = (TASK, *RUN_OPTIONS.values(), *TRAINING.values(), spec.lr, *spec.uses)
+    return {use.name: use.option for use in uses}
+
+
+def value_words(value: object, option: Option | None) -> str:
+    """Return a value in words, as the tables of settings have it."""
+    if value is None:
+        return (option and option.null_words) or "empty"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return format_value(value) if isinstance(value, float | int | str) else str(value)
 
 
 def _text(name: str, value: Any) -> str:  # Any: a value of a plan

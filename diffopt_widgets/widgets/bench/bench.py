@@ -16,6 +16,7 @@ from IPython.display import display
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.driver import saver_for
 from diffopt_widgets.execution.session import Session, sessions_in_progress
+from diffopt_widgets.runs.compared import Verdict, ready_comparison, trained_words, verdict
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Settings
@@ -94,10 +95,15 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_rename=self._renamed,
             on_repeat=lambda run: self.start([Run(run.plan)]),
             on_continue=lambda run: self._start([run]),
+            on_change=self._tell_comparison,
         )
         self.plot, self.applied = self._view.plot, self._view.applied
         self.table, self.samples = self._view.table, self._view.samples
         self._session: Session | None = None
+        self._compared: tuple[Run, ...] = ()
+        """Runs of the comparison that is shown."""
+        self._told: object = None
+        """What was told of it, to tell only what is new."""
         style = (resources.files("diffopt_widgets.widgets.bench") / "static" / "bench.css").read_text(encoding="utf-8")
         self.size = StateSize(self.form.settings, loop=self._loop)
         traitlets.dlink((self.form, "settings"), (self.size, "settings"))
@@ -116,6 +122,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors", "settings"])
         self.form.observe(lambda _: self._view.expect(self.form.settings), ["settings"])
+        self.form.observe(lambda _: self._tell_comparison(), ["settings"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
         self._view.expect(self.form.settings)
@@ -130,6 +137,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def runs(self) -> list[Run]:
         """Runs so far, in the order in which they were started."""
         return self._view.runs
+
+    @property
+    def verdict(self) -> Verdict:
+        """How the runs of the last comparison ended against each other; print it for its words."""
+        return self.table.verdict
 
     def start(self, runs: Sequence[Run]) -> None:
         """Carry out runs after those in progress, and add their curves to the plots.
@@ -201,8 +213,13 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             )
         self._session = session
         session.listen(self._changed)
+        for run in session.together if len(session.together) > 1 else session.runs:
+            if run not in self.runs:
+                self._view.add(run, keep_name=True)
         for run in session.runs:
-            self._view.add(run, keep_name=True)
+            if run not in self.runs:
+                self._view.add(run, keep_name=True)
+        for run in self.runs:
             self._changed(run)
 
     def _start(self, runs: Sequence[Run]) -> None:
@@ -210,14 +227,48 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._need_session().start(runs, self._saver)
         for run in runs:
             self.table.show(run)
+        self._follow_comparison()
 
     def _run_settings(self) -> None:
+        self._compared = ()
         self.start([Run(self.bar.plan(self.form.settings))])
 
     def _run_comparison(self, comparison: Comparison) -> None:
         plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
         self._view.log_rate(on=comparison.log_rate)
         self.start(comparison.runs(seed=plan.seed, device=plan.device))
+
+    def _follow_comparison(self) -> None:
+        """Show the comparison that is in progress, or the last one."""
+        together = self._session.together if self._session else ()
+        self._compared = together if len(together) > 1 else self._compared
+        self._tell_comparison()
+
+    def _tell_comparison(self) -> None:
+        """Say at the bar, the plots and the form what the comparison trains with, and that the form's settings are not in use."""
+        runs = tuple(run for run in self._compared if run in self.runs)
+        runs = runs if len(runs) > 1 else ()
+        told = runs, [run.status for run in runs], tuple(self.runs), self.form.settings
+        if told == self._told:
+            return
+        self._told = told
+        if not runs:
+            self.bar.show_trained("")
+            self._view.compare(())
+            self.form.set_aside("")
+            return
+        ready = ready_comparison(runs)
+        words = (f"{ready.title}: " if ready else "") + trained_words([run.plan for run in runs])
+        self.bar.show_trained(words)
+        self._view.compare(runs, words)
+        best = verdict(runs).best_runs
+        offered = (best or runs)[0]
+        name = f"“{ready.title}”" if ready else "runs"
+        self.form.set_aside(
+            f"The plots show {name} with settings of their own, not those of this form.",
+            offered.settings,
+            f"Put the settings of {offered.name}{', the best,' * bool(best)} into this form; Undo brings yours back",
+        )
 
     def _pause(self) -> None:
         if self._session is None:
@@ -268,8 +319,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             return
         current = None
         if session := self._session:
-            current = session.current
-            self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
+            self._follow_comparison()
+            current, together = session.current, [other for other in session.together if other in self.runs]
+            self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting, together=together)
         over = run.ended and run is not current
         self._view.changed(run, over=over, last=not self._is_busy())
         if over:

@@ -76,6 +76,10 @@ class Form(StillWidget):
     )
     notice = traitlets.Unicode(help="A message shown above the form, about a failure elsewhere.").tag(sync=True)
 
+    aside = traitlets.Dict(
+        read_only=True, help="Why the settings are not in use, and what its button does; empty while they are in use."
+    ).tag(sync=True)
+
     menu: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     panel = traitlets.Dict(read_only=True).tag(sync=True)
     state = traitlets.Dict(read_only=True).tag(sync=True)
@@ -96,6 +100,7 @@ class Form(StillWidget):
         self._past: list[tuple[Draft, Change]] = []  # each draft with the change that replaced it
         self._seen: list[Any] = []
         self._pasted: list[Any] = []
+        self._offered: Settings | None = None
         self._missing = _cannot_run()
         self.run = RunOptions(steps=steps)
         self._publish()  # before the widget opens: its first message then holds everything
@@ -162,6 +167,23 @@ class Form(StillWidget):
             SettingsError: with everything that is wrong with the text; the form then stays as it is.
         """
         self._show_pasted(read_settings(text))
+
+    def set_aside(self, words: str, offered: Settings | None = None, about: str = "") -> None:
+        """Mark the settings as not in use, and say why; with an empty text they are in use again.
+
+        Args:
+            words: why.
+            offered: the settings that are in use instead; a button puts them into the form, as `take_offered` does.
+            about: what that button does, in a sentence.
+        """
+        self._offered = offered
+        taken = offered is not None and offered == self.settings
+        self.set_trait("aside", {"words": words, "about": about, "taken": taken} if words else {})
+
+    def take_offered(self) -> None:
+        """Show the settings that are in use instead of those of the form; `undo` brings these back."""
+        if self._offered is not None:
+            self._change(Change(self._draft.show(self._offered), "take settings", f"take:{self._offered!r}"))
 
     def slider(self, name: str) -> Any:  # an ipywidgets widget; its class depends on the option
         """Make a plain ipywidgets control for one option, linked both ways.
@@ -258,6 +280,8 @@ class Form(StillWidget):
                 self.send({"k": "index", "options": index_message(self._draft.uncatalogued)})
             case "undo":
                 self.undo()
+            case "take":
+                self.take_offered()
             case "dismiss":
                 self.notice = ""
             case _:

@@ -92,6 +92,7 @@ class View {
       ["change:state", () => this.shown === model.get("state") || this.drawState()],
       ["change:preview", () => this.drawPicture()],
       ["change:notice", () => this.drawNotice()],
+      ["change:aside", () => this.drawAside()],
       ["change:code", () => this.exchange.draw()],
       ["change:json", () => this.exchange.draw()],
     ];
@@ -117,6 +118,10 @@ class View {
       h("button", dismiss, "×"),
     );
     const unfold = () => this.fold.setAttribute("aria-expanded", String(this.fold.ariaExpanded !== "true"));
+    this.asideWords = h("span");
+    this.take = h("button", { type: "button", class: "dwf-take", click: () => outbox.command({ k: "take" }) });
+    this.tip.attach(this.take, () => [this.model.get("aside").about]);
+    this.aside = h("div", { class: "dwf-aside", role: "status" }, this.asideWords, " ", this.take);
     // Only the stylesheet of a narrow bench shows this button, and folds what follows it.
     this.fold = h("button", { type: "button", class: "dwf-fold", "aria-expanded": "false", click: unfold }, "Options");
     this.key = h("code", { class: "dwf-name" });
@@ -144,6 +149,7 @@ class View {
         "div",
         { class: "dwf-rest" },
         this.fold,
+        this.aside,
         h("div", { class: "dwf-about" }, this.summary, this.formula, this.links),
         this.presets.node,
         this.body,
@@ -244,6 +250,17 @@ class View {
   drawPicture() {
     const picture = drawing(this.model.get("preview"), "image/svg+xml");
     this.picture.replaceChildren(...(picture ? [picture] : []));
+  }
+
+  /** Say that the settings are not in use, and offer those that are. */
+  drawAside() {
+    const { words = "", taken = false } = this.model.get("aside");
+    this.root.classList.toggle("dwf-unused", Boolean(words));
+    this.aside.hidden = !words;
+    say(this.asideWords, words && `Not in use. ${words}`);
+    say(this.take, taken ? "These settings are in the form" : "Take these settings into the form");
+    this.take.disabled = taken;
+    say(this.fold, words ? "Options (not in use)" : "Options");
   }
 
   drawNotice() {

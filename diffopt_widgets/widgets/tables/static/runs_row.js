@@ -19,6 +19,7 @@ export class RunRow {
     const { key } = run;
     this.swatch = h("span", { class: "dwr-swatch" });
     this.name = new NameField(id, (name) => owner.send({ k: "rename", key, name }));
+    this.best = h("span", { class: "dwr-best" });
     this.differs = h("div", { class: "dwr-differs" });
     this.brief = h("div", { class: "dwr-brief" });
     this.statusText = h("span");
@@ -34,7 +35,8 @@ export class RunRow {
     });
     this.again.hidden = !offers.repeat;
     this.on.hidden = !offers.continue;
-    const head = h("th", { scope: "row", class: "dwr-who" }, this.name.node, this.name.wrong, this.differs, this.brief);
+    const named = h("div", { class: "dwr-named" }, this.name.node, this.best);
+    const head = h("th", { scope: "row", class: "dwr-who" }, named, this.name.wrong, this.differs, this.brief);
     const actions = h("td", { class: "dwr-actions" }, h("div", {}, this.eye, this.again, this.on, this.drop));
     this.node = h(
       "tr",
@@ -64,6 +66,10 @@ export class RunRow {
     this.run = run;
     const { name, message } = run;
     this.node.classList.toggle("dwr-off", !run.visible);
+    this.best.replaceChildren(...(run.best ? ["best", h("span", { class: "dwf-sr" }, `: ${run.best}`)] : []));
+    this.best.hidden = !run.best;
+    this.best.title = run.best;
+    this.node.classList.toggle("dwr-winner", Boolean(run.best));
     this.node.classList.toggle("dwr-failed", run.status === "failed");
     this.swatch.style.setProperty("--dwr-color", run.color);
     this.name.show(name);

@@ -3,7 +3,7 @@
 import { textOf } from "../../page/static/text.js";
 
 /**
- * @typedef {{key: string, name: string, color: string, differs: string, visible: boolean, status: string,
+ * @typedef {{key: string, name: string, color: string, differs: string, visible: boolean, best: string, status: string,
  *   message: string, progress: number, final_loss: number | null, eval_after: number | null, best_loss: number | null,
  *   applied_plateau: number | null, steps_per_second: number | null, state_bytes: number | null, cannot_remove: string,
  *   cannot_continue: string}} Run
