@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.drawing.figures import compare as compare
     from diffopt_widgets.execution.driver import resume as resume
     from diffopt_widgets.execution.driver import train as train
+    from diffopt_widgets.execution.report import report as report
     from diffopt_widgets.execution.sweeps import sweep as sweep
     from diffopt_widgets.interop import export as export
     from diffopt_widgets.optimizers.factory import MissingBackend as MissingBackend
@@ -80,6 +81,7 @@ _HOMES = {
     "preset": "settings",
     "read_logs": "store",
     "register_task": "tasks",
+    "report": "execution.report",
     "resume": "execution.driver",
     "spec": "catalogue",
     "spec_of": "catalogue.introspect.uncatalogued",

@@ -9,15 +9,17 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
-from diffopt_widgets.runs.compared import Standing, Verdict, verdict
+from diffopt_widgets.runs.compared import Standing, Verdict, has_diverged, verdict
 from diffopt_widgets.runs.paired import Paired, paired
-from diffopt_widgets.runs.run import Run
+from diffopt_widgets.runs.run import Run, name_by_difference
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import wrong_kind
 from diffopt_widgets.state_size.words import bytes_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from diffopt_widgets.settings.plan import RunPlan
 
 CONFIDENCE = 0.95
 """How often all intervals of a report together contain what very many seeds would give."""
@@ -114,11 +116,30 @@ class Report:
                 "Each optimizer is shown with the best of the settings that were tried with it, chosen by these same losses, "
                 "which favours one with more of them."
             )
-        lists = {"Diverged": verdict.diverged, "Failed": verdict.failed, "Did not finish": verdict.unfinished}
-        lists["Still going"] = verdict.going
-        said += [f"{title}: {', '.join(map(_escaped, names))}." for title, names in lists.items() if names]
-        tried = [f"{_escaped(row.standing.label)}: best of {_listed(row.tried)}." for row in self.rows if len(row.tried) > 1]
-        return [" ".join(said), "\n".join(f"* {line}" for line in tried)]
+        said += [
+            f"{_escaped(row.standing.label)}: best of {_listed(row.tried)}." for row in self.rows if len(row.tried) > 1
+        ]
+        return ["\n".join(f"* {line}" for line in [*said, *self._without_result()])]
+
+    def _without_result(self) -> list[str]:
+        """Say which settings have no row, and why."""
+        settings: dict[RunPlan, list[Run]] = {}
+        for run in self.verdict.runs:
+            settings.setdefault(_without_seed(run), []).append(run)
+        labels = name_by_difference(list(settings))
+        lines = []
+        for label, runs in zip(labels, settings.values(), strict=True):
+            kinds = {
+                "diverged": [run for run in runs if has_diverged(run)],
+                "failed": [run for run in runs if run.status == "failed" and not has_diverged(run)],
+                "did not finish": [run for run in runs if run.status == "stopped" and not has_diverged(run)],
+                "has not ended": [run for run in runs if not run.ended],
+            }
+            for what, which in kinds.items():
+                of = f" with {len(which)} of {len(runs)} seeds" if len(runs) > 1 else ""
+                reason = f": {which[0].message}" if which and what == "failed" else ""
+                lines += [f"{_escaped(label)} {what}{of}{_escaped(reason)}".removesuffix(".") + "."] if which else []
+        return lines
 
     def _against(self, best: Row, row: Row) -> str:
         one, other = (_escaped(each.standing.label) for each in (best, row))
@@ -139,7 +160,11 @@ class Report:
         parts = []
         if best.state_bytes is not None and row.state_bytes is not None:
             parts.append(_times(best.state_bytes, row.state_bytes, "memory", same=1.0))
-        if best.steps_per_second and row.steps_per_second and best.standing.runs[0].device == row.standing.runs[0].device:
+        if (
+            best.steps_per_second
+            and row.steps_per_second
+            and best.standing.runs[0].device == row.standing.runs[0].device
+        ):
             parts.append(_times(best.steps_per_second, row.steps_per_second, "speed", same=SAME_SPEED))
         return f", at {' and '.join(parts)}" if parts else ""
 
@@ -148,7 +173,8 @@ class Report:
         plans = [run.plan for run in self.verdict.runs]
         task = f"Task {_listed(dict.fromkeys(plan.task for plan in plans))}"
         steps = f"{_listed(dict.fromkeys(f'{plan.steps:,}' for plan in plans))} steps"
-        seeds = f"seeds {_listed(dict.fromkeys(str(plan.seed) for plan in plans))}"
+        numbers = list(dict.fromkeys(str(plan.seed) for plan in plans))
+        seeds = f"seed{'s' if len(numbers) > 1 else ''} {_listed(numbers)}"
         sizes = dict.fromkeys(str(run.samples_per_step or "not known") for run in self.verdict.runs)
         parts = [task, steps, f"examples per step {_listed(sizes)}", seeds]
         lines = [f"{', '.join(parts)}; all runs share weights, batches and noise by seed."]
@@ -187,7 +213,7 @@ class Report:
             for name in ("task", *RUN_OPTIONS)
             if len({getattr(point, name) for point in points}) == 1
         }
-        lists = [_changes(point.settings.optimizer, point, options) for point in points]
+        lists = [_changes(point, options) for point in points]
         default = {name: use.default for name, use in RUN_OPTIONS.items()}
         arguments = [f'"{points[0].settings.optimizer}"', "over"]
         arguments += [f"{name}={value!r}" for name, value in options.items() if value != default.get(name, ...)]
@@ -228,11 +254,9 @@ def report(runs: Sequence[Run], *, by: Literal["settings", "optimizer"] = "setti
     if by not in ("settings", "optimizer"):
         raise SettingsError((Fault("by", by, "there is no such way to make rows", '"settings" or "optimizer"'),))
     judged = verdict(runs)
-    standings = () if judged.refusal else judged.standings
-    if by == "optimizer":
-        rows = _best_of_each(standings)
-    else:
-        rows = [(standing, ()) for standing in standings]
+    standings = [] if judged.refusal else _named_by_settings(judged.standings)
+    alone: list[tuple[Standing, tuple[str, ...]]] = [(standing, ()) for standing in standings]
+    rows = _best_of_each(standings) if by == "optimizer" else alone
     confidence = 1 - (1 - CONFIDENCE) / max(len(rows) - 1, 1)  # so that all intervals hold together
     best = rows[0][0] if rows else None
     return Report(
@@ -240,13 +264,25 @@ def report(runs: Sequence[Run], *, by: Literal["settings", "optimizer"] = "setti
         tuple(
             Row(
                 standing,
-                None if best is None or standing is best else paired(standing.losses, best.losses, confidence=confidence),
+                None
+                if best is None or standing is best
+                else paired(standing.losses, best.losses, confidence=confidence),
                 tried,
             )
             for standing, tried in rows
         ),
         confidence,
     )
+
+
+def _named_by_settings(standings: Sequence[Standing]) -> list[Standing]:
+    """Return the settings with labels that leave the seed out."""
+    labels = name_by_difference([_without_seed(standing.runs[0]) for standing in standings]) if standings else []
+    return [replace(standing, label=label) for standing, label in zip(standings, labels, strict=True)]
+
+
+def _without_seed(run: Run) -> RunPlan:
+    return replace(run.plan, seed=0)
 
 
 def _best_of_each(standings: Sequence[Standing]) -> list[tuple[Standing, tuple[str, ...]]]:
@@ -257,17 +293,18 @@ def _best_of_each(standings: Sequence[Standing]) -> list[tuple[Standing, tuple[s
     return [(of[0], tuple(one.label for one in of)) for of in tried.values()]
 
 
-def _changes(optimizer: str, point: Any, shared: Mapping[str, Any]) -> dict[str, Any]:  # Any: a plan and plain values
+def _changes(point: RunPlan, shared: Mapping[str, Any]) -> dict[str, Any]:  # Any: plain values
     """Return the changes that make a plan out of its optimizer's defaults."""
     of_run = {name: getattr(point, name) for name in ("task", *RUN_OPTIONS) if name not in shared}
-    return {"optimizer": optimizer, **point.settings.changed(), **of_run}
+    return {"optimizer": point.settings.optimizer, **point.settings.changed(), **of_run}
 
 
 def _times(best: float, other: float, what: str, *, same: float) -> str:
     ratio = best / other if other else float("inf")
     if 1 / same <= ratio <= same:
         return f"the same {what}"
-    return f"{ratio:.2g} times the {what}"
+    words = {"2": "twice", "0.5": "half"}
+    return f"{words.get(f'{ratio:.2g}', f'{ratio:.2g} times')} the {what}"
 
 
 def _listed(names: Any) -> str:  # Any: an iterable of texts

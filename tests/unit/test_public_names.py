@@ -31,7 +31,7 @@ NAMES = {
         "memory",
         "preset",
     ),
-    *("read_logs", "register_task", "resume", "spec", "spec_of", "stream", "sweep", "train", "watch"),
+    *("read_logs", "register_task", "report", "resume", "spec", "spec_of", "stream", "sweep", "train", "watch"),
 }
 
 
