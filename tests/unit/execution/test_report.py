@@ -51,7 +51,7 @@ def test_the_interval_is_that_of_the_differences(pairs):
 
 
 def test_an_interval_holds_the_true_difference_as_often_as_it_says():
-    source = random.Random(0)
+    source = random.Random(0)  # noqa: S311  # not for secrets
     held = 0
     for _ in range(1000):
         common = [source.gauss(0, 5) for _ in range(5)]
@@ -168,3 +168,10 @@ def test_a_message_is_shown_as_it_is():
     failed = run("SGD", 0, 0.2)
     failed.fail("a | b <script>*c*</script>", "")
     assert r"a \| b &lt;script&gt;\*c\*&lt;/script&gt;" in str(dw.report([*runs(LION=[0.1]), failed]))
+
+
+def test_what_is_worth_a_second_look_is_told_once_for_a_setting():
+    over = {"optimizer": {"PRODIGY": {"lr": [3e-6]}}}
+    text = str(dw.report(dw.sweep("PRODIGY", over, "swiss_roll", 30, seeds=2, progress=False)))
+    assert text.count("d did not leave d0") == 1
+    assert "so with 2 of 2 seeds" in text
