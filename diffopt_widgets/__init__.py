@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.records import StepRecord as StepRecord
     from diffopt_widgets.runs.run import Run as Run
     from diffopt_widgets.runs.space import Range as Range
+    from diffopt_widgets.runs.space import with_rate_of as with_rate_of
     from diffopt_widgets.settings import Settings as Settings
     from diffopt_widgets.settings import SettingsError as SettingsError
     from diffopt_widgets.settings import preset as preset
@@ -89,6 +90,7 @@ _HOMES = {
     "sweep": "execution.sweeps",
     "train": "execution.driver",
     "watch": "watching.watcher",
+    "with_rate_of": "runs.space",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  # the names are strings

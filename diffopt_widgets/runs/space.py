@@ -11,9 +11,10 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
-from diffopt_widgets.catalogue.values import safe_repr
+from diffopt_widgets.catalogue.values import safe_repr, two_digits
+from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Fault, SettingsError
-from diffopt_widgets.settings.arguments import wrong_kind
+from diffopt_widgets.settings.arguments import check_kind, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 Axis: TypeAlias = "Sequence[Any] | Range"  # Any: values of options, of whatever kind
 """Values of one option to try."""
-Over: TypeAlias = "Mapping[str, Axis | Mapping[str, Mapping[str, Axis]]] | Sequence[Mapping[str, Any]]"
+Over: TypeAlias = "Mapping[str, Any] | Sequence[Mapping[str, Any]]"  # Any: an `Axis`, or one by name for each optimizer
 """What a sweep varies: values by name, or the changes of each run."""
 
 _EXAMPLE = 'Write {"lr": [1e-4, 1e-3]}.'
@@ -307,3 +308,30 @@ def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:  # Any
     return settings.replace(
         **{**{name: value for name, value in settings.changed().items() if name in shared}, **changes}
     )
+
+
+def with_rate_of(run: Run, optimizer: str = "ADAMW") -> Settings:
+    """Settings of an optimizer with the learning rate that a run found for itself, to train it beside that run.
+
+    The rate is `Run.applied_plateau`, the level that the applied rate reached and held, in two digits. The schedule stays,
+    and so do the other values that are not at their default, where the optimizer has such an option. It is a proposal:
+    what the run's optimizer found suits its own update, and AdamW's may want another rate.
+
+    Args:
+        run: a run of an optimizer that estimates its rate, such as Prodigy.
+        optimizer: the optimizer to use the rate in.
+
+    Raises:
+        SettingsError: the run has not found a rate, or there is no such optimizer.
+
+    >>> from diffopt_widgets import train
+    >>> run = train("PRODIGY", "swiss_roll", 100, progress=False)
+    >>> with_rate_of(run).optimizer, with_rate_of(run).lr == float(f"{run.applied_plateau:.2g}")
+    ('ADAMW', True)
+    """
+    check_kind("run", run, Run, "a run", "Give what dw.train(…) returned.")
+    plateau = run.applied_plateau
+    if plateau is None or not plateau > 0:
+        problem = "no applied rate is known of it" if plateau is None else "its applied rate stayed at 0"
+        raise SettingsError((Fault("run", None, problem, "", "Train PRODIGY to its end, and give that run."),))
+    return _changed(run.settings, {"optimizer": optimizer, "lr": two_digits(plateau)})

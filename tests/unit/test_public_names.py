@@ -31,7 +31,19 @@ NAMES = {
         "memory",
         "preset",
     ),
-    *("read_logs", "register_task", "report", "resume", "spec", "spec_of", "stream", "sweep", "train", "watch"),
+    *(
+        "read_logs",
+        "register_task",
+        "report",
+        "resume",
+        "spec",
+        "spec_of",
+        "stream",
+        "sweep",
+        "train",
+        "watch",
+        "with_rate_of",
+    ),
 }
 
 

@@ -110,3 +110,16 @@ def test_what_is_no_number_of_seeds_is_refused(seeds):
 def test_what_names_no_values_is_refused(over):
     with pytest.raises(dw.SettingsError, match="over"):
         checked_over(over)
+
+
+def test_the_rate_that_a_run_found_is_used_in_another_optimizer():
+    run = dw.train(dw.Settings("PRODIGY", schedule="COSINE", weight_decay=0.1), "swiss_roll", 60, progress=False)
+    made = dw.with_rate_of(run, "ADAMW_8BIT")
+    assert (made.optimizer, made.schedule, made.options["weight_decay"]) == ("ADAMW_8BIT", "COSINE", 0.1)
+    assert made.lr == pytest.approx(run.history.column("applied_lr").max(), rel=0.3)
+
+
+@pytest.mark.parametrize("run", [None, 3, dw.Run(dw.RunPlan(dw.Settings("PRODIGY")))])
+def test_a_run_without_a_rate_has_none_to_use(run):
+    with pytest.raises(dw.SettingsError, match="run"):
+        dw.with_rate_of(run)
