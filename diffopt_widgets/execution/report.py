@@ -261,7 +261,7 @@ def report(runs: Sequence[Run], *, by: Literal["settings", "optimizer"] = "setti
     >>> from diffopt_widgets import sweep
     >>> made = report(sweep("ADAMW", {"lr": [1e-3, 1e-2]}, "swiss_roll", 5, seeds=3, progress=False))
     >>> [row.standing.label for row in made.rows]
-    ['lr 0.01', 'lr 0.001']
+    ['ADAMW · lr 0.01', 'ADAMW · lr 0.001']
     """
     example = "Give what dw.sweep(…) returned."
     if isinstance(runs, Run):

@@ -96,9 +96,9 @@ class Session:
 
     @property
     def together(self) -> tuple[Run, ...]:
-        """The run in progress and all that were started together with it; when nothing is in progress, the last ones."""
+        """The run in progress or next, and all that were started together with it; when nothing waits, the last ones."""
         last = self._batches[-1] if self._batches else ()
-        return next((batch for batch in self._batches if self.current in batch), last)
+        return next((batch for batch in self._batches for run in self.runs[:1] if run in batch), last)
 
     def listen(self, on_change: Callable[[Run], None]) -> None:
         """Call `on_change` too from now on."""

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
-import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.driver import drive, run_to_end, saver_for
+from diffopt_widgets.execution.executors import NOT_STARTED, train_in_executor
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
-from diffopt_widgets.execution.outcome import divergence
+from diffopt_widgets.execution.outcome import divergence, warn_of_failed
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run, name_by_difference
 from diffopt_widgets.runs.space import checked_over, draw, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError, as_settings
 from diffopt_widgets.settings.arguments import check_flag, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
-from diffopt_widgets.tasks import Task, own_task, task_key
+from diffopt_widgets.tasks import Task, task_key
 from diffopt_widgets.training.checkpoint import Checkpoint
-from diffopt_widgets.training.environment import check_runs
+from diffopt_widgets.training.environment import check_runs, warn_of_warmup
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -54,10 +49,6 @@ TURN_SECONDS = 0.1
 
 TRIAL_STEPS = 5
 """Number of steps from which the time of a run is estimated."""
-
-_IMPORTABLE = (
-    "Write its build as a function of a module, a .py file, and import it from there; or sweep without an executor."
-)
 
 
 @lists_run_options
@@ -88,6 +79,7 @@ def sweep(
             names give every combination. The name `optimizer` compares optimizers, `{"optimizer": ["ADAMW", "PRODIGY"]}`,
             and options that only some of them have are varied for those; a dict gives each values of its own,
             `{"optimizer": {"ADAMW": {"lr": [1e-3, 1e-2]}, "PRODIGY": {}}}`. A list of dicts lists the runs one by one.
+        options: options of each run, as in `train`; they can be varied too.
         seeds: a number of seeds, from `seed` on, or a list of them: each combination is trained with each.
         search: "grid" trains every combination, "random" as many as `trials` says, drawn at random (with `seed`).
         trials: number of combinations that a random search draws.
@@ -102,9 +94,9 @@ def sweep(
         most: greatest number of runs; more are refused, with an estimate of the time that they would take.
 
     Returns:
-        The runs in the order of the combinations, each named by what differs. Ctrl-C stops the runs that are training after
-        their current step, and those that wait for their turn; `resume(run)` carries out any of them to its end.
-        With an executor it raises KeyboardInterrupt, and a store keeps what the runs have recorded.
+        The runs in the order of the combinations, each named by what differs. A warning names those that failed, and says why.
+        Ctrl-C stops the runs that are training after their current step, and those that wait for their turn, also those of an
+        executor; `resume(run)` carries out any of them to its end.
 
     Raises:
         SettingsError: a value cannot be used, or, without an executor, a run cannot be done on this machine; then nothing is
@@ -127,24 +119,19 @@ def sweep(
     saver = saver_for(store)
     if executor is None:  # the processes of an executor may run on other machines
         check_runs(plans)
+    warn_of_warmup(plans)
     _check_number(plans, most)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
     if resume:
         runs = _taken_up(runs, store)
     if executor is None:
-        return train_together(runs, saver=saver, progress=progress)
-    path = store if store is None or isinstance(store, str | os.PathLike) else store.path  # each process opens its own
-    waiting = [run for run in runs if run.can_begin]
-    tasks = [_pickled_task(run.plan.task, executor) for run in waiting]
-    try:
-        with _never_forked(executor, len(waiting)) as started:
-            trained = iter(list(started.map(partial(_run_to_end_quietly, path), tasks, waiting)))
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            'a process of the sweep ended before its runs did. In a script, put the sweep below `if __name__ == "__main__":`, '
-            "since each process imports the script; otherwise memory may be short: try fewer processes"
-        ) from error
-    return [next(trained) if run in waiting else run for run in runs]
+        train_together(runs, saver=saver, progress=progress)
+    else:
+        waiting = [run for run in runs if run.can_begin]
+        trained = dict(zip(waiting, train_in_executor(waiting, executor, store), strict=True))
+        runs = [trained.get(run, run) for run in runs]
+    warn_of_failed(runs)
+    return runs
 
 
 def _planned(
@@ -247,23 +234,6 @@ def _continued(run: Run, kept: Run | None) -> Run:
     return kept
 
 
-@contextlib.contextmanager
-def _never_forked(executor: Executor, runs: int) -> Iterator[Executor]:
-    """Give the executor, or one with the same arguments whose processes start anew where its own would be forked.
-
-    A forked process has torch's locks but not the threads that hold them, and waits for these without end.
-    """
-    context = getattr(executor, "_mp_context", None)
-    if not isinstance(executor, ProcessPoolExecutor) or context is None or context.get_start_method() != "fork":
-        yield executor
-        return
-    workers = min(getattr(executor, "_max_workers", None) or os.cpu_count() or 1, max(runs, 1))
-    initializer, arguments = getattr(executor, "_initializer", None), getattr(executor, "_initargs", ())
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=initializer, initargs=arguments) as started:
-        yield started
-
-
 def train_together(runs: list[Run], *, saver: RunSaver | None = None, progress: bool = True) -> list[Run]:
     """Carry out runs that wait or were stopped, a tenth of a second each in turn; Ctrl-C stops all of them."""
     end_interrupted_loop()
@@ -292,7 +262,7 @@ def train_together(runs: list[Run], *, saver: RunSaver | None = None, progress: 
         for _, steps in turns:
             steps.close()
     for run in waiting:
-        run.end("stopped", None if len(run.history) else "Not started: the sweep was stopped before its turn")
+        run.end("stopped", None if len(run.history) else NOT_STARTED)
     if stopped:
         note_interrupted()
     return runs
@@ -308,35 +278,3 @@ def _take_turn(steps: Generator[None, None, None], interrupted: Callable[[], boo
     """Take steps for `TURN_SECONDS`; return True when there are no more."""
     began = time.perf_counter()
     return all(not interrupted() and time.perf_counter() - began < TURN_SECONDS for _ in steps)
-
-
-def _pickled_task(key: str, executor: Executor) -> Task | bytes | None:
-    """Task of the user's own in a form that can be sent to an executor; None for a task of the bench, which is there already.
-
-    Raises:
-        SettingsError: it cannot be pickled.
-    """
-    task = own_task(key)
-    if task is None or not isinstance(
-        executor, ProcessPoolExecutor
-    ):  # other executors may pickle differently or not at all
-        return task
-    try:
-        return pickle.dumps(task)
-    except Exception as error:
-        raise SettingsError(
-            (Fault("task", key, f"it cannot be sent to another process: {error}", "", _IMPORTABLE),)
-        ) from error
-
-
-def _run_to_end_quietly(store: str | os.PathLike[str] | None, pickled: Task | bytes | None, run: Run) -> Run:
-    task = pickled
-    if isinstance(pickled, bytes):
-        try:
-            task = pickle.loads(pickled)  # noqa: S301  # the parent process pickled it
-        except Exception as error:
-            message = f"the task {run.plan.task!r} cannot be loaded in another process: {error}. {_IMPORTABLE}"
-            raise RuntimeError(message) from error
-    if isinstance(task, Task):
-        task_key(task)
-    return run_to_end(run, progress=False, saver=saver_for(store))

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from diffopt_widgets.catalogue import spec
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING
-from diffopt_widgets.runs.comparisons import SPREAD_SEEDS, Comparison, comparisons
+from diffopt_widgets.runs.comparisons import Comparison, comparisons
 from diffopt_widgets.runs.run import Run, name_by_difference
 from diffopt_widgets.settings.variations import options_of, value_words, varying
 
@@ -57,8 +57,8 @@ class Verdict:
 
     >>> from diffopt_widgets import Settings, sweep
     >>> runs = sweep(Settings("SGD"), {"lr": [0.1, 1e-4]}, task="swiss_roll", steps=60, device="cpu", progress=False)
-    >>> print(verdict(runs))  # doctest: +ELLIPSIS
-    Best: lr 0.1, evaluation loss 0.8...; worst: lr 0.0001, ... How much seeds alone change is not known: all have seed 0.
+    >>> print(verdict(runs))
+    Best: lr 0.1, evaluation loss 0.4...; worst: lr 0.0001, 0.5... How much seeds alone change is not known: all have seed 0.
     """
 
     runs: tuple[Run, ...] = ()
@@ -73,6 +73,10 @@ class Verdict:
     """Largest difference that seeds alone made to the loss of one of these settings; None where it is not known."""
     seeds: int = 0
     """Number of seeds with which `between_seeds` was seen."""
+    behind: int = 0
+    """With how many of these seeds the worst setting ended behind the best, each seed for itself."""
+    earlier: bool = False
+    """Whether the seeds were seen in earlier runs of these settings, and not in these."""
     going: tuple[str, ...] = ()
     """Names of the runs that have not ended."""
     diverged: tuple[str, ...] = ()
@@ -133,14 +137,10 @@ class Verdict:
         if not self.best:
             every = "both" if len(self.standings) == 2 else f"all {len(self.standings)}"
             return [f"No difference in three digits: {measured} {first.shown}{over} in {every}."]
-        behind = ""
-        if count > 1 and self.paired:
-            often = sum(last.losses[seed] > loss for seed, loss in first.losses.items())
-            behind = f", behind with {often} of {count} seeds"
         bests = _few([one.label for one in self.best])
         worsts = _few([one.label for one in self.standings if one.shown == last.shown])
         return [
-            f"Best: {bests}, {measured} {first.shown}{over}; worst: {worsts}, {last.shown}{behind}.",
+            f"Best: {bests}, {measured} {first.shown}{over}; worst: {worsts}, {last.shown}.",
             self._against_seeds(),
         ]
 
@@ -150,9 +150,11 @@ class Verdict:
             seeds = {run.plan.seed for one in self.standings for run in one.runs}
             which = f"all have seed {seeds.pop()}" if len(seeds) == 1 else "the seeds of the runs differ"
             return f"How much seeds alone change is not known: {which}."
-        size = f"up to {self.between_seeds:.2g}, seen with {self.seeds} seeds"
+        size = f"up to {self.between_seeds:.2g}"
         if not self.beyond_seeds:
-            return f"The difference is smaller than between seeds ({size})."
+            where = " in earlier runs" if self.earlier else ""
+            often = f"{self.behind} of {self.seeds} times{where}"
+            return f"The difference is smaller than between seeds ({size}). Seed by seed, the worst was behind {often}."
         second = self.standings[len(self.best)]
         near = second.loss - self.standings[0].loss <= self.between_seeds
         but = f", but that to {second.label} is not" if near else ""
@@ -190,14 +192,12 @@ def verdict(runs: Sequence[Run]) -> Verdict:
     labels = _labels(whole, names)
     standings = [Standing(*one) for one in zip(labels, map(tuple, whole), by_seed, strict=True)]
     standings.sort(key=lambda one: one.loss)
-    spread, seeds = _between_seeds(finished, standings, evaluated=evaluated) if common else (None, 0)
     return replace(
         bare,
         measure="evaluation loss" if evaluated else "training loss",
         standings=tuple(standings),
         paired=bool(common),
-        between_seeds=spread,
-        seeds=seeds,
+        **(_of_seeds(standings, evaluated=evaluated) if common else {}),
     )
 
 
@@ -227,7 +227,7 @@ def parted(names: Sequence[str]) -> tuple[str, Sequence[str]]:
 def ready_comparison(runs: Sequence[Run]) -> Comparison | None:
     """Return the ready comparison that these runs are part of, with any seed and on any device; None for others."""
     plans = {_anywhere(run.plan) for run in runs}
-    return next((one for one, its_plans in _ready() if plans <= its_plans), None) if plans else None
+    return next((one for one, seen in _ready() if plans <= seen.keys()), None) if plans else None
 
 
 def trained_words(plans: Sequence[RunPlan]) -> str:
@@ -235,21 +235,22 @@ def trained_words(plans: Sequence[RunPlan]) -> str:
 
     >>> from diffopt_widgets.runs.comparisons import comparisons
     >>> print(trained_words([run.plan for run in comparisons()[0].runs()]))
-    3 runs that differ in d_coef (0.5, 1 and 1.2). The same in all: Prodigy, learning rate 1, schedule Cosine, Handwritten digits, 300 steps, seed 0.
+    d_coef 0.5, 1 and 1.2; all with Prodigy, schedule Cosine, learning rate 1, Handwritten digits, 300 steps, seed 0
     """
     several = len({plan.settings.optimizer for plan in plans}) > 1
     names = varying(plans)
     of_all = {"optimizer", *TRAINING, *RUN_OPTIONS, TASK.name}
     differ = [
-        f"{_title(name)} ({_values([_text(name, plan) for plan in plans])})"
+        f"{_title(name)}{_values([_text(name, plan) for plan in plans])}"
         for name in names
         if not several or name in of_all
     ]
     own = {name for plan in plans for name in plan.settings.changed()} - of_all - {"lr"}
     if several and ("lr" in names or own):
         differ.append("each optimizer's own options")
-    differing = f"that differ in {_listed(differ, ', ')}" if differ else "of the same settings"
-    return f"{len(plans)} runs {differing}. The same in all: {', '.join(_same(plans, names))}."
+    if not differ:
+        differ = [f"{len(plans)} runs of the same settings"]
+    return f"{'; '.join(differ)}; all with {', '.join(_same(plans, names))}"
 
 
 def _same(plans: Sequence[RunPlan], varied: Sequence[str]) -> list[str]:
@@ -262,24 +263,21 @@ def _same(plans: Sequence[RunPlan], varied: Sequence[str]) -> list[str]:
         if name not in {"lr", "schedule"} and all(name in plan.settings.changed() for plan in plans)
     ]
     of_run = [name for name in RUN_OPTIONS if getattr(first, name) != defaults[name] or name == "steps"]
-    said = ["optimizer", "lr", "schedule", *changed, "task", *(name for name in of_run if name != "seed"), "seed"]
-    words = {
-        name: f"{_text(name, first)} steps"
-        if name == "steps"
-        else _text(name, first)
-        if name in {"optimizer", "task"}
-        else f"{_title(name)} {_text(name, first)}"
+    said = ["optimizer", "schedule", "lr", *changed, "task", *(name for name in of_run if name != "seed"), "seed"]
+    shown = [
+        f"{_text(name, first)} steps" if name == "steps" else f"{_title(name)}{_text(name, first)}"
         for name in said
         if name not in varied
-    }
-    shown = list(words.values())
+    ]
     return shown if len(shown) <= MOST_SAID else [*shown[:MOST_SAID], f"{len(shown) - MOST_SAID} more"]
 
 
 def _title(name: str) -> str:
-    """Name of a value in a sentence; options of an optimizer have the names that runs are called by."""
-    use = {TASK.name: TASK, **RUN_OPTIONS, **TRAINING}.get(name)
-    return use.option.title.lower() if use else {"lr": "learning rate"}.get(name, name)
+    """Name of a value before it, where it needs one; options of an optimizer have the names that runs are called by."""
+    if name in {"optimizer", "task"}:
+        return ""
+    use = {**RUN_OPTIONS, **TRAINING}.get(name)
+    return f"{use.option.title.lower() if use else 'learning rate' if name == 'lr' else name} "
 
 
 def _text(name: str, plan: RunPlan) -> str:
@@ -304,9 +302,9 @@ def _values(texts: Sequence[str]) -> str:
     return _listed(unique) if len(unique) <= 6 else f"{unique[0]} … {unique[-1]}, {len(unique)} values"
 
 
-def _listed(names: Sequence[str], comma: str = "") -> str:
-    """Join names with commas and "and"; by default with semicolons where a name has a comma."""
-    comma = comma or ("; " if any(", " in name for name in names) else ", ")
+def _listed(names: Sequence[str]) -> str:
+    """Join names with commas and "and"; with semicolons where a name has a comma."""
+    comma = "; " if any(", " in name for name in names) else ", "
     return " and ".join(part for part in (comma.join(names[:-1]), names[-1]) if part)
 
 
@@ -345,20 +343,40 @@ def _conditions(run: Run) -> Hashable:
     return plan.task, plan.steps, run.samples_per_step or (plan.batch_size, plan.accumulation)
 
 
-def _between_seeds(
-    finished: Sequence[Run], standings: Sequence[Standing], *, evaluated: bool
-) -> tuple[float | None, int]:
-    """Largest difference that seeds alone make to one setting's loss, and the number of seeds with which it was seen."""
-    count = min((len(one.losses) for one in standings), default=0)
-    if count > 1:
-        return max(max(one.losses.values()) - min(one.losses.values()) for one in standings), count
-    ready = ready_comparison(finished) if evaluated else None
-    return (ready.between_seeds, len(SPREAD_SEEDS)) if ready else (None, 0)
+class _OfSeeds(TypedDict, total=False):
+    """What a verdict says of seeds."""
+
+    between_seeds: float
+    seeds: int
+    behind: int
+    earlier: bool
+
+
+def _of_seeds(standings: Sequence[Standing], *, evaluated: bool) -> _OfSeeds:
+    """Return what is known of seeds: from these runs if they have several, or from earlier runs of a ready comparison."""
+    losses = [list(one.losses.values()) for one in standings]
+    earlier = len(losses[0]) < 2
+    if earlier:
+        plans = [_anywhere(one.runs[0].plan) for one in standings]
+        known = next((seen for _, seen in _ready() if set(plans) <= seen.keys()), None) if evaluated else None
+        if known is None:
+            return {}
+        losses = [list(known[plan]) for plan in plans]
+    return {
+        "between_seeds": max(max(one) - min(one) for one in losses),
+        "seeds": len(losses[0]),
+        "behind": sum(worst > best for best, worst in zip(losses[0], losses[-1], strict=True)),
+        "earlier": earlier,
+    }
 
 
 @lru_cache(maxsize=1)
-def _ready() -> tuple[tuple[Comparison, frozenset[RunPlan]], ...]:
-    return tuple((one, frozenset(_anywhere(run.plan) for run in one.runs())) for one in comparisons())
+def _ready() -> tuple[tuple[Comparison, dict[RunPlan, tuple[float, ...]]], ...]:
+    """Return the ready comparisons, each with its plans and their losses by seed."""
+    return tuple(
+        (one, dict(zip((_anywhere(run.plan) for run in one.runs()), one.measured, strict=True)))
+        for one in comparisons()
+    )
 
 
 def _anywhere(plan: RunPlan) -> RunPlan:

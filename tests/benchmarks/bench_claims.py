@@ -2,7 +2,7 @@
 
 Run it: `python tests/benchmarks/bench_claims.py [PLACE …]`. It carries out the runs of `tests/shared/claims.py` whose results are
 not in `measured.json` (about five seconds each; with names of texts, only theirs), prints each sentence that is not in its text
-and each `between_seeds` of a ready comparison that is not as these results have it, and writes the table into `docs/recommended.md`. To measure all again, delete `measured.json` first.
+and each `measured` of a ready comparison that is not as these results have it, and writes the table into `docs/recommended.md`. To measure all again, delete `measured.json` first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
 
-from claims import CLAIMS, between_seeds, needed, table_of_presets, texts
+from claims import CLAIMS, losses_by_seed, needed, table_of_presets, texts
 from measured import Measured, name_of
 from places import ROOT
 
@@ -39,8 +39,8 @@ def main(*places: str) -> None:
         return
     for what, plan, seeds in needed():
         measured.measure(what, plan, seeds)
-    seen = [(one, between_seeds(measured, one)) for one in comparisons()]
-    print(*(f"\nbetween_seeds of {one.key} is {size}" for one, size in seen if size != one.between_seeds))
+    seen = [(one, losses_by_seed(measured, one)) for one in comparisons()]
+    print(*(f"\nmeasured of {one.key} is {losses}" for one, losses in seen if losses != one.measured))
     measured.keep({name_of(what, plan) for what, plan, _ in needed()})
     before, _, rest = PAGE.read_text("utf-8").partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])

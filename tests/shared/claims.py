@@ -16,9 +16,11 @@ from places import ROOT
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
-from diffopt_widgets.runs.comparisons import SPREAD_SEEDS, Comparison, comparisons
+from diffopt_widgets.runs.comparisons import Comparison, comparisons
 
 TASK, STEPS, SEEDS = "digits", 300, (0, 1)
+COMPARISON_SEEDS = (0, 1, 2, 3, 4)
+"""Seeds of `Comparison.measured`."""
 Results = Mapping[str, float]
 """Results by the label of a run."""
 
@@ -70,11 +72,10 @@ def of_comparison(key: str) -> dict[str, dw.RunPlan]:
     return {str(value): replace(run.plan, device="auto") for value, run in zip(values, comparison.runs(), strict=True)}
 
 
-def between_seeds(measured: Measured, comparison: Comparison) -> float:
-    """Return the largest difference that seeds alone make to the evaluation loss of a ready comparison's runs, in two digits."""
+def losses_by_seed(measured: Measured, comparison: Comparison) -> tuple[tuple[float, ...], ...]:
+    """Return the evaluation losses of each run of a ready comparison, with every seed."""
     plans = of_comparison(comparison.key).values()
-    losses = [[measured.result("loss", plan, seed) for seed in SPREAD_SEEDS] for plan in plans]
-    return float(f"{max(max(one) - min(one) for one in losses):.2g}")
+    return tuple(tuple(measured.result("loss", plan, seed) for seed in COMPARISON_SEEDS) for plan in plans)
 
 
 def ran_away(loss: float) -> bool:
@@ -323,12 +324,12 @@ def table_of_presets(measured: Measured) -> str:
 
 
 def needed() -> Iterable[tuple[str, dw.RunPlan, tuple[int, ...]]]:
-    """Give every result that a claim, the league or `between_seeds` reads: what is measured, the plan, the seeds."""
+    """Give every result that a claim, the league or `losses_by_seed` reads: what is measured, the plan, the seeds."""
     for claim in CLAIMS:
         for plan in claim.runs.values():
             yield claim.measure, plan, claim.seeds
     for comparison in comparisons():
         for plan in of_comparison(comparison.key).values():
-            yield "loss", plan, SPREAD_SEEDS
+            yield "loss", plan, COMPARISON_SEEDS
     for plan in league().values():
         yield "loss", plan, SEEDS

@@ -4,6 +4,7 @@ import pytest
 
 import diffopt_widgets as dw
 from diffopt_widgets.execution import sweeps
+from diffopt_widgets.execution.outcome import RunFailed
 from diffopt_widgets.execution.sweeps import train_together
 from diffopt_widgets.runs.space import vary
 
@@ -53,21 +54,24 @@ def test_no_more_advance_together_than_memory_is_meant_for(monkeypatch):
     assert [run.status for run in runs] == ["done", "done"]
 
 
-def test_one_run_that_fails_leaves_the_others(monkeypatch):
-    runs = dw.sweep("SGD", {"lr": [1e-3, 1e8]}, "swiss_roll", 30, progress=False)
+def test_one_run_that_fails_leaves_the_others():
+    with pytest.warns(RunFailed, match="1 of 2 runs failed"):
+        runs = dw.sweep("SGD", {"lr": [1e-3, 1e8]}, "swiss_roll", 30, progress=False)
     assert [run.status for run in runs] == ["done", "failed"]
 
 
 def test_a_sweep_is_taken_up_from_its_store(tmp_path):
     store = dw.RunStore(tmp_path / "runs.sqlite")
     first = dw.sweep("ADAMW", {"lr": [1e-3]}, "swiss_roll", 4, store=store, progress=False)
-    diverged = dw.sweep("SGD", {"lr": [1e8]}, "swiss_roll", 30, store=store, progress=False)
+    with pytest.warns(RunFailed):
+        diverged = dw.sweep("SGD", {"lr": [1e8]}, "swiss_roll", 30, store=store, progress=False)
     again = dw.sweep("ADAMW", {"lr": [1e-3, 1e-2]}, "swiss_roll", 4, store=store, resume=True, progress=False)
     assert again[0].key == first[0].key
     assert again[0].history.step.tolist() == [1, 2, 3, 4]
     assert {run.status for run in again} == {"done"}
     assert len(store.list()) == 3
-    repeated = dw.sweep("SGD", {"lr": [1e8]}, "swiss_roll", 30, store=store, resume=True, progress=False)
+    with pytest.warns(RunFailed):
+        repeated = dw.sweep("SGD", {"lr": [1e8]}, "swiss_roll", 30, store=store, resume=True, progress=False)
     assert [run.key for run in repeated] == [run.key for run in diverged]
 
 

@@ -3,7 +3,7 @@
 import { h, say } from "../../page/static/dom.js";
 import { icon } from "./runs_icons.js";
 import { NameField } from "./runs_name.js";
-import { COLUMNS, status, summary, unsaid } from "./runs_text.js";
+import { brief, COLUMNS, status, summary, unsaid } from "./runs_text.js";
 
 /** @typedef {import("./runs_text.js").Run} Run */
 /** @typedef {{repeat: boolean, continue: boolean}} Offers */
@@ -19,7 +19,7 @@ export class RunRow {
     const { key } = run;
     this.swatch = h("span", { class: "dwr-swatch" });
     this.name = new NameField(id, (name) => owner.send({ k: "rename", key, name }));
-    this.best = h("span", { class: "dwr-best" });
+    this.best = h("span", { class: "dwr-mark" });
     this.differs = h("div", { class: "dwr-differs" });
     this.brief = h("div", { class: "dwr-brief" });
     this.statusText = h("span");
@@ -75,7 +75,7 @@ export class RunRow {
     this.name.show(name);
     say(this.differs, unsaid(run));
     this.differs.title = run.differs;
-    say(this.brief, `${status(run)} · training loss ${COLUMNS[0].show(run)}`);
+    say(this.brief, brief(run));
     this.brief.title = summary(run);
     say(this.statusText, status(run));
     this.status.title = message || summary(run);

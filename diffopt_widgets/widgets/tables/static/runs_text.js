@@ -32,6 +32,12 @@ export function status({ status, progress }) {
   return underway || (status !== "waiting" && progress < 1) ? `${status} ${Math.floor(100 * progress)}\u00a0%` : status;
 }
 
+/** What is said of a run where there is no room for columns. @param {Run} run */
+export function brief(run) {
+  const loss = run.eval_after === null ? `training loss ${short(run.final_loss)}` : `evaluation loss ${short(run.eval_after)}`;
+  return `${status(run)} · ${loss}${run.best && " · best"}`;
+}
+
 /** Parts of a name such as `PRODIGY · d_coef 0.5, steps 60`. @param {string} words */
 const parts = (words) => words.replace(/ \(\d+\)$/, "").split(/ · |, /);
 
