@@ -36,16 +36,14 @@ def add_command(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print or write the options; returns the exit status."""
-    from rich.console import Console
-
-    from diffopt_widgets.cli.terminal import optimizer_page, optimizers_page
+    from diffopt_widgets.cli.terminal import console, optimizer_page, optimizers_page
 
     if arguments.markdown is not None:
         return _write_reference(arguments)
     entries = [spec_named(name) for name in listed_names(arguments.optimizer)]
-    console = Console()
+    out = console()
     for page in map(optimizer_page, entries) if entries else [optimizers_page(families())]:
-        console.print(page)
+        out.print(page)
     return 0
 
 
@@ -58,7 +56,7 @@ def _write_reference(arguments: argparse.Namespace) -> int:
     folder = writable_folder(arguments.markdown, "--markdown")
     _check_own(folder, pages)
     for name, text in pages.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
     print(f"wrote {len(pages)} page{'s' * (len(pages) > 1)}; begin with {folder / (INDEX if INDEX in pages else name)}")
     return 0
 

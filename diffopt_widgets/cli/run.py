@@ -57,10 +57,9 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="train, and write a figure and a table",
-        description="Train, print how each run ended, and write a figure (an HTML file that opens\noffline) and the "
+        description="Train, print how each run ended, and write a figure (an HTML file that opens offline) and the "
         "values of every step (a CSV file).",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "named",
@@ -121,9 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: something that was typed cannot be used.
     """
-    from rich.console import Console
-
-    from diffopt_widgets.cli.terminal import runs_table
+    from diffopt_widgets.cli.terminal import console, runs_table
     from diffopt_widgets.drawing.figures import compare, write_html
     from diffopt_widgets.execution.interrupt import interrupt_held_back
     from diffopt_widgets.execution.outcome import RunFailed, risen
@@ -155,7 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
             if (problem := _write(path, write))
         ]
     out = HarmlessStream(sys.stdout)
-    Console(file=cast("IO[str]", out)).print(runs_table(runs))
+    console(cast("IO[str]", out)).print(runs_table(runs))
     wrote = "" if problems else f"wrote {page} and {table}"
     if unsaid := out.problem or say(wrote):
         discard_output()
@@ -176,7 +173,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _tell_notes(base: RunPlan, over: Mapping[str, Sequence[Value]], arguments: argparse.Namespace) -> None:
     """Tell as what names were taken, and which values are probably not meant."""
-    from diffopt_widgets.runs.run import vary
+    from diffopt_widgets.runs.space import vary
     from diffopt_widgets.training.environment import broken_rules
 
     notes = [*names_taken(base.settings, arguments.set), *map(twin_words, listed_names([_optimizer(arguments)]))]

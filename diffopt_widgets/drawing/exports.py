@@ -70,7 +70,7 @@ class Exports:
             The path written.
         """
         target = checked_path("path", path, 'Write a file, such as "plot.svg".')
-        target.write_text(self.svg(), encoding="utf-8")
+        target.write_text(self.svg(), encoding="utf-8", newline="\n")
         return target
 
     def to_html(self, path: str | Path) -> Path:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from diffopt_widgets.catalogue.option import Option
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
+from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.settings.plan import RunPlan
 
@@ -18,7 +21,7 @@ def differences(plans: Sequence[RunPlan]) -> list[dict[str, str]]:
     """Return, for each plan, the values that set it apart from the others, by name.
 
     >>> from diffopt_widgets import Settings
-    >>> from diffopt_widgets.runs.run import vary
+    >>> from diffopt_widgets.runs.space import vary
     >>> differences(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0]}))
     [{'d_coef': '0.5'}, {'d_coef': '1'}]
     """
@@ -43,7 +46,7 @@ def swept_groups(plans: Sequence[RunPlan]) -> list[str]:
     """Return, for each plan, its value of the first varied option that several plans share (`d_coef 0.5`); "" without one.
 
     >>> from diffopt_widgets import Settings
-    >>> from diffopt_widgets.runs.run import vary
+    >>> from diffopt_widgets.runs.space import vary
     >>> swept_groups(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0], "seed": [0, 1]}))
     ['d_coef 0.5', 'd_coef 0.5', 'd_coef 1', 'd_coef 1']
     >>> swept_groups(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0]}))
@@ -66,7 +69,7 @@ def shared_words(plans: Sequence[RunPlan], batch_sizes: Sequence[int | None] = (
         batch_sizes: number of examples in each batch, for runs whose task sets it; None where it is not known.
 
     >>> from diffopt_widgets import Settings
-    >>> from diffopt_widgets.runs.run import vary
+    >>> from diffopt_widgets.runs.space import vary
     >>> plan = RunPlan(Settings("PRODIGY", schedule="COSINE"), "digits", 300)
     >>> shared_words([plan], [256])
     'PRODIGY · lr 1 · COSINE · digits · 300 steps · batch size 256 · seed 0 · float32'
@@ -105,6 +108,22 @@ def varying(plans: Sequence[RunPlan]) -> list[str]:
     """Return the names of the values that are not the same in all plans."""
     flats = [plan.flat() for plan in plans]
     return [name for name in flats[0] if any(flat.get(name, flats[0][name]) != flats[0][name] for flat in flats)]
+
+
+def options_of(plan: RunPlan) -> dict[str, Option]:
+    """Return the option of every value of a plan, by name; the optimizer itself has none."""
+    spec = plan.settings.spec
+    uses = (TASK, *RUN_OPTIONS.values(), *TRAINING.values(), spec.lr, *spec.uses)
+    return {use.name: use.option for use in uses}
+
+
+def value_words(value: object, option: Option | None) -> str:
+    """Return a value in words, as the tables of settings have it."""
+    if value is None:
+        return (option and option.null_words) or "empty"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return format_value(value) if isinstance(value, float | int | str) else str(value)
 
 
 def _text(name: str, value: Any) -> str:  # Any: a value of a plan
