@@ -145,7 +145,14 @@ def failed_and_compared(nb):
     expect(nb.page.locator(".dwr-compare table")).to_be_visible()
 
 
+def comparing(nb):
+    pressed(nb, "Stochastic rounding")
+    nb.until_python("len(bench.runs) == 4 and len(bench.runs[2].history) > 0")
+    expect(nb.page.get_by_role("button", name="Take these settings into the form")).to_be_visible()
+
+
 def folded(nb):
+    nb.until_python("bench.runs[-1].ended")
     nb.page.locator(".dwr-runs").get_by_role("button", name="Remove ").first.click()
     expect(nb.page.locator(".dwr-removed")).to_be_visible()
     nb.page.set_viewport_size({"width": 480, "height": 900})
@@ -169,7 +176,7 @@ def presented_without_a_kernel(nb):
 
 STATES = (
     *(idle, unfolded_with_a_search, with_a_wrong_field, running, presented_in_mid_run, paused_with_a_menu),
-    *(failed_and_compared, folded, presented_on_a_small_screen, restarted, presented_without_a_kernel),
+    *(failed_and_compared, comparing, folded, presented_on_a_small_screen, restarted, presented_without_a_kernel),
 )
 """Functions that each bring the bench from the state before into the one of their name."""
 
