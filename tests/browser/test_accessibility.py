@@ -204,17 +204,14 @@ def test_the_bench_in_each_of_its_states(inspected):
     assert "label" in inspector.faults.pop()
 
 
-def test_each_widget_alone(inspected):
-    nb, inspector = inspected(ALONE, ".jp-OutputArea-output")
-    expect(nb.page.locator(".js-plotly-plot")).to_have_count(1)
-    expect(nb.page.locator(".dwr-runs tr[data-key]").first).to_be_visible()
-    inspector.look("alone")
-
-
-def test_a_finger_reaches_what_a_mouse_is_told_by_pointing(fresh_notebook):
-    nb = fresh_notebook([OPEN, *ALONE[1:4]], touch=True)
-    nb.run_all()
+def test_each_widget_alone_and_that_a_finger_reaches_what_a_mouse_is_told_by_pointing(inspected):
+    nb, inspector = inspected([OPEN, *ALONE], ".jp-OutputArea-output:not(:has(.dw-bench))", touch=True)
     page, bench = nb.page, nb.page.locator(".dw-bench")
+    expect(nb.output(2).locator(".js-plotly-plot")).to_be_attached()
+    expect(nb.output(3).locator("tr[data-key]").first).to_be_visible()
+    inspector.look("alone")
+    assert not inspector.faults
+
     comparison = bench.get_by_role("button", name="What beta2 does")
     comparison.tap()
     expect(bench.locator(".dw-look-for")).to_contain_text("3 runs of 200 steps")
@@ -226,7 +223,7 @@ def test_a_finger_reaches_what_a_mouse_is_told_by_pointing(fresh_notebook):
     comparison.tap()
     nb.until_python("len(bench.runs) == 3")
     pressed(nb, "Stop")
-    for place, text in ((2, "Train loss"), (3, "Done")):
+    for place, text in ((3, "Train loss"), (4, "Done")):
         output = nb.output(place)
         told = output.locator("[title]:visible:not(button, input, textarea)", has_text=text).first
         told.tap()
