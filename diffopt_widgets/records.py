@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 import numpy as np
 
 from diffopt_widgets.catalogue.tables import Tabular, frame_of, text_table
+from diffopt_widgets.plain_text import printable, printed_readably
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ _SHOWN = 3
 """Number of first and of last steps that a history prints."""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class StepRecord:
     """One optimizer step. A value that the optimizer does not have is None, never zero.
@@ -81,6 +83,7 @@ def check_metric(name: str) -> None:
         )
 
 
+@printed_readably
 class History(Tabular):
     """Records of one run, by column; rows are only ever added. It prints as a table of the first and the last steps.
 
@@ -146,7 +149,8 @@ class History(Tabular):
             KeyError: the run has no such column.
         """
         if name not in self._columns:
-            raise KeyError(f"this history has no column {name!r}; it has {', '.join(self.names()) or 'none yet'}")
+            known = ", ".join(self.names()) or "none yet"
+            raise KeyError(printable(f"this history has no column {name!r}; it has {known}"))
         return self._columns[name][: self._length]
 
     def add_groups(self, names: Iterable[str]) -> None:

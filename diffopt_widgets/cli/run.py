@@ -45,10 +45,9 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="train, and write a figure and a table",
-        description="Train, print how each run ended, and write a figure (an HTML file that opens\noffline) and the "
+        description="Train, print how each run ended, and write a figure (an HTML file that opens offline) and the "
         "values of every step (a CSV file).",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "named",
@@ -109,15 +108,13 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: something that was typed cannot be used.
     """
-    from rich.console import Console
-
-    from diffopt_widgets.cli.terminal import runs_table
+    from diffopt_widgets.cli.terminal import console, runs_table
     from diffopt_widgets.drawing.figures import compare, write_html
     from diffopt_widgets.execution.interrupt import interrupt_held_back
     from diffopt_widgets.execution.outcome import RunFailed, risen
     from diffopt_widgets.execution.progress import HarmlessStream
     from diffopt_widgets.execution.sweeps import sweep
-    from diffopt_widgets.runs.run import vary
+    from diffopt_widgets.runs.space import vary
     from diffopt_widgets.training.environment import WarmupNotOver, broken_rules
 
     base, over = read_plan(
@@ -148,7 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
             if (problem := _write(path, write))
         ]
     out = HarmlessStream(sys.stdout)
-    Console(file=cast("IO[str]", out)).print(runs_table(runs))
+    console(cast("IO[str]", out)).print(runs_table(runs))
     wrote = "" if problems else f"wrote {page} and {table}"
     if unsaid := out.problem or say(wrote):
         discard_output()

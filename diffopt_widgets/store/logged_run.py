@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.records import History
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
+@printed_readably
 @dataclass(frozen=True, eq=False)
 class LoggedRun:
     """Record of a training that the bench did not do itself; `dw.compare` draws it beside others."""

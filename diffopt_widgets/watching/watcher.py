@@ -16,6 +16,7 @@ import numpy as np
 
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.execution.driver import PUBLISH_SECONDS
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.rates.base import LastStep
 from diffopt_widgets.rates.unwrap import hooked_optimizer
 from diffopt_widgets.records import History
@@ -44,6 +45,7 @@ _LEFT = "momentum_after"
 Status: TypeAlias = Literal["running", "done", "stopped", "failed"]
 
 
+@printed_readably
 class Watcher:
     """Watches your own training loop: the loss, the learning rates that are really applied, and every value you log.
 

@@ -14,6 +14,7 @@ from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.optimizers.backends import Trouble, troubles
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.settings.plan import check_run
 from diffopt_widgets.widgets.form import panel as page
@@ -35,6 +36,7 @@ UNDO_STEPS = 100
 log = logging.getLogger(__name__)
 
 
+@printed_readably
 class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not typed
     """A panel with the options of an optimizer, to read, change and learn from.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.collection import Collection
 from diffopt_widgets.runs.compared import Verdict, trained_words, verdict
 from diffopt_widgets.runs.run import name_by_difference
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@printed_readably
 class RunsTable(StillWidget):
     """One row for each run: its numbers, and buttons to act on it.
 
