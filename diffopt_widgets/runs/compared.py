@@ -153,8 +153,8 @@ class Verdict:
         size = f"up to {self.between_seeds:.2g}"
         if not self.beyond_seeds:
             where = " in earlier runs" if self.earlier else ""
-            often = f"{self.behind} of {self.seeds} times{where}"
-            return f"The difference is smaller than between seeds ({size}). Seed by seed, the worst was behind {often}."
+            often = f"{self.behind} of {self.seeds} seeds{where}"
+            return f"The difference is smaller than between seeds ({size}). The worst was behind with {often}."
         second = self.standings[len(self.best)]
         near = second.loss - self.standings[0].loss <= self.between_seeds
         but = f", but that to {second.label} is not" if near else ""
