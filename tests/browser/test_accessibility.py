@@ -62,6 +62,17 @@ def test_the_bench_at_rest_with_runs_and_with_something_wrong(look, theme):
     assert not faults()
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_comparison_beside_a_form_that_is_not_in_use(look, theme):
+    nb, faults = look(theme=theme, width=1400)
+    plans = "[dw.RunPlan(dw.Settings('SGD', lr=lr), 'swiss_roll', 20) for lr in (0.1, 0.01)]"
+    nb.eval_python(f"bench.start([dw.Run(plan) for plan in {plans}])")
+    nb.until_python("all(run.ended for run in bench.runs)")
+    expect(nb.page.locator(".dwf-unused .dwf-aside")).to_be_visible()
+    expect(nb.page.locator(".dwr-mark:visible")).to_have_count(1)
+    assert not faults()
+
+
 def test_the_narrow_bench(look):
     nb, faults = look(width=480)
     assert not faults()
