@@ -16,6 +16,7 @@ from diffopt_widgets.catalogue.evidence import Probed, Seen, evidence
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Standing, Use
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.runs.compared import parted, verdict
+from diffopt_widgets.settings.variations import shared_words
 from diffopt_widgets.state_size.words import bytes_words
 
 if TYPE_CHECKING:
@@ -92,11 +93,21 @@ def probed_table(probed: Probed) -> RenderableType:
 
 
 def runs_table(runs: Sequence[Run]) -> RenderableType:
-    """Table of how the runs of a comparison ended, with the verdict below it."""
-    title, names = parted([run.name for run in runs])
+    """Table of how the runs of a comparison ended, between a line of what they have in common and the verdict."""
+    _, names = parted([run.name for run in runs])
+    title = shared_words([run.plan for run in runs], [run.batch_size for run in runs])
     # Headings in two lines leave the width to the names, so that 80 columns hold them in one.
-    heads = ("run", "status", "loss", "evaluation\nloss", "applied lr\n(largest)", "d\n(last)", "steps/s")
-    table = Table(*heads, title=escape(title), title_justify="left", box=None, pad_edge=False)
+    heads = ("run", "status", "loss*", "evaluation\nloss", "applied lr\n(largest)", "d\n(last)", "steps/s")
+    caption = "* training loss, mean over the last twentieth of the steps"
+    table = Table(
+        *heads,
+        title=escape(title),
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     for run, name in zip(runs, names, strict=True):
         columns = run.history.names()
         table.add_row(

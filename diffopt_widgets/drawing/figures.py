@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from diffopt_widgets.drawing.curves import X_TITLES, Along, Curve, colored, panel_lines, shown_panels
+from diffopt_widgets.drawing.markup import escape, plotly_text, script_json
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel
 from diffopt_widgets.drawing.plotly_js import plotly_source
 from diffopt_widgets.settings import Fault, SettingsError
@@ -72,9 +72,7 @@ def figure(
 
     curves = colored(curves)
     shown = shown_panels(curves, panels) or list(panels)
-    titles = [
-        html.escape(f"{panel.title} ({panel.unit})" if panel.unit else panel.title, quote=False) for panel in shown
-    ]
+    titles = [plotly_text(f"{panel.title} ({panel.unit})" if panel.unit else panel.title) for panel in shown]
     # The schedule's own value has an axis at the right: it is near 1, while the rate may be a millionth.
     right = [any(panel.schedule(c) for c in panel.columns) and any(c.schedule for c in curves) for panel in shown]
     specs = [[{"secondary_y": second} for second in right]]
@@ -83,13 +81,13 @@ def figure(
     result: Figure = make_subplots(rows=1, cols=columns, subplot_titles=titles, shared_xaxes="all", specs=specs)
     for column, panel in enumerate(shown, start=1):
         for line in panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x):
-            label = html.escape(curves[line.run].hover_label(line.label) if line.main else line.label, quote=False)
+            label = plotly_text(curves[line.run].hover_label(line.label) if line.main else line.label)
             faint = panel.smooth and smoothing > 0 and not line.name and line.width == 1.0
             trace = Scatter(
                 x=line.x,
                 y=line.y,
                 mode="lines" if len(line.x) > 1 else "markers",  # type: ignore[arg-type]
-                name=html.escape(line.name or line.label, quote=False),
+                name=plotly_text(line.name or line.label),
                 legendgroup=str(line.run),
                 showlegend=line.main and line.run not in named,
                 line={"color": line.color, "width": line.width, "dash": line.dash},
@@ -165,11 +163,11 @@ def write_html(figure: Figure, path: str | Path, *, title: str = "diffopt") -> P
     Returns:
         The path written.
     """
-    picture = figure.to_json().replace("</", "<\\/")
+    picture = script_json(figure.to_json())
     target = Path(path)
     target.write_text(
         "<!doctype html>\n"
-        f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
+        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         '<meta name="viewport" content="width=device-width"></head><body style="margin:0">\n'
         f"<script>{plotly_source()}</script>\n"
         '<div id="plot"></div>\n'

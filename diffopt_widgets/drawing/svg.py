@@ -6,10 +6,11 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from diffopt_widgets.drawing.markup import escape
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -78,7 +78,7 @@ def comparisons() -> tuple[Comparison, ...]:
         ),
         Comparison(
             "warmup",
-            "With and without warm-up",
+            "Warm-up or not",
             "A high rate from the first step raises the loss above its initial value, and mostly the loss does not recover. "
             "With a warm-up over the first tenth of the steps, the same rate trains well.",
             RunPlan(Settings("ADAMW", lr=4e-2, schedule="COSINE"), "digits", 200),
@@ -91,7 +91,7 @@ def comparisons() -> tuple[Comparison, ...]:
         ),
         Comparison(
             "rounding",
-            "Stochastic rounding in bfloat16",
+            "Stochastic rounding",
             "At this small rate a step leaves about three of four bfloat16 weights unchanged: the update is rounded away, and the "
             "loss falls about half as far. Rounded up or down at random, it counts on average, as in float32.",
             RunPlan(Settings("ADAMW", lr=1e-4), "swiss_roll", 200, dtype="bfloat16"),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.settings.plan import RunPlan
+
+if TYPE_CHECKING:
+    from diffopt_widgets.settings import Settings
 
 
 def differences(plans: Sequence[RunPlan]) -> list[dict[str, str]]:
@@ -55,6 +59,45 @@ def swept_groups(plans: Sequence[RunPlan]) -> list[str]:
             if 1 < len(set(groups)) < len(plans):
                 return groups
     return [""] * len(plans)
+
+
+def shared_words(plans: Sequence[RunPlan], batch_sizes: Sequence[int | None] = ()) -> str:
+    """Describe what runs have in common, for the heading of a figure or a table; "" for no runs.
+
+    Args:
+        plans: of the runs.
+        batch_sizes: number of examples in each batch, for runs whose task sets it; None where it is not known.
+
+    >>> from diffopt_widgets import Settings
+    >>> from diffopt_widgets.runs.run import vary
+    >>> plan = RunPlan(Settings("PRODIGY", schedule="COSINE"), "digits", 300)
+    >>> shared_words([plan], [256])
+    'PRODIGY · lr 1 · COSINE · digits · 300 steps · batch size 256 · seed 0 · float32'
+    >>> shared_words(vary(plan, {"d_coef": [0.5, 1.0], "seed": [0, 1]}), [256] * 4)
+    'PRODIGY · lr 1 · COSINE · digits · 300 steps · batch size 256 · float32'
+    """
+    if not plans:
+        return ""
+    sizes = [plan.batch_size or size for plan, size in itertools.zip_longest(plans, batch_sizes)]
+    different = {*varying(plans), *(["batch_size"] if len(set(sizes)) > 1 or sizes[0] is None else [])}
+    first = plans[0]
+    texts = {
+        "optimizer": first.settings.optimizer,
+        **{name: words_of(name, _text(name, value)) for name, value in _told(first.settings).items()},
+        "task": first.task,
+        "steps": f"{first.steps:,} step{'s' * (first.steps > 1)}",
+        "batch_size": f"batch size {sizes[0]}",
+        **({"accumulation": f"accumulated over {first.accumulation}"} if first.accumulation > 1 else {}),
+        "seed": f"seed {first.seed}",
+        "dtype": first.dtype,
+    }
+    if "optimizer" in different:  # a rate or an option means something else for each
+        different |= {"lr", *first.settings.options}
+    return " · ".join(text for name, text in texts.items() if name not in different)
+
+
+def _told(settings: Settings) -> dict[str, Any]:  # Any: values of options
+    return {"lr": settings.lr, **settings.changed()}
 
 
 _PLAIN = frozenset({"optimizer", "schedule", "task"})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.records import History, to_frame
+from diffopt_widgets.records import History
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,4 +58,4 @@ class LoggedRun:
         Raises:
             ImportError: pandas is not installed.
         """
-        return to_frame(self.history)
+        return self.history.to_frame()

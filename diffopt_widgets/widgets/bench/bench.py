@@ -14,6 +14,7 @@ import traitlets
 from IPython.display import display
 
 from diffopt_widgets.catalogue.run_options import RunOptions
+from diffopt_widgets.drawing.panels import LOSS
 from diffopt_widgets.execution.driver import saver_for
 from diffopt_widgets.execution.session import Session, sessions_in_progress
 from diffopt_widgets.runs.compared import Verdict, ready_comparison, trained_words, verdict
@@ -23,6 +24,7 @@ from diffopt_widgets.settings import Settings
 from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.other_session import OtherSession
+from diffopt_widgets.widgets.bench.present import PresentSwitch
 from diffopt_widgets.widgets.bench.rest import Rest
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
@@ -67,7 +69,7 @@ def lab(
 
 
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `menu`, `plot`, `table` and `samples`."""
+    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `present`, `menu`, `plot`, `table` and `samples`."""
 
     def __init__(
         self,
@@ -81,6 +83,14 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._loop = running_loop()
         self._saver = saver_for(store)
         self.form = Form(settings, file=FormFile.of_user())
+        self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
+        self.present = PresentSwitch(
+            {
+                "n": ("next comparison", self._guarded(self.menu.choose_next)),
+                "p": ("pause or resume", self._guarded(self._pause)),
+                "l": ("logarithmic loss", self._guarded(self._switch_log_loss)),
+            }
+        )
         self.bar = RunBar(
             task,
             steps,
@@ -88,8 +98,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_pause=self._guarded(self._pause),
             on_stop=self._guarded(self._stop),
             on_fix=self._guarded(self._fix),
+            beside=[self.present],
         )
-        self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
         self._view = RunsView(
             self._guarded,
             on_rename=self._renamed,
@@ -114,7 +124,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         beside |= {"table": self.table, "samples": self.samples}
         right = widgets.VBox(list(beside.values()))
         right.add_class("dw-right")
-        for name, part in {"form": self.form, "size": self.size, **beside}.items():
+        for name, part in {"form": self.form, "size": self.size, "present": self.present, **beside}.items():
             part.add_class(f"dw-part-{name}")
         columns = widgets.Box([left, right])
         columns.add_class("dw-columns")
@@ -276,6 +286,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._session.resume()
         else:
             self._session.pause()
+
+    def _switch_log_loss(self) -> None:
+        self.plot.log = {**self.plot.log, LOSS.key: not self.plot.log[LOSS.key]}
 
     def _stop(self) -> None:
         if self._session is not None:

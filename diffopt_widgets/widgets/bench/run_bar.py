@@ -18,7 +18,8 @@ from diffopt_widgets.tasks import get_task, list_tasks
 from diffopt_widgets.training.environment import device_problem
 from diffopt_widgets.widgets.bench.key_guard import KeyGuard
 from diffopt_widgets.widgets.bench.progress import Progress
-from diffopt_widgets.widgets.page.html import escape, paragraph
+from diffopt_widgets.widgets.page.folders import without_folders
+from diffopt_widgets.widgets.page.html import NO_MATH, escape, paragraph
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
@@ -51,6 +52,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         task, steps: values of the fields at first; `steps=None` takes the number of the task.
         on_run, on_pause, on_stop: called without arguments when a button is clicked.
         on_fix: called with a failed run when the button beside its message, which offers its `fix`, is clicked.
+        beside: widgets at the end of the row of buttons.
 
     >>> bar = RunBar(task="swiss_roll", steps=50)
     >>> bar.observe(lambda change: print(change["new"]["seed"]), "values")
@@ -75,6 +77,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_pause: Callable[[], None] = _nothing,
         on_stop: Callable[[], None] = _nothing,
         on_fix: Callable[[Run], None] = lambda run: None,
+        beside: Sequence[widgets.DOMWidget] = (),
     ) -> None:
         self._blocked = ""
         self._failed: Run | None = None
@@ -100,7 +103,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.fix.add_class("dw-fix")
         self.output = widgets.HTML()
         fields = self._row("dw-fields", self.task, *self.fields.values())
-        buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress)
+        buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress, *beside)
         state = widgets.VBox([self.words, self.failure, self.about])
         state.add_class("dw-state")
         self.guard = KeyGuard([field for field in self.fields.values() if isinstance(field, widgets.Text)])
@@ -287,7 +290,7 @@ def _explanation(task: Task) -> str:
     """Folded list of the task, the fields and their meaning, as HTML."""
     lines = [(task.title, task.summary), *((use.option.title, use.option.help) for use in _SHOWN.values())]
     pairs = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in lines)
-    return f'<details class="dw-explain"><summary>What these fields mean</summary><dl>{pairs}</dl></details>'
+    return f'<details class="dw-explain {NO_MATH}"><summary>What these fields mean</summary><dl>{pairs}</dl></details>'
 
 
 def _all_over(compared: Sequence[Run]) -> bool:
@@ -340,8 +343,10 @@ def _status(run: Run, waiting: int, compared: Sequence[Run]) -> str:
 
 def _failure(run: Run) -> str:
     """Failure of a run as HTML; it stays until the next run is started."""
-    trace = f"<details><summary>Traceback</summary><pre>{escape(run.trace)}</pre></details>"
-    return f'<div class="dw-failure">{paragraph(f"{run.name}: {run.message}", "dw-error")} {trace}</div>'
+    trace = f"<details><summary>Traceback</summary><pre>{escape(without_folders(run.trace))}</pre></details>"
+    return (
+        f'<div class="dw-failure">{paragraph(f"{run.name}: {without_folders(run.message)}", "dw-error")} {trace}</div>'
+    )
 
 
 def _fix_label(run: Run) -> str:
@@ -352,7 +357,7 @@ def _fix_label(run: Run) -> str:
 
 def _output(run: Run) -> str:
     """Output that the back end printed or logged, such as DAdaptation with log_every, as HTML."""
-    text = run.output.strip()
+    text = without_folders(run.output.strip())
     if not text:
         return ""
     end = text if len(text) <= LONGEST_OUTPUT else f"…{text[-LONGEST_OUTPUT:]}"

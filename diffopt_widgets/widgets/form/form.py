@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import traitlets
+from ipywidgets import ValueWidget
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.run_options import RunOptions
@@ -23,8 +24,10 @@ from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.messages import BadMessageError, Message, message_of, sender_of, text_in
 from diffopt_widgets.widgets.form.schedule import schedule_svg
 from diffopt_widgets.widgets.form.search import index_message
+from diffopt_widgets.widgets.form.settings_trait import SettingsTrait
 from diffopt_widgets.widgets.form.slider import linked_slider
 from diffopt_widgets.widgets.form.still import settings_still
+from diffopt_widgets.widgets.page.folders import without_folders
 from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
 
 UNDO_STEPS = 100
@@ -32,12 +35,13 @@ UNDO_STEPS = 100
 log = logging.getLogger(__name__)
 
 
-class Form(StillWidget):
+class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not typed
     """A panel with the options of an optimizer, to read, change and learn from.
 
     `settings` is an ordinary trait: observe it, link it, set it. It always holds valid settings: while a text is wrong it
-    keeps the last valid value, and `errors` has the message, by the name of the control. `run` has the options of the run
-    that these settings are for: the picture of the schedule, the code and the refused values follow them.
+    keeps the last valid value, and `errors` has the message, by the name of the control. `value` is the same settings under
+    the name that ipywidgets' `interact` looks for. `run` has the options of the run that these settings are for: the picture
+    of the schedule, the code and the refused values follow them.
 
     Args:
         settings: settings to show at first; the name of an optimizer shows its defaults. An optimizer that is not in the
@@ -65,9 +69,8 @@ class Form(StillWidget):
     )
     STYLES = ("page/theme.css", "form.css", "aids.css")
 
-    settings = traitlets.Instance(
-        Settings, help="The settings in the form; the last valid values while something is wrong."
-    )
+    settings = SettingsTrait(help="The settings in the form; the last valid values while something is wrong.")
+    value = SettingsTrait(help="The same as `settings`, for `interact` and for links to other widgets.")
     errors = traitlets.Dict(
         read_only=True, help="Error messages by the name of the control; empty when nothing is wrong."
     )
@@ -86,6 +89,7 @@ class Form(StillWidget):
     preview = traitlets.Unicode(read_only=True).tag(sync=True)
     code = traitlets.Unicode(read_only=True).tag(sync=True)
     json = traitlets.Unicode(read_only=True).tag(sync=True)
+    told = traitlets.Int(help="Changes of `json` that the page has told to marimo.").tag(sync=True)
 
     def __init__(
         self,
@@ -217,13 +221,13 @@ class Form(StillWidget):
             self._write_run()
         with self.hold_trait_notifications():
             self.set_trait("errors", draft.errors)
-            self.settings = draft.last_good
+            self.settings = self.value = draft.last_good
 
     def _state(self) -> dict[str, Any]:
         undo = self._past[-1][1].done if self._past else ""
         return {**page.state(self._draft), "undo": undo, "seen": self._seen, "pasted": self._pasted}
 
-    @traitlets.observe("settings")
+    @traitlets.observe("settings", "value")
     def _set_from_outside(self, change: Any) -> None:
         if change["new"] != self._draft.last_good:
             self._change(Change(self._draft.show(change["new"]), "set from code", f"settings:{change['new']!r}"))
@@ -266,7 +270,7 @@ class Form(StillWidget):
 
     def _report(self, message: str) -> None:
         log.warning("%s", message)
-        self.notice = message
+        self.notice = without_folders(message)
         self.set_trait("state", self._state())
 
     def _obey(self, content: object) -> None:

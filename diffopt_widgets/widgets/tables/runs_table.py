@@ -15,6 +15,7 @@ from diffopt_widgets.runs.compared import Verdict, trained_words, verdict
 from diffopt_widgets.runs.run import name_by_difference
 from diffopt_widgets.settings.arguments import checked_list
 from diffopt_widgets.widgets.page.event_loop import on_loop
+from diffopt_widgets.widgets.page.folders import without_folders
 from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
 from diffopt_widgets.widgets.tables.differences import compare_settings
 from diffopt_widgets.widgets.tables.run_row import cannot_continue, cannot_remove, clean_name, row_of
@@ -283,7 +284,8 @@ class RunsTable(StillWidget):
             # else the message is about a run that has been removed meanwhile
         except Exception as error:  # from a callback or an observer of other code
             log.exception("a callback after a change in the table of runs failed")
-            self.notice = f"The change was made, but a callback after it failed: {type(error).__name__}: {error}"
+            problem = f"The change was made, but a callback after it failed: {type(error).__name__}: {error}"
+            self.notice = without_folders(problem)
 
     def _handle(self, key: str, message: dict[str, Any]) -> None:
         run = self._collection.find(key)

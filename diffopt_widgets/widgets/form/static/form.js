@@ -29,7 +29,8 @@ import { Tip } from "../../page/static/tip.js";
  */
 /**
  * @typedef {{get(name: string): any, on(event: string, callback: (...args: any[]) => void): void,
- *   off(event: string, callback: (...args: any[]) => void): void, send(content: object): void}} Model
+ *   off(event: string, callback: (...args: any[]) => void): void, send(content: object): void,
+ *   set(name: string, value: any): void, save_changes(): void}} Model
  */
 
 const KERNEL_PATIENCE = 1500;
@@ -96,10 +97,9 @@ class View {
       ["change:code", () => this.exchange.draw()],
       ["change:json", () => this.exchange.draw()],
     ];
-    for (const [event, listener] of this.listeners) {
-      model.on(event, listener);
-      listener();
-    }
+    for (const [, listener] of this.listeners) listener();
+    this.listeners.push(["change:json", () => this.tellMarimo()]);
+    for (const [event, listener] of this.listeners) model.on(event, listener);
   }
 
   build() {
@@ -271,6 +271,14 @@ class View {
     const notice = this.model.get("notice");
     say(this.notice, notice);
     this.noticeBox.hidden = !notice;
+  }
+
+  /** Marimo runs the cells that use a widget once the page has changed one of its traits. */
+  tellMarimo() {
+    const root = this.root.getRootNode();
+    if (!(root instanceof ShadowRoot && root.host.localName.startsWith("marimo"))) return;
+    this.model.set("told", this.model.get("told") + 1);
+    this.model.save_changes();
   }
 
   wait() {

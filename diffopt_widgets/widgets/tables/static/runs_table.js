@@ -93,6 +93,7 @@ class RunsView {
     this.outcome = h("p", { class: "dwr-outcome" });
     this.foot = h("div", { class: "dwr-foot" }, this.toggle, this.removed, this.why);
     this.root.append(this.noticeBox, this.table, this.empty, this.outcome, this.foot, this.compare.node, this.tip.node);
+    this.tip.attachTitles(this.root);
     this.root.append(hiddenStandIn(model));
   }
 

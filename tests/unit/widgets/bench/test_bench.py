@@ -583,8 +583,8 @@ def test_a_ready_comparison_is_named_and_a_typed_text_that_is_wrong_survives_it(
     async def script(bench):
         bench.form.type("lr", "fast")
         bench.menu.choose("rounding")
-        assert "“Stochastic rounding in bfloat16” has settings of its own" in bench.form.aside["words"]
-        assert "Stochastic rounding in bfloat16: stochastic_rounding off and on; all with" in bench.applied.value
+        assert "“Stochastic rounding” has settings of its own" in bench.form.aside["words"]
+        assert "Stochastic rounding: stochastic_rounding off and on; all with" in bench.applied.value
         bench.form.take_offered()
         bench.form.undo()
         assert bench.form.draft.texts["lr"] == "fast"
