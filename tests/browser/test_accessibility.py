@@ -145,10 +145,12 @@ def failed_and_compared(nb):
     expect(nb.page.locator(".dwr-compare table")).to_be_visible()
 
 
-def comparing(nb):
-    pressed(nb, "Stochastic rounding")
-    nb.until_python("len(bench.runs) == 4 and len(bench.runs[2].history) > 0")
-    expect(nb.page.get_by_role("button", name="Take these settings into the form")).to_be_visible()
+def compared_beside_a_form_that_is_not_in_use(nb):
+    plans = "[dw.RunPlan(dw.Settings('SGD', lr=lr), 'swiss_roll', 20) for lr in (0.1, 0.01)]"
+    nb.eval_python(f"bench.start([dw.Run(plan) for plan in {plans}])")
+    nb.until_python("all(run.ended for run in bench.runs)")
+    expect(nb.page.locator(".dwf-unused .dwf-aside")).to_be_visible()
+    expect(nb.page.locator(".dwr-mark:visible")).to_have_count(1)
 
 
 def folded(nb):
@@ -176,7 +178,14 @@ def presented_without_a_kernel(nb):
 
 STATES = (
     *(idle, unfolded_with_a_search, with_a_wrong_field, running, presented_in_mid_run, paused_with_a_menu),
-    *(failed_and_compared, comparing, folded, presented_on_a_small_screen, restarted, presented_without_a_kernel),
+    *(
+        failed_and_compared,
+        compared_beside_a_form_that_is_not_in_use,
+        folded,
+        presented_on_a_small_screen,
+        restarted,
+        presented_without_a_kernel,
+    ),
 )
 """Functions that each bring the bench from the state before into the one of their name."""
 

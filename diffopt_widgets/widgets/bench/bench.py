@@ -152,7 +152,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     @property
     def verdict(self) -> Verdict:
-        """How the runs of the last comparison ended against each other; print it for its words."""
+        """Outcome of the last comparison, its runs against each other; print it for its words."""
         return self.table.verdict
 
     def start(self, runs: Sequence[Run]) -> None:

@@ -37,6 +37,9 @@ def test_run_compares_writes_a_figure_and_a_table(tmp_path, capsys):
     out = capsys.readouterr().out
     for name in ("d_coef 0.5", "d_coef 1", "d_coef 1.2"):
         assert name in out
+    said = " ".join(out.split())
+    assert re.search(r"Best: d_coef [\d.]+, evaluation loss [\d.]+; worst: d_coef [\d.]+, ", said)
+    assert "How much seeds alone change is not known: all have seed 0." in said
     with (tmp_path / "new" / "prodigy-swiss_roll.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 60

@@ -614,6 +614,24 @@ def test_a_comparison_that_is_stopped_says_which_runs_count():
     in_kernel(script, task="swiss_roll")
 
 
+def test_stopped_runs_that_continue_end_their_comparison():
+    async def script(bench):
+        runs = of_rates(0.1, 0.05, steps=300)
+        bench.start(runs)
+        await until(lambda: len(runs[0].history) > 2)
+        bench.bar.stop.click()
+        await bench.wait()
+        assert "Did not finish: lr 0.1 and lr 0.05." in bench.bar.words.value
+        for place, run in enumerate(runs, 1):
+            on_row(bench, run, "continue")
+            await until(lambda: run.status == "running")  # noqa: B023  # it is awaited at once
+            assert bench.bar.progress.words.startswith(f"run {place} of 2, ")
+            await bench.wait()
+        assert bench.bar.words.value.count("Best: lr ") == 1
+
+    in_kernel(script, task="swiss_roll")
+
+
 def test_two_comparisons_have_their_verdicts_in_turn():
     async def script(bench):
         words = []
