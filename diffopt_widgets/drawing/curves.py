@@ -176,33 +176,49 @@ def thin(values: NDArray[np.float64], points: int) -> NDArray[np.intp]:
     return rows[rows < n]
 
 
-def smooth(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
-    """Return the exponential moving average, corrected for its start from zero; NaN where a value is not finite.
+def steps_of_mean(beta: float) -> int:
+    """Return how many values a smoothed one is the mean of: as many as an exponential average of this weight is worth.
 
-    >>> smooth(np.array([1.0, 1.0, np.nan, 4.0]), 0.5).round(3).tolist()
-    [1.0, 1.0, nan, 2.714]
+    >>> [steps_of_mean(beta) for beta in (0.0, 0.5, 0.9, 0.99)]
+    [1, 3, 19, 199]
+    """
+    return 2 * math.floor(beta / (1 - beta) + 0.5) + 1
+
+
+def smooth(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
+    """Return the mean of each value and of as many before as after it, `steps_of_mean(beta)` of them in all.
+
+    Such a mean does not lag behind a curve that falls, as an exponential average does. The first values have as many on
+    both sides as there are before them; the last ones have fewer after them than before. Only finite values count; the
+    mean is NaN where a value is not finite. `smooth.js` computes the same.
+
+    >>> smooth(np.array([1.0, 2.0, np.nan, 9.0, 4.0]), 0.5).tolist()
+    [1.0, 4.0, nan, 5.0, 6.5]
     """
     out = np.full(len(values), np.nan)
     finite = np.isfinite(values)
     known = values[finite]
-    n = len(known)
-    if not n or beta == 0:
+    n, size = len(known), steps_of_mean(beta)
+    if not n or size == 1:
         out[finite] = known
         return out
-    # The weight of the past falls by e^200 over each part, so only the part before still counts. Within a part the
-    # average is a cumulative sum of values that grow by 1 / beta from row to row, which float64 can hold.
-    rate = -math.log(beta)
-    size = min(n, max(1, int(200 / rate)))
-    total = np.zeros((-(-n // size), size))
-    total.ravel()[:n] = known
-    decay = np.exp(-rate * np.arange(size))
-    with np.errstate(over="ignore", invalid="ignore"):  # for values beyond 1e200
-        total *= (1 - beta) / decay
-        np.cumsum(total, axis=1, out=total)
-        total *= decay
-        total[1:] += total[:-1, -1:] * (beta * decay)
-    average = total.ravel()[:n]
-    corrected = min(n, int(40 / rate) + 1)  # after that the weights sum to 1 in float64
-    average[:corrected] /= -np.expm1(-rate * np.arange(1, corrected + 1))
-    out[finite] = average
+    # Nothing is subtracted, so a huge value spoils only the means that contain it: a window is the end of one part of `size`
+    # values and the beginning of the next, unless it is a part, or begins or ends where all values do.
+    parts = np.zeros((-(-n // size), size))
+    parts.ravel()[:n] = known
+    half, whole = size // 2, max(0, n - size + 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        from_start = np.cumsum(parts, axis=1).ravel()
+        to_end = np.cumsum(parts[:, ::-1], axis=1)[:, ::-1].ravel()
+        total = np.empty(n)
+        total[half : half + whole] = to_end[:whole] + from_start[size - 1 : size - 1 + whole]
+        total[half : half + whole : size] = from_start[size - 1 :: size][: -(-whole // size)]
+        count = np.full(n, float(size))
+        begun = min(half, n)
+        last = np.minimum(2 * np.arange(begun), n - 1)
+        total[:begun], count[:begun] = from_start[last], last + 1
+        first = np.arange(max(begun, half + whole), n) - half
+        total[first + half] = to_end[first] + np.where(first // size < (n - 1) // size, from_start[n - 1], 0.0)
+        count[first + half] = n - first
+        out[finite] = total / count
     return out

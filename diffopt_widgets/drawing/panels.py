@@ -20,7 +20,7 @@ class Panel:
     scale: Scale = "linear"
     unit: str = ""
     smooth: bool = False
-    """Draw the values faintly, and their moving average over them."""
+    """Draw the values faintly, and their centred mean over them."""
     dashed: tuple[str, ...] = ()
     """Columns drawn thin and dashed."""
     dotted: tuple[str, ...] = ()
@@ -55,6 +55,7 @@ class Panel:
 
 
 LOSS = Panel("loss", "Training loss", ("loss",), smooth=True)
+EVALUATION = Panel("eval_loss", "Evaluation loss", ("eval_loss",), optional=True, sparse=True)
 RATE = Panel("rate", "Applied learning rate", ("applied_lr", "lr"), scale="log", dashed=("lr",))
 GROUP_RATE = Panel(
     "group_rate",
@@ -66,7 +67,7 @@ GROUP_RATE = Panel(
 )
 """Panel of runs whose optimizer applies nobody knows which rate, so that its rate is not taken for the applied one."""
 D = Panel("d", "Estimate d (dotted: raw d_hat)", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True)
-DEFAULT_PANELS = (LOSS, RATE, GROUP_RATE, D)
+DEFAULT_PANELS = (LOSS, EVALUATION, RATE, GROUP_RATE, D)
 
 TITLES = {
     "grad_norm": "Gradient norm",

@@ -91,26 +91,6 @@ test("a column that is filled piece by piece has the index of one filled at once
   assert.ok(!pieces.extremes(0, 5_000).includes(top));
 });
 
-test("the moving average is the bias-corrected one, whatever the pieces", () => {
-  const values = noise(500);
-  values[40] = NaN;
-  const beta = 0.9;
-  const average = new Smoothed(beta);
-  const source = column(values);
-  for (const rows of [1, 7, 7, 300, 500]) average.update(source, rows);
-  for (const row of [0, 1, 39, 41, 499]) {
-    let sum = 0;
-    let t = 0;
-    for (let i = 0; i <= row; i++) {
-      if (Number.isNaN(values[i])) continue;
-      sum = beta * sum + (1 - beta) * values[i];
-      t += 1;
-    }
-    assert.ok(Math.abs(average.column.at(row) - sum / (1 - beta ** t)) < 1e-6);
-  }
-  assert.ok(Number.isNaN(average.column.at(40)));
-});
-
 test("rows in order leave nothing missing", () => {
   const store = new RunRows();
   const truth = noise(3_000);

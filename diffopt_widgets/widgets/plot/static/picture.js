@@ -66,14 +66,14 @@ export function picture({ panels, runs, store, range, width, smoothing, x = "ste
   return { shown, data: [...data, ...blank.map(frame)], points, smoothed: smoothing > 0, detail };
 }
 
-/** Rows in sight that would show more than the extremes of their blocks, and those before that their averages need.
+/** Rows in sight that would show more than the extremes of their blocks, and those on both sides that their means need.
  * @param {Run} run @param {RunRows} store @param {Interval | null} range @param {Axis} x @param {number} buckets
  * @returns {Rows[]} */
 function lacking(run, store, range, x, buckets) {
   const [lo, hi] = store.rows(range, store.place(x, run.samples_per_step) ?? undefined);
   if (hi - lo >= buckets * BLOCK) return [];
-  const before = Math.max(0, ...[...store.averages.values()].map((average) => average.before));
-  const span = store.coarseSpan(lo, hi) && store.coarseSpan(Math.max(0, lo - before), hi);
+  const reach = Math.max(0, ...[...store.averages.values()].map((average) => average.reach));
+  const span = store.coarseSpan(lo, hi) && store.coarseSpan(Math.max(0, lo - reach), hi + reach);
   return span ? [{ id: run.id, from: span[0], to: span[1] }] : [];
 }
 
