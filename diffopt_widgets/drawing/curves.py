@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from diffopt_widgets.drawing.panels import Panel, next_color
+from diffopt_widgets.drawing.panels import Panel, next_color, next_dash
 from diffopt_widgets.drawing.svg import Line
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Along = Literal["step", "time", "samples"]
 """Unit of the x axis: steps, training time in seconds, or examples seen."""
 X_TITLES: dict[Along, str] = {"step": "step", "time": "training time (s)", "samples": "samples seen"}
+MARKED = 100
+"""Smallest number of values of a sparse column that are drawn without a point each; `picture.js` has the same."""
 GROUP_OPACITY = (1.0, 0.6, 0.4)
 """Opacity of the parameter groups of a run, in turn, when their values differ."""
 
@@ -33,6 +35,8 @@ class Curve:
     history: History
     color: str = ""
     """Any CSS colour; if empty, the next one of the palette."""
+    dash: str = ""
+    """Line style, one of `panels.DASHES`; if empty, the next one for its colour."""
     schedule: bool = False
     """Draw the schedule's own value beside the applied rate."""
     details: Mapping[str, str] = field(default_factory=dict)
@@ -72,17 +76,20 @@ class CurveLine(Line):
     """True for the schedule's own value."""
     main: bool = True
     """True for the line that represents the run in a legend."""
+    faint: bool = False
+    """True for the values themselves, where their mean is drawn over them."""
 
 
 def colored(curves: Sequence[Curve]) -> list[Curve]:
-    """Give each curve a colour."""
+    """Give each curve a colour and a line style."""
     result: list[Curve] = []
     used = [curve.color for curve in curves if curve.color]
     for curve in curves:
         color = curve.color or next_color(used)
         if not curve.color:
             used.append(color)
-        result.append(replace(curve, color=color))
+        dash = curve.dash or next_dash(color, [(other.color, other.dash) for other in result])
+        result.append(replace(curve, color=color, dash=dash))
     return result
 
 
@@ -121,24 +128,28 @@ def panel_lines(
         for column in drawn_columns(curve, panel):
             main = column == panel.columns[0]
             note = "schedule" if panel.schedule(column) else "" if main else column
-            dash = panel.dash(column)
+            own = panel.dash(column)
             for i, (group, values) in enumerate(_groups(curve.history, column)):
                 label = " · ".join(part for part in (curve.name, group, note) if part)
                 opacity = GROUP_OPACITY[min(i, len(GROUP_OPACITY) - 1)]
-                width = 1.8 if dash == "solid" else 1.1
+                width = 1.8 if own == "solid" else 1.1
                 known = np.flatnonzero(np.isfinite(values)) if panel.sparse else np.arange(len(values))
+                dash = curve.dash if own == "solid" else own
                 base = CurveLine("", (), (), curve.color, dash=dash, label=label, run=number)
                 if panel.smooth and smoothing > 0:
                     rows = known[thin(values[known], points)]
                     faint = 0.35 * opacity
-                    lines.append(replace(base, x=place[rows], y=values[rows], width=1.0, opacity=faint, main=False))
+                    each = replace(base, x=place[rows], y=values[rows], dash="solid", faint=True)
+                    lines.append(replace(each, width=1.0, opacity=faint, main=False))
                     values = smooth(values, smoothing)  # noqa: PLW2901
                 rows = known[thin(values[known], points)]
                 main_line = main and i == 0
                 front = replace(
                     base, name=curve.name if main_line else "", x=place[rows], y=values[rows], main=main_line
                 )
-                lines.append(replace(front, width=width, opacity=opacity, schedule=panel.schedule(column)))
+                marks = len(rows) == 1 or (panel.sparse and len(rows) < MARKED)
+                front = replace(front, width=width, opacity=opacity, marks=marks)
+                lines.append(replace(front, schedule=panel.schedule(column)))
     return lines
 
 

@@ -33,7 +33,7 @@ class Panel:
     """Leave out runs that have this column: the panel stands in for the one that begins with it."""
 
     def dash(self, column: str) -> str:
-        """Return the line style of a column: `solid`, `dash` or `dot`."""
+        """Return the line style of a column: `dash` or `dot`; `solid` for one that is drawn in the run's own style."""
         return "dash" if column in self.dashed else "dot" if column in self.dotted else "solid"
 
     def schedule(self, column: str) -> bool:
@@ -94,6 +94,10 @@ dark pink replaces their yellow, which is hard to see on white. The colours that
 first."""
 
 
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+"""Line styles that tell runs of one colour apart, by Plotly's names."""
+
+
 def next_color(used: Iterable[str]) -> str:
     """Return the colour of the palette that is used least, the first of several.
 
@@ -102,3 +106,17 @@ def next_color(used: Iterable[str]) -> str:
     """
     taken = list(used)
     return min(PALETTE, key=taken.count)
+
+
+def next_dash(color: str, used: Iterable[tuple[str, str]]) -> str:
+    """Return the line style that is used least with a colour, the first of several.
+
+    >>> next_dash("red", [("red", "solid"), ("blue", "solid"), ("blue", "dash")])
+    'dash'
+
+    Args:
+        color: colour of the new run.
+        used: colour and line style of each run so far.
+    """
+    taken = [dash for other, dash in used if other == color]
+    return min(DASHES, key=taken.count)

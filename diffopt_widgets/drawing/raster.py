@@ -161,8 +161,8 @@ def _dots(line: NDArray[np.float64], dashes: list[float]) -> NDArray[np.float64]
     along = np.concatenate([[0.0], np.cumsum(steps)])
     places = np.linspace(0.0, along[-1], math.ceil(along[-1] * _FINE * 1.1) + 1)
     if dashes:
-        on = places % sum(dashes) < dashes[0]
-        places = places[on]
+        edges = np.cumsum(dashes)
+        places = places[np.searchsorted(edges, places % edges[-1], side="right") % 2 == 0]
     return np.stack([np.interp(places, along, line[:, i]) for i in (0, 1)], axis=1)
 
 

@@ -14,7 +14,17 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-DASHES = {"solid": "", "dash": "5 4", "dot": "1.5 3"}
+DASHES = {
+    "solid": "",
+    "dash": "5 4",
+    "dot": "1.5 3",
+    "dashdot": "6 3 1.5 3",
+    "longdash": "11 4",
+    "longdashdot": "11 3 1.5 3",
+}
+"""Line styles of `panels.DASHES` as lengths of strokes and gaps."""
+MARK = 5
+"""Diameter of a point."""
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 40
 LEGEND_ROW = 18
 LEAST, MOST = 1e-300, 1e300
@@ -43,8 +53,10 @@ class Line:
     color: str = "currentColor"
     width: float = 1.8
     dash: str = "solid"
-    """`solid`, `dash` or `dot`."""
+    """One of `DASHES`."""
     opacity: float = 1.0
+    marks: bool = False
+    """Draw a point at each value."""
 
 
 @dataclass(frozen=True)
@@ -203,15 +215,21 @@ def _number(value: float) -> str:
 
 
 def _path(line: Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
-    parts, pen = [], "M"
+    parts, marks, pen = [], [], "M"
     for px, py in zip(x.tolist(), y.tolist(), strict=True):
         if math.isnan(px) or math.isnan(py):
             pen = "M"
             continue
         parts.append(f"{pen}{px:.1f} {py:.1f}")
+        marks.append(f"M{px:.1f} {py:.1f}h0")
         pen = "L"
+    points = (
+        f'<path d="{"".join(marks)}" fill="none" stroke="{escape(line.color)}" stroke-width="{MARK}" stroke-linecap="round"/>'
+        if line.marks
+        else ""
+    )
     dash = f' stroke-dasharray="{DASHES[line.dash]}"' if DASHES[line.dash] else ""
-    return (
+    return points + (
         f'<path d="{"".join(parts)}" fill="none" stroke="{escape(line.color)}" stroke-width="{line.width:g}" '
         f'stroke-opacity="{line.opacity:g}" stroke-linejoin="round" stroke-linecap="round"{dash}/>'
     )

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BLOCK, CHUNK, Column, lowerBound, thin } from "../../diffopt_widgets/widgets/plot/static/column.js";
-import { Smoothed } from "../../diffopt_widgets/widgets/plot/static/smooth.js";
 import { RunRows, baseName } from "../../diffopt_widgets/widgets/plot/static/run_rows.js";
 
 /** Numbers that look random and are the same each time. */

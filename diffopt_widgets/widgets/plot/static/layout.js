@@ -1,6 +1,7 @@
 // @ts-check
 // Where panels lie, and how Plotly is to draw their axes. No page.
 import { escapeHtml } from "./format.js";
+import { halfOf } from "./smooth.js";
 
 /**
  * @typedef {import("./run_rows.js").Axis} Axis
@@ -17,13 +18,18 @@ export const axesOf = (axis, right = false) => ({
   xaxis: axis ? `x${axis + 1}` : "x",
   yaxis: right ? `y${RIGHT + axis}` : axis ? `y${axis + 1}` : "y",
 });
+/** Most runs whose values are all told under the pointer; of more, those of the nearest. */
+const TOLD = 10;
 /** Number of the first panel's axis at the right. */
 const RIGHT = 101;
 
 /** Plotly's layout of a picture. @param {Picture} picture
  * @param {{width: number, height: number | null, screen?: number, log: Record<string, boolean>, x: Axis, theme: Theme}} view height of one row of
  * panels, or null and the height of the screen; by panel, whether its axis is logarithmic; what lies along */
-export function layout({ shown, data, points, smoothed }, { width, height: panelHeight, screen, log, x, theme }) {
+export function layout(
+  { shown, data, points, smoothing, runs },
+  { width, height: panelHeight, screen, log, x, theme },
+) {
   const seconds = shown.map((_, i) => data.some((trace) => trace.yaxis === axesOf(i, true).yaxis));
   const { height, margin, domains } = arrange(shown.length, width, panelHeight, seconds.includes(true), screen);
   const font = { color: theme.text, size: theme.size, family: "system-ui, sans-serif" };
@@ -87,7 +93,7 @@ export function layout({ shown, data, points, smoothed }, { width, height: panel
     font,
     ...axes,
     annotations: shown.map((panel, i) => ({
-      text: `<b>${escapeHtml(panel.title)}</b>${panel.smooth && smoothed ? " (faint: each step)" : ""}`,
+      text: `<b>${escapeHtml(panel.title)}</b>${panel.smooth ? smoothingWords(smoothing) : ""}`,
       font: { ...font, size: theme.size + 1 },
       xref: "paper",
       yref: "paper",
@@ -101,12 +107,18 @@ export function layout({ shown, data, points, smoothed }, { width, height: panel
     showlegend: false,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: theme.back,
-    hovermode: "x unified",
+    hovermode: runs > TOLD ? "closest" : "x unified",
     hoverlabel: { bgcolor: theme.back, bordercolor: theme.line, font, namelength: -1 },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: theme.line, activecolor: theme.text },
     dragmode: "zoom",
     uirevision: "keep",
   };
+}
+
+/** What a smoothed line is, in the title of its panel. @param {number} smoothing */
+function smoothingWords(smoothing) {
+  const half = halfOf(smoothing);
+  return half ? ` · mean of ${2 * half + 1} values` : "";
 }
 
 /** What a notebook's own bars take of a screen, together with what stands above the plots of a bench, in pixels. */
@@ -116,14 +128,15 @@ const TAKEN = 465;
  * @param {number} width of a panel @param {number} rows @param {number} screen its height */
 const fitting = (width, rows, screen) => Math.max(190, Math.min((screen - TAKEN) / rows, 0.95 * width));
 
-/** Where the panels lie in a figure `width` pixels wide: up to three side by side, in as many rows as that takes; the last
+/** Where the panels lie in a figure `width` pixels wide: up to four side by side, in as many rows as that takes; the last
  * one spreads over what its row has left.
  * @param {number} count @param {number} width @param {number | null} panelHeight null: what the screen has room for
  * @param {boolean} [right] whether there are axes at the right @param {number} [screen] its height */
 export function arrange(count, width, panelHeight, right = false, screen = 900) {
   const margin = { l: 58, r: right ? 54 : 16, t: 30, b: 42 };
-  const columns = Math.max(1, Math.min(count, width >= 930 ? 3 : width >= 540 ? 2 : 1));
-  const rows = Math.max(1, Math.ceil(count / columns));
+  const most = width >= 1240 ? 4 : width >= 930 ? 3 : width >= 540 ? 2 : 1;
+  const rows = Math.max(1, Math.ceil(count / most));
+  const columns = Math.max(1, Math.ceil(count / rows));
   const each = panelHeight === null ? fitting(width / columns, rows, screen) : (columns > 1 ? 1 : 0.8) * panelHeight;
   const height = Math.round(each * rows);
   const inner = { x: Math.max(1, width - margin.l - margin.r), y: Math.max(1, height - margin.t - margin.b) };

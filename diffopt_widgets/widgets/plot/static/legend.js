@@ -26,9 +26,10 @@ export function summary(run, store) {
 }
 
 export class Legend {
-  /** @param {Feed} feed */
-  constructor(feed) {
+  /** @param {Feed} feed @param {(id: number | null) => void} pick called with the run that the pointer or the focus is on */
+  constructor(feed, pick) {
     this.feed = feed;
+    this.pick = pick;
     this.shown = "";
     this.node = make("div", "dw-plot-legend");
     this.node.setAttribute("role", "group");
@@ -37,7 +38,9 @@ export class Legend {
 
   update() {
     const runs = this.feed.runs;
-    const shown = JSON.stringify(runs.map(({ id, name, color, visible, group }) => [id, name, color, visible, group]));
+    const shown = JSON.stringify(
+      runs.map(({ id, name, color, dash, visible, group }) => [id, name, color, dash, visible, group]),
+    );
     if (shown === this.shown) return;
     this.shown = shown;
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.key;
@@ -47,18 +50,23 @@ export class Legend {
       return name ? [make("div", "dw-plot-runs", [this.heading(name, members), ...buttons])] : buttons;
     });
     this.node.replaceChildren(...parts);
+    this.pick(null);
     if (!focused) return;
     for (const node of this.node.querySelectorAll("button")) if (node.dataset.key === focused) node.focus();
   }
 
   /** @param {Run} run */
   entry(run) {
-    const children = [make("i", ""), make("span", "", [run.name])];
+    const line = make("i", "");
+    line.dataset.dash = run.dash;
+    const children = [line, make("span", "", [run.name])];
     const button = makeButton(children, () => this.feed.show([run.id], !run.visible), "dw-plot-run");
     button.dataset.key = `run ${run.key}`;
     button.setAttribute("aria-pressed", String(run.visible));
     button.style.setProperty("--dw-run", run.color);
     button.addEventListener("pointerenter", () => (button.title = summary(run, this.feed.store(run.id))));
+    for (const enter of ["pointerenter", "focus"]) button.addEventListener(enter, () => this.pick(run.id));
+    for (const leave of ["pointerleave", "blur"]) button.addEventListener(leave, () => this.pick(null));
     return button;
   }
 

@@ -42,7 +42,9 @@ class View {
     this.sight = new IntersectionObserver((entries) => this.seen(entries[entries.length - 1].isIntersecting));
 
     this.theme = make("span", "dw-plot-theme");
-    this.legend = new Legend(feed);
+    /** The run that stands out. @type {number | null} */
+    this.picked = null;
+    this.legend = new Legend(feed, (id) => this.pick(id));
     this.bar = new Bar(feed, {
       changed: () => this.schedule(),
       reset: () => this.reset(),
@@ -133,6 +135,15 @@ class View {
     this.schedule();
   }
 
+  /** Let one run stand out from the others. @param {number | null} id */
+  pick(id) {
+    const run = this.feed.runs.find((run) => run.id === id);
+    const picked = run?.visible && this.feed.runs.length > 1 ? id : null;
+    if (picked === this.picked) return;
+    this.picked = picked;
+    this.schedule();
+  }
+
   /** @param {string} text */
   say(text) {
     this.hint.replaceChildren(make("span", "", [text]));
@@ -182,7 +193,8 @@ class View {
     const { panelWidth } = arrange(panels.length, width, 1);
     const [smoothing, expected] = [this.bar.smoothing, model.get("expected")];
     const store = (/** @type {number} */ id) => feed.store(id);
-    const drawn = picture({ panels, runs, store, range: zoom.x, width: panelWidth, smoothing, x, expected });
+    const request = { panels, runs, store, range: zoom.x, width: panelWidth, smoothing, x, expected };
+    const drawn = picture({ ...request, picked: runs.some(({ id }) => id === this.picked) ? this.picked : null });
     const view = { width, height: model.get("height"), screen: screenHeight(), log: model.get("log"), x };
     /** @type {Record<string, any>} */
     const made = layout(drawn, { ...view, theme: this.colors() });

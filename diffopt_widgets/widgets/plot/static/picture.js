@@ -9,7 +9,7 @@ import { axesOf } from "./layout.js";
  * @typedef {import("./run_rows.js").RunRows} RunRows
  * @typedef {import("./run_rows.js").Axis} Axis
  * @typedef {import("./run_rows.js").Interval} Interval
- * @typedef {{id: number, key: string, name: string, color: string, schedule: boolean, visible: boolean, total: number | null,
+ * @typedef {{id: number, key: string, name: string, color: string, dash: string, schedule: boolean, visible: boolean, total: number | null,
  *   details: Record<string, string>, group: string, samples_per_step: number | null}} Run
  * @typedef {{name: string, dash: string, schedule: boolean}} Curve
  * @typedef {{key: string, title: string, scale: string, smooth: boolean, optional: boolean, sparse: boolean,
@@ -17,16 +17,18 @@ import { axesOf } from "./layout.js";
  * @typedef {{panel: Panel, axis: number, run: Run, curve: Curve, name: string, group: string, i: number}} Wanted
  * @typedef {Record<string, any> & {x: Float64Array, y: Float32Array}} Trace
  * @typedef {{id: number, from: number, to: number}} Rows rows of a run
- * @typedef {{shown: Panel[], data: Trace[], points: number, smoothed: boolean, detail: Rows[]}} Picture what to draw, and
- *   of which rows more should be known for it
+ * @typedef {{shown: Panel[], data: Trace[], points: number, smoothing: number, runs: number, detail: Rows[]}} Picture what to draw,
+ *   how many runs these are, and of which rows more should be known for it
  * @typedef {{panels: Panel[], runs: Run[], store: (id: number) => RunRows, range: Interval | null, width: number,
- *   smoothing: number, x?: Axis, expected?: string[]}} Request
+ *   smoothing: number, x?: Axis, expected?: string[], picked?: number | null}} Request `picked`: the run that stands out
  */
 
 /** Points on screen in all; Plotly needs 30 to 60 ms for as many inside JupyterLab. */
 const POINTS = 4000;
 /** Fewer values of a sparse column than this are drawn as points too. */
 const MARKED = 100;
+/** Of the runs beside the one that stands out. */
+const FADED = 0.15;
 /** Of a run's groups whose values differ, in turn. */
 const GROUP_OPACITY = [1, 0.6, 0.4];
 
@@ -34,7 +36,7 @@ const GROUP_OPACITY = [1, 0.6, 0.4];
  * panel is there when it has lines, or when they are expected. Of a run that has the column `unless`, a panel has no lines; where it
  * has some, it stands in for the panel that begins with that column, if that one has none.
  * @param {Request} request @returns {Picture} */
-export function picture({ panels, runs, store, range, width, smoothing, x = "step", expected = [] }) {
+export function picture({ panels, runs, store, range, width, smoothing, x = "step", expected = [], picked = null }) {
   const visible = runs.filter((run) => run.visible && store(run.id).place(x, run.samples_per_step));
   /** @param {Run} run @param {Panel} panel @param {Curve} curve */
   const lines = (run, panel, curve) => {
@@ -59,11 +61,11 @@ export function picture({ panels, runs, store, range, width, smoothing, x = "ste
   );
   const count = wanted.reduce((sum, { panel }) => sum + (panel.smooth && smoothing > 0 ? 2 : 1), 0);
   const buckets = Math.max(40, Math.min(Math.ceil(width), Math.floor(POINTS / (2 * Math.max(1, count)))));
-  const data = wanted.flatMap((line) => traces(line, store(line.run.id), { range, x, buckets, smoothing }));
+  const data = wanted.flatMap((line) => traces(line, store(line.run.id), { range, x, buckets, smoothing, picked }));
   const points = data.reduce((sum, trace) => sum + trace.x.length, 0);
   const blank = shown.map((_, axis) => axis).filter((axis) => !wanted.some((line) => line.axis === axis));
   const detail = visible.flatMap((run) => lacking(run, store(run.id), range, x, buckets));
-  return { shown, data: [...data, ...blank.map(frame)], points, smoothed: smoothing > 0, detail };
+  return { shown, data: [...data, ...blank.map(frame)], points, smoothing, runs: visible.length, detail };
 }
 
 /** Rows in sight that would show more than the extremes of their blocks, and those on both sides that their means need.
@@ -84,12 +86,14 @@ function frame(axis) {
 }
 
 /** @param {Wanted} wanted @param {RunRows} store
- * @param {{range: Interval | null, x: Axis, buckets: number, smoothing: number}} view @returns {Trace[]} */
-function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, buckets, smoothing }) {
+ * @param {{range: Interval | null, x: Axis, buckets: number, smoothing: number, picked: number | null}} view @returns {Trace[]} */
+function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, buckets, smoothing, picked }) {
   const main = curve === panel.columns[0];
   const label = [run.name, group, curve.schedule ? "schedule" : main ? "" : curve.name].filter(Boolean).join(" · ");
-  const opacity = GROUP_OPACITY[Math.min(i, GROUP_OPACITY.length - 1)];
-  const line = { color: run.color, width: curve.dash === "solid" ? 1.8 : 1.1, dash: curve.dash };
+  const opacity =
+    GROUP_OPACITY[Math.min(i, GROUP_OPACITY.length - 1)] * (picked === null || picked === run.id ? 1 : FADED);
+  const own = curve.dash === "solid";
+  const line = { color: run.color, width: own ? 1.8 : 1.1, dash: own ? run.dash : curve.dash };
   const place = /** @type {(row: number) => number} */ (store.place(x, run.samples_per_step));
   const [lo, hi] = store.rows(range, place);
   const column = /** @type {Column} */ (store.columns.get(name));
@@ -120,7 +124,7 @@ function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, 
     hovertemplate: `${value}<extra>${escapeHtml(label + (main ? differing(run) : ""))}</extra>`,
   });
   if (!panel.smooth || smoothing === 0) return [trace(column, front("%{y:.7~g}"))];
-  const faint = { line: { ...line, width: 1 }, opacity: 0.35 * opacity, hoverinfo: "skip" };
+  const faint = { line: { ...line, width: 1, dash: "solid" }, opacity: 0.35 * opacity, hoverinfo: "skip" };
   return [trace(column, faint), trace(store.smoothed(name, smoothing), front("%{text}"))];
 }
 
