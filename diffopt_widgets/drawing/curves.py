@@ -23,6 +23,8 @@ Along = Literal["step", "time", "samples"]
 X_TITLES: dict[Along, str] = {"step": "step", "time": "training time (s)", "samples": "samples seen"}
 MARKED = 100
 """Smallest number of values of a sparse column that are drawn without a point each; `picture.js` has the same."""
+FAINT_RUNS = 12
+"""Largest number of runs whose single values are drawn faintly beside their means; `picture.js` has the same."""
 GROUP_OPACITY = (1.0, 0.6, 0.4)
 """Opacity of the parameter groups of a run, in turn, when their values differ."""
 
@@ -107,6 +109,18 @@ def shown_panels(curves: Sequence[Curve], panels: Sequence[Panel]) -> list[Panel
     ]
 
 
+def panel_title(panel: Panel, smoothing: float) -> str:
+    """Return the title of a panel, with its unit, and with what its line is where that is a mean.
+
+    >>> from diffopt_widgets.drawing.panels import LOSS
+    >>> panel_title(LOSS, 0.9)
+    'Training loss (mean of 19)'
+    """
+    title = f"{panel.title} ({panel.unit})" if panel.unit else panel.title
+    values = values_of_mean(smoothing)
+    return f"{title} (mean of {values})" if panel.smooth and values > 1 else title
+
+
 def drawn_columns(curve: Curve, panel: Panel) -> list[str]:
     """Return the columns of a panel that are drawn for a run: the schedule's own only beside the applied rate."""
     names = curve.history.names()
@@ -138,9 +152,9 @@ def panel_lines(
                 base = CurveLine("", (), (), curve.color, dash=dash, label=label, run=number)
                 if panel.smooth and smoothing > 0:
                     rows = known[thin(values[known], points)]
-                    faint = 0.35 * opacity
                     each = replace(base, x=place[rows], y=values[rows], dash="solid", faint=True)
-                    lines.append(replace(each, width=1.0, opacity=faint, main=False))
+                    if len(curves) <= FAINT_RUNS:
+                        lines.append(replace(each, width=1.0, opacity=0.35 * opacity, main=False))
                     values = smooth(values, smoothing)  # noqa: PLW2901
                 rows = known[thin(values[known], points)]
                 main_line = main and i == 0
@@ -150,7 +164,7 @@ def panel_lines(
                 marks = len(rows) == 1 or (panel.sparse and len(rows) < MARKED)
                 front = replace(front, width=width, opacity=opacity, marks=marks)
                 lines.append(replace(front, schedule=panel.schedule(column)))
-    return lines
+    return sorted(lines, key=lambda line: not line.faint)  # over one run's single values lie the means of all
 
 
 def _groups(history: History, column: str) -> list[tuple[str, NDArray[np.float64]]]:
@@ -187,17 +201,17 @@ def thin(values: NDArray[np.float64], points: int) -> NDArray[np.intp]:
     return rows[rows < n]
 
 
-def steps_of_mean(beta: float) -> int:
+def values_of_mean(beta: float) -> int:
     """Return how many values a smoothed one is the mean of: as many as an exponential average of this weight is worth.
 
-    >>> [steps_of_mean(beta) for beta in (0.0, 0.5, 0.9, 0.99)]
+    >>> [values_of_mean(beta) for beta in (0.0, 0.5, 0.9, 0.99)]
     [1, 3, 19, 199]
     """
     return 2 * math.floor(beta / (1 - beta) + 0.5) + 1
 
 
 def smooth(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
-    """Return the mean of each value and of as many before as after it, `steps_of_mean(beta)` of them in all.
+    """Return the mean of each value and of as many before as after it, `values_of_mean(beta)` of them in all.
 
     Such a mean does not lag behind a curve that falls, as an exponential average does. The first values have as many on
     both sides as there are before them; the last ones have fewer after them than before. Only finite values count; the
@@ -209,7 +223,7 @@ def smooth(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
     out = np.full(len(values), np.nan)
     finite = np.isfinite(values)
     known = values[finite]
-    n, size = len(known), steps_of_mean(beta)
+    n, size = len(known), values_of_mean(beta)
     if not n or size == 1:
         out[finite] = known
         return out

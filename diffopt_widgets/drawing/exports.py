@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.drawing.curves import Along, Curve
-from diffopt_widgets.drawing.picture import picture_svg
+from diffopt_widgets.drawing.picture import picture_svg, write_png, write_svg
 from diffopt_widgets.records import write_csv
 
 if TYPE_CHECKING:
@@ -39,13 +39,11 @@ class Exports:
         """Return the same picture as an ordinary plotly Figure."""
         from diffopt_widgets.drawing.figures import figure
 
-        return figure(
-            self.curves(), self.shown_panels(), smoothing=self.smoothing, height=(self.height or 300) + 60, x=self.x
-        )
+        return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height or 280, x=self.x)
 
-    def svg(self, *, columns: int | None = None) -> str:
-        """Return the same picture as SVG, with the panels side by side, or at most so many in a row."""
-        return picture_svg(self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x, columns=columns)
+    def svg(self) -> str:
+        """Return the same picture as SVG."""
+        return picture_svg(self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write every recorded step of the runs that are shown as a table: run, step, then a column for each value.
@@ -65,9 +63,15 @@ class Exports:
         Returns:
             The path written.
         """
-        target = Path(path)
-        target.write_text(self.svg(), encoding="utf-8")
-        return target
+        return write_svg(self.svg(), path)
+
+    def to_png(self, path: str | Path) -> Path:
+        """Write the runs that are shown as a PNG picture, 1,840 pixels wide.
+
+        Returns:
+            The path written.
+        """
+        return write_png(self.svg(), path)
 
     def to_html(self, path: str | Path) -> Path:
         """Write `figure()` as a web page that opens offline, with hover and zoom.

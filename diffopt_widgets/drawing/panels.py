@@ -66,7 +66,7 @@ GROUP_RATE = Panel(
     unless="applied_lr",
 )
 """Panel of runs whose optimizer applies nobody knows which rate, so that its rate is not taken for the applied one."""
-D = Panel("d", "Estimate d (dotted: raw d_hat)", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True)
+D = Panel("d", "Estimate d (dotted: d_hat)", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True)
 DEFAULT_PANELS = (LOSS, EVALUATION, RATE, GROUP_RATE, D)
 
 TITLES = {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffopt_widgets.drawing.panels import PALETTE
+from diffopt_widgets.png import encode_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +58,11 @@ def rasterize(svg: str) -> NDArray[np.uint8]:
     canvas = _Canvas(int(root.get("width", "0")), int(root.get("height", "0")))
     canvas.draw(root, {}, (0.0, 0.0))
     return canvas.pixels()
+
+
+def png_of(svg: str) -> bytes:
+    """Draw an SVG as `rasterize` does, as the bytes of a PNG file."""
+    return encode_png(rasterize(svg))
 
 
 @dataclass(eq=False)

@@ -90,9 +90,7 @@ def _steps(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None,
             if record is None:
                 break
             pending.append(record)
-            if _evaluation_due(training):
-                with _captured_output(run):
-                    pending[-1] = _evaluated(training, record)
+            pending[-1] = _evaluated(run, training, record)  # which an interrupt of it does not cost
             samples_due = _samples_due(training)
             if samples_due or time.perf_counter() - published >= PUBLISH_SECONDS:
                 _publish(run, training, pending, on_publish)
@@ -186,12 +184,15 @@ def _evaluation_due(training: Training) -> bool:
     return taken == steps or training.evaluation_seconds <= EVALUATION_COST * training.seconds / taken * steps
 
 
-def _evaluated(training: Training, record: StepRecord) -> StepRecord:
-    """Add the evaluation loss to the record of the step just taken."""
+def _evaluated(run: Run, training: Training, record: StepRecord) -> StepRecord:
+    """Return the record of the step just taken, with the evaluation loss if that is due."""
+    if not _evaluation_due(training):
+        return record
     began = time.perf_counter()
     float(record.loss)  # wait for the device: it is still training, and that is not the evaluation's time
     training.seconds += time.perf_counter() - began
-    return replace(record, eval_loss=training.evaluate())
+    with _captured_output(run):
+        return replace(record, eval_loss=training.evaluate())
 
 
 def _publish(run: Run, training: Training, pending: list[StepRecord], on_publish: Callable[[Run], None]) -> None:

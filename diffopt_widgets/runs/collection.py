@@ -81,7 +81,9 @@ class Collection:
         looks = [(shown.color, shown.dash) for shown in (*self.shown.now.values(), *reserved)]
         color = color or next_color([other for other, _ in looks])
         (self._auto_named.discard if keep_name else self._auto_named.add)(run.key)
-        self._insert(run, Shown(run.key, run.name, color, visible, differs, dash=next_dash(color, looks)), len(self.shown.now))
+        self._insert(
+            run, Shown(run.key, run.name, color, visible, differs, dash=next_dash(color, looks)), len(self.shown.now)
+        )
 
     def remove(self, key: str) -> None:
         """Remove a run; `restore` brings it back. Raises KeyError when there is none with this key."""

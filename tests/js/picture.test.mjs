@@ -110,7 +110,7 @@ test("the title of a smoothed panel says what its line is", () => {
     const drawn = draw([RUN], new Map([[1, filled(50)]]), { smoothing });
     return layout(drawn, { width: 1000, height: 300, log: {}, theme }).annotations[0].text.replace(/<.*>/, "");
   });
-  assert.deepEqual(titles, [" · mean of 19 values", "", ""]);
+  assert.deepEqual(titles, [" (mean of 19)", "", ""]);
 });
 
 test("of more runs than fit under the pointer only the nearest tells its values", () => {

@@ -110,7 +110,7 @@ def rows(number: int, history: History, columns: Collection[str], start: int, st
     with np.errstate(over="ignore"):  # a value too large for float32 becomes infinite, and is not drawn
         for name, column in _flat(history, columns).items():
             part = column[start:stop].astype(np.float32)
-            if part[0] != part[0] and "[" not in name and np.isnan(part).all():  # noqa: PLR0124  # NaN differs from itself
+            if part[0] != part[0] and "[" not in name and np.isnan(part).all():  # NaN differs from itself
                 continue  # as the page has it without being told
             equal.setdefault(part.tobytes(), []).append(name)
     values = memoryview(b"".join(equal))

@@ -118,7 +118,7 @@ export function layout(
 /** What a smoothed line is, in the title of its panel. @param {number} smoothing */
 function smoothingWords(smoothing) {
   const half = halfOf(smoothing);
-  return half ? ` · mean of ${2 * half + 1} values` : "";
+  return half ? ` (mean of ${2 * half + 1})` : "";
 }
 
 /** What a notebook's own bars take of a screen, together with what stands above the plots of a bench, in pixels. */

@@ -27,6 +27,8 @@ import { axesOf } from "./layout.js";
 const POINTS = 4000;
 /** Fewer values of a sparse column than this are drawn as points too. */
 const MARKED = 100;
+/** Most runs whose single values are drawn faintly beside their means. */
+const FAINT_RUNS = 12;
 /** Of the runs beside the one that stands out. */
 const FADED = 0.15;
 /** Of a run's groups whose values differ, in turn. */
@@ -61,7 +63,10 @@ export function picture({ panels, runs, store, range, width, smoothing, x = "ste
   );
   const count = wanted.reduce((sum, { panel }) => sum + (panel.smooth && smoothing > 0 ? 2 : 1), 0);
   const buckets = Math.max(40, Math.min(Math.ceil(width), Math.floor(POINTS / (2 * Math.max(1, count)))));
-  const data = wanted.flatMap((line) => traces(line, store(line.run.id), { range, x, buckets, smoothing, picked }));
+  const view = { range, x, buckets, smoothing, picked, faintly: visible.length <= FAINT_RUNS };
+  const drawn = wanted.map((line) => traces(line, store(line.run.id), view));
+  // Over one run's single values lie the means of all.
+  const data = [...drawn.flatMap((line) => line.slice(0, -1)), ...drawn.map((line) => line[line.length - 1])];
   const points = data.reduce((sum, trace) => sum + trace.x.length, 0);
   const blank = shown.map((_, axis) => axis).filter((axis) => !wanted.some((line) => line.axis === axis));
   const detail = visible.flatMap((run) => lacking(run, store(run.id), range, x, buckets));
@@ -86,8 +91,8 @@ function frame(axis) {
 }
 
 /** @param {Wanted} wanted @param {RunRows} store
- * @param {{range: Interval | null, x: Axis, buckets: number, smoothing: number, picked: number | null}} view @returns {Trace[]} */
-function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, buckets, smoothing, picked }) {
+ * @param {{range: Interval | null, x: Axis, buckets: number, smoothing: number, picked: number | null, faintly: boolean}} view @returns {Trace[]} */
+function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, buckets, smoothing, picked, faintly }) {
   const main = curve === panel.columns[0];
   const label = [run.name, group, curve.schedule ? "schedule" : main ? "" : curve.name].filter(Boolean).join(" · ");
   const opacity =
@@ -125,7 +130,8 @@ function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, 
   });
   if (!panel.smooth || smoothing === 0) return [trace(column, front("%{y:.7~g}"))];
   const faint = { line: { ...line, width: 1, dash: "solid" }, opacity: 0.35 * opacity, hoverinfo: "skip" };
-  return [trace(column, faint), trace(store.smoothed(name, smoothing), front("%{text}"))];
+  const mean = trace(store.smoothed(name, smoothing), front("%{text}"));
+  return faintly ? [trace(column, faint), mean] : [mean];
 }
 
 /** An array with a value for each row; many times as fast as `from`. @template {Float32Array | Float64Array} T
