@@ -106,6 +106,10 @@ def figure(
             look = {"type": "linear", "rangemode": "tozero", "tickmode": "auto", "showgrid": False, "nticks": 5}
             result.update_yaxes(**look, row=row, col=column, secondary_y=True)
         result.update_xaxes(title_text=X_TITLES[x], title_standoff=4, matches="x", nticks=6, row=row, col=column)
+    axes = list(result.select_xaxes())
+    widest = max((axis.domain[1] for axis in axes), default=1)
+    for axis in axes:  # where an axis is at the right, Plotly leaves room there beside all panels
+        axis.domain = [min(1.0, end / widest) for end in axis.domain]
     ends = [place for trace in result.data if len(trace.x) for place in (trace.x[0], trace.x[-1])]
     if ends and min(ends) < max(ends):  # points would widen the axis beyond what there is
         result.update_xaxes(autorangeoptions={"clipmin": min(ends), "clipmax": max(ends)})

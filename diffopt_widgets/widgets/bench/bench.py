@@ -217,6 +217,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _run_comparison(self, comparison: Comparison) -> None:
         plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
         self._view.log_rate(on=comparison.log_rate)
+        self._view.log_losses()
         self.start(comparison.runs(seed=plan.seed, device=plan.device))
 
     def _pause(self) -> None:

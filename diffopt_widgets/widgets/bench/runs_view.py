@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 import ipywidgets as widgets
 
-from diffopt_widgets.drawing.panels import D
+from diffopt_widgets.drawing.panels import EVALUATION, LOSS, D
+from diffopt_widgets.execution.driver import evaluation_points
 from diffopt_widgets.runs.collection import Collection
 from diffopt_widgets.widgets.bench.samples import SamplesView
 from diffopt_widgets.widgets.page.html import paragraph
@@ -128,6 +129,10 @@ class RunsView:
         """Set whether the rates are drawn on a logarithmic axis."""
         self.plot.log = {**self.plot.log, "rate": on}
 
+    def log_losses(self) -> None:
+        """Draw the losses on logarithmic axes, on which the ends of good runs are apart."""
+        self.plot.log = {**self.plot.log, LOSS.key: True, EVALUATION.key: True}
+
     def show_saved_picture(self) -> None:
         """Show, below the bench, the present picture of the plots, which stays in a saved notebook."""
         self._saved.show(self.table.still() if self.runs else None)
@@ -137,9 +142,11 @@ class RunsView:
         self._saved.update(self.table.still() if self.runs else None, whole=whole)
 
     def _reserve_places(self) -> None:
-        """Reserve the place of the plot of d when the next run, or one that is shown, estimates its rate."""
+        """Reserve the places of plots that come later: of evaluations on the way, and of d where a run estimates its rate."""
         specs = (self._expected, *(run.settings.spec for run in self.runs))
-        self.plot.expected = [D.key] if any(spec and spec.estimates_rate for spec in specs) else []
+        evaluated = not self.runs or any(evaluation_points(run.plan.steps) for run in self.runs)
+        estimated = any(spec and spec.estimates_rate for spec in specs)
+        self.plot.expected = [EVALUATION.key] * evaluated + [D.key] * estimated
 
     def _plot(self, run: Run) -> None:
         """Draw the curves of a run as soon as it has any."""

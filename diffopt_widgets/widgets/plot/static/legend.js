@@ -5,6 +5,9 @@ import { formatNumber } from "./format.js";
 
 /** @typedef {import("./picture.js").Run} Run @typedef {import("./feed.js").Feed} Feed */
 
+/** More runs than this can be shown or hidden together. */
+const MANY = 8;
+
 /** Runs by their group, in order of appearance. A group has its name only where that says more than the runs' own names.
  * @param {Run[]} runs @returns {{name: string, runs: Run[]}[]} */
 export function groups(runs) {
@@ -47,7 +50,8 @@ export class Legend {
     const parts = groups(runs).flatMap(({ name, runs: members }) => {
       /** @type {HTMLElement[]} */
       const buttons = members.map((run) => this.entry(run));
-      return name ? [make("div", "dw-plot-runs", [this.heading(name, members), ...buttons])] : buttons;
+      if (name) return [make("div", "dw-plot-runs", [this.heading(name, members), ...buttons])];
+      return members.length > MANY ? [this.heading(`All ${members.length} runs`, members), ...buttons] : buttons;
     });
     this.node.replaceChildren(...parts);
     this.pick(null);
@@ -76,7 +80,7 @@ export class Legend {
     const ids = runs.map((run) => run.id);
     const button = makeButton([name], () => this.feed.show(ids, !visible), "dw-plot-group");
     button.dataset.key = `group ${name}`;
-    button.title = "All runs of this group";
+    button.title = "Show or hide them all";
     button.setAttribute("aria-pressed", String(visible));
     return button;
   }
