@@ -233,17 +233,20 @@ def smooth(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
     parts.ravel()[:n] = known
     half, whole = size // 2, max(0, n - size + 1)
     with np.errstate(over="ignore", invalid="ignore"):
-        from_start = np.cumsum(parts, axis=1).ravel()
-        to_end = np.cumsum(parts[:, ::-1], axis=1)[:, ::-1].ravel()
+        upright = np.ascontiguousarray(parts.T)  # summed many at a time, which is several times as fast
+        from_start = np.cumsum(upright, axis=0).T.ravel()
+        to_end = np.cumsum(upright[::-1], axis=0)[::-1].T.ravel()
         total = np.empty(n)
         total[half : half + whole] = to_end[:whole] + from_start[size - 1 : size - 1 + whole]
         total[half : half + whole : size] = from_start[size - 1 :: size][: -(-whole // size)]
-        count = np.full(n, float(size))
+        total /= size
         begun = min(half, n)
         last = np.minimum(2 * np.arange(begun), n - 1)
-        total[:begun], count[:begun] = from_start[last], last + 1
+        total[:begun] = from_start[last] / (last + 1)
         first = np.arange(max(begun, half + whole), n) - half
-        total[first + half] = to_end[first] + np.where(first // size < (n - 1) // size, from_start[n - 1], 0.0)
-        count[first + half] = n - first
-        out[finite] = total / count
+        ends = to_end[first] + np.where(first // size < (n - 1) // size, from_start[n - 1], 0.0)
+        total[first + half] = ends / (n - first)
+    if n == len(values):
+        return total
+    out[finite] = total
     return out
