@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,8 @@ class Exports:
     smoothing: float
     x: Along
     height: int | None
+    heading: Callable[[], Sequence[str]]
+    """Makes the lines above the panels of figures and pictures."""
 
     @abstractmethod
     def curves(self) -> list[Curve]:
@@ -39,11 +41,20 @@ class Exports:
         """Return the same picture as an ordinary plotly Figure."""
         from diffopt_widgets.drawing.figures import figure
 
-        return figure(self.curves(), self.shown_panels(), smoothing=self.smoothing, height=self.height or 280, x=self.x)
+        return figure(
+            self.curves(),
+            self.shown_panels(),
+            smoothing=self.smoothing,
+            height=self.height or 280,
+            x=self.x,
+            heading=self.heading(),
+        )
 
     def svg(self) -> str:
         """Return the same picture as SVG."""
-        return picture_svg(self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x)
+        return picture_svg(
+            self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x, heading=self.heading()
+        )
 
     def to_csv(self, path: str | Path) -> Path:
         """Write every recorded step of the runs that are shown as a table: run, step, then a column for each value.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 import ipywidgets as widgets
 
+from diffopt_widgets.drawing.drawables import heading
 from diffopt_widgets.drawing.panels import EVALUATION, LOSS, D
 from diffopt_widgets.execution.driver import evaluation_points
 from diffopt_widgets.runs.collection import Collection
@@ -54,6 +55,7 @@ class RunsView:
     ) -> None:
         self._collection = Collection(compares=True)
         self.plot = LivePlot(shown=self._collection.shown)
+        self.plot.heading = self._heading
         self.applied = widgets.HTML()
         self.table = RunsTable(
             collection=self._collection,
@@ -140,6 +142,13 @@ class RunsView:
     def save_picture(self, *, whole: bool = True) -> None:
         """Bring the picture of the plots in the notebook up to date, with a table of the runs; `whole` for LaTeX too."""
         self._saved.update(self.table.still() if self.runs else None, whole=whole)
+
+    def _heading(self) -> list[str]:
+        """Return what figures and pictures say of the visible runs; nothing beside curves from elsewhere."""
+        visible = [key for key, run in self._collection.shown.now.items() if run.visible]
+        if not visible or any(key not in self._collection for key in visible):
+            return []
+        return heading([self._collection.find(key) for key in visible])
 
     def _reserve_places(self) -> None:
         """Reserve the places of plots that come later: of evaluations on the way, and of d where a run estimates its rate."""

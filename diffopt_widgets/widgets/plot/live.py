@@ -112,6 +112,7 @@ class LivePlot(PageWidget, Exports):
         self._sender.draw(self.panels)
         self._numbers = count(1)
         self._flushed = -FLUSH_SECONDS
+        self.heading = tuple
         self.png: bytes | None = None
         """Picture that the page made of the plot when the last run ended."""
         super().__init__(

@@ -47,7 +47,7 @@ export class Bar {
     ]);
     this.slider.addEventListener("input", () => {
       this.smoothing = Number(this.slider.value);
-      this.amount.value = words(this.smoothing);
+      this.tell();
       view.changed();
     });
     this.slider.addEventListener("change", () => this.save("smoothing", Number(this.slider.value)));
@@ -65,7 +65,14 @@ export class Bar {
   take() {
     this.smoothing = this.model.get("smoothing");
     this.slider.value = String(this.smoothing);
-    this.amount.value = words(this.smoothing);
+    this.tell();
+  }
+
+  /** Say how many values the drawn mean has. */
+  tell() {
+    const half = halfOf(this.smoothing);
+    this.amount.value = half ? String(2 * half + 1) : "off";
+    this.slider.setAttribute("aria-valuetext", half ? `mean of ${2 * half + 1} values` : "off");
   }
 
   /** Show what is chosen now. @param {Panel[]} shown the panels that are there @param {boolean} zoomed */
@@ -98,7 +105,7 @@ export class Bar {
 
   /** @param {Panel} panel */
   switch({ key, title }) {
-    const button = makeButton([`log ${key}`], () => {
+    const button = makeButton([`log ${key.replace(/_loss$/, "")}`], () => {
       const log = this.model.get("log");
       this.save("log", { ...log, [key]: !log[key] });
     });
@@ -162,9 +169,6 @@ export class Bar {
     }
   }
 }
-
-/** How many values a mean has. @param {number} smoothing */
-const words = (smoothing) => (halfOf(smoothing) ? `${2 * halfOf(smoothing) + 1} values` : "off");
 
 /** @param {string} text @param {string} type */
 const blob = (text, type) => new Blob([text], { type: `${type};charset=utf-8` });

@@ -278,6 +278,8 @@ def test_the_wikis_figure_is_one_button(monkeypatch):
     assert all(run.status == "done" for run in bench.runs)
     assert bench.plot.log["loss"]  # where the ends of the curves are apart
     assert bench.plot.log["eval_loss"]
+    assert bench.figure().layout.title.text.startswith("<b>3 runs on swiss_roll</b><br>PRODIGY")
+    assert "float32" in bench.plot.svg()
     assert bench.plot.log["rate"]
 
 
