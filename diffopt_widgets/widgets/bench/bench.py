@@ -115,10 +115,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         super().__init__([widgets.HTML(f"<style>{style}</style>"), *others, columns])
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors", "settings"])
-        self.form.observe(lambda _: self._view.expect(self.form.settings), ["settings"])
+        self.form.observe(lambda _: self._expect(), ["settings"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
-        self._view.expect(self.form.settings)
         parts = (self.form, self.size, self.bar, self.menu, self.plot, self.applied, self.table, self.samples)
         self._rest = Rest(self, parts, busy=self._is_busy, release=self.bar.guard.release)
 
@@ -244,7 +243,12 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """Give the form the run of the bar, for the drawing of its schedule and for the settings that such a run refuses."""
         run = RunOptions(**self.bar.values)
         self.form.run = replace(run, batch_size=run.batch_size or get_task(run.task).batch_size)
+        self._expect()
         self._check()
+
+    def _expect(self) -> None:
+        """Let the plots keep places for what the next run will have."""
+        self._view.expect(self.form.settings, self.bar.values["steps"])
 
     def _check(self) -> None:
         """Block Run with a reason while the form or the run is wrong."""

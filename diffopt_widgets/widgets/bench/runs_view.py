@@ -67,6 +67,7 @@ class RunsView:
         )
         self.samples = SamplesView()
         self._expected: OptimizerSpec | None = None
+        self._steps = 0
         self._saved = SavedPicture(self.plot)
         self._on_rename = on_rename
         self._on_continue = on_continue
@@ -120,9 +121,9 @@ class RunsView:
         else:
             self.plot.refresh()
 
-    def expect(self, settings: Settings) -> None:
-        """Reserve the place of the first run of these settings, so that nothing moves when it begins."""
-        self._expected = settings.spec
+    def expect(self, settings: Settings, steps: int) -> None:
+        """Reserve the place of the first run of these settings and so many steps, so that nothing moves when it begins."""
+        self._expected, self._steps = settings.spec, steps
         self._reserve_places()
         if not self.runs:
             self._show_applied_rates([settings.spec])
@@ -153,7 +154,7 @@ class RunsView:
     def _reserve_places(self) -> None:
         """Reserve the places of plots that come later: of evaluations on the way, and of d where a run estimates its rate."""
         specs = (self._expected, *(run.settings.spec for run in self.runs))
-        evaluated = not self.runs or any(evaluation_points(run.plan.steps) for run in self.runs)
+        evaluated = any(map(evaluation_points, (self._steps, *(run.plan.steps for run in self.runs))))
         estimated = any(spec and spec.estimates_rate for spec in specs)
         self.plot.expected = [EVALUATION.key] * evaluated + [D.key] * estimated
 

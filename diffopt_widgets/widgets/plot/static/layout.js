@@ -20,6 +20,8 @@ export const axesOf = (axis, right = false) => ({
 });
 /** Most runs whose values are all told under the pointer; of more, those of the nearest. */
 const TOLD = 10;
+/** A panel of less height than this has room for few ticks, in pixels. */
+const LOW = 130;
 /** Number of the first panel's axis at the right. */
 const RIGHT = 101;
 
@@ -31,7 +33,8 @@ export function layout(
   { width, height: panelHeight, screen, log, x, theme },
 ) {
   const seconds = shown.map((_, i) => data.some((trace) => trace.yaxis === axesOf(i, true).yaxis));
-  const { height, margin, domains } = arrange(shown.length, width, panelHeight, seconds.includes(true), screen);
+  const { height, rows, margin, domains } = arrange(shown.length, width, panelHeight, seconds.includes(true), screen);
+  const inner = height / rows - margin.t - margin.b;
   const font = { color: theme.text, size: theme.size, family: "system-ui, sans-serif" };
   const common = {
     gridcolor: theme.line.replace(/^rgb\((.*)\)$/, "rgba($1, 0.6)"),
@@ -70,7 +73,7 @@ export function layout(
       type,
       exponentformat: "e",
       minorloglabels: "complete",
-      nticks: type === "log" ? 5 : 6,
+      nticks: inner < LOW ? 3 : type === "log" ? 5 : 6,
       rangemode: seconds[i] ? "tozero" : "normal",
     };
     if (!seconds[i]) continue;

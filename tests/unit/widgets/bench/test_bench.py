@@ -285,7 +285,10 @@ def test_the_wikis_figure_is_one_button(monkeypatch):
 
 def test_places_are_kept_for_evaluations_on_the_way_unless_the_runs_are_too_short():
     async def script(bench):
+        assert "eval_loss" not in bench.plot.expected
+        bench.bar.fields["steps"].value = "100"
         assert "eval_loss" in bench.plot.expected
+        bench.bar.fields["steps"].value = "3"
         await click_run(bench)
         assert "eval_loss" not in bench.plot.expected
 
