@@ -248,7 +248,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _expect(self) -> None:
         """Let the plots keep places for what the next run will have."""
-        self._view.expect(self.form.settings, self.bar.values["steps"])
+        self._view.expect(self.form.settings, self.bar.values.get("steps", RunOptions.steps))
 
     def _check(self) -> None:
         """Block Run with a reason while the form or the run is wrong."""
