@@ -15,6 +15,8 @@ from rich.text import Text
 from diffopt_widgets.catalogue.evidence import Probed, Seen, evidence
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Standing, Use
 from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.runs.compared import parted, verdict
+from diffopt_widgets.settings.variations import shared_words
 from diffopt_widgets.state_size.words import bytes_words
 
 if TYPE_CHECKING:
@@ -91,11 +93,21 @@ def probed_table(probed: Probed) -> RenderableType:
 
 
 def runs_table(runs: Sequence[Run]) -> RenderableType:
-    """Table of how the runs of a comparison ended."""
-    title, names = _parted([run.name for run in runs])
+    """Table of how the runs of a comparison ended, between a line of what they have in common and the verdict."""
+    _, names = parted([run.name for run in runs])
+    title = shared_words([run.plan for run in runs], [run.batch_size for run in runs])
     # Headings in two lines leave the width to the names, so that 80 columns hold them in one.
-    heads = ("run", "status", "loss", "evaluation\nloss", "applied lr\n(largest)", "d\n(last)", "steps/s")
-    table = Table(*heads, title=escape(title), title_justify="left", box=None, pad_edge=False)
+    heads = ("run", "status", "loss*", "evaluation\nloss", "applied lr\n(largest)", "d\n(last)", "steps/s")
+    caption = "* training loss, mean over the last twentieth of the steps"
+    table = Table(
+        *heads,
+        title=escape(title),
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     for run, name in zip(runs, names, strict=True):
         columns = run.history.names()
         table.add_row(
@@ -107,15 +119,7 @@ def runs_table(runs: Sequence[Run]) -> RenderableType:
             " / ".join(map(_number, np.atleast_1d(run.history.column("d")[-1]).tolist())) if "d" in columns else "–",
             _number(run.steps_per_second),
         )
-    return table
-
-
-def _parted(names: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """Split the common beginning ("PRODIGY") off the names."""
-    head, dot, _ = names[0].partition(" · ")
-    if len(names) == 1 or not dot or any(not name.startswith(head + dot) for name in names):
-        return "", names
-    return head, [name.removeprefix(head + dot) for name in names]
+    return Group(table, *([Text(f"\n{verdict(runs)}")] if len(runs) > 1 else []))
 
 
 def _largest_rate(history: History) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.drawing.curves import X_TITLES, Along, Curve, colored, panel_lines, panel_title, shown_panels
 from diffopt_widgets.drawing.drawables import Drawable, checked_runs, curves_of, heading
+from diffopt_widgets.drawing.markup import escape, plotly_text, script_json
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel
 from diffopt_widgets.drawing.plotly_js import plotly_source
 from diffopt_widgets.settings import Fault, SettingsError
@@ -83,13 +83,13 @@ def figure(
     )
     for panel, second, (row, column) in zip(shown, right, places, strict=True):
         for line in panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x):
-            label = html.escape(curves[line.run].hover_label(line.label) if line.main else line.label, quote=False)
+            label = plotly_text(curves[line.run].hover_label(line.label) if line.main else line.label)
             trace = Scatter(
                 x=line.x,
                 y=line.y,
                 mode="lines+markers" if line.marks else "lines",
                 marker={"size": 5, "color": line.color},
-                name=html.escape(line.name or line.label, quote=False),
+                name=plotly_text(line.name or line.label),
                 legendgroup=str(line.run),
                 showlegend=line.main and line.run not in named,
                 line={"color": line.color, "width": line.width, "dash": line.dash},
@@ -174,7 +174,7 @@ def _left_ends(result: Figure, panels: int) -> list[float]:
 def _wrapped(lines: Iterable[str], characters: int) -> str:
     """Break lines at so many characters, as text that Plotly reads."""
     parts = (part for line in lines for part in textwrap.wrap(line, characters))
-    return "<br>".join(html.escape(part, quote=False) for part in parts)
+    return "<br>".join(map(plotly_text, parts))
 
 
 def _heading(lines: Sequence[str]) -> str:
@@ -194,11 +194,11 @@ def write_html(figure: Figure, path: str | Path, *, title: str = "diffopt") -> P
     Returns:
         The path written.
     """
-    picture = figure.to_json().replace("</", "<\\/")
+    picture = script_json(figure.to_json())
     target = Path(path)
     target.write_text(
         "<!doctype html>\n"
-        f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
+        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         '<meta name="viewport" content="width=device-width"></head><body style="margin:0">\n'
         f"<script>{plotly_source()}</script>\n"
         '<div id="plot"></div>\n'

@@ -7,10 +7,11 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from diffopt_widgets.drawing.markup import escape
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

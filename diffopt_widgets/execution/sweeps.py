@@ -6,27 +6,32 @@ import contextlib
 import multiprocessing
 import os
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.catalogue.values import safe_repr
-from diffopt_widgets.execution.driver import drive_to_end, run_to_end, saver_for
+from diffopt_widgets.execution.driver import drive_to_end, saver_for
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
+from diffopt_widgets.execution.outcome import warn_of_failed
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run, name_by_difference, vary
 from diffopt_widgets.settings import Fault, SettingsError, as_settings
 from diffopt_widgets.settings.arguments import check_flag, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import Task, own_task, task_key
-from diffopt_widgets.training.environment import check_runs
+from diffopt_widgets.training.checkpoint import Checkpoint, CheckpointError
+from diffopt_widgets.training.environment import check_runs, warn_of_warmup
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
+    from concurrent.futures import Executor, Future
 
     from typing_extensions import Unpack
 
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.store import RunSaver, RunStore
 
+_NOT_STARTED = "Not started: the sweep was stopped before its turn"
 _IMPORTABLE = (
     "Write its build as a function of a module, a .py file, and import it from there; or sweep without an executor."
 )
@@ -66,9 +72,9 @@ def sweep(
         store: a `RunStore` or its path; the runs are saved there while they train.
 
     Returns:
-        The runs in the order of the combinations, each named by what differs. Ctrl-C stops the run that is training after its
-        current step and those that wait for their turn; `resume(run)` carries out any of them to its end.
-        With an executor it raises KeyboardInterrupt, and a store keeps what the runs have recorded.
+        The runs in the order of the combinations, each named by what differs. A warning names those that failed, and says why.
+        Ctrl-C stops the runs that are training after their current step, and those that wait for their turn, also those of an
+        executor; `resume(run)` carries out any of them to its end.
 
     Raises:
         SettingsError: a value cannot be used, or, without an executor, a run cannot be done on this machine; then nothing is
@@ -88,19 +94,72 @@ def sweep(
     plans = vary(RunPlan.of(settings, task_key(task), steps, **options), over)
     if executor is None:  # the processes of an executor may run on other machines
         check_runs(plans)
+    warn_of_warmup(plans)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
-    if executor is None:
-        return _in_turn(runs, saver, progress=progress)
+    runs = _in_turn(runs, saver, progress=progress) if executor is None else _at_once(runs, executor, store)
+    warn_of_failed(runs)
+    return runs
+
+
+def _at_once(runs: list[Run], executor: Executor, store: RunStore | str | os.PathLike[str] | None) -> list[Run]:
+    """Train the runs in an executor's processes or threads.
+
+    Raises:
+        RuntimeError: a process of the executor ended before its runs did.
+    """
+    end_interrupted_loop()
     path = store if store is None or isinstance(store, str | os.PathLike) else store.path  # each process opens its own
     tasks = [_pickled_task(run.plan.task, executor) for run in runs]
+    sweep = uuid4().hex
     try:
-        with _never_forked(executor, len(runs)) as started:
-            return list(started.map(partial(_run_to_end_quietly, path), tasks, runs))
+        with interrupt_held_back() as interrupted, _never_forked(executor, len(runs)) as started:
+            futures = [
+                started.submit(_run_to_end_quietly, sweep, path, task, run)
+                for task, run in zip(tasks, runs, strict=True)
+            ]
+            try:
+                _wait(futures, sweep, interrupted)
+                ended = [_ended(run, future, stopped=interrupted()) for run, future in zip(runs, futures, strict=True)]
+            finally:
+                for future in futures:
+                    future.cancel()
+            if interrupted():
+                note_interrupted()
+            return ended
     except BrokenProcessPool as error:
         raise RuntimeError(
             'a process of the sweep ended before its runs did. In a script, put the sweep below `if __name__ == "__main__":`, '
             "since each process imports the script; otherwise memory may be short: try fewer processes"
         ) from error
+
+
+_stopped_sweeps: set[str] = set()
+"""Sweeps that an interrupt has stopped, as far as this process knows."""
+
+
+def _wait(futures: Sequence[Future[Any]], sweep: str, interrupted: Callable[[], bool]) -> None:
+    """Wait until all runs have ended, or one of them cannot be carried out; after an interrupt no other is begun."""
+    while not all(future.done() for future in futures):
+        if interrupted():
+            _stopped_sweeps.add(sweep)  # for an executor's threads; its processes get the signal themselves
+            for future in futures:
+                future.cancel()
+        elif any(future.done() and future.exception() is not None for future in futures):
+            return
+        time.sleep(0.02)
+
+
+def _ended(run: Run, future: Future[tuple[Run, Checkpoint | None]], *, stopped: bool) -> Run:
+    """Return the run as it came back; one that the interrupt kept from beginning, or whose process it ended, is stopped."""
+    if stopped and (future.cancelled() or future.exception() is not None):
+        if not run.ended:
+            words = "its process was ended" if not future.cancelled() else _NOT_STARTED
+            run.end("stopped", words[:1].upper() + words[1:])
+        return run
+    back, checkpoint = future.result()
+    if checkpoint is not None:
+        back.keep(checkpoint)
+    return back
 
 
 @contextlib.contextmanager
@@ -159,7 +218,7 @@ def _in_turn(runs: list[Run], saver: RunSaver | None, *, progress: bool) -> list
     with interrupt_held_back() as interrupted, progress_bars(shown=progress) as show:
         for run in runs:
             if stopped or interrupted():
-                run.end("stopped", "Not started: the sweep was stopped before its turn")
+                run.end("stopped", _NOT_STARTED)
                 continue
             try:
                 drive_to_end(run, show=show, saver=saver, interrupted=interrupted)
@@ -188,7 +247,10 @@ def _pickled_task(key: str, executor: Executor) -> Task | bytes | None:
         ) from error
 
 
-def _run_to_end_quietly(store: str | os.PathLike[str] | None, pickled: Task | bytes | None, run: Run) -> Run:
+def _run_to_end_quietly(
+    sweep: str, store: str | os.PathLike[str] | None, pickled: Task | bytes | None, run: Run
+) -> tuple[Run, Checkpoint | None]:
+    """Carry out a run of a sweep; return it with the checkpoint from which it can go on, if an interrupt stopped it."""
     task = pickled
     if isinstance(pickled, bytes):
         try:
@@ -198,4 +260,25 @@ def _run_to_end_quietly(store: str | os.PathLike[str] | None, pickled: Task | by
             raise RuntimeError(message) from error
     if isinstance(task, Task):
         task_key(task)
-    return run_to_end(run, progress=False, saver=saver_for(store))
+    _heed_interrupts(sweep)
+    if sweep in _stopped_sweeps:
+        run.end("stopped", _NOT_STARTED)
+        return run, None
+    with contextlib.suppress(KeyboardInterrupt):
+        drive_to_end(run, show=lambda _: None, saver=saver_for(store), interrupted=lambda: sweep in _stopped_sweeps)
+    kept = run.kept
+    if multiprocessing.parent_process() is None or kept is None or isinstance(kept, Checkpoint):
+        return run, None
+    try:
+        return run, Checkpoint.of(kept)
+    except CheckpointError:  # a class that cannot be saved: the run comes back with what it recorded
+        return run, None
+
+
+def _heed_interrupts(sweep: str) -> None:
+    """Have SIGINT stop the runs of a sweep after their step in a process of an executor.
+
+    It reaches these processes too. Between two runs it would otherwise end them, and the executor with all its runs.
+    """
+    if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, lambda *_: _stopped_sweeps.add(sweep))

@@ -12,7 +12,7 @@ import numpy as np
 
 from diffopt_widgets.catalogue.values import Value, format_value
 from diffopt_widgets.drawing.drawables import Drawn
-from diffopt_widgets.records import History, StepRecord, to_frame
+from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.settings.arguments import check_kind, check_text
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.settings.variations import differences, varying, words_of
@@ -77,7 +77,9 @@ class Run(Drawn):
 
     def __repr__(self) -> str:
         precision = "" if self.plan.dtype == "float32" else f" in {self.plan.dtype}"
-        return f"<Run {self.name!r} on {self.plan.task}{precision}: {self.status}, {len(self.history)} of {self.plan.steps} steps>"
+        steps = f"{len(self.history)} of {self.plan.steps} steps"
+        why = f". {self.message}" if self.status == "failed" else ""
+        return f"<Run {self.name!r} on {self.plan.task}{precision}: {self.status}, {steps}{why}>"
 
     @property
     def settings(self) -> Settings:
@@ -205,15 +207,28 @@ class Run(Drawn):
         return self.__dict__ | {"_kept": None}
 
     @property
-    def samples_per_step(self) -> int | None:
-        """Number of examples in one step; None where the task sets it and is not registered in this process."""
+    def batch_size(self) -> int | None:
+        """Number of examples in one batch; None where the task sets it and is not registered in this process."""
         from diffopt_widgets.tasks import UnknownTask, get_task
 
         try:
-            batch_size = self.plan.batch_size or get_task(self.plan.task).batch_size
+            return self.plan.batch_size or get_task(self.plan.task).batch_size
         except UnknownTask:
             return None
-        return batch_size * self.plan.accumulation
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Facts that say what was trained, for the columns of a table; `batch_size` is empty where it is not known."""
+        plan = self.plan
+        size = "" if self.batch_size is None else str(self.batch_size)
+        numbers = {"steps": plan.steps, "batch_size": size, "accumulation": plan.accumulation, "seed": plan.seed}
+        texts = {"optimizer": plan.settings.optimizer, "task": plan.task}
+        return {**texts, **{name: str(number) for name, number in numbers.items()}, "dtype": plan.dtype}
+
+    @property
+    def samples_per_step(self) -> int | None:
+        """Number of examples in one step; None where that of a batch is not known."""
+        return self.batch_size and self.batch_size * self.plan.accumulation
 
     @property
     def samples_before(self) -> Samples | None:
@@ -279,7 +294,7 @@ class Run(Drawn):
         Raises:
             ImportError: pandas is not installed.
         """
-        return to_frame(self.history)
+        return self.history.to_frame()
 
 
 def _window_means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffopt_widgets.drawing.drawables import Drawn
-from diffopt_widgets.records import History, to_frame
+from diffopt_widgets.records import History
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ class LoggedRun(Drawn):
         Raises:
             ImportError: pandas is not installed.
         """
-        return to_frame(self.history)
+        return self.history.to_frame()
 
 
 def _last(history: History, column: str, rows: int) -> float | None:

@@ -43,14 +43,18 @@ def about_run(run: Run) -> dict[str, Any]:
 
 
 def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -> Run | LoggedRun:
-    """Build the run from a store's data: a `Run` when this version can read its plan, else a `LoggedRun`."""
-    plan = summary.about.get("plan")
+    """Build the run from a store's data: a `Run` when its plan can be read here, else a `LoggedRun` that says why not."""
+    plan, message = summary.about.get("plan"), summary.message
     if isinstance(plan, dict):
         # The plan may have an option or a class of an older version; its history can still be shown.
-        with contextlib.suppress(SettingsError, AttributeError, TypeError, KeyError, ValueError):
+        try:
             return _own_run(summary, history, plan, extras)
+        except SettingsError as error:
+            message = f"{message} Its plan cannot be used here: {error}".strip()
+        except (AttributeError, TypeError, KeyError, ValueError):
+            message = f"{message} Its plan cannot be read.".strip()
     return LoggedRun(
-        *(summary.name, history, summary.id, summary.status, summary.message),
+        *(summary.name, history, summary.id, summary.status, message),
         *(summary.about, summary.note, summary.started),
     )
 

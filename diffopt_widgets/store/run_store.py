@@ -28,6 +28,7 @@ from diffopt_widgets.store.summary import (
     DAMAGED,
     INTERRUPTED,
     RunSummary,
+    Summaries,
     damaged,
     is_whole,
     search_text,
@@ -153,15 +154,18 @@ class RunStore:
             raise StoreError(writer.problem)
         return writer.id
 
-    def list(self) -> tuple[RunSummary, ...]:
-        """Return summaries of all runs, the newest first; a run whose entry is damaged has the status "damaged"."""
+    def list(self) -> Summaries:
+        """Return summaries of all runs, the newest first; a run whose entry is damaged has the status "damaged".
+
+        They print as a table; `to_frame()` gives a pandas DataFrame.
+        """
         return self._summaries("deleted IS NULL")
 
-    def search(self, text: str) -> tuple[RunSummary, ...]:
+    def search(self, text: str) -> Summaries:
         """Return the runs that have every word of a text in their name, note, id or `about`, or as their status."""
         check_text("text", text, 'Write words to look for, such as "PRODIGY digits".')
         words = text.casefold().split()
-        return tuple(
+        return Summaries(
             run for run in self.list() if all(word == run.status or word in search_text(run) for word in words)
         )
 
@@ -212,7 +216,8 @@ class RunStore:
     def export(self, ids: str | Sequence[str], path: str | os.PathLike[str]) -> Path:
         """Write runs for other programs; the suffix of `path` names the format.
 
-        `.csv` and `.parquet` (needs pyarrow) give one table with a row per step, beginning with the run's id and name. A
+        `.csv` and `.parquet` (needs pyarrow) give one table with a row per step, beginning with the run's id and name and, for
+        runs of the bench, with optimizer, task, steps, batch size, seed and precision. A
         path without a suffix becomes a folder for TensorBoard, with a folder for each run. A file of that name is replaced.
 
         Args:
@@ -253,7 +258,7 @@ class RunStore:
             if "locked" not in str(error.__cause__):
                 raise
 
-    def _summaries(self, condition: str, *values: object) -> tuple[RunSummary, ...]:
+    def _summaries(self, condition: str, *values: object) -> Summaries:
         self._flush()
         query = f"SELECT {COLUMNS} FROM runs WHERE {condition}"  # noqa: S608  # constant text
         with self._database.read() as connection:
@@ -263,7 +268,7 @@ class RunStore:
                 rows = _row_by_row(connection, query, values)
                 if not rows:
                     raise error from None
-        return tuple(summary_of(*row) if is_whole(row) else damaged(row[0], row[1], self.path) for row in rows)
+        return Summaries(summary_of(*row) if is_whole(row) else damaged(row[0], row[1], self.path) for row in rows)
 
     def _row(self, connection: sqlite3.Connection, id: str, columns: str) -> tuple[Any, ...]:
         row = connection.execute(f"SELECT {columns} FROM runs WHERE id = ?", (id,)).fetchone()  # noqa: S608  # constant text

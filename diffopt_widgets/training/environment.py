@@ -6,13 +6,16 @@ import importlib.util
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from diffopt_widgets.catalogue.shared import WARMUP_RULE
+from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.settings import Fault, SettingsError
 
 if TYPE_CHECKING:
-    from diffopt_widgets.catalogue.schema import Values
+    from diffopt_widgets.catalogue.schema import Rule, Values
     from diffopt_widgets.settings.plan import RunPlan
 
 
@@ -53,6 +56,23 @@ def device_problem(device: str) -> str:
     return ""
 
 
+def broken_rules(plan: RunPlan) -> tuple[Rule, ...]:
+    """Return the rules that a run breaks here: values that are refused, and those that are probably not meant."""
+    return plan.settings.warnings({"steps": plan.steps, **environment(plan.device, plan.dtype)})
+
+
+class WarmupNotOver(UserWarning):
+    """Warning of a warm-up that is not over when its run ends."""
+
+
+def warn_of_warmup(plans: Iterable[RunPlan], *, stacklevel: int = 3) -> None:
+    """Warn of a warm-up that is not over when its run ends; by default in the name of the caller's caller."""
+    for warmup, steps in dict.fromkeys((plan.settings.warmup, plan.steps) for plan in plans):
+        if WARMUP_RULE.broken({"warmup": warmup, "steps": steps}):
+            text = f"warmup = {format_value(warmup)}, steps = {steps}: {WARMUP_RULE.message}"
+            warnings.warn(text, WarmupNotOver, stacklevel=stacklevel)
+
+
 def check_runs(plans: Iterable[RunPlan]) -> None:
     """Check all runs before the first one is trained.
 
@@ -63,7 +83,7 @@ def check_runs(plans: Iterable[RunPlan]) -> None:
     for plan in plans:
         if problem := device_problem(plan.device):
             faults["device"] = Fault("device", plan.device, problem, "")
-        broken = plan.settings.warnings(environment(plan.device, plan.dtype))
+        broken = broken_rules(plan)
         values = plan.settings.values()
         faults.update({rule.id: Fault.broken(rule, values) for rule in broken if rule.severity == "refused"})
     if faults:

@@ -18,7 +18,7 @@ from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.execution.driver import PUBLISH_SECONDS
 from diffopt_widgets.rates.base import LastStep
 from diffopt_widgets.rates.unwrap import hooked_optimizer
-from diffopt_widgets.records import History, to_frame
+from diffopt_widgets.records import History
 from diffopt_widgets.watching.description import describe, title_of
 from diffopt_widgets.watching.panels import PANELS, extra_columns, panel_of
 from diffopt_widgets.watching.step_recorder import StepRecorder
@@ -308,7 +308,7 @@ class Watcher:
         Raises:
             ImportError: pandas is not installed.
         """
-        return to_frame(self.history)
+        return self.history.to_frame()
 
     def _ipython_display_(self) -> None:
         self._show()

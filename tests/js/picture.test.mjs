@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { escapeHtml, formatNumber } from "../../diffopt_widgets/widgets/plot/static/format.js";
+import { formatNumber, plotlyText } from "../../diffopt_widgets/widgets/plot/static/format.js";
 import { arrange, layout } from "../../diffopt_widgets/widgets/plot/static/layout.js";
 import { picture } from "../../diffopt_widgets/widgets/plot/static/picture.js";
 import { RunRows } from "../../diffopt_widgets/widgets/plot/static/run_rows.js";
@@ -147,7 +147,8 @@ test("names are text: what Plotly would take for HTML is escaped", () => {
   const [, trace] = draw([{ ...RUN, name }], new Map([[1, filled(5)]])).data;
   assert.equal(trace.name, '&lt;img src=x onerror="1"&gt;&amp;amp;');
   assert.ok(!trace.hovertemplate.includes("<img"));
-  assert.equal(escapeHtml("a < b"), "a &lt; b");
+  assert.equal(plotlyText("a < b, 50 %, 3 $"), "a &lt; b, 50 %, 3 &#36;");
+  assert.equal(plotlyText("%{y} $x$"), "&#37;{y} &#36;x&#36;");
 });
 
 test("panels are side by side when wide and stacked when narrow, without overlap or a hole", () => {
@@ -178,6 +179,19 @@ test("without a given height, panels grow with the screen, stay on it, and are n
     const { columns, rows, height } = arrange(3, width, null, false, 2160);
     assert.ok(height / rows < width / columns);
   }
+});
+
+test("where the page decides it, the panels have all its height, and as much room for larger type as it needs", () => {
+  const room = { scale: 2, whole: 800 };
+  const large = arrange(2, 1800, null, false, 1080, room);
+  assert.equal(large.height, 800);
+  assert.equal(large.columns, arrange(2, 900, null).columns);
+  assert.equal(large.margin.l, 2 * arrange(2, 900, null).margin.l);
+  assert.ok(arrange(3, 400, null, false, 400, { scale: 1, whole: 200 }).height > 500); // three that can be read, one below the other
+  const theme = { text: "#000", back: "#fff", line: "#ccc", size: 22 };
+  const drawn = draw([RUN], new Map([[1, filled(50)]]));
+  assert.equal(layout(drawn, { width: 1800, height: null, whole: 800, log: {}, theme }).font.size, 22);
+  assert.equal(layout(drawn, { width: 1800, height: null, whole: 800, log: {}, theme }).height, 800);
 });
 
 test("the switch makes smoothed panels logarithmic, and the axes share their steps", () => {

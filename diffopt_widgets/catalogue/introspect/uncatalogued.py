@@ -70,9 +70,17 @@ def spec_at(key: str) -> OptimizerSpec:
         raise KeyError(str(error)) from None
 
 
-def is_loaded(key: str) -> bool:
-    """Return whether the spec of an import path is available without an import."""
-    return key.partition(":")[0] in sys.modules
+def is_trusted(key: str) -> bool:
+    """Return whether a text from elsewhere may name this import path.
+
+    Its module must be imported already, or be one from which the catalogue takes its classes: else a file could choose what
+    code is executed here.
+
+    >>> is_trusted("torch.optim:RAdam"), is_trusted("antigravity:Adam")
+    (True, False)
+    """
+    module = key.partition(":")[0]
+    return module in sys.modules or any(spec(known).target.partition(":")[0] == module for known in list_optimizers())
 
 
 def _is_optimizer(cls: object) -> bool:

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs.comparisons import Comparison
 
 ABOUT = (
-    "Ready comparisons. Each trains a few runs that differ in one thing, from the same weights and on the same batches, "
-    "after the runs in progress. The form does not change. Point at a button to read what it trains, and what to look for "
-    "in its curves."
+    "Ready comparisons: each trains a few runs that differ in one thing, from the same weights and batches, after the runs in "
+    "progress. The form does not change. Point at a button, or tap it once, to read what to look for."
 )
 
 
@@ -51,6 +50,12 @@ class ComparisonMenu(PageWidget):
 
     def __repr__(self) -> str:
         return f"ComparisonMenu({len(self._by_key)} comparisons)"
+
+    def choose_next(self) -> None:
+        """Press the button after the one that was pressed last, or the first one."""
+        keys = list(self._by_key)
+        after = keys.index(self.pressed) + 1 if self.pressed in keys else 0
+        self.choose(keys[after % len(keys)])
 
     def choose(self, key: str) -> None:
         """Press the button of a comparison.

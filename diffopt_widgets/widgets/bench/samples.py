@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from diffopt_widgets.tasks.picture import samples_png
-from diffopt_widgets.widgets.page.html import escape, picture
+from diffopt_widgets.widgets.page.html import NO_MATH, escape, picture
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
@@ -59,7 +59,7 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
         figures = "".join(drawn[step] for step in sorted(drawn))
         strip = self.strips[run.key]
         strip.value = (
-            f'<div class="dw-strip-name">{swatch} {escape(shown.name)}</div>'
+            f'<div class="dw-strip-name {NO_MATH}">{swatch} {escape(shown.name)}</div>'
             f'<div class="dw-strip">{figures}{self._real[run.key]}</div>'
         )
         strip.layout.display = None if shown.visible else "none"

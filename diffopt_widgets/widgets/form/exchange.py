@@ -9,7 +9,7 @@ import re
 import warnings
 
 from diffopt_widgets.catalogue import is_path
-from diffopt_widgets.catalogue.introspect.uncatalogued import is_loaded
+from diffopt_widgets.catalogue.introspect.uncatalogued import is_trusted
 from diffopt_widgets.catalogue.names import meant_by
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
@@ -30,7 +30,7 @@ def write_settings(settings: Settings) -> str:
 def read_settings(text: str) -> Settings:
     """Read the text that `write_settings`, `Settings.to_json` or the repr of Settings returned, or code that builds an optimizer.
 
-    In code such as `Prodigy(model.parameters(), betas=(0.9, 0.99))` names are taken as `Settings` takes them. Nothing in the text is executed or imported: a class outside the catalogue must be imported already.
+    In code such as `Prodigy(model.parameters(), betas=(0.9, 0.99))` names are taken as `Settings` takes them. Nothing in the text is executed: a class outside the catalogue must be imported already, or be of a module that the catalogue uses.
 
     Raises:
         SettingsError: with everything that is wrong with the text.
@@ -47,7 +47,7 @@ def read_settings(text: str) -> Settings:
     named = json.loads(plain).get("optimizer")
     meant = meant_by(named) if isinstance(named, str) else None
     key = meant.key if meant else named
-    if isinstance(key, str) and is_path(key) and not is_loaded(key):
+    if isinstance(key, str) and is_path(key) and not is_trusted(key):
         module = key.partition(":")[0][:40]
         raise _unreadable(f"{module} is not imported here", f"Run import {module} in a cell, then paste again.")
     return Settings.from_json(plain)
@@ -76,7 +76,7 @@ def _call(text: str) -> ast.Call:
     if name.rpartition(".")[2] == "Settings":
         return call
     meant = meant_by(name) if re.fullmatch(r"[\w.]+", name) else None
-    if meant is None or (is_path(meant.key) and not is_loaded(meant.key)):
+    if meant is None or (is_path(meant.key) and not is_trusted(meant.key)):
         raise _unreadable("The text holds no settings")
     for extra in call.args[2:]:
         raise _not_an_argument(_source(extra))

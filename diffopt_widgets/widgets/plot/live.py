@@ -28,6 +28,7 @@ import traitlets
 from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.drawing.exports import Exports
+from diffopt_widgets.drawing.markup import is_color
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel, next_color, next_dash
 from diffopt_widgets.drawing.plotly_js import plotly_bytes
 from diffopt_widgets.records import History
@@ -159,12 +160,14 @@ class LivePlot(PageWidget, Exports):
             samples_per_step: number of examples in a step, for the axis of samples.
 
         Raises:
-            ValueError: there is already a run with this key, or `samples_per_step` is not above 0.
+            ValueError: there is already a run with this key, `color` is no colour, or `samples_per_step` is not above 0.
         """
         check_text("key", key, 'Write a text that no other run has, such as "a".')
         check_text("name", name, 'Write a name for the legend, such as "first try".')
         check_kind("history", history, History, "a History", "Give run.history.")
         check_kind("color", color, (str, type(None)), "a CSS colour", 'Write color="#1f77b4", or leave it out.')
+        if color and not is_color(color):
+            raise ValueError(f"color is {safe_repr(color)}; it must be a CSS colour, such as '#1f77b4' or 'tomato'")
         check_kind("details", details, (Mapping, type(None)), "a dict of texts", 'Write {"d_coef": "0.5"}.')
         check_text("group", group, 'Write a text, such as "d_coef 0.5".')
         check_flag("schedule", schedule)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from functools import lru_cache
-from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
+from diffopt_widgets.drawing.markup import escape
 from diffopt_widgets.drawing.raster import png_of
+from diffopt_widgets.widgets.page.html import NO_MATH
 from diffopt_widgets.widgets.page.stand_in import StandIn, Still
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def picture_html(plot: SavablePlot, caption: str = "") -> str:
     names = ", ".join(curve.name for curve in plot.curves())
     image = f'<img alt="{escape(f"Curves of {names}")}" src="data:image/svg+xml;base64,{data}">'
     below = f"<p><small>{escape(caption)}</small></p>" if caption else ""
-    return f"<div>{image}{below}</div>"
+    return f'<div class="{NO_MATH}">{image}{below}</div>'
 
 
 def picture_png(plot: SavablePlot) -> bytes:

@@ -232,6 +232,28 @@ def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, caps
         assert {row["run"] for row in csv.DictReader(file)} == {"PRODIGY · d_coef 0.5", "PRODIGY · d_coef 1"}
 
 
+def test_the_tables_say_what_was_trained_and_what_the_loss_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    words = ["run", "PRODIGY,ADAMW", "--seed", "3", "--batch-size", "32", "--dtype", "bfloat16", *SMALL]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "swiss_roll · 2 steps · batch size 32 · seed 3 · bfloat16" in out
+    assert "* training loss, mean over the last twentieth of the steps" in out
+    assert re.search(r"^run +status +loss\*", out, re.MULTILINE)
+    with (tmp_path / "prodigy-adamw-swiss_roll.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    said = {
+        "task": "swiss_roll",
+        "steps": "2",
+        "batch_size": "32",
+        "accumulation": "1",
+        "seed": "3",
+        "dtype": "bfloat16",
+    }
+    assert all(said.items() <= row.items() for row in rows)
+    assert [row["optimizer"] for row in rows] == ["PRODIGY"] * 2 + ["ADAMW"] * 2
+
+
 def test_names_of_runs_stay_on_one_line_in_80_columns(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     words = ["run", "--optimizer", "PRODIGY", "--set", "d_coef=0.5,1.2", "--set", "beta2=0.99,0.999", *SMALL]

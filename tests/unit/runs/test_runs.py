@@ -297,6 +297,7 @@ def test_waiting_for_the_device_counts_as_training_time(monkeypatch):
     assert run.seconds > sum(known)
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 @pytest.mark.parametrize(
     ("settings", "advice"),
     [
@@ -331,6 +332,7 @@ def test_the_event_loop_answers_while_it_trains():
     assert len(ticks) > 3
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_keeps_its_history():
     run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=200, progress=False)
     assert run.status == "failed"
@@ -339,6 +341,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_keeps_its_histor
     assert 0 < len(run.history) <= 200
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 @pytest.mark.parametrize("looks", [0.0, 1e9], ids=["at every step", "once at the end"])
 def test_a_history_ends_with_the_loss_that_broke_it_however_late_it_was_noticed(looks, monkeypatch):
     monkeypatch.setattr(driver, "PUBLISH_SECONDS", looks)
@@ -350,6 +353,7 @@ def test_a_history_ends_with_the_loss_that_broke_it_however_late_it_was_noticed(
     assert run.best_loss == run.history.column("loss")[:-1].min()
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_what_an_optimizer_raises_after_a_broken_loss_is_not_taken_for_the_cause(monkeypatch):
     monkeypatch.setattr(driver, "PUBLISH_SECONDS", 1e9)
     original, calls = torch.optim.SGD.step, []

@@ -1,6 +1,6 @@
 // @ts-check
 // Where panels lie, and how Plotly is to draw their axes. No page.
-import { escapeHtml } from "./format.js";
+import { plotlyText } from "./format.js";
 import { halfOf } from "./smooth.js";
 
 /**
@@ -26,15 +26,23 @@ const LOW = 130;
 const RIGHT = 101;
 
 /** Plotly's layout of a picture. @param {Picture} picture
- * @param {{width: number, height: number | null, screen?: number, log: Record<string, boolean>, x: Axis, theme: Theme}} view height of one row of
- * panels, or null and the height of the screen; by panel, whether its axis is logarithmic; what lies along */
+ * @param {{width: number, height: number | null, screen?: number, whole?: number | null, log: Record<string, boolean>, x: Axis, theme: Theme}} view height of one row of
+ * panels, or null and the height of the screen; that of all rows, where the page decides it; by panel, whether its axis is logarithmic; what lies along */
 export function layout(
   { shown, data, points, smoothing, runs },
-  { width, height: panelHeight, screen, log, x, theme },
+  { width, height: panelHeight, screen, whole, log, x, theme },
 ) {
   const seconds = shown.map((_, i) => data.some((trace) => trace.yaxis === axesOf(i, true).yaxis));
-  const { height, rows, margin, domains } = arrange(shown.length, width, panelHeight, seconds.includes(true), screen);
-  const inner = height / rows - margin.t - margin.b;
+  const room = { scale: theme.size / TYPE, whole };
+  const { height, rows, margin, domains } = arrange(
+    shown.length,
+    width,
+    panelHeight,
+    seconds.includes(true),
+    screen,
+    room,
+  );
+  const inner = (height / rows - margin.t - margin.b) / room.scale;
   const font = { color: theme.text, size: theme.size, family: "system-ui, sans-serif" };
   const common = {
     gridcolor: theme.line.replace(/^rgb\((.*)\)$/, "rgba($1, 0.6)"),
@@ -96,7 +104,7 @@ export function layout(
     font,
     ...axes,
     annotations: shown.map((panel, i) => ({
-      text: `<b>${escapeHtml(panel.title)}</b>${panel.smooth ? smoothingWords(smoothing) : ""}`,
+      text: `<b>${plotlyText(panel.title)}</b>${panel.smooth ? smoothingWords(smoothing) : ""}`,
       font: { ...font, size: theme.size + 1 },
       xref: "paper",
       yref: "paper",
@@ -123,6 +131,8 @@ function smoothingWords(smoothing) {
   const half = halfOf(smoothing);
   return half ? ` (mean of ${2 * half + 1})` : "";
 }
+/** Size of the type for which the margins are made, in pixels. */
+export const TYPE = 11;
 
 /** What a notebook's own bars take of a screen, together with what stands above the plots of a bench, in pixels. */
 const TAKEN = 465;
@@ -134,14 +144,16 @@ const fitting = (width, rows, screen) => Math.max(190, Math.min((screen - TAKEN)
 /** Where the panels lie in a figure `width` pixels wide: up to four side by side, in as many rows as that takes; the last
  * one spreads over what its row has left.
  * @param {number} count @param {number} width @param {number | null} panelHeight null: what the screen has room for
- * @param {boolean} [right] whether there are axes at the right @param {number} [screen] its height */
-export function arrange(count, width, panelHeight, right = false, screen = 900) {
-  const margin = { l: 58, r: right ? 54 : 16, t: 30, b: 42 };
-  const most = width >= 1240 ? 4 : width >= 930 ? 3 : width >= 540 ? 2 : 1;
+ * @param {boolean} [right] whether there are axes at the right @param {number} [screen] its height
+ * @param {{scale?: number, whole?: number | null}} [room] size of the type in relation to TYPE; height of all rows, where the
+ * page decides it */
+export function arrange(count, width, panelHeight, right = false, screen = 900, { scale = 1, whole } = {}) {
+  const margin = { l: 58 * scale, r: (right ? 54 : 16) * scale, t: 30 * scale, b: 42 * scale };
+  const most = width >= 1240 * scale ? 4 : width >= 930 * scale ? 3 : width >= 540 * scale ? 2 : 1;
   const rows = Math.max(1, Math.ceil(count / most));
   const columns = Math.max(1, Math.ceil(count / rows));
   const each = panelHeight === null ? fitting(width / columns, rows, screen) : (columns > 1 ? 1 : 0.8) * panelHeight;
-  const height = Math.round(each * rows);
+  const height = Math.round(whole ? Math.max(whole, 190 * scale * rows) : each * rows);
   const inner = { x: Math.max(1, width - margin.l - margin.r), y: Math.max(1, height - margin.t - margin.b) };
   /** @param {number} i @param {number} parts @param {number} gap as a share @returns {[number, number]} */
   const part = (i, parts, gap) => {

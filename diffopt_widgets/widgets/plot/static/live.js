@@ -6,7 +6,7 @@ import { keepKeys } from "../../page/static/keep_keys.js";
 import { withKernel } from "../../page/static/lost.js";
 import { Feed } from "./feed.js";
 import { PanelKeys } from "./keys.js";
-import { arrange, layout } from "./layout.js";
+import { arrange, layout, TYPE } from "./layout.js";
 import { Legend } from "./legend.js";
 import { picture } from "./picture.js";
 import { plotly } from "./plotly.js";
@@ -165,7 +165,7 @@ class View {
   /** As high as so many panels are; what the empty plot says stands in the first row of them.
    * @param {number} panels @param {number} width */
   place(panels, width) {
-    const { height, rows } = arrange(panels, width, this.model.get("height"), false, screenHeight());
+    const { height, rows } = arrange(panels, width, this.model.get("height"), false, screenHeight(), this.room());
     this.area.style.height = `${height}px`;
     this.hint.style.height = `${height / rows}px`;
   }
@@ -190,12 +190,13 @@ class View {
     this.drawnAt = performance.now();
     const { gd, feed, model, width, zoom, x } = this;
     const { panels, runs } = feed;
-    const { panelWidth } = arrange(panels.length, width, 1);
+    const { scale, whole } = this.room();
+    const { panelWidth } = arrange(panels.length, width, 1, false, 1, { scale });
     const [smoothing, expected] = [this.bar.smoothing, model.get("expected")];
     const store = (/** @type {number} */ id) => feed.store(id);
-    const request = { panels, runs, store, range: zoom.x, width: panelWidth, smoothing, x, expected };
+    const request = { panels, runs, store, range: zoom.x, width: panelWidth, smoothing, x, expected, scale };
     const drawn = picture({ ...request, picked: runs.some(({ id }) => id === this.picked) ? this.picked : null });
-    const view = { width, height: model.get("height"), screen: screenHeight(), log: model.get("log"), x };
+    const view = { width, height: model.get("height"), screen: screenHeight(), whole, log: model.get("log"), x };
     /** @type {Record<string, any>} */
     const made = layout(drawn, { ...view, theme: this.colors() });
     zoom.apply(made, drawn.shown);
@@ -224,6 +225,12 @@ class View {
     const colors = getComputedStyle(this.theme);
     const size = Math.max(11, Math.round(0.92 * parseFloat(colors.fontSize)));
     return { text: colors.color, back: colors.backgroundColor, line: colors.borderTopColor, size };
+  }
+
+  /** What the page decides: the size of the type, and the height of the plots where they fill a screen. */
+  room() {
+    const whole = parseFloat(getComputedStyle(this.root).getPropertyValue("--dw-plot-height"));
+    return { scale: this.colors().size / TYPE, whole: whole || null };
   }
 
   config() {
