@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 import os
 import sys
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue.run_options import RunOptions
@@ -46,6 +49,16 @@ PUBLISH_SECONDS = 0.1
 
 SAMPLING_POINTS = (0.25, 0.5, 0.75)
 """Points of the run, as fractions of its steps, at which samples are made during training."""
+
+EVALUATIONS = 10
+"""Largest number of evaluations of a run after its first step; the last one is at its end."""
+
+EVALUATION_STEPS = 50
+"""Smallest number of steps between two evaluations. On the digits an evaluation takes as long as five steps on a CPU, so those
+on the way add at most a tenth; on the points it takes half a step."""
+
+EVALUATION_COST = 1 / 20
+"""Upper limit of the time for one evaluation, as a fraction of the time that the whole run needs at its pace so far."""
 
 SAMPLING_COST = 1 / 40
 """Upper limit of the time for one set of samples, as a fraction of the time that the whole run needs at its pace so far."""
@@ -89,6 +102,7 @@ def _steps(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None,
             if record is None:
                 break
             pending.append(record)
+            pending[-1] = _evaluated(run, training, record)  # which an interrupt of it does not cost
             samples_due = _samples_due(training)
             if samples_due or time.perf_counter() - published >= PUBLISH_SECONDS:
                 _publish(run, training, pending, on_publish)
@@ -164,6 +178,36 @@ def _samples_due(training: Training) -> bool:
     return training.sampling_seconds <= SAMPLING_COST * training.seconds / taken * steps
 
 
+@functools.cache
+def evaluation_points(steps: int) -> tuple[int, ...]:
+    """Return the steps of a run after which its evaluation loss is recorded: none for a run too short for two.
+
+    >>> evaluation_points(300), evaluation_points(99)
+    ((50, 100, 150, 200, 250, 300), ())
+    """
+    count = min(EVALUATIONS, steps // EVALUATION_STEPS)
+    return tuple(round(steps * i / count) for i in range(1, count + 1)) if count > 1 else ()
+
+
+def _evaluation_due(training: Training) -> bool:
+    """Check whether to evaluate after the step just taken: it is one of `evaluation_points`, and that costs little beside the run."""
+    steps, taken = training.plan.steps, training.taken
+    if taken not in evaluation_points(steps):
+        return False
+    return taken == steps or training.evaluation_seconds <= EVALUATION_COST * training.seconds / taken * steps
+
+
+def _evaluated(run: Run, training: Training, record: StepRecord) -> StepRecord:
+    """Return the record of the step just taken, with the evaluation loss if that is due."""
+    if not _evaluation_due(training):
+        return record
+    began = time.perf_counter()
+    float(record.loss)  # wait for the device: it is still training, and that is not the evaluation's time
+    training.seconds += time.perf_counter() - began
+    with _captured_output(run):
+        return replace(record, eval_loss=training.evaluate())
+
+
 def _publish(run: Run, training: Training, pending: list[StepRecord], on_publish: Callable[[Run], None]) -> None:
     _record(run, training, pending)
     on_publish(run)
@@ -206,7 +250,7 @@ def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> N
             run.set_message(f"Stopped at step {training.taken}, on its way back to the {len(run.history)} taken before")
         else:
             if training is not None:
-                run.record_evaluation(after=training.evaluate())
+                run.record_evaluation(after=_last_evaluation(run, training))
                 _check_finite(run)
                 _make_samples(run, training)
             run.set_message(summary(run))
@@ -214,6 +258,16 @@ def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> N
         _fail(run, error)
     complete = training is not None and training.taken <= len(run.history) and not training.torn
     run.keep(training if run.status == "stopped" and complete else None)
+
+
+def _last_evaluation(run: Run, training: Training) -> float:
+    """Return the evaluation loss after the steps taken, which the last record may have already."""
+    history = run.history
+    if "eval_loss" in history.names() and training.taken == history.step[-1]:
+        recorded = float(history.column("eval_loss")[-1])
+        if math.isfinite(recorded):
+            return recorded
+    return training.evaluate()
 
 
 @contextlib.contextmanager

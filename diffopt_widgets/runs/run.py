@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from diffopt_widgets.catalogue.values import Value, format_value
+from diffopt_widgets.drawing.drawables import Drawn
 from diffopt_widgets.plain_text import printable, printed_readably
 from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.settings.arguments import check_kind, check_text
@@ -18,7 +19,6 @@ from diffopt_widgets.settings.variations import differences, varying, words_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
     from numpy.typing import NDArray
 
     from diffopt_widgets.settings import Settings
@@ -31,7 +31,7 @@ Status: TypeAlias = Literal["waiting", "running", "paused", "done", "stopped", "
 
 @printed_readably
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Drawn):
     """One training run: its plan, its history and its outcome.
 
     Any code may read its attributes and call `rename`. Its other methods are for the code that carries it out, and they are
@@ -290,12 +290,6 @@ class Run:
     @property
     def _tail(self) -> int:
         return max(1, len(self.history) // 20)
-
-    def figure(self) -> go.Figure:
-        """Plot of its loss and rates as an ordinary plotly figure."""
-        from diffopt_widgets.drawing.figures import compare
-
-        return compare([self])
 
     def to_frame(self) -> pd.DataFrame:
         """History as a pandas DataFrame, one row per step.

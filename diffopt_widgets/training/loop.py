@@ -88,6 +88,8 @@ class Training:
         """Training time so far. Code that waits for the device elsewhere adds its time here."""
         self.sampling_seconds = 0.0
         """Time that the last call of `samples` took."""
+        self.evaluation_seconds = 0.0
+        """Time that the last call of `evaluate` took."""
         self.meter = RateMeter(self.optimizer, fused=bool(plan.settings.options.get("fused_back_pass")))
         """Reader of the rates that the steps apply."""
         self._draws = RandomDraws(plan.settings, plan.dtype, self._params[0].device)
@@ -179,8 +181,11 @@ class Training:
 
     def evaluate(self) -> float:
         """Return the loss on the fixed evaluation set; this changes nothing, and waits for the device."""
+        began = time.perf_counter()
         with self.compute(), eval_mode(self.optimizer), self._seeded_task(_EVALUATION):
-            return float(self.problem.evaluate())
+            loss = float(self.problem.evaluate())
+        self.evaluation_seconds = time.perf_counter() - began
+        return loss
 
     @property
     def makes_samples(self) -> bool:

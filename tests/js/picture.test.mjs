@@ -18,7 +18,16 @@ const PANELS = [
   },
   { key: "d", title: "d", scale: "log", smooth: false, optional: true, columns: [curve("d")] },
 ];
-const RUN = { id: 1, key: "a", name: "a", color: "#123456", schedule: false, visible: true, total: null };
+const RUN = {
+  id: 1,
+  key: "a",
+  name: "a",
+  color: "#123456",
+  dash: "solid",
+  schedule: false,
+  visible: true,
+  total: null,
+};
 
 function filled(rows, columns = ["loss", "applied_lr[x]", "lr[x]"]) {
   const store = new RunRows();
@@ -79,6 +88,43 @@ test("a run without applied rates has its group's rate in a panel of its own, wh
   );
 });
 
+test("a run is drawn in its own line style, its schedule dashed, and each step of its loss solid", () => {
+  const drawn = draw([{ ...RUN, dash: "longdash", schedule: true }], new Map([[1, filled(50)]])).data;
+  assert.deepEqual(
+    drawn.map((trace) => trace.line.dash),
+    ["solid", "longdash", "longdash", "dash"],
+  );
+});
+
+test("the run under the pointer stands out from the others", () => {
+  const runs = [1, 2].map((id) => ({ ...RUN, id }));
+  const stores = new Map(runs.map(({ id }) => [id, filled(50)]));
+  const plain = draw(runs, stores).data;
+  const picked = draw(runs, stores, { picked: 2 }).data;
+  for (const [i, trace] of picked.entries()) assert.equal(trace.opacity < plain[i].opacity, trace.legendgroup === 1);
+});
+
+test("the title of a smoothed panel says what its line is", () => {
+  const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };
+  const titles = [0.9, 0.2, 0].map((smoothing) => {
+    const drawn = draw([RUN], new Map([[1, filled(50)]]), { smoothing });
+    return layout(drawn, { width: 1000, height: 300, log: {}, theme }).annotations[0].text.replace(/<.*>/, "");
+  });
+  assert.deepEqual(titles, [" (mean of 19)", "", ""]);
+});
+
+test("of more runs than fit under the pointer only the nearest tells its values", () => {
+  const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };
+  for (const [count, mode] of /** @type {[number, string][]} */ ([
+    [10, "x unified"],
+    [11, "closest"],
+  ])) {
+    const runs = Array.from({ length: count }, (_, id) => ({ ...RUN, id }));
+    const drawn = draw(runs, new Map(runs.map(({ id }) => [id, filled(5)])));
+    assert.equal(layout(drawn, { width: 1000, height: 300, log: {}, theme }).hovermode, mode);
+  }
+});
+
 test("a hidden run is not drawn, and an empty panel keeps its axes", () => {
   const drawn = draw([{ ...RUN, visible: false }], new Map([[1, filled(50)]]));
   assert.equal(drawn.points, 0);
@@ -107,12 +153,13 @@ test("names are text: what Plotly would take for HTML is escaped", () => {
 
 test("panels are side by side when wide and stacked when narrow, without overlap or a hole", () => {
   const apart = ([a, b], [c, d]) => b <= c || d <= a;
-  const wanted = { 320: 1, 539: 1, 540: 2, 929: 2, 930: 3, 1400: 3 };
+  const wanted = { 320: 1, 539: 1, 540: 2, 929: 2, 930: 3, 1239: 3, 1240: 4 };
   for (const [width, most] of Object.entries(wanted)) {
-    for (const count of [1, 2, 3]) {
+    for (const count of [1, 2, 3, 4]) {
       const { columns, domains, height } = arrange(count, Number(width), 300);
-      assert.equal(columns, Math.min(count, most));
+      assert.equal(columns, count === 4 && most === 3 ? 2 : Math.min(count, most));
       assert.equal(height, (columns > 1 ? 300 : 240) * Math.ceil(count / columns));
+      assert.equal(Math.ceil(count / columns), Math.ceil(count / most)); // no more rows than there must be
       for (const { x, y } of domains) for (const edge of [...x, ...y]) assert.ok(edge >= 0 && edge <= 1);
       assert.equal(domains.at(-1).x[1], 1);
       for (const [i, a] of domains.entries())

@@ -133,11 +133,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         super().__init__([widgets.HTML(f"<style>{style}</style>"), *others, columns])
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors", "settings"])
-        self.form.observe(lambda _: self._view.expect(self.form.settings), ["settings"])
+        self.form.observe(lambda _: self._expect(), ["settings"])
         self.form.observe(lambda _: self._tell_comparison(), ["settings"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
-        self._view.expect(self.form.settings)
         parts = (self.form, self.size, self.bar, self.menu, self.plot, self.applied, self.table, self.samples)
         self._rest = Rest(self, parts, busy=self._is_busy, release=self.bar.guard.release)
 
@@ -245,6 +244,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _run_comparison(self, comparison: Comparison) -> None:
         plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
         self._view.log_rate(on=comparison.log_rate)
+        self._view.log_losses()
         self.start(comparison.runs(seed=plan.seed, device=plan.device))
 
     def _follow_comparison(self) -> None:
@@ -308,7 +308,12 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """Give the form the run of the bar, for the drawing of its schedule and for the settings that such a run refuses."""
         run = RunOptions(**self.bar.values)
         self.form.run = replace(run, batch_size=run.batch_size or get_task(run.task).batch_size)
+        self._expect()
         self._check()
+
+    def _expect(self) -> None:
+        """Let the plots keep places for what the next run will have."""
+        self._view.expect(self.form.settings, self.bar.values.get("steps", RunOptions.steps))
 
     def _check(self) -> None:
         """Block Run with a reason while the form or the run is wrong."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 import ipywidgets as widgets
 
-from diffopt_widgets.drawing.panels import D
+from diffopt_widgets.drawing.drawables import heading
+from diffopt_widgets.drawing.panels import EVALUATION, LOSS, D
+from diffopt_widgets.execution.driver import evaluation_points
 from diffopt_widgets.runs.collection import Collection
 from diffopt_widgets.runs.compared import alike
 from diffopt_widgets.widgets.bench.samples import SamplesView
@@ -56,6 +58,7 @@ class RunsView:
     ) -> None:
         self._collection = Collection(compares=True)
         self.plot = LivePlot(shown=self._collection.shown)
+        self.plot.heading = self._heading
         self.applied = widgets.HTML()
         self.table = RunsTable(
             collection=self._collection,
@@ -67,6 +70,7 @@ class RunsView:
         )
         self.samples = SamplesView()
         self._expected: OptimizerSpec | None = None
+        self._steps = 0
         self._trained = ""
         self._saved = SavedPicture(self.plot)
         self._on_rename = on_rename
@@ -122,9 +126,9 @@ class RunsView:
         else:
             self.plot.refresh()
 
-    def expect(self, settings: Settings) -> None:
-        """Reserve the place of the first run of these settings, so that nothing moves when it begins."""
-        self._expected = settings.spec
+    def expect(self, settings: Settings, steps: int) -> None:
+        """Reserve the place of the first run of these settings and so many steps, so that nothing moves when it begins."""
+        self._expected, self._steps = settings.spec, steps
         self._reserve_places()
         if not self.runs:
             self._show_applied_rates()
@@ -145,6 +149,10 @@ class RunsView:
         """Set whether the rates are drawn on a logarithmic axis."""
         self.plot.log = {**self.plot.log, "rate": on}
 
+    def log_losses(self) -> None:
+        """Draw the losses on logarithmic axes, on which the ends of good runs are apart."""
+        self.plot.log = {**self.plot.log, LOSS.key: True, EVALUATION.key: True}
+
     def show_saved_picture(self) -> None:
         """Show, below the bench, the present picture of the plots, which stays in a saved notebook."""
         self._saved.show(self.table.still() if self.runs else None)
@@ -153,10 +161,19 @@ class RunsView:
         """Bring the picture of the plots in the notebook up to date, with a table of the runs; `whole` for LaTeX too."""
         self._saved.update(self.table.still() if self.runs else None, whole=whole)
 
+    def _heading(self) -> list[str]:
+        """Return what figures and pictures say of the visible runs; nothing beside curves from elsewhere."""
+        visible = [key for key, run in self._collection.shown.now.items() if run.visible]
+        if not visible or any(key not in self._collection for key in visible):
+            return []
+        return heading([self._collection.find(key) for key in visible])
+
     def _reserve_places(self) -> None:
-        """Reserve the place of the plot of d when the next run, or one that is shown, estimates its rate."""
+        """Reserve the places of plots that come later: of evaluations on the way, and of d where a run estimates its rate."""
         specs = (self._expected, *(run.settings.spec for run in self.runs))
-        self.plot.expected = [D.key] if any(spec and spec.estimates_rate for spec in specs) else []
+        evaluated = any(map(evaluation_points, (self._steps, *(run.plan.steps for run in self.runs))))
+        estimated = any(spec and spec.estimates_rate for spec in specs)
+        self.plot.expected = [EVALUATION.key] * evaluated + [D.key] * estimated
 
     def _plot(self, run: Run) -> None:
         """Draw the curves of a run as soon as it has any."""

@@ -29,7 +29,7 @@ from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.drawing.exports import Exports
 from diffopt_widgets.drawing.markup import is_color
-from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel, next_color
+from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel, next_color, next_dash
 from diffopt_widgets.drawing.plotly_js import plotly_bytes
 from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.records import History
@@ -53,7 +53,7 @@ class LivePlot(PageWidget, Exports):
 
     Args:
         panels: what is drawn.
-        smoothing: weight of the past in the moving average of the loss.
+        smoothing: how much the loss is smoothed, 0 (off) to below 1, as in `drawing.curves.smooth`.
         height: of one row of panels, in pixels; by default as the window has room.
         shown: the owner of how runs are shown, where others paint them too; one of its own by default.
 
@@ -80,12 +80,13 @@ class LivePlot(PageWidget, Exports):
     runs: Any = traitlets.List().tag(sync=True)
     """Runs as the page has them: dicts with key, name, color, visible and more; observe it, do not set it."""
     smoothing = traitlets.Float(0.9, min=0.0, max=0.999).tag(sync=True)
-    """Weight of the past in the moving average of the loss, 0 (off) to below 1; the page's slider sets it too."""
+    """How much the loss is smoothed, 0 (off) to below 1; the page's slider sets it too. The line is the mean of each value and as
+    many before as after it: 19 values at 0.9, 199 at 0.99, as many as an exponential average of this weight is worth."""
     x: Any = traitlets.Enum(("step", "time", "samples"), "step").tag(sync=True)
     """Unit of the x axis: `"step"`, `"time"` (training time in seconds) or `"samples"` (examples seen). Runs without known
     values of it are left out."""
     log = traitlets.Dict().tag(sync=True)
-    """True for each panel with a logarithmic axis, by the panel's key (`"loss"`, `"rate"`, `"group_rate"`, `"d"`)."""
+    """True for each panel with a logarithmic axis, by the panel's key (`"loss"`, `"eval_loss"`, `"rate"`, `"group_rate"`, `"d"`)."""
     height = traitlets.Int(None, min=120, allow_none=True).tag(sync=True)
     """Height of one row of panels, in pixels; None: as the window has room."""
     expected: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -114,6 +115,7 @@ class LivePlot(PageWidget, Exports):
         self._sender.draw(self.panels)
         self._numbers = count(1)
         self._flushed = -FLUSH_SECONDS
+        self.heading = tuple
         self.png: bytes | None = None
         """Picture that the page made of the plot when the last run ended."""
         super().__init__(
@@ -176,8 +178,10 @@ class LivePlot(PageWidget, Exports):
         with self._lock:
             if key in self.shown.now:
                 raise ValueError(f"there is already a run with the key {key!r}: choose another or remove_run({key!r})")
-            color = color or next_color(run.color for run in self.shown.now.values())
-            self.shown.add(Shown(key, name, color, visible, details=details or {}, group=group))
+            looks = [(run.color, run.dash) for run in self.shown.now.values()]
+            color = color or next_color(other for other, _ in looks)
+            dash = next_dash(color, looks)
+            self.shown.add(Shown(key, name, color, visible, details=details or {}, group=group, dash=dash))
             self.draw_run(key, history, schedule=schedule, samples_per_step=samples_per_step)
 
     def draw_run(
@@ -211,7 +215,7 @@ class LivePlot(PageWidget, Exports):
         >>> plot = LivePlot()
         >>> plot.add_panel(metric_panel("grad_norm", scale="log"))
         >>> [panel.key for panel in plot.panels]
-        ['loss', 'rate', 'group_rate', 'd', 'grad_norm']
+        ['loss', 'eval_loss', 'rate', 'group_rate', 'd', 'grad_norm']
 
         Raises:
             ValueError: there is already a panel with this key.
@@ -290,7 +294,7 @@ class LivePlot(PageWidget, Exports):
         """Return the runs that are shown, for `drawing.figures`."""
         now = self.shown.now
         return [
-            Curve(one.name, run.history, one.color, run.schedule, one.details, run.samples_per_step)
+            Curve(one.name, run.history, one.color, one.dash, run.schedule, one.details, run.samples_per_step)
             for run in self._by_key.values()
             if (one := now.get(run.key)) and one.visible
         ]

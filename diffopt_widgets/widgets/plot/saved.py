@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from diffopt_widgets.drawing.markup import escape
-from diffopt_widgets.drawing.raster import rasterize
-from diffopt_widgets.tasks.picture import encode_png
+from diffopt_widgets.drawing.raster import png_of
 from diffopt_widgets.widgets.page.html import NO_MATH
 from diffopt_widgets.widgets.page.stand_in import StandIn, Still
 
@@ -29,8 +28,8 @@ class SavablePlot(Protocol):
     def curves(self) -> list[Curve]:
         """Return the runs that are shown."""
 
-    def svg(self, *, columns: int | None = None) -> str:
-        """Return its picture as SVG, with at most so many panels in a row."""
+    def svg(self) -> str:
+        """Return its picture as SVG."""
 
     def figure(self) -> Figure:
         """Return its picture as a plotly Figure."""
@@ -55,13 +54,11 @@ def picture_html(plot: SavablePlot, caption: str = "") -> str:
 
 
 def picture_png(plot: SavablePlot) -> bytes:
-    """Draw the plot's visible runs as PNG, at most two panels in a row, so that it can be read on a printed page."""
-    return _png_of(plot.svg(columns=2))
+    """Draw the plot's visible runs as PNG."""
+    return _png_of(plot.svg())
 
 
-@lru_cache(maxsize=2)
-def _png_of(svg: str) -> bytes:
-    return encode_png(rasterize(svg))
+_png_of = lru_cache(maxsize=2)(png_of)
 
 
 class SavedPicture:

@@ -124,7 +124,7 @@ def test_a_rate_that_is_only_the_schedules_is_not_said_to_be_applied(tag: str, t
     (run,) = dw.read_logs(path)
     figure = run.figure()
     assert [list(trace.y) for trace in figure.data if trace.yaxis == "y2"] == [[1.0]]
-    assert [note.text for note in figure.layout.annotations][1:] == [
+    assert [note.text.replace("<br>", " ") for note in figure.layout.annotations][1:] == [
         "Group's learning rate; what is applied is not known"
     ]
 

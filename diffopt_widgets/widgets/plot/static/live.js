@@ -19,14 +19,6 @@ const DRAW_EVERY = 100;
 /** Height that can be seen at once; a frame that grows with what is in it may be higher than the screen. */
 const screenHeight = () => Math.min(innerHeight, screen.availHeight || Infinity);
 
-/** Lines and points as much wider as the type is. @param {import("./picture.js").Trace[]} data @param {number} scale */
-const bold = (data, scale) =>
-  data.map((trace) => ({
-    ...trace,
-    ...(trace.line && { line: { ...trace.line, width: scale * trace.line.width } }),
-    ...(trace.marker && { marker: { ...trace.marker, size: scale * trace.marker.size } }),
-  }));
-
 /** One view of the plot. */
 class View {
   /** @param {Feed} feed @param {HTMLElement} el */
@@ -50,7 +42,9 @@ class View {
     this.sight = new IntersectionObserver((entries) => this.seen(entries[entries.length - 1].isIntersecting));
 
     this.theme = make("span", "dw-plot-theme");
-    this.legend = new Legend(feed);
+    /** The run that stands out. @type {number | null} */
+    this.picked = null;
+    this.legend = new Legend(feed, (id) => this.pick(id));
     this.bar = new Bar(feed, {
       changed: () => this.schedule(),
       reset: () => this.reset(),
@@ -141,6 +135,15 @@ class View {
     this.schedule();
   }
 
+  /** Let one run stand out from the others. @param {number | null} id */
+  pick(id) {
+    const run = this.feed.runs.find((run) => run.id === id);
+    const picked = run?.visible && this.feed.runs.length > 1 ? id : null;
+    if (picked === this.picked) return;
+    this.picked = picked;
+    this.schedule();
+  }
+
   /** @param {string} text */
   say(text) {
     this.hint.replaceChildren(make("span", "", [text]));
@@ -191,7 +194,8 @@ class View {
     const { panelWidth } = arrange(panels.length, width, 1, false, 1, { scale });
     const [smoothing, expected] = [this.bar.smoothing, model.get("expected")];
     const store = (/** @type {number} */ id) => feed.store(id);
-    const drawn = picture({ panels, runs, store, range: zoom.x, width: panelWidth, smoothing, x, expected });
+    const request = { panels, runs, store, range: zoom.x, width: panelWidth, smoothing, x, expected, scale };
+    const drawn = picture({ ...request, picked: runs.some(({ id }) => id === this.picked) ? this.picked : null });
     const view = { width, height: model.get("height"), screen: screenHeight(), whole, log: model.get("log"), x };
     /** @type {Record<string, any>} */
     const made = layout(drawn, { ...view, theme: this.colors() });
@@ -208,7 +212,7 @@ class View {
     this.tell();
     const first = !gd.data;
     // Given a configuration again, Plotly builds everything anew, and its buttons lose the focus.
-    await this.Plotly.react(gd, bold(drawn.data, scale), made, first ? this.config() : undefined);
+    await this.Plotly.react(gd, drawn.data, made, first ? this.config() : undefined);
     if (first) gd.on("plotly_relayout", () => this.zoomed());
     this.cost = performance.now() - this.drawnAt;
     gd.dataset.points = String(drawn.points);

@@ -27,7 +27,7 @@ export function figure(feed, { smoothing, x, zoom }) {
   const theme = { text: "#222", back: "#fff", line: "#ddd", size: 11 };
   const plain = layout(drawn, { width: WIDTH, height: model.get("height") ?? HEIGHT, log: model.get("log"), x, theme });
   zoom.apply(plain, drawn.shown);
-  const legend = 24 * Math.ceil(runs.length / 3);
+  const legend = 24 * Math.ceil(runs.length / 4);
   const full = {
     ...plain,
     height: plain.height + legend,

@@ -114,13 +114,13 @@ def test_the_place_of_d_goes_with_the_last_run_that_has_it():
         await click_run(bench)
         [run] = bench.runs
         bench.form.settings = dw.Settings("SGD", lr=0.1)
-        assert bench.plot.expected == ["d"]
+        assert "d" in bench.plot.expected
         on_row(bench, run, "remove")
-        assert bench.plot.expected == []
+        assert "d" not in bench.plot.expected
         bench.form.settings = dw.Settings("DADAPT_ADAM")
-        assert bench.plot.expected == ["d"]
+        assert "d" in bench.plot.expected
         bench.form.settings = dw.Settings("ADAM")
-        assert bench.plot.expected == []
+        assert "d" not in bench.plot.expected
         bench.table._handle_custom_msg({"k": "restore"}, [])
         assert "d" in [panel.key for panel in bench.plot.shown_panels()]
 
@@ -278,6 +278,23 @@ def test_the_wikis_figure_is_one_button(monkeypatch):
     bench = in_kernel(script)
     assert [run.name for run in bench.runs] == [f"PRODIGY · d_coef {text}" for text in ("0.5", "1", "1.2")]
     assert all(run.status == "done" for run in bench.runs)
+    assert bench.plot.log["loss"]  # where the ends of the curves are apart
+    assert bench.plot.log["eval_loss"]
+    assert bench.figure().layout.title.text.startswith("<b>3 runs on swiss_roll</b><br>PRODIGY")
+    assert "float32" in bench.plot.svg()
+    assert bench.plot.log["rate"]
+
+
+def test_places_are_kept_for_evaluations_on_the_way_unless_the_runs_are_too_short():
+    async def script(bench):
+        assert "eval_loss" not in bench.plot.expected
+        bench.bar.fields["steps"].value = "100"
+        assert "eval_loss" in bench.plot.expected
+        bench.bar.fields["steps"].value = "3"
+        await click_run(bench)
+        assert "eval_loss" not in bench.plot.expected
+
+    in_kernel(script, task="swiss_roll", steps=3)
 
 
 def test_without_an_event_loop_the_bench_says_what_to_do():
