@@ -60,7 +60,7 @@ def characters():
         docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
-                found.update(character for character in node.value if not character.isascii())
+                found.update(letter for letter in node.value if letter.isprintable() and not letter.isascii())
     return found
 
 
