@@ -271,6 +271,17 @@ def test_every_command_prints_in_few_characters(arguments, encoding, tmp_path, m
         assert not ESCAPE.search(said)
 
 
+@pytest.mark.parametrize("arguments", [["options"], ["options", "PRODIGY"], ["memory", "ADAMW,MUON"]], ids=" ".join)
+def test_the_lines_are_those_of_a_terminal_with_every_character(arguments, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("DIFFOPT_CACHE_DIR", "/proc/nowhere")  # nothing is said to be kept
+    assert main(arguments) == 0
+    whole = [readable(line, "ascii").split() for line in capsys.readouterr().out.splitlines()]
+    with narrow("ascii") as printed:
+        assert main(arguments) == 0
+    assert [line.split() for line in printed().splitlines()] == whole
+
+
 @in_each
 @pytest.mark.parametrize("width", [40, 80])
 @pytest.mark.parametrize("arguments", [["options"], ["options", "PRODIGY"], ["memory", "ADAMW,MUON"]], ids=" ".join)
