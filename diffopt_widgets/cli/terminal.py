@@ -56,7 +56,7 @@ class _Console(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         if isinstance(renderable, Text) and readable(renderable.plain, self.encoding) != renderable.plain:
             parts = [(readable(part.text, self.encoding), part.style or "") for part in renderable.render(self)]
-            renderable = Text.assemble(*parts, end="")
+            renderable = Text.assemble(*parts, justify=renderable.justify, end=renderable.end)
         return super().render(renderable, options)
 
 
@@ -96,7 +96,7 @@ class _Listing:
             yield Text(self._title, style="bold")
         needed = sum(self._needed(index, console) for index in range(len(self._columns)))
         if needed + _GAP * (len(self._columns) - 1) <= options.max_width:
-            yield self._table()
+            yield self._table(console)
         else:
             yield from map(self._block, self._rows)
 
@@ -106,16 +106,15 @@ class _Listing:
         widest = max(len(line) for text in texts for line in text.plain.split("\n"))
         return min(widest, _LEAST) if column.sentences else widest
 
-    def _table(self) -> Table:
+    def _table(self, console: Console) -> Table:
         heads = any(column.head for column in self._columns)
         table = Table(box=None, pad_edge=False, show_header=heads, padding=(0, _GAP, 0, 0))
-        for column in self._columns:
-            width = _LEAST if column.sentences else None
+        for index, column in enumerate(self._columns):
             table.add_column(
                 column.head,
                 justify="right" if column.right else "left",
                 no_wrap=not column.sentences,
-                min_width=width,
+                min_width=self._needed(index, console),
                 overflow="fold",
             )
         for row in self._rows:

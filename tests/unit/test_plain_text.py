@@ -60,7 +60,7 @@ def characters():
         docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
-                found.update(character for character in node.value if not character.isascii())
+                found.update(letter for letter in node.value if letter.isprintable() and not letter.isascii())
     return found
 
 
@@ -269,6 +269,17 @@ def test_every_command_prints_in_few_characters(arguments, encoding, tmp_path, m
     assert "UnicodeEncodeError" not in said
     if all(argument.isascii() for argument in arguments):
         assert not ESCAPE.search(said)
+
+
+@pytest.mark.parametrize("arguments", [["options"], ["options", "PRODIGY"], ["memory", "ADAMW,MUON"]], ids=" ".join)
+def test_the_lines_are_those_of_a_terminal_with_every_character(arguments, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("DIFFOPT_CACHE_DIR", "/proc/nowhere")  # nothing is said to be kept
+    assert main(arguments) == 0
+    whole = [readable(line, "ascii").split() for line in capsys.readouterr().out.splitlines()]
+    with narrow("ascii") as printed:
+        assert main(arguments) == 0
+    assert [line.split() for line in printed().splitlines()] == whole
 
 
 @in_each

@@ -15,7 +15,7 @@ from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.settings.plan import RunPlan
 
-WIDTHS = [40, 80]
+WIDTHS = [40, 60, 70, 80]
 HEADS = {"optimizer", "state", "bytes", "per", "weight", "option", "seen", "evidence", "run"}
 COMMANDS = ("lab", "run", "options", "memory", "doctor", "probe")
 
@@ -82,7 +82,15 @@ def test_runs_with_long_names(width, capsys):
     ]
     text = shown(runs_table(runs), width, capsys)
     assert max(map(len, text.splitlines())) <= width
-    assert {"d_coef", "1", "2", "weight_decay", "seed", "waiting", "applied", "evaluation"} <= words(text)
+    assert {"d_coef", "1", "2", "weight_decay", "seed", "waiting", "applied", "evaluation", "(last)"} <= words(text)
+
+
+@pytest.mark.parametrize("width", range(40, 90, 5))
+def test_runs_with_short_names(width, capsys):
+    runs = [Run(RunPlan(Settings("PRODIGY", d_coef=d)), name=f"PRODIGY · d_coef {d}") for d in (0.5, 1)]
+    text = shown(runs_table(runs), width, capsys)
+    assert max(map(len, text.splitlines())) <= width
+    assert {"(last)", "(largest)", "steps/s", "waiting"} <= words(text)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
