@@ -13,6 +13,7 @@ import numpy as np
 
 from diffopt_widgets.drawing.raster import put, rasterize, stacked
 from diffopt_widgets.tasks.picture import encode_png, samples_pixels
+from diffopt_widgets.widgets.bench.key_guard import KeyGuard
 from diffopt_widgets.widgets.page.html import escape, picture
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
         self._title = widgets.HTML(
             '<span class="dw-runs-title">Samples that the model makes, each time from the same noise</span>'
         )
+        self._guard = KeyGuard()  # an arrow key goes to the next picture, not to the next cell
         super().__init__([])
         self.add_class("dw-samples")
 
@@ -165,7 +167,7 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
         for key, row in self._rows.items():
             self.strips[key].layout.display = None if row.shown.visible else "none"
         self.layout.grid_template_columns = f"var(--dw-names) repeat({widest}, minmax(0, 120px))"
-        self.children = (self._title, *itertools.chain(*lines.values())) if lines else ()
+        self.children = (self._title, *itertools.chain(*lines.values()), self._guard) if lines else ()
 
     def _strip(self, row: _Row, steps: list[int]) -> str:
         cells = [
@@ -178,7 +180,7 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
         swatch = f'<span class="dw-swatch" style="background:{escape(row.shown.color)}"></span>'
         told = f'<div class="dw-same">{escape(words)}</div>' if (words := self._told(row)) else ""
         name = f'<div class="dw-strip-name">{swatch} <span>{escape(row.shown.name)}</span>{told}</div>'
-        return f'<div class="dw-strip" data-lm-suppress-shortcuts="true">{name}{"".join(cells)}</div>'
+        return f'<div class="dw-strip">{name}{"".join(cells)}</div>'
 
     def _cell(self, row: _Row, drawn: _Picture, place: int, last: int, words: str, css: str = "") -> str:
         """Make one picture. It is a radio button, so that Tab reaches all of them at once and arrow keys each one."""
