@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 UNDO_STEPS = 20
 """Number of removals that can be undone."""
 
+REPEATS = "same settings and seed as an earlier run"
+"""What is said of a run whose plan another one had before."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Removed:
@@ -135,5 +138,6 @@ class Collection:
             if run.key in self._auto_named:
                 earlier = names[:place].count(name)
                 run.rename(f"{name} ({earlier + 1})" if earlier else name)
-            marked = replace(shown[run.key], name=run.name, differs=name, details=details, group=group)
+            differs = REPEATS if run.plan in plans[:place] else name
+            marked = replace(shown[run.key], name=run.name, differs=differs, details=details, group=group)
             shown[run.key] = marked
