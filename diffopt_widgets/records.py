@@ -352,7 +352,9 @@ def _check_record(record: StepRecord, groups: int) -> None:
     for name in (*GROUPED, *SINGLE, *metrics):
         value = metrics[name] if name in metrics else getattr(record, name)
         parts = value if isinstance(value, tuple) else (value,)
-        if (isinstance(value, tuple) and len(parts) != groups) or (name in GROUPED and not isinstance(value, tuple)):
+        if (isinstance(value, tuple) and len(parts) not in {1, groups}) or (
+            name in GROUPED and not isinstance(value, tuple)
+        ):
             raise _wrong(str(name)[:LONGEST_NAME], f"a tuple with a number for each of the {groups} groups", value)
         for part in parts:
             if part.__class__ is not float and part is not None and not _is_number(part):
