@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.tables import Tabular, frame_of, text_table
-from diffopt_widgets.catalogue.values import Interval, OutOfRange, Value, ValueProblem, format_value
+from diffopt_widgets.catalogue.values import Interval, OutOfRange, Value, ValueProblem, format_value, safe_repr
+from diffopt_widgets.plain_text import printed_readably
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +84,7 @@ class When:
         return f"only with {self.option} {relation} {format_value(self.value)}"
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Use:
     """Use of an option by one optimizer.
@@ -144,6 +146,7 @@ class Use:
         return option.allowed()
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Constraint between options, with advice to the user and the fix to offer.
@@ -178,6 +181,7 @@ class Remedy:
     """True when it is needed whatever the learning rate is; one that is far too high is then lowered as well."""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Preset:
     """Named set of values. All other options take the back end's own default."""
@@ -188,6 +192,7 @@ class Preset:
     why: str = ""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Hidden:
     """Argument of the back end that the panel does not show, with the reason."""
@@ -198,6 +203,7 @@ class Hidden:
     """Value passed for it; None when it is not passed at all. `"torch.float32"` stands for the dtype."""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Link:
     """Link to a paper or to code."""
@@ -206,6 +212,7 @@ class Link:
     url: str
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True, eq=False, repr=False)  # there is one of each: the same spec is the same object
 class OptimizerSpec(Tabular):
     """Description of one optimizer: its idea, its options, and the reader of the rate that it applies.
@@ -295,14 +302,16 @@ class OptimizerSpec(Tabular):
         for use in (self.lr, *self.uses):
             if use.name == name:
                 return use
-        raise KeyError(name)
+        names = ", ".join(use.name for use in (self.lr, *self.uses))
+        raise KeyError(f"{self.key} has no option {safe_repr(name)}; there are {names}")
 
     def preset(self, key: str) -> Preset:
         """Return a preset by key. Raises KeyError when there is none."""
         for preset in self.presets:
             if preset.key == key:
                 return preset
-        raise KeyError(key)
+        keys = ", ".join(preset.key for preset in self.presets)
+        raise KeyError(f"{self.key} has no preset {safe_repr(key)}; there are {keys}")
 
     def asking(self, options: Values) -> tuple[Use, ...]:
         """Return the options that require something and are not at their default."""

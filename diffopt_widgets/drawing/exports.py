@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from diffopt_widgets.drawing.curves import Along, Curve
 from diffopt_widgets.drawing.picture import picture_svg, write_png, write_svg
 from diffopt_widgets.records import write_csv
+from diffopt_widgets.settings import whole_number
+from diffopt_widgets.settings.arguments import checked_path
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -50,10 +52,16 @@ class Exports:
             heading=self.heading(),
         )
 
-    def svg(self) -> str:
-        """Return the same picture as SVG."""
+    def svg(self, *, columns: int = 2) -> str:
+        """Return the same picture as SVG, with at most so many panels in a row."""
+        whole_number("columns", columns, 1)
         return picture_svg(
-            self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x, heading=self.heading()
+            self.curves(),
+            self.shown_panels(),
+            smoothing=self.smoothing,
+            x=self.x,
+            columns=columns,
+            heading=self.heading(),
         )
 
     def to_csv(self, path: str | Path) -> Path:
@@ -64,7 +72,7 @@ class Exports:
         Returns:
             The path written.
         """
-        target = Path(path)
+        target = checked_path("path", path, 'Write a file, such as "plot.csv".')
         write_csv(target, [((curve.name,), curve.history) for curve in self.curves()])
         return target
 
@@ -92,4 +100,4 @@ class Exports:
         """
         from diffopt_widgets.drawing.figures import write_html
 
-        return write_html(self.figure(), path)
+        return write_html(self.figure(), checked_path("path", path, 'Write a file, such as "plot.html".'))

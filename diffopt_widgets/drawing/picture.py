@@ -12,6 +12,7 @@ from diffopt_widgets.drawing.curves import X_TITLES, Along, Curve, colored, pane
 from diffopt_widgets.drawing.panels import Panel
 from diffopt_widgets.drawing.raster import png_of
 from diffopt_widgets.drawing.svg import line_chart, side_by_side
+from diffopt_widgets.settings.arguments import checked_path
 
 POINTS = 400
 """Largest number of points in a line of a picture."""
@@ -67,13 +68,13 @@ def picture_svg(
 
 def write_svg(svg: str, path: str | Path) -> Path:
     """Write a picture as an SVG file; return its path."""
-    target = Path(path)
-    target.write_text(svg, encoding="utf-8")
+    target = checked_path("path", path, 'Write a file, such as "plot.svg".')
+    target.write_text(svg, encoding="utf-8", newline="\n")
     return target
 
 
 def write_png(svg: str, path: str | Path) -> Path:
     """Write a picture as a PNG file, two pixels for each unit of the SVG; return its path."""
-    target = Path(path)
+    target = checked_path("path", path, 'Write a file, such as "plot.png".')
     target.write_bytes(png_of(svg))
     return target

@@ -7,7 +7,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +63,29 @@ def rasterize(svg: str) -> NDArray[np.uint8]:
 def png_of(svg: str) -> bytes:
     """Draw an SVG as `rasterize` does, as the bytes of a PNG file."""
     return encode_png(rasterize(svg))
+
+
+def stacked(pictures: Sequence[NDArray[np.uint8]], gap: int = 24) -> NDArray[np.uint8]:
+    """Put pictures of RGBA values below each other on white, `gap` pixels apart.
+
+    >>> stacked([np.zeros((10, 30, 4), np.uint8), np.zeros((20, 50, 4), np.uint8)]).shape
+    (54, 50, 4)
+    """
+    height = sum(picture.shape[0] + gap for picture in pictures) - gap
+    page = np.full((height, max(picture.shape[1] for picture in pictures), 4), 255, np.uint8)
+    top = 0
+    for picture in pictures:
+        put(page, picture, top, 0)
+        top += picture.shape[0] + gap
+    return page
+
+
+def put(page: NDArray[np.uint8], picture: NDArray[np.uint8], top: int, left: int) -> None:
+    """Draw a picture, which may be transparent, on a page; both are RGBA values."""
+    height, width = picture.shape[:2]
+    place = page[top : top + height, left : left + width, :3]
+    cover = picture[..., 3:] / 255
+    place[...] = np.rint(place * (1 - cover) + picture[..., :3] * cover)
 
 
 @dataclass(eq=False)

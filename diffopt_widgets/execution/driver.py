@@ -25,6 +25,7 @@ from diffopt_widgets.execution.outcome import (
     warn_of_failed,
 )
 from diffopt_widgets.execution.progress import progress_bars
+from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import check_flag, checked_path, wrong_kind
@@ -74,7 +75,9 @@ def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Ge
         ValueError: the run is over or in progress, or its state for continuing is gone.
     """
     if not run.can_begin:
-        raise ValueError(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
+        raise ValueError(
+            printable(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
+        )
     return _steps(run, on_publish)
 
 
@@ -124,10 +127,11 @@ def _steps(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None,
 
 
 def _prepare(run: Run) -> Training:
+    from diffopt_widgets.training.environment import trained_with
     from diffopt_widgets.training.loop import Training
 
     training = Training(run.plan)
-    run.set_up(str(training.device), training.group_names)
+    run.set_up(str(training.device), training.group_names, trained_with(run.settings.spec, training.device))
     run.record_evaluation(before=training.evaluate())
     run.set_real_samples(training.wanted())
     _make_samples(run, training)

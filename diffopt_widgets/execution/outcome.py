@@ -11,6 +11,7 @@ import numpy as np
 
 from diffopt_widgets.catalogue.schedules import warmup_steps
 from diffopt_widgets.catalogue.values import Value, format_value, two_digits
+from diffopt_widgets.plain_text import printed_readably
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -29,6 +30,7 @@ _USUAL_RATE = 1e-3
 """Learning rate to suggest where neither the catalogue nor a signature names one."""
 
 
+@printed_readably
 class Diverged(ArithmeticError):
     """Error for a loss that is no longer finite; its message says when, as in "at step 7"."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.execution.interrupt import Interrupt
+from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import Run
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Session:
             queued = run is self.current or run in self._waiting or run in added[:place]
             if queued or not run.can_begin:
                 state = "in progress or waiting already" if queued else f"{run.status} and cannot go on"
-                raise ValueError(f"{run.name} is {state}; make a new Run of its plan to train it again")
+                raise ValueError(printable(f"{run.name} is {state}; make a new Run of its plan to train it again"))
         for run in added:
             run.queue()
             if saver is not None:

@@ -50,7 +50,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How the runs of a comparison ended against each other; its text says so in a few sentences.
+    """Outcome of a comparison: its runs against each other, in a few sentences as its text.
 
     It claims nothing beyond the runs: losses that are equal in three digits are equal, a run that diverged or did not finish is
     never the best, and what seeds alone change is compared with the difference, or said to be unknown.
@@ -106,7 +106,7 @@ class Verdict:
 
     @property
     def beyond_seeds(self) -> bool | None:
-        """Whether the difference is larger than seeds alone made; None where that is not known."""
+        """True when the difference is larger than seeds alone made; None where that is not known."""
         if self.difference is None or self.between_seeds is None:
             return None
         return self.difference > self.between_seeds
@@ -153,8 +153,8 @@ class Verdict:
         size = f"up to {self.between_seeds:.2g}"
         if not self.beyond_seeds:
             where = " in earlier runs" if self.earlier else ""
-            often = f"{self.behind} of {self.seeds} times{where}"
-            return f"The difference is smaller than between seeds ({size}). Seed by seed, the worst was behind {often}."
+            often = f"{self.behind} of {self.seeds} seeds{where}"
+            return f"The difference is smaller than between seeds ({size}). The worst was behind with {often}."
         second = self.standings[len(self.best)]
         near = second.loss - self.standings[0].loss <= self.between_seeds
         but = f", but that to {second.label} is not" if near else ""
@@ -338,13 +338,13 @@ def _numbers(values: Any) -> list[str]:  # Any: an iterable of integers
 
 
 def _conditions(run: Run) -> Hashable:
-    """What must be equal for losses to be compared."""
+    """Values that must be equal for losses to be compared."""
     plan = run.plan
     return plan.task, plan.steps, run.samples_per_step or (plan.batch_size, plan.accumulation)
 
 
 class _OfSeeds(TypedDict, total=False):
-    """What a verdict says of seeds."""
+    """Fields of a verdict that are about seeds."""
 
     between_seeds: float
     seeds: int

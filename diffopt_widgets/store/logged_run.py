@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffopt_widgets.drawing.drawables import Drawn
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.records import History
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+@printed_readably
 @dataclass(frozen=True, eq=False)
 class LoggedRun(Drawn):
     """Record of a training that the bench did not do itself; `dw.compare` draws it beside others."""

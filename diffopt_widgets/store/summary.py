@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.catalogue.tables import Tabular, frame_of, text_table
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.store.database import now
 from diffopt_widgets.store.liveness import is_gone
 
@@ -26,6 +27,7 @@ _LATEST = 2.0**37
 COLUMNS = "id, name, status, message, started, saved, rows, final_loss, about, note, writer"
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class RunSummary:
     """Facts about a stored run that are read without loading its rows."""
@@ -46,6 +48,7 @@ class RunSummary:
     note: str
 
 
+@printed_readably
 class Summaries(tuple[RunSummary, ...], Tabular):
     """Summaries of stored runs, the newest first: a tuple that prints as a table."""
 

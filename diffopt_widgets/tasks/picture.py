@@ -44,14 +44,19 @@ def samples_png(samples: Samples, *, scale: int = 6, columns: int = COLUMNS) -> 
     b'PNG'
 
     """
+    return encode_png(samples_pixels(samples, scale=scale, columns=columns))
+
+
+def samples_pixels(samples: Samples, *, scale: int = 6, columns: int = COLUMNS) -> NDArray[np.uint8]:
+    """Draw samples as RGBA values of shape (height, width, 4); arguments and errors are those of `samples_png`."""
     if scale < 1:
         raise ValueError(f"scale = {scale}: it is the number of pixels per image pixel. Use a whole number from 1 up")
     values = np.asarray(samples.values, dtype=np.float32)
     if samples.kind == "images" and values.ndim == 3:  # (n, height, width)
-        return encode_png(_tiles(values, scale, columns))
+        return _tiles(values, scale, columns)
     if samples.kind == "points" and values.shape[1:] == (2,):
         labels = np.zeros(len(values), np.int64) if samples.labels is None else samples.labels
-        return encode_png(_scatter(values, labels, scale))
+        return _scatter(values, labels, scale)
     raise ValueError(
         f"{samples.kind} of shape {values.shape} cannot be drawn; images have shape (n, height, width), points (n, 2)"
     )

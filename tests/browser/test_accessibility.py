@@ -145,7 +145,16 @@ def failed_and_compared(nb):
     expect(nb.page.locator(".dwr-compare table")).to_be_visible()
 
 
+def compared_beside_a_form_that_is_not_in_use(nb):
+    plans = "[dw.RunPlan(dw.Settings('SGD', lr=lr), 'swiss_roll', 20) for lr in (0.1, 0.01)]"
+    nb.eval_python(f"bench.start([dw.Run(plan) for plan in {plans}])")
+    nb.until_python("all(run.ended for run in bench.runs)")
+    expect(nb.page.locator(".dwf-unused .dwf-aside")).to_be_visible()
+    expect(nb.page.locator(".dwr-mark:visible")).to_have_count(1)
+
+
 def folded(nb):
+    nb.until_python("bench.runs[-1].ended")
     nb.page.locator(".dwr-runs").get_by_role("button", name="Remove ").first.click()
     expect(nb.page.locator(".dwr-removed")).to_be_visible()
     nb.page.set_viewport_size({"width": 480, "height": 900})
@@ -169,7 +178,14 @@ def presented_without_a_kernel(nb):
 
 STATES = (
     *(idle, unfolded_with_a_search, with_a_wrong_field, running, presented_in_mid_run, paused_with_a_menu),
-    *(failed_and_compared, folded, presented_on_a_small_screen, restarted, presented_without_a_kernel),
+    *(
+        failed_and_compared,
+        compared_beside_a_form_that_is_not_in_use,
+        folded,
+        presented_on_a_small_screen,
+        restarted,
+        presented_without_a_kernel,
+    ),
 )
 """Functions that each bring the bench from the state before into the one of their name."""
 
@@ -197,17 +213,14 @@ def test_the_bench_in_each_of_its_states(inspected):
     assert "label" in inspector.faults.pop()
 
 
-def test_each_widget_alone(inspected):
-    nb, inspector = inspected(ALONE, ".jp-OutputArea-output")
-    expect(nb.page.locator(".js-plotly-plot")).to_have_count(1)
-    expect(nb.page.locator(".dwr-runs tr[data-key]").first).to_be_visible()
-    inspector.look("alone")
-
-
-def test_a_finger_reaches_what_a_mouse_is_told_by_pointing(fresh_notebook):
-    nb = fresh_notebook([OPEN, *ALONE[1:4]], touch=True)
-    nb.run_all()
+def test_each_widget_alone_and_that_a_finger_reaches_what_a_mouse_is_told_by_pointing(inspected):
+    nb, inspector = inspected([OPEN, *ALONE], ".jp-OutputArea-output:not(:has(.dw-bench))", touch=True)
     page, bench = nb.page, nb.page.locator(".dw-bench")
+    expect(nb.output(2).locator(".js-plotly-plot")).to_be_attached()
+    expect(nb.output(3).locator("tr[data-key]").first).to_be_visible()
+    inspector.look("alone")
+    assert not inspector.faults
+
     comparison = bench.get_by_role("button", name="What beta2 does")
     comparison.tap()
     expect(bench.locator(".dw-look-for")).to_contain_text("3 runs of 200 steps")
@@ -219,7 +232,7 @@ def test_a_finger_reaches_what_a_mouse_is_told_by_pointing(fresh_notebook):
     comparison.tap()
     nb.until_python("len(bench.runs) == 3")
     pressed(nb, "Stop")
-    for place, text in ((2, "Train loss"), (3, "Done")):
+    for place, text in ((3, "Train loss"), (4, "Done")):
         output = nb.output(place)
         told = output.locator("[title]:visible:not(button, input, textarea)", has_text=text).first
         told.tap()

@@ -159,7 +159,7 @@ def test_a_ready_comparison_is_one_button(notebook):
         "2 runs of 200 steps on Handwritten digits. A high rate from the first step"
     )
     nb.until_python("len(bench.runs[0].history) > 1")
-    expect(page.locator(".dw-words")).to_contain_text("1 more to come")
+    expect(page.locator(".dw-words")).to_contain_text("run 1 of 2")
     button(page, "Stop").click()
     nb.until_python("[run.status for run in bench.runs] == ['stopped', 'stopped']")
     expect(rows.nth(1)).to_contain_text("not started")

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 expect.set_options()
 
 OPEN = """import torch, diffopt_widgets as dw
-from diffopt_widgets.runs.run import vary
+from diffopt_widgets.runs.space import vary
 bench = dw.lab(dw.Settings("SGD", lr=0.05), task="swiss_roll", steps=20)
 
 def compare(*rates, steps=20):
@@ -107,6 +107,9 @@ def test_the_form_is_not_in_use_until_its_own_run_begins(opened, width):
     if width == 480:
         expect(bench.aside).to_be_hidden()
         bench.button("Options (not in use)").click()
+    else:  # it stays in sight beside every option
+        bench.root.locator(".dw-left").evaluate("node => (node.scrollTop = 2000)")
+        expect(bench.aside).to_be_in_viewport(ratio=1)
     expect(bench.aside).to_contain_text("The plots do not use this form: their runs have other settings.")
     bench.button("Take these settings into the form").click()
     nb.until_python("bench.form.settings.schedule == 'COSINE' and bench.form.settings.lr == 0.1")

@@ -205,6 +205,18 @@ test("the switch makes smoothed panels logarithmic, and the axes share their ste
   }
 });
 
+test("the axis of a value that never changes begins at zero, so that its ticks tell it", () => {
+  const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };
+  const axis = (/** @type {number[]} */ y) => {
+    const drawn = draw([RUN], new Map([[1, filled(50)]]));
+    const data = drawn.data.map((trace) => ({ ...trace, y: Float32Array.from(y), x: Float64Array.from(y.keys()) }));
+    return layout({ ...drawn, data }, { width: 1000, height: 300, log: {}, theme }).yaxis2.rangemode;
+  };
+  assert.equal(axis([1e-4, 1e-4, NaN, 1e-4]), "tozero");
+  assert.equal(axis([1e-4, 2e-4]), "normal");
+  assert.equal(axis([NaN]), "normal");
+});
+
 test("the schedule's own value has its axis at the right, only where a run shows it", () => {
   const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };
   const view = { width: 1000, height: 300, log: { rate: true }, theme };

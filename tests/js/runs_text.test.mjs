@@ -47,7 +47,7 @@ test("numbers have three digits, and a dash where there is none", () => {
 
 test("where there is no room for columns the loss that counts is said, and the best run is marked in words", () => {
   assert.equal(brief(run()), "done · training loss 0.183");
-  assert.equal(brief(run({ eval_after: 0.25, best: "lowest of 3" })), "done · evaluation loss 0.25 · best");
+  assert.equal(brief(run({ eval_after: 0.25, best: "lowest of 3" })), "best · eval loss 0.25");
 });
 
 test("memory is in the unit that a person would take", () => {

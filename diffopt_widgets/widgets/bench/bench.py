@@ -17,6 +17,7 @@ from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.drawing.panels import LOSS
 from diffopt_widgets.execution.driver import saver_for
 from diffopt_widgets.execution.session import Session, sessions_in_progress
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.compared import Verdict, ready_comparison, trained_words, verdict
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
 from diffopt_widgets.runs.run import Run
@@ -68,6 +69,7 @@ def lab(
     return Bench(settings, task=task_key(task), steps=steps, store=store)
 
 
+@printed_readably
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     """Whole bench as one widget; its parts are `form`, `size`, `bar`, `present`, `menu`, `plot`, `table` and `samples`."""
 
@@ -149,7 +151,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     @property
     def verdict(self) -> Verdict:
-        """How the runs of the last comparison ended against each other; print it for its words."""
+        """Outcome of the last comparison, its runs against each other; print it for its words."""
         return self.table.verdict
 
     def start(self, runs: Sequence[Run]) -> None:

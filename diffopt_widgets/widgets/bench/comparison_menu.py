@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.widgets.page.page_widget import PageWidget
 
@@ -21,6 +22,7 @@ ABOUT = (
 )
 
 
+@printed_readably
 class ComparisonMenu(PageWidget):
     """Row of buttons; the text below is about the comparison under the mouse, or else the one that was pressed last.
 

@@ -12,6 +12,7 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import OutOfRange, ValueProblem, format_value
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.compared import verdict
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import get_task, list_tasks
@@ -42,6 +43,7 @@ def _nothing() -> None:
     """Default callback of a button: do nothing."""
 
 
+@printed_readably
 class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     """Task and options of a run, buttons Run, Pause and Stop, and the progress of a run.
 

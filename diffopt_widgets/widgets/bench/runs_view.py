@@ -15,7 +15,7 @@ from diffopt_widgets.runs.compared import alike
 from diffopt_widgets.widgets.bench.samples import SamplesView
 from diffopt_widgets.widgets.page.html import paragraph
 from diffopt_widgets.widgets.plot.live import LivePlot
-from diffopt_widgets.widgets.plot.saved import SavedPicture
+from diffopt_widgets.widgets.plot.saved import Below, SavedPicture
 from diffopt_widgets.widgets.tables.runs_table import RunsTable
 
 if TYPE_CHECKING:
@@ -155,11 +155,18 @@ class RunsView:
 
     def show_saved_picture(self) -> None:
         """Show, below the bench, the present picture of the plots, which stays in a saved notebook."""
-        self._saved.show(self.table.still() if self.runs else None)
+        self._saved.show(self._below())
 
     def save_picture(self, *, whole: bool = True) -> None:
-        """Bring the picture of the plots in the notebook up to date, with a table of the runs; `whole` for LaTeX too."""
-        self._saved.update(self.table.still() if self.runs else None, whole=whole)
+        """Bring the picture of the plots in the notebook up to date, with runs and samples; `whole` for LaTeX too."""
+        self._saved.update(self._below(), whole=whole)
+
+    def _below(self) -> Below | None:
+        """Return the runs and samples, for pages without widgets."""
+        if not self.runs:
+            return None
+        runs = self.table.still()
+        return Below(runs.html + self.samples.html(), runs.text, self.samples.pixels)
 
     def _heading(self) -> list[str]:
         """Return what figures and pictures say of the visible runs; nothing beside curves from elsewhere."""

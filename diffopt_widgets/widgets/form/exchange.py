@@ -10,7 +10,7 @@ import warnings
 
 from diffopt_widgets.catalogue import is_path
 from diffopt_widgets.catalogue.introspect.uncatalogued import is_trusted
-from diffopt_widgets.catalogue.names import meant_by
+from diffopt_widgets.catalogue.names import meant_by, twin_words
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
 LONGEST_TEXT = 20_000
@@ -27,6 +27,16 @@ def write_settings(settings: Settings) -> str:
     return json.dumps(json.loads(settings.to_json()), indent=2)
 
 
+def pasted_note(text: str) -> str:
+    """Say which class the name in a text was taken as, where other packages have one of the same name; "" for other texts.
+
+    >>> pasted_note("Adagrad(params, lr=0.01)")
+    "Adagrad is taken as ADAGRAD, the class of bitsandbytes; torch.optim:Adagrad is torch's class"
+    """
+    named = json.loads(_plain_text(text)).get("optimizer")
+    return twin_words(named) if isinstance(named, str) else ""
+
+
 def read_settings(text: str) -> Settings:
     """Read the text that `write_settings`, `Settings.to_json` or the repr of Settings returned, or code that builds an optimizer.
 
@@ -38,12 +48,7 @@ def read_settings(text: str) -> Settings:
     >>> read_settings('{"optimizer": "LION", "lr": 1e-5}') == read_settings("dw.Settings('LION', lr=1e-5)")
     True
     """
-    if len(text) > LONGEST_TEXT:
-        raise _unreadable(f"The text has {len(text):,} characters, and settings never have more than {LONGEST_TEXT:,}")
-    word = text.strip().removeprefix("\ufeff").strip()
-    if not word:
-        raise _unreadable("There is no text")
-    plain = word if _names_optimizer(word) else _json_of(_call(word))
+    plain = _plain_text(text)
     named = json.loads(plain).get("optimizer")
     meant = meant_by(named) if isinstance(named, str) else None
     key = meant.key if meant else named
@@ -51,6 +56,16 @@ def read_settings(text: str) -> Settings:
         module = key.partition(":")[0][:40]
         raise _unreadable(f"{module} is not imported here", f"Run import {module} in a cell, then paste again.")
     return Settings.from_json(plain)
+
+
+def _plain_text(text: str) -> str:
+    """Return a text with settings as JSON."""
+    if len(text) > LONGEST_TEXT:
+        raise _unreadable(f"The text has {len(text):,} characters, and settings never have more than {LONGEST_TEXT:,}")
+    word = text.strip().removeprefix("\ufeff").strip()
+    if not word:
+        raise _unreadable("There is no text")
+    return word if _names_optimizer(word) else _json_of(_call(word))
 
 
 def _names_optimizer(text: str) -> bool:

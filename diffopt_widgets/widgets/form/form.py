@@ -14,12 +14,14 @@ from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.optimizers.backends import Trouble, troubles
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.settings import Settings, SettingsError
+from diffopt_widgets.settings.arguments import check_text
 from diffopt_widgets.settings.plan import check_run
 from diffopt_widgets.widgets.form import panel as page
 from diffopt_widgets.widgets.form.changes import Change, loaded, requested, typed
 from diffopt_widgets.widgets.form.draft import START, Draft
-from diffopt_widgets.widgets.form.exchange import read_settings, write_settings
+from diffopt_widgets.widgets.form.exchange import pasted_note, read_settings, write_settings
 from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.messages import BadMessageError, Message, message_of, sender_of, text_in
 from diffopt_widgets.widgets.form.schedule import schedule_svg
@@ -35,6 +37,7 @@ UNDO_STEPS = 100
 log = logging.getLogger(__name__)
 
 
+@printed_readably
 class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not typed
     """A panel with the options of an optimizer, to read, change and learn from.
 
@@ -139,6 +142,7 @@ class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not
         Raises:
             KeyError: the optimizer has no such control.
         """
+        check_text("text", text, 'Write a value as a text, such as "1e-4".')
         self._change(typed(self._draft, name, text))
 
     def choose(self, optimizer: str) -> None:
@@ -157,6 +161,7 @@ class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not
         Raises:
             KeyError: there is no such preset.
         """
+        check_text("preset", preset, 'Write the key of one, such as "recommended".')
         self._change(loaded(self._draft, preset))
 
     def undo(self) -> None:
@@ -170,7 +175,8 @@ class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not
         Raises:
             SettingsError: with everything that is wrong with the text; the form then stays as it is.
         """
-        self._show_pasted(read_settings(text))
+        check_text("text", text, "Write the text that Settings.to_json() returned.")
+        self._show_pasted(read_settings(text), pasted_note(text))
 
     def set_aside(self, words: str, offered: Settings | None = None, about: str = "", *, in_use: bool = False) -> None:
         """Say that other settings are in use, and mark those of the form as not in use; an empty text ends that.
@@ -302,9 +308,11 @@ class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not
             self.set_trait("state", self._state())
         else:
             self._pasted = [*self._seen, []]
-            self._show_pasted(settings)
+            self._show_pasted(settings, pasted_note(text))
 
-    def _show_pasted(self, settings: Settings) -> None:
+    def _show_pasted(self, settings: Settings, note: str) -> None:
+        if note:
+            self.notice = f"{note}."
         self._change(Change(self._draft.show(settings), "paste settings", f"paste:{settings!r}"))
 
 

@@ -17,7 +17,8 @@ def paragraph(text: str, css: str) -> str:
     return f'<p class="{escape(css)} {NO_MATH}">{escape(text)}</p>'
 
 
-def picture(png: bytes, alt: str, css: str) -> str:
-    """Return an image whose data are inside the page."""
+def picture(png: bytes, alt: str, css: str, *, width: int | None = None) -> str:
+    """Return an image whose data are inside the page; `width` is that on a page without our style."""
     data = base64.b64encode(png).decode("ascii")
-    return f'<img class="{escape(css)}" alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+    wide = "" if width is None else f' width="{width}"'
+    return f'<img class="{escape(css)}" alt="{escape(alt)}"{wide} src="data:image/png;base64,{data}">'

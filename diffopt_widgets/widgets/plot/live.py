@@ -31,6 +31,7 @@ from diffopt_widgets.drawing.exports import Exports
 from diffopt_widgets.drawing.markup import is_color
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel, next_color, next_dash
 from diffopt_widgets.drawing.plotly_js import plotly_bytes
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.records import History
 from diffopt_widgets.runs.shown import Shown, ShownRuns
 from diffopt_widgets.settings.arguments import check_flag, check_kind, check_number, check_text, checked_list
@@ -43,6 +44,7 @@ FLUSH_SECONDS = 0.1
 """Shortest time between two messages; the Jupyter server drops messages when there are too many."""
 
 
+@printed_readably
 class LivePlot(PageWidget, Exports):
     """Loss, applied learning rate and d of runs, drawn while they train.
 
@@ -191,12 +193,15 @@ class LivePlot(PageWidget, Exports):
             KeyError: `shown` has no such run.
             ValueError: its curves are drawn already, or `samples_per_step` is not above 0.
         """
+        check_text("key", key, "Write the key of a run that `shown` has.")
+        check_kind("history", history, History, "a History", "Give run.history.")
+        check_flag("schedule", schedule)
         _check_samples_per_step(samples_per_step)
         with self._lock:
             if key in self._by_key:
                 raise ValueError(f"the run with the key {key!r} is drawn already")
             if key not in self.shown.now:
-                raise KeyError(key)
+                raise KeyError(f"`shown` has no run with the key {safe_repr(key)}; add_run() adds one")
             run = PlotRun(next(self._numbers), key, history, schedule, samples_per_step)
             self._set_runs({**self._by_key, key: run})
         self.refresh()
@@ -215,6 +220,7 @@ class LivePlot(PageWidget, Exports):
         Raises:
             ValueError: there is already a panel with this key.
         """
+        check_kind("panel", panel, Panel, "a panel", 'Write drawing.panels.metric_panel("grad_norm").')
         with self._lock:
             if self.has_panel(panel.key):
                 raise ValueError(f"there is already a panel with the key {panel.key!r}: give this one another key")
@@ -245,6 +251,7 @@ class LivePlot(PageWidget, Exports):
         This sends at most ten times a second: a call in between does nothing, and its rows go with the next call, or when
         the page asks after two seconds without a message. `final=True` sends at once.
         """
+        check_flag("final", final)
         with self._lock:
             now = time.monotonic()
             if not final and now - self._flushed < FLUSH_SECONDS:
@@ -267,11 +274,15 @@ class LivePlot(PageWidget, Exports):
         """Give a run another name and, if given, other details and another group, as in `add_run`."""
         changes = {"name": name, "details": details, "group": group}
         self._run(key)
+        check_text("name", name, 'Write a name for the legend, such as "first try".')
+        check_kind("details", details, (Mapping, type(None)), "a dict of texts", 'Write {"d_coef": "0.5"}.')
+        check_kind("group", group, (str, type(None)), "a text", 'Write a text, such as "d_coef 0.5".')
         self.shown.change(key, **{field: value for field, value in changes.items() if value is not None})
 
     def set_visible(self, key: str, visible: bool) -> None:
         """Show or hide a run, as a click on its name in the legend does."""
         self._run(key)
+        check_flag("visible", visible)
         self.shown.change(key, visible=visible)
 
     def remove_run(self, key: str) -> None:
@@ -299,9 +310,9 @@ class LivePlot(PageWidget, Exports):
         self._display.show()
 
     def _run(self, key: str) -> PlotRun:
-        if key not in self._by_key:
+        if not isinstance(key, str) or key not in self._by_key:
             known = ", ".join(map(repr, self._by_key)) or "none yet"
-            raise KeyError(f"this plot has no run with the key {key!r}; it has {known}")
+            raise KeyError(f"this plot has no run with the key {safe_repr(key)}; it has {known}")
         return self._by_key[key]
 
     def _change(self, key: str, **changes: Any) -> None:

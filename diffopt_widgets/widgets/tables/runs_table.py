@@ -6,14 +6,16 @@ import logging
 import pathlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import traitlets
 
+from diffopt_widgets.catalogue.values import safe_repr
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.collection import Collection
 from diffopt_widgets.runs.compared import Verdict, trained_words, verdict
-from diffopt_widgets.runs.run import name_by_difference
-from diffopt_widgets.settings.arguments import checked_list
+from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.settings.arguments import check_flag, check_kind, check_text, checked_list
 from diffopt_widgets.widgets.page.event_loop import on_loop
 from diffopt_widgets.widgets.page.folders import without_folders
 from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
@@ -21,12 +23,10 @@ from diffopt_widgets.widgets.tables.differences import compare_settings
 from diffopt_widgets.widgets.tables.run_row import cannot_continue, cannot_remove, clean_name, row_of
 from diffopt_widgets.widgets.tables.still import in_words, runs_still
 
-if TYPE_CHECKING:
-    from diffopt_widgets.runs.run import Run
-
 log = logging.getLogger(__name__)
 
 
+@printed_readably
 class RunsTable(StillWidget):
     """One row for each run: its numbers, and buttons to act on it.
 
@@ -147,6 +147,10 @@ class RunsTable(StillWidget):
         Raises:
             ValueError: it is in the table already.
         """
+        check_kind("run", run, Run, "a run", "Give what dw.train(…) returned.")
+        check_kind("color", color, (str, type(None)), "a CSS colour", 'Write color="#1f77b4", or leave it out.')
+        check_text("differs", differs, 'Write a few words, such as "d_coef 0.5".')
+        check_flag("visible", visible)
         self._collection.add(run, color, differs=differs, visible=visible)
 
     def show(self, run: Run) -> None:
@@ -154,6 +158,7 @@ class RunsTable(StillWidget):
 
         While nothing changes nothing is sent, and while its status stays the same only its own row.
         """
+        check_kind("run", run, Run, "a run", "Give what dw.train(…) returned.")
         if run.key not in self._collection:
             return
         if run.name != self._collection.shown.now[run.key].name:
@@ -181,6 +186,7 @@ class RunsTable(StillWidget):
             ValueError: the name is empty or too long.
         """
         self._check(key)
+        check_text("name", name, 'Write a name, such as "first try".')
         self._collection.rename(key, clean_name(name))
 
     def set_visible(self, key: str, visible: bool) -> None:
@@ -190,6 +196,7 @@ class RunsTable(StillWidget):
             KeyError: the table has no such run.
         """
         self._check(key)
+        check_flag("visible", visible)
         self._collection.shown.change(key, visible=visible)
 
     def compare(self, runs: Iterable[Run] | None) -> None:
@@ -206,6 +213,7 @@ class RunsTable(StillWidget):
             KeyError: the table has no such run.
         """
         self._check(key)
+        check_text("text", text, 'Write a few words, such as "d_coef 0.5".')
         self._collection.shown.change(key, differs=text)
 
     def send_state(self, key: Any = None) -> None:  # as in ipywidgets: a name, a set of names or None for all
@@ -216,8 +224,10 @@ class RunsTable(StillWidget):
             super().send_state(key)
 
     def _check(self, key: str) -> None:
-        if key not in self._collection:
-            raise KeyError(f"the table has no run with the key {key!r}")
+        if not isinstance(key, str) or key not in self._collection:
+            raise KeyError(
+                f"the table has no run with the key {safe_repr(key)}; its runs have {', '.join(self.names) or 'none'}"
+            )
 
     def _paint(self) -> None:
         """Paint the changes in the appearance of runs."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
-from diffopt_widgets.settings.arguments import check_kind, checked_path
+from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.settings.arguments import check_kind, check_text, checked_path
 from diffopt_widgets.widgets.page.folders import without_folders
 from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
 from diffopt_widgets.widgets.plot.live import LivePlot
@@ -28,6 +29,7 @@ UNDO_STEPS = 20
 log = logging.getLogger(__name__)
 
 
+@printed_readably
 class RunStoreTable(StillWidget):
     """One row for each run of a store: search, rename and annotate runs, delete them with undo, and draw the ticked ones.
 
@@ -161,6 +163,7 @@ class RunStoreTable(StillWidget):
             StoreError, KeyError: the store cannot be written, or has no such run.
             ValueError: the name is empty or too long.
         """
+        check_text("name", name, 'Write a name, such as "first try".')
         self.store.rename(key, clean_name(name))
         if self.plot.has_run(key):
             self.plot.rename_run(key, clean_name(name))

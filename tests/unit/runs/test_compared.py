@@ -10,6 +10,7 @@ from diffopt_widgets.records import StepRecord
 from diffopt_widgets.runs.compared import alike, ready_comparison, trained_words, verdict
 from diffopt_widgets.runs.comparisons import comparisons
 from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.space import vary
 
 READY = {comparison.key: comparison for comparison in comparisons()}
 
@@ -78,7 +79,7 @@ def test_a_ready_comparison_knows_what_seeds_change_whatever_its_seed_and_device
     assert found.beyond_seeds is (runs[2].eval_after - runs[0].eval_after > max(seen))
     assert str(found) == (
         "Best: d_coef 0.5, evaluation loss 0.186; worst: d_coef 1.2, 0.196. The difference is smaller than between seeds "
-        f"(up to {max(seen):.2g}). Seed by seed, the worst was behind {behind} of 5 times in earlier runs."
+        f"(up to {max(seen):.2g}). The worst was behind with {behind} of 5 seeds in earlier runs."
     )
     assert verdict(runs[:2]).between_seeds == max(seen[:2])
     other = ended(Run(replace(runs[0].plan, batch_size=8), "smaller batches"), 0.2)
@@ -103,7 +104,7 @@ def test_several_seeds_are_one_setting_and_show_what_seeds_change():
     assert (found.seeds, found.behind, found.earlier) == (3, 2, False)
     assert str(found) == (
         "Best: lr 0.2, mean evaluation loss 0.313 of 3 seeds; worst: lr 0.1, 0.317. "
-        "The difference is smaller than between seeds (up to 0.06). Seed by seed, the worst was behind 2 of 3 times."
+        "The difference is smaller than between seeds (up to 0.06). The worst was behind with 2 of 3 seeds."
     )
 
 
@@ -232,4 +233,4 @@ def test_a_part_of_a_ready_comparison_is_recognized_and_other_runs_are_not():
 )
 def test_what_differs_comes_first_and_then_what_is_the_same(over, words):
     plan = dw.RunPlan(dw.Settings("ADAMW", lr=1e-3, weight_decay=0.1), "swiss_roll", 300)
-    assert trained_words(dw.runs.run.vary(plan, over)).startswith(words)
+    assert trained_words(vary(plan, over)).startswith(words)

@@ -247,7 +247,7 @@ def test_the_bench_offers_it_trains_it_and_shows_samples_only_where_there_are():
         assert (run.status, run.plan.task) == ("done", "line")
         assert bench.samples.children == ()
         bench.add(trained(DRAWN))
-        assert len(bench.samples.children) == 2  # the title and its strip
+        assert len(bench.samples.strips) == 1
 
     asyncio.run(script())
 

@@ -38,6 +38,9 @@ const KERNEL_PATIENCE = 1500;
 /** Least space beside a formula, in pixels. */
 const MARGIN = 10;
 
+/** What is left of a name without case and signs. @param {string} name */
+const letters = (name) => name.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
+
 /** One view of the form in the page. */
 class View {
   /** @param {Model} model @param {HTMLElement} el */
@@ -193,6 +196,7 @@ class View {
     this.optimizer = panel.optimizer;
     this.menu.show(panel.optimizer);
     this.key.replaceChildren(...breakable(panel.optimizer));
+    this.key.hidden = letters(panel.title) === letters(panel.optimizer); // one of the two is enough
     say(this.summary, panel.summary);
     const equations = panel.mathml.map((equation) => drawing(equation, "application/xml"));
     const drawn = equations.length && equations.every(Boolean) ? equations : [h("code", {}, panel.latex)];

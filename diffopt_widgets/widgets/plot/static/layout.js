@@ -82,7 +82,7 @@ export function layout(
       exponentformat: "e",
       minorloglabels: "complete",
       nticks: inner < LOW ? 3 : type === "log" ? 5 : 6,
-      rangemode: seconds[i] ? "tozero" : "normal",
+      rangemode: seconds[i] || constant(data, i) ? "tozero" : "normal",
     };
     if (!seconds[i]) continue;
     axes[`yaxis${RIGHT + i}`] = {
@@ -133,6 +133,14 @@ function smoothingWords(smoothing) {
 }
 /** Size of the type for which the margins are made, in pixels. */
 export const TYPE = 11;
+
+/** Whether a panel's values are all the same: Plotly would draw 1e-4 in the middle of an axis from -1 to 1, where it looks like
+ * zero. @param {import("./picture.js").Trace[]} data @param {number} axis */
+function constant(data, axis) {
+  const values = data.filter((trace) => trace.yaxis === axesOf(axis).yaxis).flatMap(({ y }) => Array.from(y));
+  const known = values.filter(Number.isFinite);
+  return known.length > 0 && known.every((value) => value === known[0]);
+}
 
 /** What a notebook's own bars take of a screen, together with what stands above the plots of a bench, in pixels. */
 const TAKEN = 465;

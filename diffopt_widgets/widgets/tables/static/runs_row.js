@@ -19,12 +19,12 @@ export class RunRow {
     const { key } = run;
     this.swatch = h("span", { class: "dwr-swatch" });
     this.name = new NameField(id, (name) => owner.send({ k: "rename", key, name }));
-    this.best = h("span", { class: "dwr-mark" });
     this.differs = h("div", { class: "dwr-differs" });
     this.brief = h("div", { class: "dwr-brief" });
     this.statusText = h("span");
     this.progress = h("progress", { max: 1 });
-    this.status = h("td", { class: "dwr-status" }, this.statusText, this.progress);
+    this.best = h("span", { class: "dwr-mark" });
+    this.status = h("td", { class: "dwr-status" }, this.statusText, " ", this.best, this.progress);
     this.numbers = COLUMNS.map(({ name }) => h("td", { class: `dwr-number dwr-${name}` }));
     this.eye = this.button(["shown", "hidden"], () => owner.send({ k: "visible", key, visible: !this.run.visible }));
     this.again = this.button(["repeat"], () => owner.send({ k: "repeat", key }));
@@ -35,8 +35,7 @@ export class RunRow {
     });
     this.again.hidden = !offers.repeat;
     this.on.hidden = !offers.continue;
-    const named = h("div", { class: "dwr-named" }, this.name.node, this.best);
-    const head = h("th", { scope: "row", class: "dwr-who" }, named, this.name.wrong, this.differs, this.brief);
+    const head = h("th", { scope: "row", class: "dwr-who" }, this.name.node, this.name.wrong, this.differs, this.brief);
     const actions = h("td", { class: "dwr-actions" }, h("div", {}, this.eye, this.again, this.on, this.drop));
     this.node = h(
       "tr",

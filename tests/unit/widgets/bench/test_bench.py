@@ -10,7 +10,8 @@ from shared.running import until
 import diffopt_widgets as dw
 from diffopt_widgets.execution import driver, session
 from diffopt_widgets.probe.doctor import accelerators
-from diffopt_widgets.runs.run import Run, vary
+from diffopt_widgets.runs.run import Run
+from diffopt_widgets.runs.space import vary
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.widgets.bench.other_session import OtherSession
 from diffopt_widgets.widgets.form.panel import menu
@@ -63,7 +64,7 @@ def test_a_click_on_run_trains_with_the_settings_of_the_form():
     assert bench.plot.has_run(run.key)
     strip = bench.samples.strips[run.key].value
     assert strip.count("<img") == len(run.samples) + 1
-    assert strip.rindex("<img") > strip.rindex("step")  # what was wanted comes last
+    assert strip.rindex("real examples") > strip.rindex("step")  # what was wanted comes last
 
 
 @pytest.mark.slow
@@ -626,6 +627,24 @@ def test_a_comparison_that_is_stopped_says_which_runs_count():
         assert bench.form.aside == {}
         bench.table._receive(None, {"k": "restore"}, None)
         assert bench.form.aside != {}
+
+    in_kernel(script, task="swiss_roll")
+
+
+def test_stopped_runs_that_continue_end_their_comparison():
+    async def script(bench):
+        runs = of_rates(0.1, 0.05, steps=300)
+        bench.start(runs)
+        await until(lambda: len(runs[0].history) > 2)
+        bench.bar.stop.click()
+        await bench.wait()
+        assert "Did not finish: lr 0.1 and lr 0.05." in bench.bar.words.value
+        for place, run in enumerate(runs, 1):
+            on_row(bench, run, "continue")
+            await until(lambda: run.status == "running")  # noqa: B023  # it is awaited at once
+            assert bench.bar.progress.words.startswith(f"run {place} of 2, ")
+            await bench.wait()
+        assert bench.bar.words.value.count("Best: lr ") == 1
 
     in_kernel(script, task="swiss_roll")
 
