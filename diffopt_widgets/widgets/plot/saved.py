@@ -68,7 +68,7 @@ def picture_html(plot: SavablePlot, caption: str = "", png: bytes | None = None)
 
 
 def picture_png(plot: SavablePlot, below: NDArray[np.uint8] | None = None) -> bytes:
-    """Draw the plot's visible runs as PNG, at most two panels in a row, so that it can be read on a printed page.
+    """Draw the plot's visible runs as PNG.
 
     Args:
         plot: the plot.
