@@ -612,6 +612,7 @@ def test_a_ready_comparison_is_named_and_a_typed_text_that_is_wrong_survives_it(
     in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_a_comparison_that_is_stopped_says_which_runs_count():
     async def script(bench):
         runs = [*of_rates(0.1), *of_rates(0.05, 0.2, steps=100_000)]
@@ -631,6 +632,7 @@ def test_a_comparison_that_is_stopped_says_which_runs_count():
     in_kernel(script, task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_stopped_runs_that_continue_end_their_comparison():
     async def script(bench):
         runs = of_rates(0.1, 0.05, steps=300)
@@ -665,6 +667,7 @@ def test_two_comparisons_have_their_verdicts_in_turn():
     in_kernel(script, task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_a_diverged_run_is_not_the_best_and_its_fix_waits_for_the_end_of_the_comparison():
     async def script(bench):
         hidden = []
@@ -683,6 +686,7 @@ def test_a_diverged_run_is_not_the_best_and_its_fix_waits_for_the_end_of_the_com
     in_kernel(script, task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_own_runs_one_after_the_other_are_compared_where_they_can_be():
     async def script(bench):
         for steps, lr in ((3, 0.05), (20, 1e-4), (20, 0.1)):
@@ -695,6 +699,7 @@ def test_own_runs_one_after_the_other_are_compared_where_they_can_be():
     in_kernel(script, task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_a_bench_that_takes_over_a_comparison_shows_all_of_it():
     async def script(bench):
         runs = [*of_rates(0.1, steps=3), *of_rates(0.05, 0.2, steps=100_000)]
