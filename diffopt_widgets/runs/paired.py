@@ -23,7 +23,7 @@ class Paired:
 
     @property
     def beyond_luck(self) -> bool | None:
-        """Whether the interval leaves 0 out; None where it is not known."""
+        """True where the interval leaves 0 out; None where it is not known."""
         return None if self.margin is None else abs(self.mean) > self.margin
 
     def __str__(self) -> str:

@@ -213,7 +213,7 @@ def _when(step: int) -> str:
 
 
 def _same(one: dict[int, _Picture], other: dict[int, _Picture]) -> bool:
-    """Whether the samples of two runs are the same; either may lack some on the way, which are left out where they cost much."""
+    """Return True when the samples of two runs are the same; either may lack some on the way, which are left out where they cost much."""
     both = one.keys() & other.keys()
     return max(one) == max(other) > 0 and all(one[step].png == other[step].png for step in both)
 
