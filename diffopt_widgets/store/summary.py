@@ -15,7 +15,7 @@ from diffopt_widgets.store.liveness import is_gone
 INTERRUPTED = "Interrupted: the process that trained it ended without closing it."
 DAMAGED = "damaged"
 """Status of a run whose entry in the file cannot be read."""
-_LATEST = 2.0**37
+LATEST = 2.0**37
 """Seconds since 1970 above which a time is not one: in the year 6325."""
 COLUMNS = "id, name, status, message, started, saved, rows, final_loss, about, note, writer"
 
@@ -67,7 +67,7 @@ def is_whole(row: tuple[Any, ...]) -> bool:
         return False
     times, steps, loss = row[4:6], row[6], row[7]
     return (
-        all(isinstance(moment, float) and 0 <= moment < _LATEST for moment in times)
+        all(isinstance(moment, float) and 0 <= moment < LATEST for moment in times)
         and isinstance(steps, int)
         and (loss is None or isinstance(loss, float))
     )
@@ -87,7 +87,7 @@ def _about(text: str) -> dict[str, Any]:
     """Read the facts about a run; a damaged text gives none, so that this run and the others can still be listed."""
     try:
         about = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}
 
