@@ -144,6 +144,8 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise StoreError(_explanation(self.path, error)) from error
+        except UnicodeDecodeError as error:  # of SQLite's own message about a table with a damaged name
+            raise StoreError(_explanation(self.path, sqlite3.DatabaseError("malformed"))) from error
 
 
 def _text(data: bytes) -> str:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mutated_files import READERS, SECONDS, plain
+from faults.mutated_files import READERS, SECONDS, plain
 
 import diffopt_widgets as dw
 

@@ -149,6 +149,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def show_message(self, message: str, *, error: bool = False) -> None:
         """Show a message that belongs to no run; the text that an error replaces comes back when the error is fixed."""
+        message = without_folders(message)
         if error and not self._wrong:
             self._covered = self.words.value
         self._wrong = error
@@ -162,11 +163,12 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _speak(self, run: Run) -> None:
         """Tell the progress of a run, and its end, to those who do not see them."""
         done, steps = len(run.history), run.plan.steps
-        words = run.message if run.ended else f"step {done} of {steps}{_left(run, ', ')}"
+        message = without_folders(run.message)
+        words = message if run.ended else f"step {done} of {steps}{_left(run, ', ')}"
         self.progress.show(done / steps, words, run.status if run.status in {"done", "failed"} else "")
         failed = run.status == "failed"
-        self.progress.said = f"{run.name}: {run.message}" if run.ended and not failed else ""
-        self.progress.alert = f"{run.name}: {run.message}" if failed else ""
+        self.progress.said = f"{run.name}: {message}" if run.ended and not failed else ""
+        self.progress.alert = f"{run.name}: {message}" if failed else ""
 
     def _paint_buttons(self, *, busy: bool, paused: bool) -> None:
         problem = self._blocked or self.problem
@@ -272,7 +274,7 @@ def _status(run: Run, waiting: int) -> str:
     if run.status == "failed":  # the failure is shown below
         return paragraph(f"{waiting} more to come", "dw-status") if waiting else ""
     if run.ended:
-        return paragraph(f"{run.name}: {run.message}{after}", "dw-status dw-outcome")
+        return paragraph(f"{run.name}: {without_folders(run.message)}{after}", "dw-status dw-outcome")
     done, steps = len(run.history), run.plan.steps
     speed = run.steps_per_second
     if speed is None:
