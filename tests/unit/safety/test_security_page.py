@@ -85,7 +85,7 @@ def test_only_what_the_page_names_is_written(flow):
     assert other == set()
     assert all(f"`{name}`" in PAGE for name in ("form.json", "to_html", "RunStore.export", "diffopt-runs"))
     held = {path.relative_to(folder).parts[0] for path in folder.rglob("*") if path.is_file()}
-    assert held <= {"config", "runs.sqlite", "table.csv", "page.html", "diffopt-runs"}
+    assert held <= {"config", "runs.sqlite", "runs.sqlite-journal", "table.csv", "page.html", "diffopt-runs"}
 
 
 def test_the_page_names_what_exists():
