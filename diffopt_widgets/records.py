@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 
 import numpy as np
 
+from diffopt_widgets.catalogue.tables import Tabular, frame_of, text_table
+from diffopt_widgets.plain_text import printable, printed_readably
+
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
@@ -25,8 +28,11 @@ GROUPED = ("lr", "applied_lr")
 SINGLE = ("loss", "d", "d_hat", "grad_norm", "update_rms", "weight_norm", "eval_loss", "seconds")
 """Columns with one value per step; `d` and `d_hat` with one per group where each group has its own."""
 LONGEST_NAME = 100
+_SHOWN = 3
+"""Number of first and of last steps that a history prints."""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class StepRecord:
     """One optimizer step. A value that the optimizer does not have is None, never zero.
@@ -77,8 +83,9 @@ def check_metric(name: str) -> None:
         )
 
 
-class History:
-    """Records of one run, by column; rows are only ever added.
+@printed_readably
+class History(Tabular):
+    """Records of one run, by column; rows are only ever added. It prints as a table of the first and the last steps.
 
     A step takes 8 bytes for its number and 8 for each value, and up to a quarter more for future rows.
 
@@ -112,6 +119,17 @@ class History:
     def __repr__(self) -> str:
         return f"History({len(self)} steps: {', '.join(self.names())})"
 
+    def __str__(self) -> str:
+        if not len(self):
+            return "History without a step yet"
+        columns = self.to_columns()
+        few = len(self) <= 2 * _SHOWN + 1
+        rows = [*range(len(self))] if few else [*range(_SHOWN), *range(len(self) - _SHOWN, len(self))]
+        cells: list[list[object]] = [[column[row].item() for column in columns.values()] for row in rows]
+        if not few:
+            cells.insert(_SHOWN, ["…", *[""] * (len(columns) - 1)])
+        return f"History of {len(self):,} steps\n{text_table(list(columns), cells)}"
+
     @property
     def step(self) -> NDArray[np.int64]:
         """Step numbers, shape (n,)."""
@@ -131,7 +149,8 @@ class History:
             KeyError: the run has no such column.
         """
         if name not in self._columns:
-            raise KeyError(f"this history has no column {name!r}; it has {', '.join(self.names()) or 'none yet'}")
+            known = ", ".join(self.names()) or "none yet"
+            raise KeyError(printable(f"this history has no column {name!r}; it has {known}"))
         return self._columns[name][: self._length]
 
     def add_groups(self, names: Iterable[str]) -> None:
@@ -224,29 +243,35 @@ class History:
             column[: self._length] = old[: self._length]
             self._columns[name] = column
 
-    def to_columns(self) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
-        """Return flat columns by name, grouped ones as `applied_lr[unet]`; for tables and files."""
+    def to_columns(self, *, named: bool = False) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+        """Return flat columns by name, for tables and files; with several groups a grouped one is `applied_lr[unet]`.
+
+        >>> h = History(("unet",))
+        >>> h.extend([StepRecord(1, 0.1, 2.0, (0.1,), (0.1,))])
+        >>> list(h.to_columns()), list(h.to_columns(named=True))
+        (['step', 'loss', 'lr', 'applied_lr', 'seconds'], ['step', 'loss', 'lr[unet]', 'applied_lr[unet]', 'seconds'])
+
+        Args:
+            named: whether the group is named where there is only one too.
+        """
         flat: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {"step": self.step}
         for name in self.names():
             column = self.column(name)
             if column.ndim == 1:
                 flat[name] = column
+            elif len(self.groups) == 1 and not named:
+                flat[name] = column[:, 0]
             else:
                 flat.update({f"{name}[{group}]": column[:, i] for i, group in enumerate(self.groups)})
         return flat
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return the history as a pandas DataFrame, one row per step.
 
-def to_frame(history: History) -> pd.DataFrame:
-    """Return a history as a pandas DataFrame, one row per step.
-
-    Raises:
-        ImportError: pandas is not installed.
-    """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError("to_frame() needs pandas. To fix it: pip install pandas") from error
-    return pd.DataFrame(dict(history.to_columns())).set_index("step")
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return frame_of(self.to_columns(), "step")
 
 
 def write_csv(

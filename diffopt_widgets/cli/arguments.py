@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
+import shutil
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,11 +54,48 @@ class _Once(argparse.Action):
         return self.dest in {"lr", "optimizer", *FLAGGED} and self.type is None
 
 
+NARROW = 58
+"""Columns up to which each help text stands below its flag."""
+
+
+class _Help(argparse.HelpFormatter):
+    """Help that fits its terminal: words stay whole, indented lines (examples) stay as they are."""
+
+    def __init__(self, prog: str, **options: Any) -> None:  # Any: as its base takes them
+        width = min(shutil.get_terminal_size().columns, 100) - 2
+        super().__init__(prog, max_help_position=24 if width > NARROW else 6, width=width, **options)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        for kept, group in itertools.groupby(text.splitlines(), lambda line: not line or line[0].isspace()):
+            together = list(group)
+            lines += together if kept else _wrapped(" ".join(together), width)
+        return "\n".join(indent + line for line in lines)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return _wrapped(" ".join(text.split()), width)
+
+    def _format_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None) -> str:
+        text = super()._format_usage(usage, actions, groups, prefix)
+        if usage is None and self._width > NARROW:
+            return text
+        # Written by hand, and so not wrapped, or wrapped in what the name leaves free. What stands in brackets stays together.
+        return "\n".join(_wrapped(" ".join(text.split()), self._width, r"\[[^]]*\]", indent=4)) + "\n\n"
+
+
+def _wrapped(text: str, width: int, pattern: str = "`[^`]*`", indent: int = 0) -> list[str]:
+    """Wrap a text; what matches the pattern, by default a command in backticks, stays in one line."""
+    whole = re.sub(pattern, lambda match: match[0].replace(" ", "\0"), text)
+    space = " " * indent
+    lines = textwrap.wrap(whole, width, subsequent_indent=space, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
+
+
 class Parser(argparse.ArgumentParser):
     """Parser whose flags can be given once, and whose errors say how to get help instead of listing every flag."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # Any: as argparse takes them
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **{"formatter_class": _Help, **options})
         self.register("action", None, _Once)
 
     def error(self, message: str) -> NoReturn:

@@ -22,20 +22,18 @@ def add_command(commands: Commands) -> None:
 
 def run(_: argparse.Namespace) -> int:
     """Print the findings; returns the exit status."""
-    from rich.console import Console
-
-    from diffopt_widgets.cli.terminal import findings_table
+    from diffopt_widgets.cli.terminal import console, findings_table
     from diffopt_widgets.probe import doctor
 
-    console = Console()
-    console.print(findings_table("Installed", doctor.packages()))
+    out = console()
+    out.print(findings_table("Installed", doctor.packages()))
     with waiting("Looking for GPUs", 1):
         devices = list(doctor.devices())
-    console.print(findings_table("Devices", devices))
+    out.print("", findings_table("Devices", devices), sep="\n")
     well = True
     for device in ("cpu", *doctor.accelerators()):
         with waiting(f"Trying each optimizer on the {doctor.device_words(device)}", len(list_optimizers())) as begins:
             findings = list(doctor.optimizers(device, begins))
-        console.print(findings_table(f"Optimizers on the {doctor.device_words(device)}", findings))
+        out.print("", findings_table(f"Optimizers on the {doctor.device_words(device)}", findings), sep="\n")
         well = well and all(finding.works for finding in findings)
     return 0 if well else 1

@@ -36,14 +36,12 @@ def add_command(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print or write the options; returns the exit status."""
-    from rich.console import Console
-
-    from diffopt_widgets.cli.terminal import optimizer_page, optimizers_page
+    from diffopt_widgets.cli.terminal import console, optimizer_page, optimizers_page
 
     if arguments.markdown is not None:
         return _write_reference(arguments)
-    console = Console()
-    console.print(
+    out = console()
+    out.print(
         optimizers_page(families()) if arguments.optimizer is None else optimizer_page(spec_named(arguments.optimizer))
     )
     return 0
@@ -60,7 +58,7 @@ def _write_reference(arguments: argparse.Namespace) -> int:
     folder = writable_folder(arguments.markdown, "--markdown")
     _check_own(folder, pages)
     for name, text in pages.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
     print(f"wrote {len(pages)} page{'s' * (len(pages) > 1)}; begin with {folder / (INDEX if INDEX in pages else name)}")
     return 0
 

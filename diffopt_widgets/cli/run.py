@@ -8,6 +8,7 @@ import itertools
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -44,10 +45,9 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="train, and write a figure and a table",
-        description="Train, print how each run ended, and write a figure (an HTML file that opens\noffline) and the "
+        description="Train, print how each run ended, and write a figure (an HTML file that opens offline) and the "
         "values of every step (a CSV file).",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "named",
@@ -108,16 +108,14 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: something that was typed cannot be used.
     """
-    from rich.console import Console
-
-    from diffopt_widgets.cli.terminal import runs_table
+    from diffopt_widgets.cli.terminal import console, runs_table
     from diffopt_widgets.drawing.figures import compare, write_html
     from diffopt_widgets.execution.interrupt import interrupt_held_back
-    from diffopt_widgets.execution.outcome import risen
+    from diffopt_widgets.execution.outcome import RunFailed, risen
     from diffopt_widgets.execution.progress import HarmlessStream
     from diffopt_widgets.execution.sweeps import sweep
-    from diffopt_widgets.runs.run import vary
-    from diffopt_widgets.training.environment import environment
+    from diffopt_widgets.runs.space import vary
+    from diffopt_widgets.training.environment import WarmupNotOver, broken_rules
 
     base, over = read_plan(
         _optimizer(arguments),
@@ -129,12 +127,11 @@ def run(arguments: argparse.Namespace) -> int:
     store = _opened(arguments.store)
     for taken in names_taken(base.settings, arguments.set):
         tell(f"note: {taken}")
-    broken = (
-        rule for plan in vary(base, over) for rule in plan.settings.warnings(environment(plan.device, plan.dtype))
-    )
+    broken = (rule for plan in vary(base, over) for rule in broken_rules(plan))
     for message in dict.fromkeys(rule.message for rule in broken if rule.severity == "warning"):
         tell(f"note: {message}")
-    with _signals_as_ctrl_c(), interrupt_held_back():  # the files are written first, and whole
+    # The files are written first, and whole. What is warned of is told here.
+    with _signals_as_ctrl_c(), interrupt_held_back(), _without_warnings(RunFailed, WarmupNotOver):
         runs = sweep(base.settings, over, store=store, **base.options())
         tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
         keys = dict.fromkeys(run.settings.optimizer.lower().replace(":", ".") for run in runs)
@@ -142,13 +139,13 @@ def run(arguments: argparse.Namespace) -> int:
         problems = [
             problem
             for path, write in (
-                (table, lambda part: write_csv(part, [((run.name,), run.history) for run in runs])),
+                (table, lambda part: _write_table(runs, part)),
                 (page, lambda part: write_html(compare(runs), part)),
             )
             if (problem := _write(path, write))
         ]
     out = HarmlessStream(sys.stdout)
-    Console(file=cast("IO[str]", out)).print(runs_table(runs))
+    console(cast("IO[str]", out)).print(runs_table(runs))
     wrote = "" if problems else f"wrote {page} and {table}"
     if unsaid := out.problem or say(wrote):
         discard_output()
@@ -167,12 +164,26 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if problems or any(run.status == "failed" for run in runs) else 0
 
 
+def _write_table(runs: Sequence[Run], path: Path) -> None:
+    rows = [((run.name, *run.facts.values()), run.history) for run in runs]
+    write_csv(path, rows, ("run", *runs[0].facts))
+
+
 def _how_to_go_on(runs: Sequence[Run], store: Path | None) -> str:
     """Say how a stopped run is continued."""
     if store is None:
         return "note: with --store runs.sqlite a stopped run can go on later"
     key = next(run.key for run in runs if run.status == "stopped")
     return f"note: in Python, store = dw.RunStore({str(store)!r}); dw.resume(store.load({key!r}), store=store) goes on"
+
+
+@contextlib.contextmanager
+def _without_warnings(*kinds: type[Warning]) -> Iterator[None]:
+    """Leave out warnings of these kinds."""
+    with warnings.catch_warnings():
+        for kind in kinds:
+            warnings.simplefilter("ignore", kind)
+        yield
 
 
 @contextlib.contextmanager

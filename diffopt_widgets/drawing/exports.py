@@ -66,7 +66,7 @@ class Exports:
             The path written.
         """
         target = Path(path)
-        target.write_text(self.svg(), encoding="utf-8")
+        target.write_text(self.svg(), encoding="utf-8", newline="\n")
         return target
 
     def to_html(self, path: str | Path) -> Path:

@@ -175,5 +175,6 @@ def write_html(figure: Figure, path: str | Path, *, title: str = "diffopt") -> P
         'Plotly.newPlot("plot", picture.data, picture.layout, { responsive: true, displaylogo: false });</script>\n'
         "</body></html>\n",
         encoding="utf-8",
+        newline="\n",
     )
     return target

@@ -7,19 +7,29 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
-from diffopt_widgets.execution.outcome import divergence, explain, summary, until_not_finite
+from diffopt_widgets.execution.outcome import (
+    RunFailed,
+    divergence,
+    explain,
+    summary,
+    until_not_finite,
+    warn_of_failed,
+)
 from diffopt_widgets.execution.progress import progress_bars
+from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import check_flag, checked_path, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import UnknownTask, task_key
 from diffopt_widgets.training.checkpoint import Checkpoint
+from diffopt_widgets.training.environment import warn_of_warmup
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -52,7 +62,9 @@ def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Ge
         ValueError: the run is over or in progress, or its state for continuing is gone.
     """
     if not run.can_begin:
-        raise ValueError(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
+        raise ValueError(
+            printable(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
+        )
     return _steps(run, on_publish)
 
 
@@ -101,10 +113,11 @@ def _steps(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None,
 
 
 def _prepare(run: Run) -> Training:
+    from diffopt_widgets.training.environment import trained_with
     from diffopt_widgets.training.loop import Training
 
     training = Training(run.plan)
-    run.set_up(str(training.device), training.group_names)
+    run.set_up(str(training.device), training.group_names, trained_with(run.settings.spec, training.device))
     run.record_evaluation(before=training.evaluate())
     run.set_real_samples(training.wanted())
     _make_samples(run, training)
@@ -230,7 +243,8 @@ def train(
 
     Ctrl-C, or "Interrupt" of a notebook, stops the run after its current step; the run is returned, and `resume(run)` goes on.
     The next `train` of a loop around it then raises KeyboardInterrupt, which ends the loop. A second Ctrl-C does not wait
-    for the step, and the run cannot go on then. A run that fails is returned too: its `status` is "failed" and its `message` says why.
+    for the step, and the run cannot go on then. A run that fails gives a warning that says why, and is returned with what it recorded: its
+    `status` is "failed", its `message` is the reason and its `fix` has the values to try.
 
     Args:
         settings: the optimizer with its options, and the schedule; or the name of an optimizer for its defaults.
@@ -250,7 +264,11 @@ def train(
     """
     check_flag("progress", progress)
     plan = RunPlan.of(settings, task_key(task), steps, **options)
-    return run_to_end(Run(plan), progress=progress, saver=saver_for(store))
+    saver = saver_for(store)
+    warn_of_warmup([plan])
+    run = run_to_end(Run(plan), progress=progress, saver=saver)
+    warn_of_failed([run])
+    return run
 
 
 def saver_for(store: RunStore | str | os.PathLike[str] | None) -> RunSaver | None:
@@ -273,7 +291,7 @@ def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLi
 
     A run from a store (`store.load(id)`) continues from its last checkpoint, in any process; name the store here to keep
     saving the run there. Where the checkpoint cannot be used, such as without the GPU that it was made on, the run stays
-    stopped and its `message` says why.
+    stopped, and a warning and its `message` say why.
 
     Raises:
         ValueError: the run is over or in progress, or its state for continuing is gone; or it is no run of the bench.
@@ -286,7 +304,11 @@ def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLi
             raise SettingsError((Fault("run", None, problem, ""),))
         raise wrong_kind("run", run, "a run", "Give what dw.train(…) or store.load(id) returned.")
     check_flag("progress", progress)
-    return run_to_end(run, progress=progress, saver=saver_for(store))
+    run_to_end(run, progress=progress, saver=saver_for(store))
+    if run.status == "stopped" and isinstance(run.kept, Checkpoint):
+        warnings.warn(f"{run.name}: {run.message}", RunFailed, stacklevel=2)
+    warn_of_failed([run])
+    return run
 
 
 def run_to_end(run: Run, *, progress: bool = True, saver: RunSaver | None = None) -> Run:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.drawing.panels import next_color
+from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import name_by_difference
 from diffopt_widgets.runs.shown import Shown, ShownRuns
 from diffopt_widgets.settings.variations import differences, swept_groups
@@ -75,7 +76,7 @@ class Collection:
             ValueError: the collection has this run already.
         """
         if run.key in self.shown.now:
-            raise ValueError(f"the run {run.name!r} is in the table already")
+            raise ValueError(printable(f"the run {run.name!r} is in the table already"))
         self._removed = [removed for removed in self._removed if removed.run.key != run.key]
         reserved = (removed.shown.color for removed in self._removed)  # a removed run may come back
         color = color or next_color([*(shown.color for shown in self.shown.now.values()), *reserved])

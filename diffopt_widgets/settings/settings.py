@@ -15,6 +15,7 @@ from diffopt_widgets.catalogue.names import explain_name, meant_by
 from diffopt_widgets.catalogue.schedules import TRAINING, TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values, no_values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, shorten
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.settings.faults import Fault, SettingsError, kind_of
 from diffopt_widgets.settings.own_names import explain_option, renamed
 
@@ -26,6 +27,7 @@ MOST_OPTIONS = 300
 """Most names in such a text; no optimizer has a third of that."""
 
 
+@printed_readably
 @dataclass(frozen=True, init=False, eq=True, repr=False)
 class Settings:
     """An optimizer, its learning rate, its schedule and its options.

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.records import History, to_frame
+from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.records import History
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
 
+@printed_readably
 @dataclass(frozen=True, eq=False)
 class LoggedRun:
     """Record of a training that the bench did not do itself; `dw.compare` draws it beside others."""
@@ -58,4 +60,4 @@ class LoggedRun:
         Raises:
             ImportError: pandas is not installed.
         """
-        return to_frame(self.history)
+        return self.history.to_frame()

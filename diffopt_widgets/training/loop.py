@@ -21,6 +21,7 @@ from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import Samples, get_task, own_task, task_key
 from diffopt_widgets.tasks.problems import check_loss, check_samples, groups_of
 from diffopt_widgets.tasks.seeds import mix, seeded
+from diffopt_widgets.training.environment import warn_of_warmup
 from diffopt_widgets.training.measures import exact
 from diffopt_widgets.training.numbers_of import numbers
 from diffopt_widgets.training.trainable import check_groups, check_step, explained
@@ -93,7 +94,9 @@ class Training:
         self._norms: dict[torch.Tensor, torch.Tensor] = {}
         if plan.grad_norm and plan.settings.options.get("fused_back_pass"):
             self._note_norms()
-        self._few_threads = self.device.type == "cpu" and sum(p.numel() for p in self._params) < SMALL_MODEL
+        self.weights = sum(p.numel() for p in self._params)
+        """Number of weights that it trains."""
+        self._few_threads = self.device.type == "cpu" and self.weights < SMALL_MODEL
 
     def steps(self) -> Iterator[StepRecord]:
         """Take the remaining steps, and yield a record after each; losses and norms may still be on the device.
@@ -241,7 +244,9 @@ def stream(
     >>> len(losses)
     3
     """
-    return _streamed(RunPlan.of(settings, task_key(task), steps, **options))
+    plan = RunPlan.of(settings, task_key(task), steps, **options)
+    warn_of_warmup([plan])
+    return _streamed(plan)
 
 
 def _streamed(plan: RunPlan) -> Iterator[StepRecord]:

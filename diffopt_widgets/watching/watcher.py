@@ -16,9 +16,10 @@ import numpy as np
 
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.execution.driver import PUBLISH_SECONDS
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.rates.base import LastStep
 from diffopt_widgets.rates.unwrap import hooked_optimizer
-from diffopt_widgets.records import History, to_frame
+from diffopt_widgets.records import History
 from diffopt_widgets.watching.description import describe, title_of
 from diffopt_widgets.watching.panels import PANELS, extra_columns, panel_of
 from diffopt_widgets.watching.step_recorder import StepRecorder
@@ -44,6 +45,7 @@ _LEFT = "momentum_after"
 Status: TypeAlias = Literal["running", "done", "stopped", "failed"]
 
 
+@printed_readably
 class Watcher:
     """Watches your own training loop: the loss, the learning rates that are really applied, and every value you log.
 
@@ -308,7 +310,7 @@ class Watcher:
         Raises:
             ImportError: pandas is not installed.
         """
-        return to_frame(self.history)
+        return self.history.to_frame()
 
     def _ipython_display_(self) -> None:
         self._show()

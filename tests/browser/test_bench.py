@@ -146,8 +146,8 @@ def test_a_ready_comparison_is_one_button(notebook):
     page = nb.page
     menu = page.locator(".dw-menu")
     expect(menu.locator(".dw-look-for")).to_contain_text("Each trains a few runs that differ in one thing")
-    button(page, "With and without warm-up").click()
-    expect(button(page, "With and without warm-up")).to_have_attribute("aria-pressed", "true")
+    button(page, "Warm-up or not").click()
+    expect(button(page, "Warm-up or not")).to_have_attribute("aria-pressed", "true")
     expect(menu.locator("[aria-pressed=true]")).to_have_count(1)
     rows = page.locator(".dwr-runs tr[data-key]")
     expect(rows).to_have_count(2)

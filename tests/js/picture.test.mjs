@@ -134,6 +134,19 @@ test("without a given height, panels grow with the screen, stay on it, and are n
   }
 });
 
+test("where the page decides it, the panels have all its height, and as much room for larger type as it needs", () => {
+  const room = { scale: 2, whole: 800 };
+  const large = arrange(2, 1800, null, false, 1080, room);
+  assert.equal(large.height, 800);
+  assert.equal(large.columns, arrange(2, 900, null).columns);
+  assert.equal(large.margin.l, 2 * arrange(2, 900, null).margin.l);
+  assert.ok(arrange(3, 400, null, false, 400, { scale: 1, whole: 200 }).height > 500); // three that can be read, one below the other
+  const theme = { text: "#000", back: "#fff", line: "#ccc", size: 22 };
+  const drawn = draw([RUN], new Map([[1, filled(50)]]));
+  assert.equal(layout(drawn, { width: 1800, height: null, whole: 800, log: {}, theme }).font.size, 22);
+  assert.equal(layout(drawn, { width: 1800, height: null, whole: 800, log: {}, theme }).height, 800);
+});
+
 test("the switch makes smoothed panels logarithmic, and the axes share their steps", () => {
   const drawn = draw([RUN], new Map([[1, filled(50)]]));
   const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };

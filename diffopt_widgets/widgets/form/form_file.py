@@ -136,7 +136,7 @@ class FormFile:
             target = self.path.resolve()  # the configuration may be a link to elsewhere
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                 file.write(json.dumps(data))  # one write of one line takes half the time
             Path(temporary).replace(target)
         except (OSError, RuntimeError) as error:  # RuntimeError: the links form a circle

@@ -31,6 +31,7 @@ from diffopt_widgets.drawing.exports import Exports
 from diffopt_widgets.drawing.markup import is_color
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel, next_color
 from diffopt_widgets.drawing.plotly_js import plotly_bytes
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.records import History
 from diffopt_widgets.runs.shown import Shown, ShownRuns
 from diffopt_widgets.settings.arguments import check_flag, check_kind, check_number, check_text, checked_list
@@ -43,6 +44,7 @@ FLUSH_SECONDS = 0.1
 """Shortest time between two messages; the Jupyter server drops messages when there are too many."""
 
 
+@printed_readably
 class LivePlot(PageWidget, Exports):
     """Loss, applied learning rate and d of runs, drawn while they train.
 

@@ -171,7 +171,7 @@ def _pack(by_column: list[tuple[NDArray[np.float32], NDArray[np.uint8]]]) -> lis
 
 
 def _flat(history: History, columns: Collection[str]) -> dict[str, Any]:
-    return {name: column for name, column in history.to_columns().items() if name.split("[", 1)[0] in columns}
+    return {name: column for name, column in history.to_columns(named=True).items() if name.split("[", 1)[0] in columns}
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.collection import Collection
+from diffopt_widgets.runs.compared import Verdict, trained_words, verdict
 from diffopt_widgets.runs.run import name_by_difference
 from diffopt_widgets.settings.arguments import checked_list
 from diffopt_widgets.widgets.page.event_loop import on_loop
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@printed_readably
 class RunsTable(StillWidget):
     """One row for each run: its numbers, and buttons to act on it.
 
@@ -72,6 +75,9 @@ class RunsTable(StillWidget):
     comparison = traitlets.Dict(read_only=True, help="The settings of the shown runs, line by line.").tag(sync=True)
     removed = traitlets.Unicode(read_only=True, help="The run that Undo brings back; empty when none.").tag(sync=True)
     offers = traitlets.Dict(read_only=True, help="Whether a run can be repeated and continued here.").tag(sync=True)
+    outcome = traitlets.Unicode(read_only=True, help="Which run ended best, in words; empty while runs go on.").tag(
+        sync=True
+    )
     notice = traitlets.Unicode(help="Something that went wrong elsewhere, shown above the table.").tag(sync=True)
 
     def __init__(
@@ -92,6 +98,9 @@ class RunsTable(StillWidget):
         self._on_repeat, self._on_continue = on_repeat or _ignore, on_continue or _ignore
         self._collection = Collection() if collection is None else collection
         self._changed_row: dict[str, Any] | None = None
+        self._compared: frozenset[str] | None = None
+        self.verdict = Verdict()
+        """How the compared runs ended against each other; print it for its words."""
         self.set_trait("offers", {"repeat": on_repeat is not None, "continue": on_continue is not None})
         first = checked_list("runs", runs, ("plan", "history", "key"), "runs", "Write dw.RunsTable([run, other]).")
         names = name_by_difference([run.plan for run in first]) if first else []
@@ -109,7 +118,9 @@ class RunsTable(StillWidget):
 
     def still(self) -> Still:
         """Return the table as it is now, for pages without widgets."""
-        return runs_still(self.rows)
+        compared = self.verdict.runs
+        trained = f"{trained_words([run.plan for run in compared])}. " if len(compared) > 1 else ""
+        return runs_still(self.rows, f"{trained}{self.outcome}".strip())
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -183,6 +194,13 @@ class RunsTable(StillWidget):
         self._check(key)
         self._collection.shown.change(key, visible=visible)
 
+    def compare(self, runs: Iterable[Run] | None) -> None:
+        """Mark the best of these runs when all have ended; None compares all runs in the table, which is so at first."""
+        compared = None if runs is None else frozenset(run.key for run in runs)
+        if compared != self._compared:
+            self._compared = compared
+            self._publish()
+
     def set_differs(self, key: str, text: str) -> None:
         """Set the text, a few words, on a run's differences from the others.
 
@@ -220,8 +238,13 @@ class RunsTable(StillWidget):
         shown = [run for run in runs if now[run.key].visible]
         lines = compare_settings([run.plan for run in shown]) if len(shown) > 1 else ()
         comparison = {"keys": [run.key for run in shown], "lines": [asdict(line) for line in lines]}
+        compared = [run for run in runs if self._compared is None or run.key in self._compared]
+        self.verdict = verdict(compared)
+        best = {run.key for run in self.verdict.best_runs}
+        about = f"lowest {self.verdict.measure} of {len(compared)} runs"
         with self.hold_sync():
-            self.set_trait("rows", [row_of(run, now[run.key]) for run in runs])
+            self.set_trait("rows", [row_of(run, now[run.key], about if run.key in best else "") for run in runs])
+            self.set_trait("outcome", "" if self.verdict.going else str(self.verdict))
             self.set_trait("comparison", comparison)
             self.set_trait("removed", self._collection.removed)
         self.renew_still()
@@ -232,7 +255,13 @@ class RunsTable(StillWidget):
         place = next((i for i, row in enumerate(rows) if row["key"] == key), None)
         if place is None:  # added in another thread a moment ago: all rows are painted when the cells' loop comes to it
             return
-        before, rows[place] = rows[place], row_of(self._collection.find(key), self._collection.shown.now[key])
+        run, before = self._collection.find(key), rows[place]
+        if run.status != before["status"] or (
+            run.ended and row_of(run, self._collection.shown.now[key], before["best"]) != before
+        ):
+            self._publish()
+            return
+        rows[place] = row_of(run, self._collection.shown.now[key], before["best"])
         # A message with one row may get lost; a change of status sends all rows, and so repairs a loss.
         self._changed_row = rows[place] if rows[place]["status"] == before["status"] else None
         try:

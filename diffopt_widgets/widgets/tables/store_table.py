@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.settings.arguments import check_kind, checked_path
 from diffopt_widgets.widgets.page.folders import without_folders
 from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
@@ -28,6 +29,7 @@ UNDO_STEPS = 20
 log = logging.getLogger(__name__)
 
 
+@printed_readably
 class RunStoreTable(StillWidget):
     """One row for each run of a store: search, rename and annotate runs, delete them with undo, and draw the ticked ones.
 
@@ -56,7 +58,7 @@ class RunStoreTable(StillWidget):
 
     FOLDER = pathlib.Path(__file__).parent / "static"
     SCRIPTS = (
-        *("page/dom.js", "page/text.js"),
+        *("page/dom.js", "page/text.js", "page/tip.js"),
         "runs_text.js",
         "runs_icons.js",
         "runs_name.js",

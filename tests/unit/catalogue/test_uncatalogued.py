@@ -558,6 +558,7 @@ def test_a_run_and_a_sweep_of_it(tmp_path, capsys):
     assert said.count("[not catalogued]") == 1 + len(READ[UNKNOWN].uses)
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_why_a_run_failed_is_told_by_it():
     run = dw.train(
         dw.Settings(SPECS["torch.optim:SparseAdam"]), task="swiss_roll", steps=3, device="cpu", progress=False

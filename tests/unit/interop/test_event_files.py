@@ -358,7 +358,7 @@ def store(tmp_path: Path) -> dw.RunStore:
 def test_an_export_as_csv(store: dw.RunStore, tmp_path: Path) -> None:
     path = store.export(["id-1", "id-2"], tmp_path / "runs.csv")
     assert path.read_text("utf-8").splitlines() == [
-        "id,run,step,loss,applied_lr[unet],applied_lr[x],applied_lr[y]",
+        "id,run,step,loss,applied_lr,applied_lr[x],applied_lr[y]",
         "id-1,a/b: <i>,1,0.5,0.1,,",
         "id-1,a/b: <i>,2,inf,,,",
         'id-2,"a, b",1,0.5,,0.1,0.1',

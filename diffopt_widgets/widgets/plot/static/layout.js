@@ -21,11 +21,15 @@ export const axesOf = (axis, right = false) => ({
 const RIGHT = 101;
 
 /** Plotly's layout of a picture. @param {Picture} picture
- * @param {{width: number, height: number | null, screen?: number, log: Record<string, boolean>, x: Axis, theme: Theme}} view height of one row of
- * panels, or null and the height of the screen; by panel, whether its axis is logarithmic; what lies along */
-export function layout({ shown, data, points, smoothed }, { width, height: panelHeight, screen, log, x, theme }) {
+ * @param {{width: number, height: number | null, screen?: number, whole?: number | null, log: Record<string, boolean>, x: Axis, theme: Theme}} view height of one row of
+ * panels, or null and the height of the screen; that of all rows, where the page decides it; by panel, whether its axis is logarithmic; what lies along */
+export function layout(
+  { shown, data, points, smoothed },
+  { width, height: panelHeight, screen, whole, log, x, theme },
+) {
   const seconds = shown.map((_, i) => data.some((trace) => trace.yaxis === axesOf(i, true).yaxis));
-  const { height, margin, domains } = arrange(shown.length, width, panelHeight, seconds.includes(true), screen);
+  const room = { scale: theme.size / TYPE, whole };
+  const { height, margin, domains } = arrange(shown.length, width, panelHeight, seconds.includes(true), screen, room);
   const font = { color: theme.text, size: theme.size, family: "system-ui, sans-serif" };
   const common = {
     gridcolor: theme.line.replace(/^rgb\((.*)\)$/, "rgba($1, 0.6)"),
@@ -109,6 +113,9 @@ export function layout({ shown, data, points, smoothed }, { width, height: panel
   };
 }
 
+/** Size of the type for which the margins are made, in pixels. */
+export const TYPE = 11;
+
 /** What a notebook's own bars take of a screen, together with what stands above the plots of a bench, in pixels. */
 const TAKEN = 465;
 
@@ -119,13 +126,15 @@ const fitting = (width, rows, screen) => Math.max(190, Math.min((screen - TAKEN)
 /** Where the panels lie in a figure `width` pixels wide: up to three side by side, in as many rows as that takes; the last
  * one spreads over what its row has left.
  * @param {number} count @param {number} width @param {number | null} panelHeight null: what the screen has room for
- * @param {boolean} [right] whether there are axes at the right @param {number} [screen] its height */
-export function arrange(count, width, panelHeight, right = false, screen = 900) {
-  const margin = { l: 58, r: right ? 54 : 16, t: 30, b: 42 };
-  const columns = Math.max(1, Math.min(count, width >= 930 ? 3 : width >= 540 ? 2 : 1));
+ * @param {boolean} [right] whether there are axes at the right @param {number} [screen] its height
+ * @param {{scale?: number, whole?: number | null}} [room] size of the type in relation to TYPE; height of all rows, where the
+ * page decides it */
+export function arrange(count, width, panelHeight, right = false, screen = 900, { scale = 1, whole } = {}) {
+  const margin = { l: 58 * scale, r: (right ? 54 : 16) * scale, t: 30 * scale, b: 42 * scale };
+  const columns = Math.max(1, Math.min(count, width >= 930 * scale ? 3 : width >= 540 * scale ? 2 : 1));
   const rows = Math.max(1, Math.ceil(count / columns));
   const each = panelHeight === null ? fitting(width / columns, rows, screen) : (columns > 1 ? 1 : 0.8) * panelHeight;
-  const height = Math.round(each * rows);
+  const height = Math.round(whole ? Math.max(whole, 190 * scale * rows) : each * rows);
   const inner = { x: Math.max(1, width - margin.l - margin.r), y: Math.max(1, height - margin.t - margin.b) };
   /** @param {number} i @param {number} parts @param {number} gap as a share @returns {[number, number]} */
   const part = (i, parts, gap) => {

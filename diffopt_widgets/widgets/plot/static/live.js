@@ -6,7 +6,7 @@ import { keepKeys } from "../../page/static/keep_keys.js";
 import { withKernel } from "../../page/static/lost.js";
 import { Feed } from "./feed.js";
 import { PanelKeys } from "./keys.js";
-import { arrange, layout } from "./layout.js";
+import { arrange, layout, TYPE } from "./layout.js";
 import { Legend } from "./legend.js";
 import { picture } from "./picture.js";
 import { plotly } from "./plotly.js";
@@ -18,6 +18,14 @@ const DRAW_EVERY = 100;
 
 /** Height that can be seen at once; a frame that grows with what is in it may be higher than the screen. */
 const screenHeight = () => Math.min(innerHeight, screen.availHeight || Infinity);
+
+/** Lines and points as much wider as the type is. @param {import("./picture.js").Trace[]} data @param {number} scale */
+const bold = (data, scale) =>
+  data.map((trace) => ({
+    ...trace,
+    ...(trace.line && { line: { ...trace.line, width: scale * trace.line.width } }),
+    ...(trace.marker && { marker: { ...trace.marker, size: scale * trace.marker.size } }),
+  }));
 
 /** One view of the plot. */
 class View {
@@ -154,7 +162,7 @@ class View {
   /** As high as so many panels are; what the empty plot says stands in the first row of them.
    * @param {number} panels @param {number} width */
   place(panels, width) {
-    const { height, rows } = arrange(panels, width, this.model.get("height"), false, screenHeight());
+    const { height, rows } = arrange(panels, width, this.model.get("height"), false, screenHeight(), this.room());
     this.area.style.height = `${height}px`;
     this.hint.style.height = `${height / rows}px`;
   }
@@ -179,11 +187,12 @@ class View {
     this.drawnAt = performance.now();
     const { gd, feed, model, width, zoom, x } = this;
     const { panels, runs } = feed;
-    const { panelWidth } = arrange(panels.length, width, 1);
+    const { scale, whole } = this.room();
+    const { panelWidth } = arrange(panels.length, width, 1, false, 1, { scale });
     const [smoothing, expected] = [this.bar.smoothing, model.get("expected")];
     const store = (/** @type {number} */ id) => feed.store(id);
     const drawn = picture({ panels, runs, store, range: zoom.x, width: panelWidth, smoothing, x, expected });
-    const view = { width, height: model.get("height"), screen: screenHeight(), log: model.get("log"), x };
+    const view = { width, height: model.get("height"), screen: screenHeight(), whole, log: model.get("log"), x };
     /** @type {Record<string, any>} */
     const made = layout(drawn, { ...view, theme: this.colors() });
     zoom.apply(made, drawn.shown);
@@ -199,7 +208,7 @@ class View {
     this.tell();
     const first = !gd.data;
     // Given a configuration again, Plotly builds everything anew, and its buttons lose the focus.
-    await this.Plotly.react(gd, drawn.data, made, first ? this.config() : undefined);
+    await this.Plotly.react(gd, bold(drawn.data, scale), made, first ? this.config() : undefined);
     if (first) gd.on("plotly_relayout", () => this.zoomed());
     this.cost = performance.now() - this.drawnAt;
     gd.dataset.points = String(drawn.points);
@@ -212,6 +221,12 @@ class View {
     const colors = getComputedStyle(this.theme);
     const size = Math.max(11, Math.round(0.92 * parseFloat(colors.fontSize)));
     return { text: colors.color, back: colors.backgroundColor, line: colors.borderTopColor, size };
+  }
+
+  /** What the page decides: the size of the type, and the height of the plots where they fill a screen. */
+  room() {
+    const whole = parseFloat(getComputedStyle(this.root).getPropertyValue("--dw-plot-height"));
+    return { scale: this.colors().size / TYPE, whole: whole || null };
   }
 
   config() {

@@ -20,7 +20,7 @@ import { axesOf } from "./layout.js";
  * @typedef {{shown: Panel[], data: Trace[], points: number, smoothed: boolean, detail: Rows[]}} Picture what to draw, and
  *   of which rows more should be known for it
  * @typedef {{panels: Panel[], runs: Run[], store: (id: number) => RunRows, range: Interval | null, width: number,
- *   smoothing: number, x?: Axis, expected?: string[]}} Request
+ *   smoothing: number, x?: Axis, expected?: string[], scale?: number}} Request `scale` widens the lines
  */
 
 /** Points on screen in all; Plotly needs 30 to 60 ms for as many inside JupyterLab. */
@@ -34,7 +34,7 @@ const GROUP_OPACITY = [1, 0.6, 0.4];
  * panel is there when it has lines, or when they are expected. Of a run that has the column `unless`, a panel has no lines; where it
  * has some, it stands in for the panel that begins with that column, if that one has none.
  * @param {Request} request @returns {Picture} */
-export function picture({ panels, runs, store, range, width, smoothing, x = "step", expected = [] }) {
+export function picture({ panels, runs, store, range, width, smoothing, x = "step", expected = [], scale = 1 }) {
   const visible = runs.filter((run) => run.visible && store(run.id).place(x, run.samples_per_step));
   /** @param {Run} run @param {Panel} panel @param {Curve} curve */
   const lines = (run, panel, curve) => {
@@ -59,7 +59,7 @@ export function picture({ panels, runs, store, range, width, smoothing, x = "ste
   );
   const count = wanted.reduce((sum, { panel }) => sum + (panel.smooth && smoothing > 0 ? 2 : 1), 0);
   const buckets = Math.max(40, Math.min(Math.ceil(width), Math.floor(POINTS / (2 * Math.max(1, count)))));
-  const data = wanted.flatMap((line) => traces(line, store(line.run.id), { range, x, buckets, smoothing }));
+  const data = wanted.flatMap((line) => traces(line, store(line.run.id), { range, x, buckets, smoothing, scale }));
   const points = data.reduce((sum, trace) => sum + trace.x.length, 0);
   const blank = shown.map((_, axis) => axis).filter((axis) => !wanted.some((line) => line.axis === axis));
   const detail = visible.flatMap((run) => lacking(run, store(run.id), range, x, buckets));
@@ -84,12 +84,12 @@ function frame(axis) {
 }
 
 /** @param {Wanted} wanted @param {RunRows} store
- * @param {{range: Interval | null, x: Axis, buckets: number, smoothing: number}} view @returns {Trace[]} */
-function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, buckets, smoothing }) {
+ * @param {{range: Interval | null, x: Axis, buckets: number, smoothing: number, scale: number}} view @returns {Trace[]} */
+function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, buckets, smoothing, scale }) {
   const main = curve === panel.columns[0];
   const label = [run.name, group, curve.schedule ? "schedule" : main ? "" : curve.name].filter(Boolean).join(" · ");
   const opacity = GROUP_OPACITY[Math.min(i, GROUP_OPACITY.length - 1)];
-  const line = { color: run.color, width: curve.dash === "solid" ? 1.8 : 1.1, dash: curve.dash };
+  const line = { color: run.color, width: scale * (curve.dash === "solid" ? 1.8 : 1.1), dash: curve.dash };
   const place = /** @type {(row: number) => number} */ (store.place(x, run.samples_per_step));
   const [lo, hi] = store.rows(range, place);
   const column = /** @type {Column} */ (store.columns.get(name));
@@ -101,7 +101,7 @@ function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, 
     return {
       type: "scatter",
       mode: few ? "lines+markers" : "lines",
-      marker: { color: run.color, size: 5 },
+      marker: { color: run.color, size: 5 * scale },
       x: filled(new Float64Array(rows.length), rows, place),
       y: filled(new Float32Array(rows.length), rows, (row) => drawn.at(row)),
       text: drawn === column ? undefined : Array.from(rows, (row) => told(column.at(row), drawn.at(row))),
@@ -120,7 +120,7 @@ function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, 
     hovertemplate: `${value}<extra>${plotlyText(label + (main ? differing(run) : ""))}</extra>`,
   });
   if (!panel.smooth || smoothing === 0) return [trace(column, front("%{y:.7~g}"))];
-  const faint = { line: { ...line, width: 1 }, opacity: 0.35 * opacity, hoverinfo: "skip" };
+  const faint = { line: { ...line, width: scale }, opacity: 0.35 * opacity, hoverinfo: "skip" };
   return [trace(column, faint), trace(store.smoothed(name, smoothing), front("%{text}"))];
 }
 

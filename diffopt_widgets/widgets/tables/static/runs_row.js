@@ -3,7 +3,7 @@
 import { h, say } from "../../page/static/dom.js";
 import { icon } from "./runs_icons.js";
 import { NameField } from "./runs_name.js";
-import { COLUMNS, status, summary, unsaid } from "./runs_text.js";
+import { brief, COLUMNS, status, summary, unsaid } from "./runs_text.js";
 
 /** @typedef {import("./runs_text.js").Run} Run */
 /** @typedef {{repeat: boolean, continue: boolean}} Offers */
@@ -19,6 +19,7 @@ export class RunRow {
     const { key } = run;
     this.swatch = h("span", { class: "dwr-swatch" });
     this.name = new NameField(id, (name) => owner.send({ k: "rename", key, name }));
+    this.best = h("span", { class: "dwr-mark" });
     this.differs = h("div", { class: "dwr-differs" });
     this.brief = h("div", { class: "dwr-brief" });
     this.statusText = h("span");
@@ -34,7 +35,8 @@ export class RunRow {
     });
     this.again.hidden = !offers.repeat;
     this.on.hidden = !offers.continue;
-    const head = h("th", { scope: "row", class: "dwr-who" }, this.name.node, this.name.wrong, this.differs, this.brief);
+    const named = h("div", { class: "dwr-named" }, this.name.node, this.best);
+    const head = h("th", { scope: "row", class: "dwr-who" }, named, this.name.wrong, this.differs, this.brief);
     const actions = h("td", { class: "dwr-actions" }, h("div", {}, this.eye, this.again, this.on, this.drop));
     this.node = h(
       "tr",
@@ -64,12 +66,16 @@ export class RunRow {
     this.run = run;
     const { name, message } = run;
     this.node.classList.toggle("dwr-off", !run.visible);
+    this.best.replaceChildren(...(run.best ? ["best", h("span", { class: "dwf-sr" }, `: ${run.best}`)] : []));
+    this.best.hidden = !run.best;
+    this.best.title = run.best;
+    this.node.classList.toggle("dwr-winner", Boolean(run.best));
     this.node.classList.toggle("dwr-failed", run.status === "failed");
     this.swatch.style.setProperty("--dwr-color", run.color);
     this.name.show(name);
     say(this.differs, unsaid(run));
     this.differs.title = run.differs;
-    say(this.brief, `${status(run)} · training loss ${COLUMNS[0].show(run)}`);
+    say(this.brief, brief(run));
     this.brief.title = summary(run);
     say(this.statusText, status(run));
     this.status.title = message || summary(run);
