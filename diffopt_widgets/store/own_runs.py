@@ -92,7 +92,7 @@ def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], ext
 
 def _check_results(results: Mapping[str, Any]) -> None:
     """Raise TypeError for results of another kind than `about_run` writes."""
-    kinds = dict.fromkeys(("device", "output", "trace"), str) | {"fix": dict}
+    kinds = dict.fromkeys(("device", "output", "trace"), str) | dict.fromkeys(("fix", "trained_with"), dict)
     for name in RESULTS:
         value = results.get(name)
         if value is not None and not isinstance(value, kinds.get(name, (int, float))):

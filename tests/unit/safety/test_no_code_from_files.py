@@ -41,7 +41,7 @@ ALLOWED = {
     "training/checkpoint.py": {
         "torch.load(io.BytesIO(self.data), weights_only=True, map_location='cpu' if kind == 'cpu' else None)": "refuses code"
     },
-    "execution/sweeps.py": {
+    "execution/executors.py": {
         "import pickle": "a task on its way to a process of the same program",
         "pickle.loads(pickled)": "what the parent process pickled",
     },
