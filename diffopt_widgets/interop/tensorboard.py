@@ -17,6 +17,8 @@ from diffopt_widgets.records import GROUPED, LONGEST_NAME, SINGLE, History, chec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MOST_VALUES = 100_000_000
+"""Most values of a log, as a table with each tag at each step: 800 MB."""
 _APPLIED = "applied_lr/"
 """Beginning of the tags of the applied rates that this package logs, one for each parameter group."""
 _OWN_TAG = re.compile(rf"({'|'.join(name for name in GROUPED if name != 'lr')}|d|d_hat)/(.+)")
@@ -33,6 +35,9 @@ def history_of(events: Iterable[Event]) -> History:
     """
     ordered = _by_steps(sorted(events, key=lambda event: event.wall_time))
     steps = np.unique(np.array([event.step for event in ordered], dtype=np.int64))
+    count = len({tag for event in ordered for tag in event.values})
+    if count * len(steps) > MOST_VALUES:
+        raise ValueError(f"{count:,} values at each of {len(steps):,} steps are logged, more than can be read at once")
     row = {step: place for place, step in enumerate(steps.tolist())}
     tags: dict[str, NDArray[np.float64]] = {}
     seconds = np.full(len(steps), np.nan)

@@ -21,6 +21,10 @@ from diffopt_widgets.settings.own_names import explain_option, renamed
 
 FORMAT = 1
 """Version of the JSON that `Settings.to_json` writes."""
+LONGEST_TEXT = 200_000
+"""Most characters of a text with settings, so that no text costs more time or memory than it is worth."""
+MOST_OPTIONS = 300
+"""Most names in such a text; no optimizer has a third of that."""
 
 
 @printed_readably
@@ -166,6 +170,8 @@ class Settings:
 
     @classmethod
     def _read(cls, text: str, trusted: bool) -> Settings:
+        if isinstance(text, str) and len(text) > LONGEST_TEXT:
+            raise _unreadable(f"it has {len(text):,} characters, and settings have at most {LONGEST_TEXT:,}")
         try:
             data = json.loads(text)
         except (TypeError, ValueError, RecursionError):
@@ -179,6 +185,8 @@ class Settings:
         options = data.pop("options", {})
         if not isinstance(options, dict):
             raise _unreadable("its options are not an object of names and values")
+        if len(data) + len(options) > MOST_OPTIONS:
+            raise _unreadable(f"it has {len(data) + len(options):,} names, and settings have at most {MOST_OPTIONS}")
         optimizer = data.pop("optimizer")
         if not trusted:
             _check_trusted(optimizer)

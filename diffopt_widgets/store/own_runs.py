@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -57,7 +56,7 @@ def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -
             return _own_run(summary, history, plan, extras)
         except SettingsError as error:
             message = f"{message} Its plan cannot be used here: {error}".strip()
-        except (AttributeError, TypeError, KeyError, ValueError):
+        except (AttributeError, TypeError, KeyError, ValueError, OverflowError, RecursionError):
             message = f"{message} Its plan cannot be read.".strip()
     return LoggedRun(
         *(summary.name, history, summary.id, summary.status, message),
@@ -70,6 +69,7 @@ def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], ext
     planned = RunPlan(**{**plan, "settings": settings})
     results = summary.about.get("results", {})
     results = {"fix": results.get("mend", {}), **results}  # older stores say `mend`
+    _check_results(results)
     status, message = _ending(summary, len(history), planned.steps)
     checkpoint = _usable_checkpoint(summary, status, len(history), extras)
     if checkpoint and checkpoint.step < len(history):
@@ -90,6 +90,15 @@ def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], ext
     return run
 
 
+def _check_results(results: Mapping[str, Any]) -> None:
+    """Raise TypeError for results of another kind than `about_run` writes."""
+    kinds = dict.fromkeys(("device", "output", "trace"), str) | dict.fromkeys(("fix", "trained_with"), dict)
+    for name in RESULTS:
+        value = results.get(name)
+        if value is not None and not isinstance(value, kinds.get(name, (int, float))):
+            raise TypeError(name)
+
+
 def _ending(summary: RunSummary, taken: int, planned: int) -> tuple[Status, str]:
     """Status and message of a copy: nothing here is training it."""
     match summary.status:
@@ -103,7 +112,7 @@ def _ending(summary: RunSummary, taken: int, planned: int) -> tuple[Status, str]
 
 def _samples(extras: Mapping[str, Extra]) -> tuple[Mapping[int, Samples], Samples | None]:
     if samples := extras.get("samples"):
-        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):  # damaged samples: the run is shown without
+        with contextlib.suppress(ValueError):  # damaged samples: the run is shown without
             return unpack_samples(samples.data)
     return {}, None
 

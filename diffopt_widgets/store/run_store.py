@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.plain_text import printable, printed_readably
 from diffopt_widgets.records import History
 from diffopt_widgets.runs.run import Run
@@ -201,8 +202,8 @@ class RunStore:
             )
             try:
                 history = unpack(json.loads(groups), chunks)
-            except ValueError as error:
-                raise StoreError(f"the rows of {summary.name!r} in {self.path} are damaged: {error}") from error
+            except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+                raise StoreError(f"the rows of {safe_repr(summary.name)} in {self.path} are damaged.") from error
             extras = read_extras(connection, id)
         return run_of(summary, history, extras)
 

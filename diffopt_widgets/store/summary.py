@@ -22,7 +22,7 @@ DAMAGED = "damaged"
 """Status of a run whose entry in the file cannot be read."""
 _LISTED = 30
 """Most runs in a printed table."""
-_LATEST = 2.0**37
+LATEST = 2.0**37
 """Seconds since 1970 above which a time is not one: in the year 6325."""
 COLUMNS = "id, name, status, message, started, saved, rows, final_loss, about, note, writer"
 
@@ -106,7 +106,7 @@ def is_whole(row: tuple[Any, ...]) -> bool:
         return False
     times, steps, loss = row[4:6], row[6], row[7]
     return (
-        all(isinstance(moment, float) and 0 <= moment < _LATEST for moment in times)
+        all(isinstance(moment, float) and 0 <= moment < LATEST for moment in times)
         and isinstance(steps, int)
         and (loss is None or isinstance(loss, float))
     )
@@ -126,7 +126,7 @@ def _about(text: str) -> dict[str, Any]:
     """Read the facts about a run; a damaged text gives none, so that this run and the others can still be listed."""
     try:
         about = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}
 

@@ -171,6 +171,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def show_message(self, message: str, *, error: bool = False) -> None:
         """Show a message that belongs to no run; the text that an error replaces comes back when the error is fixed."""
+        message = without_folders(message)
         if error and not self._wrong:
             self._covered = self.words.value
         self._wrong = error
@@ -184,7 +185,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _speak(self, run: Run, compared: Sequence[Run]) -> None:
         """Tell the progress of a run or a comparison, and its end, to those who do not see them."""
         done, steps = len(run.history), run.plan.steps
-        end, failed = f"{run.name}: {run.message}", run.status == "failed"
+        message = without_folders(run.message)
+        end, failed = f"{run.name}: {message}", run.status == "failed"
         self.progress.alert = end if failed else ""
         if _all_over(compared):
             statuses = {other.status for other in compared}
@@ -193,7 +195,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self.progress.show(_share(compared), words, outcome)
             return
         self.progress.said = end if run.ended and not failed else ""
-        words = run.message if run.ended else f"step {done} of {steps}{_left(run, compared, ', ')}"
+        words = message if run.ended else f"step {done} of {steps}{_left(run, compared, ', ')}"
         if compared:
             self.progress.show(_share(compared), f"{_place(run, compared)}, {100 * _share(compared):.0f} %: {words}")
         else:
@@ -327,7 +329,7 @@ def _status(run: Run, waiting: int, compared: Sequence[Run]) -> str:
     if run.status == "failed":  # the failure is shown below
         return paragraph(f"{waiting} more to come", "dw-status") if waiting else ""
     if run.ended:
-        return paragraph(f"{run.name}: {run.message}{after}", "dw-status dw-outcome")
+        return paragraph(f"{run.name}: {without_folders(run.message)}{after}", "dw-status dw-outcome")
     if compared:  # the others of the comparison are counted already
         waiting -= sum(other.status == "waiting" for other in compared)
         after = f" · {waiting} more after these" if waiting > 0 else ""

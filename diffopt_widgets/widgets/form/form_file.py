@@ -22,6 +22,8 @@ from diffopt_widgets.widgets.form.parsed import Texts
 
 FORMAT = 1
 """Version of the file. A file of another version is neither used nor touched."""
+LONGEST = 4_000_000
+"""Size in bytes above which a file is not one of ours."""
 FOLDER_VARIABLE = "DIFFOPT_CONFIG_DIR"
 """The environment variable that names another folder than the user's own."""
 
@@ -94,7 +96,7 @@ class FormFile:
     def _read(self) -> _Data | None:
         """Return the contents of the file, of the right shape; {} when there is none; None when it must be left alone."""
         try:
-            data = json.loads(self.path.read_text(encoding="utf-8"))
+            data = json.loads(self._text())
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -106,6 +108,16 @@ class FormFile:
             self._warn_once("comes from another version and is left alone", f"format {str(data['format'])[:20]}")
             return None
         return dict(data) if _has_shape(data) else self._set_aside()
+
+    def _text(self) -> str:
+        """Return the text of the file, which must be an ordinary one: reading a pipe would wait for ever."""
+        if self.path.exists() and not self.path.is_file():
+            raise OSError("it is not an ordinary file")
+        with self.path.open("rb") as file:
+            data = file.read(LONGEST + 1)
+        if len(data) > LONGEST:
+            raise ValueError("too long")
+        return data.decode("utf-8")
 
     def _set_aside(self) -> _Data | None:
         """Start again with an empty memory; the broken file is kept under another name, for a user who wrote it by hand."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from xml.sax.saxutils import escape
 
 import ipywidgets
 import traitlets
 
 from diffopt_widgets.catalogue.schedules import SCHEDULES, schedule_factor, warmup_steps
 from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.drawing.markup import escape
 from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.settings import Settings, as_settings
 
