@@ -101,8 +101,8 @@ def trained_with(entry: OptimizerSpec, device: torch.device) -> dict[str, str]:
 
     >>> import torch
     >>> from diffopt_widgets import spec
-    >>> sorted(trained_with(spec("PRODIGY"), torch.device("cpu")))
-    ['diffopt-widgets', 'machine', 'prodigyopt', 'python', 'torch']
+    >>> sorted(trained_with(spec("ADAMW"), torch.device("cpu")))
+    ['diffopt-widgets', 'machine', 'python', 'torch']
     """
     from diffopt_widgets import __version__
     from diffopt_widgets.optimizers.backends import installed_version
