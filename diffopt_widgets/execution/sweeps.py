@@ -17,7 +17,7 @@ from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_
 from diffopt_widgets.execution.outcome import divergence, warn_of_failed
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run, name_by_difference
-from diffopt_widgets.runs.space import checked_over, draw, vary, with_seeds
+from diffopt_widgets.runs.space import MOST_RUNS, checked_over, draw, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError, as_settings
 from diffopt_widgets.settings.arguments import check_flag, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs.space import Over
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.store import RunSaver, RunStore
-
-MOST_RUNS = 1000
-"""Number of runs above which a sweep asks first."""
 
 MOST_TOGETHER = 32
 """Greatest number of runs that advance together."""

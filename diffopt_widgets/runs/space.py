@@ -26,6 +26,9 @@ Axis: TypeAlias = "Sequence[Any] | Range"  # Any: values of options, of whatever
 Over: TypeAlias = "Mapping[str, Any] | Sequence[Mapping[str, Any]]"  # Any: an `Axis`, or one by name for each optimizer
 """What a sweep varies: values by name, or the changes of each run."""
 
+MOST_RUNS = 1000
+"""Number of runs above which a sweep asks first."""
+
 _EXAMPLE = 'Write {"lr": [1e-4, 1e-3]}.'
 _PLAN_FIELDS = frozenset(field.name for field in fields(RunPlan)) - {"settings"}
 _REPEATS = 20
