@@ -8,20 +8,33 @@ import itertools
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, cast
 
+from diffopt_widgets.catalogue.names import twin_words
 from diffopt_widgets.catalogue.schema import Use
-from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.cli.arguments import FLAGGED, STOPPED, Commands, names_taken, read_plan, writable_folder
+from diffopt_widgets.catalogue.values import Value, format_value, shorten
+from diffopt_widgets.cli.arguments import (
+    FLAGGED,
+    STOPPED,
+    TOGETHER,
+    Commands,
+    listed_names,
+    names_taken,
+    read_plan,
+    writable_folder,
+)
 from diffopt_widgets.cli.speaking import discard_output, say, tell
 from diffopt_widgets.records import write_csv
 from diffopt_widgets.settings import Fault, SettingsError
+from diffopt_widgets.settings.arguments import checked_path
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.settings.plan import RunPlan
     from diffopt_widgets.store import RunStore
 
 EXAMPLES = """\
@@ -44,16 +57,15 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="train, and write a figure and a table",
-        description="Train, print how each run ended, and write a figure (an HTML file that opens\noffline) and the "
+        description="Train, print how each run ended, and write a figure (an HTML file that opens offline) and the "
         "values of every step (a CSV file).",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "named",
-        nargs="?",
+        nargs="*",
         metavar="KEY",
-        help="Which optimizer, or several with commas between them; `diffopt options` lists them.",
+        help="Which optimizer, or several, which are compared; `diffopt options` lists them.",
     )
     parser.add_argument("--optimizer", metavar="KEY", help="The same, as a flag.")
     parser.add_argument(
@@ -84,7 +96,7 @@ def add_command(commands: Commands) -> None:
         metavar="FILE",
         help="Keep the runs in this store as they go, such as runs.sqlite; dw.RunStore opens it. (default: none)",
     )
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=run, hint=TOGETHER)
 
 
 def _add_flag(parser: argparse.ArgumentParser, use: Use) -> None:
@@ -108,16 +120,13 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: something that was typed cannot be used.
     """
-    from rich.console import Console
-
-    from diffopt_widgets.cli.terminal import runs_table
+    from diffopt_widgets.cli.terminal import console, runs_table
     from diffopt_widgets.drawing.figures import compare, write_html
     from diffopt_widgets.execution.interrupt import interrupt_held_back
-    from diffopt_widgets.execution.outcome import risen
+    from diffopt_widgets.execution.outcome import RunFailed, risen
     from diffopt_widgets.execution.progress import HarmlessStream
     from diffopt_widgets.execution.sweeps import sweep
-    from diffopt_widgets.runs.run import vary
-    from diffopt_widgets.training.environment import environment
+    from diffopt_widgets.training.environment import WarmupNotOver
 
     base, over = read_plan(
         _optimizer(arguments),
@@ -127,14 +136,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     folder = writable_folder(arguments.out, "--out")  # before hours of training are lost on it
     store = _opened(arguments.store)
-    for taken in names_taken(base.settings, arguments.set):
-        tell(f"note: {taken}")
-    broken = (
-        rule for plan in vary(base, over) for rule in plan.settings.warnings(environment(plan.device, plan.dtype))
-    )
-    for message in dict.fromkeys(rule.message for rule in broken if rule.severity == "warning"):
-        tell(f"note: {message}")
-    with _signals_as_ctrl_c(), interrupt_held_back():  # the files are written first, and whole
+    _tell_notes(base, over, arguments)
+    # The files are written first, and whole. What is warned of is told here.
+    with _signals_as_ctrl_c(), interrupt_held_back(), _without_warnings(RunFailed, WarmupNotOver):
         runs = sweep(base.settings, over, store=store, **base.options())
         tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
         keys = dict.fromkeys(run.settings.optimizer.lower().replace(":", ".") for run in runs)
@@ -142,13 +146,13 @@ def run(arguments: argparse.Namespace) -> int:
         problems = [
             problem
             for path, write in (
-                (table, lambda part: write_csv(part, [((run.name,), run.history) for run in runs])),
+                (table, lambda part: _write_table(runs, part)),
                 (page, lambda part: write_html(compare(runs), part)),
             )
             if (problem := _write(path, write))
         ]
     out = HarmlessStream(sys.stdout)
-    Console(file=cast("IO[str]", out)).print(runs_table(runs))
+    console(cast("IO[str]", out)).print(runs_table(runs))
     wrote = "" if problems else f"wrote {page} and {table}"
     if unsaid := out.problem or say(wrote):
         discard_output()
@@ -167,12 +171,38 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if problems or any(run.status == "failed" for run in runs) else 0
 
 
+def _tell_notes(base: RunPlan, over: Mapping[str, Sequence[Value]], arguments: argparse.Namespace) -> None:
+    """Tell as what names were taken, and which values are probably not meant."""
+    from diffopt_widgets.runs.space import vary
+    from diffopt_widgets.training.environment import broken_rules
+
+    notes = [*names_taken(base.settings, arguments.set), *map(twin_words, listed_names([_optimizer(arguments)]))]
+    broken = (rule for plan in vary(base, over) for rule in broken_rules(plan))
+    notes += [rule.message for rule in broken if rule.severity == "warning"]
+    for note in dict.fromkeys(note for note in notes if note):
+        tell(f"note: {note}")
+
+
+def _write_table(runs: Sequence[Run], path: Path) -> None:
+    rows = [((run.name, *run.facts.values()), run.history) for run in runs]
+    write_csv(path, rows, ("run", *runs[0].facts))
+
+
 def _how_to_go_on(runs: Sequence[Run], store: Path | None) -> str:
     """Say how a stopped run is continued."""
     if store is None:
         return "note: with --store runs.sqlite a stopped run can go on later"
     key = next(run.key for run in runs if run.status == "stopped")
     return f"note: in Python, store = dw.RunStore({str(store)!r}); dw.resume(store.load({key!r}), store=store) goes on"
+
+
+@contextlib.contextmanager
+def _without_warnings(*kinds: type[Warning]) -> Iterator[None]:
+    """Leave out warnings of these kinds."""
+    with warnings.catch_warnings():
+        for kind in kinds:
+            warnings.simplefilter("ignore", kind)
+        yield
 
 
 @contextlib.contextmanager
@@ -217,10 +247,10 @@ def _optimizer(arguments: argparse.Namespace) -> str:
     Raises:
         SettingsError: none is named, or two are.
     """
-    named = [text for text in (arguments.named, arguments.optimizer) if text is not None]
+    named = [text for text in (",".join(arguments.named), arguments.optimizer) if text]
     if len(named) == 1:
-        return str(named[0])
-    problem = f"it is given twice; to compare, write {','.join(named)}" if named else "none is named"
+        return named[0]
+    problem = f"it is given twice; to compare, write {shorten(','.join(named))}" if named else "none is named"
     raise SettingsError(
         (
             Fault(
@@ -236,7 +266,7 @@ def _opened(path: Path | None) -> RunStore | None:
     try:
         if path is None:
             return None
-        store = RunStore(path)
+        store = RunStore(checked_path("--store", path))
         store.check_writable()
     except StoreError as error:
         fault = Fault("--store", str(path), str(error), "", "Nothing was done.")

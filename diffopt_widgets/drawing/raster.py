@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffopt_widgets.drawing.panels import PALETTE
+from diffopt_widgets.png import encode_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +58,11 @@ def rasterize(svg: str) -> NDArray[np.uint8]:
     canvas = _Canvas(int(root.get("width", "0")), int(root.get("height", "0")))
     canvas.draw(root, {}, (0.0, 0.0))
     return canvas.pixels()
+
+
+def png_of(svg: str) -> bytes:
+    """Draw an SVG as `rasterize` does, as the bytes of a PNG file."""
+    return encode_png(rasterize(svg))
 
 
 def stacked(pictures: Sequence[NDArray[np.uint8]], gap: int = 24) -> NDArray[np.uint8]:
@@ -184,8 +190,8 @@ def _dots(line: NDArray[np.float64], dashes: list[float]) -> NDArray[np.float64]
     along = np.concatenate([[0.0], np.cumsum(steps)])
     places = np.linspace(0.0, along[-1], math.ceil(along[-1] * _FINE * 1.1) + 1)
     if dashes:
-        on = places % sum(dashes) < dashes[0]
-        places = places[on]
+        edges = np.cumsum(dashes)
+        places = places[np.searchsorted(edges, places % edges[-1], side="right") % 2 == 0]
     return np.stack([np.interp(places, along, line[:, i]) for i in (0, 1)], axis=1)
 
 

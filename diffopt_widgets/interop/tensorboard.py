@@ -202,7 +202,7 @@ def event_file(history: History, began: float) -> Iterator[bytes]:
         began: start of the run, in seconds since 1970.
     """
     yield first_record(began)
-    columns = {_tag(name): values.tolist() for name, values in history.to_columns().items() if name != "step"}
+    columns = {_tag(name): values.tolist() for name, values in history.to_columns(named=True).items() if name != "step"}
     seconds = columns.pop("seconds", [0.0] * len(history))
     for row, step in enumerate(history.step.tolist()):
         values = {tag: column[row] for tag, column in columns.items() if not math.isnan(column[row])}

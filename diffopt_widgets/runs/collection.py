@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.drawing.panels import next_color
+from diffopt_widgets.drawing.panels import next_color, next_dash
+from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import name_by_difference
 from diffopt_widgets.runs.shown import Shown, ShownRuns
 from diffopt_widgets.settings.variations import differences, swept_groups
@@ -78,12 +79,15 @@ class Collection:
             ValueError: the collection has this run already.
         """
         if run.key in self.shown.now:
-            raise ValueError(f"the run {run.name!r} is in the table already")
+            raise ValueError(printable(f"the run {run.name!r} is in the table already"))
         self._removed = [removed for removed in self._removed if removed.run.key != run.key]
-        reserved = (removed.shown.color for removed in self._removed)  # a removed run may come back
-        color = color or next_color([*(shown.color for shown in self.shown.now.values()), *reserved])
+        reserved = (removed.shown for removed in self._removed)  # a removed run may come back
+        looks = [(shown.color, shown.dash) for shown in (*self.shown.now.values(), *reserved)]
+        color = color or next_color([other for other, _ in looks])
         (self._auto_named.discard if keep_name else self._auto_named.add)(run.key)
-        self._insert(run, Shown(run.key, run.name, color, visible, differs), len(self.shown.now))
+        self._insert(
+            run, Shown(run.key, run.name, color, visible, differs, dash=next_dash(color, looks)), len(self.shown.now)
+        )
 
     def remove(self, key: str) -> None:
         """Remove a run; `restore` brings it back. Raises KeyError when there is none with this key."""

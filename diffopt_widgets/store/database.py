@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from diffopt_widgets.plain_text import printed_readably
+
 Locking: TypeAlias = Literal["auto", "file", "folder"]
 
 VERSION = 1
@@ -53,6 +55,7 @@ PRAGMA user_version = {VERSION};
 """
 
 
+@printed_readably
 class StoreError(Exception):
     """Error of opening, reading or writing a store; the message says why and what to do."""
 
@@ -193,7 +196,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     if version > VERSION:
         raise StoreError(
             f"{path} was written by a newer version of diffopt_widgets (format {version}; this one reads {VERSION}). "
-            "To fix it: pip install --upgrade diffopt-widgets"
+            "To fix it: update diffopt_widgets (in a clone: git pull)"
         )
     return int(version) if application else 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from diffopt_widgets.interop.event_files import Event, read_events
 from diffopt_widgets.interop.tensorboard import history_of, without_repeated
+from diffopt_widgets.plain_text import printable
 from diffopt_widgets.settings.arguments import checked_path
 from diffopt_widgets.store.logged_run import LoggedRun
 
@@ -38,7 +39,8 @@ def read_logs(path: str | os.PathLike[str]) -> list[LoggedRun]:
             if root.exists()
             else "there is no such file or folder"
         )
-        raise FileNotFoundError(f"{root}: {problem}. Give the folder that you would give to tensorboard --logdir")
+        words = f"{root}: {problem}. Give the folder that you would give to tensorboard --logdir"
+        raise FileNotFoundError(printable(words))
     folders: dict[Path, list[Path]] = {}
     for file in files:
         folders.setdefault(file.parent, []).append(file)

@@ -8,6 +8,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.optimizers.quirks import PackageQuirks, quirks_of
+from diffopt_widgets.plain_text import printed_readably
 
 if TYPE_CHECKING:
     import torch
@@ -23,10 +24,12 @@ _NAMES = frozenset({"params", "param_names"})
 """Keys of a parameter group that name its tensors."""
 
 
+@printed_readably
 class CheckpointError(Exception):
     """Error of making a checkpoint or resuming from it; the message gives the reason."""
 
 
+@printed_readably
 @dataclass(frozen=True, repr=False)
 class Checkpoint:
     """State of a training after some step.

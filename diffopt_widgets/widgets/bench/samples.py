@@ -12,9 +12,10 @@ import ipywidgets as widgets
 import numpy as np
 
 from diffopt_widgets.drawing.raster import put, rasterize, stacked
-from diffopt_widgets.tasks.picture import encode_png, samples_pixels
+from diffopt_widgets.png import encode_png
+from diffopt_widgets.tasks.picture import samples_pixels
 from diffopt_widgets.widgets.bench.key_guard import KeyGuard
-from diffopt_widgets.widgets.page.html import escape, picture
+from diffopt_widgets.widgets.page.html import NO_MATH, escape, picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -179,7 +180,7 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
             cells.append(self._cell(row, row.real, len(steps), len(steps), _real_words(row.run.wanted), "dw-real"))
         swatch = f'<span class="dw-swatch" style="background:{escape(row.shown.color)}"></span>'
         told = f'<div class="dw-same">{escape(words)}</div>' if (words := self._told(row)) else ""
-        name = f'<div class="dw-strip-name">{swatch} <span>{escape(row.shown.name)}</span>{told}</div>'
+        name = f'<div class="dw-strip-name {NO_MATH}">{swatch} <span>{escape(row.shown.name)}</span>{told}</div>'
         return f'<div class="dw-strip">{name}{"".join(cells)}</div>'
 
     def _cell(self, row: _Row, drawn: _Picture, place: int, last: int, words: str, css: str = "") -> str:
@@ -239,7 +240,7 @@ def _table(rows: list[_Row], steps: list[int], told: Callable[[_Row], str]) -> s
         cells = "".join(f"<td>{_image(row, row.drawn.get(step), _when(step))}</td>" for step in steps)
         real = f"<td>{_image(row, row.real, REAL)}</td>"
         lines.append(f'<tr><th scope="row">{escape(row.shown.name)}{words}</th>{cells}{real}</tr>')
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return f"<table class='{NO_MATH}'><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 def _image(row: _Row, drawn: _Picture | None, words: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import platformdirs
 
 from diffopt_widgets.catalogue import is_path, list_optimizers, spec
-from diffopt_widgets.catalogue.introspect.uncatalogued import is_loaded
+from diffopt_widgets.catalogue.introspect.uncatalogued import is_trusted
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.settings import default_values
 from diffopt_widgets.widgets.form.draft import START, Draft
@@ -67,7 +67,7 @@ class FormFile:
     def recall(self) -> Draft | None:
         """Return the form as it was last; None when nothing usable is remembered."""
         data = self._read() or {}
-        shown = data.get("optimizer") if _can_show(data.get("optimizer")) else None
+        shown = data.get("optimizer") if _is_known(data.get("optimizer")) else None
         typed = {key: _usable(texts, _own_names(key)) for key, texts in data.get("own", {}).items() if _is_known(key)}
         own = {key: texts for key, texts in typed.items() if texts}
         shared = _usable(data.get("shared", {}), TRAINING.keys())
@@ -124,7 +124,7 @@ class FormFile:
             target = self.path.resolve()  # the configuration may be a link to elsewhere
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                 file.write(json.dumps(data))  # one write of one line takes half the time
             Path(temporary).replace(target)
         except (OSError, RuntimeError) as error:  # RuntimeError: the links form a circle
@@ -146,18 +146,17 @@ def _has_shape(data: object) -> bool:
     return isinstance(own, dict) and all(isinstance(texts, dict) for texts in (shared, *own.values()))
 
 
-def _can_show(key: object) -> bool:
-    """Check whether the optimizer that was shown last can be loaded; this imports a class outside the catalogue."""
+def _is_known(key: object) -> bool:
+    """Check whether an optimizer can be shown. No module is imported because the file names it."""
+    if not isinstance(key, str) or key in list_optimizers():
+        return isinstance(key, str)
+    if not is_path(key):
+        return False
     try:
-        return isinstance(key, str) and bool(spec(key))
+        return is_trusted(key) and bool(spec(key))
     except KeyError as error:
         _log.info("%s is not shown again: %s", key, error.args[0])
         return False
-
-
-def _is_known(key: str) -> bool:
-    """Check whether the texts of an optimizer can be read. Nothing is imported for one that is not shown."""
-    return key in list_optimizers() or (is_path(key) and is_loaded(key) and _can_show(key))
 
 
 def _own_names(optimizer: str) -> frozenset[str]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
-from html import escape
 
-__all__ = ["escape", "paragraph", "picture"]
+from diffopt_widgets.drawing.markup import escape
+
+__all__ = ["NO_MATH", "escape", "paragraph", "picture"]
+
+NO_MATH = "mathjax_ignore tex2jax_ignore"
+"""Classes of an element in which a notebook leaves `$x$` as it is."""
 
 
 def paragraph(text: str, css: str) -> str:
     """Return a paragraph of plain text with a CSS class."""
-    return f'<p class="{escape(css)}">{escape(text)}</p>'
+    return f'<p class="{escape(css)} {NO_MATH}">{escape(text)}</p>'
 
 
 def picture(png: bytes, alt: str, css: str, *, width: int | None = None) -> str:

@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
+from diffopt_widgets.drawing.markup import escape
 from diffopt_widgets.drawing.raster import rasterize, stacked
-from diffopt_widgets.tasks.picture import encode_png
+from diffopt_widgets.png import encode_png
+from diffopt_widgets.widgets.page.html import NO_MATH
 from diffopt_widgets.widgets.page.stand_in import StandIn, Still
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ class SavablePlot(Protocol):
     def curves(self) -> list[Curve]:
         """Return the runs that are shown."""
 
-    def svg(self, *, columns: int | None = None) -> str:
-        """Return its picture as SVG, with at most so many panels in a row."""
+    def svg(self) -> str:
+        """Return its picture as SVG."""
 
     def figure(self) -> Figure:
         """Return its picture as a plotly Figure."""
@@ -63,7 +64,7 @@ def picture_html(plot: SavablePlot, caption: str = "", png: bytes | None = None)
         plain = image.replace(svg, f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}")
         image = f'<picture><source type="image/svg+xml" srcset="{svg}">{plain}</picture>'
     below = f"<p><small>{escape(caption)}</small></p>" if caption else ""
-    return f"<div>{image}{below}</div>"
+    return f'<div class="{NO_MATH}">{image}{below}</div>'
 
 
 def picture_png(plot: SavablePlot, below: NDArray[np.uint8] | None = None) -> bytes:

@@ -63,7 +63,7 @@ def test_a_run_of_the_bench_with_an_unknown_class_says_so_everywhere():
     assert run.history.names()[:2] == ("loss", "lr")
     assert "applied_lr" not in run.history.names()
     assert run.applied_plateau is None
-    assert NOT_KNOWN in [annotation.text for annotation in run.figure().layout.annotations]
+    assert NOT_KNOWN in [annotation.text.replace("<br>", " ") for annotation in run.figure().layout.annotations]
     text = io.StringIO()
     Console(file=text, width=200).print(runs_table([run]))
     assert "not known" in text.getvalue()

@@ -96,6 +96,7 @@ class View {
       ["change:state", () => this.shown === model.get("state") || this.drawState()],
       ["change:preview", () => this.drawPicture()],
       ["change:notice", () => this.drawNotice()],
+      ["change:aside", () => this.drawAside()],
       ["change:code", () => this.exchange.draw()],
       ["change:json", () => this.exchange.draw()],
     ];
@@ -120,6 +121,14 @@ class View {
       h("button", dismiss, "×"),
     );
     const unfold = () => this.fold.setAttribute("aria-expanded", String(this.fold.ariaExpanded !== "true"));
+    this.asideWords = h("span");
+    const take = () => {
+      this.tip.hide();
+      outbox.command({ k: "take" });
+    };
+    this.take = h("button", { type: "button", class: "dwf-take", click: take }, "Take these settings into the form");
+    this.tip.attach(this.take, () => [this.model.get("aside").button]);
+    this.aside = h("div", { class: "dwf-aside" }, h("span", { role: "status" }, this.asideWords), this.take);
     // Only the stylesheet of a narrow bench shows this button, and folds what follows it.
     this.fold = h("button", { type: "button", class: "dwf-fold", "aria-expanded": "false", click: unfold }, "Options");
     this.key = h("code", { class: "dwf-name" });
@@ -147,6 +156,7 @@ class View {
         "div",
         { class: "dwf-rest" },
         this.fold,
+        this.aside,
         h("div", { class: "dwf-about" }, this.summary, this.formula, this.links),
         this.presets.node,
         this.body,
@@ -248,6 +258,17 @@ class View {
   drawPicture() {
     const picture = drawing(this.model.get("preview"), "image/svg+xml");
     this.picture.replaceChildren(...(picture ? [picture] : []));
+  }
+
+  /** Say that other settings are in use, and offer them. */
+  drawAside() {
+    const { words = "", button = "", unused = false } = this.model.get("aside");
+    this.root.classList.toggle("dwf-unused", unused);
+    this.aside.hidden = !words;
+    say(this.asideWords, words);
+    if (!button && this.take === document.activeElement) this.body.focus({ preventScroll: true });
+    this.take.hidden = !button;
+    say(this.fold, unused ? "Options (not in use)" : "Options");
   }
 
   drawNotice() {

@@ -11,6 +11,7 @@ import pytest
 from diffopt_widgets import widgets
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.key_guard import KeyGuard
+from diffopt_widgets.widgets.bench.present import PresentSwitch
 from diffopt_widgets.widgets.bench.progress import Progress
 from diffopt_widgets.widgets.form.form import Form
 from diffopt_widgets.widgets.page.page_widget import page_code
@@ -19,7 +20,7 @@ from diffopt_widgets.widgets.state_size.card import StateSize
 from diffopt_widgets.widgets.tables.runs_table import RunsTable
 from diffopt_widgets.widgets.tables.store_table import RunStoreTable
 
-WIDGETS = (Form, RunsTable, RunStoreTable, StateSize, ComparisonMenu, KeyGuard, Progress, LivePlot)
+WIDGETS = (Form, RunsTable, RunStoreTable, StateSize, ComparisonMenu, KeyGuard, PresentSwitch, Progress, LivePlot)
 
 
 @pytest.mark.parametrize("widget", WIDGETS)
