@@ -74,7 +74,7 @@ def picture_png(plot: SavablePlot, below: NDArray[np.uint8] | None = None) -> by
         plot: the plot.
         below: pixels of a picture to add below it.
     """
-    pixels = _pixels_of(plot.svg(columns=2))
+    pixels = _pixels_of(plot.svg())
     return encode_png(pixels if below is None else stacked([pixels, below]))
 
 
