@@ -260,7 +260,7 @@ def test_no_text_of_a_page_is_read_as_a_formula(place, monkeypatch, tmp_path):
             self.feed(text)
 
         def handle_starttag(self, tag, attrs):
-            if tag not in {"img", "br", "meta"}:
+            if tag not in {"img", "br", "meta", "source"}:
                 self.open.append(
                     tag in {"pre", "code", "style", "script"}
                     or "mathjax_ignore tex2jax_ignore" in (dict(attrs).get("class") or "")
