@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     from diffopt_widgets.execution.outcome import RunFailed, risen
     from diffopt_widgets.execution.progress import HarmlessStream
     from diffopt_widgets.execution.sweeps import sweep
-    from diffopt_widgets.runs.run import vary
+    from diffopt_widgets.runs.space import vary
     from diffopt_widgets.training.environment import WarmupNotOver, broken_rules
 
     base, over = read_plan(

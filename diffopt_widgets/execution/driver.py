@@ -113,10 +113,11 @@ def _steps(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None,
 
 
 def _prepare(run: Run) -> Training:
+    from diffopt_widgets.training.environment import trained_with
     from diffopt_widgets.training.loop import Training
 
     training = Training(run.plan)
-    run.set_up(str(training.device), training.group_names)
+    run.set_up(str(training.device), training.group_names, trained_with(run.settings.spec, training.device))
     run.record_evaluation(before=training.evaluate())
     run.set_real_samples(training.wanted())
     _make_samples(run, training)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 WIDE = 60
 """Columns of a terminal from which on there is room for a bar."""
 
+MOST_BARS = 12
+"""Number of runs above which they share one progress bar."""
+
 
 class HarmlessStream:
     """Stream that drops what cannot be written (a full disk, a closed terminal), and replaces characters that it lacks."""
@@ -49,8 +52,13 @@ class HarmlessStream:
 
 
 @contextlib.contextmanager
-def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
-    """Show the progress of runs; call the function that it yields with a run at each publish. Without `shown` nothing appears."""
+def progress_bars(*, shown: bool = True, runs: int = 1) -> Iterator[Callable[[Run], None]]:
+    """Show the progress of runs; call the function that it yields with a run at each publish. Without `shown` nothing appears.
+
+    Args:
+        shown: whether to show anything.
+        runs: number of the runs; above `MOST_BARS` they share one bar.
+    """
     if not shown:
         yield lambda _: None
         return
@@ -58,6 +66,8 @@ def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     rows: dict[str, TaskID] = {}
+    shares: dict[str, float] = {}
+    ended: set[str] = set()
 
     # The process's streams are left alone, and each has a console of its own: several may train at once, in threads.
     # Refreshed by hand: some notebooks do not show updates that come from a thread.
@@ -67,6 +77,16 @@ def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
     columns = wide if console.width >= WIDE else (name, count)
     with Progress(*columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as bars:
 
+        def show_together(run: Run) -> None:
+            if not rows:
+                rows[""] = bars.add_task("", total=runs, speed="")
+            shares[run.key] = 1.0 if run.ended else len(run.history) / run.plan.steps
+            if run.ended:
+                ended.add(run.key)
+            bars.update(
+                rows[""], completed=sum(shares.values()), description=f"{len(ended)} runs ended, of", refresh=True
+            )
+
         def show(run: Run) -> None:
             if run.key not in rows:
                 rows[run.key] = bars.add_task(run.name, total=run.plan.steps, speed="")
@@ -74,4 +94,4 @@ def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
             loss = f"loss {run.final_loss:.3g}" if run.final_loss is not None else ""
             bars.update(rows[run.key], completed=len(run.history), speed=f"{loss}  {speed}", refresh=True)
 
-        yield show
+        yield show_together if runs > MOST_BARS else show

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from diffopt_widgets.plain_text import printed_readably
-from diffopt_widgets.runs.run import Run, name_by_difference, vary
+from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.space import vary
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.settings.plan import RunPlan
 

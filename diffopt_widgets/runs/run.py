@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -70,6 +69,8 @@ class Run:
     """Bytes of all tensors in the optimizer's state after the first published steps, each storage counted once."""
     fix: Mapping[str, Value] = field(default_factory=dict)
     """Values to set so that a failed run would go better; empty when none are known."""
+    trained_with: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the packages and the machine that it was trained with; empty before it begins, and where it is not known."""
     _kept: Training | Checkpoint | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -166,9 +167,9 @@ class Run:
         """Set the message on how the run ended."""
         self._set(message=message)
 
-    def set_up(self, device: str, groups: Sequence[str]) -> None:
-        """Set the device, and begin an empty history for these parameter groups."""
-        self._set(device=device, history=History(groups))
+    def set_up(self, device: str, groups: Sequence[str], trained_with: Mapping[str, str] | None = None) -> None:
+        """Set the device and what it is trained with, and begin an empty history for these parameter groups."""
+        self._set(device=device, trained_with=dict(trained_with or {}), history=History(groups))
 
     def record(self, records: Iterable[StepRecord]) -> None:
         """Add new records to the history; steps that it already has are skipped."""
@@ -345,40 +346,3 @@ def name_by_difference(plans: Sequence[RunPlan]) -> list[str]:
     ]
     optimizers = [plan.settings.optimizer for plan in plans]
     return [f"{key} · {suffix}" if suffix else key for key, suffix in zip(optimizers, suffixes, strict=True)]
-
-
-def vary(plan: RunPlan, over: Mapping[str, Sequence[Any]]) -> list[RunPlan]:
-    """Plans for every combination of the values of `over`; in all else they equal `plan`.
-
-    `over` may name options, parts of the plan, and `optimizer`. Another optimizer keeps the schedule and, of the values that
-    are not at their defaults, those of options that it has too. It keeps the learning rate only where both optimizers
-    estimate their own or neither does, since otherwise the rate means something else.
-
-    Raises:
-        SettingsError: a value cannot be used.
-
-    >>> from diffopt_widgets import Settings
-    >>> [p.settings.options["d_coef"] for p in vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0]})]
-    [0.5, 1.0]
-    >>> adamw = RunPlan(Settings("ADAMW", lr=4e-3, schedule="COSINE"))
-    >>> [p.settings for p in vary(adamw, {"optimizer": ["ADAMW_8BIT", "PRODIGY"]})]
-    [Settings('ADAMW_8BIT', lr=0.004, schedule='COSINE'), Settings('PRODIGY', lr=1.0, schedule='COSINE')]
-    """
-    plan_fields = {field.name for field in fields(RunPlan)} - {"settings"}
-    plans = []
-    for values in itertools.product(*over.values()):
-        chosen = dict(zip(over, values, strict=True))
-        settings = _changed(plan.settings, {name: value for name, value in chosen.items() if name not in plan_fields})
-        plans.append(replace(plan, settings=settings, **{name: chosen[name] for name in chosen if name in plan_fields}))
-    return plans
-
-
-def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:  # Any: Settings checks them
-    spec = settings.replace(changes.get("optimizer")).spec
-    if spec.key == settings.optimizer:
-        return settings.replace(**changes)
-    rate = {"lr"} if spec.estimates_rate == settings.spec.estimates_rate else set()
-    shared = rate | {use.name for use in spec.uses}
-    return settings.replace(
-        **{**{name: value for name, value in settings.changed().items() if name in shared}, **changes}
-    )

@@ -21,7 +21,7 @@ def differences(plans: Sequence[RunPlan]) -> list[dict[str, str]]:
     """Return, for each plan, the values that set it apart from the others, by name.
 
     >>> from diffopt_widgets import Settings
-    >>> from diffopt_widgets.runs.run import vary
+    >>> from diffopt_widgets.runs.space import vary
     >>> differences(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0]}))
     [{'d_coef': '0.5'}, {'d_coef': '1'}]
     """
@@ -46,7 +46,7 @@ def swept_groups(plans: Sequence[RunPlan]) -> list[str]:
     """Return, for each plan, its value of the first varied option that several plans share (`d_coef 0.5`); "" without one.
 
     >>> from diffopt_widgets import Settings
-    >>> from diffopt_widgets.runs.run import vary
+    >>> from diffopt_widgets.runs.space import vary
     >>> swept_groups(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0], "seed": [0, 1]}))
     ['d_coef 0.5', 'd_coef 0.5', 'd_coef 1', 'd_coef 1']
     >>> swept_groups(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0]}))
@@ -69,7 +69,7 @@ def shared_words(plans: Sequence[RunPlan], batch_sizes: Sequence[int | None] = (
         batch_sizes: number of examples in each batch, for runs whose task sets it; None where it is not known.
 
     >>> from diffopt_widgets import Settings
-    >>> from diffopt_widgets.runs.run import vary
+    >>> from diffopt_widgets.runs.space import vary
     >>> plan = RunPlan(Settings("PRODIGY", schedule="COSINE"), "digits", 300)
     >>> shared_words([plan], [256])
     'PRODIGY · lr 1 · COSINE · digits · 300 steps · batch size 256 · seed 0 · float32'

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.store.summary import RunSummary
     from diffopt_widgets.tasks import Samples
 
-RESULTS = ("device", "output", "trace", "eval_before", "eval_after", "state_bytes", "fix")
+RESULTS = ("device", "output", "trace", "eval_before", "eval_after", "state_bytes", "fix", "trained_with")
 """Attributes of a run that are stored besides plan, name, status, message, history, samples and checkpoint."""
 CHECKPOINT_SECONDS = 30.0
 """Shortest time between two checkpoints of a run: a killed process loses about as much training."""
@@ -35,11 +35,17 @@ LARGEST_CHECKPOINT = 64 * 2**20
 
 def about_run(run: Run) -> dict[str, Any]:
     """Return the facts that a store keeps about a run, as plain values."""
-    plan = {field.name: getattr(run.plan, field.name) for field in fields(RunPlan)}
-    plan["settings"] = json.loads(run.settings.to_json())
+    plan = plan_values(run.plan)
     results = {name: getattr(run, name) for name in RESULTS}
     results["fix"] = dict(run.fix)
+    results["trained_with"] = dict(run.trained_with)
     return {"optimizer": run.settings.optimizer, "task": run.plan.task, "plan": plan, "results": results}
+
+
+def plan_values(plan: RunPlan) -> dict[str, Any]:
+    """Return a plan as plain values, as a store keeps it."""
+    values = {field.name: getattr(plan, field.name) for field in fields(RunPlan)}
+    return values | {"settings": json.loads(plan.settings.to_json())}
 
 
 def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -> Run | LoggedRun:

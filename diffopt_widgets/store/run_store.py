@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -22,7 +22,7 @@ from diffopt_widgets.store.exports import write_runs
 from diffopt_widgets.store.extras import delete_orphans, read_extras
 from diffopt_widgets.store.liveness import is_gone, this_writer
 from diffopt_widgets.store.logged_run import LoggedRun
-from diffopt_widgets.store.own_runs import about_run, run_of, update_extras
+from diffopt_widgets.store.own_runs import about_run, plan_values, run_of, update_extras
 from diffopt_widgets.store.run_writer import RunWriter, about_text
 from diffopt_widgets.store.summary import (
     COLUMNS,
@@ -38,6 +38,8 @@ from diffopt_widgets.store.summary import (
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from diffopt_widgets.settings.plan import RunPlan
 
 
 BIN_SECONDS = 86_400.0
@@ -198,6 +200,19 @@ class RunStore:
                 raise StoreError(f"the rows of {summary.name!r} in {self.path} are damaged: {error}") from error
             extras = read_extras(connection, id)
         return run_of(summary, history, extras)
+
+    def find(self, plans: Iterable[RunPlan]) -> dict[RunPlan, Run]:
+        """Return the runs of the bench that have these plans, by plan: one that is done before others, then the newest."""
+        wanted = {json.dumps(plan_values(plan), sort_keys=True): plan for plan in plans}
+        found: dict[RunPlan, Run] = {}
+        for summary in sorted(self.list(), key=lambda run: run.status != "done"):
+            plan = wanted.get(json.dumps(summary.about.get("plan"), sort_keys=True))
+            if plan is None or plan in found or summary.status in {"running", DAMAGED}:
+                continue
+            run = self.load(summary.id)
+            if isinstance(run, Run):
+                found[plan] = run
+        return found
 
     def annotate(self, id: str, note: str) -> None:
         """Store a note with a run; it replaces the last one."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import platform
+import re
 import shutil
 import sys
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue.shared import WARMUP_RULE
@@ -15,7 +19,9 @@ from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.settings import Fault, SettingsError
 
 if TYPE_CHECKING:
-    from diffopt_widgets.catalogue.schema import Rule, Values
+    import torch
+
+    from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values
     from diffopt_widgets.settings.plan import RunPlan
 
 
@@ -88,6 +94,42 @@ def check_runs(plans: Iterable[RunPlan]) -> None:
         faults.update({rule.id: Fault.broken(rule, values) for rule in broken if rule.severity == "refused"})
     if faults:
         raise SettingsError(tuple(faults.values()))
+
+
+def trained_with(entry: OptimizerSpec, device: torch.device) -> dict[str, str]:
+    """Return the versions of the packages that a run depends on, and the machine, for a report that others may repeat.
+
+    >>> import torch
+    >>> from diffopt_widgets import spec
+    >>> sorted(trained_with(spec("PRODIGY"), torch.device("cpu")))
+    ['diffopt-widgets', 'machine', 'prodigyopt', 'python', 'torch']
+    """
+    from diffopt_widgets import __version__
+    from diffopt_widgets.optimizers.backends import installed_version
+
+    packages = dict.fromkeys(["torch", *([entry.package] if entry.catalogued else [])])
+    versions = {package: installed_version(package) or "not known" for package in packages}
+    return {
+        "diffopt-widgets": __version__,
+        "python": platform.python_version(),
+        **versions,
+        "machine": _machine(device),
+    }
+
+
+def _machine(device: torch.device) -> str:
+    """Describe the hardware that a run trains on, as far as the system names it."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):  # only Linux has this file
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        named = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+        name = " ".join(named[1].split()) if named else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores" if cores else name
 
 
 def _compiler(kind: str) -> bool:

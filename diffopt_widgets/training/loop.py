@@ -94,7 +94,9 @@ class Training:
         self._norms: dict[torch.Tensor, torch.Tensor] = {}
         if plan.grad_norm and plan.settings.options.get("fused_back_pass"):
             self._note_norms()
-        self._few_threads = self.device.type == "cpu" and sum(p.numel() for p in self._params) < SMALL_MODEL
+        self.weights = sum(p.numel() for p in self._params)
+        """Number of weights that it trains."""
+        self._few_threads = self.device.type == "cpu" and self.weights < SMALL_MODEL
 
     def steps(self) -> Iterator[StepRecord]:
         """Take the remaining steps, and yield a record after each; losses and norms may still be on the device.

@@ -107,7 +107,7 @@ def test_runs(notebook, keep, width, theme):
         bench.locator(".dwr-runs").get_by_role("button", name="Remove ").first.click()
     nb.until_python("not bench.runs")
     plan = "dw.RunPlan(dw.Settings('ADAMW', schedule='COSINE'), 'swiss_roll', 60)"
-    nb.eval_python(f"bench.start([dw.Run(plan) for plan in dw.runs.run.vary({plan}, {over})])")
+    nb.eval_python(f"bench.start([dw.Run(plan) for plan in dw.runs.space.vary({plan}, {over})])")
     nb.until_python("bench.runs[-1].ended", seconds=120)
     name = bench.locator(".dwr-runs").get_by_role("textbox").first
     name.fill("the one that I tried on Monday, before the warm-up was longer")

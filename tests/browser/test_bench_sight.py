@@ -111,7 +111,7 @@ def test_beside_the_form_stand_the_plots_and_under_them_runs_and_samples(noteboo
     assert nb.page.evaluate(columns) > 0.6  # the third panel beside the two others
 
 
-WIDE = """() => {
+OUTSIDE = """() => {
   const bench = document.querySelector('.dw-bench');
   const { left: from, right: to } = bench.getBoundingClientRect();
   const outside = to > innerWidth ? [`the bench ends at ${to}`] : [];
@@ -127,9 +127,9 @@ WIDE = """() => {
 
 def nothing_outside(page):
     try:
-        page.wait_for_function(f"!({WIDE})().length", timeout=10_000)
+        page.wait_for_function(f"!({OUTSIDE})().length", timeout=10_000)
     except TimeoutError:
-        assert page.evaluate(WIDE) == []
+        assert page.evaluate(OUTSIDE) == []
 
 
 def test_at_twice_and_four_times_the_size_nothing_is_cut_or_needs_scrolling_to_the_side(notebook):

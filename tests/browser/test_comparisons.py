@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 expect.set_options()
 
 OPEN = """import torch, diffopt_widgets as dw
-from diffopt_widgets.runs.run import vary
+from diffopt_widgets.runs.space import vary
 bench = dw.lab(dw.Settings("SGD", lr=0.05), task="swiss_roll", steps=20)
 
 def compare(*rates, steps=20):

@@ -52,7 +52,9 @@ def test_after_a_restart_a_bench_says_so_in_one_line_and_its_controls_are_off(fr
     rows = bench.until_drawn("rows > 10")
     nb.restart()
     expect(bench.root.get_by_role("alert")).to_have_text(f"{RESTARTED} What is shown here is from before.")
-    expect(bench.root.locator(":is(button, input, select, textarea):enabled:not(.dw-plot *)")).to_have_count(0)
+    expect(
+        bench.root.locator(":is(button, input, select, textarea):enabled:not(.dw-plot *, .dw-present-switch *)")
+    ).to_have_count(0)
     expect(bench.root.locator("[aria-pressed=true]:not(.dw-plot *)")).to_have_count(0)
     expect(bench.words).to_be_hidden()
     bench.until_drawn(f"rows >= {rows}")

@@ -64,6 +64,7 @@ def test_in_the_last_row_of_the_room_all_words_can_be_read_and_the_plots_fill_th
     page.wait_for_function("document.querySelector('.dw-plot-area').offsetHeight > 0.6 * innerHeight")
     page.wait_for_function("parseFloat(getComputedStyle(document.querySelector('.xtick text')).fontSize) >= 18")
     page.wait_for_function(f"!({SMALL})(18).length")
+    page.wait_for_function("parseFloat(getComputedStyle(document.querySelector('.js-line')).strokeWidth) > 1.5")
     keys = page.get_by_role("group", name="Keys of present mode").bounding_box()
     plots = bench.locator(".dw-plot-area").bounding_box()
     assert plots["y"] + plots["height"] <= keys["y"] + 1
@@ -104,12 +105,16 @@ def test_letters_start_pause_and_scale_in_present_mode_only(notebook, app):
     name.press_sequentially("npl")
     name.press("Enter")
     nb.until_python("bench.runs[0].name == 'npl'")
+    name.press_sequentially("x")
+    page.keyboard.press("Escape")  # this one is the field's
+    expect(bench).to_be_focused()
+    assert nb.eval_python("bench.present.on and bench.runs[0].name == 'npl'")
     page.get_by_role("button", name="Esc leave").focus()
     for _ in range(3):  # past the last control of the bench
         page.keyboard.press("Tab")
         page.wait_for_function("!!document.activeElement.closest('.dw-bench')")
+    bench.focus()
     page.keyboard.press("Escape")
-    page.keyboard.press("Escape")  # where a field had the focus, the first one was the field's
     nb.until_python("not bench.present.on")
     assert nb.eval_python("len(bench.runs)") == 3
     assert [cell.source for cell in nb.save().cells] == [OPEN, "1"]

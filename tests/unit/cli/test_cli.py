@@ -18,7 +18,7 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.cli.arguments import read_plan
 from diffopt_widgets.cli.main import main
-from diffopt_widgets.runs.run import vary
+from diffopt_widgets.runs.space import vary
 from diffopt_widgets.tasks import list_tasks
 from diffopt_widgets.training.loop import Training
 
@@ -216,6 +216,9 @@ def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, caps
         return backward(self, step)
 
     monkeypatch.setattr(Training, "_backward", interrupted)
+    monkeypatch.setattr(
+        "diffopt_widgets.execution.sweeps.TURN_SECONDS", 1e9
+    )  # the first run ends before the second begins
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     words = ["run", "--optimizer", "PRODIGY", "--set", "d_coef=0.5,1,2", "--task", "swiss_roll", "--steps", "4"]

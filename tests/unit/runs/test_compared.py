@@ -10,6 +10,7 @@ from diffopt_widgets.records import StepRecord
 from diffopt_widgets.runs.compared import alike, ready_comparison, trained_words, verdict
 from diffopt_widgets.runs.comparisons import comparisons
 from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.space import vary
 
 READY = {comparison.key: comparison for comparison in comparisons()}
 
@@ -232,4 +233,4 @@ def test_a_part_of_a_ready_comparison_is_recognized_and_other_runs_are_not():
 )
 def test_what_differs_comes_first_and_then_what_is_the_same(over, words):
     plan = dw.RunPlan(dw.Settings("ADAMW", lr=1e-3, weight_decay=0.1), "swiss_roll", 300)
-    assert trained_words(dw.runs.run.vary(plan, over)).startswith(words)
+    assert trained_words(vary(plan, over)).startswith(words)

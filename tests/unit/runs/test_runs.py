@@ -21,7 +21,8 @@ from diffopt_widgets.execution import session as session_module
 from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.execution.session import Session
 from diffopt_widgets.records import StepRecord
-from diffopt_widgets.runs.run import Run, name_by_difference, vary
+from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.space import vary
 from diffopt_widgets.settings.plan import RunPlan
 
 
@@ -550,7 +551,7 @@ def test_what_is_varied_beside_the_optimizer_wins_and_must_exist():
         ("ADAMW", 0.2, 3),
     ]
     with pytest.raises(dw.SettingsError, match="d_coef"):
-        vary(base, {"optimizer": ("PRODIGY", "ADAMW"), "d_coef": (0.5,)})
+        vary(base, {"optimizer": ("LION", "ADAMW"), "d_coef": (0.5,)})
     with pytest.raises(dw.SettingsError, match="no such optimizer"):
         vary(base, {"optimizer": ("ADAMX",)})
 

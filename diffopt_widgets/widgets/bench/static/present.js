@@ -3,8 +3,6 @@
 import { withKernel } from "../../page/static/lost.js";
 import { h } from "../../page/static/dom.js";
 
-const LOWEST = 200; // height of the plots where little room is left, in pixels
-
 /** Whether letters are text here. @param {EventTarget | null} target */
 const takesText = (target) =>
   target instanceof Element &&
@@ -20,7 +18,6 @@ class Stage {
     this.help = help;
     this.resizes = new ResizeObserver(() => this.fit());
     this.full = () => document.fullscreenElement !== this.bench && this.popped === false && this.leave();
-    this.fit = this.fit.bind(this);
     /** False while the browser's full screen shows the bench, true while it lies over the page. */
     this.popped = true;
   }
@@ -97,7 +94,7 @@ class Stage {
     const area = bench.querySelector(".dw-plot-area");
     if (!this.on || !area) return;
     const above = area.getBoundingClientRect().top - bench.getBoundingClientRect().top + bench.scrollTop;
-    const height = `${Math.floor(Math.max(LOWEST, bench.clientHeight - above - help.offsetHeight))}px`;
+    const height = `${Math.max(1, Math.floor(bench.clientHeight - above - help.offsetHeight))}px`;
     if (bench.style.getPropertyValue("--dw-plot-height") === height) return;
     bench.style.setProperty("--dw-plot-height", height);
     dispatchEvent(new Event("resize")); // which plots listen to
@@ -148,7 +145,10 @@ function render({ model, el }) {
     if (!stage.on) return key.toLowerCase() === "f" && !takesText(target) && (change(true), true);
     if (key === "Escape") {
       const inside = target instanceof Element && target !== stage.bench;
-      if (inside && takesText(target)) return (stage.bench.focus({ preventScroll: true }), false);
+      if (inside && takesText(target)) {
+        setTimeout(() => stage.bench.focus({ preventScroll: true })); // the first one is the field's, the next one leaves
+        return false;
+      }
       if (inside && target.closest("details[open].dw-plot-save")) return false;
       leave();
       return true;

@@ -19,6 +19,14 @@ const DRAW_EVERY = 100;
 /** Height that can be seen at once; a frame that grows with what is in it may be higher than the screen. */
 const screenHeight = () => Math.min(innerHeight, screen.availHeight || Infinity);
 
+/** Lines and points as much wider as the type is. @param {import("./picture.js").Trace[]} data @param {number} scale */
+const bold = (data, scale) =>
+  data.map((trace) => ({
+    ...trace,
+    ...(trace.line && { line: { ...trace.line, width: scale * trace.line.width } }),
+    ...(trace.marker && { marker: { ...trace.marker, size: scale * trace.marker.size } }),
+  }));
+
 /** One view of the plot. */
 class View {
   /** @param {Feed} feed @param {HTMLElement} el */
@@ -183,7 +191,7 @@ class View {
     const { panelWidth } = arrange(panels.length, width, 1, false, 1, { scale });
     const [smoothing, expected] = [this.bar.smoothing, model.get("expected")];
     const store = (/** @type {number} */ id) => feed.store(id);
-    const drawn = picture({ panels, runs, store, range: zoom.x, width: panelWidth, smoothing, x, expected, scale });
+    const drawn = picture({ panels, runs, store, range: zoom.x, width: panelWidth, smoothing, x, expected });
     const view = { width, height: model.get("height"), screen: screenHeight(), whole, log: model.get("log"), x };
     /** @type {Record<string, any>} */
     const made = layout(drawn, { ...view, theme: this.colors() });
@@ -200,7 +208,7 @@ class View {
     this.tell();
     const first = !gd.data;
     // Given a configuration again, Plotly builds everything anew, and its buttons lose the focus.
-    await this.Plotly.react(gd, drawn.data, made, first ? this.config() : undefined);
+    await this.Plotly.react(gd, bold(drawn.data, scale), made, first ? this.config() : undefined);
     if (first) gd.on("plotly_relayout", () => this.zoomed());
     this.cost = performance.now() - this.drawnAt;
     gd.dataset.points = String(drawn.points);

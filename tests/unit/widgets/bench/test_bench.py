@@ -10,7 +10,8 @@ from shared.running import until
 import diffopt_widgets as dw
 from diffopt_widgets.execution import driver, session
 from diffopt_widgets.probe.doctor import accelerators
-from diffopt_widgets.runs.run import Run, vary
+from diffopt_widgets.runs.run import Run
+from diffopt_widgets.runs.space import vary
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.widgets.bench.other_session import OtherSession
 from diffopt_widgets.widgets.form.panel import menu
