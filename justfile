@@ -53,6 +53,15 @@ format:
     ruff format
     cd tests/js && npm run format
 
+# Compare the pinned versions with the published vulnerabilities (needs a network)
+audit:
+    python -m pip install -q pip-audit
+    pip-audit --requirement binder/constraints.txt --no-deps --disable-pip
+
+# Write sbom.cdx.json: what the package depends on, in the CycloneDX format
+sbom:
+    python binder/sbom.py sbom.cdx.json
+
 # Try every option of an optimizer and write what was seen into the table of evidence
 probe key:
     diffopt probe --write {{ key }}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.drawing.figures import compare as compare
     from diffopt_widgets.execution.driver import resume as resume
     from diffopt_widgets.execution.driver import train as train
+    from diffopt_widgets.execution.report import report as report
     from diffopt_widgets.execution.sweeps import sweep as sweep
     from diffopt_widgets.interop import export as export
     from diffopt_widgets.optimizers.factory import MissingBackend as MissingBackend
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from diffopt_widgets.records import History as History
     from diffopt_widgets.records import StepRecord as StepRecord
     from diffopt_widgets.runs.run import Run as Run
+    from diffopt_widgets.runs.space import Range as Range
+    from diffopt_widgets.runs.space import with_rate_of as with_rate_of
     from diffopt_widgets.settings import Settings as Settings
     from diffopt_widgets.settings import SettingsError as SettingsError
     from diffopt_widgets.settings import preset as preset
@@ -53,6 +56,7 @@ _HOMES = {
     "History": "records",
     "LivePlot": "widgets.plot.live",
     "MissingBackend": "optimizers.factory",
+    "Range": "runs.space",
     "Run": "runs.run",
     "RunBar": "widgets.bench.run_bar",
     "RunPlan": "settings.plan",
@@ -78,6 +82,7 @@ _HOMES = {
     "preset": "settings",
     "read_logs": "store",
     "register_task": "tasks",
+    "report": "execution.report",
     "resume": "execution.driver",
     "spec": "catalogue",
     "spec_of": "catalogue.introspect.uncatalogued",
@@ -85,6 +90,7 @@ _HOMES = {
     "sweep": "execution.sweeps",
     "train": "execution.driver",
     "watch": "watching.watcher",
+    "with_rate_of": "runs.space",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  # the names are strings

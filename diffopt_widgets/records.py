@@ -6,14 +6,21 @@ import csv
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
+from typing import TYPE_CHECKING, SupportsFloat, TypeAlias, TypeVar
 
 import numpy as np
+
+from diffopt_widgets.catalogue.tables import Tabular, frame_of, text_table
+from diffopt_widgets.catalogue.values import safe_repr
+from diffopt_widgets.plain_text import printable, printed_readably
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
+
+_Number = TypeVar("_Number", np.int64, np.float64)
 
 Scalar: TypeAlias = SupportsFloat
 """A number, or a tensor of one element that may still be on the device."""
@@ -25,8 +32,11 @@ GROUPED = ("lr", "applied_lr")
 SINGLE = ("loss", "d", "d_hat", "grad_norm", "update_rms", "weight_norm", "eval_loss", "seconds")
 """Columns with one value per step; `d` and `d_hat` with one per group where each group has its own."""
 LONGEST_NAME = 100
+_SHOWN = 3
+"""Number of first and of last steps that a history prints."""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class StepRecord:
     """One optimizer step. A value that the optimizer does not have is None, never zero.
@@ -66,19 +76,26 @@ def check_metric(name: str) -> None:
     Traceback (most recent call last):
     ValueError: a metric cannot be named 'lr': that column is recorded already. Choose another name, such as 'my_lr'
     """
-    if name in {"step", *GROUPED, *SINGLE}:
+    if isinstance(name, str) and name in {"step", *GROUPED, *SINGLE}:
         raise ValueError(
             f"a metric cannot be named {name!r}: that column is recorded already. "
             f"Choose another name, such as {f'my_{name}'!r}"
         )
-    if not name.strip() or len(name) > LONGEST_NAME or "[" in name or not name.isprintable():
+    if (
+        not isinstance(name, str)
+        or not name.strip()
+        or len(name) > LONGEST_NAME
+        or "[" in name
+        or not name.isprintable()
+    ):
         raise ValueError(
-            f"a metric cannot be named {name[:LONGEST_NAME]!r}: use 1 to {LONGEST_NAME} printable characters without '['"
+            f"a metric cannot be named {safe_repr(name)}: use 1 to {LONGEST_NAME} printable characters without '['"
         )
 
 
-class History:
-    """Records of one run, by column; rows are only ever added.
+@printed_readably
+class History(Tabular):
+    """Records of one run, by column; rows are only ever added. It prints as a table of the first and the last steps.
 
     A step takes 8 bytes for its number and 8 for each value, and up to a quarter more for future rows.
 
@@ -89,7 +106,7 @@ class History:
     """
 
     def __init__(self, groups: Sequence[str]) -> None:
-        self.groups = tuple(groups)
+        self.groups = _texts("groups", groups)
         """Names of the parameter groups."""
         self._length = 0
         self._capacity = 256
@@ -112,6 +129,17 @@ class History:
     def __repr__(self) -> str:
         return f"History({len(self)} steps: {', '.join(self.names())})"
 
+    def __str__(self) -> str:
+        if not len(self):
+            return "History without a step yet"
+        columns = self.to_columns()
+        few = len(self) <= 2 * _SHOWN + 1
+        rows = [*range(len(self))] if few else [*range(_SHOWN), *range(len(self) - _SHOWN, len(self))]
+        cells: list[list[object]] = [[column[row].item() for column in columns.values()] for row in rows]
+        if not few:
+            cells.insert(_SHOWN, ["…", *[""] * (len(columns) - 1)])
+        return f"History of {len(self):,} steps\n{text_table(list(columns), cells)}"
+
     @property
     def step(self) -> NDArray[np.int64]:
         """Step numbers, shape (n,)."""
@@ -130,8 +158,9 @@ class History:
         Raises:
             KeyError: the run has no such column.
         """
-        if name not in self._columns:
-            raise KeyError(f"this history has no column {name!r}; it has {', '.join(self.names()) or 'none yet'}")
+        if not isinstance(name, str) or name not in self._columns:
+            known = ", ".join(self.names()) or "none yet"
+            raise KeyError(printable(f"this history has no column {safe_repr(name)}; it has {known}"))
         return self._columns[name][: self._length]
 
     def add_groups(self, names: Iterable[str]) -> None:
@@ -144,23 +173,40 @@ class History:
         >>> h.groups, h.column("lr").tolist()
         (('unet', 'text'), [[0.1, nan], [0.1, 0.2]])
         """
-        groups = (*self.groups, *names)
+        groups = (*self.groups, *_texts("names", names))
         for name, column in self._columns.items():
             if column.ndim > 1:
                 nothing = np.full((len(column), len(groups) - len(self.groups)), np.nan)
                 self._columns[name] = np.concatenate([column, nothing], axis=1)
         self.groups = groups
 
+    def copy(self, *, room: int = 0) -> History:
+        """Return a copy with room for more rows; a row that is added to one of them is not in the other."""
+        other = History(self.groups)
+        other._length, other._capacity = self._length, self._length + room
+        other._step = self._grown(self._step, other._capacity)
+        other._columns = {name: self._grown(column, other._capacity) for name, column in self._columns.items()}
+        return other
+
     def extend(self, records: Iterable[StepRecord]) -> None:
-        """Append records, whose values must be plain numbers (`training.loop.fetch` converts tensors)."""
+        """Append records, whose values must be plain numbers (`training.loop.fetch` converts tensors).
+
+        Raises:
+            TypeError: it is no record, or a value of one is no number; that record and those after it are left out.
+        """
+        if not isinstance(records, Iterable):
+            raise _wrong("records", "a list of StepRecord", records)
         for record in records:
+            if not isinstance(record, StepRecord):
+                raise _wrong("records", "a list of StepRecord", record)
+            _check_record(record, len(self.groups))
             if self._length == self._capacity:
                 self._reserve(self._length + 1)
             row = self._length
             self._step[row] = record.step
             for name in (*GROUPED, *SINGLE):
                 self._put(row, name, getattr(record, name))
-            for name, value in (record.metrics or {}).items():
+            for name, value in ({} if record.metrics is None else record.metrics).items():
                 if name not in self._columns:
                     check_metric(name)
                 self._put(row, name, value)
@@ -177,8 +223,10 @@ class History:
         Raises:
             ValueError: shapes do not fit, or a metric cannot have its name; nothing is appended then.
         """
-        steps = np.asarray(step, dtype=np.int64)
-        arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+        if not isinstance(columns, Mapping):
+            raise _wrong("columns", 'a dict of columns by name, such as {"loss": [0.5]},', columns)
+        steps = _array("step", step, np.dtype(np.int64))
+        arrays = {name: _array(name, values, np.dtype(np.float64)) for name, values in columns.items()}
         for name, values in arrays.items():
             shape = (len(steps), *values.shape[1:])
             present = self._columns.get(name)
@@ -216,37 +264,109 @@ class History:
     def _reserve(self, rows: int) -> None:
         """Make room for `rows` rows and a quarter more, so that a step of 8 columns stays under 100 bytes."""
         self._capacity = max(rows, self._capacity + self._capacity // 4)
-        step = np.zeros(self._capacity, dtype=np.int64)
-        step[: self._length] = self._step[: self._length]
-        self._step = step
-        for name, old in self._columns.items():
-            column = np.full((self._capacity, *old.shape[1:]), np.nan)
-            column[: self._length] = old[: self._length]
-            self._columns[name] = column
+        self._step = self._grown(self._step, self._capacity)
+        for name, column in self._columns.items():
+            self._columns[name] = self._grown(column, self._capacity)
 
-    def to_columns(self) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
-        """Return flat columns by name, grouped ones as `applied_lr[unet]`; for tables and files."""
+    def _grown(self, values: NDArray[_Number], rows: int) -> NDArray[_Number]:
+        """Copy the rows so far into an array for `rows` rows; the others are 0 or NaN."""
+        grown = np.empty((rows, *values.shape[1:]), values.dtype)
+        grown[: self._length] = values[: self._length]
+        grown[self._length :] = 0 if values.dtype.kind == "i" else np.nan
+        return grown
+
+    def to_columns(self, *, named: bool = False) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+        """Return flat columns by name, for tables and files; with several groups a grouped one is `applied_lr[unet]`.
+
+        >>> h = History(("unet",))
+        >>> h.extend([StepRecord(1, 0.1, 2.0, (0.1,), (0.1,))])
+        >>> list(h.to_columns()), list(h.to_columns(named=True))
+        (['step', 'loss', 'lr', 'applied_lr', 'seconds'], ['step', 'loss', 'lr[unet]', 'applied_lr[unet]', 'seconds'])
+
+        Args:
+            named: whether the group is named where there is only one too.
+        """
         flat: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {"step": self.step}
         for name in self.names():
             column = self.column(name)
             if column.ndim == 1:
                 flat[name] = column
+            elif len(self.groups) == 1 and not named:
+                flat[name] = column[:, 0]
             else:
                 flat.update({f"{name}[{group}]": column[:, i] for i, group in enumerate(self.groups)})
         return flat
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return the history as a pandas DataFrame, one row per step.
 
-def to_frame(history: History) -> pd.DataFrame:
-    """Return a history as a pandas DataFrame, one row per step.
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return frame_of(self.to_columns(), "step")
+
+
+def _wrong(argument: str, wanted: str, value: object) -> TypeError:
+    return TypeError(f"{argument}: {wanted} is wanted, and not {safe_repr(value)}")
+
+
+def _texts(argument: str, names: object) -> tuple[str, ...]:
+    """Return names as a tuple.
 
     Raises:
-        ImportError: pandas is not installed.
+        TypeError: they are not texts.
+    """
+    if isinstance(names, Iterable) and not isinstance(names, str | bytes | type | Mapping):
+        texts = tuple(names)
+        if all(isinstance(name, str) for name in texts):
+            return texts
+    raise _wrong(argument, 'a list of names, such as ["unet"],', names)
+
+
+def _array(name: object, values: ArrayLike, dtype: np.dtype[_Number]) -> NDArray[_Number]:
+    """Return a column as an array.
+
+    Raises:
+        TypeError: it is not a list of numbers.
     """
     try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError("to_frame() needs pandas. To fix it: pip install pandas") from error
-    return pd.DataFrame(dict(history.to_columns())).set_index("step")
+        array = np.asarray(values, dtype=dtype)
+    except Exception as error:
+        raise _wrong(str(name)[:LONGEST_NAME], "a list of numbers", values) from error
+    if not array.ndim:
+        raise _wrong(str(name)[:LONGEST_NAME], "a list of numbers", values)
+    return array
+
+
+def _check_record(record: StepRecord, groups: int) -> None:
+    """Check that a record holds numbers, one for each group where there are several.
+
+    Raises:
+        TypeError: it does not.
+    """
+    metrics = {} if record.metrics is None else record.metrics
+    if not isinstance(metrics, Mapping):
+        raise _wrong("metrics", 'a dict of numbers by name, such as {"accuracy": 0.5},', metrics)
+    if not isinstance(record.step, Integral) or isinstance(record.step, bool) or not 0 <= record.step < 2**63:
+        raise _wrong("step", "a whole number", record.step)
+    for name in (*GROUPED, *SINGLE, *metrics):
+        value = metrics[name] if name in metrics else getattr(record, name)
+        parts = value if isinstance(value, tuple) else (value,)
+        if (isinstance(value, tuple) and len(parts) not in {1, groups}) or (
+            name in GROUPED and not isinstance(value, tuple)
+        ):
+            raise _wrong(str(name)[:LONGEST_NAME], f"a tuple with a number for each of the {groups} groups", value)
+        for part in parts:
+            if part.__class__ is not float and part is not None and not _is_number(part):
+                raise _wrong(str(name)[:LONGEST_NAME], "a number", part)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]  # that is the question
+    except Exception:  # noqa: BLE001  # an object of any package may raise anything
+        return False
+    return not isinstance(value, str | bytes)
 
 
 def write_csv(

@@ -41,6 +41,7 @@ def _own_configuration(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     """Nothing of the person's own is read or written, and nothing is remembered from test to test."""
     folder = tmp_path_factory.getbasetemp() / "configuration" / uuid.uuid4().hex  # made when something is written there
     monkeypatch.setenv("DIFFOPT_CONFIG_DIR", str(folder))
+    monkeypatch.setenv("DIFFOPT_CACHE_DIR", str(folder / "cache"))
     monkeypatch.setattr(
         "diffopt_widgets.tasks.registry._OWN", {}
     )  # the tasks that a test gives to `dw.train` or registers

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from diffopt_widgets.catalogue.schema import REQUIREMENTS, OptimizerSpec, Standing, Use
+from diffopt_widgets.plain_text import printed_readably
 
 TABLE = Path(__file__).with_name("evidence.json")
 DEVICES = {"cpu": "CPU", "cuda": "NVIDIA GPU"}
@@ -42,6 +43,7 @@ _STANDINGS = {
 }
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Observed effect of one option of one optimizer, with the evidence as text."""
@@ -53,6 +55,7 @@ class Finding:
     """First step after which the weights differ; None if they never do."""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Probed:
     """Findings on one device, by optimizer and option, with the versions of the packages."""

@@ -48,6 +48,17 @@ _UNCLEAR = {
 }
 """Answers to names that do not mean exactly one optimizer; a name in braces stands for the keys that begin with it."""
 
+_ABSENT = ("galore", "lomo", "adalomo", "grokadamw", "apolloadamw")
+"""Beginnings of names of transformers' Trainer for optimizers that the catalogue lacks."""
+
+_TWINS = {
+    "ADAFACTOR": "torch.optim:Adafactor is torch's class, transformers.optimization:Adafactor that of transformers",
+    "ADAGRAD": "torch.optim:Adagrad is torch's class",
+    "MUON": "torch.optim:Muon is torch's class",
+    "RMSPROP": "torch.optim:RMSprop is torch's class",
+}
+"""Classes of the same name in other packages, by the key that the name alone means here."""
+
 _MODULES = {"bnb": "bitsandbytes", "optim": "torch"}
 """Short names under which modules are often imported."""
 
@@ -77,6 +88,21 @@ def meant_by(text: str) -> Meant | None:
     return _meanings().get(_plain(word)) or _paged(_plain(word))
 
 
+def twin_words(text: str) -> str:
+    """Say which class a name was taken as, where other packages have one of the same name; "" for a key of the catalogue.
+
+    >>> twin_words("rmsprop")
+    "rmsprop is taken as RMSPROP, the class of bitsandbytes; torch.optim:RMSprop is torch's class"
+    >>> twin_words("RMSPROP"), twin_words("bitsandbytes.optim.RMSprop"), twin_words("adamw")
+    ('', '', '')
+    """
+    word = text.strip()
+    meant = meant_by(word)
+    if meant is None or word in list_optimizers() or "." in word or is_path(word) or meant.key not in _TWINS:
+        return ""
+    return f"{word} is taken as {meant.key}, the class of {spec(meant.key).package}; {_TWINS[meant.key]}"
+
+
 def explain_name(text: str) -> str:
     """Explain what to write in place of a name that means no optimizer; empty where nothing is near.
 
@@ -90,16 +116,35 @@ def explain_name(text: str) -> str:
         prefix = re.search(r"{(\w+)}", answer)
         keys = [key for key in list_optimizers() if prefix and key.startswith(prefix[1])]
         return f"{re.sub(r'{.*}', ', '.join(keys), answer)}."
+    if word.startswith(_ABSENT):
+        return "transformers' Trainer has it, and it is not available here."
     if word.startswith("paged"):
         having = [key for key in list_optimizers() if any(use.name == "is_paged" for use in spec(key).uses)]
         return f"Paged states are an option, is_paged, of these: {', '.join(having)}."
-    if path := _torch_class(text):
-        return f"Did you mean {path}?"
+    if near := _near(re.sub(r"32(bit)?$", "", word)):  # 32 bits are what a name without bits means
+        return f"Did you mean {near}?"
+    return ""
+
+
+def explain_class(name: str) -> str:
+    """Explain what to write in place of an import path whose class is not there; as `explain_name`, but classes come first."""
+    path = _classes_by_name().get(_plain(name))
+    return f"Did you mean {path}?" if path else explain_name(name)
+
+
+def _near(word: str) -> str:
+    """Return the name, or several, that were probably meant by a plain name; empty where nothing is near."""
+    classes, meanings = _classes_by_name(), _meanings()
+    if word in meanings or word in classes:
+        return meanings[word].key if word in meanings else classes[word]
     longer = [key for key in list_optimizers() if len(word) > 3 and _plain(key).startswith(word)]
     if longer:
-        return f"Did you mean {' or '.join(longer)}?"
-    close = difflib.get_close_matches(word, _meanings(), n=1)
-    return f"Did you mean {_meanings()[close[0]].key}?" if close else ""
+        return " or ".join(longer)
+    names = {**classes, **{name: meant.key for name, meant in meanings.items()}}
+    close = difflib.get_close_matches(word, names, n=1) or sorted(
+        (name for name in names if len(name) > 4 and (word.startswith(name) or word.endswith(name))), key=len
+    )
+    return names[close[-1]] if close else ""
 
 
 def _plain(text: str) -> str:
@@ -147,19 +192,15 @@ def _is_dotted(word: str) -> bool:
     return all(part.isidentifier() and not keyword.iskeyword(part) for part in word.split("."))
 
 
-def _torch_class(text: str) -> str:
-    """Return the import path of a class that torch, or another package that is loaded, has under this name."""
-    if not text.isidentifier():
-        return ""
-    for module in _homes():
-        for name, value in vars(sys.modules[module]).items():
-            if (
-                isinstance(value, type)
-                and name.casefold() == text.casefold()
-                and callable(getattr(value, "step", None))
-            ):
-                return f"{module}:{name}"
-    return ""
+def _classes_by_name() -> dict[str, str]:
+    """Return the import path of each class of torch, or of another package that is loaded, by its plain name."""
+    named = [
+        (name, f"{module}:{name}")
+        for module in _homes()
+        for name, value in vars(sys.modules[module]).items()
+        if isinstance(value, type) and callable(getattr(value, "step", None)) and name != "Optimizer"
+    ]
+    return {_plain(name): path for name, path in reversed(named)}  # torch's, which come first, win
 
 
 def _homes() -> Iterator[str]:

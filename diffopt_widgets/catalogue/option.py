@@ -19,8 +19,10 @@ from diffopt_widgets.catalogue.values import (
     safe_repr,
     shorten,
 )
+from diffopt_widgets.plain_text import printed_readably
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option, independent of the optimizers that use it.

@@ -10,11 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.values import Interval, OutOfRange, Value, ValueProblem, format_value
+from diffopt_widgets.catalogue.tables import Tabular, frame_of, text_table
+from diffopt_widgets.catalogue.values import Interval, OutOfRange, Value, ValueProblem, format_value, safe_repr
+from diffopt_widgets.plain_text import printed_readably
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Values: TypeAlias = Mapping[str, Value]
 """All values of one Settings by name: `lr`, `schedule`, `warmup`, …, and the optimizer's own options."""
@@ -33,6 +38,14 @@ class Standing(Enum):
     UNAVAILABLE = "unavailable"  # the back end does not take it, or raises
     UNCATALOGUED = "uncatalogued"  # not examined: only the signature and the docstring are known
 
+
+_STANDINGS = {
+    Standing.LIVE: "works",
+    Standing.INERT: "changes nothing",
+    Standing.UNAVAILABLE: "not available",
+    Standing.UNCATALOGUED: "not examined",
+}
+"""Standing of an option in words."""
 
 REQUIREMENTS = {
     "cuda": "an NVIDIA GPU",
@@ -71,6 +84,7 @@ class When:
         return f"only with {self.option} {relation} {format_value(self.value)}"
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Use:
     """Use of an option by one optimizer.
@@ -132,6 +146,7 @@ class Use:
         return option.allowed()
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Constraint between options, with advice to the user and the fix to offer.
@@ -166,6 +181,7 @@ class Remedy:
     """True when it is needed whatever the learning rate is; one that is far too high is then lowered as well."""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Preset:
     """Named set of values. All other options take the back end's own default."""
@@ -176,6 +192,7 @@ class Preset:
     why: str = ""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Hidden:
     """Argument of the back end that the panel does not show, with the reason."""
@@ -186,6 +203,7 @@ class Hidden:
     """Value passed for it; None when it is not passed at all. `"torch.float32"` stands for the dtype."""
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Link:
     """Link to a paper or to code."""
@@ -194,9 +212,13 @@ class Link:
     url: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # there is one of each: the same spec is the same object
-class OptimizerSpec:
-    """Description of one optimizer: its idea, its options, and the reader of the rate that it applies."""
+@printed_readably
+@dataclass(frozen=True, slots=True, eq=False, repr=False)  # there is one of each: the same spec is the same object
+class OptimizerSpec(Tabular):
+    """Description of one optimizer: its idea, its options, and the reader of the rate that it applies.
+
+    It prints as a table of its options.
+    """
 
     key: str
     title: str
@@ -240,19 +262,56 @@ class OptimizerSpec:
     auxiliary: bool = False
     """True when it steps only hidden matrices, marked by `use_muon`, and leaves all other tensors to an Adam of its own."""
 
+    def __repr__(self) -> str:
+        return f"<OptimizerSpec {self.key}: {len(self.uses) + 1} options>"
+
+    def __str__(self) -> str:
+        rows = [
+            [
+                use.name,
+                "" if use.default is None else format_value(use.default),
+                "yes or no" if use.option.kind == "bool" else use.allowed(),
+                "" if use.standing is Standing.LIVE else _STANDINGS[use.standing],
+            ]
+            for use in (self.lr, *self.uses)
+        ]
+        presets = f"\npresets: {', '.join(preset.key for preset in self.presets)}" if self.presets else ""
+        return f"{self.key}: {self.title}, from {self.package}\n{text_table(['option', 'default', 'allowed', ''], rows)}{presets}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the options as a pandas DataFrame, one row for each.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        uses = (self.lr, *self.uses)
+        return frame_of(
+            {
+                "option": [use.name for use in uses],
+                "title": [use.option.title for use in uses],
+                "default": [use.default for use in uses],
+                "allowed": [use.allowed() for use in uses],
+                "standing": [_STANDINGS[use.standing] for use in uses],
+                "help": [" ".join(part for part in (use.option.help, use.note, use.reason) if part) for use in uses],
+            },
+            "option",
+        )
+
     def use(self, name: str) -> Use:
         """Return the use of an option by name, `lr` included. Raises KeyError when this optimizer has no such option."""
         for use in (self.lr, *self.uses):
             if use.name == name:
                 return use
-        raise KeyError(name)
+        names = ", ".join(use.name for use in (self.lr, *self.uses))
+        raise KeyError(f"{self.key} has no option {safe_repr(name)}; there are {names}")
 
     def preset(self, key: str) -> Preset:
         """Return a preset by key. Raises KeyError when there is none."""
         for preset in self.presets:
             if preset.key == key:
                 return preset
-        raise KeyError(key)
+        keys = ", ".join(preset.key for preset in self.presets)
+        raise KeyError(f"{self.key} has no preset {safe_repr(key)}; there are {keys}")
 
     def asking(self, options: Values) -> tuple[Use, ...]:
         """Return the options that require something and are not at their default."""

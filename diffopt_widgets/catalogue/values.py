@@ -8,6 +8,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from diffopt_widgets.plain_text import printable, printed_readably
+
 Value: TypeAlias = float | int | bool | str | None
 Kind: TypeAlias = Literal["float", "int", "bool", "choice", "text"]
 
@@ -30,6 +32,7 @@ def two_digits(value: float) -> float:
     return float(f"{value:.2g}")
 
 
+@printed_readably
 class ValueProblem(ValueError):
     """Error for a value that an option cannot take; the message gives the reason."""
 
@@ -116,9 +119,9 @@ def shorten(text: str) -> str:
 
 
 def safe_repr(value: object) -> str:
-    """Return a short repr of any object for a message, and never raise."""
+    """Return a short repr of any object for a message that can be printed, and never raise."""
     try:
-        return shorten(repr(value))
+        return printable(shorten(repr(value)))
     except Exception:  # noqa: BLE001  # a foreign repr may raise anything, and Python's own does for huge integers
         return f"a value of type {type(value).__name__}"
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
+import shutil
+import sys
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +17,15 @@ from typing import Any, NoReturn, Protocol
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.schema import Use
-from diffopt_widgets.catalogue.values import Value, ValueProblem, number_or_none
+from diffopt_widgets.catalogue.values import Value, ValueProblem, number_or_none, shorten
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, preset
+from diffopt_widgets.settings.arguments import checked_path
 from diffopt_widgets.settings.own_names import in_brackets, read_several, spread, taken_words, tuple_places
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import list_tasks
 
+TOGETHER = "; name the optimizers next to each other, such as ADAMW PRODIGY, and then the rest"
+"""Hint about optimizers that are named apart."""
 STOPPED = 130
 """The exit status after Ctrl-C, as shells have it."""
 
@@ -52,16 +58,71 @@ class _Once(argparse.Action):
         return self.dest in {"lr", "optimizer", *FLAGGED} and self.type is None
 
 
+NARROW = 58
+"""Columns up to which each help text stands below its flag."""
+
+
+class _Help(argparse.HelpFormatter):
+    """Help that fits its terminal: words stay whole, indented lines (examples) stay as they are."""
+
+    def __init__(self, prog: str, **options: Any) -> None:  # Any: as its base takes them
+        width = min(shutil.get_terminal_size().columns, 100) - 2
+        super().__init__(prog, max_help_position=24 if width > NARROW else 6, width=width, **options)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        for kept, group in itertools.groupby(text.splitlines(), lambda line: not line or line[0].isspace()):
+            together = list(group)
+            lines += together if kept else _wrapped(" ".join(together), width)
+        return "\n".join(indent + line for line in lines)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return _wrapped(" ".join(text.split()), width)
+
+    def _format_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None) -> str:
+        text = super()._format_usage(usage, actions, groups, prefix)
+        if usage is None and self._width > NARROW:
+            return text
+        # Written by hand, and so not wrapped, or wrapped in what the name leaves free. What stands in brackets stays together.
+        return "\n".join(_wrapped(" ".join(text.split()), self._width, r"\[[^]]*\]", indent=4)) + "\n\n"
+
+
+def _wrapped(text: str, width: int, pattern: str = "`[^`]*`", indent: int = 0) -> list[str]:
+    """Wrap a text; what matches the pattern, by default a command in backticks, stays in one line."""
+    whole = re.sub(pattern, lambda match: match[0].replace(" ", "\0"), text)
+    space = " " * indent
+    lines = textwrap.wrap(whole, width, subsequent_indent=space, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
+
+
 class Parser(argparse.ArgumentParser):
     """Parser whose flags can be given once, and whose errors say how to get help instead of listing every flag."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # Any: as argparse takes them
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **{"formatter_class": _Help, **options})
         self.register("action", None, _Once)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # Any: as argparse has them
+        """Parse arguments; `--` is no value of a flag, although argparse takes it for one in `--lr=--`."""
+        given = sys.argv[1:] if args is None else list(args)
+        for argument in given:
+            if argument.startswith("--") and argument.endswith("=--"):
+                self.error(f"argument {argument.removesuffix('=--')}: a value is wanted after the =")
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Print an error in one line, and end with the status 2."""
+        message = re.sub(r"\S{200,}", lambda long: shorten(long[0]), message)
         self.exit(2, f"{self.prog}: error: {message}\n`{self.prog} --help` explains what can be written.\n")
+
+
+def listed_names(words: Sequence[str]) -> list[str]:
+    """Return the optimizers that were named, one after the other or with commas between them.
+
+    >>> listed_names(["ADAMW", "LION,PRODIGY"])
+    ['ADAMW', 'LION', 'PRODIGY']
+    """
+    return [name.strip() for word in words for name in word.split(",") if name.strip()]
 
 
 class Commands(Protocol):
@@ -268,6 +329,7 @@ def writable_folder(folder: Path, flag: str) -> Path:
     Raises:
         SettingsError: it cannot be made, or nothing can be written into it.
     """
+    checked_path(flag, folder, "Name a folder; nothing was done.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import socket
+import tempfile
 import webbrowser
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -36,7 +37,8 @@ def add_command(commands: Commands) -> None:
         description="Open JupyterLab on the quickstart notebook, which is copied into the folder where there is none yet. "
         "Unless told otherwise the server can be reached from this machine only and asks for a token; the address that "
         "it prints has it. Ctrl-C ends it.",
-        epilog="In a container: diffopt lab --ip 0.0.0.0 --port 8888, with port 8888 published.",
+        epilog="In a container, publish the port and let the server listen on every network:\n\n"
+        "  diffopt lab --ip 0.0.0.0 --port 8888\n",
     )
     lab.add_argument("--folder", type=Path, metavar="FOLDER", help="Where your notebooks are. (default: this folder)")
     lab.add_argument(
@@ -95,11 +97,12 @@ def open_lab(
         SystemExit: Jupyter refuses an option or cannot start; it has said why, and the status is Jupyter's.
     """
     if find_spec("jupyterlab") is None:
-        raise FileNotFoundError("JupyterLab is not installed. To fix it: pip install 'diffopt-widgets[lab]'")
+        raise FileNotFoundError("JupyterLab is not installed. To fix it: pip install jupyterlab")
     root = (folder or Path.cwd()).resolve()
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}. To fix it: create it, or name another with --folder")
     _check_address(ip, port)
+    _check_jupyter_folders()
 
     from jupyter_core.application import NoStart
     from jupyterlab.labapp import LabApp
@@ -128,6 +131,22 @@ def open_lab(
     except OSError as error:
         raise OSError(f"JupyterLab could not start: {error}") from error
     return 0
+
+
+def _check_jupyter_folders() -> None:
+    """Raise an OSError that names the folder of Jupyter's own that cannot be written; Jupyter would show a traceback first."""
+    from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_runtime_dir
+
+    for folder in map(Path, (jupyter_config_dir(), jupyter_data_dir(), jupyter_runtime_dir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise OSError(
+                f"Jupyter needs the folder {folder}, which cannot be written: {error.strerror or error}. To fix it: set "
+                "JUPYTER_CONFIG_DIR, JUPYTER_DATA_DIR and JUPYTER_RUNTIME_DIR, or HOME, to folders that you can write to"
+            ) from error
 
 
 def _check_address(ip: str | None, port: int | None) -> None:
@@ -253,7 +272,13 @@ def _quickstart(root: Path) -> Path:
     # A wheel has it inside the package; a clone that is installed editable has it beside.
     for source in (package / "notebooks" / QUICKSTART, package.parent / "notebooks" / QUICKSTART):
         if source.is_file():
-            shutil.copyfile(source, root / QUICKSTART)
+            try:
+                shutil.copyfile(source, root / QUICKSTART)
+            except OSError as error:
+                raise OSError(
+                    f"the quickstart notebook cannot be written into {root}: {error.strerror or error}. To fix it: name "
+                    "a folder that you can write to with --folder"
+                ) from error
             return root / QUICKSTART
     raise FileNotFoundError(
         f"the package has no {QUICKSTART} to copy. To fix it: reinstall diffopt-widgets, or put a notebook of that "

@@ -10,6 +10,7 @@ from diffopt_widgets import __version__
 from diffopt_widgets.cli import doctor, lab, memory, options, probe, run
 from diffopt_widgets.cli.arguments import STOPPED, Parser
 from diffopt_widgets.cli.speaking import discard_output, flush, tell
+from diffopt_widgets.plain_text import ERRORS
 from diffopt_widgets.settings import SettingsError
 
 COMMANDS = (lab, run, options, memory, doctor, probe)
@@ -19,8 +20,8 @@ COMMANDS = (lab, run, options, memory, doctor, probe)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status (0 well, 1 something failed, 2 wrong input, 130 stopped)."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows another in its place
-            stream.reconfigure(errors="replace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ERRORS)
     parser = _parser()
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -34,17 +35,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         discard_output()
         return 0
     except (SettingsError, OSError) as error:
-        tell(str(error))
+        tell(_words(error))
         discard_output()
         return 2
     except ImportError as error:
-        print(
-            f"diffopt: a package cannot be loaded: {error}\nTo fix it, do what `diffopt doctor` says.", file=sys.stderr
-        )
+        tell(f"a package cannot be loaded: {error}\nTo fix it, do what `diffopt doctor` says.")
         return 1
     except KeyboardInterrupt:
-        print("\ndiffopt: stopped", file=sys.stderr)
+        tell("stopped")
         return STOPPED
+
+
+def _words(error: Exception) -> str:
+    """Describe an error; one of the system by the path that it is about."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _flushed(status: int) -> int:

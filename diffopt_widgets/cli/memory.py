@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from diffopt_widgets.catalogue import list_optimizers
 from diffopt_widgets.catalogue.precision import PRECISIONS
 from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.cli.arguments import Commands, read_plan
+from diffopt_widgets.cli.arguments import TOGETHER, Commands, read_plan
+from diffopt_widgets.cli.kept import FRESH_HELP, Kept
 from diffopt_widgets.cli.waiting import waiting
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 from diffopt_widgets.state_size.models import LAYERS, MODELS, Choice
@@ -27,7 +28,7 @@ def add_command(commands: Commands) -> None:
     )
     default = Choice()
     memory.add_argument(
-        "optimizer", nargs="?", metavar="KEY", help="An optimizer, such as PRODIGY. (default: compare all)"
+        "optimizer", nargs="*", metavar="KEY", help="Optimizers, such as PRODIGY. (default: compare all)"
     )
     memory.add_argument(
         "--set",
@@ -53,7 +54,8 @@ def add_command(commands: Commands) -> None:
         default=default.dtype,
         help="Precision of the weights that are trained. (default: %(default)s)",
     )
-    memory.set_defaults(command=run)
+    memory.add_argument("--fresh", action="store_true", help=FRESH_HELP)
+    memory.set_defaults(command=run, hint=TOGETHER)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,38 +66,46 @@ def run(arguments: argparse.Namespace) -> int:
     """
     lora = None if arguments.full else arguments.lora
     choice = Choice(arguments.model, lora, arguments.layers, arguments.dtype)
-    named = _named_settings(arguments.optimizer, arguments.set)
+    named = _named_settings(",".join(arguments.optimizer), arguments.set)
+    kept = Kept(fresh=arguments.fresh)
     with waiting(f"Counting the state for {choice.words()}", len(named)) as begins:
-        sizes = _sizes(choice, named, begins)
+        sizes = {name: _size(choice, settings, kept, begins, name) for name, settings in named.items()}
 
-    from rich.console import Console
+    from diffopt_widgets.cli.terminal import console, state_table
 
-    from diffopt_widgets.cli.terminal import state_table
-
-    Console().print(
-        state_table(choice, sizes, [name for name, settings in named.items() if depends_on_names(settings)])
+    console().print(
+        state_table(
+            choice, sizes, [name for name, settings in named.items() if depends_on_names(settings)], kept.words()
+        )
     )
     return 1 if arguments.optimizer and any(isinstance(size, str) for size in sizes.values()) else 0
 
 
-def _sizes(choice: Choice, named: Mapping[str, Settings], begins: Callable[[str], None]) -> dict[str, int | str]:
-    """Count the state of each, or say why it cannot be counted."""
+def _size(choice: Choice, settings: Settings, kept: Kept, begins: Callable[[str], None], name: str) -> int | str:
+    """Count the state of an optimizer, or say why it cannot be counted."""
+    begins(name)
+    question = ("memory", settings.to_json(), repr(choice))
+    packages = (settings.spec.package,)
+    catalogued = settings.spec.catalogued  # another class may change under the same name
+    known = kept.recall(question, packages) if catalogued else None
+    if isinstance(known, int):
+        return known
+
     from diffopt_widgets.optimizers.factory import MissingBackend
     from diffopt_widgets.state_size.count import memory
 
-    sizes: dict[str, int | str] = {}
-    for name, settings in named.items():
-        begins(name)
-        try:
-            sizes[name] = memory(settings, choice.model, lora=choice.rank, layers=choice.layers, dtype=choice.dtype)
-        except MissingBackend as error:
-            sizes[name] = str(error)
-    return sizes
+    try:
+        size = memory(settings, choice.model, lora=choice.rank, layers=choice.layers, dtype=choice.dtype)
+    except MissingBackend as error:
+        return str(error)
+    if catalogued:
+        kept.keep(question, packages, size)
+    return size
 
 
-def _named_settings(optimizer: str | None, assignments: Sequence[str]) -> dict[str, Settings]:
+def _named_settings(optimizer: str, assignments: Sequence[str]) -> dict[str, Settings]:
     """Return the settings to count, by their name in the table."""
-    if optimizer is None:
+    if not optimizer:
         if assignments:
             raise SettingsError((Fault("--set", None, "no optimizer is named whose option that is", "", "Name it."),))
         return {key: Settings(key) for key in list_optimizers()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diffopt_widgets.catalogue import families
 from diffopt_widgets.catalogue.schema import OptimizerSpec
-from diffopt_widgets.cli.arguments import Commands, writable_folder
+from diffopt_widgets.cli.arguments import TOGETHER, Commands, listed_names, writable_folder
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
 
@@ -21,9 +21,9 @@ def add_command(commands: Commands) -> None:
     )
     options.add_argument(
         "optimizer",
-        nargs="?",
+        nargs="*",
         metavar="KEY",
-        help="An optimizer, such as PRODIGY, or any class by its path, such as torch.optim:RAdam. (default: list all)",
+        help="Optimizers, such as PRODIGY, or any class by its path, such as torch.optim:RAdam. (default: list all)",
     )
     options.add_argument(
         "--markdown",
@@ -31,36 +31,32 @@ def add_command(commands: Commands) -> None:
         metavar="FOLDER",
         help="Write the reference into a folder instead, a page per optimizer.",
     )
-    options.set_defaults(command=run)
+    options.set_defaults(command=run, hint=TOGETHER)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print or write the options; returns the exit status."""
-    from rich.console import Console
-
-    from diffopt_widgets.cli.terminal import optimizer_page, optimizers_page
+    from diffopt_widgets.cli.terminal import console, optimizer_page, optimizers_page
 
     if arguments.markdown is not None:
         return _write_reference(arguments)
-    console = Console()
-    console.print(
-        optimizers_page(families()) if arguments.optimizer is None else optimizer_page(spec_named(arguments.optimizer))
-    )
+    entries = [spec_named(name) for name in listed_names(arguments.optimizer)]
+    out = console()
+    for page in map(optimizer_page, entries) if entries else [optimizers_page(families())]:
+        out.print(page)
     return 0
 
 
 def _write_reference(arguments: argparse.Namespace) -> int:
     from diffopt_widgets.cli.reference import INDEX, reference_page, reference_pages
 
-    if arguments.optimizer is None:
-        pages = reference_pages()
-    else:
-        entry = spec_named(arguments.optimizer)
-        pages = {f"{entry.key.replace(':', '.')}.md": reference_page(entry)}
+    entries = [spec_named(name) for name in listed_names(arguments.optimizer)]
+    own = {f"{entry.key.replace(':', '.')}.md": reference_page(entry) for entry in entries}
+    pages = own or reference_pages()
     folder = writable_folder(arguments.markdown, "--markdown")
     _check_own(folder, pages)
     for name, text in pages.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
     print(f"wrote {len(pages)} page{'s' * (len(pages) > 1)}; begin with {folder / (INDEX if INDEX in pages else name)}")
     return 0
 

@@ -153,13 +153,24 @@ def _facts(option: Option, use: Use) -> Iterable[tuple[str, str]]:
 
 
 def _value(value: Value) -> str:
-    return f"`{format_value(value)}`"
+    return _code(format_value(value))
+
+
+def _code(text: str) -> str:
+    """Write a text as code, between more backticks than it has in a row.
+
+    >>> print(_code("0.9"), _code("a `b`"))
+    `0.9` `` a `b` ``
+    """
+    longest = max(map(len, re.findall(r"`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {text} {fence}" if longest else f"{fence}{text}{fence}"
 
 
 def _text(words: str) -> str:
-    r"""Escape a text, so that Markdown reads nothing in it as its own.
+    r"""Escape a text, so that Markdown reads nothing in it as its own, as a formula or as HTML.
 
-    >>> print(_text("a*b < c_d|e"))
-    a\*b \< c\_d\|e
+    >>> print(_text("a*b < c_d|e $f$ &lt;"))
+    a\*b \< c\_d\|e \$f\$ \&lt;
     """
-    return re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", words)
+    return re.sub(r"([\\`*_<>\[\]|#$]|~(?=~)|&(?=#?\w+;))", r"\\\1", words)

@@ -8,20 +8,34 @@ import itertools
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, cast
 
+from diffopt_widgets.catalogue.names import twin_words
 from diffopt_widgets.catalogue.schema import Use
-from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.cli.arguments import FLAGGED, STOPPED, Commands, names_taken, read_plan, writable_folder
+from diffopt_widgets.catalogue.values import Value, format_value, number_or_none, shorten
+from diffopt_widgets.cli.arguments import (
+    FLAGGED,
+    STOPPED,
+    TOGETHER,
+    Commands,
+    listed_names,
+    names_taken,
+    read_plan,
+    writable_folder,
+)
 from diffopt_widgets.cli.speaking import discard_output, say, tell
 from diffopt_widgets.records import write_csv
+from diffopt_widgets.runs.space import MOST_RUNS
 from diffopt_widgets.settings import Fault, SettingsError
+from diffopt_widgets.settings.arguments import checked_path
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.settings.plan import RunPlan
     from diffopt_widgets.store import RunStore
 
 EXAMPLES = """\
@@ -30,7 +44,7 @@ examples:
   diffopt run PRODIGY --set d_coef=0.5,1.0,1.2 --schedule COSINE
   diffopt run ADAFACTOR --preset adaptive --set clip_threshold=0.5
   diffopt run ADAMW --lr 1e-4,1e-3,1e-2 --seed 0,1
-  diffopt run ADAMW,PRODIGY,LION --schedule COSINE
+  diffopt run ADAMW,PRODIGY,LION --schedule COSINE --seeds 5
 
 Several values with commas between them are compared, one run for each
 combination; the same seed gives all of them the same weights and batches.
@@ -44,16 +58,15 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="train, and write a figure and a table",
-        description="Train, print how each run ended, and write a figure (an HTML file that opens\noffline) and the "
-        "values of every step (a CSV file).",
+        description="Train, print how each run ended, and write a figure (an HTML file that opens offline) and the "
+        "values of every step (a CSV file); for several runs also a report to paste elsewhere (a Markdown file).",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "named",
-        nargs="?",
+        nargs="*",
         metavar="KEY",
-        help="Which optimizer, or several with commas between them; `diffopt options` lists them.",
+        help="Which optimizer, or several, which are compared; `diffopt options` lists them.",
     )
     parser.add_argument("--optimizer", metavar="KEY", help="The same, as a flag.")
     parser.add_argument(
@@ -79,12 +92,24 @@ def add_command(commands: Commands) -> None:
         help="Where the figure and the table go. It is made when it is not there. (default: %(default)s)",
     )
     parser.add_argument(
+        "--seeds",
+        metavar="NUMBER",
+        help="Train each combination with so many seeds, from --seed on, and tell whether differences are more than luck. "
+        "(default: 1)",
+    )
+    parser.add_argument(
         "--store",
         type=Path,
         metavar="FILE",
         help="Keep the runs in this store as they go, such as runs.sqlite; dw.RunStore opens it. (default: none)",
     )
-    parser.set_defaults(command=run)
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="Take up what the store has of the same runs: those that are done are not repeated, stopped ones go on.",
+    )
+    parser.add_argument("--yes", action="store_true", help=f"Train more than {MOST_RUNS:,} runs without asking.")
+    parser.set_defaults(command=run, hint=TOGETHER)
 
 
 def _add_flag(parser: argparse.ArgumentParser, use: Use) -> None:
@@ -108,16 +133,14 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: something that was typed cannot be used.
     """
-    from rich.console import Console
-
-    from diffopt_widgets.cli.terminal import runs_table
+    from diffopt_widgets.cli.terminal import console, runs_table
     from diffopt_widgets.drawing.figures import compare, write_html
     from diffopt_widgets.execution.interrupt import interrupt_held_back
-    from diffopt_widgets.execution.outcome import risen
+    from diffopt_widgets.execution.outcome import RunFailed, risen
     from diffopt_widgets.execution.progress import HarmlessStream
+    from diffopt_widgets.execution.report import report
     from diffopt_widgets.execution.sweeps import sweep
-    from diffopt_widgets.runs.run import vary
-    from diffopt_widgets.training.environment import environment
+    from diffopt_widgets.training.environment import WarmupNotOver
 
     base, over = read_plan(
         _optimizer(arguments),
@@ -125,31 +148,35 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.set,
         arguments.preset,
     )
+    seeds = _seeds(arguments.seeds, over)
+    _check_number(base, over, seeds, yes=arguments.yes)
+    if arguments.resume and arguments.store is None:
+        problem = "runs are taken up from a store, and none is named"
+        raise SettingsError((Fault("--resume", None, problem, "", "Write --store runs.sqlite too."),))
     folder = writable_folder(arguments.out, "--out")  # before hours of training are lost on it
     store = _opened(arguments.store)
-    for taken in names_taken(base.settings, arguments.set):
-        tell(f"note: {taken}")
-    broken = (
-        rule for plan in vary(base, over) for rule in plan.settings.warnings(environment(plan.device, plan.dtype))
-    )
-    for message in dict.fromkeys(rule.message for rule in broken if rule.severity == "warning"):
-        tell(f"note: {message}")
-    with _signals_as_ctrl_c(), interrupt_held_back():  # the files are written first, and whole
-        runs = sweep(base.settings, over, store=store, **base.options())
+    _tell_notes(base, over, arguments)
+    # The files are written first, and whole. What is warned of is told here.
+    with _signals_as_ctrl_c(), interrupt_held_back(), _without_warnings(RunFailed, WarmupNotOver):
+        runs = sweep(
+            base.settings, over, seeds=seeds, store=store, resume=arguments.resume, most=sys.maxsize, **base.options()
+        )
         tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
         keys = dict.fromkeys(run.settings.optimizer.lower().replace(":", ".") for run in runs)
-        table, page = _claimed_paths(folder, f"{'-'.join(keys) if len(keys) < 4 else 'optimizers'}-{tasks}")
-        problems = [
-            problem
-            for path, write in (
-                (table, lambda part: write_csv(part, [((run.name,), run.history) for run in runs])),
-                (page, lambda part: write_html(compare(runs), part)),
-            )
-            if (problem := _write(path, write))
-        ]
+        stem = f"{'-'.join(keys) if len(keys) < 4 else 'optimizers'}-{tasks}"
+        table, page, *text = _claimed_paths(folder, stem, (".csv", ".html", *([".md"] if len(runs) > 1 else [])))
+        writers: dict[Path, Callable[[Path], object]] = {
+            table: lambda part: _write_table(runs, part),
+            page: lambda part: write_html(compare(runs), part),
+        }
+        writers |= {
+            path: lambda part: part.write_text(str(report(runs)), encoding="utf-8", newline="\n") for path in text
+        }
+        problems = [problem for path, write in writers.items() if (problem := _write(path, write))]
     out = HarmlessStream(sys.stdout)
-    Console(file=cast("IO[str]", out)).print(runs_table(runs))
-    wrote = "" if problems else f"wrote {page} and {table}"
+    console(cast("IO[str]", out)).print(runs_table(runs))
+    *others, last = (str(path) for path in (*text, page, table))
+    wrote = "" if problems else f"wrote {', '.join(others)} and {last}"
     if unsaid := out.problem or say(wrote):
         discard_output()
         if not isinstance(unsaid, BrokenPipeError):
@@ -167,12 +194,38 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if problems or any(run.status == "failed" for run in runs) else 0
 
 
+def _tell_notes(base: RunPlan, over: Mapping[str, Sequence[Value]], arguments: argparse.Namespace) -> None:
+    """Tell as what names were taken, and which values are probably not meant."""
+    from diffopt_widgets.runs.space import vary
+    from diffopt_widgets.training.environment import broken_rules
+
+    notes = [*names_taken(base.settings, arguments.set), *map(twin_words, listed_names([_optimizer(arguments)]))]
+    broken = (rule for plan in vary(base, over) for rule in broken_rules(plan))
+    notes += [rule.message for rule in broken if rule.severity == "warning"]
+    for note in dict.fromkeys(note for note in notes if note):
+        tell(f"note: {note}")
+
+
+def _write_table(runs: Sequence[Run], path: Path) -> None:
+    rows = [((run.name, *run.facts.values()), run.history) for run in runs]
+    write_csv(path, rows, ("run", *runs[0].facts))
+
+
 def _how_to_go_on(runs: Sequence[Run], store: Path | None) -> str:
     """Say how a stopped run is continued."""
     if store is None:
         return "note: with --store runs.sqlite a stopped run can go on later"
     key = next(run.key for run in runs if run.status == "stopped")
     return f"note: in Python, store = dw.RunStore({str(store)!r}); dw.resume(store.load({key!r}), store=store) goes on"
+
+
+@contextlib.contextmanager
+def _without_warnings(*kinds: type[Warning]) -> Iterator[None]:
+    """Leave out warnings of these kinds."""
+    with warnings.catch_warnings():
+        for kind in kinds:
+            warnings.simplefilter("ignore", kind)
+        yield
 
 
 @contextlib.contextmanager
@@ -217,10 +270,10 @@ def _optimizer(arguments: argparse.Namespace) -> str:
     Raises:
         SettingsError: none is named, or two are.
     """
-    named = [text for text in (arguments.named, arguments.optimizer) if text is not None]
+    named = [text for text in (",".join(arguments.named), arguments.optimizer) if text]
     if len(named) == 1:
-        return str(named[0])
-    problem = f"it is given twice; to compare, write {','.join(named)}" if named else "none is named"
+        return named[0]
+    problem = f"it is given twice; to compare, write {shorten(','.join(named))}" if named else "none is named"
     raise SettingsError(
         (
             Fault(
@@ -236,7 +289,7 @@ def _opened(path: Path | None) -> RunStore | None:
     try:
         if path is None:
             return None
-        store = RunStore(path)
+        store = RunStore(checked_path("--store", path))
         store.check_writable()
     except StoreError as error:
         fault = Fault("--store", str(path), str(error), "", "Nothing was done.")
@@ -244,22 +297,56 @@ def _opened(path: Path | None) -> RunStore | None:
     return store
 
 
-def _claimed_paths(folder: Path, stem: str) -> tuple[Path, Path]:
-    """Make the table and the figure, still empty: one name, numbered where earlier runs or others at this moment have it.
+def _claimed_paths(folder: Path, stem: str, suffixes: Sequence[str]) -> list[Path]:
+    """Make the files, still empty: one name, numbered where earlier runs or others at this moment have it.
 
     Raises:
         OSError: they cannot be made.
     """
     for number in itertools.count(1):
         name = stem if number == 1 else f"{stem}-{number}"
-        table, page = folder / f"{name}.csv", folder / f"{name}.html"
+        claimed: list[Path] = []
         try:
-            table.touch(exist_ok=False)
+            for suffix in suffixes:
+                (folder / f"{name}{suffix}").touch(exist_ok=False)
+                claimed.append(folder / f"{name}{suffix}")
         except FileExistsError:
+            for path in claimed:
+                path.unlink()
             continue
-        try:
-            page.touch(exist_ok=False)
-            break
-        except FileExistsError:
-            table.unlink()
-    return table, page
+        break
+    return claimed
+
+
+def _seeds(text: str | None, over: Mapping[str, Sequence[Value]]) -> int:
+    """Read the number of seeds.
+
+    Raises:
+        SettingsError: it is none, or the seeds are named too.
+    """
+    if text is None:
+        return 1
+    number = number_or_none(text)
+    if not isinstance(number, int | float) or not float(number).is_integer() or not 1 <= number <= 10_000:
+        raise SettingsError((Fault("--seeds", text, "it is no number of seeds", "a whole number, from 1 to 10,000"),))
+    if "seed" in over:
+        problem = "the seeds are also named one by one, by --seed"
+        raise SettingsError((Fault("--seeds", text, problem, "", "Leave one of the two out."),))
+    return int(number)
+
+
+def _check_number(base: RunPlan, over: Mapping[str, Sequence[Value]], seeds: int, *, yes: bool) -> None:
+    """Check that there are not more runs than a person may have meant.
+
+    Raises:
+        SettingsError: there are, and they were not asked for with --yes.
+    """
+    from diffopt_widgets.execution.sweeps import duration, estimated_seconds
+    from diffopt_widgets.runs.space import vary
+
+    plans = vary(base, over)
+    count = len(plans) * seeds
+    if count > MOST_RUNS and not yes:
+        words = duration(seeds * estimated_seconds(plans))
+        problem = f"these are {count:,} runs, and would take about {words} here, one after the other"
+        raise SettingsError((Fault("runs", None, problem, "", "Write --yes to train them, or fewer values."),))

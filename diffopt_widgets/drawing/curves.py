@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from diffopt_widgets.drawing.panels import Panel, next_color
+from diffopt_widgets.drawing.panels import Panel, next_color, next_dash
 from diffopt_widgets.drawing.svg import Line
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Along = Literal["step", "time", "samples"]
 """Unit of the x axis: steps, training time in seconds, or examples seen."""
 X_TITLES: dict[Along, str] = {"step": "step", "time": "training time (s)", "samples": "samples seen"}
+MARKED = 100
+"""Smallest number of values of a sparse column that are drawn without a point each; `picture.js` has the same."""
+FAINT_RUNS = 12
+"""Largest number of runs whose single values are drawn faintly beside their means; `picture.js` has the same."""
 GROUP_OPACITY = (1.0, 0.6, 0.4)
 """Opacity of the parameter groups of a run, in turn, when their values differ."""
 
@@ -33,6 +37,8 @@ class Curve:
     history: History
     color: str = ""
     """Any CSS colour; if empty, the next one of the palette."""
+    dash: str = ""
+    """Line style, one of `panels.DASHES`; if empty, the next one for its colour."""
     schedule: bool = False
     """Draw the schedule's own value beside the applied rate."""
     details: Mapping[str, str] = field(default_factory=dict)
@@ -72,17 +78,20 @@ class CurveLine(Line):
     """True for the schedule's own value."""
     main: bool = True
     """True for the line that represents the run in a legend."""
+    faint: bool = False
+    """True for the values themselves, where their mean is drawn over them."""
 
 
 def colored(curves: Sequence[Curve]) -> list[Curve]:
-    """Give each curve a colour."""
+    """Give each curve a colour and a line style."""
     result: list[Curve] = []
     used = [curve.color for curve in curves if curve.color]
     for curve in curves:
         color = curve.color or next_color(used)
         if not curve.color:
             used.append(color)
-        result.append(replace(curve, color=color))
+        dash = curve.dash or next_dash(color, [(other.color, other.dash) for other in result])
+        result.append(replace(curve, color=color, dash=dash))
     return result
 
 
@@ -98,6 +107,18 @@ def shown_panels(curves: Sequence[Curve], panels: Sequence[Panel]) -> list[Panel
         for panel in panels
         if filled(panel) or not (panel.optional or standing_in.intersection(panel.columns[:1]))
     ]
+
+
+def panel_title(panel: Panel, smoothing: float) -> str:
+    """Return the title of a panel, with its unit, and with what its line is where that is a mean.
+
+    >>> from diffopt_widgets.drawing.panels import LOSS
+    >>> panel_title(LOSS, 0.9)
+    'Training loss (mean of 19)'
+    """
+    title = f"{panel.title} ({panel.unit})" if panel.unit else panel.title
+    values = values_of_mean(smoothing)
+    return f"{title} (mean of {values})" if panel.smooth and values > 1 else title
 
 
 def drawn_columns(curve: Curve, panel: Panel) -> list[str]:
@@ -121,25 +142,29 @@ def panel_lines(
         for column in drawn_columns(curve, panel):
             main = column == panel.columns[0]
             note = "schedule" if panel.schedule(column) else "" if main else column
-            dash = panel.dash(column)
+            own = panel.dash(column)
             for i, (group, values) in enumerate(_groups(curve.history, column)):
                 label = " · ".join(part for part in (curve.name, group, note) if part)
                 opacity = GROUP_OPACITY[min(i, len(GROUP_OPACITY) - 1)]
-                width = 1.8 if dash == "solid" else 1.1
+                width = 1.8 if own == "solid" else 1.1
                 known = np.flatnonzero(np.isfinite(values)) if panel.sparse else np.arange(len(values))
+                dash = curve.dash if own == "solid" else own
                 base = CurveLine("", (), (), curve.color, dash=dash, label=label, run=number)
                 if panel.smooth and smoothing > 0:
                     rows = known[thin(values[known], points)]
-                    faint = 0.35 * opacity
-                    lines.append(replace(base, x=place[rows], y=values[rows], width=1.0, opacity=faint, main=False))
+                    each = replace(base, x=place[rows], y=values[rows], dash="solid", faint=True)
+                    if len(curves) <= FAINT_RUNS:
+                        lines.append(replace(each, width=1.0, opacity=0.35 * opacity, main=False))
                     values = smooth(values, smoothing)  # noqa: PLW2901
                 rows = known[thin(values[known], points)]
                 main_line = main and i == 0
                 front = replace(
                     base, name=curve.name if main_line else "", x=place[rows], y=values[rows], main=main_line
                 )
-                lines.append(replace(front, width=width, opacity=opacity, schedule=panel.schedule(column)))
-    return lines
+                marks = len(rows) == 1 or (panel.sparse and len(rows) < MARKED)
+                front = replace(front, width=width, opacity=opacity, marks=marks)
+                lines.append(replace(front, schedule=panel.schedule(column)))
+    return sorted(lines, key=lambda line: not line.faint)  # over one run's single values lie the means of all
 
 
 def _groups(history: History, column: str) -> list[tuple[str, NDArray[np.float64]]]:
@@ -176,33 +201,52 @@ def thin(values: NDArray[np.float64], points: int) -> NDArray[np.intp]:
     return rows[rows < n]
 
 
-def smooth(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
-    """Return the exponential moving average, corrected for its start from zero; NaN where a value is not finite.
+def values_of_mean(beta: float) -> int:
+    """Return how many values a smoothed one is the mean of: as many as an exponential average of this weight is worth.
 
-    >>> smooth(np.array([1.0, 1.0, np.nan, 4.0]), 0.5).round(3).tolist()
-    [1.0, 1.0, nan, 2.714]
+    >>> [values_of_mean(beta) for beta in (0.0, 0.5, 0.9, 0.99)]
+    [1, 3, 19, 199]
+    """
+    return 2 * math.floor(beta / (1 - beta) + 0.5) + 1
+
+
+def smooth(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
+    """Return the mean of each value and of as many before as after it, `values_of_mean(beta)` of them in all.
+
+    Such a mean does not lag behind a curve that falls, as an exponential average does. The first values have as many on
+    both sides as there are before them; the last ones have fewer after them than before. Only finite values count; the
+    mean is NaN where a value is not finite. `smooth.js` computes the same.
+
+    >>> smooth(np.array([1.0, 2.0, np.nan, 9.0, 4.0]), 0.5).tolist()
+    [1.0, 4.0, nan, 5.0, 6.5]
     """
     out = np.full(len(values), np.nan)
     finite = np.isfinite(values)
     known = values[finite]
-    n = len(known)
-    if not n or beta == 0:
+    n, size = len(known), values_of_mean(beta)
+    if not n or size == 1:
         out[finite] = known
         return out
-    # The weight of the past falls by e^200 over each part, so only the part before still counts. Within a part the
-    # average is a cumulative sum of values that grow by 1 / beta from row to row, which float64 can hold.
-    rate = -math.log(beta)
-    size = min(n, max(1, int(200 / rate)))
-    total = np.zeros((-(-n // size), size))
-    total.ravel()[:n] = known
-    decay = np.exp(-rate * np.arange(size))
-    with np.errstate(over="ignore", invalid="ignore"):  # for values beyond 1e200
-        total *= (1 - beta) / decay
-        np.cumsum(total, axis=1, out=total)
-        total *= decay
-        total[1:] += total[:-1, -1:] * (beta * decay)
-    average = total.ravel()[:n]
-    corrected = min(n, int(40 / rate) + 1)  # after that the weights sum to 1 in float64
-    average[:corrected] /= -np.expm1(-rate * np.arange(1, corrected + 1))
-    out[finite] = average
+    # Nothing is subtracted, so a huge value spoils only the means that contain it: a window is the end of one part of `size`
+    # values and the beginning of the next, unless it is a part, or begins or ends where all values do.
+    parts = np.zeros((-(-n // size), size))
+    parts.ravel()[:n] = known
+    half, whole = size // 2, max(0, n - size + 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        upright = np.ascontiguousarray(parts.T)  # summed many at a time, which is several times as fast
+        from_start = np.cumsum(upright, axis=0).T.ravel()
+        to_end = np.cumsum(upright[::-1], axis=0)[::-1].T.ravel()
+        total = np.empty(n)
+        total[half : half + whole] = to_end[:whole] + from_start[size - 1 : size - 1 + whole]
+        total[half : half + whole : size] = from_start[size - 1 :: size][: -(-whole // size)]
+        total /= size
+        begun = min(half, n)
+        last = np.minimum(2 * np.arange(begun), n - 1)
+        total[:begun] = from_start[last] / (last + 1)
+        first = np.arange(max(begun, half + whole), n) - half
+        ends = to_end[first] + np.where(first // size < (n - 1) // size, from_start[n - 1], 0.0)
+        total[first + half] = ends / (n - first)
+    if n == len(values):
+        return total
+    out[finite] = total
     return out

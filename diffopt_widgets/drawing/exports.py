@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.drawing.curves import Along, Curve
-from diffopt_widgets.drawing.picture import picture_svg
+from diffopt_widgets.drawing.picture import picture_svg, write_png, write_svg
 from diffopt_widgets.records import write_csv
+from diffopt_widgets.settings import whole_number
+from diffopt_widgets.settings.arguments import checked_path
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -26,6 +28,8 @@ class Exports:
     smoothing: float
     x: Along
     height: int | None
+    heading: Callable[[], Sequence[str]]
+    """Makes the lines above the panels of figures and pictures."""
 
     @abstractmethod
     def curves(self) -> list[Curve]:
@@ -40,12 +44,25 @@ class Exports:
         from diffopt_widgets.drawing.figures import figure
 
         return figure(
-            self.curves(), self.shown_panels(), smoothing=self.smoothing, height=(self.height or 300) + 60, x=self.x
+            self.curves(),
+            self.shown_panels(),
+            smoothing=self.smoothing,
+            height=self.height or 280,
+            x=self.x,
+            heading=self.heading(),
         )
 
-    def svg(self, *, columns: int | None = None) -> str:
-        """Return the same picture as SVG, with the panels side by side, or at most so many in a row."""
-        return picture_svg(self.curves(), self.shown_panels(), smoothing=self.smoothing, x=self.x, columns=columns)
+    def svg(self, *, columns: int = 2) -> str:
+        """Return the same picture as SVG, with at most so many panels in a row."""
+        whole_number("columns", columns, 1)
+        return picture_svg(
+            self.curves(),
+            self.shown_panels(),
+            smoothing=self.smoothing,
+            x=self.x,
+            columns=columns,
+            heading=self.heading(),
+        )
 
     def to_csv(self, path: str | Path) -> Path:
         """Write every recorded step of the runs that are shown as a table: run, step, then a column for each value.
@@ -55,7 +72,7 @@ class Exports:
         Returns:
             The path written.
         """
-        target = Path(path)
+        target = checked_path("path", path, 'Write a file, such as "plot.csv".')
         write_csv(target, [((curve.name,), curve.history) for curve in self.curves()])
         return target
 
@@ -65,9 +82,15 @@ class Exports:
         Returns:
             The path written.
         """
-        target = Path(path)
-        target.write_text(self.svg(), encoding="utf-8")
-        return target
+        return write_svg(self.svg(), path)
+
+    def to_png(self, path: str | Path) -> Path:
+        """Write the runs that are shown as a PNG picture, 1,840 pixels wide.
+
+        Returns:
+            The path written.
+        """
+        return write_png(self.svg(), path)
 
     def to_html(self, path: str | Path) -> Path:
         """Write `figure()` as a web page that opens offline, with hover and zoom.
@@ -77,4 +100,4 @@ class Exports:
         """
         from diffopt_widgets.drawing.figures import write_html
 
-        return write_html(self.figure(), path)
+        return write_html(self.figure(), checked_path("path", path, 'Write a file, such as "plot.html".'))

@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-import html
+import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.drawing.curves import X_TITLES, Along, Curve, colored, panel_lines, shown_panels
+from diffopt_widgets.drawing.curves import X_TITLES, Along, Curve, colored, panel_lines, panel_title, shown_panels
+from diffopt_widgets.drawing.drawables import Drawable, checked_runs, curves_of, heading
+from diffopt_widgets.drawing.markup import escape, plotly_text, script_json
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel
 from diffopt_widgets.drawing.plotly_js import plotly_source
 from diffopt_widgets.settings import Fault, SettingsError
-from diffopt_widgets.settings.arguments import checked_list
-from diffopt_widgets.settings.variations import differences
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-    from diffopt_widgets.records import History
-    from diffopt_widgets.settings.plan import RunPlan
 
 __all__ = ["Curve", "Drawable", "compare", "figure", "write_html"]
 
 POINTS = 2000
 """Largest number of points in a line of a figure."""
-
-
-class Drawable(Protocol):
-    """Run that `compare` can draw: one of the bench, or one that was recorded elsewhere."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the legend."""
-
-    @property
-    def history(self) -> History:
-        """Its records."""
-
-    @property
-    def plan(self) -> RunPlan | None:
-        """Plan that it was trained with; None if not known."""
-
-    @property
-    def draws_schedule(self) -> bool:
-        """True when the schedule's own value is drawn beside the applied rate."""
-
-    @property
-    def samples_per_step(self) -> float | None:
-        """Number of examples in a step; None if not known."""
+TOLD = 10
+"""Largest number of runs whose values are all shown under the pointer; `layout.js` has the same."""
+FIGURE_CHARACTERS, PANEL_CHARACTERS = 66, 27
+"""Characters in a line of the heading and of a panel's title that fit when the figure is 500 pixels wide."""
+LEGEND_WIDTH = 850
+"""Assumed width of the legend, in pixels; where it is narrower, the panels give way."""
+_BETWEEN = 84
+"""Space between two rows of panels, in pixels, for ticks, title of the x axis, and the next panels' titles."""
+_LINE = 16
+"""Height of a line of text, in pixels."""
 
 
 def figure(
@@ -55,69 +39,110 @@ def figure(
     panels: Sequence[Panel] = DEFAULT_PANELS,
     *,
     smoothing: float = 0.9,
-    height: int = 360,
+    height: int = 280,
     x: Along = "step",
+    heading: Sequence[str] = (),
 ) -> Figure:
-    """Draw runs as a plotly Figure, with the panels side by side.
+    """Draw runs as a plotly Figure, at most two panels in a row.
 
     Args:
         curves: the runs; a click on a run's entry in the legend hides it.
         panels: the panels to draw; an optional one only if a run has one of its columns.
-        smoothing: weight of the past in the moving average of smoothed panels, 0 (off) to below 1.
-        height: in pixels.
+        smoothing: how much smoothed panels are smoothed, 0 (off) to below 1, as in `curves.smooth`.
+        height: of one row of panels, in pixels.
         x: the x axis: `"step"`, `"time"` (training time) or `"samples"` (examples seen).
+        heading: lines above the panels.
     """
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
 
     curves = colored(curves)
     shown = shown_panels(curves, panels) or list(panels)
-    titles = [
-        html.escape(f"{panel.title} ({panel.unit})" if panel.unit else panel.title, quote=False) for panel in shown
-    ]
     # The schedule's own value has an axis at the right: it is near 1, while the rate may be a millionth.
     right = [any(panel.schedule(c) for c in panel.columns) and any(c.schedule for c in curves) for panel in shown]
-    specs = [[{"secondary_y": second} for second in right]]
-    columns = max(1, len(shown))
+    titles = [
+        _wrapped([panel_title(panel, smoothing) + " (dashed: schedule)" * second], PANEL_CHARACTERS)
+        for panel, second in zip(shown, right, strict=True)
+    ]
+    columns = min(2, max(1, len(shown)))
+    places = [(i // columns + 1, i % columns + 1) for i in range(len(shown))]
+    rows = places[-1][0] if places else 1
+    specs: list[list[dict[str, Any] | None]] = [[None] * columns for _ in range(rows)]
+    for i, (row, column) in enumerate(places):
+        last = i == len(shown) - 1
+        specs[row - 1][column - 1] = {"secondary_y": right[i], "colspan": columns - column + 1 if last else 1}
+    inner = rows * height - _BETWEEN
     named: set[int] = set()  # runs that the legend has
-    result: Figure = make_subplots(rows=1, cols=columns, subplot_titles=titles, shared_xaxes="all", specs=specs)
-    for column, panel in enumerate(shown, start=1):
+    result: Figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        subplot_titles=titles,
+        specs=specs,
+        vertical_spacing=_BETWEEN / inner if rows > 1 else 0,
+        horizontal_spacing=0.18 if any(right) else 0.13,
+    )
+    for panel, second, (row, column) in zip(shown, right, places, strict=True):
         for line in panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x):
-            label = html.escape(curves[line.run].hover_label(line.label) if line.main else line.label, quote=False)
-            faint = panel.smooth and smoothing > 0 and not line.name and line.width == 1.0
+            label = plotly_text(curves[line.run].hover_label(line.label) if line.main else line.label)
             trace = Scatter(
                 x=line.x,
                 y=line.y,
-                mode="lines" if len(line.x) > 1 else "markers",  # type: ignore[arg-type]
-                name=html.escape(line.name or line.label, quote=False),
+                mode="lines+markers" if line.marks else "lines",
+                marker={"size": 5, "color": line.color},
+                name=plotly_text(line.name or line.label),
                 legendgroup=str(line.run),
                 showlegend=line.main and line.run not in named,
                 line={"color": line.color, "width": line.width, "dash": line.dash},
                 opacity=line.opacity,
-                hoverinfo="skip" if faint else None,
-                hovertemplate=None if faint else f"%{{y:.7~g}}<extra>{label}</extra>",
+                hoverinfo="skip" if line.faint else None,
+                hovertemplate=None if line.faint else f"%{{y:.7~g}}<extra>{label}</extra>",
             )
             named |= {line.run} if line.main else set()
-            result.add_trace(trace, row=1, col=column, secondary_y=line.schedule if right[column - 1] else None)
-        result.update_yaxes(
-            type=panel.scale, exponentformat="e", nticks=5 if panel.scale == "log" else 6, row=1, col=column
-        )
-        if right[column - 1]:
-            look = {
-                "type": "linear",
-                "rangemode": "tozero",
-                "tickmode": "auto",
-                "showgrid": False,
-                "title_text": "schedule (dashed)",
-            }
-            result.update_yaxes(**look, row=1, col=column, secondary_y=True)
-        result.update_xaxes(title_text=X_TITLES[x], row=1, col=column)
+            result.add_trace(trace, row=row, col=column, secondary_y=line.schedule if second else None)
+        result.update_yaxes(type=panel.scale, exponentformat="e", nticks=6, row=row, col=column)
+        if panel.scale == "log":
+            result.update_yaxes(minorloglabels="complete", nticks=5, row=row, col=column)
+        if second:
+            look = {"type": "linear", "rangemode": "tozero", "tickmode": "auto", "showgrid": False, "nticks": 5}
+            result.update_yaxes(**look, row=row, col=column, secondary_y=True)
+        result.update_xaxes(title_text=X_TITLES[x], title_standoff=4, matches="x", nticks=6, row=row, col=column)
+    axes = list(result.select_xaxes())
+    widest = max((axis.domain[1] for axis in axes), default=1)
+    for axis in axes:  # where an axis is at the right, Plotly leaves room there beside all panels
+        axis.domain = [min(1.0, end / widest) for end in axis.domain]
+    ends = [place for trace in result.data if len(trace.x) for place in (trace.x[0], trace.x[-1])]
+    if ends and min(ends) < max(ends):  # points would widen the axis beyond what there is
+        result.update_xaxes(autorangeoptions={"clipmin": min(ends), "clipmax": max(ends)})
+    for note, axis in zip(result.layout.annotations, _left_ends(result, len(shown)), strict=False):
+        note.update(x=axis, xanchor="left", align="left", font_size=12, yshift=2)
+    top = 12 + _LINE * (_lines(heading, FIGURE_CHARACTERS) + max(1, *(title.count("<br>") + 1 for title in titles), 1))
+    entries = sum(60 + 7 * len(curve.name) for curve in curves)
+    legend = 24 * math.ceil(entries / LEGEND_WIDTH) + 16 if len(curves) else 0
+    tall = top + inner + 44 + legend
     result.update_layout(
-        height=height,
-        margin={"l": 56, "r": 16, "t": 40, "b": 44},
+        height=tall,
+        margin={
+            "l": 52,
+            "r": 44
+            if any(second and column == columns for second, (_, column) in zip(right, places, strict=True))
+            else 20,
+            "t": top,
+            "b": 44 + legend,
+        },
         template="plotly_white",
-        hovermode="x unified",
-        legend={"orientation": "h", "y": -0.2},
+        font_size=11,
+        hovermode="x unified" if len(curves) <= TOLD else "closest",
+        legend={"orientation": "h", "y": -44 / inner, "yanchor": "top", "x": 0, "font_size": 11},
+        title={
+            "text": _heading(heading),
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "y": 1 - 16 / tall,
+            "yref": "container",
+            "yanchor": "top",
+            "font": {"size": 12},
+        },
     )
     return result
 
@@ -133,30 +158,34 @@ def compare(runs: Iterable[Drawable], *, x: Along = "step") -> Figure:
     >>> [trace.name for trace in dw.compare(runs).data if trace.showlegend]
     ['PRODIGY · d_coef 0.5', 'PRODIGY · d_coef 1']
     """
-    shown = checked_list(
-        "runs",
-        runs,
-        ("name", "history", "plan"),
-        "runs",
-        "Write dw.compare([run, other]); dw.sweep(…) returns such a list.",
-    )
+    shown = checked_runs(runs)
     if not isinstance(x, str) or x not in X_TITLES:
         raise SettingsError((Fault("x", x, "there is no such axis", ", ".join(X_TITLES)),))
-    plans = {id(run): run.plan for run in shown if run.plan is not None}
-    different = dict(zip(plans, differences([*plans.values()]) if plans else [], strict=True))
-    return figure(
-        [
-            Curve(
-                run.name,
-                run.history,
-                schedule=run.draws_schedule,
-                details=different.get(id(run), {}),
-                samples_per_step=run.samples_per_step,
-            )
-            for run in shown
-        ],
-        x=x,
-    )
+    return figure(curves_of(shown), x=x, heading=heading(shown) if shown else ())
+
+
+def _left_ends(result: Figure, panels: int) -> list[float]:
+    """Return where the panels begin, as shares of the width."""
+    axes = [axis for axis in result.select_yaxes() if axis.overlaying is None]
+    ends = [result.layout[axis.anchor.replace("x", "xaxis", 1)].domain[0] for axis in axes]
+    return ends[:panels]
+
+
+def _wrapped(lines: Iterable[str], characters: int) -> str:
+    """Break lines at so many characters, as text that Plotly reads."""
+    parts = (part for line in lines for part in textwrap.wrap(line, characters))
+    return "<br>".join(map(plotly_text, parts))
+
+
+def _heading(lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    rest = _wrapped(lines[1:], FIGURE_CHARACTERS)
+    return f"<b>{_wrapped(lines[:1], FIGURE_CHARACTERS)}</b>" + (f"<br>{rest}" if rest else "")
+
+
+def _lines(lines: Sequence[str], characters: int) -> int:
+    return sum(len(textwrap.wrap(line, characters)) for line in lines)
 
 
 def write_html(figure: Figure, path: str | Path, *, title: str = "diffopt") -> Path:
@@ -165,11 +194,11 @@ def write_html(figure: Figure, path: str | Path, *, title: str = "diffopt") -> P
     Returns:
         The path written.
     """
-    picture = figure.to_json().replace("</", "<\\/")
+    picture = script_json(figure.to_json())
     target = Path(path)
     target.write_text(
         "<!doctype html>\n"
-        f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
+        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         '<meta name="viewport" content="width=device-width"></head><body style="margin:0">\n'
         f"<script>{plotly_source()}</script>\n"
         '<div id="plot"></div>\n'
@@ -177,5 +206,6 @@ def write_html(figure: Figure, path: str | Path, *, title: str = "diffopt") -> P
         'Plotly.newPlot("plot", picture.data, picture.layout, { responsive: true, displaylogo: false });</script>\n'
         "</body></html>\n",
         encoding="utf-8",
+        newline="\n",
     )
     return target

@@ -20,7 +20,7 @@ class Panel:
     scale: Scale = "linear"
     unit: str = ""
     smooth: bool = False
-    """Draw the values faintly, and their moving average over them."""
+    """Draw the values faintly, and their centred mean over them."""
     dashed: tuple[str, ...] = ()
     """Columns drawn thin and dashed."""
     dotted: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Panel:
     """Leave out runs that have this column: the panel stands in for the one that begins with it."""
 
     def dash(self, column: str) -> str:
-        """Return the line style of a column: `solid`, `dash` or `dot`."""
+        """Return the line style of a column: `dash` or `dot`; `solid` for one that is drawn in the run's own style."""
         return "dash" if column in self.dashed else "dot" if column in self.dotted else "solid"
 
     def schedule(self, column: str) -> bool:
@@ -55,6 +55,7 @@ class Panel:
 
 
 LOSS = Panel("loss", "Training loss", ("loss",), smooth=True)
+EVALUATION = Panel("eval_loss", "Evaluation loss", ("eval_loss",), optional=True, sparse=True)
 RATE = Panel("rate", "Applied learning rate", ("applied_lr", "lr"), scale="log", dashed=("lr",))
 GROUP_RATE = Panel(
     "group_rate",
@@ -65,8 +66,8 @@ GROUP_RATE = Panel(
     unless="applied_lr",
 )
 """Panel of runs whose optimizer applies nobody knows which rate, so that its rate is not taken for the applied one."""
-D = Panel("d", "Estimate d (dotted: raw d_hat)", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True)
-DEFAULT_PANELS = (LOSS, RATE, GROUP_RATE, D)
+D = Panel("d", "Estimate d (dotted: d_hat)", ("d", "d_hat"), scale="log", dotted=("d_hat",), optional=True)
+DEFAULT_PANELS = (LOSS, EVALUATION, RATE, GROUP_RATE, D)
 
 TITLES = {
     "grad_norm": "Gradient norm",
@@ -93,6 +94,10 @@ dark pink replaces their yellow, which is hard to see on white. The colours that
 first."""
 
 
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+"""Line styles that tell runs of one colour apart, by Plotly's names."""
+
+
 def next_color(used: Iterable[str]) -> str:
     """Return the colour of the palette that is used least, the first of several.
 
@@ -101,3 +106,17 @@ def next_color(used: Iterable[str]) -> str:
     """
     taken = list(used)
     return min(PALETTE, key=taken.count)
+
+
+def next_dash(color: str, used: Iterable[tuple[str, str]]) -> str:
+    """Return the line style that is used least with a colour, the first of several.
+
+    >>> next_dash("red", [("red", "solid"), ("blue", "solid"), ("blue", "dash")])
+    'dash'
+
+    Args:
+        color: colour of the new run.
+        used: colour and line style of each run so far.
+    """
+    taken = [dash for other, dash in used if other == color]
+    return min(DASHES, key=taken.count)

@@ -1,13 +1,18 @@
-"""Panels of a plot, side by side, as one SVG picture."""
+"""Panels of a plot as one picture: SVG, or a PNG of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from diffopt_widgets.drawing.curves import X_TITLES, Along, Curve, panel_lines, shown_panels
+import numpy as np
+
+from diffopt_widgets.drawing.curves import X_TITLES, Along, Curve, colored, panel_lines, panel_title, shown_panels
 from diffopt_widgets.drawing.panels import Panel
+from diffopt_widgets.drawing.raster import png_of
 from diffopt_widgets.drawing.svg import line_chart, side_by_side
+from diffopt_widgets.settings.arguments import checked_path
 
 POINTS = 400
 """Largest number of points in a line of a picture."""
@@ -21,32 +26,55 @@ def picture_svg(
     *,
     smoothing: float = 0.9,
     x: Along = "step",
-    columns: int | None = None,
+    columns: int = 2,
+    heading: Sequence[str] = (),
 ) -> str:
-    """Draw runs as SVG, the panels side by side, with one legend below them.
+    """Draw runs as SVG, in panels of one size, with one legend below them.
 
     Args:
         curves: the runs, without the schedule's own value: it would need an axis of its own.
         panels: the panels to draw; an optional one only if a run has one of its columns.
-        smoothing: weight of the past in the moving average of smoothed panels, 0 (off) to below 1.
+        smoothing: how much smoothed panels are smoothed, 0 (off) to below 1, as in `curves.smooth`.
         x: the x axis: `"step"`, `"time"` (training time) or `"samples"` (examples seen).
-        columns: largest number of panels in a row; by default all of them.
+        columns: largest number of panels in a row.
+        heading: lines above the panels.
     """
-    curves = [replace(curve, schedule=False) for curve in curves]
-    charts, named = [], []
-    for panel in shown_panels(curves, panels) or panels:
-        lines = panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x)
-        title = f"{panel.title} ({panel.unit})" if panel.unit else panel.title
-        named += lines
+    curves = colored([replace(curve, schedule=False) for curve in curves])
+    drawn = [
+        (panel, panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x))
+        for panel in shown_panels(curves, panels) or panels
+    ]
+    named = [line for _, lines in drawn for line in lines]
+    ends = np.concatenate(
+        [np.asarray(line.x, np.float64)[[0, -1]] for line in named if np.size(line.x)] or [np.empty(0)]
+    )
+    along = (float(ends.min()), float(ends.max())) if len(ends) else None
+    charts = []
+    for panel, lines in drawn:
         charts.append(
             line_chart(
                 lines,
-                title=title,
+                title=panel_title(panel, smoothing),
                 x_label=X_TITLES[x],
                 scale=panel.scale,
                 width=WIDTH,
                 height=HEIGHT,
                 legend=False,
+                along=along,
             )
         )
-    return side_by_side(charts, legend=named, columns=columns)
+    return side_by_side(charts, legend=named, columns=columns, heading=heading)
+
+
+def write_svg(svg: str, path: str | Path) -> Path:
+    """Write a picture as an SVG file; return its path."""
+    target = checked_path("path", path, 'Write a file, such as "plot.svg".')
+    target.write_text(svg, encoding="utf-8", newline="\n")
+    return target
+
+
+def write_png(svg: str, path: str | Path) -> Path:
+    """Write a picture as a PNG file, two pixels for each unit of the SVG; return its path."""
+    target = checked_path("path", path, 'Write a file, such as "plot.png".')
+    target.write_bytes(png_of(svg))
+    return target

@@ -7,7 +7,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffopt_widgets.drawing.panels import PALETTE
+from diffopt_widgets.png import encode_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +58,34 @@ def rasterize(svg: str) -> NDArray[np.uint8]:
     canvas = _Canvas(int(root.get("width", "0")), int(root.get("height", "0")))
     canvas.draw(root, {}, (0.0, 0.0))
     return canvas.pixels()
+
+
+def png_of(svg: str) -> bytes:
+    """Draw an SVG as `rasterize` does, as the bytes of a PNG file."""
+    return encode_png(rasterize(svg))
+
+
+def stacked(pictures: Sequence[NDArray[np.uint8]], gap: int = 24) -> NDArray[np.uint8]:
+    """Put pictures of RGBA values below each other on white, `gap` pixels apart.
+
+    >>> stacked([np.zeros((10, 30, 4), np.uint8), np.zeros((20, 50, 4), np.uint8)]).shape
+    (54, 50, 4)
+    """
+    height = sum(picture.shape[0] + gap for picture in pictures) - gap
+    page = np.full((height, max(picture.shape[1] for picture in pictures), 4), 255, np.uint8)
+    top = 0
+    for picture in pictures:
+        put(page, picture, top, 0)
+        top += picture.shape[0] + gap
+    return page
+
+
+def put(page: NDArray[np.uint8], picture: NDArray[np.uint8], top: int, left: int) -> None:
+    """Draw a picture, which may be transparent, on a page; both are RGBA values."""
+    height, width = picture.shape[:2]
+    place = page[top : top + height, left : left + width, :3]
+    cover = picture[..., 3:] / 255
+    place[...] = np.rint(place * (1 - cover) + picture[..., :3] * cover)
 
 
 @dataclass(eq=False)
@@ -161,8 +190,8 @@ def _dots(line: NDArray[np.float64], dashes: list[float]) -> NDArray[np.float64]
     along = np.concatenate([[0.0], np.cumsum(steps)])
     places = np.linspace(0.0, along[-1], math.ceil(along[-1] * _FINE * 1.1) + 1)
     if dashes:
-        on = places % sum(dashes) < dashes[0]
-        places = places[on]
+        edges = np.cumsum(dashes)
+        places = places[np.searchsorted(edges, places % edges[-1], side="right") % 2 == 0]
     return np.stack([np.interp(places, along, line[:, i]) for i in (0, 1)], axis=1)
 
 

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from diffopt_widgets.drawing.markup import escape
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-DASHES = {"solid": "", "dash": "5 4", "dot": "1.5 3"}
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 40
+DASHES = {
+    "solid": "",
+    "dash": "5 4",
+    "dot": "1.5 3",
+    "dashdot": "6 3 1.5 3",
+    "longdash": "11 4",
+    "longdashdot": "11 3 1.5 3",
+}
+"""Line styles of `panels.DASHES` as lengths of strokes and gaps."""
+MARK = 5
+"""Diameter of a point."""
+LEFT, RIGHT, TOP, BOTTOM = 58, 16, 30, 44
 LEGEND_ROW = 18
 LEAST, MOST = 1e-300, 1e300
 """Range of values that are drawn: beyond it the arithmetic of axes would overflow."""
@@ -43,8 +55,10 @@ class Line:
     color: str = "currentColor"
     width: float = 1.8
     dash: str = "solid"
-    """`solid`, `dash` or `dot`."""
+    """One of `DASHES`."""
     opacity: float = 1.0
+    marks: bool = False
+    """Draw a point at each value."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +93,11 @@ def line_chart(
     width: int = 480,
     height: int = 280,
     legend: bool = True,
+    along: tuple[float, float] | None = None,
 ) -> str:
     """Draw a line chart as an `<svg>` element.
 
-    Axes and text are drawn in `currentColor`, so they follow the text around the picture in light and dark themes; in an
+    `along` are the ends of the x axis, by default those of the lines. Axes and text are drawn in `currentColor`, so they follow the text around the picture in light and dark themes; in an
     `<img>` they are a grey that is readable in both. All names are escaped.
 
     >>> chart = line_chart([Line("cosine", [0, 1, 2], [1.0, 0.5, 0.0])], title="Schedule", width=300, height=200)
@@ -93,7 +108,12 @@ def line_chart(
     entries = _legend_entries(lines) if legend else []
     rows = _legend_rows(entries, width)
     bottom = height - BOTTOM - LEGEND_ROW * len(rows)
-    x_axis = _axis([x for x, _ in arrays], log=False, pixels=(LEFT, width - RIGHT), tight=True)
+    x_axis = _axis(
+        [x for x, _ in arrays] if along is None else [np.array(along)],
+        log=False,
+        pixels=(LEFT, width - RIGHT),
+        tight=True,
+    )
     y_axis = _axis([y for _, y in arrays], log=scale == "log", pixels=(bottom, TOP), tight=False)
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
@@ -116,29 +136,45 @@ def line_chart(
     return "".join(parts) + "</svg>"
 
 
-def side_by_side(charts: Sequence[str], *, legend: Sequence[Line] = (), columns: int | None = None) -> str:
+def side_by_side(
+    charts: Sequence[str], *, legend: Sequence[Line] = (), columns: int | None = None, heading: Sequence[str] = ()
+) -> str:
     """Put several charts of the same size into one picture, in rows, with one legend below them all.
 
     Args:
         charts: SVG of `line_chart`.
         legend: lines whose names are listed, each name in a colour once.
         columns: largest number of charts in a row; by default all of them.
+        heading: lines above the charts; the first one is bold.
     """
     sizes = [re.match(r'<svg [^>]*?width="(\d+)" height="(\d+)"', chart) for chart in charts]
     width = max((int(size[1]) for size in sizes if size), default=0)
     height = max((int(size[2]) for size in sizes if size), default=0)
     across = min(len(charts), columns or len(charts)) or 1
-    places = [(i % across * width, i // across * height) for i in range(len(charts))]
+    total = across * width
+    words, above = _heading(heading, total)
+    places = [(i % across * width, above + i // across * height) for i in range(len(charts))]
     inner = "".join(
         chart.replace("<svg ", f'<svg x="{x}" y="{y}" ', 1) for (x, y), chart in zip(places, charts, strict=True)
     )
-    total, bottom = across * width, -(-len(charts) // across) * height
+    bottom = above + -(-len(charts) // across) * height
     rows = _legend_rows(_legend_entries(legend), total)
-    tall = bottom + LEGEND_ROW * len(rows)
+    tall = bottom + LEGEND_ROW * len(rows) + (8 if rows else 0)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{tall}" viewBox="0 0 {total} {tall}" '
-        f'role="img" {LOOK}>{inner}{_legend(rows, bottom + 4)}</svg>'
+        f'role="img" {LOOK}>{words}{inner}{_legend(rows, bottom + 8)}</svg>'
     )
+
+
+def _heading(lines: Sequence[str], width: int) -> tuple[str, int]:
+    """Return the lines as text, broken where they are too long, and their height."""
+    parts = [
+        (part, ' font-weight="600"' if line == 0 else "")
+        for line, text in enumerate(lines)
+        for part in textwrap.wrap(text, int((width - LEFT - RIGHT) / CHARACTER))
+    ]
+    rows = [f'<text x="{LEFT}" y="{18 + 16 * i}"{bold}>{escape(part)}</text>' for i, (part, bold) in enumerate(parts)]
+    return "".join(rows), 16 * len(rows) + 10 if rows else 0
 
 
 def _axis(values: Sequence[NDArray[np.float64]], *, log: bool, pixels: tuple[float, float], tight: bool) -> _Axis:
@@ -148,7 +184,7 @@ def _axis(values: Sequence[NDArray[np.float64]], *, log: bool, pixels: tuple[flo
         return _Axis(1e-3, 1.0, log, pixels) if log else _Axis(0.0, 1.0, log, pixels)
     low, high = float(drawn.min()), float(drawn.max())
     if log:
-        room = 1.0 if tight else 10 ** max(0.05 * (math.log10(high) - math.log10(low)), 0.02)
+        room = 1.0 if tight else 2.0 if low == high else 10 ** max(0.05 * (math.log10(high) - math.log10(low)), 0.02)
         return _Axis(max(low / room, LEAST), min(high * room, MOST), log, pixels)
     room = (abs(low) * 0.1 or 1.0) if low == high else 0.0 if tight else 0.05 * (high - low)
     return _Axis(low - room, high + room, log, pixels)
@@ -162,7 +198,8 @@ def _ticks(low: float, high: float, about: int = 5) -> tuple[float, ...]:
     """
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
-    each = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    factors = (1, 2, 2.5, 5, 10) if power < 1 else (1, 2, 5, 10)
+    each = next(power * factor for factor in factors if power * factor >= rough)
     if not math.isfinite(each) or each == 0:
         return ()
     first = math.ceil(low / each - 1e-9)
@@ -203,18 +240,27 @@ def _number(value: float) -> str:
 
 
 def _path(line: Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
-    parts, pen = [], "M"
+    parts, marks, pen = [], [], "M"
     for px, py in zip(x.tolist(), y.tolist(), strict=True):
         if math.isnan(px) or math.isnan(py):
             pen = "M"
             continue
         parts.append(f"{pen}{px:.1f} {py:.1f}")
+        marks.append(f"M{px:.1f} {py:.1f}h0")
         pen = "L"
-    dash = f' stroke-dasharray="{DASHES[line.dash]}"' if DASHES[line.dash] else ""
-    return (
-        f'<path d="{"".join(parts)}" fill="none" stroke="{escape(line.color)}" stroke-width="{line.width:g}" '
-        f'stroke-opacity="{line.opacity:g}" stroke-linejoin="round" stroke-linecap="round"{dash}/>'
+    points = (
+        f'<path d="{"".join(marks)}" fill="none" stroke="{escape(line.color)}" stroke-width="{MARK}" stroke-linecap="round"/>'
+        if line.marks
+        else ""
     )
+    return points + (
+        f'<path d="{"".join(parts)}" fill="none" stroke="{escape(line.color)}" stroke-width="{line.width:g}" '
+        f'stroke-opacity="{line.opacity:g}" stroke-linejoin="round" stroke-linecap="round"{_dashes(line.dash)}/>'
+    )
+
+
+def _dashes(dash: str) -> str:
+    return f' stroke-dasharray="{DASHES[dash]}"' if DASHES[dash] else ""
 
 
 def _legend_entries(lines: Sequence[Line]) -> list[Line]:
@@ -229,7 +275,7 @@ def _legend_rows(entries: Sequence[Line], width: int) -> list[list[tuple[float, 
     rows: list[list[tuple[float, Line]]] = []
     left = 0.0
     for line in entries:
-        needed = 34 + CHARACTER * min(len(line.name), LONGEST)
+        needed = 44 + CHARACTER * min(len(line.name), LONGEST)
         if not rows or left + needed > width - RIGHT:
             rows.append([])
             left = LEFT
@@ -245,7 +291,7 @@ def _legend(rows: Sequence[Sequence[tuple[float, Line]]], top: float) -> str:
         for x, line in row:
             name = line.name if len(line.name) <= LONGEST else line.name[: LONGEST - 1] + "…"
             parts.append(
-                f'<path d="M{x:.0f} {y}h16" stroke="{escape(line.color)}" stroke-width="2.5"/>'
-                f'<text x="{x + 21:.0f}" y="{y + 4}">{escape(name)}</text>'
+                f'<path d="M{x:.0f} {y}h24" stroke="{escape(line.color)}" stroke-width="2.5"{_dashes(line.dash)}/>'
+                f'<text x="{x + 29:.0f}" y="{y + 4}">{escape(name)}</text>'
             )
     return "".join(parts)

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
-from diffopt_widgets.execution.outcome import divergence, explain, summary, until_not_finite
+from diffopt_widgets.execution.outcome import (
+    RunFailed,
+    divergence,
+    explain,
+    summary,
+    until_not_finite,
+    warn_of_failed,
+)
 from diffopt_widgets.execution.progress import progress_bars
+from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import check_flag, checked_path, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import UnknownTask, task_key
 from diffopt_widgets.training.checkpoint import Checkpoint
+from diffopt_widgets.training.environment import warn_of_warmup
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -37,6 +50,16 @@ PUBLISH_SECONDS = 0.1
 SAMPLING_POINTS = (0.25, 0.5, 0.75)
 """Points of the run, as fractions of its steps, at which samples are made during training."""
 
+EVALUATIONS = 10
+"""Largest number of evaluations of a run after its first step; the last one is at its end."""
+
+EVALUATION_STEPS = 50
+"""Smallest number of steps between two evaluations. On the digits an evaluation takes as long as five steps on a CPU, so those
+on the way add at most a tenth; on the points it takes half a step."""
+
+EVALUATION_COST = 1 / 20
+"""Upper limit of the time for one evaluation, as a fraction of the time that the whole run needs at its pace so far."""
+
 SAMPLING_COST = 1 / 40
 """Upper limit of the time for one set of samples, as a fraction of the time that the whole run needs at its pace so far."""
 
@@ -52,7 +75,9 @@ def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Ge
         ValueError: the run is over or in progress, or its state for continuing is gone.
     """
     if not run.can_begin:
-        raise ValueError(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
+        raise ValueError(
+            printable(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
+        )
     return _steps(run, on_publish)
 
 
@@ -77,6 +102,7 @@ def _steps(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None,
             if record is None:
                 break
             pending.append(record)
+            pending[-1] = _evaluated(run, training, record)  # which an interrupt of it does not cost
             samples_due = _samples_due(training)
             if samples_due or time.perf_counter() - published >= PUBLISH_SECONDS:
                 _publish(run, training, pending, on_publish)
@@ -101,10 +127,11 @@ def _steps(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None,
 
 
 def _prepare(run: Run) -> Training:
+    from diffopt_widgets.training.environment import trained_with
     from diffopt_widgets.training.loop import Training
 
     training = Training(run.plan)
-    run.set_up(str(training.device), training.group_names)
+    run.set_up(str(training.device), training.group_names, trained_with(run.settings.spec, training.device))
     run.record_evaluation(before=training.evaluate())
     run.set_real_samples(training.wanted())
     _make_samples(run, training)
@@ -151,6 +178,36 @@ def _samples_due(training: Training) -> bool:
     return training.sampling_seconds <= SAMPLING_COST * training.seconds / taken * steps
 
 
+@functools.cache
+def evaluation_points(steps: int) -> tuple[int, ...]:
+    """Return the steps of a run after which its evaluation loss is recorded: none for a run too short for two.
+
+    >>> evaluation_points(300), evaluation_points(99)
+    ((50, 100, 150, 200, 250, 300), ())
+    """
+    count = min(EVALUATIONS, steps // EVALUATION_STEPS)
+    return tuple(round(steps * i / count) for i in range(1, count + 1)) if count > 1 else ()
+
+
+def _evaluation_due(training: Training) -> bool:
+    """Check whether to evaluate after the step just taken: it is one of `evaluation_points`, and that costs little beside the run."""
+    steps, taken = training.plan.steps, training.taken
+    if taken not in evaluation_points(steps):
+        return False
+    return taken == steps or training.evaluation_seconds <= EVALUATION_COST * training.seconds / taken * steps
+
+
+def _evaluated(run: Run, training: Training, record: StepRecord) -> StepRecord:
+    """Return the record of the step just taken, with the evaluation loss if that is due."""
+    if not _evaluation_due(training):
+        return record
+    began = time.perf_counter()
+    float(record.loss)  # wait for the device: it is still training, and that is not the evaluation's time
+    training.seconds += time.perf_counter() - began
+    with _captured_output(run):
+        return replace(record, eval_loss=training.evaluate())
+
+
 def _publish(run: Run, training: Training, pending: list[StepRecord], on_publish: Callable[[Run], None]) -> None:
     _record(run, training, pending)
     on_publish(run)
@@ -193,7 +250,7 @@ def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> N
             run.set_message(f"Stopped at step {training.taken}, on its way back to the {len(run.history)} taken before")
         else:
             if training is not None:
-                run.record_evaluation(after=training.evaluate())
+                run.record_evaluation(after=_last_evaluation(run, training))
                 _check_finite(run)
                 _make_samples(run, training)
             run.set_message(summary(run))
@@ -201,6 +258,16 @@ def _finish(run: Run, training: Training | None, pending: list[StepRecord]) -> N
         _fail(run, error)
     complete = training is not None and training.taken <= len(run.history) and not training.torn
     run.keep(training if run.status == "stopped" and complete else None)
+
+
+def _last_evaluation(run: Run, training: Training) -> float:
+    """Return the evaluation loss after the steps taken, which the last record may have already."""
+    history = run.history
+    if "eval_loss" in history.names() and training.taken == history.step[-1]:
+        recorded = float(history.column("eval_loss")[-1])
+        if math.isfinite(recorded):
+            return recorded
+    return training.evaluate()
 
 
 @contextlib.contextmanager
@@ -230,7 +297,8 @@ def train(
 
     Ctrl-C, or "Interrupt" of a notebook, stops the run after its current step; the run is returned, and `resume(run)` goes on.
     The next `train` of a loop around it then raises KeyboardInterrupt, which ends the loop. A second Ctrl-C does not wait
-    for the step, and the run cannot go on then. A run that fails is returned too: its `status` is "failed" and its `message` says why.
+    for the step, and the run cannot go on then. A run that fails gives a warning that says why, and is returned with what it recorded: its
+    `status` is "failed", its `message` is the reason and its `fix` has the values to try.
 
     Args:
         settings: the optimizer with its options, and the schedule; or the name of an optimizer for its defaults.
@@ -250,7 +318,11 @@ def train(
     """
     check_flag("progress", progress)
     plan = RunPlan.of(settings, task_key(task), steps, **options)
-    return run_to_end(Run(plan), progress=progress, saver=saver_for(store))
+    saver = saver_for(store)
+    warn_of_warmup([plan])
+    run = run_to_end(Run(plan), progress=progress, saver=saver)
+    warn_of_failed([run])
+    return run
 
 
 def saver_for(store: RunStore | str | os.PathLike[str] | None) -> RunSaver | None:
@@ -273,7 +345,7 @@ def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLi
 
     A run from a store (`store.load(id)`) continues from its last checkpoint, in any process; name the store here to keep
     saving the run there. Where the checkpoint cannot be used, such as without the GPU that it was made on, the run stays
-    stopped and its `message` says why.
+    stopped, and a warning and its `message` say why.
 
     Raises:
         ValueError: the run is over or in progress, or its state for continuing is gone; or it is no run of the bench.
@@ -286,7 +358,11 @@ def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLi
             raise SettingsError((Fault("run", None, problem, ""),))
         raise wrong_kind("run", run, "a run", "Give what dw.train(…) or store.load(id) returned.")
     check_flag("progress", progress)
-    return run_to_end(run, progress=progress, saver=saver_for(store))
+    run_to_end(run, progress=progress, saver=saver_for(store))
+    if run.status == "stopped" and isinstance(run.kept, Checkpoint):
+        warnings.warn(f"{run.name}: {run.message}", RunFailed, stacklevel=2)
+    warn_of_failed([run])
+    return run
 
 
 def run_to_end(run: Run, *, progress: bool = True, saver: RunSaver | None = None) -> Run:

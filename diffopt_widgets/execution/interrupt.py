@@ -97,12 +97,19 @@ def interrupt_held_back() -> Iterator[Callable[[], bool]]:
             with contextlib.suppress(KeyboardInterrupt):
                 before(number, frame)
 
+    def let_go() -> None:
+        if signal.getsignal(signal.SIGINT) is hold_back:
+            signal.signal(signal.SIGINT, before)
+
     signal.signal(signal.SIGINT, hold_back)
     try:
         yield lambda: came
     finally:
-        if signal.getsignal(signal.SIGINT) is hold_back:
-            signal.signal(signal.SIGINT, before)
+        try:
+            let_go()
+        except KeyboardInterrupt:  # the second one comes at this very moment
+            let_go()
+            raise
 
 
 _Loop = tuple[FrameType, CodeType, int]

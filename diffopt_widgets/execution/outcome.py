@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from diffopt_widgets.catalogue.schedules import warmup_steps
 from diffopt_widgets.catalogue.values import Value, format_value, two_digits
+from diffopt_widgets.plain_text import printed_readably
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -22,12 +24,39 @@ if TYPE_CHECKING:
 SETTLED = 0.05
 """Largest relative distance from the last value at which an estimate counts as settled."""
 
+_TOLD = 10
+"""Most failed runs in a warning."""
 _USUAL_RATE = 1e-3
 """Learning rate to suggest where neither the catalogue nor a signature names one."""
 
 
+@printed_readably
 class Diverged(ArithmeticError):
     """Error for a loss that is no longer finite; its message says when, as in "at step 7"."""
+
+
+class RunFailed(RuntimeWarning):
+    """Warning that a run has failed; its text says why, and what to try."""
+
+
+def warn_of_failed(runs: Sequence[Run], *, stacklevel: int = 3) -> None:
+    """Warn of the runs that failed, if any; by default in the name of the caller's caller."""
+    failed = [run for run in runs if run.status == "failed"]
+    if not failed:
+        return
+    texts = [_failure_text(run) for run in failed[:_TOLD]]
+    if len(failed) > _TOLD:
+        texts.append(f"and {len(failed) - _TOLD} more")
+    text = texts[0] if len(runs) == 1 else "\n".join([f"{len(failed)} of {len(runs)} runs failed.", *texts])
+    warnings.warn(text, RunFailed, stacklevel=stacklevel)
+
+
+def _failure_text(run: Run) -> str:
+    """Say why a run failed, and how to go on."""
+    more = " `run.trace` has the traceback." if run.trace and "Diverged" not in run.trace else ""
+    todo = f" In code: settings.replace({', '.join(f'{n}={v!r}' for n, v in run.fix.items())})." if run.fix else ""
+    message = run.message if run.message.endswith((".", "!", "?")) else f"{run.message}."
+    return f"{run.name}: {message}{todo}{more}"
 
 
 def until_not_finite(records: Sequence[StepRecord]) -> Sequence[StepRecord]:

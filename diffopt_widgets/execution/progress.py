@@ -7,12 +7,21 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
+from diffopt_widgets.plain_text import readable
+
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
 
 
+WIDE = 60
+"""Columns of a terminal from which on there is room for a bar."""
+
+MOST_BARS = 12
+"""Number of runs above which they share one progress bar."""
+
+
 class HarmlessStream:
-    """Stream that drops what cannot be written (a full disk, a closed terminal), and shows `?` for characters it lacks."""
+    """Stream that drops what cannot be written (a full disk, a closed terminal), and replaces characters that it lacks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -26,7 +35,7 @@ class HarmlessStream:
         """Write a text if that is possible."""
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         with self._harmless():
-            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+            self._stream.write(readable(text, encoding))
         return len(text)
 
     def flush(self) -> None:
@@ -43,27 +52,40 @@ class HarmlessStream:
 
 
 @contextlib.contextmanager
-def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
-    """Show the progress of runs; call the function that it yields with a run at each publish. Without `shown` nothing appears."""
+def progress_bars(*, shown: bool = True, runs: int = 1) -> Iterator[Callable[[Run], None]]:
+    """Show the progress of runs; call the function that it yields with a run at each publish. Without `shown` nothing appears.
+
+    Args:
+        shown: whether to show anything.
+        runs: number of the runs; above `MOST_BARS` they share one bar.
+    """
     if not shown:
         yield lambda _: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
     rows: dict[str, TaskID] = {}
+    shares: dict[str, float] = {}
+    ended: set[str] = set()
 
     # The process's streams are left alone, and each has a console of its own: several may train at once, in threads.
     # Refreshed by hand: some notebooks do not show updates that come from a thread.
     console = Console(file=cast("IO[str]", HarmlessStream(sys.stdout)))
+    name, count = TextColumn("{task.description}"), MofNCompleteColumn()
+    wide = (name, BarColumn(), count, TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+    columns = wide if console.width >= WIDE else (name, count)
     with Progress(*columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as bars:
+
+        def show_together(run: Run) -> None:
+            if not rows:
+                rows[""] = bars.add_task("", total=runs, speed="")
+            shares[run.key] = 1.0 if run.ended else len(run.history) / run.plan.steps
+            if run.ended:
+                ended.add(run.key)
+            bars.update(
+                rows[""], completed=sum(shares.values()), description=f"{len(ended)} runs ended, of", refresh=True
+            )
 
         def show(run: Run) -> None:
             if run.key not in rows:
@@ -72,4 +94,4 @@ def progress_bars(*, shown: bool = True) -> Iterator[Callable[[Run], None]]:
             loss = f"loss {run.final_loss:.3g}" if run.final_loss is not None else ""
             bars.update(rows[run.key], completed=len(run.history), speed=f"{loss}  {speed}", refresh=True)
 
-        yield show
+        yield show_together if runs > MOST_BARS else show

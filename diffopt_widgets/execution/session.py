@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.execution.interrupt import Interrupt
+from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import Run
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Session:
         self._interrupt = Interrupt(self.stop)
         self._waiting: deque[Run] = deque()
         self._dropped: deque[Run] = deque()
+        self._batches: list[tuple[Run, ...]] = []
+        """Runs that were started together, for those that have not all ended, and the last ones."""
         self._task: asyncio.Task[None] | None = None
         self._paused = False
         self._to_stop: Run | None = None
@@ -94,6 +97,12 @@ class Session:
         """The run in progress and those that wait."""
         return [*([self.current] if self.current else []), *self._waiting]
 
+    @property
+    def together(self) -> tuple[Run, ...]:
+        """The run in progress or next, and all that were started together with it; when nothing waits, the last ones."""
+        last = self._batches[-1] if self._batches else ()
+        return next((batch for batch in self._batches for run in self.runs[:1] if run in batch), last)
+
     def listen(self, on_change: Callable[[Run], None]) -> None:
         """Call `on_change` too from now on."""
         self._listeners.append(on_change)
@@ -113,12 +122,13 @@ class Session:
             queued = run is self.current or run in self._waiting or run in added[:place]
             if queued or not run.can_begin:
                 state = "in progress or waiting already" if queued else f"{run.status} and cannot go on"
-                raise ValueError(f"{run.name} is {state}; make a new Run of its plan to train it again")
+                raise ValueError(printable(f"{run.name} is {state}; make a new Run of its plan to train it again"))
         for run in added:
             run.queue()
             if saver is not None:
                 self._savers[run] = saver
         self._waiting.extend(added)
+        self._note_together(tuple(added))
         self._loop.call_soon_threadsafe(self._begin)
 
     def pause(self) -> None:
@@ -144,6 +154,12 @@ class Session:
         """Return when nothing is in progress or waiting any more, and all of it was reported."""
         while self.busy or self._dropped:
             await asyncio.sleep(0.01)
+
+    def _note_together(self, added: tuple[Run, ...]) -> None:
+        """Note runs that are started together; one that continues belongs to those with which it was started first."""
+        batch = next((batch for batch in self._batches if set(added) <= set(batch)), added)
+        going = [other for other in self._batches if other is not batch and any(not run.ended for run in other)]
+        self._batches = [*going, batch]
 
     def _begin(self) -> None:
         if self._task is None or self._task.done():

@@ -1,30 +1,29 @@
-"""Sweeps: the same run with varied options, one after the other or in an executor's processes."""
+"""Sweeps: the same run with varied options, side by side in this process or in an executor's."""
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
-import pickle
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from diffopt_widgets.catalogue.run_options import RunOptions
-from diffopt_widgets.catalogue.values import safe_repr
-from diffopt_widgets.execution.driver import drive_to_end, run_to_end, saver_for
+from diffopt_widgets.execution.driver import drive, run_to_end, saver_for
+from diffopt_widgets.execution.executors import NOT_STARTED, train_in_executor
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
+from diffopt_widgets.execution.outcome import divergence, warn_of_failed
 from diffopt_widgets.execution.progress import progress_bars
-from diffopt_widgets.runs.run import Run, name_by_difference, vary
+from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.space import MOST_RUNS, checked_over, draw, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError, as_settings
 from diffopt_widgets.settings.arguments import check_flag, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
-from diffopt_widgets.tasks import Task, own_task, task_key
-from diffopt_widgets.training.environment import check_runs
+from diffopt_widgets.tasks import Task, task_key
+from diffopt_widgets.training.checkpoint import Checkpoint
+from diffopt_widgets.training.environment import check_runs, warn_of_warmup
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -32,44 +31,69 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from diffopt_widgets.catalogue.run_options import RunKeywords
+    from diffopt_widgets.runs.space import Over
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.store import RunSaver, RunStore
 
-_IMPORTABLE = (
-    "Write its build as a function of a module, a .py file, and import it from there; or sweep without an executor."
-)
+MOST_TOGETHER = 32
+"""Greatest number of runs that advance together."""
+
+MOST_WEIGHTS = 50_000_000
+"""Greatest number of weights of the runs that advance together: each holds its model, gradients and state in memory."""
+
+TURN_SECONDS = 0.1
+"""Length of a turn, after which the next run trains; a run publishes about once in each."""
+
+TRIAL_STEPS = 5
+"""Number of steps from which the time of a run is estimated."""
 
 
 @lists_run_options
 def sweep(
     settings: Settings | str,
-    over: Mapping[str, Sequence[Any]],
+    over: Over = MappingProxyType({}),
     task: str | Task = RunOptions.task,
     steps: int = RunOptions.steps,
     *,
+    seeds: int | Sequence[int] = 1,
+    search: Literal["grid", "random"] = "grid",
+    trials: int | None = None,
     executor: Executor | None = None,
     progress: bool = True,
     store: RunStore | str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    most: int = MOST_RUNS,
     **options: Unpack[RunKeywords],
 ) -> list[Run]:
-    """Train every combination of the values in `over`, all from the same weights and on the same batches.
+    """Train with every combination of the values in `over`, all from the same weights and on the same batches.
+
+    The runs advance together, a tenth of a second each in turn, so that their curves grow side by side; each of them gives
+    the same numbers as alone.
 
     Args:
         settings: settings that the runs share, or the name of an optimizer for its defaults.
-        over: values to try by option name, such as `{"d_coef": [0.5, 1.0, 1.2]}`; several names give every combination. The
-            name `optimizer` compares optimizers: `{"optimizer": ["ADAMW", "PRODIGY"]}`.
+        over: values to try by option name, such as `{"d_coef": [0.5, 1.0, 1.2]}` or `{"lr": dw.Range(1e-4, 1e-2)}`; several
+            names give every combination. The name `optimizer` compares optimizers, `{"optimizer": ["ADAMW", "PRODIGY"]}`,
+            and options that only some of them have are varied for those; a dict gives each values of its own,
+            `{"optimizer": {"ADAMW": {"lr": [1e-3, 1e-2]}, "PRODIGY": {}}}`. A list of dicts lists the runs one by one.
         options: options of each run, as in `train`; they can be varied too.
-        executor: where to train: None trains one run after the other, a `ProcessPoolExecutor` several at once. A task of your
-            own is sent to its processes, so its `build` must be importable from a module. Processes that would be forked are
-            started anew instead (a fork hangs once torch has computed with threads), so a script needs the usual
+        seeds: a number of seeds, from `seed` on, or a list of them: each combination is trained with each.
+        search: "grid" trains every combination, "random" as many as `trials` says, drawn at random (with `seed`).
+        trials: number of combinations that a random search draws.
+        executor: where to train: None trains in this process, a `ProcessPoolExecutor` in several others at once. A task of
+            your own is sent to its processes, so its `build` must be importable from a module. Processes that would be forked
+            are started anew instead (a fork hangs once torch has computed with threads), so a script needs the usual
             `if __name__ == "__main__":` around the sweep.
-        progress: whether to show a progress bar for each run.
+        progress: whether to show progress bars.
         store: a `RunStore` or its path; the runs are saved there while they train.
+        resume: whether to take the sweep up from the store: of the runs that it has with the same plan, those that are done
+            are returned, those that diverged too, and those that were stopped or interrupted go on.
+        most: greatest number of runs; more are refused, with an estimate of the time that they would take.
 
     Returns:
-        The runs in the order of the combinations, each named by what differs. Ctrl-C stops the run that is training after its
-        current step and those that wait for their turn; `resume(run)` carries out any of them to its end.
-        With an executor it raises KeyboardInterrupt, and a store keeps what the runs have recorded.
+        The runs in the order of the combinations, each named by what differs. A warning names those that failed, and says why.
+        Ctrl-C stops the runs that are training after their current step, and those that wait for their turn, also those of an
+        executor; `resume(run)` carries out any of them to its end.
 
     Raises:
         SettingsError: a value cannot be used, or, without an executor, a run cannot be done on this machine; then nothing is
@@ -77,140 +101,177 @@ def sweep(
         UnknownTask: there is no such task.
         StoreError: the store cannot be opened or written; then nothing is trained.
         RuntimeError: a process of the executor ended before its runs did.
+
+    >>> runs = sweep("ADAMW", {"lr": [1e-3, 1e-2]}, "swiss_roll", 3, seeds=2, progress=False)
+    >>> [(run.settings.lr, run.plan.seed) for run in runs]
+    [(0.001, 0), (0.001, 1), (0.01, 0), (0.01, 1)]
     """
     settings = as_settings(settings)
     check_flag("progress", progress)
+    check_flag("resume", resume)
     if executor is not None and not (callable(getattr(executor, "map", None)) and hasattr(executor, "submit")):
         raise wrong_kind("executor", executor, "an executor", "Write ProcessPoolExecutor(2), or leave it out.")
-    over = _checked_over(over)
+    base = RunPlan.of(settings, task_key(task), steps, **options)
+    plans = _planned(base, over, search=search, trials=trials, seeds=seeds)
     saver = saver_for(store)
-    if "task" in over:
-        over = {**over, "task": [task_key(task) for task in over["task"]]}
-    plans = vary(RunPlan.of(settings, task_key(task), steps, **options), over)
     if executor is None:  # the processes of an executor may run on other machines
         check_runs(plans)
+    warn_of_warmup(plans)
+    _check_number(plans, most)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
+    if resume:
+        runs = _taken_up(runs, store)
     if executor is None:
-        return _in_turn(runs, saver, progress=progress)
-    path = store if store is None or isinstance(store, str | os.PathLike) else store.path  # each process opens its own
-    tasks = [_pickled_task(run.plan.task, executor) for run in runs]
-    try:
-        with _never_forked(executor, len(runs)) as started:
-            return list(started.map(partial(_run_to_end_quietly, path), tasks, runs))
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            'a process of the sweep ended before its runs did. In a script, put the sweep below `if __name__ == "__main__":`, '
-            "since each process imports the script; otherwise memory may be short: try fewer processes"
-        ) from error
-
-
-@contextlib.contextmanager
-def _never_forked(executor: Executor, runs: int) -> Iterator[Executor]:
-    """Give the executor, or one with the same arguments whose processes start anew where its own would be forked.
-
-    A forked process has torch's locks but not the threads that hold them, and waits for these without end.
-    """
-    context = getattr(executor, "_mp_context", None)
-    if not isinstance(executor, ProcessPoolExecutor) or context is None or context.get_start_method() != "fork":
-        yield executor
-        return
-    workers = min(getattr(executor, "_max_workers", None) or os.cpu_count() or 1, max(runs, 1))
-    initializer, arguments = getattr(executor, "_initializer", None), getattr(executor, "_initargs", ())
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=initializer, initargs=arguments) as started:
-        yield started
-
-
-def _checked_over(over: object) -> dict[str, list[Any]]:
-    """Return the values to try as lists, also those of an array, a range or a generator.
-
-    Raises:
-        SettingsError: they are not lists of values by name.
-    """
-    example = 'Write {"lr": [1e-4, 1e-3]}.'
-    if not isinstance(over, Mapping):
-        raise wrong_kind("over", over, "a dict of lists of values", example)
-    lists: dict[str, list[Any]] = {}
-    for name, values in over.items():
-        if not isinstance(name, str):
-            raise wrong_kind("over", name, "the name of an option", example)
-        listed = _listed(values)
-        if listed is None:
-            problem = f"{name} has one value, and a list of values is wanted"
-            raise SettingsError((Fault("over", values, problem, "", f'Write {{"{name}": [{safe_repr(values)}, …]}}.'),))
-        if not listed:
-            raise SettingsError((Fault("over", None, f"{name} has no values", "", example),))
-        lists[name] = listed
-    return lists
-
-
-def _listed(values: Any) -> list[Any] | None:  # Any: lists and arrays of many packages
-    """Return several values as a list of plain ones; None for a single value."""
-    if isinstance(values, str | bytes | Mapping | AbstractSet) or not isinstance(values, Iterable):
-        return None
-    if hasattr(values, "tolist"):  # numpy, torch, pandas
-        plain = values.tolist()
-        return plain if isinstance(plain, list) else None
-    return list(values)
-
-
-def _in_turn(runs: list[Run], saver: RunSaver | None, *, progress: bool) -> list[Run]:
-    end_interrupted_loop()
-    stopped = False
-    with interrupt_held_back() as interrupted, progress_bars(shown=progress) as show:
-        for run in runs:
-            if stopped or interrupted():
-                run.end("stopped", "Not started: the sweep was stopped before its turn")
-                continue
-            try:
-                drive_to_end(run, show=show, saver=saver, interrupted=interrupted)
-            except KeyboardInterrupt:
-                stopped = True
-                note_interrupted()
+        train_together(runs, saver=saver, progress=progress)
+    else:
+        waiting = [run for run in runs if run.can_begin]
+        trained = dict(zip(waiting, train_in_executor(waiting, executor, store), strict=True))
+        runs = [trained.get(run, run) for run in runs]
+    warn_of_failed(runs)
     return runs
 
 
-def _pickled_task(key: str, executor: Executor) -> Task | bytes | None:
-    """Task of the user's own in a form that can be sent to an executor; None for a task of the bench, which is there already.
+def _planned(
+    base: RunPlan, over: object, *, search: str, trials: int | None, seeds: int | Sequence[int]
+) -> list[RunPlan]:
+    """Return the plans of the runs.
 
     Raises:
-        SettingsError: it cannot be pickled.
+        SettingsError: a value cannot be used, or nothing is varied.
     """
-    task = own_task(key)
-    if task is None or not isinstance(
-        executor, ProcessPoolExecutor
-    ):  # other executors may pickle differently or not at all
-        return task
-    try:
-        return pickle.dumps(task)
-    except Exception as error:
+    checked = checked_over(over)
+    if isinstance(checked, Mapping) and "task" in checked:
+        checked = {**checked, "task": [task_key(task) for task in cast("Sequence[Any]", checked["task"])]}
+    if search not in ("grid", "random"):
+        raise SettingsError((Fault("search", search, "there is no such search", '"grid" or "random"'),))
+    counted = isinstance(trials, int) and not isinstance(trials, bool) and trials >= 1
+    if search == "random" and not counted:
         raise SettingsError(
-            (Fault("task", key, f"it cannot be sent to another process: {error}", "", _IMPORTABLE),)
-        ) from error
+            (Fault("trials", trials, "a random search needs a number of trials", "", "Write trials=20."),)
+        )
+    if search == "grid" and trials is not None:
+        todo = 'Write search="random", or leave trials out.'
+        raise SettingsError((Fault("trials", trials, "a grid trains every combination", "", todo),))
+    plans = draw(base, checked, trials, base.seed) if search == "random" and trials else vary(base, checked)
+    if isinstance(checked, Mapping) and "seed" in checked and seeds != 1:
+        raise SettingsError(
+            (Fault("seeds", None, "the seeds are given twice, here and in over", "", "Leave one out."),)
+        )
+    return plans if seeds == 1 and not isinstance(seeds, bool) else with_seeds(plans, seeds)
 
 
-def _run_to_end_quietly(store: str | os.PathLike[str] | None, pickled: Task | bytes | None, run: Run) -> Run:
-    _end_with_parent()
-    task = pickled
-    if isinstance(pickled, bytes):
+def _check_number(plans: Sequence[RunPlan], most: int) -> None:
+    """Check that there are not more runs than a person may have meant.
+
+    Raises:
+        SettingsError: there are.
+    """
+    if len(plans) <= most:
+        return
+    seconds = estimated_seconds(plans)
+    raise SettingsError(
+        (
+            Fault(
+                "over",
+                None,
+                f"these are {len(plans):,} runs, and would take about {duration(seconds)} here, one after the other",
+                "",
+                f'Try fewer values, draw some with search="random" and trials=50, or write most={len(plans)}.',
+            ),
+        )
+    )
+
+
+def estimated_seconds(plans: Sequence[RunPlan]) -> float:
+    """Estimate the training time of runs, one after the other, from a few steps of the first plan of each optimizer and task."""
+    speeds: dict[tuple[str, str], float] = {}
+    total = 0.0
+    for plan in plans:
+        kind = (plan.settings.optimizer, plan.task)
+        if kind not in speeds:
+            trial = run_to_end(Run(replace(plan, steps=TRIAL_STEPS)), progress=False)
+            speeds[kind] = trial.seconds / max(len(trial.history), 1)
+        total += speeds[kind] * plan.steps
+    return total
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in words.
+
+    >>> duration(50), duration(600), duration(9000), duration(400_000)
+    ('50 seconds', '10 minutes', '2.5 hours', '4.6 days')
+    """
+    for size, unit, below in ((1, "seconds", 100), (60, "minutes", 100), (3600, "hours", 48)):
+        if seconds < size * below:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds / 86_400:.2g} days"
+
+
+def _taken_up(runs: Sequence[Run], store: RunStore | str | os.PathLike[str] | None) -> list[Run]:
+    """Return the runs, with those of a store in place of those with the same plan.
+
+    Raises:
+        SettingsError: there is no store.
+    """
+    if store is None:
+        problem = "a sweep is taken up from a store, and none is given"
+        raise SettingsError((Fault("resume", True, problem, "", 'Write store="runs.sqlite" too.'),))
+    from diffopt_widgets.store import RunStore
+
+    kept = (store if isinstance(store, RunStore) else RunStore(store)).find([run.plan for run in runs])
+    return [_continued(run, kept.get(run.plan)) for run in runs]
+
+
+def _continued(run: Run, kept: Run | None) -> Run:
+    """Return the run of a store where it is over for good or can go on, and otherwise the new one."""
+    usable = kept is not None and (kept.status == "done" or kept.can_continue or divergence(kept) is not None)
+    if kept is None or not usable:
+        return run
+    kept.rename(run.name)
+    return kept
+
+
+def train_together(runs: list[Run], *, saver: RunSaver | None = None, progress: bool = True) -> list[Run]:
+    """Carry out runs that wait or were stopped, a tenth of a second each in turn; Ctrl-C stops all of them."""
+    end_interrupted_loop()
+    waiting = deque(run for run in runs if run.can_begin)
+    turns: deque[tuple[Run, Generator[None, None, None]]] = deque()
+    stopped = False
+
+    def publish(run: Run) -> None:
+        if saver is not None:
+            saver.save(run)
+        show(run)
+
+    with interrupt_held_back() as interrupted, progress_bars(shown=progress, runs=len(waiting)) as show:
         try:
-            task = pickle.loads(pickled)  # noqa: S301  # the parent process pickled it
-        except Exception as error:
-            message = f"the task {run.plan.task!r} cannot be loaded in another process: {error}. {_IMPORTABLE}"
-            raise RuntimeError(message) from error
-    if isinstance(task, Task):
-        task_key(task)
-    return run_to_end(run, progress=False, saver=saver_for(store))
+            while (waiting or turns) and not interrupted():
+                if waiting and _has_room([run for run, _ in turns]):
+                    show(waiting[0])
+                    turns.append((waiting[0], drive(waiting.popleft(), on_publish=publish)))
+                else:
+                    turns.rotate(-1)
+                if _take_turn(turns[-1][1], interrupted):
+                    turns.pop()
+            stopped = interrupted()
+        except KeyboardInterrupt:
+            stopped = True
+        for _, steps in turns:
+            steps.close()
+    for run in waiting:
+        run.end("stopped", None if len(run.history) else NOT_STARTED)
+    if stopped:
+        note_interrupted()
+    return runs
 
 
-@cache
-def _end_with_parent() -> None:
-    """End this process as soon as the one that sweeps is gone, which would otherwise leave it training, or waiting for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+def _has_room(training: Sequence[Run]) -> bool:
+    """Check whether another run of their size can train beside these."""
+    weights = [run.kept.weights for run in training if run.kept is not None and not isinstance(run.kept, Checkpoint)]
+    return len(training) < MOST_TOGETHER and (len(training) + 1) * max(weights, default=0) <= MOST_WEIGHTS
 
-        def wait() -> None:
-            parent.join()
-            os._exit(1)
 
-        threading.Thread(target=wait, name="ends with the sweep", daemon=True).start()
+def _take_turn(steps: Generator[None, None, None], interrupted: Callable[[], bool]) -> bool:
+    """Take steps for `TURN_SECONDS`; return True when there are no more."""
+    began = time.perf_counter()
+    return all(not interrupted() and time.perf_counter() - began < TURN_SECONDS for _ in steps)

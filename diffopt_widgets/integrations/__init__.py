@@ -28,5 +28,5 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:  # Any: each argument of
 def missing(package: str) -> ImportError:
     """Return the error to raise when a trainer's package is not installed."""
     return ImportError(
-        f"this integration needs {package}, which is not installed. To fix it: pip install 'diffopt-widgets[integrations]'"
+        f"this integration needs {package}, which is not installed. To fix it: pip install --upgrade {package}"
     )

@@ -108,8 +108,9 @@ def _schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:
         why = "constant: the learning rate stays as it is" if settings.schedule == "CONSTANT" else "the optimizer's own"
         return [f"scheduler = None  # {why}"], []
     lines = ["", "", "def factor(step):"]
-    if rising >= steps:  # the run ends before its warm-up does
-        lines += [f"    step = min(step, {steps})"]
+    if rising >= steps:
+        told = f"# After {steps} steps the warm-up of {rising} is not over: the full learning rate is never reached."
+        lines = ["", "", told, "def factor(step):", f"    step = min(step, {steps})"]
     if rising:
         lines += [f"    if step < {rising}:  # warm-up", f"        return step / {rising}"]
     if factor is None:

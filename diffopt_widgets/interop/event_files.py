@@ -15,6 +15,9 @@ from pathlib import Path
 LONGEST_CHECKED = 4096
 """Size of a record in bytes up to which its content is checked; longer ones hold pictures, which are skipped."""
 
+LONGEST_READ = 64 * 2**20
+"""Size of a record in bytes above which it is skipped."""
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
 _FLOAT, _DOUBLE = 1, 2
@@ -41,10 +44,9 @@ def read_events(path: Path) -> tuple[list[Event], str]:
         ValueError: it is not an event file.
         OSError: it cannot be read.
     """
-    data = path.read_bytes()
     events, problem, count = [], "", 0
     try:
-        for record in _records(data):
+        for record in _records(path):
             count += 1
             event = _event(record)
             if event.values:
@@ -71,20 +73,30 @@ def first_record(wall_time: float) -> bytes:
     return _record(b"\x09" + struct.pack("<d", wall_time) + _chunk(3, b"brain.Event:2"))
 
 
-def _records(data: bytes) -> Iterator[memoryview]:
-    view, place = memoryview(data), 0
-    while place < len(data):
-        if place + 12 > len(data):
-            raise ValueError("it ends within a record")
-        length, check = struct.unpack_from("<QI", data, place)
-        if check != masked_crc(view[place : place + 8]):
-            raise ValueError(f"it is damaged at byte {place}")
-        content, place = view[place + 12 : place + 12 + length], place + 16 + length
-        if place > len(data):
-            raise ValueError("it ends within a record")
-        if length <= LONGEST_CHECKED and struct.unpack_from("<I", data, place - 4)[0] != masked_crc(content):
-            raise ValueError(f"it is damaged before byte {place}")
-        yield content
+def _records(path: Path) -> Iterator[memoryview]:
+    """Yield the contents of a file's records, one in memory at a time; those longer than `LONGEST_READ` are skipped."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        place = 0
+        while place < size:
+            head = file.read(12)
+            if len(head) < 12:
+                raise ValueError("it ends within a record")
+            length, check = struct.unpack("<QI", head)
+            if check != masked_crc(head[:8]):
+                raise ValueError(f"it is damaged at byte {place}")
+            place += 16 + length
+            if place > size:
+                raise ValueError("it ends within a record")
+            if length > LONGEST_READ:
+                file.seek(place)
+                continue
+            content, end = file.read(length), file.read(4)
+            if len(end) < 4:  # it was cut off meanwhile
+                raise ValueError("it ends within a record")
+            if length <= LONGEST_CHECKED and struct.unpack("<I", end)[0] != masked_crc(content):
+                raise ValueError(f"it is damaged before byte {place}")
+            yield memoryview(content)
 
 
 def _event(record: memoryview) -> Event:

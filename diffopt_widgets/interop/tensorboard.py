@@ -17,6 +17,8 @@ from diffopt_widgets.records import GROUPED, LONGEST_NAME, SINGLE, History, chec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MOST_VALUES = 100_000_000
+"""Most values of a log, as a table with each tag at each step: 800 MB."""
 _APPLIED = "applied_lr/"
 """Beginning of the tags of the applied rates that this package logs, one for each parameter group."""
 _OWN_TAG = re.compile(rf"({'|'.join(name for name in GROUPED if name != 'lr')}|d|d_hat)/(.+)")
@@ -33,6 +35,9 @@ def history_of(events: Iterable[Event]) -> History:
     """
     ordered = _by_steps(sorted(events, key=lambda event: event.wall_time))
     steps = np.unique(np.array([event.step for event in ordered], dtype=np.int64))
+    count = len({tag for event in ordered for tag in event.values})
+    if count * len(steps) > MOST_VALUES:
+        raise ValueError(f"{count:,} values at each of {len(steps):,} steps are logged, more than can be read at once")
     row = {step: place for place, step in enumerate(steps.tolist())}
     tags: dict[str, NDArray[np.float64]] = {}
     seconds = np.full(len(steps), np.nan)
@@ -202,7 +207,7 @@ def event_file(history: History, began: float) -> Iterator[bytes]:
         began: start of the run, in seconds since 1970.
     """
     yield first_record(began)
-    columns = {_tag(name): values.tolist() for name, values in history.to_columns().items() if name != "step"}
+    columns = {_tag(name): values.tolist() for name, values in history.to_columns(named=True).items() if name != "step"}
     seconds = columns.pop("seconds", [0.0] * len(history))
     for row, step in enumerate(history.step.tolist()):
         values = {tag: column[row] for tag, column in columns.items() if not math.isnan(column[row])}

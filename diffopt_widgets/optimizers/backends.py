@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from diffopt_widgets.plain_text import printed_readably
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _OURS = "diffopt-widgets"
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Reason why an optimizer cannot run here, and its fix."""

@@ -22,6 +22,7 @@ from diffopt_widgets.optimizers.groups import Group, OptimizerParams, muon_group
 from diffopt_widgets.optimizers.modes import train_mode
 from diffopt_widgets.optimizers.printing import keep_printing_of, kept_printing
 from diffopt_widgets.optimizers.quirks import quirks_of
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.settings import Fault, Settings, SettingsError, as_settings, kind_of, whole_number
 from diffopt_widgets.settings.plan import accumulation_fault
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+@printed_readably
 class MissingBackend(ImportError):
     """Error for an optimizer whose package, device or precision is missing; the message names the fix."""
 

@@ -83,7 +83,9 @@ def devices() -> Iterator[Finding]:
         why = "torch is built for CUDA, but there is no GPU or driver" if built else "torch is a CPU build"
         fix = "check nvidia-smi and the driver" if built else "on a machine with a GPU, install torch's CUDA build"
         yield Finding("cuda", False, why, fix)
-    yield Finding("cpu", True, f"{torch.get_num_threads()} threads; every optimizer of the bench runs here too")
+    threads = torch.get_num_threads()
+    words = f"{threads} thread{'s' * (threads != 1)}; every optimizer of the bench runs here too"
+    yield Finding("cpu", True, words)
 
 
 def accelerators() -> tuple[str, ...]:

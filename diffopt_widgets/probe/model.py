@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -116,9 +117,10 @@ def walk(build: Build, circumstance: Circumstance = PLAIN, device: str = "cpu") 
 
 @contextlib.contextmanager
 def _alone(seed: int, device: str) -> Iterator[None]:
-    """Protect the process from a back end: its random numbers, output, warnings, and `exit()`, which closes stdin."""
-    stdin = sys.stdin
+    """Protect the process from a back end: its random numbers, output, warnings, logs, and `exit()`, which closes stdin."""
+    stdin, disabled = sys.stdin, logging.root.manager.disable
     sys.stdin = io.StringIO()
+    logging.disable()
     try:
         with (
             seeded(seed, torch.device(device)),
@@ -128,6 +130,7 @@ def _alone(seed: int, device: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
+        logging.disable(disabled)
         sys.stdin = stdin
 
 

@@ -6,12 +6,10 @@ from collections.abc import Callable, Collection, Iterable
 from importlib import metadata
 
 from diffopt_widgets.catalogue import evidence as probed
-from diffopt_widgets.catalogue import list_optimizers, spec
-from diffopt_widgets.catalogue.evidence import Finding, Probed
-from diffopt_widgets.probe.prober import Prober
+from diffopt_widgets.catalogue import is_path, list_optimizers, spec
+from diffopt_widgets.catalogue.evidence import Finding, Probed, Seen
 from diffopt_widgets.probe.values import ProbeError
 from diffopt_widgets.probe.words import listed
-from diffopt_widgets.training.loop import find_device
 
 
 def probe(
@@ -20,25 +18,33 @@ def probe(
     """Try every option of some optimizers (all when None) on one device.
 
     Args:
-        optimizers: keys of the catalogue.
+        optimizers: keys of the catalogue, or paths of other classes; of these, only options for which a value can be found
+            are tried.
         device: `"cpu"` or `"cuda"`.
-        begins: called with each key before its options are tried.
+        begins: called with each optimizer and option, as "PRODIGY d_coef", before it is tried.
 
     Raises:
         MissingBackend: the device is missing.
         ProbeError: some options cannot be tried; the message names each of them and what to add.
     """
+    from diffopt_widgets.probe.prober import Prober
+    from diffopt_widgets.training.loop import find_device
+
     find_device(device)
     findings: dict[str, dict[str, Finding]] = {}
     problems = []
     for key in list_optimizers() if optimizers is None else optimizers:
-        begins(key)
         prober, findings[key] = Prober(spec(key), device), {}
         for use in prober.uses:
+            begins(f"{key} {use.name}")
             try:
                 findings[key][use.name] = prober.find(use)
             except ProbeError as error:
-                problems.append(str(error))
+                if is_path(key):  # nobody has said which values suit its options
+                    words = str(error).removeprefix(f"{key}.{use.name}: ").partition(". Give ")[0]
+                    findings[key][use.name] = Finding(Seen.UNTRIED, words)
+                else:
+                    problems.append(str(error))
     if problems:
         raise ProbeError("\n".join(problems))
     return Probed(installed(findings), findings)
@@ -67,7 +73,7 @@ def disagreements(probed: Probed) -> list[str]:
         "of probe/values.py."
         for key, options in probed.findings.items()
         for name, finding in options.items()
-        if not finding.seen.agrees(spec(key).use(name).standing)
+        if not is_path(key) and not finding.seen.agrees(spec(key).use(name).standing)
     ]
 
 
@@ -82,7 +88,7 @@ def outdated(table: Probed, seen: Probed) -> list[str]:
         for name in sorted(changed)
     ]
     for key, options in seen.findings.items():
-        if changed.isdisjoint(_behind(key)):
+        if not is_path(key) and changed.isdisjoint(_behind(key)):
             before = table.findings.get(key, {})
             differences += [f"{key}.{name}: it is no longer an option" for name in before if name not in options]
             differences += [
@@ -159,7 +165,7 @@ def write(seen: Probed, device: str) -> None:
     findings = {key: merged[key] for key in list_optimizers() if key in merged}
     needed = {package for key in findings for package in _behind(key)}
     versions = {name: version for name, version in {**old.versions, **seen.versions}.items() if name in needed}
-    probed.TABLE.write_text(probed.write_table({**table, device: Probed(versions, findings)}), "utf-8")
+    probed.TABLE.write_text(probed.write_table({**table, device: Probed(versions, findings)}), "utf-8", newline="\n")
 
 
 def _written() -> dict[str, Probed]:

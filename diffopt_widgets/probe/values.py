@@ -9,10 +9,12 @@ from typing import TypeVar
 
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Use, Values
 from diffopt_widgets.catalogue.values import Value, format_value
+from diffopt_widgets.plain_text import printed_readably
 
 T = TypeVar("T")
 
 
+@printed_readably
 class ProbeError(RuntimeError):
     """Error when the probe cannot try an option; the message names the option and what is missing."""
 

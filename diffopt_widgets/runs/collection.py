@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.drawing.panels import next_color
+from diffopt_widgets.drawing.panels import next_color, next_dash
+from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import name_by_difference
 from diffopt_widgets.runs.shown import Shown, ShownRuns
 from diffopt_widgets.settings.variations import differences, swept_groups
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 UNDO_STEPS = 20
 """Number of removals that can be undone."""
+
+REPEATS = "same settings and seed as an earlier run"
+"""What is said of a run whose plan another one had before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,15 @@ class Collection:
             ValueError: the collection has this run already.
         """
         if run.key in self.shown.now:
-            raise ValueError(f"the run {run.name!r} is in the table already")
+            raise ValueError(printable(f"the run {run.name!r} is in the table already"))
         self._removed = [removed for removed in self._removed if removed.run.key != run.key]
-        reserved = (removed.shown.color for removed in self._removed)  # a removed run may come back
-        color = color or next_color([*(shown.color for shown in self.shown.now.values()), *reserved])
+        reserved = (removed.shown for removed in self._removed)  # a removed run may come back
+        looks = [(shown.color, shown.dash) for shown in (*self.shown.now.values(), *reserved)]
+        color = color or next_color([other for other, _ in looks])
         (self._auto_named.discard if keep_name else self._auto_named.add)(run.key)
-        self._insert(run, Shown(run.key, run.name, color, visible, differs), len(self.shown.now))
+        self._insert(
+            run, Shown(run.key, run.name, color, visible, differs, dash=next_dash(color, looks)), len(self.shown.now)
+        )
 
     def remove(self, key: str) -> None:
         """Remove a run; `restore` brings it back. Raises KeyError when there is none with this key."""
@@ -131,5 +138,6 @@ class Collection:
             if run.key in self._auto_named:
                 earlier = names[:place].count(name)
                 run.rename(f"{name} ({earlier + 1})" if earlier else name)
-            marked = replace(shown[run.key], name=run.name, differs=name, details=details, group=group)
+            differs = REPEATS if run.plan in plans[:place] else name
+            marked = replace(shown[run.key], name=run.name, differs=differs, details=details, group=group)
             shown[run.key] = marked

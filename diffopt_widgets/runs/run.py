@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from diffopt_widgets.catalogue.values import Value, format_value
-from diffopt_widgets.records import History, StepRecord, to_frame
+from diffopt_widgets.drawing.drawables import Drawn
+from diffopt_widgets.plain_text import printable, printed_readably
+from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.settings.arguments import check_kind, check_text
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.settings.variations import differences, varying, words_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
     from numpy.typing import NDArray
 
     from diffopt_widgets.settings import Settings
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 Status: TypeAlias = Literal["waiting", "running", "paused", "done", "stopped", "failed"]
 
 
+@printed_readably
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Drawn):
     """One training run: its plan, its history and its outcome.
 
     Any code may read its attributes and call `rename`. Its other methods are for the code that carries it out, and they are
@@ -68,6 +69,8 @@ class Run:
     """Bytes of all tensors in the optimizer's state after the first published steps, each storage counted once."""
     fix: Mapping[str, Value] = field(default_factory=dict)
     """Values to set so that a failed run would go better; empty when none are known."""
+    trained_with: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the packages and the machine that it was trained with; empty before it begins, and where it is not known."""
     _kept: Training | Checkpoint | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +80,9 @@ class Run:
 
     def __repr__(self) -> str:
         precision = "" if self.plan.dtype == "float32" else f" in {self.plan.dtype}"
-        return f"<Run {self.name!r} on {self.plan.task}{precision}: {self.status}, {len(self.history)} of {self.plan.steps} steps>"
+        steps = f"{len(self.history)} of {self.plan.steps} steps"
+        why = f". {self.message}" if self.status == "failed" else ""
+        return f"<Run {self.name!r} on {self.plan.task}{precision}: {self.status}, {steps}{why}>"
 
     @property
     def settings(self) -> Settings:
@@ -162,9 +167,9 @@ class Run:
         """Set the message on how the run ended."""
         self._set(message=message)
 
-    def set_up(self, device: str, groups: Sequence[str]) -> None:
-        """Set the device, and begin an empty history for these parameter groups."""
-        self._set(device=device, history=History(groups))
+    def set_up(self, device: str, groups: Sequence[str], trained_with: Mapping[str, str] | None = None) -> None:
+        """Set the device and what it is trained with, and begin an empty history for these parameter groups."""
+        self._set(device=device, trained_with=dict(trained_with or {}), history=History(groups))
 
     def record(self, records: Iterable[StepRecord]) -> None:
         """Add new records to the history; steps that it already has are skipped."""
@@ -193,7 +198,7 @@ class Run:
 
     def _become(self, status: Status, *, allowed: bool, **changes: Any) -> None:  # Any: values of fields
         if not allowed:
-            raise RuntimeError(f"{self.name} is {self.status} and cannot become {status}")
+            raise RuntimeError(printable(f"{self.name} is {self.status} and cannot become {status}"))
         self._set(status=status, **changes)
 
     def _set(self, **changes: Any) -> None:  # Any: as above
@@ -205,15 +210,28 @@ class Run:
         return self.__dict__ | {"_kept": None}
 
     @property
-    def samples_per_step(self) -> int | None:
-        """Number of examples in one step; None where the task sets it and is not registered in this process."""
+    def batch_size(self) -> int | None:
+        """Number of examples in one batch; None where the task sets it and is not registered in this process."""
         from diffopt_widgets.tasks import UnknownTask, get_task
 
         try:
-            batch_size = self.plan.batch_size or get_task(self.plan.task).batch_size
+            return self.plan.batch_size or get_task(self.plan.task).batch_size
         except UnknownTask:
             return None
-        return batch_size * self.plan.accumulation
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Facts that say what was trained, for the columns of a table; `batch_size` is empty where it is not known."""
+        plan = self.plan
+        size = "" if self.batch_size is None else str(self.batch_size)
+        numbers = {"steps": plan.steps, "batch_size": size, "accumulation": plan.accumulation, "seed": plan.seed}
+        texts = {"optimizer": plan.settings.optimizer, "task": plan.task}
+        return {**texts, **{name: str(number) for name, number in numbers.items()}, "dtype": plan.dtype}
+
+    @property
+    def samples_per_step(self) -> int | None:
+        """Number of examples in one step; None where that of a batch is not known."""
+        return self.batch_size and self.batch_size * self.plan.accumulation
 
     @property
     def samples_before(self) -> Samples | None:
@@ -273,19 +291,13 @@ class Run:
     def _tail(self) -> int:
         return max(1, len(self.history) // 20)
 
-    def figure(self) -> go.Figure:
-        """Plot of its loss and rates as an ordinary plotly figure."""
-        from diffopt_widgets.drawing.figures import compare
-
-        return compare([self])
-
     def to_frame(self) -> pd.DataFrame:
         """History as a pandas DataFrame, one row per step.
 
         Raises:
             ImportError: pandas is not installed.
         """
-        return to_frame(self.history)
+        return self.history.to_frame()
 
 
 def _window_means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
@@ -328,40 +340,3 @@ def name_by_difference(plans: Sequence[RunPlan]) -> list[str]:
     ]
     optimizers = [plan.settings.optimizer for plan in plans]
     return [f"{key} · {suffix}" if suffix else key for key, suffix in zip(optimizers, suffixes, strict=True)]
-
-
-def vary(plan: RunPlan, over: Mapping[str, Sequence[Any]]) -> list[RunPlan]:
-    """Plans for every combination of the values of `over`; in all else they equal `plan`.
-
-    `over` may name options, parts of the plan, and `optimizer`. Another optimizer keeps the schedule and, of the values that
-    are not at their defaults, those of options that it has too. It keeps the learning rate only where both optimizers
-    estimate their own or neither does, since otherwise the rate means something else.
-
-    Raises:
-        SettingsError: a value cannot be used.
-
-    >>> from diffopt_widgets import Settings
-    >>> [p.settings.options["d_coef"] for p in vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0]})]
-    [0.5, 1.0]
-    >>> adamw = RunPlan(Settings("ADAMW", lr=4e-3, schedule="COSINE"))
-    >>> [p.settings for p in vary(adamw, {"optimizer": ["ADAMW_8BIT", "PRODIGY"]})]
-    [Settings('ADAMW_8BIT', lr=0.004, schedule='COSINE'), Settings('PRODIGY', lr=1.0, schedule='COSINE')]
-    """
-    plan_fields = {field.name for field in fields(RunPlan)} - {"settings"}
-    plans = []
-    for values in itertools.product(*over.values()):
-        chosen = dict(zip(over, values, strict=True))
-        settings = _changed(plan.settings, {name: value for name, value in chosen.items() if name not in plan_fields})
-        plans.append(replace(plan, settings=settings, **{name: chosen[name] for name in chosen if name in plan_fields}))
-    return plans
-
-
-def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:  # Any: Settings checks them
-    spec = settings.replace(changes.get("optimizer")).spec
-    if spec.key == settings.optimizer:
-        return settings.replace(**changes)
-    rate = {"lr"} if spec.estimates_rate == settings.spec.estimates_rate else set()
-    shared = rate | {use.name for use in spec.uses}
-    return settings.replace(
-        **{**{name: value for name, value in settings.changed().items() if name in shared}, **changes}
-    )

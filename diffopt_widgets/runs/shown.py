@@ -23,6 +23,8 @@ class Shown:
     """Settings in which it differs from the other runs."""
     group: str = ""
     """Group of the run; a legend keeps the runs of one group together."""
+    dash: str = "solid"
+    """Line style, which tells it from others of its colour."""
 
 
 class ShownRuns:

@@ -7,8 +7,10 @@ from numbers import Integral
 
 from diffopt_widgets.catalogue.schema import Rule, Values, no_values
 from diffopt_widgets.catalogue.values import OutOfRange, ValueProblem, format_value, safe_repr, shorten
+from diffopt_widgets.plain_text import printed_readably
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that is wrong with some settings."""
@@ -47,6 +49,7 @@ def with_full_stop(problem: str) -> str:
     return problem if problem.endswith((".", "?", "!")) else f"{problem}."
 
 
+@printed_readably
 class SettingsError(ValueError):
     """Error for settings that cannot be used: `faults` lists all that is wrong, `fix` the values that would fix it."""
 

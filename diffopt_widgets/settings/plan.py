@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK, RunOptions, RunValues
 from diffopt_widgets.catalogue.schema import Use, Values
 from diffopt_widgets.catalogue.values import Value, ValueProblem
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.settings import Fault, Settings, SettingsError, as_settings
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class _OfSettings:
     settings: Settings
 
 
+@printed_readably
 @dataclass(frozen=True)
 class RunPlan(RunOptions, _OfSettings):
     """Complete description of one training run.

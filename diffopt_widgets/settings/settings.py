@@ -10,18 +10,24 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.catalogue import is_path, list_optimizers, spec
 from diffopt_widgets.catalogue.names import explain_name, meant_by
 from diffopt_widgets.catalogue.schedules import TRAINING, TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values, no_values
 from diffopt_widgets.catalogue.values import Value, ValueProblem, format_value, shorten
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.settings.faults import Fault, SettingsError, kind_of
 from diffopt_widgets.settings.own_names import explain_option, renamed
 
 FORMAT = 1
 """Version of the JSON that `Settings.to_json` writes."""
+LONGEST_TEXT = 200_000
+"""Most characters of a text with settings, so that no text costs more time or memory than it is worth."""
+MOST_OPTIONS = 300
+"""Most names in such a text; no optimizer has a third of that."""
 
 
+@printed_readably
 @dataclass(frozen=True, init=False, eq=True, repr=False)
 class Settings:
     """An optimizer, its learning rate, its schedule and its options.
@@ -100,7 +106,7 @@ class Settings:
         return hash(self.to_json())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Settings.from_json, (self.to_json(),))
+        return (Settings._read, (self.to_json(), True))  # pickle imports a class by its name itself
 
     def __repr__(self) -> str:
         changed = "".join(f", {name}={_literal(value)}" for name, value in self.changed().items() if name != "lr")
@@ -154,11 +160,18 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """Read the text that `to_json` wrote. A class outside the catalogue is imported, as it is when unpickled.
+        """Read the text that `to_json` wrote, which may come from anywhere: nothing is imported because the text names it.
 
         Raises:
-            SettingsError: the text is not such JSON, comes from a newer version, or holds values that cannot be used.
+            SettingsError: the text is not such JSON, comes from a newer version, holds values that cannot be used, or names a
+                class outside the catalogue whose module is not imported.
         """
+        return cls._read(text, False)
+
+    @classmethod
+    def _read(cls, text: str, trusted: bool) -> Settings:
+        if isinstance(text, str) and len(text) > LONGEST_TEXT:
+            raise _unreadable(f"it has {len(text):,} characters, and settings have at most {LONGEST_TEXT:,}")
         try:
             data = json.loads(text)
         except (TypeError, ValueError, RecursionError):
@@ -172,12 +185,27 @@ class Settings:
         options = data.pop("options", {})
         if not isinstance(options, dict):
             raise _unreadable("its options are not an object of names and values")
+        if len(data) + len(options) > MOST_OPTIONS:
+            raise _unreadable(f"it has {len(data) + len(options):,} names, and settings have at most {MOST_OPTIONS}")
         optimizer = data.pop("optimizer")
+        if not trusted:
+            _check_trusted(optimizer)
         if "optimizer" in options:
             raise _unreadable("optimizer is among the options", "Remove it from the options.")
         texts = {use.name for use in _find(optimizer)[0].uses if use.option.kind == "text"}
         plain = {**data, **options}
         return cls(optimizer, **{n: value if n in texts else _from_plain(value) for n, value in plain.items()})
+
+
+def _check_trusted(optimizer: str) -> None:
+    """Refuse the import path of a module that is not imported here, which may do anything when it is."""
+    from diffopt_widgets.catalogue.introspect.uncatalogued import is_trusted
+
+    meant = meant_by(optimizer)
+    if meant is not None and is_path(meant.key) and not is_trusted(meant.key):
+        module = shorten(meant.key.partition(":")[0])
+        problem = f"its optimizer is a class of {module}, which is not imported here"
+        raise _unreadable(problem, f"If you know that module, import {module} first.")
 
 
 def preset(optimizer: str, key: str) -> Settings:

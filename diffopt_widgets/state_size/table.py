@@ -66,7 +66,7 @@ def main(keys: Iterable[str]) -> None:
         for name, settings in new.items()
     }
     table = StateTable({key: model.title for key, model in MODELS.items()}, told)
-    TABLE.write_text(write_table(table), "utf-8")
+    TABLE.write_text(write_table(table), "utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEP, VALUE = np.dtype("<i8"), np.dtype("<f8")
+MOST_VALUES = 500_000_000
+"""Most values of one run in memory, four gigabytes; a file can ask for more in a few bytes, by columns without values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +57,15 @@ def unpack(groups: Sequence[str], chunks: Iterable[tuple[int, str, bytes]]) -> H
         chunks: each as its number of rows, its layout and its blob.
 
     Raises:
-        ValueError: a blob is shorter than its layout says, or the columns do not fit together.
+        ValueError: a blob has another size than its layout says, or the columns do not fit together.
     """
-    parsed = [(count, json.loads(layout), blob) for count, layout, blob in chunks]
+    if not isinstance(groups, list | tuple) or not all(isinstance(name, str) for name in groups):
+        raise ValueError("the names of the groups")
+    parsed = [(count, _layout(count, layout, blob, len(groups)), blob) for count, layout, blob in chunks]
     total = sum(count for count, _, _ in parsed)
+    widths = {name: width for _, layout, _ in parsed for name, width, _ in layout}
+    if total * sum(len(groups) if width else 1 for width in widths.values()) > MOST_VALUES:
+        raise ValueError("more values than it can have")
     step = np.zeros(total, dtype=np.int64)
     columns: dict[str, NDArray[np.float64]] = {}
     start = 0
@@ -79,3 +86,18 @@ def unpack(groups: Sequence[str], chunks: Iterable[tuple[int, str, bytes]]) -> H
                 offset += size * VALUE.itemsize
         start = stop
     return History.from_columns(groups, step, columns)
+
+
+def _layout(count: object, layout: object, blob: object, groups: int) -> list[tuple[str, int, bool]]:
+    """Read the layout of a chunk, whose blob must have exactly the values that it says."""
+    if not isinstance(layout, str) or not isinstance(blob, bytes) or not isinstance(count, int) or count < 0:
+        raise TypeError
+    columns: list[tuple[str, int, bool]] = []
+    for name, width, present in json.loads(layout):
+        if not isinstance(name, str) or not isinstance(width, int) or not 0 <= width <= groups:
+            raise ValueError("a column")
+        columns.append((name, width, bool(present)))
+    values = sum(max(1, width) for _, width, present in columns if present)
+    if len(blob) != count * (STEP.itemsize + values * VALUE.itemsize):
+        raise ValueError("the size of a part")
+    return columns

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from diffopt_widgets.plain_text import printed_readably
+
 Locking: TypeAlias = Literal["auto", "file", "folder"]
 
 VERSION = 1
@@ -53,6 +55,7 @@ PRAGMA user_version = {VERSION};
 """
 
 
+@printed_readably
 class StoreError(Exception):
     """Error of opening, reading or writing a store; the message says why and what to do."""
 
@@ -105,11 +108,14 @@ class Database:
         return self._connect(create=create, wait=BUSY_SECONDS)
 
     def _connect(self, *, create: bool, wait: float) -> sqlite3.Connection:
+        if self.path.exists() and not self.path.is_file() and not self.path.is_dir():
+            raise StoreError(f"{self.path} is not an ordinary file. Give another path.")
         mode, vfs = "rwc" if create else "rw", "&vfs=unix-dotfile" if self._lock_folder else ""
         uri = f"{self.path.as_uri()}?mode={mode}{vfs}"
         connection = sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
         connection.text_factory = _text
         try:
+            connection.execute("PRAGMA trusted_schema = OFF")  # the file may come from anybody
             connection.execute("BEGIN")  # all reads see one moment: another process may be making the tables
             version = _version(connection, self.path)
             connection.execute("COMMIT")
@@ -141,6 +147,8 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise StoreError(_explanation(self.path, error)) from error
+        except UnicodeDecodeError as error:  # of SQLite's own message about a table with a damaged name
+            raise StoreError(_explanation(self.path, sqlite3.DatabaseError("malformed"))) from error
 
 
 def _text(data: bytes) -> str:
@@ -190,12 +198,20 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application not in {0, APPLICATION} or (application == 0 and _has_tables(connection)):
         raise StoreError(f"{path} is a SQLite file of another program, not a store of runs. Give another path.")
+    if application and _has_code(connection):
+        raise StoreError(f"{path} has views or triggers, which no store of runs has. Give another path.")
     if version > VERSION:
         raise StoreError(
             f"{path} was written by a newer version of diffopt_widgets (format {version}; this one reads {VERSION}). "
-            "To fix it: pip install --upgrade diffopt-widgets"
+            "To fix it: update diffopt_widgets (in a clone: git pull)"
         )
     return int(version) if application else 0
+
+
+def _has_code(connection: sqlite3.Connection) -> bool:
+    """Return whether the file has views or triggers, which are code that reading or writing would execute."""
+    query = "SELECT count(*) FROM sqlite_master WHERE type NOT IN ('table', 'index')"
+    return bool(connection.execute(query).fetchone()[0])
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:

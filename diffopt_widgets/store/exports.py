@@ -11,12 +11,12 @@ import numpy as np
 
 from diffopt_widgets.interop.tensorboard import event_file
 from diffopt_widgets.records import write_csv
+from diffopt_widgets.runs.run import Run
 from diffopt_widgets.store.database import StoreError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from diffopt_widgets.runs.run import Run
     from diffopt_widgets.store.logged_run import LoggedRun
 
 
@@ -38,7 +38,17 @@ def write_runs(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -
 
 
 def _write_csv(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -> None:
-    write_csv(path, [((key, run.name), run.history) for key, run, _ in runs], ("id", "run"))
+    texts = _texts(runs)
+    rows = [(tuple(column[place] for column in texts.values()), run.history) for place, (_, run, _) in enumerate(runs)]
+    write_csv(path, rows, tuple(texts))
+
+
+def _texts(runs: Sequence[tuple[str, Run | LoggedRun, float]]) -> dict[str, list[str]]:
+    """Return the columns that say which run a row is of, by name, with a text for each run."""
+    texts = {"id": [key for key, _, _ in runs], "run": [run.name for _, run, _ in runs]}
+    facts = [run.facts if isinstance(run, Run) else {} for _, run, _ in runs]
+    names = dict.fromkeys(name for own in facts for name in own)
+    return texts | {name: [own.get(name, "") for own in facts] for name in names}
 
 
 def _write_parquet(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Path) -> None:
@@ -50,12 +60,12 @@ def _write_parquet(runs: Sequence[tuple[str, Run | LoggedRun, float]], path: Pat
             "writing Parquet needs pyarrow. To fix it: pip install pyarrow; or name a .csv file"
         ) from error
     names = _columns(runs)
-    texts: dict[str, list[str]] = {"id": [], "run": []}
+    texts: dict[str, list[str]] = {name: [] for name in _texts(runs)}
     columns: dict[str, list[NDArray[np.float64] | NDArray[np.int64]]] = {name: [] for name in names}
-    for key, run, _ in runs:
+    for place, (_, run, _) in enumerate(runs):
         rows, table = len(run.history), run.history.to_columns()
-        texts["id"] += [key] * rows
-        texts["run"] += [run.name] * rows
+        for name, column in _texts(runs).items():
+            texts[name] += [column[place]] * rows
         for name in names:
             columns[name].append(table.get(name, np.full(rows, np.nan)))
     arrays = {name: pa.array(np.concatenate(parts), from_pandas=True) for name, parts in columns.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from diffopt_widgets.tasks import Samples
 
+LARGEST_SAMPLES = 256 * 2**20
+"""Size in bytes above which samples are not read: a packed file of a few bytes can hold any number of zeros."""
 Kind: TypeAlias = Literal["checkpoint", "samples"]
 
 
@@ -74,10 +77,21 @@ def unpack_samples(data: bytes) -> tuple[dict[int, Samples], Samples | None]:
     """Return the arguments of `pack_samples`; no code in the data is executed.
 
     Raises:
-        ValueError, OSError: the data are damaged.
+        ValueError: the data are damaged.
     """
+    try:
+        return _unpack(data)
+    except Exception as error:  # what damaged archives and arrays raise is of many kinds
+        raise ValueError("the samples are damaged") from error
+
+
+def _unpack(data: bytes) -> tuple[dict[int, Samples], Samples | None]:
     from diffopt_widgets.tasks import Samples
 
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > LARGEST_SAMPLES:
+        raise ValueError(f"they would take {size:,} bytes")
     named: dict[str, Samples] = {}
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         for key in arrays.files:

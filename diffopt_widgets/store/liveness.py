@@ -34,7 +34,7 @@ def is_gone(writer: str, silent: float) -> bool:
     try:
         data = json.loads(writer)
         host, pid, began = data["host"], int(data["pid"]), data["began"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return silent > SILENT_SECONDS
     if host != _host() or not began:
         return silent > SILENT_SECONDS

@@ -7,15 +7,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.records import History, to_frame
+import numpy as np
+
+from diffopt_widgets.drawing.drawables import Drawn
+from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.records import History
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
 
+@printed_readably
 @dataclass(frozen=True, eq=False)
-class LoggedRun:
+class LoggedRun(Drawn):
     """Record of a training that the bench did not do itself; `dw.compare` draws it beside others."""
 
     name: str
@@ -46,11 +50,15 @@ class LoggedRun:
         """True when the schedule's own value is drawn beside the applied rate."""
         return "d" in self.history.names()
 
-    def figure(self) -> go.Figure:
-        """Return its loss and rates as an ordinary plotly figure."""
-        from diffopt_widgets.drawing.figures import compare
+    @property
+    def eval_after(self) -> float | None:
+        """Last evaluation loss of its history; None where there is none."""
+        return _last(self.history, "eval_loss", 1)
 
-        return compare([self])
+    @property
+    def final_loss(self) -> float | None:
+        """Mean training loss of the last twentieth of its rows; None where there is none."""
+        return _last(self.history, "loss", max(1, len(self.history) // 20))
 
     def to_frame(self) -> pd.DataFrame:
         """Return its history as a pandas DataFrame, one row per step.
@@ -58,4 +66,13 @@ class LoggedRun:
         Raises:
             ImportError: pandas is not installed.
         """
-        return to_frame(self.history)
+        return self.history.to_frame()
+
+
+def _last(history: History, column: str, rows: int) -> float | None:
+    """Return the mean of the last known values of a column, of so many or as many as there are."""
+    if column not in history.names():
+        return None
+    values = history.column(column)
+    known = values[np.isfinite(values)][-rows:]
+    return float(known.mean()) if len(known) else None

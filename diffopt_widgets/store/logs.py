@@ -9,8 +9,10 @@ from pathlib import Path
 
 from diffopt_widgets.interop.event_files import Event, read_events
 from diffopt_widgets.interop.tensorboard import history_of, without_repeated
+from diffopt_widgets.plain_text import printable
 from diffopt_widgets.settings.arguments import checked_path
 from diffopt_widgets.store.logged_run import LoggedRun
+from diffopt_widgets.store.summary import LATEST
 
 
 def read_logs(path: str | os.PathLike[str]) -> list[LoggedRun]:
@@ -31,14 +33,17 @@ def read_logs(path: str | os.PathLike[str]) -> list[LoggedRun]:
     if root.is_dir():
         files = sorted(file for file in root.rglob("*tfevents*") if file.is_file())
     else:
-        files = [root] if root.exists() else []
+        files = [root] if root.is_file() else []
     if not files:
         problem = (
-            "there are no event files (events.out.tfevents.…) in it"
+            "it is not an ordinary file"
+            if root.exists() and not root.is_dir()
+            else "there are no event files (events.out.tfevents.…) in it"
             if root.exists()
             else "there is no such file or folder"
         )
-        raise FileNotFoundError(f"{root}: {problem}. Give the folder that you would give to tensorboard --logdir")
+        words = f"{root}: {problem}. Give the folder that you would give to tensorboard --logdir"
+        raise FileNotFoundError(printable(words))
     folders: dict[Path, list[Path]] = {}
     for file in files:
         folders.setdefault(file.parent, []).append(file)
@@ -70,6 +75,16 @@ def _read_folder(folder: Path, root: Path, files: list[Path], unread: list[Value
         return None
     inner = folder.relative_to(root).as_posix() if root.is_dir() else "."
     name = inner if inner != "." else folder.resolve().name
-    began = datetime.fromtimestamp(min(event.wall_time for event in events), timezone.utc)
     about = {"logs": str(folder.resolve())}
-    return LoggedRun(name, history_of(events), message=" ".join(problems), about=about, started=began)
+    try:
+        history = history_of(events)
+    except ValueError as error:
+        unread += [ValueError(f"{folder}: {error}")] * len(files)
+        return None
+    return LoggedRun(name, history, message=" ".join(problems), about=about, started=_began(events))
+
+
+def _began(events: list[Event]) -> datetime | None:
+    """Return the time of the first event; None where the file has no time that can be one."""
+    times = [event.wall_time for event in events if 0 <= event.wall_time < LATEST]
+    return datetime.fromtimestamp(min(times), timezone.utc) if times else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.store.summary import RunSummary
     from diffopt_widgets.tasks import Samples
 
-RESULTS = ("device", "output", "trace", "eval_before", "eval_after", "state_bytes", "fix")
+RESULTS = ("device", "output", "trace", "eval_before", "eval_after", "state_bytes", "fix", "trained_with")
 """Attributes of a run that are stored besides plan, name, status, message, history, samples and checkpoint."""
 CHECKPOINT_SECONDS = 30.0
 """Shortest time between two checkpoints of a run: a killed process loses about as much training."""
@@ -35,22 +34,32 @@ LARGEST_CHECKPOINT = 64 * 2**20
 
 def about_run(run: Run) -> dict[str, Any]:
     """Return the facts that a store keeps about a run, as plain values."""
-    plan = {field.name: getattr(run.plan, field.name) for field in fields(RunPlan)}
-    plan["settings"] = json.loads(run.settings.to_json())
+    plan = plan_values(run.plan)
     results = {name: getattr(run, name) for name in RESULTS}
     results["fix"] = dict(run.fix)
+    results["trained_with"] = dict(run.trained_with)
     return {"optimizer": run.settings.optimizer, "task": run.plan.task, "plan": plan, "results": results}
 
 
+def plan_values(plan: RunPlan) -> dict[str, Any]:
+    """Return a plan as plain values, as a store keeps it."""
+    values = {field.name: getattr(plan, field.name) for field in fields(RunPlan)}
+    return values | {"settings": json.loads(plan.settings.to_json())}
+
+
 def run_of(summary: RunSummary, history: History, extras: Mapping[str, Extra]) -> Run | LoggedRun:
-    """Build the run from a store's data: a `Run` when this version can read its plan, else a `LoggedRun`."""
-    plan = summary.about.get("plan")
+    """Build the run from a store's data: a `Run` when its plan can be read here, else a `LoggedRun` that says why not."""
+    plan, message = summary.about.get("plan"), summary.message
     if isinstance(plan, dict):
         # The plan may have an option or a class of an older version; its history can still be shown.
-        with contextlib.suppress(SettingsError, AttributeError, TypeError, KeyError, ValueError):
+        try:
             return _own_run(summary, history, plan, extras)
+        except SettingsError as error:
+            message = f"{message} Its plan cannot be used here: {error}".strip()
+        except (AttributeError, TypeError, KeyError, ValueError, OverflowError, RecursionError):
+            message = f"{message} Its plan cannot be read.".strip()
     return LoggedRun(
-        *(summary.name, history, summary.id, summary.status, summary.message),
+        *(summary.name, history, summary.id, summary.status, message),
         *(summary.about, summary.note, summary.started),
     )
 
@@ -60,6 +69,7 @@ def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], ext
     planned = RunPlan(**{**plan, "settings": settings})
     results = summary.about.get("results", {})
     results = {"fix": results.get("mend", {}), **results}  # older stores say `mend`
+    _check_results(results)
     status, message = _ending(summary, len(history), planned.steps)
     checkpoint = _usable_checkpoint(summary, status, len(history), extras)
     if checkpoint and checkpoint.step < len(history):
@@ -80,6 +90,15 @@ def _own_run(summary: RunSummary, history: History, plan: Mapping[str, Any], ext
     return run
 
 
+def _check_results(results: Mapping[str, Any]) -> None:
+    """Raise TypeError for results of another kind than `about_run` writes."""
+    kinds = dict.fromkeys(("device", "output", "trace"), str) | dict.fromkeys(("fix", "trained_with"), dict)
+    for name in RESULTS:
+        value = results.get(name)
+        if value is not None and not isinstance(value, kinds.get(name, (int, float))):
+            raise TypeError(name)
+
+
 def _ending(summary: RunSummary, taken: int, planned: int) -> tuple[Status, str]:
     """Status and message of a copy: nothing here is training it."""
     match summary.status:
@@ -93,7 +112,7 @@ def _ending(summary: RunSummary, taken: int, planned: int) -> tuple[Status, str]
 
 def _samples(extras: Mapping[str, Extra]) -> tuple[Mapping[int, Samples], Samples | None]:
     if samples := extras.get("samples"):
-        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):  # damaged samples: the run is shown without
+        with contextlib.suppress(ValueError):  # damaged samples: the run is shown without
             return unpack_samples(samples.data)
     return {}, None
 

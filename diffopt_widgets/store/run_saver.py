@@ -7,6 +7,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING
 
+from diffopt_widgets.plain_text import printable
 from diffopt_widgets.store import own_runs
 from diffopt_widgets.store.database import StoreError
 
@@ -86,7 +87,9 @@ class RunSaver:
             if str(error) != self._last_warning:
                 self._last_warning = str(error)
                 warnings.warn(
-                    f"The run {run.name!r} is not being saved: {error} It goes on, and every publish tries again.",
+                    printable(
+                        f"The run {run.name!r} is not being saved: {error} It goes on, and every publish tries again."
+                    ),
                     RuntimeWarning,
                     stacklevel=3,
                 )

@@ -7,27 +7,30 @@ import json
 import os
 import sqlite3
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from diffopt_widgets.catalogue.values import safe_repr
+from diffopt_widgets.plain_text import printable, printed_readably
 from diffopt_widgets.records import History
 from diffopt_widgets.runs.run import Run
-from diffopt_widgets.settings.arguments import check_text, checked_list, checked_path, wrong_kind
+from diffopt_widgets.settings.arguments import check_kind, check_text, checked_list, checked_path, wrong_kind
 from diffopt_widgets.store.chunks import unpack
 from diffopt_widgets.store.database import VERSION, Database, Locking, StoreError, now
 from diffopt_widgets.store.exports import write_runs
 from diffopt_widgets.store.extras import delete_orphans, read_extras
 from diffopt_widgets.store.liveness import is_gone, this_writer
 from diffopt_widgets.store.logged_run import LoggedRun
-from diffopt_widgets.store.own_runs import about_run, run_of, update_extras
+from diffopt_widgets.store.own_runs import about_run, plan_values, run_of, update_extras
 from diffopt_widgets.store.run_writer import RunWriter, about_text
 from diffopt_widgets.store.summary import (
     COLUMNS,
     DAMAGED,
     INTERRUPTED,
     RunSummary,
+    Summaries,
     damaged,
     is_whole,
     search_text,
@@ -37,11 +40,14 @@ from diffopt_widgets.store.summary import (
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from diffopt_widgets.settings.plan import RunPlan
+
 
 BIN_SECONDS = 86_400.0
 """Time for which a deleted run can be restored."""
 
 
+@printed_readably
 class RunStore:
     """Runs in one SQLite file: they survive the kernel, and several notebooks may read and write it at once.
 
@@ -94,6 +100,10 @@ class RunStore:
         Raises:
             StoreError: the store cannot be written, the id is taken, or `about` cannot be written as JSON.
         """
+        check_text("name", name, 'Write a name, such as "first try".')
+        check_kind("history", history, History, "a History", 'Write dw.History(["unet"]).')
+        check_kind("about", about, (Mapping, type(None)), "a dict of facts", 'Write {"batch": 4}.')
+        check_text("id", id, "Leave it out, and the store chooses one.")
         return self._begin(name, history, about or {}, id, None)
 
     def _begin(
@@ -131,6 +141,7 @@ class RunStore:
             StoreError: another process is writing it, or the store cannot be written.
             KeyError: the store has no such run.
         """
+        check_kind("history", history, History, "a History", "Give store.load(id).history.")
         with self._database.read() as connection:
             name, about, started, status, writer, saved = self._row(
                 connection, id, "name, about, started, status, writer, saved"
@@ -157,15 +168,18 @@ class RunStore:
             raise StoreError(writer.problem)
         return writer.id
 
-    def list(self) -> tuple[RunSummary, ...]:
-        """Return summaries of all runs, the newest first; a run whose entry is damaged has the status "damaged"."""
+    def list(self) -> Summaries:
+        """Return summaries of all runs, the newest first; a run whose entry is damaged has the status "damaged".
+
+        They print as a table; `to_frame()` gives a pandas DataFrame.
+        """
         return self._summaries("deleted IS NULL")
 
-    def search(self, text: str) -> tuple[RunSummary, ...]:
+    def search(self, text: str) -> Summaries:
         """Return the runs that have every word of a text in their name, note, id or `about`, or as their status."""
         check_text("text", text, 'Write words to look for, such as "PRODIGY digits".')
         words = text.casefold().split()
-        return tuple(
+        return Summaries(
             run for run in self.list() if all(word == run.status or word in search_text(run) for word in words)
         )
 
@@ -192,10 +206,23 @@ class RunStore:
             )
             try:
                 history = unpack(json.loads(groups), chunks)
-            except ValueError as error:
-                raise StoreError(f"the rows of {summary.name!r} in {self.path} are damaged: {error}") from error
+            except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+                raise StoreError(f"the rows of {safe_repr(summary.name)} in {self.path} are damaged.") from error
             extras = read_extras(connection, id)
         return run_of(summary, history, extras)
+
+    def find(self, plans: Iterable[RunPlan]) -> dict[RunPlan, Run]:
+        """Return the runs of the bench that have these plans, by plan: one that is done before others, then the newest."""
+        wanted = {json.dumps(plan_values(plan), sort_keys=True): plan for plan in plans}
+        found: dict[RunPlan, Run] = {}
+        for summary in sorted(self.list(), key=lambda run: run.status != "done"):
+            plan = wanted.get(json.dumps(summary.about.get("plan"), sort_keys=True))
+            if plan is None or plan in found or summary.status in {"running", DAMAGED}:
+                continue
+            run = self.load(summary.id)
+            if isinstance(run, Run):
+                found[plan] = run
+        return found
 
     def annotate(self, id: str, note: str) -> None:
         """Store a note with a run; it replaces the last one."""
@@ -216,7 +243,8 @@ class RunStore:
     def export(self, ids: str | Sequence[str], path: str | os.PathLike[str]) -> Path:
         """Write runs for other programs; the suffix of `path` names the format.
 
-        `.csv` and `.parquet` (needs pyarrow) give one table with a row per step, beginning with the run's id and name. A
+        `.csv` and `.parquet` (needs pyarrow) give one table with a row per step, beginning with the run's id and name and, for
+        runs of the bench, with optimizer, task, steps, batch size, seed and precision. A
         path without a suffix becomes a folder for TensorBoard, with a folder for each run. A file of that name is replaced.
 
         Args:
@@ -257,7 +285,7 @@ class RunStore:
             if "locked" not in str(error.__cause__):
                 raise
 
-    def _summaries(self, condition: str, *values: object) -> tuple[RunSummary, ...]:
+    def _summaries(self, condition: str, *values: object) -> Summaries:
         self._flush()
         query = f"SELECT {COLUMNS} FROM runs WHERE {condition}"  # noqa: S608  # constant text
         with self._database.read() as connection:
@@ -267,7 +295,7 @@ class RunStore:
                 rows = _row_by_row(connection, query, values)
                 if not rows:
                     raise error from None
-        return tuple(summary_of(*row) if is_whole(row) else damaged(row[0], row[1], self.path) for row in rows)
+        return Summaries(summary_of(*row) if is_whole(row) else damaged(row[0], row[1], self.path) for row in rows)
 
     def _row(self, connection: sqlite3.Connection, id: str, columns: str) -> tuple[Any, ...]:
         row = connection.execute(f"SELECT {columns} FROM runs WHERE id = ?", (id,)).fetchone()  # noqa: S608  # constant text
@@ -276,7 +304,7 @@ class RunStore:
         return tuple(row)
 
     def _missing(self, id: str) -> KeyError:
-        return KeyError(f"{self.path} has no run with the id {id!r}; list() shows the runs that it has")
+        return KeyError(printable(f"{self.path} has no run with the id {id!r}; list() shows the runs that it has"))
 
     def _flush(self) -> None:
         """Wait until the saves of this store's own writers are in the file."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffopt_widgets.plain_text import printable, printed_readably
 from diffopt_widgets.records import History
 from diffopt_widgets.store.chunks import Rows, pack
 from diffopt_widgets.store.database import Database, StoreError, now
@@ -57,6 +58,7 @@ class _SavedRows:
     """Number of chunks after that one."""
 
 
+@printed_readably
 class RunWriter:
     """Writer of one run; `RunStore.begin` makes it.
 
@@ -183,8 +185,10 @@ class RunWriter:
         self._last_warning = problem
         if problem and problem != before:
             warnings.warn(
-                f"The run {self._state.name!r} {self._effect}: {problem} "
-                "The training goes on, its history is kept, and every save tries again.",
+                printable(
+                    f"The run {self._state.name!r} {self._effect}: {problem} "
+                    "The training goes on, its history is kept, and every save tries again."
+                ),
                 RuntimeWarning,
                 stacklevel=3,
             )

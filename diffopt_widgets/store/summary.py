@@ -7,19 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from diffopt_widgets.catalogue.tables import Tabular, frame_of, text_table
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.store.database import now
 from diffopt_widgets.store.liveness import is_gone
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INTERRUPTED = "Interrupted: the process that trained it ended without closing it."
 DAMAGED = "damaged"
 """Status of a run whose entry in the file cannot be read."""
-_LATEST = 2.0**37
+_LISTED = 30
+"""Most runs in a printed table."""
+LATEST = 2.0**37
 """Seconds since 1970 above which a time is not one: in the year 6325."""
 COLUMNS = "id, name, status, message, started, saved, rows, final_loss, about, note, writer"
 
 
+@printed_readably
 @dataclass(frozen=True, slots=True)
 class RunSummary:
     """Facts about a stored run that are read without loading its rows."""
@@ -38,6 +46,37 @@ class RunSummary:
     """Mean of the last twentieth of the losses."""
     about: Mapping[str, Any]
     note: str
+
+
+@printed_readably
+class Summaries(tuple[RunSummary, ...], Tabular):
+    """Summaries of stored runs, the newest first: a tuple that prints as a table."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no runs"
+        heads = ["id", "name", "status", "steps", "loss at the end", "started"]
+        rows = [
+            [run.id, run.name, run.status, run.steps, run.final_loss, f"{run.started.astimezone():%Y-%m-%d %H:%M}"]
+            for run in self[:_LISTED]
+        ]
+        rest = len(self) - _LISTED
+        return text_table(heads, rows) + (f"\nand {rest:,} more; to_frame() has all of them" if rest > 0 else "")
+
+    __str__ = __repr__
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a pandas DataFrame with a row for each run; `optimizer` and `task` are empty where they are not known.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        plain = ("id", "name", "status", "steps", "final_loss", "started", "saved", "message", "note")
+        columns: dict[str, list[object]] = {name: [getattr(run, name) for run in self] for name in plain}
+        columns |= {name: [str(run.about.get(name, "")) for run in self] for name in ("optimizer", "task")}
+        return frame_of(columns, "id")
 
 
 def summary_of(
@@ -67,7 +106,7 @@ def is_whole(row: tuple[Any, ...]) -> bool:
         return False
     times, steps, loss = row[4:6], row[6], row[7]
     return (
-        all(isinstance(moment, float) and 0 <= moment < _LATEST for moment in times)
+        all(isinstance(moment, float) and 0 <= moment < LATEST for moment in times)
         and isinstance(steps, int)
         and (loss is None or isinstance(loss, float))
     )
@@ -87,7 +126,7 @@ def _about(text: str) -> dict[str, Any]:
     """Read the facts about a run; a damaged text gives none, so that this run and the others can still be listed."""
     try:
         about = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}
 

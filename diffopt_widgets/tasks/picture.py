@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import struct
-import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from diffopt_widgets.png import encode_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,14 +44,19 @@ def samples_png(samples: Samples, *, scale: int = 6, columns: int = COLUMNS) -> 
     b'PNG'
 
     """
+    return encode_png(samples_pixels(samples, scale=scale, columns=columns))
+
+
+def samples_pixels(samples: Samples, *, scale: int = 6, columns: int = COLUMNS) -> NDArray[np.uint8]:
+    """Draw samples as RGBA values of shape (height, width, 4); arguments and errors are those of `samples_png`."""
     if scale < 1:
         raise ValueError(f"scale = {scale}: it is the number of pixels per image pixel. Use a whole number from 1 up")
     values = np.asarray(samples.values, dtype=np.float32)
     if samples.kind == "images" and values.ndim == 3:  # (n, height, width)
-        return encode_png(_tiles(values, scale, columns))
+        return _tiles(values, scale, columns)
     if samples.kind == "points" and values.shape[1:] == (2,):
         labels = np.zeros(len(values), np.int64) if samples.labels is None else samples.labels
-        return encode_png(_scatter(values, labels, scale))
+        return _scatter(values, labels, scale)
     raise ValueError(
         f"{samples.kind} of shape {values.shape} cannot be drawn; images have shape (n, height, width), points (n, 2)"
     )
@@ -95,15 +100,3 @@ def _scatter(points: NDArray[np.float32], labels: NDArray[np.int64], scale: int)
         patch[..., 3:] = alpha
     canvas[..., 3] *= 255
     return np.rint(canvas[reach:-reach, reach:-reach]).astype(np.uint8)
-
-
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode an RGBA image of shape (height, width, 4) as a PNG file."""
-    height, width, _ = pixels.shape
-    lines = np.zeros((height, 1 + width * 4), np.uint8)  # each line begins with its filter: 0, none
-    lines[:, 1:] = pixels.reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    )

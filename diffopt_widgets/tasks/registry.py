@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diffopt_widgets.catalogue.values import safe_repr
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.tasks.digits import DIGITS
 from diffopt_widgets.tasks.points import SWISS_ROLL
 from diffopt_widgets.tasks.task import Task
@@ -11,6 +12,7 @@ _BENCH = {task.key: task for task in (SWISS_ROLL, DIGITS)}
 _OWN: dict[str, Task] = {}
 
 
+@printed_readably
 class UnknownTask(KeyError):
     """No task has this key; the message says which there are, and how one more is registered."""
 

@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from diffopt_widgets.catalogue.values import safe_repr
+from diffopt_widgets.plain_text import printed_readably
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@printed_readably
 @dataclass(frozen=True)
 class Samples:
     """Samples that a model makes from noise, as numbers that any front end can draw.
@@ -30,6 +32,7 @@ class Samples:
     """Label of each sample, shape (n,)."""
 
 
+@printed_readably
 @dataclass(frozen=True)
 class ParameterGroup:
     """Named part of the model, such as `text_encoder` or `unet`."""
@@ -61,6 +64,7 @@ class Problem(Protocol):
         ...
 
 
+@printed_readably
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """Training problem of a run: one of the bench's, or one of your own for `dw.train(task=…)` and `dw.register_task`.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.optimizers.quirks import PackageQuirks, quirks_of
+from diffopt_widgets.plain_text import printed_readably
 
 if TYPE_CHECKING:
     import torch
@@ -23,10 +25,12 @@ _NAMES = frozenset({"params", "param_names"})
 """Keys of a parameter group that name its tensors."""
 
 
+@printed_readably
 class CheckpointError(Exception):
     """Error of making a checkpoint or resuming from it; the message gives the reason."""
 
 
+@printed_readably
 @dataclass(frozen=True, repr=False)
 class Checkpoint:
     """State of a training after some step.
@@ -81,10 +85,11 @@ class Checkpoint:
 
         kind = find_device(plan.device).type
         try:
+            _check_archive(self.data)
             data = torch.load(io.BytesIO(self.data), weights_only=True, map_location="cpu" if kind == "cpu" else None)
             saved_kind, readable = data["device"], data["format"] == FORMAT
         except Exception as error:
-            raise CheckpointError(f"its checkpoint cannot be read: {error}") from error
+            raise CheckpointError("its checkpoint cannot be read: it is damaged, or is not one of ours") from error
         if not readable:
             raise CheckpointError("its checkpoint comes from a newer version of diffopt_widgets")
         if saved_kind != kind:
@@ -95,8 +100,23 @@ class Checkpoint:
         try:
             _load(training, data)
         except Exception as error:
-            raise CheckpointError(f"its checkpoint does not fit: {error}") from error
+            why = str(error) if isinstance(error, _MisfitError) else "it is damaged, or belongs to another training"
+            raise CheckpointError(f"its checkpoint does not fit: {why}") from error
         return training
+
+
+class _MisfitError(Exception):
+    """Error of a checkpoint that belongs to another training."""
+
+
+def _check_archive(data: bytes) -> None:
+    """Raise if it is not an archive as `torch.save` makes it: what is packed could take any amount of memory."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("packed")
+    if sum(member.file_size for member in members) > len(data):
+        raise ValueError("larger than its file")
 
 
 def _saved(training: Training) -> dict[str, Any]:  # Any: values that optimizers keep
@@ -132,7 +152,7 @@ def _load(training: Training, data: dict[str, Any]) -> None:
     with torch.no_grad():
         for p, weights in zip(params, data["weights"], strict=True):
             if p.shape != weights.shape:
-                raise ValueError(f"weights have shape {tuple(weights.shape)} instead of {tuple(p.shape)}")
+                raise _MisfitError(f"weights have shape {tuple(weights.shape)} instead of {tuple(p.shape)}")
             p.copy_(weights)
     for number, state in data["state"]:
         optimizer.state[params[number]] = state

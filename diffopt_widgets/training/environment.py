@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import platform
+import re
 import shutil
 import sys
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diffopt_widgets.catalogue.shared import WARMUP_RULE
+from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.settings import Fault, SettingsError
 
 if TYPE_CHECKING:
-    from diffopt_widgets.catalogue.schema import Values
+    import torch
+
+    from diffopt_widgets.catalogue.schema import OptimizerSpec, Rule, Values
     from diffopt_widgets.settings.plan import RunPlan
 
 
@@ -53,6 +62,23 @@ def device_problem(device: str) -> str:
     return ""
 
 
+def broken_rules(plan: RunPlan) -> tuple[Rule, ...]:
+    """Return the rules that a run breaks here: values that are refused, and those that are probably not meant."""
+    return plan.settings.warnings({"steps": plan.steps, **environment(plan.device, plan.dtype)})
+
+
+class WarmupNotOver(UserWarning):
+    """Warning of a warm-up that is not over when its run ends."""
+
+
+def warn_of_warmup(plans: Iterable[RunPlan], *, stacklevel: int = 3) -> None:
+    """Warn of a warm-up that is not over when its run ends; by default in the name of the caller's caller."""
+    for warmup, steps in dict.fromkeys((plan.settings.warmup, plan.steps) for plan in plans):
+        if WARMUP_RULE.broken({"warmup": warmup, "steps": steps}):
+            text = f"warmup = {format_value(warmup)}, steps = {steps}: {WARMUP_RULE.message}"
+            warnings.warn(text, WarmupNotOver, stacklevel=stacklevel)
+
+
 def check_runs(plans: Iterable[RunPlan]) -> None:
     """Check all runs before the first one is trained.
 
@@ -63,11 +89,47 @@ def check_runs(plans: Iterable[RunPlan]) -> None:
     for plan in plans:
         if problem := device_problem(plan.device):
             faults["device"] = Fault("device", plan.device, problem, "")
-        broken = plan.settings.warnings(environment(plan.device, plan.dtype))
+        broken = broken_rules(plan)
         values = plan.settings.values()
         faults.update({rule.id: Fault.broken(rule, values) for rule in broken if rule.severity == "refused"})
     if faults:
         raise SettingsError(tuple(faults.values()))
+
+
+def trained_with(entry: OptimizerSpec, device: torch.device) -> dict[str, str]:
+    """Return the versions of the packages that a run depends on, and the machine, for a report that others may repeat.
+
+    >>> import torch
+    >>> from diffopt_widgets import spec
+    >>> sorted(trained_with(spec("ADAMW"), torch.device("cpu")))
+    ['diffopt-widgets', 'machine', 'python', 'torch']
+    """
+    from diffopt_widgets import __version__
+    from diffopt_widgets.optimizers.backends import installed_version
+
+    packages = dict.fromkeys(["torch", *([entry.package] if entry.catalogued else [])])
+    versions = {package: installed_version(package) or "not known" for package in packages}
+    return {
+        "diffopt-widgets": __version__,
+        "python": platform.python_version(),
+        **versions,
+        "machine": _machine(device),
+    }
+
+
+def _machine(device: torch.device) -> str:
+    """Describe the hardware that a run trains on, as far as the system names it."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):  # only Linux has this file
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        named = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+        name = " ".join(named[1].split()) if named else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores" if cores else name
 
 
 def _compiler(kind: str) -> bool:

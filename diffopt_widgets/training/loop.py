@@ -21,6 +21,7 @@ from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import Samples, get_task, own_task, task_key
 from diffopt_widgets.tasks.problems import check_loss, check_samples, groups_of
 from diffopt_widgets.tasks.seeds import mix, seeded
+from diffopt_widgets.training.environment import warn_of_warmup
 from diffopt_widgets.training.measures import exact
 from diffopt_widgets.training.numbers_of import numbers
 from diffopt_widgets.training.trainable import check_groups, check_step, explained
@@ -87,13 +88,17 @@ class Training:
         """Training time so far. Code that waits for the device elsewhere adds its time here."""
         self.sampling_seconds = 0.0
         """Time that the last call of `samples` took."""
+        self.evaluation_seconds = 0.0
+        """Time that the last call of `evaluate` took."""
         self.meter = RateMeter(self.optimizer, fused=bool(plan.settings.options.get("fused_back_pass")))
         """Reader of the rates that the steps apply."""
         self._draws = RandomDraws(plan.settings, plan.dtype, self._params[0].device)
         self._norms: dict[torch.Tensor, torch.Tensor] = {}
         if plan.grad_norm and plan.settings.options.get("fused_back_pass"):
             self._note_norms()
-        self._few_threads = self.device.type == "cpu" and sum(p.numel() for p in self._params) < SMALL_MODEL
+        self.weights = sum(p.numel() for p in self._params)
+        """Number of weights that it trains."""
+        self._few_threads = self.device.type == "cpu" and self.weights < SMALL_MODEL
 
     def steps(self) -> Iterator[StepRecord]:
         """Take the remaining steps, and yield a record after each; losses and norms may still be on the device.
@@ -176,8 +181,11 @@ class Training:
 
     def evaluate(self) -> float:
         """Return the loss on the fixed evaluation set; this changes nothing, and waits for the device."""
+        began = time.perf_counter()
         with self.compute(), eval_mode(self.optimizer), self._seeded_task(_EVALUATION):
-            return float(self.problem.evaluate())
+            loss = float(self.problem.evaluate())
+        self.evaluation_seconds = time.perf_counter() - began
+        return loss
 
     @property
     def makes_samples(self) -> bool:
@@ -241,7 +249,9 @@ def stream(
     >>> len(losses)
     3
     """
-    return _streamed(RunPlan.of(settings, task_key(task), steps, **options))
+    plan = RunPlan.of(settings, task_key(task), steps, **options)
+    warn_of_warmup([plan])
+    return _streamed(plan)
 
 
 def _streamed(plan: RunPlan) -> Iterator[StepRecord]:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
+from diffopt_widgets.catalogue.values import safe_repr
+
 if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.utils.hooks import RemovableHandle
 
-    from diffopt_widgets.optimizers.adapters import Adapter
+from diffopt_widgets.optimizers.adapters import Adapter
 
 MEASURES = {
     "grad_norm": "Euclidean norm of the whole gradient, as the step got it: unscaled and after clipping",
@@ -41,12 +43,11 @@ def check_measures(names: str | Iterable[str]) -> tuple[str, ...]:
     >>> check_measures("grad_norm"), check_measures(["weight_norm", "grad_norm"])
     (('grad_norm',), ('grad_norm', 'weight_norm'))
     """
-    chosen = {names} if isinstance(names, str) else set(names)
-    if unknown := chosen - MEASURES.keys():
-        raise ValueError(
-            f"there is no measure {', '.join(sorted(map(repr, unknown)))}; there are {', '.join(MEASURES)}"
-        )
-    return tuple(name for name in MEASURES if name in chosen)
+    listed = [names] if isinstance(names, str | type) or not isinstance(names, Iterable) else [*names]
+    if unknown := [name for name in listed if not isinstance(name, str) or name not in MEASURES]:
+        shown = ", ".join(sorted(map(safe_repr, unknown)))[:200]
+        raise ValueError(f"there is no measure {shown}; there are {', '.join(MEASURES)}")
+    return tuple(name for name in MEASURES if name in listed)
 
 
 class Measures:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.optimizers.groups import plain_name
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def group_names(
     """
     groups = optimizer.param_groups
     if names is not None:
+        if isinstance(names, type) or not isinstance(names, Iterable):
+            raise TypeError(f'names: a list of names is wanted, such as ["unet"], and not {safe_repr(names)}')
         chosen = tuple(str(name) for name in ([names] if isinstance(names, str) else names))
         if len(chosen) != len(groups) or len(set(chosen)) != len(chosen):
             raise ValueError(

@@ -21,6 +21,7 @@ from diffopt_widgets.rates.applied import RateMeter
 from diffopt_widgets.rates.base import rate_of
 from diffopt_widgets.rates.unwrap import hooked_optimizer
 from diffopt_widgets.records import History
+from diffopt_widgets.settings import whole_number
 from diffopt_widgets.training.measures import Measured, Measures, check_measures
 from diffopt_widgets.training.numbers_of import numbers
 from diffopt_widgets.watching.hooks import group_names, later_names, with_closure
@@ -89,8 +90,8 @@ class StepRecorder:
         seconds: float = 0.1,
         on_publish: Callable[[], None] = lambda: None,
     ) -> None:
-        if every < 1 or start < 0:
-            raise ValueError(f"every is {every} and start is {start}; every must be at least 1, and start not negative")
+        whole_number("every", every, 1)
+        whole_number("start", start, 0)
         self.optimizer: Optimizer = hooked_optimizer(optimizer)
         self.taken = start
         """Number of steps published so far."""
@@ -107,6 +108,8 @@ class StepRecorder:
         self._until_measured = 0
         self._measures_now = False
         self._logged = LoggedValues()
+        self._read: History | None = None
+        """Copy of the history that was read since the last step or log."""
         self._accepted: set[str] = set()
         self._warn = WarnOnce()
         self._rows: list[Row] = []
@@ -229,6 +232,7 @@ class StepRecorder:
         except Exception as error:  # noqa: BLE001  # as above
             self._report("reading an optimizer after its step", error)
         now = time.perf_counter()
+        self._read = None
         self._rows.append(
             Row(now - self._began, self._lr, applied, d, d_hat, self._found_inf, measured, self._logged.close_step())
         )
@@ -275,6 +279,7 @@ class StepRecorder:
                 self._warn("names", text, stacklevel=4)
                 values = {}
             more = {**values, **more}
+        self._read = None
         accepted: dict[str, Scalar] = {}
         for name, value in more.items():
             plain = value if value.__class__ is float and name in self._accepted else self._accept(name, value)
@@ -321,20 +326,20 @@ class StepRecorder:
     def history(self) -> History:
         """All steps taken so far; reading it waits for the device, and changes nothing.
 
-        While the last step may still get values, this is a copy.
+        While the last step may still get values, this is a copy, and the same one until something new is recorded.
         """
         if self.closed or not self._rows or self.forked:
             return self.published
+        if self._read is not None:
+            return self._read
         self._move_rows()
-        history = self.published
-        copy = History.from_columns(
-            history.groups, history.step, {name: history.column(name) for name in history.names()}
-        )
+        copy = self.published.copy(room=len(self._rows))
         try:
             rows, carried = without_skipped(self._rows, skipped(self._rows), self._carried)
             self._append(copy, rows, carried)
         except Exception as error:  # noqa: BLE001  # such as a device that has failed
             self._report("reading the last step", error)
+        self._read = copy
         return copy
 
     def publish(self) -> None:

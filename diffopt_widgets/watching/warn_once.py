@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 
+from diffopt_widgets.plain_text import printable
+
 _log = logging.getLogger(__name__)
 
 
@@ -32,6 +34,6 @@ class WarnOnce:
             return
         self._warned.add(topic)
         try:
-            warnings.warn(text, stacklevel=stacklevel)
+            warnings.warn(printable(text), stacklevel=stacklevel)
         except UserWarning:
             _log.warning(text)

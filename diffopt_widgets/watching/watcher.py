@@ -14,11 +14,14 @@ from uuid import uuid4
 
 import numpy as np
 
+from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.execution.driver import PUBLISH_SECONDS
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.rates.base import LastStep
 from diffopt_widgets.rates.unwrap import hooked_optimizer
-from diffopt_widgets.records import History, to_frame
+from diffopt_widgets.records import History
+from diffopt_widgets.settings.arguments import check_kind, check_text, wrong_kind
 from diffopt_widgets.watching.description import describe, title_of
 from diffopt_widgets.watching.panels import PANELS, extra_columns, panel_of
 from diffopt_widgets.watching.step_recorder import StepRecorder
@@ -44,6 +47,7 @@ _LEFT = "momentum_after"
 Status: TypeAlias = Literal["running", "done", "stopped", "failed"]
 
 
+@printed_readably
 class Watcher:
     """Watches your own training loop: the loss, the learning rates that are really applied, and every value you log.
 
@@ -106,6 +110,11 @@ class Watcher:
         store: RunStore | str | os.PathLike[str] | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
+        check_text("name", name, 'Write a name, such as "first try".')
+        check_kind("about", about, (Mapping, type(None)), "a dict of facts", 'Write {"batch": 4}.')
+        check_kind("show", show, (bool, type(None)), "True or False", "Write show=True, or leave it out.")
+        if plot is not None and not hasattr(plot, "add_run"):
+            raise wrong_kind("plot", plot, "a LivePlot", "Write plot=dw.LivePlot(), or leave it out.")
         hooked = hooked_optimizer(optimizer)
         facts = describe(hooked, scheduler, model)
         self.name = name or title_of(hooked)
@@ -189,15 +198,18 @@ class Watcher:
         >>> w.history.column("accuracy").tolist()
         [0.6, 0.6, 0.6]
         """
-        if step not in {"last", "next"}:
-            raise ValueError(f'step is {step!r}; it must be "last", the step just taken, or "next", the one that comes')
+        if not isinstance(step, str) or step not in {"last", "next"}:
+            raise ValueError(
+                f'step is {safe_repr(step)}; it must be "last", the step just taken, or "next", the one that comes'
+            )
         self._recorder.log(values, step)
 
     @property
     def history(self) -> History:
         """Record up to now, by column; reading it waits for the device, and changes nothing.
 
-        While the training runs it is a copy, since the last step may still get values.
+        While the training runs it is a copy, since the last step may still get values; the same one until something new is
+        recorded.
         """
         return self._recorder.history
 
@@ -318,7 +330,7 @@ class Watcher:
         Raises:
             ImportError: pandas is not installed.
         """
-        return to_frame(self.history)
+        return self.history.to_frame()
 
     def _ipython_display_(self) -> None:
         self._show()

@@ -1,8 +1,8 @@
-"""Runs behind every sentence that quotes a result, and behind the table of what the recommended presets reach.
+"""Runs behind every sentence that quotes a result, what seeds alone change, and the table of what the presets reach.
 
 Run it: `python tests/benchmarks/bench_claims.py [PLACE …]`. It carries out the runs of `tests/shared/claims.py` whose results are
 not in `measured.json` (about five seconds each; with names of texts, only theirs), prints each sentence that is not in its text
-as these results have it, and writes the table into `docs/recommended.md`. To measure all again, delete `measured.json` first.
+and each `measured` of a ready comparison that is not as these results have it, and writes the table into `docs/recommended.md`. To measure all again, delete `measured.json` first.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
 
-from claims import CLAIMS, SEEDS, league, needed, table_of_presets, texts
+from claims import CLAIMS, losses_by_seed, needed, table_of_presets, texts
 from measured import Measured, name_of
 from places import ROOT
+
+from diffopt_widgets.runs.comparisons import comparisons
 
 PAGE = ROOT / "docs" / "recommended.md"
 MARKS = "<!-- table -->\n", "<!-- end of table -->"
@@ -35,8 +37,10 @@ def main(*places: str) -> None:
                 print(f"\n{', '.join(claim.places)}: not true with seed {seed}: {dict(results)}")
     if places:
         return
-    for plan in league().values():
-        measured.measure("loss", plan, SEEDS)
+    for what, plan, seeds in needed():
+        measured.measure(what, plan, seeds)
+    seen = [(one, losses_by_seed(measured, one)) for one in comparisons()]
+    print(*(f"\nmeasured of {one.key} is {losses}" for one, losses in seen if losses != one.measured))
     measured.keep({name_of(what, plan) for what, plan, _ in needed()})
     before, _, rest = PAGE.read_text("utf-8").partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])

@@ -1,7 +1,7 @@
 """How long a step of each task takes and how far the loss falls. Run it: `python tests/benchmarks/bench_tasks.py`.
 
-Prints a Markdown table: milliseconds per step with one and with two threads, and the evaluation loss before training and
-after 50, 150 and 300 steps, everything under a cosine schedule that ends at step 300.
+Prints a Markdown table: milliseconds per step with one and with two threads, how many steps an evaluation takes, and the
+evaluation loss before training and after 50, 150 and 300 steps, everything under a cosine schedule that ends at step 300.
 """
 
 from __future__ import annotations
@@ -38,10 +38,12 @@ def measure(key: str, make: Make, seed: int, threads: int, steps: int) -> dict[s
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda k: (1 + math.cos(math.pi * min(k / MARKS[-1], 1))) / 2
     )
-    losses, seconds = [], 0.0
+    losses, seconds, evaluating = [], 0.0, 0.0
     for step in range(steps):
         if step in MARKS:
+            began = time.perf_counter()
             losses.append(problem.evaluate().item())
+            evaluating = time.perf_counter() - began
         began = time.perf_counter()
         problem.loss(step).backward()
         optimizer.step()
@@ -56,6 +58,7 @@ def measure(key: str, make: Make, seed: int, threads: int, steps: int) -> dict[s
         "ms": seconds / steps * 1e3,
         "losses": losses,
         "samples": sampling * 1e3,
+        "evaluation": evaluating / (seconds / steps),
         "d": optimizer.param_groups[0].get("d"),
     }
 
@@ -67,9 +70,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     print(
-        f"| task | optimizer | ms/step, 1 thread | 2 threads | samples, ms | {' | '.join(map(str, MARKS))} | final d |"
+        f"| task | optimizer | ms/step, 1 thread | 2 threads | samples, ms | evaluation, steps | {' | '.join(map(str, MARKS))} | final d |"
     )
-    print("|" + " --- |" * (6 + len(MARKS)))
+    print("|" + " --- |" * (7 + len(MARKS)))
     for key in arguments.tasks:
         for name, make in OPTIMIZERS.items():
             one = measure(key, make, arguments.seed, 1, MARKS[-1])
@@ -77,7 +80,7 @@ def main() -> None:
             losses = " | ".join(f"{loss:.3f}" for loss in one["losses"])
             d = "" if one["d"] is None else f"{one['d']:.1e}"
             print(
-                f"| {key} | {name} | {one['ms']:.1f} | {two['ms']:.1f} | {one['samples']:.0f} | {losses} | {d} |",
+                f"| {key} | {name} | {one['ms']:.1f} | {two['ms']:.1f} | {one['samples']:.0f} | {one['evaluation']:.1f} | {losses} | {d} |",
                 flush=True,
             )
 

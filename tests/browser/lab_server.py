@@ -61,14 +61,14 @@ class Jupyter:
 
 
 @contextmanager
-def started(home: Path) -> Iterator[Jupyter]:
-    """Run a server in this folder, and end it afterwards."""
+def started(home: Path, policy: str = "") -> Iterator[Jupyter]:
+    """Run a server in this folder, and end it afterwards; its pages come with this Content-Security-Policy."""
     server = Jupyter(
         f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16), home / "root", home / "runtime", home / "diffopt"
     )
     server.root.mkdir()
     with (home / "server.log").open("w") as log:
-        process = subprocess.Popen(_command(server), env=_environment(home, server), stdout=log, stderr=log)
+        process = subprocess.Popen(_command(server), env=_environment(home, server, policy), stdout=log, stderr=log)
         try:
             _until_it_answers(server, process, Path(log.name))
             yield server
@@ -91,11 +91,14 @@ def _command(server: Jupyter) -> list[str]:
     return command + [f"--{name}={value}" for name, value in options.items()]
 
 
-def _environment(home: Path, server: Jupyter) -> dict[str, str]:
+def _environment(home: Path, server: Jupyter, policy: str) -> dict[str, str]:
     """Nothing of the person's own Jupyter is read or written."""
     config = home / "config"
     (config / "labconfig").mkdir(parents=True)
     (config / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(SETTINGS))
+    if policy:
+        headers = {"headers": {"Content-Security-Policy": policy}}
+        (config / "jupyter_server_config.json").write_text(json.dumps({"ServerApp": {"tornado_settings": headers}}))
     return os.environ | {
         "JUPYTER_CONFIG_DIR": str(config),
         "JUPYTER_DATA_DIR": str(home / "data"),

@@ -122,15 +122,21 @@ class Notebook:
               return panel?.context?.isReady && session?.isReady && session.session?.kernel?.status === 'idle';
             }""",
         )
-        self.page.evaluate(
-            """async (theme) => {
-              const app = window.jupyterapp;
-              if (app.shell.collapseLeft) app.shell.collapseLeft();
-              await app.commands.execute('apputils:change-theme', { theme });
-            }""",
-            THEMES[self.theme],
-        )
+        self.page.evaluate("window.jupyterapp.shell.collapseLeft?.()")
+        self.change_theme(self.theme)
+
+    def change_theme(self, theme: str) -> None:
+        """Make the page light or dark."""
+        self.theme = theme
+        change = "async theme => void await window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
+        self.page.evaluate(change, THEMES[theme])
         self._until_themed()
+
+    def restart(self) -> None:
+        """Restart the kernel, as the menu does."""
+        self.page.evaluate("void (window.restarted = window.jupyterapp.commands.execute('kernelmenu:restart'))")
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        self.page.evaluate("window.restarted")
 
     def _until_themed(self) -> None:
         light = json.dumps(self.theme == "light")

@@ -107,7 +107,7 @@ def test_runs(notebook, keep, width, theme):
         bench.locator(".dwr-runs").get_by_role("button", name="Remove ").first.click()
     nb.until_python("not bench.runs")
     plan = "dw.RunPlan(dw.Settings('ADAMW', schedule='COSINE'), 'swiss_roll', 60)"
-    nb.eval_python(f"bench.start([dw.Run(plan) for plan in dw.runs.run.vary({plan}, {over})])")
+    nb.eval_python(f"bench.start([dw.Run(plan) for plan in dw.runs.space.vary({plan}, {over})])")
     nb.until_python("bench.runs[-1].ended", seconds=120)
     name = bench.locator(".dwr-runs").get_by_role("textbox").first
     name.fill("the one that I tried on Monday, before the warm-up was longer")
@@ -128,7 +128,7 @@ def test_store(notebook, keep, width, theme):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_screens(notebook, theme):
-    """What one sees without scrolling: before, during and after a run, and with the samples of a comparison."""
+    """What one sees without scrolling: before, during and after a run, with the samples of a comparison, and in present mode."""
     folder = Path(os.environ.get("DIFFOPT_SCREENSHOTS", "screenshots"))
     folder.mkdir(exist_ok=True, parents=True)
     nb = notebook([OPEN], theme=theme, height=1000)
@@ -143,15 +143,23 @@ def test_screens(notebook, theme):
             nb.page.wait_for_timeout(700)  # a picture, not a test: let everything be drawn
             nb.page.screenshot(path=folder / f"screen-{state}-{name}-{theme}.png")
 
+    def in_present_mode(state):
+        bench.get_by_role("button", name="Present", exact=True).click()
+        on_all_screens(f"present-{state}")
+        nb.page.keyboard.press("Escape")
+
     on_all_screens("open")
+    in_present_mode("open")
     bench.get_by_label("Steps", exact=True).fill("100000")
     nb.until_python("bench.bar.values['steps'] == 100000")
     bench.get_by_role("button", name="Run", exact=True).click()
     nb.until_python("bench.runs and len(bench.runs[0].history) > 60", seconds=120)
     on_all_screens("running")
+    in_present_mode("running")
     bench.get_by_role("button", name="Stop", exact=True).click()
     nb.until_python("bench.runs[0].ended")
     on_all_screens("ended")
     bench.get_by_role("button", name="D coefficient under cosine").click()
     nb.until_python("len(bench.runs) == 4 and bench.runs[3].ended", seconds=400)
     on_all_screens("compared")
+    in_present_mode("compared")

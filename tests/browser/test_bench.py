@@ -146,8 +146,8 @@ def test_a_ready_comparison_is_one_button(notebook):
     page = nb.page
     menu = page.locator(".dw-menu")
     expect(menu.locator(".dw-look-for")).to_contain_text("Each trains a few runs that differ in one thing")
-    button(page, "With and without warm-up").click()
-    expect(button(page, "With and without warm-up")).to_have_attribute("aria-pressed", "true")
+    button(page, "Warm-up or not").click()
+    expect(button(page, "Warm-up or not")).to_have_attribute("aria-pressed", "true")
     expect(menu.locator("[aria-pressed=true]")).to_have_count(1)
     rows = page.locator(".dwr-runs tr[data-key]")
     expect(rows).to_have_count(2)
@@ -159,7 +159,7 @@ def test_a_ready_comparison_is_one_button(notebook):
         "2 runs of 200 steps on Handwritten digits. A high rate from the first step"
     )
     nb.until_python("len(bench.runs[0].history) > 1")
-    expect(page.locator(".dw-words")).to_contain_text("1 more to come")
+    expect(page.locator(".dw-words")).to_contain_text("run 1 of 2")
     button(page, "Stop").click()
     nb.until_python("[run.status for run in bench.runs] == ['stopped', 'stopped']")
     expect(rows.nth(1)).to_contain_text("not started")

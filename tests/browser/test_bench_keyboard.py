@@ -187,7 +187,7 @@ def test_keys_that_are_commands_of_the_notebook_stay_in_the_bench(notebook):
     run.focus()
     keys.press("Enter")
     page.wait_for_function(f"{RECORDS} > 5")
-    names = ("Stop", "PRODIGY", "log loss", "With and without warm-up", "Remove PRODIGY")
+    names = ("Stop", "PRODIGY", "log loss", "Warm-up or not", "Remove PRODIGY")
     buttons = [bench.get_by_role("button", name=name, exact=True).first for name in names]
     for control in (task, *buttons, bench.locator(".modebar-btn").first):
         control.focus()

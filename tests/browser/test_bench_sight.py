@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect  # noqa: A004  # Playwright's own
 
 OPEN = """import torch, diffopt_widgets as dw
 bench = dw.lab(dw.Settings("PRODIGY", schedule="COSINE"), task="swiss_roll", steps=100_000)
@@ -103,7 +103,53 @@ def test_beside_the_form_stand_the_plots_and_under_them_runs_and_samples(noteboo
             assert places[name]["x"] > places["left"]["right"]
         assert places["table"]["y"] - places["plot"]["bottom"] < 60  # only the line about the rates is between them
         assert places["left"]["bottom"] < screen[1]
+        menu = "[...document.querySelectorAll('.dw-menu-buttons > button')].map((button) => button.offsetTop)"
+        assert len(set(nb.page.evaluate(menu))) == 1  # the ready comparisons in one row
     tall = nb.page.locator(".dw-plot-area").bounding_box()["height"]
     assert tall > 350
-    columns = "document.querySelector('.dw-plot-graph').layout.xaxis3.domain[0]"
-    assert nb.page.evaluate(columns) > 0.6  # the third panel beside the two others
+    columns = "[2, 4].map((i) => document.querySelector('.dw-plot-graph').layout[`xaxis${i}`].domain[0])"
+    assert min(nb.page.evaluate(columns)) > 0.5  # four panels, two in each row
+
+
+OUTSIDE = """() => {
+  const bench = document.querySelector('.dw-bench');
+  const { left: from, right: to } = bench.getBoundingClientRect();
+  const outside = to > innerWidth ? [`the bench ends at ${to}`] : [];
+  for (const node of bench.querySelectorAll('*:not(.dw-plot-area *, .dw-plot-legend *, .dwf-sr, pre, svg *, option)')) {
+    const { left, right, width } = node.getBoundingClientRect();
+    const seen = width && node.checkVisibility({ contentVisibilityAuto: true, visibilityProperty: true });
+    if (seen && (left < from - 1 || right > to + 1)) outside.push(`${node.className} ${left}-${right} of ${from}-${to}`);
+  }
+  return outside;
+}"""
+"""What ends beyond the bench, so that one would have to scroll in two directions; plots and their legend may scroll."""
+
+
+def nothing_outside(page):
+    try:
+        page.wait_for_function(f"!({OUTSIDE})().length", timeout=10_000)
+    except TimeoutError:
+        assert page.evaluate(OUTSIDE) == []
+
+
+def test_at_twice_and_four_times_the_size_nothing_is_cut_or_needs_scrolling_to_the_side(notebook):
+    nb = notebook([OPEN.replace("100_000", "5")], app="notebook", width=1280, height=800)
+    nb.run_cell(0)
+    page, bench = nb.page, nb.page.locator(".dw-bench")
+    for count in (1, 2):
+        pressed(nb, "Run")
+        nb.until_python(f"len(bench.runs) == {count} and bench.runs[-1].ended")
+    pressed(nb, "Compare settings")
+    page.set_viewport_size({"width": 640, "height": 400})
+    pressed(nb, "Options")
+    bench.get_by_role("button", name="Explain Schedule").click()
+    bench.get_by_role("button", name="Show code").click()
+    bench.get_by_text("What these fields mean").click()
+    bench.locator(".dw-plot-save > summary").click()
+    for width, height in ((640, 400), (400, 300), (320, 256)):  # 1280 x 800 and 1280 x 1024 at 200, 320 and 400 %
+        page.set_viewport_size({"width": width, "height": height})
+        nothing_outside(page)
+        letters = "(document.querySelector('.dwf-help dd').getBoundingClientRect().width / 7)"
+        assert page.evaluate(letters) > 15  # a line has more than a syllable
+    bench.get_by_role("button", name="Present", exact=True).click()
+    nothing_outside(page)

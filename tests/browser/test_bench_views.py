@@ -43,7 +43,7 @@ class Seen:
 
     @property
     def pictures(self):
-        return self.root.locator("figure:not(.dw-real) > .dw-sample")
+        return self.root.locator(".dw-cell:not(.dw-real) > .dw-sample")
 
     def until_drawn(self, condition):
         """Wait until the plot is drawn and `rows`, the records of all runs in it, are so; its curves have no gap."""

@@ -444,6 +444,21 @@ def test_another_kernel_opens_the_form_as_it_was_left(fresh_notebook):
     expect(entry(second, "d_coef")).to_have_value("5e-1")
 
 
+def test_interact_follows_what_is_typed(notebook):
+    cell = "import ipywidgets, diffopt_widgets as dw\nform = dw.Form('PRODIGY')\nbox = ipywidgets.interact({}, settings=form)"
+    nb = notebook([cell.format("lambda settings: f'rate {settings.lr} of {settings.optimizer}'")], height=1600)
+    nb.run_all()
+    said = nb.output(0).locator(".widget-output")
+    expect(said).to_contain_text("rate 1.0 of PRODIGY")
+    rate = nb.output(0).locator("[data-name=lr] input[type=text]")
+    rate.fill("0.5")
+    expect(said).to_contain_text("rate 0.5 of PRODIGY")
+    rate.fill("fast")
+    expect(rate).to_have_attribute("aria-invalid", "true")
+    nb.output(0).get_by_label("Optimizer", exact=True).select_option("LION")
+    expect(said).to_contain_text("rate 0.0001 of LION")
+
+
 def test_two_views_and_code_show_the_same(notebook):
     found = notebook([CELL, "form", "form.settings = form.settings.replace(d_coef=0.7)"], height=1600)
     found.run_cell(0)

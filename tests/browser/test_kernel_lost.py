@@ -44,21 +44,17 @@ def test_interrupt_kernel_ends_the_training_between_cells(notebook):
 RESTARTED = "The kernel was restarted; run the cell again."
 
 
-def restart(nb):
-    nb.page.evaluate("void (window.restarted = window.jupyterapp.commands.execute('kernelmenu:restart'))")
-    nb.page.locator(".jp-Dialog .jp-mod-accept").click()
-    nb.page.evaluate("window.restarted")
-
-
 def test_after_a_restart_a_bench_says_so_in_one_line_and_its_controls_are_off(fresh_notebook):
     nb = fresh_notebook([LONG])
     nb.run_cell(0)
     bench = Seen(nb.page)
     bench.root.get_by_role("button", name="D coefficient under cosine").click()
     rows = bench.until_drawn("rows > 10")
-    restart(nb)
+    nb.restart()
     expect(bench.root.get_by_role("alert")).to_have_text(f"{RESTARTED} What is shown here is from before.")
-    expect(bench.root.locator(":is(button, input, select, textarea):enabled:not(.dw-plot *)")).to_have_count(0)
+    expect(
+        bench.root.locator(":is(button, input, select, textarea):enabled:not(.dw-plot *, .dw-present-switch *)")
+    ).to_have_count(0)
     expect(bench.root.locator("[aria-pressed=true]:not(.dw-plot *)")).to_have_count(0)
     expect(bench.words).to_be_hidden()
     bench.until_drawn(f"rows >= {rows}")
@@ -86,7 +82,7 @@ def test_after_a_restart_every_widget_says_so(fresh_notebook):
     nb.run_all()
     for place in range(len(cells)):
         expect(nb.output(place).locator(".dw-themed, .dw-plot, .dw-run-bar").first).to_be_visible()
-    restart(nb)
+    nb.restart()
     for place in range(len(cells)):
         expect(nb.output(place).get_by_role("alert")).to_contain_text(RESTARTED)
     nb.screenshot("restarted-widgets")

@@ -143,7 +143,7 @@ plot"""
 
     page.get_by_role("button", name="d_coef 0.5").press("Enter")
     nb.until_python("[run['visible'] for run in plot.runs] == [False, True, False, True]")
-    until(page, "g.data[1].hovertemplate.includes('run 1 (d_coef 1.0, seed 0)')")
+    until(page, "g.data[2].hovertemplate.includes('run 1 (d_coef 1.0, seed 0)')")
 
     nb.eval_python("[run.history.extend([StepRecord(201, 20.1, 0.5, (1e-3,), (1e-3,), metrics={'val/acc': 0.25})])"
                    " for run in plot._by_key.values()]")  # fmt: skip

@@ -1,4 +1,5 @@
-"""How long the bench takes in a real JupyterLab: from running its cell to use, and a switch of the optimizer to paint.
+"""How long the bench takes in a real JupyterLab, from running its cell to use and a switch of the optimizer to paint, and how
+much of the page's memory.
 
 Not collected with the tests. Run: pytest -s tests/browser/timings.py
 """
@@ -59,3 +60,53 @@ def test_timings(fresh_notebook):
     Console().print(table)
     slowest = sorted(switches, key=switches.__getitem__)[-5:]
     Console().print("slowest:", ", ".join(f"{key} {switches[key]:.0f}, then {second[key]:.0f}" for key in slowest))
+
+
+RERUNS = 10
+COMPARISON = "D coefficient under cosine"
+
+
+def memory(cdp):
+    """Return the megabytes of JavaScript, the nodes and the listeners that the page holds."""
+    for _ in range(3):  # what is freed in one round may hold what is freed in the next
+        cdp.send("HeapProfiler.collectGarbage")
+    metrics = {entry["name"]: entry["value"] for entry in cdp.send("Performance.getMetrics")["metrics"]}
+    return metrics["JSHeapUsedSize"] / 1e6, metrics["Nodes"], metrics["JSEventListeners"]
+
+
+def test_memory(fresh_notebook):
+    opening = "bench = dw.lab(task='swiss_roll', steps=100)\nbench"
+    nb = fresh_notebook(["import torch, diffopt_widgets as dw", opening])
+    cdp = nb.page.context.new_cdp_session(nb.page)
+    cdp.send("Performance.enable")
+    scripts = []
+    cdp.on("Debugger.scriptParsed", scripts.append)
+    nb.run_cell(0)
+    table = Table("the page of JupyterLab", "JavaScript, MB", "nodes", "listeners")
+
+    def row(name, values, digits=1):
+        table.add_row(name, f"{values[0]:.{digits}f}", *(f"{value:,.0f}" for value in values[1:]))
+
+    def open_bench():
+        nb.run_cell(1)
+        nb.page.locator(".dw-bench").get_by_role("button", name="Run", exact=True).and_(
+            nb.page.locator(":enabled")
+        ).wait_for()
+
+    row("before the first bench", memory(cdp))
+    open_bench()
+    row("with a bench", memory(cdp))
+    nb.page.locator(".dw-bench").get_by_role("button", name=COMPARISON).click()
+    nb.until_python("len(bench.runs) > 1 and all(run.ended for run in bench.runs)", seconds=300)
+    row("after a comparison", memory(cdp))
+    open_bench()
+    before = memory(cdp)
+    cdp.send("Debugger.enable")
+    scripts.clear()
+    for _ in range(RERUNS):
+        open_bench()
+    after = memory(cdp)
+    row("for each bench that takes its place", [(b - a) / RERUNS for a, b in zip(before, after, strict=True)], 2)
+    Console().print(table)
+    code = sum(script["length"] for script in scripts if script["url"].startswith("blob:"))
+    Console().print(f"code of widgets that the page was given for each: {code / RERUNS / 1e6:.2f} million characters")

@@ -396,6 +396,7 @@ BREAKING = {
         "stochastic_rounding": False,
         "adam_kourkoutas_beta": True,
     },
+    "warmup-run": {"warmup": 50},
     "capturable-off-cuda": {"capturable": True},
     "paged-off-cuda": {"is_paged": True},
     "compile-no-compiler": {"compile": True},
@@ -404,7 +405,7 @@ BREAKING = {
 }
 
 
-POOR = {"device": "cpu", "compiler": False, "dtype": "float32"}
+POOR = {"device": "cpu", "compiler": False, "dtype": "float32", "steps": 20}
 """The environment of a run that is refused whatever can be."""
 
 

@@ -4,11 +4,12 @@ import math
 import re
 
 import pytest
-from claims import CLAIMS, SEEDS, league, needed, table_of_presets, texts
+from claims import CLAIMS, SEEDS, league, losses_by_seed, needed, table_of_presets, texts
 from measured import Measured, carry_out, name_of
 from places import ROOT
 
 from diffopt_widgets.catalogue import list_optimizers, spec
+from diffopt_widgets.runs.comparisons import comparisons
 
 TEXTS = texts()
 CATALOGUE = {place: text for place, text in TEXTS.items() if not place.endswith((".md", ".ipynb"))}
@@ -85,6 +86,11 @@ def test_every_ready_comparison_has_runs_with_several_seeds():
     for place in TEXTS:
         if place.startswith("comparison "):
             assert any(place in claim.places and len(claim.seeds) > 1 for claim in CLAIMS), place
+
+
+@pytest.mark.parametrize("comparison", comparisons(), ids=lambda comparison: comparison.key)
+def test_what_seeds_change_in_a_ready_comparison_is_what_was_measured(comparison):
+    assert comparison.measured == losses_by_seed(MEASURED, comparison)
 
 
 def test_every_recommended_preset_trains_the_digits():

@@ -18,7 +18,6 @@ from diffopt_widgets.catalogue.schema import Rule, Standing, Use, When
 from diffopt_widgets.catalogue.values import Interval
 from diffopt_widgets.cli.main import main
 from diffopt_widgets.probe import prober as probe_module
-from diffopt_widgets.probe import table as probe_table
 from diffopt_widgets.probe import values as probe_values
 from diffopt_widgets.probe.model import CIRCUMSTANCES, PLAIN, parameters, same_bits, walk
 from diffopt_widgets.probe.prober import Prober
@@ -165,7 +164,7 @@ def test_a_value_that_raises_or_runs_away_is_reported_by_name(monkeypatch):
 
 
 def test_every_option_that_cannot_be_tried_is_named_at_once(monkeypatch):
-    monkeypatch.setattr(probe_table, "Prober", Unable)
+    monkeypatch.setattr("diffopt_widgets.probe.prober.Prober", Unable)
     with pytest.raises(ProbeError, match=r"(?s)SGD\.lr .*SGD\.maximize .*LION\.beta1 "):
         probe(["SGD", "LION"])
 

@@ -333,6 +333,7 @@ def test_the_advice_is_in_the_packages_own_words():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_schedule_free_sgds_own_rate_runs_away_on_the_digits_and_the_recommended_one_does_not():
     key = "SCHEDULE_FREE_SGD"
     for values in ({"lr": 1.0, "warmup": 20}, {"lr": 0.3}):

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { escapeHtml, formatNumber } from "../../diffopt_widgets/widgets/plot/static/format.js";
+import { formatNumber, plotlyText } from "../../diffopt_widgets/widgets/plot/static/format.js";
 import { arrange, layout } from "../../diffopt_widgets/widgets/plot/static/layout.js";
 import { picture } from "../../diffopt_widgets/widgets/plot/static/picture.js";
 import { RunRows } from "../../diffopt_widgets/widgets/plot/static/run_rows.js";
@@ -18,7 +18,16 @@ const PANELS = [
   },
   { key: "d", title: "d", scale: "log", smooth: false, optional: true, columns: [curve("d")] },
 ];
-const RUN = { id: 1, key: "a", name: "a", color: "#123456", schedule: false, visible: true, total: null };
+const RUN = {
+  id: 1,
+  key: "a",
+  name: "a",
+  color: "#123456",
+  dash: "solid",
+  schedule: false,
+  visible: true,
+  total: null,
+};
 
 function filled(rows, columns = ["loss", "applied_lr[x]", "lr[x]"]) {
   const store = new RunRows();
@@ -79,6 +88,43 @@ test("a run without applied rates has its group's rate in a panel of its own, wh
   );
 });
 
+test("a run is drawn in its own line style, its schedule dashed, and each step of its loss solid", () => {
+  const drawn = draw([{ ...RUN, dash: "longdash", schedule: true }], new Map([[1, filled(50)]])).data;
+  assert.deepEqual(
+    drawn.map((trace) => trace.line.dash),
+    ["solid", "longdash", "longdash", "dash"],
+  );
+});
+
+test("the run under the pointer stands out from the others", () => {
+  const runs = [1, 2].map((id) => ({ ...RUN, id }));
+  const stores = new Map(runs.map(({ id }) => [id, filled(50)]));
+  const plain = draw(runs, stores).data;
+  const picked = draw(runs, stores, { picked: 2 }).data;
+  for (const [i, trace] of picked.entries()) assert.equal(trace.opacity < plain[i].opacity, trace.legendgroup === 1);
+});
+
+test("the title of a smoothed panel says what its line is", () => {
+  const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };
+  const titles = [0.9, 0.2, 0].map((smoothing) => {
+    const drawn = draw([RUN], new Map([[1, filled(50)]]), { smoothing });
+    return layout(drawn, { width: 1000, height: 300, log: {}, theme }).annotations[0].text.replace(/<.*>/, "");
+  });
+  assert.deepEqual(titles, [" (mean of 19)", "", ""]);
+});
+
+test("of more runs than fit under the pointer only the nearest tells its values", () => {
+  const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };
+  for (const [count, mode] of /** @type {[number, string][]} */ ([
+    [10, "x unified"],
+    [11, "closest"],
+  ])) {
+    const runs = Array.from({ length: count }, (_, id) => ({ ...RUN, id }));
+    const drawn = draw(runs, new Map(runs.map(({ id }) => [id, filled(5)])));
+    assert.equal(layout(drawn, { width: 1000, height: 300, log: {}, theme }).hovermode, mode);
+  }
+});
+
 test("a hidden run is not drawn, and an empty panel keeps its axes", () => {
   const drawn = draw([{ ...RUN, visible: false }], new Map([[1, filled(50)]]));
   assert.equal(drawn.points, 0);
@@ -101,17 +147,19 @@ test("names are text: what Plotly would take for HTML is escaped", () => {
   const [, trace] = draw([{ ...RUN, name }], new Map([[1, filled(5)]])).data;
   assert.equal(trace.name, '&lt;img src=x onerror="1"&gt;&amp;amp;');
   assert.ok(!trace.hovertemplate.includes("<img"));
-  assert.equal(escapeHtml("a < b"), "a &lt; b");
+  assert.equal(plotlyText("a < b, 50 %, 3 $"), "a &lt; b, 50 %, 3 &#36;");
+  assert.equal(plotlyText("%{y} $x$"), "&#37;{y} &#36;x&#36;");
 });
 
 test("panels are side by side when wide and stacked when narrow, without overlap or a hole", () => {
   const apart = ([a, b], [c, d]) => b <= c || d <= a;
-  const wanted = { 320: 1, 539: 1, 540: 2, 929: 2, 930: 3, 1400: 3 };
+  const wanted = { 320: 1, 539: 1, 540: 2, 929: 2, 930: 3, 1239: 3, 1240: 4 };
   for (const [width, most] of Object.entries(wanted)) {
-    for (const count of [1, 2, 3]) {
+    for (const count of [1, 2, 3, 4]) {
       const { columns, domains, height } = arrange(count, Number(width), 300);
-      assert.equal(columns, Math.min(count, most));
+      assert.equal(columns, count === 4 && most === 3 ? 2 : Math.min(count, most));
       assert.equal(height, (columns > 1 ? 300 : 240) * Math.ceil(count / columns));
+      assert.equal(Math.ceil(count / columns), Math.ceil(count / most)); // no more rows than there must be
       for (const { x, y } of domains) for (const edge of [...x, ...y]) assert.ok(edge >= 0 && edge <= 1);
       assert.equal(domains.at(-1).x[1], 1);
       for (const [i, a] of domains.entries())
@@ -133,6 +181,19 @@ test("without a given height, panels grow with the screen, stay on it, and are n
   }
 });
 
+test("where the page decides it, the panels have all its height, and as much room for larger type as it needs", () => {
+  const room = { scale: 2, whole: 800 };
+  const large = arrange(2, 1800, null, false, 1080, room);
+  assert.equal(large.height, 800);
+  assert.equal(large.columns, arrange(2, 900, null).columns);
+  assert.equal(large.margin.l, 2 * arrange(2, 900, null).margin.l);
+  assert.ok(arrange(3, 400, null, false, 400, { scale: 1, whole: 200 }).height > 500); // three that can be read, one below the other
+  const theme = { text: "#000", back: "#fff", line: "#ccc", size: 22 };
+  const drawn = draw([RUN], new Map([[1, filled(50)]]));
+  assert.equal(layout(drawn, { width: 1800, height: null, whole: 800, log: {}, theme }).font.size, 22);
+  assert.equal(layout(drawn, { width: 1800, height: null, whole: 800, log: {}, theme }).height, 800);
+});
+
 test("the switch makes smoothed panels logarithmic, and the axes share their steps", () => {
   const drawn = draw([RUN], new Map([[1, filled(50)]]));
   const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };
@@ -142,6 +203,18 @@ test("the switch makes smoothed panels logarithmic, and the axes share their ste
     assert.equal(axes.yaxis2.type, on ? "linear" : "log");
     assert.equal(axes.xaxis2.matches, "x");
   }
+});
+
+test("the axis of a value that never changes begins at zero, so that its ticks tell it", () => {
+  const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };
+  const axis = (/** @type {number[]} */ y) => {
+    const drawn = draw([RUN], new Map([[1, filled(50)]]));
+    const data = drawn.data.map((trace) => ({ ...trace, y: Float32Array.from(y), x: Float64Array.from(y.keys()) }));
+    return layout({ ...drawn, data }, { width: 1000, height: 300, log: {}, theme }).yaxis2.rangemode;
+  };
+  assert.equal(axis([1e-4, 1e-4, NaN, 1e-4]), "tozero");
+  assert.equal(axis([1e-4, 2e-4]), "normal");
+  assert.equal(axis([NaN]), "normal");
 });
 
 test("the schedule's own value has its axis at the right, only where a run shows it", () => {

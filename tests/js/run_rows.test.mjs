@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BLOCK, CHUNK, Column, lowerBound, thin } from "../../diffopt_widgets/widgets/plot/static/column.js";
-import { Smoothed } from "../../diffopt_widgets/widgets/plot/static/smooth.js";
 import { RunRows, baseName } from "../../diffopt_widgets/widgets/plot/static/run_rows.js";
 
 /** Numbers that look random and are the same each time. */
@@ -89,26 +88,6 @@ test("a column that is filled piece by piece has the index of one filled at once
   const top = values.indexOf(Math.max(...values));
   pieces.write(top, [0.5]);
   assert.ok(!pieces.extremes(0, 5_000).includes(top));
-});
-
-test("the moving average is the bias-corrected one, whatever the pieces", () => {
-  const values = noise(500);
-  values[40] = NaN;
-  const beta = 0.9;
-  const average = new Smoothed(beta);
-  const source = column(values);
-  for (const rows of [1, 7, 7, 300, 500]) average.update(source, rows);
-  for (const row of [0, 1, 39, 41, 499]) {
-    let sum = 0;
-    let t = 0;
-    for (let i = 0; i <= row; i++) {
-      if (Number.isNaN(values[i])) continue;
-      sum = beta * sum + (1 - beta) * values[i];
-      t += 1;
-    }
-    assert.ok(Math.abs(average.column.at(row) - sum / (1 - beta ** t)) < 1e-6);
-  }
-  assert.ok(Number.isNaN(average.column.at(40)));
 });
 
 test("rows in order leave nothing missing", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  brief,
   COLUMNS,
   memory,
   short,
@@ -16,6 +17,7 @@ const run = (changes = {}) => ({
   color: "#123456",
   differs: "",
   visible: true,
+  best: "",
   status: "done",
   message: "",
   progress: 1,
@@ -41,6 +43,11 @@ test("numbers have three digits, and a dash where there is none", () => {
     "-2.5",
     "–",
   ]);
+});
+
+test("where there is no room for columns the loss that counts is said, and the best run is marked in words", () => {
+  assert.equal(brief(run()), "done · training loss 0.183");
+  assert.equal(brief(run({ eval_after: 0.25, best: "lowest of 3" })), "best · eval loss 0.25");
 });
 
 test("memory is in the unit that a person would take", () => {

@@ -16,9 +16,11 @@ from places import ROOT
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
-from diffopt_widgets.runs.comparisons import comparisons
+from diffopt_widgets.runs.comparisons import Comparison, comparisons
 
 TASK, STEPS, SEEDS = "digits", 300, (0, 1)
+COMPARISON_SEEDS = (0, 1, 2, 3, 4)
+"""Seeds of `Comparison.measured`."""
 Results = Mapping[str, float]
 """Results by the label of a run."""
 
@@ -68,6 +70,12 @@ def of_comparison(key: str) -> dict[str, dw.RunPlan]:
     comparison = next(entry for entry in comparisons() if entry.key == key)
     (values,) = comparison.over.values()
     return {str(value): replace(run.plan, device="auto") for value, run in zip(values, comparison.runs(), strict=True)}
+
+
+def losses_by_seed(measured: Measured, comparison: Comparison) -> tuple[tuple[float, ...], ...]:
+    """Return the evaluation losses of each run of a ready comparison, with every seed."""
+    plans = of_comparison(comparison.key).values()
+    return tuple(tuple(measured.result("loss", plan, seed) for seed in COMPARISON_SEEDS) for plan in plans)
 
 
 def ran_away(loss: float) -> bool:
@@ -316,9 +324,12 @@ def table_of_presets(measured: Measured) -> str:
 
 
 def needed() -> Iterable[tuple[str, dw.RunPlan, tuple[int, ...]]]:
-    """Give every result that a claim or the league reads: what is measured, the plan, the seeds."""
+    """Give every result that a claim, the league or `losses_by_seed` reads: what is measured, the plan, the seeds."""
     for claim in CLAIMS:
         for plan in claim.runs.values():
             yield claim.measure, plan, claim.seeds
+    for comparison in comparisons():
+        for plan in of_comparison(comparison.key).values():
+            yield "loss", plan, COMPARISON_SEEDS
     for plan in league().values():
         yield "loss", plan, SEEDS

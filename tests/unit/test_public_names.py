@@ -11,6 +11,7 @@ NAMES = {
         "History",
         "LivePlot",
         "MissingBackend",
+        "Range",
         "Run",
         "RunBar",
         "RunPlan",
@@ -30,7 +31,19 @@ NAMES = {
         "memory",
         "preset",
     ),
-    *("read_logs", "register_task", "resume", "spec", "spec_of", "stream", "sweep", "train", "watch"),
+    *(
+        "read_logs",
+        "register_task",
+        "report",
+        "resume",
+        "spec",
+        "spec_of",
+        "stream",
+        "sweep",
+        "train",
+        "watch",
+        "with_rate_of",
+    ),
 }
 
 

@@ -11,6 +11,7 @@ import functools
 import io
 import linecache
 import traceback
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 import traitlets
 
 import diffopt_widgets as dw
+from diffopt_widgets.drawing.panels import metric_panel
 
 HOME = str(Path(dw.__file__).parent)
 SETTINGS = dw.Settings("ADAMW")
@@ -106,6 +108,56 @@ def store_call(method):
     return call
 
 
+def watching(**given):
+    """A watch that ends, so that nothing is left at the end of the process."""
+    store = given.pop("folder", None) and given.pop("store", None)
+    with dw.watch(**given, **({"store": store} if store is not None else {})):
+        pass
+
+
+def watched(call):
+    """A call of a watch that has taken a step; there a wrong value gives a warning and never ends the training."""
+    stepped = torch.optim.SGD(with_weights(), lr=0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with dw.watch(stepped, show=False) as watcher:
+            stepped.step()
+            call(watcher)
+
+
+def history(steps=2):
+    made = dw.History(("all",))
+    made.extend(dw.StepRecord(i, 0.1, 1.0, (0.1,), (0.1,)) for i in range(1, steps + 1))
+    return made
+
+
+def on(make, method):
+    """A method of a new object."""
+
+    def call(**given):
+        return getattr(make(), method)(**given)
+
+    return call
+
+
+def plot():
+    made = dw.LivePlot()
+    made.add_run("a", "A", history())
+    return made
+
+
+def table():
+    return dw.RunsTable([waiting()])
+
+
+def form():
+    return dw.Form("ADAMW")
+
+
+def store_table(folder):
+    return dw.RunStoreTable(store(folder))
+
+
 SHORT = {"task": "swiss_roll", "steps": 1}
 BASE = {
     # function, its right arguments, and whether it wants a folder
@@ -174,6 +226,83 @@ BASE = {
     "RunStore.rename": (store_call("rename"), {"id": "a", "name": "b"}),
     "RunStore.search": (store_call("search"), {"text": "a"}),
     "RunStore.export": (store_call("export"), {"ids": "a", "path": "p"}),
+    "RunStore.begin": (store_call("begin"), {"name": "n", "history": history, "about": None, "id": ""}),
+    "RunStore.resume": (store_call("resume"), {"id": "a", "history": history}),
+    "RunStore.has": (store_call("has"), {"id": "a"}),
+    "RunStore.summary": (store_call("summary"), {"id": "a"}),
+    "RunStore.annotate": (store_call("annotate"), {"id": "a", "note": "b"}),
+    "RunStore.restore": (store_call("restore"), {"id": "a"}),
+    "watch": (
+        watching,
+        {
+            "optimizer": optimizer,
+            "scheduler": None,
+            "model": None,
+            "names": None,
+            "name": "",
+            "measure": (),
+            "every": 1,
+            "start": 0,
+            "samples_per_step": None,
+            "show": False,
+            "plot": None,
+            "store": None,
+            "about": None,
+        },
+    ),
+    "Watcher.log": (
+        lambda values=None, loss=1.0: watched(lambda w: w.log(values, loss=loss)),
+        {"values": {"accuracy": 1.0}, "loss": 1.0},
+    ),
+    "Watcher.log_at": (
+        lambda **given: watched(lambda w: w.log_at(**given)),
+        {"step": "last", "values": {"loss": 1.0}},
+    ),
+    "History": (dw.History, {"groups": ("all",)}),
+    "History.column": (on(history, "column"), {"name": "loss"}),
+    "History.extend": (on(history, "extend"), {"records": ()}),
+    "History.extend_columns": (on(history, "extend_columns"), {"step": [3], "columns": {"loss": [1.0]}, "keep": ()}),
+    "History.add_groups": (on(history, "add_groups"), {"names": ["b"]}),
+    "History.from_columns": (dw.History.from_columns, {"groups": ("all",), "step": [1], "columns": {"loss": [1.0]}}),
+    "StepRecord": (
+        lambda **given: history().extend([dw.StepRecord(**given)]),
+        {
+            "step": 3,
+            "seconds": 0.1,
+            "loss": 1.0,
+            "lr": (0.1,),
+            "applied_lr": (0.1,),
+            "d": None,
+            "d_hat": None,
+            "grad_norm": None,
+            "metrics": None,
+        },
+    ),
+    "LivePlot.draw_run": (on(plot, "draw_run"), {"key": "b", "history": history}),
+    "LivePlot.add_panel": (on(plot, "add_panel"), {"panel": lambda: metric_panel("grad_norm")}),
+    "LivePlot.end_run": (on(plot, "end_run"), {"key": "a"}),
+    "LivePlot.rename_run": (on(plot, "rename_run"), {"key": "a", "name": "B", "details": None, "group": None}),
+    "LivePlot.set_visible": (on(plot, "set_visible"), {"key": "a", "visible": True}),
+    "LivePlot.remove_run": (on(plot, "remove_run"), {"key": "a"}),
+    "LivePlot.refresh": (on(plot, "refresh"), {"final": True}),
+    "LivePlot.svg": (on(plot, "svg"), {"columns": None}),
+    "LivePlot.to_csv": (on(plot, "to_csv"), {"path": "plot.csv"}),
+    "LivePlot.to_svg": (on(plot, "to_svg"), {"path": "plot.svg"}),
+    "LivePlot.to_html": (on(plot, "to_html"), {"path": "plot.html"}),
+    "Form.type": (on(form, "type"), {"name": "lr", "text": "1"}),
+    "Form.choose": (on(form, "choose"), {"optimizer": "LION"}),
+    "Form.load": (on(form, "load"), {"preset": "library"}),
+    "Form.paste": (on(form, "paste"), {"text": "Settings('LION')"}),
+    "Form.slider": (on(form, "slider"), {"name": "lr"}),
+    "RunsTable.add": (on(table, "add"), {"run": waiting, "color": None, "differs": "", "visible": True}),
+    "RunsTable.remove": (on(table, "remove"), {"key": "a"}),
+    "RunsTable.rename": (on(table, "rename"), {"key": "a", "name": "b"}),
+    "RunsTable.set_visible": (on(table, "set_visible"), {"key": "a", "visible": True}),
+    "RunsTable.set_differs": (on(table, "set_differs"), {"key": "a", "text": "b"}),
+    "RunsTable.show": (on(table, "show"), {"run": waiting}),
+    "RunStoreTable.draw": (lambda folder, **given: store_table(folder).draw(**given), {"key": "a", "shown": True}),
+    "RunStoreTable.rename": (lambda folder, **given: store_table(folder).rename(**given), {"key": "a", "name": "b"}),
+    "RunStoreTable.delete": (lambda folder, **given: store_table(folder).delete(**given), {"key": "a"}),
 }
 CASES = [(function, argument) for function, (_, given) in BASE.items() for argument in given]
 
@@ -197,14 +326,22 @@ def inside(error):
     return "" if own else f"{type(error).__name__}: {error} at {last.filename.removeprefix(HOME)}:{last.lineno}"
 
 
-@pytest.mark.parametrize(("function", "argument"), CASES, ids=[".".join(case) for case in CASES])
+SLOW = {"LivePlot.to_html"}
+
+
+def cases():
+    for case in CASES:
+        yield pytest.param(*case, id=".".join(case), marks=[pytest.mark.slow] * (case[0] in SLOW))
+
+
+@pytest.mark.parametrize(("function", "argument"), list(cases()))
 def test_a_wrong_argument_is_taken_or_answered_in_words(function, argument, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     call, base = BASE[function]
     raw = []
     for kind, wrong in things().items():
         given = {name: right(value) for name, value in base.items() if name != argument}
-        if function.startswith("RunStore."):
+        if function.startswith(("RunStore.", "RunStoreTable.")):
             given["folder"] = tmp_path
         try:
             with contextlib.redirect_stdout(io.StringIO()):

@@ -17,6 +17,7 @@ from importlib import metadata
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.introspect.docstrings import docstring_of, first_sentence, quoted
 from diffopt_widgets.catalogue.introspect.signatures import read_signature
+from diffopt_widgets.catalogue.names import explain_class
 from diffopt_widgets.catalogue.remedies import known_remedies
 from diffopt_widgets.catalogue.schema import OptimizerSpec
 from diffopt_widgets.catalogue.shared import LIBRARY, with_common_rules
@@ -63,16 +64,25 @@ def spec_at(key: str) -> OptimizerSpec:
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a foreign module may raise anything, and one exits
         raise KeyError(f"{module!r} cannot be imported ({type(error).__name__}: {error})") from None
     if cls is None:
-        raise KeyError(f"there is no {name!r} in {module}")
+        hint = explain_class(name)
+        raise KeyError(f"there is no {name!r} in {module}{hint and f'. {hint}'}")
     try:
         return spec_of(cls)
     except TypeError as error:
         raise KeyError(str(error)) from None
 
 
-def is_loaded(key: str) -> bool:
-    """Return whether the spec of an import path is available without an import."""
-    return key.partition(":")[0] in sys.modules
+def is_trusted(key: str) -> bool:
+    """Return whether a text from elsewhere may name this import path.
+
+    Its module must be imported already, or be one from which the catalogue takes its classes: else a file could choose what
+    code is executed here.
+
+    >>> is_trusted("torch.optim:RAdam"), is_trusted("antigravity:Adam")
+    (True, False)
+    """
+    module = key.partition(":")[0]
+    return module in sys.modules or any(spec(known).target.partition(":")[0] == module for known in list_optimizers())
 
 
 def _is_optimizer(cls: object) -> bool:

@@ -15,14 +15,18 @@ import traitlets
 from IPython.display import display
 
 from diffopt_widgets.catalogue.run_options import RunOptions
+from diffopt_widgets.drawing.panels import LOSS
 from diffopt_widgets.execution.driver import saver_for
 from diffopt_widgets.execution.session import Session, sessions_in_progress
+from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.runs.compared import Verdict, ready_comparison, trained_words, verdict
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.other_session import OtherSession
+from diffopt_widgets.widgets.bench.present import PresentSwitch
 from diffopt_widgets.widgets.bench.rest import Rest, close_everything
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
@@ -66,8 +70,9 @@ def lab(
     return Bench(settings, task=task_key(task), steps=steps, store=store)
 
 
+@printed_readably
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `menu`, `plot`, `table` and `samples`."""
+    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `present`, `menu`, `plot`, `table` and `samples`."""
 
     def __init__(
         self,
@@ -81,6 +86,14 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._loop = running_loop()
         self._saver = saver_for(store)
         self.form = Form(settings, file=FormFile.of_user())
+        self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
+        self.present = PresentSwitch(
+            {
+                "n": ("next comparison", self._guarded(self.menu.choose_next)),
+                "p": ("pause or resume", self._guarded(self._pause)),
+                "l": ("logarithmic loss", self._guarded(self._switch_log_loss)),
+            }
+        )
         self.bar = RunBar(
             task,
             steps,
@@ -88,17 +101,22 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_pause=self._guarded(self._pause),
             on_stop=self._guarded(self._stop),
             on_fix=self._guarded(self._fix),
+            beside=[self.present],
         )
-        self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
         self._view = RunsView(
             self._guarded,
             on_rename=self._renamed,
             on_repeat=lambda run: self.start([Run(run.plan)]),
             on_continue=lambda run: self._start([run]),
+            on_change=self._tell_comparison,
         )
         self.plot, self.applied = self._view.plot, self._view.applied
         self.table, self.samples = self._view.table, self._view.samples
         self._session: Session | None = None
+        self._compared: tuple[Run, ...] = ()
+        """Runs of the comparison that is shown."""
+        self._told: object = None
+        """What was told of it, to tell only what is new."""
         style = (resources.files("diffopt_widgets.widgets.bench") / "static" / "bench.css").read_text(encoding="utf-8")
         self.size = StateSize(self.form.settings, loop=self._loop)
         traitlets.dlink((self.form, "settings"), (self.size, "settings"))
@@ -109,17 +127,17 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         beside |= {"table": self.table, "samples": self.samples}
         right = widgets.VBox(list(beside.values()))
         right.add_class("dw-right")
-        for name, part in {"form": self.form, "size": self.size, **beside}.items():
+        for name, part in {"form": self.form, "size": self.size, "present": self.present, **beside}.items():
             part.add_class(f"dw-part-{name}")
         columns = widgets.Box([left, right])
         columns.add_class("dw-columns")
         super().__init__([widgets.HTML(f"<style>{style}</style>"), *others, columns])
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors", "settings"])
-        self.form.observe(lambda _: self._view.expect(self.form.settings), ["settings"])
+        self.form.observe(lambda _: self._expect(), ["settings"])
+        self.form.observe(lambda _: self._tell_comparison(), ["settings"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
-        self._view.expect(self.form.settings)
         parts = (self.form, self.size, self.bar, self.menu, self.plot, self.applied, self.table, self.samples)
         self._rest = Rest(self, parts, busy=self._is_busy, release=self.bar.guard.release)
 
@@ -131,6 +149,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def runs(self) -> list[Run]:
         """Runs so far, in the order in which they were started."""
         return self._view.runs
+
+    @property
+    def verdict(self) -> Verdict:
+        """Outcome of the last comparison, its runs against each other; print it for its words."""
+        return self.table.verdict
 
     def start(self, runs: Sequence[Run]) -> None:
         """Carry out runs after those in progress, and add their curves to the plots.
@@ -214,8 +237,10 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             )
         self._session, session.owner = session, self
         session.listen(self._changed)
-        for run in session.runs:
+        taken = dict.fromkeys([*(session.together if len(session.together) > 1 else ()), *session.runs])
+        for run in taken:
             self._view.add(run, keep_name=True)
+        for run in sorted(taken, key=lambda run: run is session.current):  # the bar shows the last one
             self._changed(run)
 
     def _start(self, runs: Sequence[Run]) -> None:
@@ -227,16 +252,53 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self.bar.show(at_work[0], busy=True, paused=session.paused, waiting=waiting)
         for run in runs:
             self.table.show(run)
+        self._follow_comparison()
 
     def _run_settings(self) -> None:
         if self.bar.run.disabled:  # a click that was on its way when the button went off
             return
+        self._compared = ()
         self.start([Run(self.bar.plan(self.form.settings))])
 
     def _run_comparison(self, comparison: Comparison) -> None:
         plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
         self._view.log_rate(on=comparison.log_rate)
+        self._view.log_losses()
         self.start(comparison.runs(seed=plan.seed, device=plan.device))
+
+    def _follow_comparison(self) -> None:
+        """Show the comparison that is in progress, or the last one."""
+        together = self._session.together if self._session else ()
+        self._compared = together if len(together) > 1 else self._compared
+        self._tell_comparison()
+
+    def _tell_comparison(self) -> None:
+        """Say at the bar, the plots and the form what the comparison trains with, and that the form's settings are not in use."""
+        runs = tuple(run for run in self._compared if run in self.runs)
+        runs = runs if len(runs) > 1 else ()
+        told = runs, [run.status for run in runs], tuple(self.runs), self.form.settings
+        if told == self._told:
+            return
+        self._told = told
+        if not runs:
+            self.bar.show_trained("")
+            self._view.compare(())
+            self.form.set_aside("")
+            return
+        ready = ready_comparison(runs)
+        words = f"{trained_words([run.plan for run in runs])}."
+        self.bar.show_trained(words)
+        self._view.compare(runs, (f"{ready.title}: " if ready else "") + words)
+        best = verdict(runs).best_runs
+        offered = (best or runs)[0]
+        about = f"Put the settings of {offered.name}{', the best,' * bool(best)} into the form; Undo brings yours back"
+        here = next((run for run in runs if run.settings == self.form.settings), None)
+        if here:
+            why = f"These are the settings of {here.name}, one of the runs that the plots show."
+        else:
+            others = f"“{ready.title}” has settings of its own" if ready else "their runs have other settings"
+            why = f"The plots do not use this form: {others}."
+        self.form.set_aside(why, offered.settings, about, in_use=here is not None)
 
     def _pause(self) -> None:
         if self._session is None:
@@ -245,6 +307,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._session.resume()
         else:
             self._session.pause()
+
+    def _switch_log_loss(self) -> None:
+        self.plot.log = {**self.plot.log, LOSS.key: not self.plot.log[LOSS.key]}
 
     def _stop(self) -> None:
         if self._session is not None:
@@ -262,7 +327,12 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """Give the form the run of the bar, for the drawing of its schedule and for the settings that such a run refuses."""
         run = RunOptions(**self.bar.values)
         self.form.run = replace(run, batch_size=run.batch_size or get_task(run.task).batch_size)
+        self._expect()
         self._check()
+
+    def _expect(self) -> None:
+        """Let the plots keep places for what the next run will have."""
+        self._view.expect(self.form.settings, self.bar.values.get("steps", RunOptions.steps))
 
     def _check(self) -> None:
         """Block Run with a reason while the form or the run is wrong."""
@@ -287,8 +357,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             return
         current = None
         if session := self._session:
-            current = session.current
-            self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting)
+            self._follow_comparison()
+            current, together = session.current, [other for other in session.together if other in self.runs]
+            self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting, together=together)
         over = run.ended and run is not current
         self._view.changed(run, over=over, last=not self._is_busy())
         if over:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.widgets.page.page_widget import PageWidget
 
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs.comparisons import Comparison
 
 ABOUT = (
-    "Ready comparisons. Each trains a few runs that differ in one thing, from the same weights and on the same batches, "
-    "after the runs in progress. The form does not change. Point at a button to read what it trains, and what to look for "
-    "in its curves."
+    "Ready comparisons: each trains a few runs that differ in one thing, from the same weights and batches, after the runs in "
+    "progress. The form does not change. Point at a button, or tap it once, to read what to look for."
 )
 
 
+@printed_readably
 class ComparisonMenu(PageWidget):
     """Row of buttons; the text below is about the comparison under the mouse, or else the one that was pressed last.
 
@@ -51,6 +52,12 @@ class ComparisonMenu(PageWidget):
 
     def __repr__(self) -> str:
         return f"ComparisonMenu({len(self._by_key)} comparisons)"
+
+    def choose_next(self) -> None:
+        """Press the button after the one that was pressed last, or the first one."""
+        keys = list(self._by_key)
+        after = keys.index(self.pressed) + 1 if self.pressed in keys else 0
+        self.choose(keys[after % len(keys)])
 
     def choose(self, key: str) -> None:
         """Press the button of a comparison.

@@ -1,13 +1,15 @@
 """Rest of widgets that no page shows any more: their models in page and kernel go, until they are displayed again.
 
 A cell that is run again makes new widgets, and the old ones would stay for as long as the kernel: ipywidgets and the page
-hold every model that is open. A model that rests is held only by those who use it.
+hold every model that is open. A model that rests is held only by those who use it. It has all its values, and whoever
+displays it, or puts it into another widget, wakes it.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 from weakref import WeakSet, ref
 
@@ -72,15 +74,24 @@ class Rest:
         """Let the widget rest if it can."""
         if self._replaced and self._was_seen and not self._seen() and not self._busy() and (widget := self._widget()):
             _shown.discard(self)
-            self._release([part.model_id for part in _everything(widget)])
-            close_everything(widget)
+            awake = [part for part in _everything(widget) if part.comm is not None]
+            self._release([part.model_id for part in awake])
+            for part in reversed(awake):
+                part.close()
+                for name in _DISPLAYS:  # which `close` has hidden
+                    part.__dict__.pop(name, None)
+                part.__class__, part.__dict__[_REST] = _resting(part.__class__), self
 
     def wake(self) -> None:
-        """Open the widget's models again, if it rests; they keep their ids."""
-        if (widget := self._widget()) and widget.comm is None:
+        """Open the models that rest again; they keep their ids."""
+        widget = self._widget()
+        resting = [part for part in _everything(widget) if part.comm is None] if widget else []
+        if resting:
             self._was_seen = False
-            for part in _everything(widget):
-                part.open()
+        for part in resting:
+            if part.__dict__.pop(_REST, None):
+                part.__class__ = type(part).__base__
+            part.open()
 
     def _seen(self) -> bool:
         return any(part._view_count for held in self._parts if (part := held()))  # noqa: SLF001
@@ -94,8 +105,31 @@ def close_everything(widget: ipywidgets.Widget) -> None:
     """Close a widget and the widgets inside it; displayed again, they open again."""
     for part in reversed(list(_everything(widget))):
         part.close()
-        for name in ("_repr_mimebundle_", "_ipython_display_"):  # which `close` has hidden
+        for name in _DISPLAYS:  # which `close` has hidden
             part.__dict__.pop(name, None)
+
+
+_DISPLAYS = ("_repr_mimebundle_", "_ipython_display_")
+"""What IPython calls to display a widget; ipywidgets 7 and 8 have one of them, some widgets of ours another."""
+_REST = "_diffopt_rest"
+"""Attribute by which a widget that rests knows who can wake it."""
+
+
+@cache
+def _resting(kind: type[ipywidgets.Widget]) -> type[ipywidgets.Widget]:
+    """Make the class that a widget of this kind has while it rests; only a class can have a `model_id` that wakes."""
+
+    def waking(name: str) -> Callable[..., Any]:
+        def call(part: Any, *args: Any, **kwargs: Any) -> Any:  # Any: as the method itself
+            part.__dict__[_REST].wake()
+            return getattr(part, name)(*args, **kwargs)
+
+        return call
+
+    methods = {name: waking(name) for name in _DISPLAYS if hasattr(kind, name)}
+    model_id = property(lambda part: part.__dict__[_REST].wake() or part.model_id)
+    own = {"model_id": model_id, "__module__": kind.__module__, "__doc__": kind.__doc__}
+    return type(kind.__name__, (kind,), {**methods, **own})
 
 
 def _everything(widget: ipywidgets.Widget) -> Iterator[ipywidgets.Widget]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -12,12 +12,15 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import OutOfRange, ValueProblem, format_value
+from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.runs.compared import verdict
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import get_task, list_tasks
 from diffopt_widgets.training.environment import device_problem
 from diffopt_widgets.widgets.bench.key_guard import KeyGuard
 from diffopt_widgets.widgets.bench.progress import Progress
-from diffopt_widgets.widgets.page.html import escape, paragraph
+from diffopt_widgets.widgets.page.folders import without_folders
+from diffopt_widgets.widgets.page.html import NO_MATH, escape, paragraph
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
@@ -40,6 +43,7 @@ def _nothing() -> None:
     """Default callback of a button: do nothing."""
 
 
+@printed_readably
 class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     """Task and options of a run, buttons Run, Pause and Stop, and the progress of a run.
 
@@ -50,6 +54,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         task, steps: values of the fields at first; `steps=None` takes the number of the task.
         on_run, on_pause, on_stop: called without arguments when a button is clicked.
         on_fix: called with a failed run when the button beside its message, which offers its `fix`, is clicked.
+        beside: widgets at the end of the row of buttons.
 
     >>> bar = RunBar(task="swiss_roll", steps=50)
     >>> bar.observe(lambda change: print(change["new"]["seed"]), "values")
@@ -74,9 +79,11 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_pause: Callable[[], None] = _nothing,
         on_stop: Callable[[], None] = _nothing,
         on_fix: Callable[[Run], None] = lambda run: None,
+        beside: Sequence[widgets.DOMWidget] = (),
     ) -> None:
         self._blocked = ""
         self._failed: Run | None = None
+        self._trained = ""
         titles = [(get_task(key).title, key) for key in list_tasks()]
         self.task = widgets.Dropdown(options=titles, value=get_task(task).key, description=TASK.option.title)
         self.fields = {name: _field(use) for name, use in _SHOWN.items()}
@@ -98,7 +105,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.fix.add_class("dw-fix")
         self.output = widgets.HTML()
         fields = self._row("dw-fields", self.task, *self.fields.values())
-        buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress)
+        buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress, *beside)
         state = widgets.VBox([self.words, self.failure, self.about])
         state.add_class("dw-state")
         self.guard = KeyGuard([field for field in self.fields.values() if isinstance(field, widgets.Text)])
@@ -129,14 +136,24 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._blocked = reason
         self._repaint_buttons()
 
-    def show(self, run: Run, *, busy: bool, paused: bool, waiting: int = 0) -> None:
-        """Paint the progress or the end of a run."""
-        self._speak(run)
-        self._wrong, self.words.value = False, _status(run, waiting)
+    def show(self, run: Run, *, busy: bool, paused: bool, waiting: int = 0, together: Sequence[Run] = ()) -> None:
+        """Paint the progress or the end of a run, or of the comparison that it belongs to.
+
+        Args:
+            run: the run.
+            busy: a run is in progress or waiting.
+            paused: the run in progress was asked to pause.
+            waiting: number of runs that wait.
+            together: the runs of its comparison.
+        """
+        compared = tuple(together) if len(together) > 1 and run in together else ()
+        self._speak(run, compared)
+        self._wrong, self.words.value = False, _status(run, waiting, compared)
         if run.status == "failed":
             self._failed, self.failure.value = run, _failure(run)
             self.fix.description = _fix_label(run)
-            self._offer_fix(offered=bool(run.fix))
+        if self._failed is not None:  # the progress of a comparison that goes on stays in sight
+            self._offer_fix(offered=bool(self._failed.fix) and not (compared and busy))
         if (output := _output(run)) != self.output.value:
             self.output.value = output
         self._paint_buttons(busy=busy, paused=paused)
@@ -146,8 +163,15 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._failed, self.failure.value = None, ""
         self._offer_fix(offered=False)
 
+    def show_trained(self, words: str) -> None:
+        """Say what a comparison trains with, in the place of the task; with an empty text the task is described again."""
+        if words != self._trained:
+            self._trained = words
+            self._describe_task()
+
     def show_message(self, message: str, *, error: bool = False) -> None:
         """Show a message that belongs to no run; the text that an error replaces comes back when the error is fixed."""
+        message = without_folders(message)
         if error and not self._wrong:
             self._covered = self.words.value
         self._wrong = error
@@ -158,14 +182,24 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """Show the fix in the place of the progress bar, so that nothing moves."""
         self.fix.layout.display, self.progress.hidden = (None if offered else "none"), offered
 
-    def _speak(self, run: Run) -> None:
-        """Tell the progress of a run, and its end, to those who do not see them."""
+    def _speak(self, run: Run, compared: Sequence[Run]) -> None:
+        """Tell the progress of a run or a comparison, and its end, to those who do not see them."""
         done, steps = len(run.history), run.plan.steps
-        words = run.message if run.ended else f"step {done} of {steps}{_left(run, ', ')}"
-        self.progress.show(done / steps, words, run.status if run.status in {"done", "failed"} else "")
-        failed = run.status == "failed"
-        self.progress.said = f"{run.name}: {run.message}" if run.ended and not failed else ""
-        self.progress.alert = f"{run.name}: {run.message}" if failed else ""
+        message = without_folders(run.message)
+        end, failed = f"{run.name}: {message}", run.status == "failed"
+        self.progress.alert = end if failed else ""
+        if _all_over(compared):
+            statuses = {other.status for other in compared}
+            outcome = "" if "stopped" in statuses else "done" if "done" in statuses else "failed"
+            self.progress.said = words = str(verdict(compared))
+            self.progress.show(_share(compared), words, outcome)
+            return
+        self.progress.said = end if run.ended and not failed else ""
+        words = message if run.ended else f"step {done} of {steps}{_left(run, compared, ', ')}"
+        if compared:
+            self.progress.show(_share(compared), f"{_place(run, compared)}, {100 * _share(compared):.0f} %: {words}")
+        else:
+            self.progress.show(done / steps, words, run.status if run.status in {"done", "failed"} else "")
 
     def _paint_buttons(self, *, busy: bool, paused: bool) -> None:
         problem = self._blocked or self.problem
@@ -218,7 +252,11 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _describe_task(self) -> None:
         task = get_task(self.task.value)
         self.fields["batch_size"].placeholder = format_value(task.batch_size)
-        self.about.value = paragraph(task.summary, "dw-about")
+        self.about.value = (
+            f'<p class="dw-about dw-trained" title="{escape(self._trained)}">{escape(self._trained)}</p>'
+            if self._trained
+            else paragraph(task.summary, "dw-about")
+        )
         self.explanation.value = _explanation(task)
 
     @staticmethod
@@ -256,37 +294,63 @@ def _explanation(task: Task) -> str:
     """Folded list of the task, the fields and their meaning, as HTML."""
     lines = [(task.title, task.summary), *((use.option.title, use.option.help) for use in _SHOWN.values())]
     pairs = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in lines)
-    return f'<details class="dw-explain"><summary>What these fields mean</summary><dl>{pairs}</dl></details>'
+    return f'<details class="dw-explain {NO_MATH}"><summary>What these fields mean</summary><dl>{pairs}</dl></details>'
 
 
-def _left(run: Run, before: str) -> str:
-    """Remaining time of a run in words, as soon as its speed is known."""
+def _all_over(compared: Sequence[Run]) -> bool:
+    """Return whether there are runs of a comparison, and all have ended."""
+    return bool(compared) and all(run.ended for run in compared)
+
+
+def _share(compared: Sequence[Run]) -> float:
+    """Done share of a comparison; of a run that failed nothing more will come, so it counts as a whole one."""
+    done = sum(run.plan.steps if run.status == "failed" else len(run.history) for run in compared)
+    return done / sum(run.plan.steps for run in compared)
+
+
+def _place(run: Run, compared: Sequence[Run]) -> str:
+    return f"run {compared.index(run) + 1} of {len(compared)}"
+
+
+def _left(run: Run, compared: Sequence[Run], before: str) -> str:
+    """Remaining time of a run or of its whole comparison in words, as soon as its speed is known."""
     speed = run.steps_per_second
-    return "" if speed is None else f"{before}{clock((run.plan.steps - len(run.history)) / speed)} left"
+    if speed is None:
+        return ""
+    steps = sum(other.plan.steps - len(other.history) for other in compared or [run] if not other.ended)
+    return f"{before}{clock(steps / speed)} left{' in all' if compared else ''}"
 
 
-def _status(run: Run, waiting: int) -> str:
-    """Progress, speed and remaining time of a run in one line, or its outcome."""
+def _status(run: Run, waiting: int, compared: Sequence[Run]) -> str:
+    """Progress, speed and remaining time of a run in one line, or its outcome; that of a whole comparison is its verdict."""
+    if _all_over(compared):
+        return paragraph(str(verdict(compared)), "dw-status dw-outcome")
     after = f" · {waiting} more to come" if waiting else ""
     if run.status == "failed":  # the failure is shown below
         return paragraph(f"{waiting} more to come", "dw-status") if waiting else ""
     if run.ended:
-        return paragraph(f"{run.name}: {run.message}{after}", "dw-status dw-outcome")
+        return paragraph(f"{run.name}: {without_folders(run.message)}{after}", "dw-status dw-outcome")
+    if compared:  # the others of the comparison are counted already
+        waiting -= sum(other.status == "waiting" for other in compared)
+        after = f" · {waiting} more after these" if waiting > 0 else ""
     done, steps = len(run.history), run.plan.steps
     speed = run.steps_per_second
+    place = f" · {_place(run, compared)}" if compared else ""
     if speed is None:
-        return paragraph(f"{run.name}: preparing …{after}", "dw-status")
+        return paragraph(f"{run.name}: preparing …{place}{after}", "dw-status")
     state = "paused, " if run.status == "paused" else ""
+    left = _left(run, compared, ", " if compared else " · ")
     return paragraph(
-        f"{run.name}: {state}step {done} of {steps} · {speed:.3g} steps/s{_left(run, ' · ')}{after}",
-        "dw-status dw-running",
+        f"{run.name}: {state}step {done} of {steps} · {speed:.3g} steps/s{place}{left}{after}", "dw-status dw-running"
     )
 
 
 def _failure(run: Run) -> str:
     """Failure of a run as HTML; it stays until the next run is started."""
-    trace = f"<details><summary>Traceback</summary><pre>{escape(run.trace)}</pre></details>"
-    return f'<div class="dw-failure">{paragraph(f"{run.name}: {run.message}", "dw-error")} {trace}</div>'
+    trace = f"<details><summary>Traceback</summary><pre>{escape(without_folders(run.trace))}</pre></details>"
+    return (
+        f'<div class="dw-failure">{paragraph(f"{run.name}: {without_folders(run.message)}", "dw-error")} {trace}</div>'
+    )
 
 
 def _fix_label(run: Run) -> str:
@@ -297,7 +361,7 @@ def _fix_label(run: Run) -> str:
 
 def _output(run: Run) -> str:
     """Output that the back end printed or logged, such as DAdaptation with log_every, as HTML."""
-    text = run.output.strip()
+    text = without_folders(run.output.strip())
     if not text:
         return ""
     end = text if len(text) <= LONGEST_OUTPUT else f"…{text[-LONGEST_OUTPUT:]}"

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 import ipywidgets as widgets
 
-from diffopt_widgets.drawing.panels import D
+from diffopt_widgets.drawing.drawables import heading
+from diffopt_widgets.drawing.panels import EVALUATION, LOSS, D
+from diffopt_widgets.execution.driver import evaluation_points
 from diffopt_widgets.runs.collection import Collection
+from diffopt_widgets.runs.compared import alike
 from diffopt_widgets.widgets.bench.samples import SamplesView
 from diffopt_widgets.widgets.page.html import paragraph
 from diffopt_widgets.widgets.plot.live import LivePlot
-from diffopt_widgets.widgets.plot.saved import SavedPicture
+from diffopt_widgets.widgets.plot.saved import Below, SavedPicture
 from diffopt_widgets.widgets.tables.runs_table import RunsTable
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ class RunsView:
         on_rename: called with a run that was renamed.
         on_repeat: called with a run to train once more.
         on_continue: called with a run to continue.
+        on_change: called when a run was removed or brought back.
     """
 
     def __init__(
@@ -50,9 +54,11 @@ class RunsView:
         on_rename: Callable[[Run], None],
         on_repeat: Callable[[Run], None],
         on_continue: Callable[[Run], None],
+        on_change: Callable[[], None],
     ) -> None:
         self._collection = Collection(compares=True)
         self.plot = LivePlot(shown=self._collection.shown)
+        self.plot.heading = self._heading
         self.applied = widgets.HTML()
         self.table = RunsTable(
             collection=self._collection,
@@ -64,9 +70,12 @@ class RunsView:
         )
         self.samples = SamplesView()
         self._expected: OptimizerSpec | None = None
+        self._steps = 0
+        self._trained = ""
         self._saved = SavedPicture(self.plot)
         self._on_rename = on_rename
         self._on_continue = on_continue
+        self._on_change = on_change
         self._collection.shown.observe(guard(self._paint_samples))  # a click in the legend may come from another thread
 
     @property
@@ -85,7 +94,7 @@ class RunsView:
         self._expected = run.settings.spec
         self._reserve_places()
         if first:
-            self._show_applied_rates([run.settings.spec])
+            self._show_applied_rates()
 
     def add_curves(self, run: LoggedRun) -> None:
         """Draw a run that was not trained on a bench; it has no settings to compare or repeat.
@@ -117,43 +126,77 @@ class RunsView:
         else:
             self.plot.refresh()
 
-    def expect(self, settings: Settings) -> None:
-        """Reserve the place of the first run of these settings, so that nothing moves when it begins."""
-        self._expected = settings.spec
+    def expect(self, settings: Settings, steps: int) -> None:
+        """Reserve the place of the first run of these settings and so many steps, so that nothing moves when it begins."""
+        self._expected, self._steps = settings.spec, steps
         self._reserve_places()
         if not self.runs:
-            self._show_applied_rates([settings.spec])
+            self._show_applied_rates()
+
+    def compare(self, runs: Sequence[Run], words: str = "") -> None:
+        """Mark the best of these runs, and say below the plots what they trained with.
+
+        Args:
+            runs: the runs of a comparison; without any, those that can be compared with the last run are.
+            words: what the comparison trains with.
+        """
+        self.table.compare(runs or alike(self.runs))
+        if words != self._trained:
+            self._trained = words
+            self._show_applied_rates()
 
     def log_rate(self, *, on: bool) -> None:
         """Set whether the rates are drawn on a logarithmic axis."""
         self.plot.log = {**self.plot.log, "rate": on}
 
+    def log_losses(self) -> None:
+        """Draw the losses on logarithmic axes, on which the ends of good runs are apart."""
+        self.plot.log = {**self.plot.log, LOSS.key: True, EVALUATION.key: True}
+
     def show_saved_picture(self) -> None:
         """Show, below the bench, the present picture of the plots, which stays in a saved notebook."""
-        self._saved.show(self.table.still() if self.runs else None)
+        self._saved.show(self._below())
 
     def save_picture(self, *, whole: bool = True) -> None:
-        """Bring the picture of the plots in the notebook up to date, with a table of the runs; `whole` for LaTeX too."""
-        self._saved.update(self.table.still() if self.runs else None, whole=whole)
+        """Bring the picture of the plots in the notebook up to date, with runs and samples; `whole` for LaTeX too."""
+        self._saved.update(self._below(), whole=whole)
+
+    def _below(self) -> Below | None:
+        """Return the runs and samples, for pages without widgets."""
+        if not self.runs:
+            return None
+        runs = self.table.still()
+        return Below(runs.html + self.samples.html(), runs.text, self.samples.pixels)
+
+    def _heading(self) -> list[str]:
+        """Return what figures and pictures say of the visible runs; nothing beside curves from elsewhere."""
+        visible = [key for key, run in self._collection.shown.now.items() if run.visible]
+        if not visible or any(key not in self._collection for key in visible):
+            return []
+        return heading([self._collection.find(key) for key in visible])
 
     def _reserve_places(self) -> None:
-        """Reserve the place of the plot of d when the next run, or one that is shown, estimates its rate."""
+        """Reserve the places of plots that come later: of evaluations on the way, and of d where a run estimates its rate."""
         specs = (self._expected, *(run.settings.spec for run in self.runs))
-        self.plot.expected = [D.key] if any(spec and spec.estimates_rate for spec in specs) else []
+        evaluated = any(map(evaluation_points, (self._steps, *(run.plan.steps for run in self.runs))))
+        estimated = any(spec and spec.estimates_rate for spec in specs)
+        self.plot.expected = [EVALUATION.key] * evaluated + [D.key] * estimated
 
     def _plot(self, run: Run) -> None:
         """Draw the curves of a run as soon as it has any."""
         if not run.history.groups or self.plot.has_run(run.key):
             return
         self.plot.draw_run(run.key, run.history, schedule=run.draws_schedule, samples_per_step=run.samples_per_step)
-        self._show_applied_rates([run.settings.spec for run in self.runs])
+        self._show_applied_rates()
 
-    def _show_applied_rates(self, specs: Sequence[OptimizerSpec]) -> None:
-        """Show below the plots which rate each of these optimizers applies."""
+    def _show_applied_rates(self) -> None:
+        """Show below the plots what a comparison trains with, and which rate each optimizer applies."""
+        specs = [run.settings.spec for run in self.runs] or [spec for spec in (self._expected,) if spec]
         rates = ". ".join(dict.fromkeys(f"{spec.title} applies {spec.rate_words}" for spec in specs))
         mixed = len({run.plan.task for run in self.runs}) > 1
         warning = " Losses of different tasks cannot be compared." if mixed else ""
-        self.applied.value = paragraph(f"{rates}.{warning}", "dw-about")
+        trained = paragraph(self._trained, "dw-trained") if self._trained else ""
+        self.applied.value = trained + paragraph(f"{rates}.{warning}", "dw-about")
 
     def _paint_samples(self) -> None:
         """Paint the samples of all runs, and remove those of runs that are gone."""
@@ -171,10 +214,12 @@ class RunsView:
 
     def _removed(self, _: str) -> None:
         self._reserve_places()
+        self._on_change()
         self.save_picture()
 
     def _restored(self, key: str) -> None:
         run = self._collection.find(key)
+        self._on_change()
         self.changed(run, over=run.ended)
 
     def _continue(self, key: str) -> None:

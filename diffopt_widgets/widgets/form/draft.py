@@ -13,7 +13,7 @@ from diffopt_widgets.catalogue.names import meant_by
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.catalogue.schedules import TRAINING, TRAINING_DEFAULTS
 from diffopt_widgets.catalogue.schema import OptimizerSpec, Use
-from diffopt_widgets.catalogue.values import Value, ValueProblem
+from diffopt_widgets.catalogue.values import Value, ValueProblem, safe_repr
 from diffopt_widgets.settings import Settings, as_settings, default_values
 from diffopt_widgets.widgets.form.parsed import ParsedDraft, Texts, text_of, use_of
 from diffopt_widgets.widgets.form.starts import first_valid, valid_settings
@@ -126,8 +126,8 @@ class Draft:
         Raises:
             KeyError: this optimizer has no such control; the message lists its controls.
         """
-        if name not in self.texts:
-            raise KeyError(f"{self.optimizer} has no option {name!r}; there are {', '.join(self.texts)}")
+        if not isinstance(name, str) or name not in self.texts:
+            raise KeyError(f"{self.optimizer} has no option {safe_repr(name)}; there are {', '.join(self.texts)}")
         return use_of(self.spec, name)
 
     def type(self, name: str, text: str) -> Draft:

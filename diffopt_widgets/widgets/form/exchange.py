@@ -9,8 +9,8 @@ import re
 import warnings
 
 from diffopt_widgets.catalogue import is_path
-from diffopt_widgets.catalogue.introspect.uncatalogued import is_loaded
-from diffopt_widgets.catalogue.names import meant_by
+from diffopt_widgets.catalogue.introspect.uncatalogued import is_trusted
+from diffopt_widgets.catalogue.names import meant_by, twin_words
 from diffopt_widgets.settings import Fault, Settings, SettingsError
 
 LONGEST_TEXT = 20_000
@@ -27,10 +27,20 @@ def write_settings(settings: Settings) -> str:
     return json.dumps(json.loads(settings.to_json()), indent=2)
 
 
+def pasted_note(text: str) -> str:
+    """Say which class the name in a text was taken as, where other packages have one of the same name; "" for other texts.
+
+    >>> pasted_note("Adagrad(params, lr=0.01)")
+    "Adagrad is taken as ADAGRAD, the class of bitsandbytes; torch.optim:Adagrad is torch's class"
+    """
+    named = json.loads(_plain_text(text)).get("optimizer")
+    return twin_words(named) if isinstance(named, str) else ""
+
+
 def read_settings(text: str) -> Settings:
     """Read the text that `write_settings`, `Settings.to_json` or the repr of Settings returned, or code that builds an optimizer.
 
-    In code such as `Prodigy(model.parameters(), betas=(0.9, 0.99))` names are taken as `Settings` takes them. Nothing in the text is executed or imported: a class outside the catalogue must be imported already.
+    In code such as `Prodigy(model.parameters(), betas=(0.9, 0.99))` names are taken as `Settings` takes them. Nothing in the text is executed: a class outside the catalogue must be imported already, or be of a module that the catalogue uses.
 
     Raises:
         SettingsError: with everything that is wrong with the text.
@@ -38,19 +48,24 @@ def read_settings(text: str) -> Settings:
     >>> read_settings('{"optimizer": "LION", "lr": 1e-5}') == read_settings("dw.Settings('LION', lr=1e-5)")
     True
     """
+    plain = _plain_text(text)
+    named = json.loads(plain).get("optimizer")
+    meant = meant_by(named) if isinstance(named, str) else None
+    key = meant.key if meant else named
+    if isinstance(key, str) and is_path(key) and not is_trusted(key):
+        module = key.partition(":")[0][:40]
+        raise _unreadable(f"{module} is not imported here", f"Run import {module} in a cell, then paste again.")
+    return Settings.from_json(plain)
+
+
+def _plain_text(text: str) -> str:
+    """Return a text with settings as JSON."""
     if len(text) > LONGEST_TEXT:
         raise _unreadable(f"The text has {len(text):,} characters, and settings never have more than {LONGEST_TEXT:,}")
     word = text.strip().removeprefix("\ufeff").strip()
     if not word:
         raise _unreadable("There is no text")
-    plain = word if _names_optimizer(word) else _json_of(_call(word))
-    named = json.loads(plain).get("optimizer")
-    meant = meant_by(named) if isinstance(named, str) else None
-    key = meant.key if meant else named
-    if isinstance(key, str) and is_path(key) and not is_loaded(key):
-        module = key.partition(":")[0][:40]
-        raise _unreadable(f"{module} is not imported here", f"Run import {module} in a cell, then paste again.")
-    return Settings.from_json(plain)
+    return word if _names_optimizer(word) else _json_of(_call(word))
 
 
 def _names_optimizer(text: str) -> bool:
@@ -76,7 +91,7 @@ def _call(text: str) -> ast.Call:
     if name.rpartition(".")[2] == "Settings":
         return call
     meant = meant_by(name) if re.fullmatch(r"[\w.]+", name) else None
-    if meant is None or (is_path(meant.key) and not is_loaded(meant.key)):
+    if meant is None or (is_path(meant.key) and not is_trusted(meant.key)):
         raise _unreadable("The text holds no settings")
     for extra in call.args[2:]:
         raise _not_an_argument(_source(extra))

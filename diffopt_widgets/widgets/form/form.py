@@ -8,23 +8,28 @@ from dataclasses import replace
 from typing import Any
 
 import traitlets
+from ipywidgets import ValueWidget
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.interop.code import to_python
 from diffopt_widgets.optimizers.backends import Trouble, troubles
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.settings import Settings, SettingsError
+from diffopt_widgets.settings.arguments import check_text
 from diffopt_widgets.settings.plan import check_run
 from diffopt_widgets.widgets.form import panel as page
 from diffopt_widgets.widgets.form.changes import Change, loaded, requested, typed
 from diffopt_widgets.widgets.form.draft import START, Draft
-from diffopt_widgets.widgets.form.exchange import read_settings, write_settings
+from diffopt_widgets.widgets.form.exchange import pasted_note, read_settings, write_settings
 from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.messages import BadMessageError, Message, message_of, sender_of, text_in
 from diffopt_widgets.widgets.form.schedule import schedule_svg
 from diffopt_widgets.widgets.form.search import index_message
+from diffopt_widgets.widgets.form.settings_trait import SettingsTrait
 from diffopt_widgets.widgets.form.slider import linked_slider
 from diffopt_widgets.widgets.form.still import settings_still
+from diffopt_widgets.widgets.page.folders import without_folders
 from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
 
 UNDO_STEPS = 100
@@ -32,12 +37,14 @@ UNDO_STEPS = 100
 log = logging.getLogger(__name__)
 
 
-class Form(StillWidget):
+@printed_readably
+class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not typed
     """A panel with the options of an optimizer, to read, change and learn from.
 
     `settings` is an ordinary trait: observe it, link it, set it. It always holds valid settings: while a text is wrong it
-    keeps the last valid value, and `errors` has the message, by the name of the control. `run` has the options of the run
-    that these settings are for: the picture of the schedule, the code and the refused values follow them.
+    keeps the last valid value, and `errors` has the message, by the name of the control. `value` is the same settings under
+    the name that ipywidgets' `interact` looks for. `run` has the options of the run that these settings are for: the picture
+    of the schedule, the code and the refused values follow them.
 
     Args:
         settings: settings to show at first; the name of an optimizer shows its defaults. An optimizer that is not in the
@@ -65,9 +72,8 @@ class Form(StillWidget):
     )
     STYLES = ("page/theme.css", "form.css", "aids.css")
 
-    settings = traitlets.Instance(
-        Settings, help="The settings in the form; the last valid values while something is wrong."
-    )
+    settings = SettingsTrait(help="The settings in the form; the last valid values while something is wrong.")
+    value = SettingsTrait(help="The same as `settings`, for `interact` and for links to other widgets.")
     errors = traitlets.Dict(
         read_only=True, help="Error messages by the name of the control; empty when nothing is wrong."
     )
@@ -76,12 +82,17 @@ class Form(StillWidget):
     )
     notice = traitlets.Unicode(help="A message shown above the form, about a failure elsewhere.").tag(sync=True)
 
+    aside = traitlets.Dict(
+        read_only=True, help="What other settings are in use, and what its button does; empty when these are."
+    ).tag(sync=True)
+
     menu: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     panel = traitlets.Dict(read_only=True).tag(sync=True)
     state = traitlets.Dict(read_only=True).tag(sync=True)
     preview = traitlets.Unicode(read_only=True).tag(sync=True)
     code = traitlets.Unicode(read_only=True).tag(sync=True)
     json = traitlets.Unicode(read_only=True).tag(sync=True)
+    told = traitlets.Int(help="Changes of `json` that the page has told to marimo.").tag(sync=True)
 
     def __init__(
         self,
@@ -96,6 +107,7 @@ class Form(StillWidget):
         self._past: list[tuple[Draft, Change]] = []  # each draft with the change that replaced it
         self._seen: list[Any] = []
         self._pasted: list[Any] = []
+        self._offered: Settings | None = None
         self._missing = _cannot_run()
         self.run = RunOptions(steps=steps)
         self._publish()  # before the widget opens: its first message then holds everything
@@ -130,6 +142,7 @@ class Form(StillWidget):
         Raises:
             KeyError: the optimizer has no such control.
         """
+        check_text("text", text, 'Write a value as a text, such as "1e-4".')
         self._change(typed(self._draft, name, text))
 
     def choose(self, optimizer: str) -> None:
@@ -148,6 +161,7 @@ class Form(StillWidget):
         Raises:
             KeyError: there is no such preset.
         """
+        check_text("preset", preset, 'Write the key of one, such as "recommended".')
         self._change(loaded(self._draft, preset))
 
     def undo(self) -> None:
@@ -161,7 +175,26 @@ class Form(StillWidget):
         Raises:
             SettingsError: with everything that is wrong with the text; the form then stays as it is.
         """
-        self._show_pasted(read_settings(text))
+        check_text("text", text, "Write the text that Settings.to_json() returned.")
+        self._show_pasted(read_settings(text), pasted_note(text))
+
+    def set_aside(self, words: str, offered: Settings | None = None, about: str = "", *, in_use: bool = False) -> None:
+        """Say that other settings are in use, and mark those of the form as not in use; an empty text ends that.
+
+        Args:
+            words: why.
+            offered: the settings that are in use; a button puts them into the form, as `take_offered` does.
+            about: what that button does, in a sentence.
+            in_use: the settings of the form are in use too, and not marked.
+        """
+        self._offered = offered
+        button = about if offered is not None and offered != self.settings else ""
+        self.set_trait("aside", {"words": words, "button": button, "unused": not in_use} if words else {})
+
+    def take_offered(self) -> None:
+        """Show the settings that are in use instead of those of the form; `undo` brings these back."""
+        if self._offered is not None:
+            self._change(Change(self._draft.show(self._offered), "take settings", f"take:{self._offered!r}"))
 
     def slider(self, name: str) -> Any:  # an ipywidgets widget; its class depends on the option
         """Make a plain ipywidgets control for one option, linked both ways.
@@ -194,13 +227,13 @@ class Form(StillWidget):
             self._write_run()
         with self.hold_trait_notifications():
             self.set_trait("errors", draft.errors)
-            self.settings = draft.last_good
+            self.settings = self.value = draft.last_good
 
     def _state(self) -> dict[str, Any]:
         undo = self._past[-1][1].done if self._past else ""
         return {**page.state(self._draft), "undo": undo, "seen": self._seen, "pasted": self._pasted}
 
-    @traitlets.observe("settings")
+    @traitlets.observe("settings", "value")
     def _set_from_outside(self, change: Any) -> None:
         if change["new"] != self._draft.last_good:
             self._change(Change(self._draft.show(change["new"]), "set from code", f"settings:{change['new']!r}"))
@@ -243,7 +276,7 @@ class Form(StillWidget):
 
     def _report(self, message: str) -> None:
         log.warning("%s", message)
-        self.notice = message
+        self.notice = without_folders(message)
         self.set_trait("state", self._state())
 
     def _obey(self, content: object) -> None:
@@ -258,6 +291,8 @@ class Form(StillWidget):
                 self.send({"k": "index", "options": index_message(self._draft.uncatalogued)})
             case "undo":
                 self.undo()
+            case "take":
+                self.take_offered()
             case "dismiss":
                 self.notice = ""
             case _:
@@ -273,9 +308,11 @@ class Form(StillWidget):
             self.set_trait("state", self._state())
         else:
             self._pasted = [*self._seen, []]
-            self._show_pasted(settings)
+            self._show_pasted(settings, pasted_note(text))
 
-    def _show_pasted(self, settings: Settings) -> None:
+    def _show_pasted(self, settings: Settings, note: str) -> None:
+        if note:
+            self.notice = f"{note}."
         self._change(Change(self._draft.show(settings), "paste settings", f"paste:{settings!r}"))
 
 

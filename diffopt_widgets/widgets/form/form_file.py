@@ -14,7 +14,7 @@ from typing import Any
 import platformdirs
 
 from diffopt_widgets.catalogue import is_path, list_optimizers, spec
-from diffopt_widgets.catalogue.introspect.uncatalogued import is_loaded
+from diffopt_widgets.catalogue.introspect.uncatalogued import is_trusted
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.settings import default_values
 from diffopt_widgets.widgets.form.draft import START, Draft
@@ -22,6 +22,8 @@ from diffopt_widgets.widgets.form.parsed import Texts
 
 FORMAT = 1
 """Version of the file. A file of another version is neither used nor touched."""
+LONGEST = 4_000_000
+"""Size in bytes above which a file is not one of ours."""
 FOLDER_VARIABLE = "DIFFOPT_CONFIG_DIR"
 """The environment variable that names another folder than the user's own."""
 
@@ -67,7 +69,7 @@ class FormFile:
     def recall(self) -> Draft | None:
         """Return the form as it was last; None when nothing usable is remembered."""
         data = self._read() or {}
-        shown = data.get("optimizer") if _can_show(data.get("optimizer")) else None
+        shown = data.get("optimizer") if _is_known(data.get("optimizer")) else None
         typed = {key: _usable(texts, _own_names(key)) for key, texts in data.get("own", {}).items() if _is_known(key)}
         own = {key: texts for key, texts in typed.items() if texts}
         shared = _usable(data.get("shared", {}), TRAINING.keys())
@@ -94,7 +96,7 @@ class FormFile:
     def _read(self) -> _Data | None:
         """Return the contents of the file, of the right shape; {} when there is none; None when it must be left alone."""
         try:
-            data = json.loads(self.path.read_text(encoding="utf-8"))
+            data = json.loads(self._text())
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -106,6 +108,16 @@ class FormFile:
             self._warn_once("comes from another version and is left alone", f"format {str(data['format'])[:20]}")
             return None
         return dict(data) if _has_shape(data) else self._set_aside()
+
+    def _text(self) -> str:
+        """Return the text of the file, which must be an ordinary one: reading a pipe would wait for ever."""
+        if self.path.exists() and not self.path.is_file():
+            raise OSError("it is not an ordinary file")
+        with self.path.open("rb") as file:
+            data = file.read(LONGEST + 1)
+        if len(data) > LONGEST:
+            raise ValueError("too long")
+        return data.decode("utf-8")
 
     def _set_aside(self) -> _Data | None:
         """Start again with an empty memory; the broken file is kept under another name, for a user who wrote it by hand."""
@@ -124,7 +136,7 @@ class FormFile:
             target = self.path.resolve()  # the configuration may be a link to elsewhere
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                 file.write(json.dumps(data))  # one write of one line takes half the time
             Path(temporary).replace(target)
         except (OSError, RuntimeError) as error:  # RuntimeError: the links form a circle
@@ -146,18 +158,17 @@ def _has_shape(data: object) -> bool:
     return isinstance(own, dict) and all(isinstance(texts, dict) for texts in (shared, *own.values()))
 
 
-def _can_show(key: object) -> bool:
-    """Check whether the optimizer that was shown last can be loaded; this imports a class outside the catalogue."""
+def _is_known(key: object) -> bool:
+    """Check whether an optimizer can be shown. No module is imported because the file names it."""
+    if not isinstance(key, str) or key in list_optimizers():
+        return isinstance(key, str)
+    if not is_path(key):
+        return False
     try:
-        return isinstance(key, str) and bool(spec(key))
+        return is_trusted(key) and bool(spec(key))
     except KeyError as error:
         _log.info("%s is not shown again: %s", key, error.args[0])
         return False
-
-
-def _is_known(key: str) -> bool:
-    """Check whether the texts of an optimizer can be read. Nothing is imported for one that is not shown."""
-    return key in list_optimizers() or (is_path(key) and is_loaded(key) and _can_show(key))
 
 
 def _own_names(optimizer: str) -> frozenset[str]:

@@ -133,8 +133,9 @@ class ParsedDraft:
 
     @cached_property
     def _run(self) -> Values:
-        """Facts about the run that rules need; found only where a rule needs them, because this may import torch."""
-        return environment(self.run.device, self.run.dtype) if self.spec.asking(self.values) else {}
+        """Facts about the run that rules need; the machine is looked at only where a rule asks, because that may import torch."""
+        here = environment(self.run.device, self.run.dtype) if self.spec.asking(self.values) else {}
+        return {"steps": self.run.steps, **here}
 
 
 def _message(fault: Fault) -> str:

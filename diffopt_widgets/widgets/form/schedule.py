@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
-from xml.sax.saxutils import escape
 
 import ipywidgets
 import traitlets
 
 from diffopt_widgets.catalogue.schedules import SCHEDULES, schedule_factor, warmup_steps
 from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.drawing.markup import escape
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.settings import Settings, as_settings
 
 POINTS = 200
@@ -95,6 +96,7 @@ def schedule_svg(settings: Settings, steps: int) -> str:
     )
 
 
+@printed_readably
 class SchedulePreview(ipywidgets.HTML):  # type: ignore[misc]
     """Picture of a schedule, redrawn when `settings` or `steps` change.
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import ParamSpec
 
 P = ParamSpec("P")
+
+BUSY_AFTER = 0.2
+"""Seconds after which a loop that does not begin an action counts as busy with a cell."""
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -29,3 +33,24 @@ def on_loop(
         action(*args, **kwargs)
     else:
         loop.call_soon_threadsafe(lambda: action(*args, **kwargs))
+
+
+def on_loop_in_turn(
+    loop: asyncio.AbstractEventLoop | None, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs
+) -> None:
+    """Run what a page asks as `on_loop` does, and return after its end, unless the loop is busy with a cell.
+
+    A page takes what is printed or displayed for its message, as `interact` does, only until that message is handled.
+    """
+    began, ended = threading.Event(), threading.Event()
+
+    def act() -> None:
+        began.set()
+        try:
+            action(*args, **kwargs)
+        finally:
+            ended.set()
+
+    on_loop(loop, act)
+    if began.wait(BUSY_AFTER):
+        ended.wait()

@@ -11,7 +11,7 @@ import anywidget
 import traitlets
 
 from diffopt_widgets.widgets.page import hot_reload
-from diffopt_widgets.widgets.page.event_loop import on_loop, running_loop
+from diffopt_widgets.widgets.page.event_loop import on_loop_in_turn, running_loop
 
 _BETWEEN_FILES = re.compile(r"^import [^;]*;\n|^export (?!default)", flags=re.MULTILINE)
 
@@ -62,6 +62,20 @@ class PageWidget(anywidget.AnyWidget):
         if hot_reload.wanted():
             hot_reload.watch_files(self, (*self.scripts(), *self.styles()), PageWidget._reload)
 
+    @property
+    def model_id(self) -> Any:
+        """Id of its model in the page.
+
+        Raises:
+            RuntimeError: the widget was closed.
+        """
+        if self.comm is None:
+            kind = type(self).__name__
+            raise RuntimeError(
+                f"this {kind} was closed, so no page can show it. To fix it: call its open(), or make another"
+            )
+        return super().model_id
+
     def _reload(self) -> None:
         page_code.cache_clear()
         page_style.cache_clear()
@@ -69,7 +83,7 @@ class PageWidget(anywidget.AnyWidget):
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:  # Any: a message of Jupyter
         """Handle every message of the page."""
-        on_loop(None if self.ANY_THREAD else self._cells, super()._handle_msg, msg)
+        on_loop_in_turn(None if self.ANY_THREAD else self._cells, super()._handle_msg, msg)
 
     @classmethod
     def scripts(cls) -> tuple[Path, ...]:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import traitlets
 
-from diffopt_widgets.widgets.page.html import escape
+from diffopt_widgets.widgets.page.html import NO_MATH, escape
 from diffopt_widgets.widgets.page.page_widget import PageWidget
 
 
@@ -102,7 +102,7 @@ class StandIn:
             self.update(still)
 
     def _bundle(self, still: Still) -> dict[str, str]:
-        looks = f' class="dw-saved-picture dw-for-{escape(self._own_id)}"' if still.html else ""
+        looks = f' class="dw-saved-picture dw-for-{escape(self._own_id)} {NO_MATH}"' if still.html else ""
         html = f"<div{looks}>{still.html}</div>"
         bundle = {"text/html": html, "text/plain": still.text}
         if still.png is not None:

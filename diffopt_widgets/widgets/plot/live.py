@@ -28,8 +28,10 @@ import traitlets
 from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.drawing.exports import Exports
-from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel, next_color
+from diffopt_widgets.drawing.markup import is_color
+from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel, next_color, next_dash
 from diffopt_widgets.drawing.plotly_js import plotly_bytes
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.records import History
 from diffopt_widgets.runs.shown import Shown, ShownRuns
 from diffopt_widgets.settings.arguments import check_flag, check_kind, check_number, check_text, checked_list
@@ -42,6 +44,7 @@ FLUSH_SECONDS = 0.1
 """Shortest time between two messages; the Jupyter server drops messages when there are too many."""
 
 
+@printed_readably
 class LivePlot(PageWidget, Exports):
     """Loss, applied learning rate and d of runs, drawn while they train.
 
@@ -50,7 +53,7 @@ class LivePlot(PageWidget, Exports):
 
     Args:
         panels: what is drawn.
-        smoothing: weight of the past in the moving average of the loss.
+        smoothing: how much the loss is smoothed, 0 (off) to below 1, as in `drawing.curves.smooth`.
         height: of one row of panels, in pixels; by default as the window has room.
         shown: the owner of how runs are shown, where others paint them too; one of its own by default.
 
@@ -77,12 +80,13 @@ class LivePlot(PageWidget, Exports):
     runs: Any = traitlets.List().tag(sync=True)
     """Runs as the page has them: dicts with key, name, color, visible and more; observe it, do not set it."""
     smoothing = traitlets.Float(0.9, min=0.0, max=0.999).tag(sync=True)
-    """Weight of the past in the moving average of the loss, 0 (off) to below 1; the page's slider sets it too."""
+    """How much the loss is smoothed, 0 (off) to below 1; the page's slider sets it too. The line is the mean of each value and as
+    many before as after it: 19 values at 0.9, 199 at 0.99, as many as an exponential average of this weight is worth."""
     x: Any = traitlets.Enum(("step", "time", "samples"), "step").tag(sync=True)
     """Unit of the x axis: `"step"`, `"time"` (training time in seconds) or `"samples"` (examples seen). Runs without known
     values of it are left out."""
     log = traitlets.Dict().tag(sync=True)
-    """True for each panel with a logarithmic axis, by the panel's key (`"loss"`, `"rate"`, `"group_rate"`, `"d"`)."""
+    """True for each panel with a logarithmic axis, by the panel's key (`"loss"`, `"eval_loss"`, `"rate"`, `"group_rate"`, `"d"`)."""
     height = traitlets.Int(None, min=120, allow_none=True).tag(sync=True)
     """Height of one row of panels, in pixels; None: as the window has room."""
     expected: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -111,6 +115,7 @@ class LivePlot(PageWidget, Exports):
         self._sender.draw(self.panels)
         self._numbers = count(1)
         self._flushed = -FLUSH_SECONDS
+        self.heading = tuple
         self.png: bytes | None = None
         """Picture that the page made of the plot when the last run ended."""
         super().__init__(
@@ -157,12 +162,14 @@ class LivePlot(PageWidget, Exports):
             samples_per_step: number of examples in a step, for the axis of samples.
 
         Raises:
-            ValueError: there is already a run with this key, or `samples_per_step` is not above 0.
+            ValueError: there is already a run with this key, `color` is no colour, or `samples_per_step` is not above 0.
         """
         check_text("key", key, 'Write a text that no other run has, such as "a".')
         check_text("name", name, 'Write a name for the legend, such as "first try".')
         check_kind("history", history, History, "a History", "Give run.history.")
         check_kind("color", color, (str, type(None)), "a CSS colour", 'Write color="#1f77b4", or leave it out.')
+        if color and not is_color(color):
+            raise ValueError(f"color is {safe_repr(color)}; it must be a CSS colour, such as '#1f77b4' or 'tomato'")
         check_kind("details", details, (Mapping, type(None)), "a dict of texts", 'Write {"d_coef": "0.5"}.')
         check_text("group", group, 'Write a text, such as "d_coef 0.5".')
         check_flag("schedule", schedule)
@@ -171,8 +178,10 @@ class LivePlot(PageWidget, Exports):
         with self._lock:
             if key in self.shown.now:
                 raise ValueError(f"there is already a run with the key {key!r}: choose another or remove_run({key!r})")
-            color = color or next_color(run.color for run in self.shown.now.values())
-            self.shown.add(Shown(key, name, color, visible, details=details or {}, group=group))
+            looks = [(run.color, run.dash) for run in self.shown.now.values()]
+            color = color or next_color(other for other, _ in looks)
+            dash = next_dash(color, looks)
+            self.shown.add(Shown(key, name, color, visible, details=details or {}, group=group, dash=dash))
             self.draw_run(key, history, schedule=schedule, samples_per_step=samples_per_step)
 
     def draw_run(
@@ -184,12 +193,15 @@ class LivePlot(PageWidget, Exports):
             KeyError: `shown` has no such run.
             ValueError: its curves are drawn already, or `samples_per_step` is not above 0.
         """
+        check_text("key", key, "Write the key of a run that `shown` has.")
+        check_kind("history", history, History, "a History", "Give run.history.")
+        check_flag("schedule", schedule)
         _check_samples_per_step(samples_per_step)
         with self._lock:
             if key in self._by_key:
                 raise ValueError(f"the run with the key {key!r} is drawn already")
             if key not in self.shown.now:
-                raise KeyError(key)
+                raise KeyError(f"`shown` has no run with the key {safe_repr(key)}; add_run() adds one")
             run = PlotRun(next(self._numbers), key, history, schedule, samples_per_step)
             self._set_runs({**self._by_key, key: run})
         self.refresh()
@@ -203,11 +215,12 @@ class LivePlot(PageWidget, Exports):
         >>> plot = LivePlot()
         >>> plot.add_panel(metric_panel("grad_norm", scale="log"))
         >>> [panel.key for panel in plot.panels]
-        ['loss', 'rate', 'group_rate', 'd', 'grad_norm']
+        ['loss', 'eval_loss', 'rate', 'group_rate', 'd', 'grad_norm']
 
         Raises:
             ValueError: there is already a panel with this key.
         """
+        check_kind("panel", panel, Panel, "a panel", 'Write drawing.panels.metric_panel("grad_norm").')
         with self._lock:
             if self.has_panel(panel.key):
                 raise ValueError(f"there is already a panel with the key {panel.key!r}: give this one another key")
@@ -238,6 +251,7 @@ class LivePlot(PageWidget, Exports):
         This sends at most ten times a second: a call in between does nothing, and its rows go with the next call, or when
         the page asks after two seconds without a message. `final=True` sends at once.
         """
+        check_flag("final", final)
         with self._lock:
             now = time.monotonic()
             if not final and now - self._flushed < FLUSH_SECONDS:
@@ -260,11 +274,15 @@ class LivePlot(PageWidget, Exports):
         """Give a run another name and, if given, other details and another group, as in `add_run`."""
         changes = {"name": name, "details": details, "group": group}
         self._run(key)
+        check_text("name", name, 'Write a name for the legend, such as "first try".')
+        check_kind("details", details, (Mapping, type(None)), "a dict of texts", 'Write {"d_coef": "0.5"}.')
+        check_kind("group", group, (str, type(None)), "a text", 'Write a text, such as "d_coef 0.5".')
         self.shown.change(key, **{field: value for field, value in changes.items() if value is not None})
 
     def set_visible(self, key: str, visible: bool) -> None:
         """Show or hide a run, as a click on its name in the legend does."""
         self._run(key)
+        check_flag("visible", visible)
         self.shown.change(key, visible=visible)
 
     def remove_run(self, key: str) -> None:
@@ -276,7 +294,7 @@ class LivePlot(PageWidget, Exports):
         """Return the runs that are shown, for `drawing.figures`."""
         now = self.shown.now
         return [
-            Curve(one.name, run.history, one.color, run.schedule, one.details, run.samples_per_step)
+            Curve(one.name, run.history, one.color, one.dash, run.schedule, one.details, run.samples_per_step)
             for run in self._by_key.values()
             if (one := now.get(run.key)) and one.visible
         ]
@@ -292,9 +310,9 @@ class LivePlot(PageWidget, Exports):
         self._display.show()
 
     def _run(self, key: str) -> PlotRun:
-        if key not in self._by_key:
+        if not isinstance(key, str) or key not in self._by_key:
             known = ", ".join(map(repr, self._by_key)) or "none yet"
-            raise KeyError(f"this plot has no run with the key {key!r}; it has {known}")
+            raise KeyError(f"this plot has no run with the key {safe_repr(key)}; it has {known}")
         return self._by_key[key]
 
     def _change(self, key: str, **changes: Any) -> None:

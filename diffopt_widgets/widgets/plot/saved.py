@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
-from diffopt_widgets.drawing.raster import rasterize
-from diffopt_widgets.tasks.picture import encode_png
+from diffopt_widgets.drawing.markup import escape
+from diffopt_widgets.drawing.raster import rasterize, stacked
+from diffopt_widgets.png import encode_png
+from diffopt_widgets.widgets.page.html import NO_MATH
 from diffopt_widgets.widgets.page.stand_in import StandIn, Still
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from plotly.graph_objects import Figure
 
     from diffopt_widgets.drawing.curves import Curve
@@ -28,8 +33,8 @@ class SavablePlot(Protocol):
     def curves(self) -> list[Curve]:
         """Return the runs that are shown."""
 
-    def svg(self, *, columns: int | None = None) -> str:
-        """Return its picture as SVG, with at most so many panels in a row."""
+    def svg(self) -> str:
+        """Return its picture as SVG."""
 
     def figure(self) -> Figure:
         """Return its picture as a plotly Figure."""
@@ -41,26 +46,51 @@ class SavablePlot(Protocol):
         """Return the live plot itself, as IPython displays it."""
 
 
-def picture_html(plot: SavablePlot, caption: str = "") -> str:
+def picture_html(plot: SavablePlot, caption: str = "", png: bytes | None = None) -> str:
     """Draw the plot's visible runs as an HTML image, which is shown even if a notebook's scripts are not trusted.
 
     While the live plot is on the page, its own style hides every element of its class `dw-for-…`.
+
+    Args:
+        plot: the plot.
+        caption: words below the picture.
+        png: the picture for pages that take out an SVG, as GitHub does.
     """
     data = base64.b64encode(plot.svg().encode("utf-8")).decode("ascii")
     names = ", ".join(curve.name for curve in plot.curves())
-    image = f'<img alt="{escape(f"Curves of {names}")}" src="data:image/svg+xml;base64,{data}">'
+    svg = f"data:image/svg+xml;base64,{data}"
+    image = f'<img alt="{escape(f"Curves of {names}")}" src="{svg}">'
+    if png is not None:
+        plain = image.replace(svg, f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}")
+        image = f'<picture><source type="image/svg+xml" srcset="{svg}">{plain}</picture>'
     below = f"<p><small>{escape(caption)}</small></p>" if caption else ""
-    return f"<div>{image}{below}</div>"
+    return f'<div class="{NO_MATH}">{image}{below}</div>'
 
 
-def picture_png(plot: SavablePlot) -> bytes:
-    """Draw the plot's visible runs as PNG, at most two panels in a row, so that it can be read on a printed page."""
-    return _png_of(plot.svg(columns=2))
+def picture_png(plot: SavablePlot, below: NDArray[np.uint8] | None = None) -> bytes:
+    """Draw the plot's visible runs as PNG.
+
+    Args:
+        plot: the plot.
+        below: pixels of a picture to add below it.
+    """
+    pixels = _pixels_of(plot.svg())
+    return encode_png(pixels if below is None else stacked([pixels, below]))
 
 
 @lru_cache(maxsize=2)
-def _png_of(svg: str) -> bytes:
-    return encode_png(rasterize(svg))
+def _pixels_of(svg: str) -> NDArray[np.uint8]:
+    return rasterize(svg)
+
+
+@dataclass(frozen=True)
+class Below:
+    """More to show below the picture of a plot."""
+
+    html: str = ""
+    text: str = ""
+    pixels: Callable[[], NDArray[np.uint8] | None] = lambda: None
+    """Draw what pages show that have only pictures."""
 
 
 class SavedPicture:
@@ -76,7 +106,7 @@ class SavedPicture:
         self._caption = caption or "The plot when the notebook was saved. Run the cell to make it live again."
         self._stand_in = StandIn(plot.plot_id)
 
-    def show(self, below: Still | None = None) -> None:
+    def show(self, below: Below | None = None) -> None:
         """Display the present picture. Call it right after displaying the widget that holds the plot.
 
         Args:
@@ -84,7 +114,7 @@ class SavedPicture:
         """
         self._stand_in.show(self._still(below))
 
-    def update(self, below: Still | None = None, *, whole: bool = True) -> None:
+    def update(self, below: Below | None = None, *, whole: bool = True) -> None:
         """Show the plot's present picture; do nothing before `show`.
 
         Args:
@@ -94,12 +124,15 @@ class SavedPicture:
         if self._stand_in.shown:
             self._stand_in.update(self._still(below, whole=whole))
 
-    def _still(self, below: Still | None, *, whole: bool = True) -> Still:
+    def _still(self, below: Below | None, *, whole: bool = True) -> Still:
         if not self._plot.curves():
             return Still("")
-        more = Still("") if below is None else below
-        html = picture_html(self._plot, self._caption) + more.html
-        return Still(html, more.text, picture_png(self._plot) if whole else None)
+        more = below or Below()
+        if not whole:
+            return Still(picture_html(self._plot, self._caption) + more.html, more.text)
+        png, below_it = picture_png(self._plot), more.pixels()
+        html = picture_html(self._plot, self._caption, png) + more.html
+        return Still(html, more.text, png if below_it is None else picture_png(self._plot, below_it))
 
 
 class PlotDisplay:

@@ -40,6 +40,7 @@ class PlotRun:
             "key": self.key,
             "name": shown.name,
             "color": shown.color,
+            "dash": shown.dash,
             "schedule": self.schedule,
             "visible": shown.visible,
             "details": dict(shown.details),

@@ -76,7 +76,7 @@ def parts(
         number: id of the run on the page.
         history: history of the run.
         columns: plain names of the columns to send.
-        averages: columns whose moving average is drawn, with the weight of the past.
+        averages: columns that are drawn smoothed, with how much.
         start: first row.
         stop: the row after the last.
     """
@@ -109,7 +109,10 @@ def rows(number: int, history: History, columns: Collection[str], start: int, st
     equal: dict[bytes, list[str]] = {}
     with np.errstate(over="ignore"):  # a value too large for float32 becomes infinite, and is not drawn
         for name, column in _flat(history, columns).items():
-            equal.setdefault(column[start:stop].astype(np.float32).tobytes(), []).append(name)
+            part = column[start:stop].astype(np.float32)
+            if part[0] != part[0] and "[" not in name and np.isnan(part).all():  # NaN differs from itself
+                continue  # as the page has it without being told
+            equal.setdefault(part.tobytes(), []).append(name)
     values = memoryview(b"".join(equal))
     steps = history.step[start:stop]
     offset = int(steps[0]) - start
@@ -129,8 +132,8 @@ def blocks(number: int, history: History, columns: Collection[str], first: int, 
 
 
 def average(number: int, history: History, column: str, beta: float) -> Part:
-    """Pack the extremes of a column's moving average in every block, including the last one if it is not full."""
-    with np.errstate(over="ignore"):  # rounded to 32 bits first, as the page computes the average
+    """Pack the extremes of a smoothed column in every block, including the last one if it is not full."""
+    with np.errstate(over="ignore"):  # rounded to 32 bits first, as the page computes the means
         values = history.column(column).astype(np.float32).astype(np.float64)
     head = {"id": number, "start": 0, "n": len(history), "average": column, "beta": beta}
     return Part(head, _pack([extremes(smooth(values, beta))]))
@@ -171,7 +174,7 @@ def _pack(by_column: list[tuple[NDArray[np.float32], NDArray[np.uint8]]]) -> lis
 
 
 def _flat(history: History, columns: Collection[str]) -> dict[str, Any]:
-    return {name: column for name, column in history.to_columns().items() if name.split("[", 1)[0] in columns}
+    return {name: column for name, column in history.to_columns(named=True).items() if name.split("[", 1)[0] in columns}
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:

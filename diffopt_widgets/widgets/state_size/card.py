@@ -14,6 +14,7 @@ import traitlets
 
 from diffopt_widgets.catalogue import list_optimizers
 from diffopt_widgets.catalogue.precision import PRECISIONS
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.state_size.models import LAYERS, MODELS, Choice
 from diffopt_widgets.state_size.words import bytes_words, state_details, state_sentence
@@ -35,6 +36,7 @@ LARGEST_RANK = 1024
 log = logging.getLogger(__name__)
 
 
+@printed_readably
 class StateSize(StillWidget):
     """Line such as "PRODIGY: 1.3 GB of state for an SDXL LoRA of rank 64"; on demand a bar for each optimizer.
 

@@ -6,11 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
-from diffopt_widgets.catalogue.schedules import TRAINING
-from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.settings.variations import options_of, value_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +46,12 @@ class _Column:
     """One run's settings, with the options that they belong to."""
 
     def __init__(self, plan: RunPlan) -> None:
-        spec = plan.settings.spec
         self.values = plan.flat()
         self.changed = plan.settings.changed().keys()
-        uses = (TASK, *RUN_OPTIONS.values(), *TRAINING.values(), spec.lr, *spec.uses)
-        self.options = {use.name: use.option for use in uses}
+        self.options = options_of(plan)
 
     def text(self, name: str) -> str | None:
-        return _value_text(self.values[name], self.options.get(name)) if name in self.values else None
+        return value_words(self.values[name], self.options.get(name)) if name in self.values else None
 
 
 def _line(name: str, columns: Sequence[_Column]) -> Line:
@@ -63,14 +59,6 @@ def _line(name: str, columns: Sequence[_Column]) -> Line:
     values = tuple(column.text(name) for column in columns)
     changed = tuple(name in column.changed for column in columns)
     return Line(name, next(titles, "Optimizer" if name == "optimizer" else name), values, _unusual(values, changed))
-
-
-def _value_text(value: object, option: Option | None) -> str:
-    if value is None:
-        return (option and option.null_words) or "empty"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return format_value(value) if isinstance(value, float | int | str) else str(value)
 
 
 def _unusual(values: tuple[str | None, ...], changed: tuple[bool, ...]) -> tuple[bool, ...]:

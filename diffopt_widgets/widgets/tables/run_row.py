@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from diffopt_widgets.widgets.page.folders import without_folders
+
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
     from diffopt_widgets.runs.shown import Shown
@@ -14,16 +16,20 @@ NUMBERS = ("final_loss", "eval_after", "best_loss", "applied_plateau", "steps_pe
 """Attributes of a Run that are numbers in its row."""
 
 
-def row_of(run: Run, shown: Shown) -> dict[str, Any]:
-    """Row as the page and observers see it: plain values; a missing or non-finite number is None."""
+def row_of(run: Run, shown: Shown, best: str = "") -> dict[str, Any]:
+    """Row as the page and observers see it: plain values; a missing or non-finite number is None.
+
+    `best` says in what the run is the best; it is empty for others.
+    """
     return {
         "key": run.key,
         "name": shown.name,
         "color": shown.color,
         "differs": shown.differs,
         "visible": shown.visible,
+        "best": best,
         "status": run.status,
-        "message": run.message,
+        "message": without_folders(run.message),
         "progress": len(run.history) / run.plan.steps,
         **{name: _finite(getattr(run, name)) for name in NUMBERS},
         "cannot_remove": cannot_remove(run),

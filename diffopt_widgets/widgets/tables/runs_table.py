@@ -6,25 +6,27 @@ import logging
 import pathlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import traitlets
 
+from diffopt_widgets.catalogue.values import safe_repr
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.collection import Collection
-from diffopt_widgets.runs.run import name_by_difference
-from diffopt_widgets.settings.arguments import checked_list
+from diffopt_widgets.runs.compared import Verdict, trained_words, verdict
+from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.settings.arguments import check_flag, check_kind, check_text, checked_list
 from diffopt_widgets.widgets.page.event_loop import on_loop
+from diffopt_widgets.widgets.page.folders import without_folders
 from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
 from diffopt_widgets.widgets.tables.differences import compare_settings
 from diffopt_widgets.widgets.tables.run_row import cannot_continue, cannot_remove, clean_name, row_of
 from diffopt_widgets.widgets.tables.still import in_words, runs_still
 
-if TYPE_CHECKING:
-    from diffopt_widgets.runs.run import Run
-
 log = logging.getLogger(__name__)
 
 
+@printed_readably
 class RunsTable(StillWidget):
     """One row for each run: its numbers, and buttons to act on it.
 
@@ -71,6 +73,9 @@ class RunsTable(StillWidget):
     comparison = traitlets.Dict(read_only=True, help="The settings of the shown runs, line by line.").tag(sync=True)
     removed = traitlets.Unicode(read_only=True, help="The run that Undo brings back; empty when none.").tag(sync=True)
     offers = traitlets.Dict(read_only=True, help="Whether a run can be repeated and continued here.").tag(sync=True)
+    outcome = traitlets.Unicode(read_only=True, help="Which run ended best, in words; empty while runs go on.").tag(
+        sync=True
+    )
     notice = traitlets.Unicode(help="Something that went wrong elsewhere, shown above the table.").tag(sync=True)
 
     def __init__(
@@ -91,6 +96,9 @@ class RunsTable(StillWidget):
         self._on_repeat, self._on_continue = on_repeat or _ignore, on_continue or _ignore
         self._collection = Collection() if collection is None else collection
         self._changed_row: dict[str, Any] | None = None
+        self._compared: frozenset[str] | None = None
+        self.verdict = Verdict()
+        """How the compared runs ended against each other; print it for its words."""
         self.set_trait("offers", {"repeat": on_repeat is not None, "continue": on_continue is not None})
         first = checked_list("runs", runs, ("plan", "history", "key"), "runs", "Write dw.RunsTable([run, other]).")
         names = name_by_difference([run.plan for run in first]) if first else []
@@ -108,7 +116,9 @@ class RunsTable(StillWidget):
 
     def still(self) -> Still:
         """Return the table as it is now, for pages without widgets."""
-        return runs_still(self.rows)
+        compared = self.verdict.runs
+        trained = f"{trained_words([run.plan for run in compared])}. " if len(compared) > 1 else ""
+        return runs_still(self.rows, f"{trained}{self.outcome}".strip())
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -137,6 +147,10 @@ class RunsTable(StillWidget):
         Raises:
             ValueError: it is in the table already.
         """
+        check_kind("run", run, Run, "a run", "Give what dw.train(…) returned.")
+        check_kind("color", color, (str, type(None)), "a CSS colour", 'Write color="#1f77b4", or leave it out.')
+        check_text("differs", differs, 'Write a few words, such as "d_coef 0.5".')
+        check_flag("visible", visible)
         self._collection.add(run, color, differs=differs, visible=visible)
 
     def show(self, run: Run) -> None:
@@ -144,6 +158,7 @@ class RunsTable(StillWidget):
 
         While nothing changes nothing is sent, and while its status stays the same only its own row.
         """
+        check_kind("run", run, Run, "a run", "Give what dw.train(…) returned.")
         if run.key not in self._collection:
             return
         if run.name != self._collection.shown.now[run.key].name:
@@ -171,6 +186,7 @@ class RunsTable(StillWidget):
             ValueError: the name is empty or too long.
         """
         self._check(key)
+        check_text("name", name, 'Write a name, such as "first try".')
         self._collection.rename(key, clean_name(name))
 
     def set_visible(self, key: str, visible: bool) -> None:
@@ -180,7 +196,15 @@ class RunsTable(StillWidget):
             KeyError: the table has no such run.
         """
         self._check(key)
+        check_flag("visible", visible)
         self._collection.shown.change(key, visible=visible)
+
+    def compare(self, runs: Iterable[Run] | None) -> None:
+        """Mark the best of these runs when all have ended; None compares all runs in the table, which is so at first."""
+        compared = None if runs is None else frozenset(run.key for run in runs)
+        if compared != self._compared:
+            self._compared = compared
+            self._publish()
 
     def set_differs(self, key: str, text: str) -> None:
         """Set the text, a few words, on a run's differences from the others.
@@ -189,6 +213,7 @@ class RunsTable(StillWidget):
             KeyError: the table has no such run.
         """
         self._check(key)
+        check_text("text", text, 'Write a few words, such as "d_coef 0.5".')
         self._collection.shown.change(key, differs=text)
 
     def send_state(self, key: Any = None) -> None:  # as in ipywidgets: a name, a set of names or None for all
@@ -199,8 +224,10 @@ class RunsTable(StillWidget):
             super().send_state(key)
 
     def _check(self, key: str) -> None:
-        if key not in self._collection:
-            raise KeyError(f"the table has no run with the key {key!r}")
+        if not isinstance(key, str) or key not in self._collection:
+            raise KeyError(
+                f"the table has no run with the key {safe_repr(key)}; its runs have {', '.join(self.names) or 'none'}"
+            )
 
     def _paint(self) -> None:
         """Paint the changes in the appearance of runs."""
@@ -219,8 +246,13 @@ class RunsTable(StillWidget):
         shown = [run for run in runs if now[run.key].visible]
         lines = compare_settings([run.plan for run in shown]) if len(shown) > 1 else ()
         comparison = {"keys": [run.key for run in shown], "lines": [asdict(line) for line in lines]}
+        compared = [run for run in runs if self._compared is None or run.key in self._compared]
+        self.verdict = verdict(compared)
+        best = {run.key for run in self.verdict.best_runs}
+        about = f"lowest {self.verdict.measure} of {len(compared)} runs"
         with self.hold_sync():
-            self.set_trait("rows", [row_of(run, now[run.key]) for run in runs])
+            self.set_trait("rows", [row_of(run, now[run.key], about if run.key in best else "") for run in runs])
+            self.set_trait("outcome", "" if self.verdict.going else str(self.verdict))
             self.set_trait("comparison", comparison)
             self.set_trait("removed", self._collection.removed)
         self.renew_still()
@@ -231,7 +263,13 @@ class RunsTable(StillWidget):
         place = next((i for i, row in enumerate(rows) if row["key"] == key), None)
         if place is None:  # added in another thread a moment ago: all rows are painted when the cells' loop comes to it
             return
-        before, rows[place] = rows[place], row_of(self._collection.find(key), self._collection.shown.now[key])
+        run, before = self._collection.find(key), rows[place]
+        if run.status != before["status"] or (
+            run.ended and row_of(run, self._collection.shown.now[key], before["best"]) != before
+        ):
+            self._publish()
+            return
+        rows[place] = row_of(run, self._collection.shown.now[key], before["best"])
         # A message with one row may get lost; a change of status sends all rows, and so repairs a loss.
         self._changed_row = rows[place] if rows[place]["status"] == before["status"] else None
         try:
@@ -256,7 +294,8 @@ class RunsTable(StillWidget):
             # else the message is about a run that has been removed meanwhile
         except Exception as error:  # from a callback or an observer of other code
             log.exception("a callback after a change in the table of runs failed")
-            self.notice = f"The change was made, but a callback after it failed: {type(error).__name__}: {error}"
+            problem = f"The change was made, but a callback after it failed: {type(error).__name__}: {error}"
+            self.notice = without_folders(problem)
 
     def _handle(self, key: str, message: dict[str, Any]) -> None:
         run = self._collection.find(key)

@@ -25,15 +25,15 @@ def in_words(names: Iterable[str]) -> str:
     return count if len(listed) > MOST_NAMED else f"{count}: {', '.join(listed)}"
 
 
-def runs_still(rows: Sequence[dict[str, Any]]) -> Still:
-    """Make a table of runs from the rows of a RunsTable."""
+def runs_still(rows: Sequence[dict[str, Any]], below: str = "") -> Still:
+    """Make a table of runs from the rows of a RunsTable, with a text below it."""
     heads = ("Run", "Status", "Training loss", "Evaluation loss", "Applied rate")
     numbers = ("final_loss", "eval_after", "applied_plateau")
     cells = [
         (_named(row), _status(row["status"], row["progress"]), *(_number(row[name]) for name in numbers))
         for row in rows
     ]
-    return still_table(f"Runs: {len(rows)}", heads, cells)
+    return still_table(f"Runs: {len(rows)}", heads, cells, below=below)
 
 
 def store_still(rows: Sequence[dict[str, Any]], file: str) -> Still:
@@ -48,10 +48,13 @@ def store_still(rows: Sequence[dict[str, Any]], file: str) -> Still:
 
 def _named(row: dict[str, Any]) -> str:
     name, differs = row["name"], row["differs"]
-    return f"{name} ({differs})" if differs and differs not in name else str(name)
+    named = f"{name} ({differs})" if differs and differs not in name else str(name)
+    return f"{named} – best" if row["best"] else named
 
 
 def _status(status: str, progress: float) -> str:
+    if status == "stopped" and not progress:
+        return "not started"
     return status if status in {"done", "waiting"} else f"{status} at {progress:.0%}"
 
 

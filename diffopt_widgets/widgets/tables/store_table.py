@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
-from diffopt_widgets.settings.arguments import check_kind, checked_path
+from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.settings.arguments import check_kind, check_text, checked_path
+from diffopt_widgets.widgets.page.folders import without_folders
 from diffopt_widgets.widgets.page.stand_in import Still, StillWidget
 from diffopt_widgets.widgets.plot.live import LivePlot
 from diffopt_widgets.widgets.tables.run_row import clean_name
@@ -27,6 +29,7 @@ UNDO_STEPS = 20
 log = logging.getLogger(__name__)
 
 
+@printed_readably
 class RunStoreTable(StillWidget):
     """One row for each run of a store: search, rename and annotate runs, delete them with undo, and draw the ticked ones.
 
@@ -55,7 +58,7 @@ class RunStoreTable(StillWidget):
 
     FOLDER = pathlib.Path(__file__).parent / "static"
     SCRIPTS = (
-        *("page/dom.js", "page/text.js"),
+        *("page/dom.js", "page/text.js", "page/tip.js"),
         "runs_text.js",
         "runs_icons.js",
         "runs_name.js",
@@ -70,7 +73,9 @@ class RunStoreTable(StillWidget):
     query = traitlets.Unicode(help="Only runs with all of these words are listed.").tag(sync=True)
     removed = traitlets.Unicode(read_only=True, help="The run that Undo brings back; empty when none.").tag(sync=True)
     notice = traitlets.Unicode(help="Something that went wrong, shown above the table.").tag(sync=True)
-    file = traitlets.Unicode(read_only=True, help="The store's path.").tag(sync=True)
+    file = traitlets.Unicode(read_only=True, help="The store's path, from the working directory or home.").tag(
+        sync=True
+    )
 
     def __init__(
         self,
@@ -90,7 +95,7 @@ class RunStoreTable(StillWidget):
         self._histories: dict[str, History] = {}
         """Histories of the drawn runs, as far as the plot has them."""
         self._deleted: list[tuple[str, str]] = []
-        self.set_trait("file", str(store.path))
+        self.set_trait("file", without_folders(str(store.path)))
         self.refresh()
         super().__init__(**({} if layout is None else {"layout": layout}))
         self.observe(lambda _: self.refresh(), ["query"])
@@ -158,6 +163,7 @@ class RunStoreTable(StillWidget):
             StoreError, KeyError: the store cannot be written, or has no such run.
             ValueError: the name is empty or too long.
         """
+        check_text("name", name, 'Write a name, such as "first try".')
         self.store.rename(key, clean_name(name))
         if self.plot.has_run(key):
             self.plot.rename_run(key, clean_name(name))
@@ -193,7 +199,7 @@ class RunStoreTable(StillWidget):
             "name": run.name,
             "note": run.note,
             "status": run.status,
-            "message": run.message,
+            "message": without_folders(run.message),
             "steps": run.steps,
             "loss": loss if loss is not None and math.isfinite(loss) else None,
             "started": run.started.astimezone().strftime("%Y-%m-%d %H:%M"),
@@ -207,7 +213,7 @@ class RunStoreTable(StillWidget):
             self._handle(message)
         except Exception as error:  # from the disk, or an observer of other code
             log.exception("an action in the table of stored runs failed")
-            self.notice = str(error.args[0]) if error.args else type(error).__name__
+            self.notice = without_folders(str(error.args[0]) if error.args else type(error).__name__)
 
     def _handle(self, message: dict[str, Any]) -> None:
         key = str(message.get("key", ""))

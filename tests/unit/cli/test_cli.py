@@ -18,7 +18,7 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.catalogue.schedules import TRAINING_OPTIONS
 from diffopt_widgets.cli.arguments import read_plan
 from diffopt_widgets.cli.main import main
-from diffopt_widgets.runs.run import vary
+from diffopt_widgets.runs.space import vary
 from diffopt_widgets.tasks import list_tasks
 from diffopt_widgets.training.loop import Training
 
@@ -37,6 +37,9 @@ def test_run_compares_writes_a_figure_and_a_table(tmp_path, capsys):
     out = capsys.readouterr().out
     for name in ("d_coef 0.5", "d_coef 1", "d_coef 1.2"):
         assert name in out
+    said = " ".join(out.split())
+    assert re.search(r"Best: d_coef [\d.]+, evaluation loss [\d.]+; worst: d_coef [\d.]+, ", said)
+    assert "How much seeds alone change is not known: all have seed 0." in said
     with (tmp_path / "new" / "prodigy-swiss_roll.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 60
@@ -216,6 +219,9 @@ def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, caps
         return backward(self, step)
 
     monkeypatch.setattr(Training, "_backward", interrupted)
+    monkeypatch.setattr(
+        "diffopt_widgets.execution.sweeps.TURN_SECONDS", 1e9
+    )  # the first run ends before the second begins
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     words = ["run", "--optimizer", "PRODIGY", "--set", "d_coef=0.5,1,2", "--task", "swiss_roll", "--steps", "4"]
@@ -230,6 +236,48 @@ def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, caps
     assert "PRODIGY · d_coef 2: Not started: the sweep was stopped before its turn" in said.err
     with (tmp_path / "prodigy-swiss_roll.csv").open(encoding="utf-8") as file:
         assert {row["run"] for row in csv.DictReader(file)} == {"PRODIGY · d_coef 0.5", "PRODIGY · d_coef 1"}
+
+
+def test_the_tables_say_what_was_trained_and_what_the_loss_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    words = ["run", "PRODIGY,ADAMW", "--seed", "3", "--batch-size", "32", "--dtype", "bfloat16", *SMALL]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "swiss_roll · 2 steps · batch size 32 · seed 3 · bfloat16" in out
+    assert "* training loss, mean over the last twentieth of the steps" in out
+    assert re.search(r"^run +status +loss\*", out, re.MULTILINE)
+    with (tmp_path / "prodigy-adamw-swiss_roll.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    said = {
+        "task": "swiss_roll",
+        "steps": "2",
+        "batch_size": "32",
+        "accumulation": "1",
+        "seed": "3",
+        "dtype": "bfloat16",
+    }
+    assert all(said.items() <= row.items() for row in rows)
+    assert [row["optimizer"] for row in rows] == ["PRODIGY"] * 2 + ["ADAMW"] * 2
+
+
+def test_several_optimizers_may_stand_one_after_the_other(tmp_path, capsys):
+    assert main(["run", "ADAMW", "rmsprop", *SMALL, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert re.findall(r"^(ADAMW|RMSPROP) +done", said.out, re.MULTILINE) == ["ADAMW", "RMSPROP"]
+    assert said.err.count("note: rmsprop is taken as RMSPROP, the class of bitsandbytes") == 1
+    for words in (["options", "TIGER", "LION"], ["options", "TIGER,LION"]):
+        assert main(words) == 0
+        out = capsys.readouterr().out
+        assert re.findall(r"^(TIGER|LION) ", out, re.MULTILINE) == ["TIGER", "LION"]
+    assert main(["options", "TIGER,LION", "--markdown", str(tmp_path / "pages")]) == 0
+    assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == ["LION.md", "TIGER.md"]
+
+
+def test_optimizers_that_stand_apart_are_told_how_to_stand(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "ADAMW", "--steps", "1", "PRODIGY"])
+    assert caught.value.code == 2
+    assert "name the optimizers next to each other" in capsys.readouterr().err
 
 
 def test_names_of_runs_stay_on_one_line_in_80_columns(tmp_path, capsys, monkeypatch):
@@ -375,7 +423,7 @@ def test_lab_without_jupyterlab_says_how_to_get_it(monkeypatch, capsys):
 
     monkeypatch.setattr(lab_server, "find_spec", lambda name: None)
     assert main(["lab"]) == 2
-    assert "pip install 'diffopt-widgets[lab]'" in capsys.readouterr().err
+    assert "To fix it: pip install jupyterlab" in capsys.readouterr().err
 
 
 def test_lab_in_a_folder_that_is_not_there(tmp_path, capsys):

@@ -176,3 +176,24 @@ def test_a_notebook_is_not_an_option(capsys):
 def test_a_name_that_nobody_here_can_resolve_is_not_taken_for_this_machine_alone():
     assert not _is_loopback("bench-proxy.invalid")
     assert _is_loopback("127.0.0.1")
+
+
+@pytest.mark.skipif(not Path("/sys").is_dir(), reason="a folder in which not even root can write")
+def test_a_folder_that_cannot_be_written_is_told_by_its_path(capsys):
+    assert main(["lab", "--folder", "/sys"]) == 2
+    err = capsys.readouterr().err
+    assert "the quickstart notebook cannot be written into /sys: " in err
+    assert "with --folder" in err
+
+
+@pytest.mark.parametrize("name", ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"])
+def test_a_folder_of_jupyters_that_cannot_be_written_is_told_by_its_path(name, tmp_path, capsys, monkeypatch):
+    for other in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(other, str(tmp_path / other))
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv(name, str(tmp_path / "file" / "folder"))
+    assert main(["lab", "--folder", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert f"Jupyter needs the folder {tmp_path / 'file' / 'folder'}, which cannot be written: " in err
+    assert name in err
+    assert not (tmp_path / "quickstart.ipynb").exists()

@@ -141,6 +141,15 @@ def test_a_full_disk_for_the_files_leaves_no_half_and_names_the_path(tmp_path, c
     assert names(tmp_path) == ["adamw-swiss_roll.csv"]
 
 
+def test_an_error_of_the_system_is_told_by_its_path(capsys, monkeypatch, tmp_path):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "PRODIGY.md"))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert main(["options", "PRODIGY", "--markdown", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"diffopt: {tmp_path / 'PRODIGY.md'}: Permission denied\n"
+
+
 @POSIX
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_signal_stops_after_the_step_and_the_files_are_written(tmp_path, capsys, monkeypatch, name):

@@ -63,7 +63,7 @@ def test_a_run_of_the_bench_with_an_unknown_class_says_so_everywhere():
     assert run.history.names()[:2] == ("loss", "lr")
     assert "applied_lr" not in run.history.names()
     assert run.applied_plateau is None
-    assert NOT_KNOWN in [annotation.text for annotation in run.figure().layout.annotations]
+    assert NOT_KNOWN in [annotation.text.replace("<br>", " ") for annotation in run.figure().layout.annotations]
     text = io.StringIO()
     Console(file=text, width=200).print(runs_table([run]))
     assert "not known" in text.getvalue()
@@ -71,7 +71,7 @@ def test_a_run_of_the_bench_with_an_unknown_class_says_so_everywhere():
 
 def test_the_terminal_says_the_largest_rate_of_the_steps_that_are_known():
     run = dw.train(dw.Settings("ADAMW", lr=1e-3), task="swiss_roll", steps=2, progress=False)
-    run.history.extend([StepRecord(3, 0.3, 1.0, (1e-3,), (math.nan,))])
+    run.history.extend([StepRecord(3, 0.3, 1.0, (1e-3, 1e-3), (math.nan, math.nan))])
     text = io.StringIO()
     Console(file=text, width=200).print(runs_table([run]))
     assert "0.001" in text.getvalue()

@@ -142,6 +142,7 @@ def test_a_stopped_run_that_waits_and_is_dropped_can_still_go_on(straight):
     assert_same(run_to_end(run, progress=False), straight)
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_what_is_over_does_not_go_on():
     done = run_to_end(Run(plan()), progress=False)
     failed = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=50, progress=False)

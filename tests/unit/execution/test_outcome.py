@@ -17,6 +17,8 @@ from diffopt_widgets.records import StepRecord
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.plan import RunPlan
 
+pytestmark = pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
+
 
 def estimating(d, status="done", planned=None, **options):
     """A run of Prodigy whose estimate took these values."""

@@ -124,7 +124,7 @@ def test_a_rate_that_is_only_the_schedules_is_not_said_to_be_applied(tag: str, t
     (run,) = dw.read_logs(path)
     figure = run.figure()
     assert [list(trace.y) for trace in figure.data if trace.yaxis == "y2"] == [[1.0]]
-    assert [note.text for note in figure.layout.annotations][1:] == [
+    assert [note.text.replace("<br>", " ") for note in figure.layout.annotations][1:] == [
         "Group's learning rate; what is applied is not known"
     ]
 
@@ -358,7 +358,7 @@ def store(tmp_path: Path) -> dw.RunStore:
 def test_an_export_as_csv(store: dw.RunStore, tmp_path: Path) -> None:
     path = store.export(["id-1", "id-2"], tmp_path / "runs.csv")
     assert path.read_text("utf-8").splitlines() == [
-        "id,run,step,loss,applied_lr[unet],applied_lr[x],applied_lr[y]",
+        "id,run,step,loss,applied_lr,applied_lr[x],applied_lr[y]",
         "id-1,a/b: <i>,1,0.5,0.1,,",
         "id-1,a/b: <i>,2,inf,,,",
         'id-2,"a, b",1,0.5,,0.1,0.1',

@@ -83,6 +83,7 @@ class Old:
             """Take no other argument."""
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_a_version_that_builds_and_cannot_step_is_named_too(monkeypatch):
     real = metadata.version
     monkeypatch.setattr(backends.metadata, "version", lambda name: "0.49" if name == "bitsandbytes" else real(name))

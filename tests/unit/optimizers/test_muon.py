@@ -298,6 +298,7 @@ def test_the_recommended_preset_trains(key):
     assert run.eval_after < 0.5 * run.eval_before
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_a_run_whose_hidden_layers_are_not_there_fails_with_the_words():
     run = dw.train(Settings("MUON", muon_hidden_layers="transformer_blocks"), "swiss_roll", 3, progress=False)
     assert run.status == "failed"

@@ -150,7 +150,7 @@ def test_what_an_unknown_class_applies_is_not_said(cls):
         optimizer.step()
     assert w.history.column("lr").tolist() == [[0.1, 0.2]]
     assert "applied_lr" not in w.history.names()
-    titles = [annotation.text for annotation in w.figure().layout.annotations]
+    titles = [annotation.text.replace("<br>", " ") for annotation in w.figure().layout.annotations]
     assert titles[1] == "Group's learning rate; what is applied is not known"
     assert "Applied learning rate" not in titles
 

@@ -21,7 +21,8 @@ from diffopt_widgets.execution import session as session_module
 from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.execution.session import Session
 from diffopt_widgets.records import StepRecord
-from diffopt_widgets.runs.run import Run, name_by_difference, vary
+from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.space import vary
 from diffopt_widgets.settings.plan import RunPlan
 
 
@@ -297,6 +298,7 @@ def test_waiting_for_the_device_counts_as_training_time(monkeypatch):
     assert run.seconds > sum(known)
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 @pytest.mark.parametrize(
     ("settings", "advice"),
     [
@@ -331,6 +333,7 @@ def test_the_event_loop_answers_while_it_trains():
     assert len(ticks) > 3
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_keeps_its_history():
     run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=200, progress=False)
     assert run.status == "failed"
@@ -339,6 +342,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_keeps_its_histor
     assert 0 < len(run.history) <= 200
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 @pytest.mark.parametrize("looks", [0.0, 1e9], ids=["at every step", "once at the end"])
 def test_a_history_ends_with_the_loss_that_broke_it_however_late_it_was_noticed(looks, monkeypatch):
     monkeypatch.setattr(driver, "PUBLISH_SECONDS", looks)
@@ -350,6 +354,7 @@ def test_a_history_ends_with_the_loss_that_broke_it_however_late_it_was_noticed(
     assert run.best_loss == run.history.column("loss")[:-1].min()
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_what_an_optimizer_raises_after_a_broken_loss_is_not_taken_for_the_cause(monkeypatch):
     monkeypatch.setattr(driver, "PUBLISH_SECONDS", 1e9)
     original, calls = torch.optim.SGD.step, []
@@ -546,7 +551,7 @@ def test_what_is_varied_beside_the_optimizer_wins_and_must_exist():
         ("ADAMW", 0.2, 3),
     ]
     with pytest.raises(dw.SettingsError, match="d_coef"):
-        vary(base, {"optimizer": ("PRODIGY", "ADAMW"), "d_coef": (0.5,)})
+        vary(base, {"optimizer": ("LION", "ADAMW"), "d_coef": (0.5,)})
     with pytest.raises(dw.SettingsError, match="no such optimizer"):
         vary(base, {"optimizer": ("ADAMX",)})
 

@@ -11,7 +11,7 @@ import diffopt_widgets as dw
 from diffopt_widgets.catalogue.schema import split_argument
 from diffopt_widgets.settings import SettingsError
 from diffopt_widgets.settings.own_names import option_places
-from diffopt_widgets.widgets.form.exchange import read_settings
+from diffopt_widgets.widgets.form.exchange import pasted_note, read_settings
 
 
 def told(*args, **options):
@@ -70,6 +70,53 @@ def test_an_option_that_is_given_wins_over_the_name():
 )
 def test_a_name_of_several_or_none_is_answered(name, words):
     assert words in told(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("radm", "Did you mean torch.optim:RAdam?"),
+        ("Adadlta", "Did you mean torch.optim:Adadelta?"),
+        ("torch.optim:nadam", "Did you mean torch.optim:NAdam?"),
+        ("torch.optim.RADAM", "Did you mean torch.optim:RAdam?"),
+        ("torch:NAdam", "Did you mean torch.optim:NAdam?"),
+        ("AdamW32bit", "Did you mean ADAMW?"),
+        ("lion_32bit", "Did you mean LION?"),
+        ("adamw_anyprecision", "Did you mean ADAMW?"),
+        ("galore_adamw_8bit", "it is not available here"),
+        ("lomo", "it is not available here"),
+    ],
+)
+def test_a_name_that_is_near_is_answered_with_the_one_that_was_meant(name, words):
+    assert words in told(name)
+
+
+def test_every_class_of_torch_is_taken_or_named_however_its_capitals_are():
+    import torch
+
+    classes = [name for name, cls in vars(torch.optim).items() if isinstance(cls, type)]
+    assert len(classes) > 12
+    for name in {*classes} - {"Optimizer"}:
+        for text in (name, name.lower(), name.upper(), f"torch.optim.{name.lower()}"):
+            try:
+                taken = dw.Settings(text)
+            except SettingsError as error:
+                assert f"Did you mean torch.optim:{name}?" in str(error), text  # noqa: PT017  # or the other branch
+            else:
+                assert taken.spec.target.rpartition(":")[2].lower() == name.lower()
+    assert "torch.optim:Optimizer" not in told("Optimizer")
+
+
+def test_a_pasted_name_of_several_classes_says_which_one_it_was_taken_as():
+    form = dw.Form("ADAMW")
+    form.paste("RMSprop(params, lr=1e-3)")
+    assert form.settings == dw.Settings("RMSPROP", lr=1e-3)
+    assert form.notice == (
+        "RMSprop is taken as RMSPROP, the class of bitsandbytes; torch.optim:RMSprop is torch's class."
+    )
+    for text in (dw.Settings("RMSPROP").to_json(), "AdamW(params)", "bnb.optim.RMSprop(params)"):
+        assert pasted_note(text) == ""
+    assert "transformers.optimization:Adafactor" in pasted_note('{"optimizer": "adafactor"}')
 
 
 def test_a_class_is_taken_and_an_object_is_not():

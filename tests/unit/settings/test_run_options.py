@@ -47,7 +47,7 @@ def test_type_checkers_see_every_option_with_its_type():
 @pytest.mark.parametrize("function", [dw.train, dw.stream, dw.sweep, dw.RunPlan], ids=lambda it: it.__name__)
 def test_signatures_and_docstrings_list_every_option(function):
     signature = inspect.signature(function)
-    own = {"settings", "over", "executor", "progress", "store"}
+    own = {"settings", "over", "executor", "progress", "store", "seeds", "search", "trials", "resume", "most"}
     check_lists(f"the signature of {function.__name__}", signature.parameters.keys() - own)
     assert [name for name in signature.parameters if name in ALL] == list(ALL), "they stand in one order everywhere"
     for option in fields(RunOptions):

@@ -103,6 +103,7 @@ def test_steps_after_the_checkpoint_are_taken_again_and_nothing_is_lost(
     assert_same(store.load(run.key), dw.train(asked().settings, "swiss_roll", STEPS, progress=False))
 
 
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_what_cannot_go_on_here_stays_as_it_is(store: dw.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     run = dw.Run(asked())
     go_on(run, 4, RunSaver(store))

@@ -423,7 +423,7 @@ def test_arguments_that_cannot_be_used():
     optimizer = torch.optim.SGD(problem(), lr=0.1)
     with pytest.raises(ValueError, match="there is no measure 'gradnorm'; there are grad_norm"):
         dw.watch(optimizer, measure="gradnorm")
-    with pytest.raises(ValueError, match="every must be at least 1"):
+    with pytest.raises(ValueError, match="every = 0: must be a whole number, at least 1"):
         dw.watch(optimizer, every=0)
     fused = dw.build_optimizer(dw.Settings("ADAMW", fused_back_pass=True), problem())
     with pytest.raises(ValueError, match="fused_back_pass frees them"):

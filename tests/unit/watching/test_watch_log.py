@@ -178,6 +178,22 @@ def test_a_record_that_is_read_meanwhile_is_whole(optimizer):
     assert column(w) == [1, 2, 3]
 
 
+def test_a_record_is_copied_once_for_all_reads_until_something_new_is_recorded(optimizer):
+    with dw.watch(optimizer) as w:
+        for step in range(1, 600):  # more than a history has room for at first
+            optimizer.step()
+            if step % 100 == 0:
+                before = w.history
+                assert w.history is before
+                w.log(loss=step)
+                assert w.history is not before
+                assert (len(before), len(w.history)) == (step, step)
+                assert np.isnan(before.column("loss")[-1]) if step > 100 else "loss" not in before.names()
+                assert column(w)[-1] == step
+    assert len(w.history) == 599
+    assert w.history.step.tolist() == list(range(1, 600))
+
+
 def test_values_of_all_kinds(optimizer):
     with dw.watch(optimizer) as w:
         optimizer.step()

@@ -11,11 +11,21 @@ function render({ model, el }) {
   const text = h("p", { class: "dw-look-for", "aria-live": "polite" });
   /** @type {Map<string, {button: any, item: Item}>} */
   const buttons = new Map();
+  /** Comparison that a finger has tapped last. */
+  let tapped = "";
   const rest = () => say(text, buttons.get(model.get("pressed"))?.item.look_for ?? model.get("about"));
   for (const item of /** @type {Item[]} */ (model.get("items"))) {
     const look = () => say(text, item.look_for);
-    const click = () => model.send({ choose: item.key });
-    const listeners = { click, mouseenter: look, focus: look, mouseleave: rest, blur: rest };
+    const click = (/** @type {PointerEvent} */ { pointerType }) => {
+      // A finger cannot point without pressing: its first tap only reads.
+      if (pointerType === "touch" && tapped !== item.key) tapped = item.key;
+      else model.send({ choose: item.key });
+    };
+    const blur = () => {
+      tapped = "";
+      rest();
+    };
+    const listeners = { click, mouseenter: look, focus: look, mouseleave: rest, blur };
     buttons.set(item.key, { button: h("button", { type: "button", ...listeners }, item.title), item });
   }
   const row = h("div", { class: "dw-menu-buttons", role: "group", "aria-label": "Ready comparisons" });

@@ -29,13 +29,17 @@ import { Tip } from "../../page/static/tip.js";
  */
 /**
  * @typedef {{get(name: string): any, on(event: string, callback: (...args: any[]) => void): void,
- *   off(event: string, callback: (...args: any[]) => void): void, send(content: object): void}} Model
+ *   off(event: string, callback: (...args: any[]) => void): void, send(content: object): void,
+ *   set(name: string, value: any): void, save_changes(): void}} Model
  */
 
 const KERNEL_PATIENCE = 1500;
 
 /** Least space beside a formula, in pixels. */
 const MARGIN = 10;
+
+/** What is left of a name without case and signs. @param {string} name */
+const letters = (name) => name.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
 
 /** One view of the form in the page. */
 class View {
@@ -92,13 +96,13 @@ class View {
       ["change:state", () => this.shown === model.get("state") || this.drawState()],
       ["change:preview", () => this.drawPicture()],
       ["change:notice", () => this.drawNotice()],
+      ["change:aside", () => this.drawAside()],
       ["change:code", () => this.exchange.draw()],
       ["change:json", () => this.exchange.draw()],
     ];
-    for (const [event, listener] of this.listeners) {
-      model.on(event, listener);
-      listener();
-    }
+    for (const [, listener] of this.listeners) listener();
+    this.listeners.push(["change:json", () => this.tellMarimo()]);
+    for (const [event, listener] of this.listeners) model.on(event, listener);
   }
 
   build() {
@@ -117,6 +121,14 @@ class View {
       h("button", dismiss, "×"),
     );
     const unfold = () => this.fold.setAttribute("aria-expanded", String(this.fold.ariaExpanded !== "true"));
+    this.asideWords = h("span");
+    const take = () => {
+      this.tip.hide();
+      outbox.command({ k: "take" });
+    };
+    this.take = h("button", { type: "button", class: "dwf-take", click: take }, "Take these settings into the form");
+    this.tip.attach(this.take, () => [this.model.get("aside").button]);
+    this.aside = h("div", { class: "dwf-aside" }, h("span", { role: "status" }, this.asideWords), this.take);
     // Only the stylesheet of a narrow bench shows this button, and folds what follows it.
     this.fold = h("button", { type: "button", class: "dwf-fold", "aria-expanded": "false", click: unfold }, "Options");
     this.key = h("code", { class: "dwf-name" });
@@ -144,6 +156,7 @@ class View {
         "div",
         { class: "dwf-rest" },
         this.fold,
+        this.aside,
         h("div", { class: "dwf-about" }, this.summary, this.formula, this.links),
         this.presets.node,
         this.body,
@@ -183,6 +196,7 @@ class View {
     this.optimizer = panel.optimizer;
     this.menu.show(panel.optimizer);
     this.key.replaceChildren(...breakable(panel.optimizer));
+    this.key.hidden = letters(panel.title) === letters(panel.optimizer); // one of the two is enough
     say(this.summary, panel.summary);
     const equations = panel.mathml.map((equation) => drawing(equation, "application/xml"));
     const drawn = equations.length && equations.every(Boolean) ? equations : [h("code", {}, panel.latex)];
@@ -246,10 +260,29 @@ class View {
     this.picture.replaceChildren(...(picture ? [picture] : []));
   }
 
+  /** Say that other settings are in use, and offer them. */
+  drawAside() {
+    const { words = "", button = "", unused = false } = this.model.get("aside");
+    this.root.classList.toggle("dwf-unused", unused);
+    this.aside.hidden = !words;
+    say(this.asideWords, words);
+    if (!button && this.take === document.activeElement) this.body.focus({ preventScroll: true });
+    this.take.hidden = !button;
+    say(this.fold, unused ? "Options (not in use)" : "Options");
+  }
+
   drawNotice() {
     const notice = this.model.get("notice");
     say(this.notice, notice);
     this.noticeBox.hidden = !notice;
+  }
+
+  /** Marimo runs the cells that use a widget once the page has changed one of its traits. */
+  tellMarimo() {
+    const root = this.root.getRootNode();
+    if (!(root instanceof ShadowRoot && root.host.localName.startsWith("marimo"))) return;
+    this.model.set("told", this.model.get("told") + 1);
+    this.model.save_changes();
   }
 
   wait() {

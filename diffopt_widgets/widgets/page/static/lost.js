@@ -7,7 +7,7 @@ const ENDED = "The kernel does not answer any more; run the cell again. What is 
 /** Whole bench or run bar that a widget belongs to, or the widget itself. @param {HTMLElement} el @returns {HTMLElement} */
 const whole = (el) => el.closest(".dw-bench") ?? el.closest(".dw-run-bar") ?? el;
 
-/** Say that the kernel is gone, and switch off all controls but those of plots, which need no kernel. @param {HTMLElement} el @param {string} words */
+/** Say that the kernel is gone, and switch off all controls but those of plots and of present mode, which need no kernel. @param {HTMLElement} el @param {string} words */
 export function showLost(el, words) {
   const root = whole(el);
   if (root.classList.contains("dw-is-lost")) return;
@@ -18,7 +18,7 @@ export function showLost(el, words) {
   line.textContent = words;
   root.prepend(line);
   for (const control of root.querySelectorAll("button, input, select, textarea")) {
-    if (control.closest(".dw-plot")) continue;
+    if (control.closest(".dw-plot, .dw-present-switch")) continue;
     /** @type {any} */ (control).disabled = true;
     if (control.hasAttribute("aria-pressed")) control.setAttribute("aria-pressed", "false");
   }

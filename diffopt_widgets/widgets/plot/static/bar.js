@@ -2,6 +2,7 @@
 // The row of controls: what lies along, smoothing, logarithmic axes, saving.
 import { make, makeButton } from "./dom.js";
 import { csv, html, image } from "./save.js";
+import { halfOf } from "./smooth.js";
 
 /**
  * @typedef {import("./feed.js").Feed} Feed
@@ -23,7 +24,8 @@ export class Bar {
     Object.assign(this.slider, { type: "range", min: "0", max: "0.99", step: "0.01" });
     this.amount = make("output", "");
     this.smooth = make("label", "", ["Smoothing", this.slider, this.amount]);
-    this.smooth.title = "Moving average of the loss: 0 shows the values as they are";
+    this.smooth.title =
+      "The loss is drawn as the mean of each value and as many before as after it, so the line does not lag; the faint line has every value";
     this.along = make("select", "");
     this.along.setAttribute("aria-label", "x axis");
     this.axis = make("label", "", ["Over", this.along]);
@@ -45,7 +47,7 @@ export class Bar {
     ]);
     this.slider.addEventListener("input", () => {
       this.smoothing = Number(this.slider.value);
-      this.amount.value = this.smoothing.toFixed(2);
+      this.tell();
       view.changed();
     });
     this.slider.addEventListener("change", () => this.save("smoothing", Number(this.slider.value)));
@@ -63,7 +65,14 @@ export class Bar {
   take() {
     this.smoothing = this.model.get("smoothing");
     this.slider.value = String(this.smoothing);
-    this.amount.value = this.smoothing.toFixed(2);
+    this.tell();
+  }
+
+  /** Say how many values the drawn mean has. */
+  tell() {
+    const half = halfOf(this.smoothing);
+    this.amount.value = half ? String(2 * half + 1) : "off";
+    this.slider.setAttribute("aria-valuetext", half ? `mean of ${2 * half + 1} values` : "off");
   }
 
   /** Show what is chosen now. @param {Panel[]} shown the panels that are there @param {boolean} zoomed */
@@ -96,7 +105,7 @@ export class Bar {
 
   /** @param {Panel} panel */
   switch({ key, title }) {
-    const button = makeButton([`log ${key}`], () => {
+    const button = makeButton([`log ${key.replace(/_loss$/, "")}`], () => {
       const log = this.model.get("log");
       this.save("log", { ...log, [key]: !log[key] });
     });

@@ -11,7 +11,7 @@ import { baseName, RunRows } from "./run_rows.js";
  * @typedef {{n?: number, columns?: string[][], offset?: number | null}} Told of rows one by one: how many, which columns have
  *   each row of values, and what a row's number lacks to its step, null where steps come on their own
  * @typedef {Told & {id: number, start: number, blocks?: string[], average?: string, beta?: number}} Part the extremes of
- *   blocks of rows, those of a column's moving average, or else rows one by one: what is not told of these is as of those before
+ *   blocks of rows, those of a column's mean, or else rows one by one: what is not told of these is as of those before
  */
 
 /** How often to look whether something is lost or needed, ms. */

@@ -17,5 +17,9 @@ export function formatNumber(value, digits = 4) {
     .replaceAll("-", "−");
 }
 
-/** Plotly reads some HTML in names; this leaves it to be read as text. @param {string} text */
-export const escapeHtml = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+/** @type {Record<string, string>} */
+const SIGNS = { "&": "&amp;", "<": "&lt;", ">": "&gt;", $: "&#36;", "%": "&#37;" };
+
+/** A text that Plotly shows as it is: in names it reads some HTML, `%{x}` and, where a page has MathJax, `$x$`.
+ * @param {string} text */
+export const plotlyText = (text) => text.replace(/[&<>$]|%(?={)/g, (sign) => SIGNS[sign]);

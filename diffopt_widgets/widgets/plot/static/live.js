@@ -6,7 +6,7 @@ import { keepKeys } from "../../page/static/keep_keys.js";
 import { withKernel } from "../../page/static/lost.js";
 import { Feed } from "./feed.js";
 import { PanelKeys } from "./keys.js";
-import { arrange, layout } from "./layout.js";
+import { arrange, layout, TYPE } from "./layout.js";
 import { Legend } from "./legend.js";
 import { picture } from "./picture.js";
 import { plotly } from "./plotly.js";
@@ -42,7 +42,9 @@ class View {
     this.sight = new IntersectionObserver((entries) => this.seen(entries[entries.length - 1].isIntersecting));
 
     this.theme = make("span", "dw-plot-theme");
-    this.legend = new Legend(feed);
+    /** The run that stands out. @type {number | null} */
+    this.picked = null;
+    this.legend = new Legend(feed, (id) => this.pick(id));
     this.bar = new Bar(feed, {
       changed: () => this.schedule(),
       reset: () => this.reset(),
@@ -133,6 +135,15 @@ class View {
     this.schedule();
   }
 
+  /** Let one run stand out from the others. @param {number | null} id */
+  pick(id) {
+    const run = this.feed.runs.find((run) => run.id === id);
+    const picked = run?.visible && this.feed.runs.length > 1 ? id : null;
+    if (picked === this.picked) return;
+    this.picked = picked;
+    this.schedule();
+  }
+
   /** @param {string} text */
   say(text) {
     this.hint.replaceChildren(make("span", "", [text]));
@@ -154,7 +165,7 @@ class View {
   /** As high as so many panels are; what the empty plot says stands in the first row of them.
    * @param {number} panels @param {number} width */
   place(panels, width) {
-    const { height, rows } = arrange(panels, width, this.model.get("height"), false, screenHeight());
+    const { height, rows } = arrange(panels, width, this.model.get("height"), false, screenHeight(), this.room());
     this.area.style.height = `${height}px`;
     this.hint.style.height = `${height / rows}px`;
   }
@@ -179,11 +190,13 @@ class View {
     this.drawnAt = performance.now();
     const { gd, feed, model, width, zoom, x } = this;
     const { panels, runs } = feed;
-    const { panelWidth } = arrange(panels.length, width, 1);
+    const { scale, whole } = this.room();
+    const { panelWidth } = arrange(panels.length, width, 1, false, 1, { scale });
     const [smoothing, expected] = [this.bar.smoothing, model.get("expected")];
     const store = (/** @type {number} */ id) => feed.store(id);
-    const drawn = picture({ panels, runs, store, range: zoom.x, width: panelWidth, smoothing, x, expected });
-    const view = { width, height: model.get("height"), screen: screenHeight(), log: model.get("log"), x };
+    const request = { panels, runs, store, range: zoom.x, width: panelWidth, smoothing, x, expected, scale };
+    const drawn = picture({ ...request, picked: runs.some(({ id }) => id === this.picked) ? this.picked : null });
+    const view = { width, height: model.get("height"), screen: screenHeight(), whole, log: model.get("log"), x };
     /** @type {Record<string, any>} */
     const made = layout(drawn, { ...view, theme: this.colors() });
     zoom.apply(made, drawn.shown);
@@ -212,6 +225,12 @@ class View {
     const colors = getComputedStyle(this.theme);
     const size = Math.max(11, Math.round(0.92 * parseFloat(colors.fontSize)));
     return { text: colors.color, back: colors.backgroundColor, line: colors.borderTopColor, size };
+  }
+
+  /** What the page decides: the size of the type, and the height of the plots where they fill a screen. */
+  room() {
+    const whole = parseFloat(getComputedStyle(this.root).getPropertyValue("--dw-plot-height"));
+    return { scale: this.colors().size / TYPE, whole: whole || null };
   }
 
   config() {

@@ -1,7 +1,7 @@
 // @ts-check
 // From rows to what Plotly draws: the lines of every panel, thinned. No page.
 import { BLOCK, thin } from "./column.js";
-import { escapeHtml, formatNumber } from "./format.js";
+import { plotlyText, formatNumber } from "./format.js";
 import { axesOf } from "./layout.js";
 
 /**
@@ -9,7 +9,7 @@ import { axesOf } from "./layout.js";
  * @typedef {import("./run_rows.js").RunRows} RunRows
  * @typedef {import("./run_rows.js").Axis} Axis
  * @typedef {import("./run_rows.js").Interval} Interval
- * @typedef {{id: number, key: string, name: string, color: string, schedule: boolean, visible: boolean, total: number | null,
+ * @typedef {{id: number, key: string, name: string, color: string, dash: string, schedule: boolean, visible: boolean, total: number | null,
  *   details: Record<string, string>, group: string, samples_per_step: number | null}} Run
  * @typedef {{name: string, dash: string, schedule: boolean}} Curve
  * @typedef {{key: string, title: string, scale: string, smooth: boolean, optional: boolean, sparse: boolean,
@@ -17,16 +17,21 @@ import { axesOf } from "./layout.js";
  * @typedef {{panel: Panel, axis: number, run: Run, curve: Curve, name: string, group: string, i: number}} Wanted
  * @typedef {Record<string, any> & {x: Float64Array, y: Float32Array}} Trace
  * @typedef {{id: number, from: number, to: number}} Rows rows of a run
- * @typedef {{shown: Panel[], data: Trace[], points: number, smoothed: boolean, detail: Rows[]}} Picture what to draw, and
- *   of which rows more should be known for it
+ * @typedef {{shown: Panel[], data: Trace[], points: number, smoothing: number, runs: number, detail: Rows[]}} Picture what to draw,
+ *   how many runs these are, and of which rows more should be known for it
  * @typedef {{panels: Panel[], runs: Run[], store: (id: number) => RunRows, range: Interval | null, width: number,
- *   smoothing: number, x?: Axis, expected?: string[]}} Request
+ *   smoothing: number, x?: Axis, expected?: string[], picked?: number | null, scale?: number}} Request `picked`: the run that stands out;
+ *   `scale` widens the lines
  */
 
 /** Points on screen in all; Plotly needs 30 to 60 ms for as many inside JupyterLab. */
 const POINTS = 4000;
 /** Fewer values of a sparse column than this are drawn as points too. */
 const MARKED = 100;
+/** Most runs whose single values are drawn faintly beside their means. */
+const FAINT_RUNS = 12;
+/** Of the runs beside the one that stands out. */
+const FADED = 0.15;
 /** Of a run's groups whose values differ, in turn. */
 const GROUP_OPACITY = [1, 0.6, 0.4];
 
@@ -34,7 +39,18 @@ const GROUP_OPACITY = [1, 0.6, 0.4];
  * panel is there when it has lines, or when they are expected. Of a run that has the column `unless`, a panel has no lines; where it
  * has some, it stands in for the panel that begins with that column, if that one has none.
  * @param {Request} request @returns {Picture} */
-export function picture({ panels, runs, store, range, width, smoothing, x = "step", expected = [] }) {
+export function picture({
+  panels,
+  runs,
+  store,
+  range,
+  width,
+  smoothing,
+  x = "step",
+  expected = [],
+  picked = null,
+  scale = 1,
+}) {
   const visible = runs.filter((run) => run.visible && store(run.id).place(x, run.samples_per_step));
   /** @param {Run} run @param {Panel} panel @param {Curve} curve */
   const lines = (run, panel, curve) => {
@@ -59,21 +75,24 @@ export function picture({ panels, runs, store, range, width, smoothing, x = "ste
   );
   const count = wanted.reduce((sum, { panel }) => sum + (panel.smooth && smoothing > 0 ? 2 : 1), 0);
   const buckets = Math.max(40, Math.min(Math.ceil(width), Math.floor(POINTS / (2 * Math.max(1, count)))));
-  const data = wanted.flatMap((line) => traces(line, store(line.run.id), { range, x, buckets, smoothing }));
+  const view = { range, x, buckets, smoothing, picked, scale, faintly: visible.length <= FAINT_RUNS };
+  const drawn = wanted.map((line) => traces(line, store(line.run.id), view));
+  // Over one run's single values lie the means of all.
+  const data = [...drawn.flatMap((line) => line.slice(0, -1)), ...drawn.map((line) => line[line.length - 1])];
   const points = data.reduce((sum, trace) => sum + trace.x.length, 0);
   const blank = shown.map((_, axis) => axis).filter((axis) => !wanted.some((line) => line.axis === axis));
   const detail = visible.flatMap((run) => lacking(run, store(run.id), range, x, buckets));
-  return { shown, data: [...data, ...blank.map(frame)], points, smoothed: smoothing > 0, detail };
+  return { shown, data: [...data, ...blank.map(frame)], points, smoothing, runs: visible.length, detail };
 }
 
-/** Rows in sight that would show more than the extremes of their blocks, and those before that their averages need.
+/** Rows in sight that would show more than the extremes of their blocks, and those on both sides that their means need.
  * @param {Run} run @param {RunRows} store @param {Interval | null} range @param {Axis} x @param {number} buckets
  * @returns {Rows[]} */
 function lacking(run, store, range, x, buckets) {
   const [lo, hi] = store.rows(range, store.place(x, run.samples_per_step) ?? undefined);
   if (hi - lo >= buckets * BLOCK) return [];
-  const before = Math.max(0, ...[...store.averages.values()].map((average) => average.before));
-  const span = store.coarseSpan(lo, hi) && store.coarseSpan(Math.max(0, lo - before), hi);
+  const reach = Math.max(0, ...[...store.averages.values()].map((average) => average.reach));
+  const span = store.coarseSpan(lo, hi) && store.coarseSpan(Math.max(0, lo - reach), hi + reach);
   return span ? [{ id: run.id, from: span[0], to: span[1] }] : [];
 }
 
@@ -84,12 +103,18 @@ function frame(axis) {
 }
 
 /** @param {Wanted} wanted @param {RunRows} store
- * @param {{range: Interval | null, x: Axis, buckets: number, smoothing: number}} view @returns {Trace[]} */
-function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, buckets, smoothing }) {
+ * @param {{range: Interval | null, x: Axis, buckets: number, smoothing: number, picked: number | null, scale: number, faintly: boolean}} view @returns {Trace[]} */
+function traces(
+  { panel, axis, run, curve, name, group, i },
+  store,
+  { range, x, buckets, smoothing, picked, scale, faintly },
+) {
   const main = curve === panel.columns[0];
   const label = [run.name, group, curve.schedule ? "schedule" : main ? "" : curve.name].filter(Boolean).join(" · ");
-  const opacity = GROUP_OPACITY[Math.min(i, GROUP_OPACITY.length - 1)];
-  const line = { color: run.color, width: curve.dash === "solid" ? 1.8 : 1.1, dash: curve.dash };
+  const opacity =
+    GROUP_OPACITY[Math.min(i, GROUP_OPACITY.length - 1)] * (picked === null || picked === run.id ? 1 : FADED);
+  const own = curve.dash === "solid";
+  const line = { color: run.color, width: scale * (own ? 1.8 : 1.1), dash: own ? run.dash : curve.dash };
   const place = /** @type {(row: number) => number} */ (store.place(x, run.samples_per_step));
   const [lo, hi] = store.rows(range, place);
   const column = /** @type {Column} */ (store.columns.get(name));
@@ -101,12 +126,12 @@ function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, 
     return {
       type: "scatter",
       mode: few ? "lines+markers" : "lines",
-      marker: { color: run.color, size: 5 },
+      marker: { color: run.color, size: 5 * scale },
       x: filled(new Float64Array(rows.length), rows, place),
       y: filled(new Float32Array(rows.length), rows, (row) => drawn.at(row)),
       text: drawn === column ? undefined : Array.from(rows, (row) => told(column.at(row), drawn.at(row))),
       ...axesOf(axis, curve.schedule),
-      name: escapeHtml(label),
+      name: plotlyText(label),
       legendgroup: run.id,
       showlegend: false,
       line,
@@ -117,11 +142,12 @@ function traces({ panel, axis, run, curve, name, group, i }, store, { range, x, 
   /** @param {string} value */
   const front = (value) => ({
     showlegend: axis === 0 && main && i === 0,
-    hovertemplate: `${value}<extra>${escapeHtml(label + (main ? differing(run) : ""))}</extra>`,
+    hovertemplate: `${value}<extra>${plotlyText(label + (main ? differing(run) : ""))}</extra>`,
   });
   if (!panel.smooth || smoothing === 0) return [trace(column, front("%{y:.7~g}"))];
-  const faint = { line: { ...line, width: 1 }, opacity: 0.35 * opacity, hoverinfo: "skip" };
-  return [trace(column, faint), trace(store.smoothed(name, smoothing), front("%{text}"))];
+  const faint = { line: { ...line, width: scale, dash: "solid" }, opacity: 0.35 * opacity, hoverinfo: "skip" };
+  const mean = trace(store.smoothed(name, smoothing), front("%{text}"));
+  return faintly ? [trace(column, faint), mean] : [mean];
 }
 
 /** An array with a value for each row; many times as fast as `from`. @template {Float32Array | Float64Array} T

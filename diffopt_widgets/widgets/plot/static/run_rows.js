@@ -63,7 +63,7 @@ export class RunRows {
     return to <= this.length && !this.isCoarse(block) && !this.missing.some(([a, b]) => a < to && from < b);
   }
 
-  /** The extremes of a column's moving average, for the blocks of which no more is known.
+  /** The extremes of a column's mean, for the blocks of which no more is known.
    * @param {number} start @param {string} name @param {number} beta @param {Summary} summary */
   summarizeAverage(start, name, beta, summary) {
     let average = this.averages.get(name);
@@ -183,7 +183,7 @@ export class RunRows {
     return names.map((name) => ({ name, group: name.slice(base.length + 1, -1) }));
   }
 
-  /** The column's moving average. While the kernel has not told a new one of coarse blocks, the old one is drawn.
+  /** The column's centred mean. While the kernel has not told a new one of coarse blocks, the old one is drawn.
    * @param {string} name @param {number} beta @returns {Column} */
   smoothed(name, beta) {
     let average = this.averages.get(name);

@@ -27,7 +27,7 @@ export function figure(feed, { smoothing, x, zoom }) {
   const theme = { text: "#222", back: "#fff", line: "#ddd", size: 11 };
   const plain = layout(drawn, { width: WIDTH, height: model.get("height") ?? HEIGHT, log: model.get("log"), x, theme });
   zoom.apply(plain, drawn.shown);
-  const legend = 24 * Math.ceil(runs.length / 3);
+  const legend = 24 * Math.ceil(runs.length / 4);
   const full = {
     ...plain,
     height: plain.height + legend,
@@ -41,9 +41,22 @@ export function figure(feed, { smoothing, x, zoom }) {
 
 /** @param {any} Plotly @param {Feed} feed @param {Sight} sight @param {"png" | "svg"} format @param {number} scale
  * @returns {Promise<string>} data URL */
-export function image(Plotly, feed, sight, format, scale = 1) {
+export async function image(Plotly, feed, sight, format, scale = 1) {
   const made = figure(feed, sight);
-  return Plotly.toImage(made, { format, width: WIDTH, height: made.layout.height, scale });
+  const { height } = made.layout;
+  const svg = await Plotly.toImage(made, { format: "svg", width: WIDTH, height });
+  return format === "svg" ? svg : painted(svg, WIDTH * scale, height * scale);
+}
+
+/** A drawing as PNG. Plotly's own way loads it from a blob, which a page's Content-Security-Policy may forbid.
+ * @param {string} url @param {number} width @param {number} height */
+async function painted(url, width, height) {
+  const drawing = new Image();
+  drawing.src = url;
+  await drawing.decode();
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).drawImage(drawing, 0, 0, width, height);
+  return canvas.toDataURL("image/png");
 }
 
 /** A page that opens offline. @param {Feed} feed @param {Sight} sight */
@@ -51,7 +64,7 @@ export async function html(feed, sight) {
   const source = (await plotlySource(feed.model)).replaceAll("</script", "<\\/script");
   const numbers = (/** @type {string} */ _, /** @type {any} */ value) =>
     ArrayBuffer.isView(value) ? Array.from(/** @type {any} */ (value), (v) => Number(v.toPrecision(8))) : value;
-  const made = JSON.stringify(figure(feed, sight), numbers).replaceAll("</", "<\\/");
+  const made = JSON.stringify(figure(feed, sight), numbers).replaceAll("<", "\\u003c");
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>diffopt</title><meta name="viewport" content="width=device-width"></head>
 <body style="margin:0"><script>${source}</script><div id="plot"></div><script>const made = ${made};

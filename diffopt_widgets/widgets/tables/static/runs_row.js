@@ -3,7 +3,7 @@
 import { h, say } from "../../page/static/dom.js";
 import { icon } from "./runs_icons.js";
 import { NameField } from "./runs_name.js";
-import { COLUMNS, status, summary, unsaid } from "./runs_text.js";
+import { brief, COLUMNS, status, summary, unsaid } from "./runs_text.js";
 
 /** @typedef {import("./runs_text.js").Run} Run */
 /** @typedef {{repeat: boolean, continue: boolean}} Offers */
@@ -23,7 +23,8 @@ export class RunRow {
     this.brief = h("div", { class: "dwr-brief" });
     this.statusText = h("span");
     this.progress = h("progress", { max: 1 });
-    this.status = h("td", { class: "dwr-status" }, this.statusText, this.progress);
+    this.best = h("span", { class: "dwr-mark" });
+    this.status = h("td", { class: "dwr-status" }, this.statusText, " ", this.best, this.progress);
     this.numbers = COLUMNS.map(({ name }) => h("td", { class: `dwr-number dwr-${name}` }));
     this.eye = this.button(["shown", "hidden"], () => owner.send({ k: "visible", key, visible: !this.run.visible }));
     this.again = this.button(["repeat"], () => owner.send({ k: "repeat", key }));
@@ -64,12 +65,16 @@ export class RunRow {
     this.run = run;
     const { name, message } = run;
     this.node.classList.toggle("dwr-off", !run.visible);
+    this.best.replaceChildren(...(run.best ? ["best", h("span", { class: "dwf-sr" }, `: ${run.best}`)] : []));
+    this.best.hidden = !run.best;
+    this.best.title = run.best;
+    this.node.classList.toggle("dwr-winner", Boolean(run.best));
     this.node.classList.toggle("dwr-failed", run.status === "failed");
     this.swatch.style.setProperty("--dwr-color", run.color);
     this.name.show(name);
     say(this.differs, unsaid(run));
     this.differs.title = run.differs;
-    say(this.brief, `${status(run)} · training loss ${COLUMNS[0].show(run)}`);
+    say(this.brief, brief(run));
     this.brief.title = summary(run);
     say(this.statusText, status(run));
     this.status.title = message || summary(run);

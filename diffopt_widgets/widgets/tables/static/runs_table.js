@@ -38,6 +38,7 @@ class RunsView {
       ["change:notice", () => this.drawNotice()],
       ["change:rows", () => this.drawRows()],
       ["change:removed", () => this.drawRemoved()],
+      ["change:outcome", () => this.drawOutcome()],
       ["change:comparison", () => this.drawComparison()],
       ["msg:custom", (message) => message?.k === "named" && this.rows.get(message.key)?.name.answer(message.wrong)],
     ];
@@ -89,8 +90,10 @@ class RunsView {
       },
       "Compare settings",
     );
+    this.outcome = h("p", { class: "dwr-outcome" });
     this.foot = h("div", { class: "dwr-foot" }, this.toggle, this.removed, this.why);
-    this.root.append(this.noticeBox, this.table, this.empty, this.foot, this.compare.node, this.tip.node);
+    this.root.append(this.noticeBox, this.table, this.empty, this.outcome, this.foot, this.compare.node, this.tip.node);
+    this.tip.attachTitles(this.root);
     this.root.append(hiddenStandIn(model));
   }
 
@@ -128,6 +131,12 @@ class RunsView {
     this.rows.set(run.key, row);
     if (this.moving === "restored") queueMicrotask(() => this.arrive(row));
     return row;
+  }
+
+  drawOutcome() {
+    const words = this.model.get("outcome");
+    say(this.outcome, words);
+    this.outcome.hidden = !words;
   }
 
   drawRemoved() {

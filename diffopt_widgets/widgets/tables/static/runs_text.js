@@ -3,7 +3,7 @@
 import { textOf } from "../../page/static/text.js";
 
 /**
- * @typedef {{key: string, name: string, color: string, differs: string, visible: boolean, status: string,
+ * @typedef {{key: string, name: string, color: string, differs: string, visible: boolean, best: string, status: string,
  *   message: string, progress: number, final_loss: number | null, eval_after: number | null, best_loss: number | null,
  *   applied_plateau: number | null, steps_per_second: number | null, state_bytes: number | null, cannot_remove: string,
  *   cannot_continue: string}} Run
@@ -30,6 +30,13 @@ export function status({ status, progress }) {
   if (status === "stopped" && !progress) return "not started";
   const underway = status === "running" || status === "paused";
   return underway || (status !== "waiting" && progress < 1) ? `${status} ${Math.floor(100 * progress)}\u00a0%` : status;
+}
+
+/** What is said of a run where there is no room for columns, in a line. @param {Run} run */
+export function brief(run) {
+  const evaluated = run.eval_after !== null;
+  const loss = evaluated ? `eval loss ${short(run.eval_after)}` : `training loss ${short(run.final_loss)}`;
+  return `${run.best ? "best" : status(run)} · ${loss}`;
 }
 
 /** Parts of a name such as `PRODIGY · d_coef 0.5, steps 60`. @param {string} words */

@@ -1,5 +1,6 @@
 // @ts-check
 // Table of a store's runs in the page. It shows the `rows` of the kernel and sends a message for each action of a person.
+import { Tip } from "../../page/static/tip.js";
 import { keepKeys } from "../../page/static/keep_keys.js";
 import { withKernel } from "../../page/static/lost.js";
 import { h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
@@ -81,7 +82,9 @@ class StoreView {
     };
     this.undo = h("button", { type: "button", click: restore }, "Undo");
     this.removed = h("div", { class: "dwr-removed" }, this.gone, " ", this.undo);
-    this.root.append(this.noticeBox, this.head, this.empty, this.table, this.removed, hiddenStandIn(model));
+    const tip = new Tip(this.prefix);
+    this.root.append(this.noticeBox, this.head, this.empty, this.table, this.removed, tip.node, hiddenStandIn(model));
+    tip.attachTitles(this.root);
   }
 
   drawQuery() {

@@ -20,16 +20,20 @@ CELLS = (
     "dw.RunsTable(bench.runs)",
 )
 
+IN_GRID = 2 * 3
+"""Pictures of samples: two runs, before training, after it and real examples."""
+
 
 class Texts(HTMLParser):
     """Collects the texts of a page's outputs and its images."""
 
     def __init__(self):
         super().__init__()
-        self.texts, self.images = [], 0
+        self.texts, self.images = [], []
 
-    def handle_starttag(self, tag, attrs):  # noqa: ARG002
-        self.images += tag == "img"
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.images.append(dict(attrs)["alt"])
 
     def handle_data(self, data):
         self.texts.append(data)
@@ -47,7 +51,7 @@ def executed():
 def test_each_display_of_a_bench_has_the_curves_as_a_picture(executed):
     for place in (1, 5):
         _, picture = [output["data"] for output in executed.cells[place].outputs]
-        assert picture["text/html"].count("<img") == 1
+        assert picture["text/html"].count("<img") == 1 + IN_GRID
         assert picture["image/png"]
         assert "PRODIGY · d_coef 2" in picture["text/plain"]
 
@@ -59,7 +63,9 @@ def test_an_export_shows_pictures_and_tables_and_no_insides_of_widgets(executed,
     page = Texts()
     page.feed(text)
     words = " ".join(page.texts)
-    assert page.images == 2
+    assert sum(words.startswith("Curves of PRODIGY") for words in page.images) == 2
+    assert sum(words.startswith("PRODIGY · d_coef 2: ") for words in page.images) == IN_GRID
+    assert len(page.images) == 2 + 2 * IN_GRID
     assert not re.search(r"children=|<style|object at|model not found", words.partition("diffopt_widgets as dw")[2])
     assert re.search(r"D coefficient \(d_coef\)\s+0\.25\s+1", words)
     assert re.search(r"PRODIGY · d_coef 2\s+done", words)

@@ -4,8 +4,10 @@ import asyncio
 import gc
 import weakref
 
+import ipywidgets
 import pytest
 from displays import shown
+from IPython.display import display
 from wires import keep_messages, kept
 
 import diffopt_widgets as dw
@@ -88,6 +90,61 @@ def test_a_bench_that_rested_is_displayed_again_as_it_was(cells):
     assert opened["state"]["state"]["controls"]["lr"]["text"] == "0.5"
     cells.run("b", dw.lab())
     assert bench.comm is None
+
+
+PARTS = ("form", "size", "bar", "menu", "plot", "applied", "table", "samples")
+
+
+def rested(cells):
+    """A bench with a run that rests since another has taken its place."""
+
+    async def script():
+        bench = dw.lab(dw.Settings("PRODIGY"), task="swiss_roll", steps=2)
+        cells.run("a", bench)
+        bench.bar.run.click()
+        await bench.wait()
+        return bench
+
+    bench = asyncio.run(script())
+    cells.run("a", dw.lab())
+    return bench
+
+
+@pytest.mark.slow
+def test_what_a_resting_bench_knows_can_be_read_and_it_takes_another_run(cells):
+    bench = rested(cells)
+    (run,) = bench.runs
+    assert run.status == "done"
+    assert bench.form.value == bench.form.settings == dw.Settings("PRODIGY")
+    assert [curve.name for curve in bench.plot.curves()] == ["PRODIGY"]
+    assert len(bench.figure().data)
+    assert bench.table.rows[0]["name"] == bench.plot.runs[0]["name"] == "PRODIGY"
+    assert "before training" in next(iter(bench.samples.strips.values())).value
+    bench.add(dw.train(dw.Settings("ADAM"), "swiss_roll", 2, progress=False))
+    assert [curve.name for curve in bench.plot.curves()] == ["PRODIGY", "ADAM"]
+    assert bench.comm is None  # nobody sees it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("use", ["display", "inside"])
+def test_a_part_of_a_resting_bench_that_is_shown_wakes_it(cells, use):
+    bench = rested(cells)
+    kinds = {name: type(getattr(bench, name)).__name__ for name in PARTS}
+    for name in PARTS:
+        part = getattr(bench, name)
+        if use == "display":
+            with shown() as outputs:
+                display(part)
+            ids = [output["data"].get("application/vnd.jupyter.widget-view+json") for output in outputs]
+            assert ids[0]["model_id"] == part.model_id
+        else:
+            assert ipywidgets.VBox([part]).get_state()["children"] == [f"IPY_MODEL_{part.model_id}"]
+        assert part.comm is not None
+        assert bench.comm is not None
+        assert type(part).__name__ == kinds[name]
+        count(bench, +1)
+        count(bench, -1)
+        assert part.comm is None
 
 
 @pytest.mark.parametrize("why", ["another cell", "a part", "the same execution", "no id", "not counted"])

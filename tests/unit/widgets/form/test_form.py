@@ -53,6 +53,52 @@ def test_it_is_an_ordinary_widget(form):
     assert Form("ADAM", layout={"width": "300px"}).layout.width == "300px"
 
 
+def test_interact_calls_its_function_with_each_valid_value(form):
+    calls = []
+    box = ipywidgets.interactive(lambda settings, twice: calls.append((settings, twice)), settings=form, twice=True)
+    assert box.children[0] is form
+    form.type("d_coef", "0.5")
+    form.type("d_coef", "x")
+    form.choose("LION")
+    began = Settings("PRODIGY", schedule="COSINE")
+    assert calls == [(began, True), (began.replace(d_coef=0.5), True), (Settings("LION", schedule="COSINE"), True)]
+
+
+def test_the_value_is_the_settings_however_it_is_set(form, sent):
+    heard = []
+    form.observe(lambda change: heard.append((change["new"], form.settings, dict(form.errors))), "value")
+    other, menu = Form("ADAM"), ipywidgets.Dropdown(options=["ADAM", "LION"])
+    traitlets.link((form, "value"), (other, "value"))
+    traitlets.dlink((menu, "value"), (other, "value"))
+    assert form.value == form.settings == Settings("ADAM")
+    menu.value = "LION"
+    other.type("lr", "-1")
+    other.type("lr", "0.5")
+    assert form.value == form.settings == other.value == Settings("LION", lr=0.5)
+    form.settings = "PRODIGY"
+    assert other.value == other.settings == Settings("PRODIGY")
+    assert heard == [(value, value, {}) for value in map(Settings, ("ADAM", "LION"))] + [
+        (value, value, {}) for value in (Settings("LION", lr=0.5), Settings("PRODIGY"))
+    ]
+    assert len(sent) == len(heard)  # one message to the page for each
+
+
+@pytest.mark.parametrize("name", ["settings", "value"])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("PRODIGYY", "Did you mean PRODIGY"),
+        (3, "settings are wanted, and this is an int"),
+        (None, "settings are wanted, and this is None"),
+    ],
+)
+def test_a_value_that_is_no_settings_is_refused_as_settings_are(form, name, value, words):
+    before = form.settings
+    with pytest.raises(SettingsError, match=words):
+        setattr(form, name, value)
+    assert form.value == form.settings == before
+
+
 def test_unknown_keywords_and_optimizers_are_refused():
     with pytest.raises(TypeError, match="d_coef"):
         Form("PRODIGY", d_coef=1)

@@ -88,6 +88,33 @@ def test_a_click_in_the_legend_while_a_cell_runs_shows_in_the_plot_at_once_and_e
     assert asyncio.run(notebook()) == ((False, True, None), (False, False, "none"))
 
 
+def test_a_message_is_handled_until_its_observers_have_ended_unless_a_cell_runs():
+    """What they print belongs to the message, as long as that is handled."""
+
+    async def notebook():
+        form, seen = dw.Form(dw.Settings("ADAM")), []
+        let_go = threading.Event()
+
+        def slow(change):
+            let_go.wait(0.5)  # whoever does not wait for it is heard first
+            seen.append(change.new.lr)
+
+        def handle(text):
+            form._handle_msg(message({"k": "type", "name": "lr", "text": text}))
+            seen.append("handled")
+            let_go.set()
+
+        form.observe(slow, "value")
+        await asyncio.to_thread(handle, "0.5")
+        subshell = threading.Thread(target=handle, args=("0.25",))
+        subshell.start()
+        subshell.join()  # the cell goes on meanwhile
+        await asyncio.sleep(0)
+        return seen
+
+    assert asyncio.run(notebook()) == [0.5, "handled", "handled", 0.25]
+
+
 def test_without_a_loop_it_is_done_at_once():
     done = []
     on_loop(None, done.append, 1)

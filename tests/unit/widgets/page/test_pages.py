@@ -5,11 +5,13 @@ import shutil
 import threading
 from pathlib import Path
 
+import ipywidgets
 import pytest
 
 from diffopt_widgets import widgets
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.key_guard import KeyGuard
+from diffopt_widgets.widgets.bench.present import PresentSwitch
 from diffopt_widgets.widgets.bench.progress import Progress
 from diffopt_widgets.widgets.form.form import Form
 from diffopt_widgets.widgets.page.page_widget import page_code
@@ -18,7 +20,7 @@ from diffopt_widgets.widgets.state_size.card import StateSize
 from diffopt_widgets.widgets.tables.runs_table import RunsTable
 from diffopt_widgets.widgets.tables.store_table import RunStoreTable
 
-WIDGETS = (Form, RunsTable, RunStoreTable, StateSize, ComparisonMenu, KeyGuard, Progress, LivePlot)
+WIDGETS = (Form, RunsTable, RunStoreTable, StateSize, ComparisonMenu, KeyGuard, PresentSwitch, Progress, LivePlot)
 
 
 @pytest.mark.parametrize("widget", WIDGETS)
@@ -34,6 +36,16 @@ def test_every_file_is_in_a_page():
     used = {path for widget in WIDGETS for path in (*widget.scripts(), *widget.styles())}
     present = set(Path(widgets.__file__).parent.glob("*/static/*.*s"))
     assert {path.name for path in present - used} == {"bench.css"}
+
+
+@pytest.mark.parametrize("widget", [Form, RunsTable, LivePlot])
+def test_a_closed_widget_says_so_where_it_is_put_into_a_page(widget):
+    closed = widget()
+    closed.close()
+    with pytest.raises(RuntimeError, match=f"this {widget.__name__} was closed.*call its open"):
+        ipywidgets.VBox([closed])
+    closed.open()
+    assert ipywidgets.VBox([closed]).children == (closed,)
 
 
 def test_an_edit_of_a_file_is_shown_without_a_new_kernel(tmp_path, monkeypatch):

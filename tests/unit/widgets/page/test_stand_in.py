@@ -89,7 +89,7 @@ def test_a_bench_that_is_shown_again_keeps_its_picture():
     assert "<img" in trained["text/html"]
     assert "image/png" in trained
     assert trained["text/html"].count("PRODIGY · d_coef 2") == 2  # what the image is of, and a row below it
-    assert f'class="dw-saved-picture dw-for-{plot_id}"' in trained["text/html"]
+    assert f'class="dw-saved-picture dw-for-{plot_id} ' in trained["text/html"]
     assert [views[1], views[3]] == [trained, trained]
 
 

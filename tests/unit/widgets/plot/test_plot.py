@@ -381,6 +381,21 @@ def test_a_column_that_appears_late_and_values_that_are_not_finite(plot, wire, h
     np.testing.assert_array_equal(sent, [np.nan, np.inf, np.inf, np.nan])
 
 
+def test_a_column_without_a_value_among_new_rows_is_not_sent(plot, wire, history):
+    plot.add_run("a", "a", history)
+    append(history, 3, eval_loss=0.5)
+    plot.refresh(final=True)
+    assert "eval_loss" in pieces(wire.take())[-1][0]["columns"]
+    append(history, 3)
+    plot.refresh(final=True)
+    columns = pieces(wire.take())[-1][0]["columns"]
+    assert "eval_loss" not in columns
+    assert "loss" in columns
+    wire.say({"k": "hello"})
+    [values] = rows(wire.take()).values()
+    assert [values[step].get("eval_loss") for step in (2, 3)] == [0.5, pytest.approx(np.nan, nan_ok=True)]
+
+
 def test_a_panel_that_comes_later_gets_the_rows_that_were_sent_without_its_column(plot, wire, history):
     plot.add_run("a", "a", history)
     plot.add_run("b", "b", History(("unet",)))

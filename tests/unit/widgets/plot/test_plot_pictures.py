@@ -1,6 +1,7 @@
 """What is drawn of runs outside the page: lines, plotly figures, SVG and the saved picture."""
 
 import csv
+import math
 import re
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from histories import NASTY, append
+from hypothesis import given
+from hypothesis import strategies as st
 
-from diffopt_widgets.drawing.curves import panel_lines, smooth, thin
+from diffopt_widgets.drawing.curves import panel_lines, smooth, thin, values_of_mean
 from diffopt_widgets.drawing.figures import Curve, figure, write_html
 from diffopt_widgets.drawing.panels import LOSS, RATE, D, Panel, metric_panel
 from diffopt_widgets.drawing.svg import Line, line_chart, side_by_side
@@ -40,12 +43,30 @@ def test_thinning_keeps_what_stands_out():
     np.testing.assert_array_equal(thin(values[:50], 50), np.arange(50))
 
 
-def test_smoothing_is_the_bias_corrected_average():
-    values = np.random.default_rng(0).random(200)
-    weights = 0.1 * 0.9 ** np.arange(200)
-    for row in (0, 1, 150):
-        direct = (weights[: row + 1] @ values[row::-1]) / (1 - 0.9 ** (row + 1))
-        assert smooth(values, 0.9)[row] == pytest.approx(direct)
+@given(
+    st.lists(st.floats(-1e6, 1e6) | st.just(math.nan) | st.just(math.inf), max_size=70),
+    st.sampled_from([0.0, 0.3, 0.5, 0.8, 0.9, 0.97]),
+)
+def test_a_smoothed_value_is_the_mean_of_its_neighbours_on_both_sides(values, beta):
+    known = [value for value in values if math.isfinite(value)]
+    half = round((values_of_mean(beta) - 1) / 2)
+    means = [np.mean(known[i - min(half, i) : i + min(half, i) + 1]) for i in range(len(known))]
+    smoothed = smooth(np.array(values), beta)
+    np.testing.assert_array_equal(np.isfinite(values), np.isfinite(smoothed))
+    np.testing.assert_allclose(smoothed[np.isfinite(values)], means, rtol=1e-9, atol=1e-6)
+
+
+def test_a_smoothed_line_does_not_lag_behind_a_fall():
+    fall = np.exp(-np.arange(300) / 20)  # as the losses of the digits fall
+    smoothed = smooth(fall, 0.9)
+    assert np.abs(smoothed / fall - 1)[:-9].max() < 0.05
+    np.testing.assert_allclose(smooth(np.arange(60.0), 0.9)[:-9], np.arange(51.0))
+
+
+def test_a_huge_value_spoils_only_the_means_that_contain_it():
+    values = np.ones(100)
+    values[50] = 1e300
+    assert np.flatnonzero(smooth(values, 0.9) != 1).tolist() == list(range(41, 60))
 
 
 def test_groups_are_drawn_apart_only_where_they_differ(history):
@@ -77,7 +98,11 @@ def test_the_figure_shows_what_the_plot_shows(plot, history):
     append(history, 5000, d=1e-3)
     plot.log = {**plot.log, "loss": True}
     made = plot.figure()
-    assert [note.text for note in made.layout.annotations] == [LOSS.title, RATE.title, D.title]
+    assert [note.text for note in made.layout.annotations] == [
+        "Training loss (mean of 19)",
+        "Applied learning rate<br>(dashed: schedule)",
+        D.title,
+    ]
     assert made.layout.yaxis.type == made.layout.yaxis2.type == "log"
     assert max(len(trace.x) for trace in made.data) <= 2000
     assert [trace.name for trace in made.data if trace.showlegend] == [
@@ -135,12 +160,12 @@ def test_a_chart_is_sound_svg_whatever_it_holds():
 
 
 def test_a_gap_breaks_the_line_and_places_are_right():
-    chart = line_chart([Line("a", [0, 1, 2, 3, 4], [0, 1, np.nan, 1, 0])], width=470, height=270)
+    chart = line_chart([Line("a", [0, 1, 2, 3, 4], [0, 1, np.nan, 1, 0])], width=474, height=270)
     path = next(element.get("d") for element in elements(chart, "path") if element.get("stroke-linejoin"))
     assert path.count("M") == 2
     points = [tuple(map(float, point)) for point in re.findall(r"[ML]([\d.]+) ([\d.]+)", path)]
     assert points[0][0] == 58
-    assert points[-1][0] == 470 - 12
+    assert points[-1][0] == 474 - 16
     assert points[0][1] == points[3][1] > points[1][1]
 
 

@@ -434,3 +434,55 @@ def test_a_run_whose_curve_was_removed_from_the_plot_is_not_in_the_table():
     assert bench.table.rows == []
     with pytest.raises(KeyError, match="no run with the key"):
         bench.table.set_visible(run.key, False)
+
+
+def evaluated(lr, loss):
+    plan = RunPlan(dw.Settings("SGD", lr=lr), "swiss_roll", 4)
+    run = Run(plan, f"SGD · lr {lr}", status="done", history=History(("all",)), eval_after=loss)
+    step(run, 4)
+    return run
+
+
+def marked(table):
+    return [bool(row["best"]) for row in table.rows]
+
+
+def test_the_best_run_is_marked_in_words_when_all_have_ended():
+    last = Run(RunPlan(dw.Settings("SGD", lr=0.3), "swiss_roll", 4), history=History(("all",)))
+    last.begin()
+    step(last, 4)
+    table = dw.RunsTable([evaluated(0.1, 0.5), evaluated(0.2, 0.25), last])
+    assert marked(table) == [False, False, False]
+    assert table.outcome == ""
+    last.record_evaluation(after=0.7)
+    last.end("done")
+    table.show(last)
+    assert marked(table) == [False, True, False]
+    assert table.rows[1]["best"] == "lowest evaluation loss of 3 runs"
+    assert table.outcome.startswith("Best: lr 0.2, evaluation loss 0.25; worst: lr 0.3, 0.7.")
+    assert table.outcome == str(table.verdict)
+    still = table.still()
+    assert "lr 0.2 – best" in still.html
+    assert still.html.count("– best") == 1
+    for text in (still.html, " ".join(still.text.split())):
+        assert "worst: lr 0.3, 0.7." in text
+        assert "learning rate 0.1, 0.2 and 0.3; all with SGD" in text
+
+
+def test_the_best_of_those_that_are_compared_is_marked():
+    runs = [evaluated(0.1, 0.1), evaluated(0.2, 0.25), evaluated(0.3, 0.5)]
+    table = dw.RunsTable(runs)
+    assert marked(table) == [True, False, False]
+    table.compare(runs[1:])
+    assert marked(table) == [False, True, False]
+    table.remove(runs[2].key)
+    assert (marked(table), table.outcome) == ([False, False], "")
+    table.compare(None)
+    assert marked(table) == [True, False]
+
+
+def test_runs_that_cannot_be_compared_have_no_best_and_a_run_that_never_began_is_told_so():
+    table = dw.RunsTable([evaluated(0.1, 0.5), run_of(status="stopped"), run_of("longer", steps=20, taken=20)])
+    assert marked(table) == [False, False, False]
+    assert table.outcome == "Not compared: the runs have different lengths, 4, 10 and 20 steps."
+    assert "not started" in table.still().html

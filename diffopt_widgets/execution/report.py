@@ -1,0 +1,342 @@
+"""Report: how compared runs ended, in a table that can be pasted into an issue, with what is needed to repeat them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any, Literal
+
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
+from diffopt_widgets.execution.advice import Advice, advice, advice_together
+from diffopt_widgets.runs.compared import Standing, Verdict, has_diverged, verdict
+from diffopt_widgets.runs.paired import Paired, paired
+from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.settings import Fault, SettingsError
+from diffopt_widgets.settings.arguments import wrong_kind
+from diffopt_widgets.state_size.words import bytes_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from diffopt_widgets.settings.plan import RunPlan
+
+CONFIDENCE = 0.95
+"""How often all intervals of a report together contain what very many seeds would give."""
+
+SAME_SPEED = 1.1
+"""Largest factor between two speeds that count as the same: so much differs from one measurement to the next."""
+
+MOST_SENTENCES = 3
+"""Number of settings that are set against the best one in words; the table has all of them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting of a report."""
+
+    standing: Standing
+    against_best: Paired | None
+    """How much higher its loss is than the best setting's with the same seeds; None for the best one itself."""
+    tried: tuple[str, ...] = ()
+    """Labels of all settings of the same optimizer, of which this one is the best; empty where each has its own row."""
+
+    @property
+    def losses(self) -> list[float]:
+        """Its losses, the lowest first."""
+        return sorted(self.standing.losses.values())
+
+    @property
+    def state_bytes(self) -> int | None:
+        """Bytes of its optimizer's state; None where that is not known."""
+        return next((run.state_bytes for run in self.standing.runs if run.state_bytes is not None), None)
+
+    @property
+    def steps_per_second(self) -> float | None:
+        """Median speed of its runs; None where that is not known."""
+        speeds = [run.steps_per_second for run in self.standing.runs if run.steps_per_second]
+        return median(speeds) if speeds else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Compared runs in a table; `str()` gives Markdown, and a notebook shows it formatted."""
+
+    verdict: Verdict
+    rows: tuple[Row, ...]
+    """The settings whose runs finished, the best first."""
+    confidence: float
+    """Confidence of each interval."""
+
+    def __str__(self) -> str:
+        parts = [self.table(), *self.sentences(), self._conditions(), f"```python\n{self.code()}\n```"]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+    def table(self) -> str:
+        """Return the rows as a Markdown table; empty where there are none."""
+        if not self.rows:
+            return ""
+        several = any(len(row.losses) > 1 for row in self.rows)
+        measure = self.verdict.measure
+        head = ["setting", f"mean {measure}" if several else measure, *(["range"] if several else [])]
+        head += ["above the best, paired" if several else "above the best", "seeds", "optimizer state", "steps/s"]
+        lines = [_line(head), "|---|" + "---:|" * (len(head) - 1)]
+        return "\n".join([*lines, *(_line(self._cells(row, several=several)) for row in self.rows)])
+
+    def _cells(self, row: Row, *, several: bool) -> list[str]:
+        low, high = row.losses[0], row.losses[-1]
+        label = _escaped(row.standing.label) + (f" (best of {len(row.tried)})" if len(row.tried) > 1 else "")
+        difference = str(row.against_best).partition(" over ")[0].partition(" with ")[0] if row.against_best else "–"
+        speed = row.steps_per_second
+        return [
+            f"**{label}**" if row is self.rows[0] else label,
+            f"{row.standing.loss:.4g}",
+            *([f"{low:.4g} to {high:.4g}" if len(row.losses) > 1 else "–"] if several else []),
+            difference,
+            str(len(row.losses)),
+            "not known" if row.state_bytes is None else bytes_words(row.state_bytes),
+            "not known" if speed is None else f"{speed:.3g}",
+        ]
+
+    def sentences(self) -> list[str]:
+        """Return what the table means, each sentence true for these runs."""
+        verdict = self.verdict
+        if verdict.refusal:
+            return [f"The losses cannot be compared: {verdict.refusal}."]
+        first, *others = self.rows or (None,)
+        said = [self._against(first, row) for row in others[:MOST_SENTENCES]] if first else ["No run finished."]
+        if len(others) > MOST_SENTENCES and first:
+            luck = sum(row.against_best is None or not row.against_best.beyond_luck for row in others)
+            said.append(f"Of all {len(others)} others, {len(others) - luck} are worse by more than luck.")
+        if any(len(row.tried) > 1 for row in self.rows):
+            said.append(
+                "Each optimizer is shown with the best of the settings that were tried with it, chosen by these same losses, "
+                "which favours one with more of them."
+            )
+        said += [
+            f"{_escaped(row.standing.label)}: best of {_listed(row.tried)}." for row in self.rows if len(row.tried) > 1
+        ]
+        lines = [*said, *self._without_result(), *self._advice()]
+        return ["\n".join(f"* {line}" for line in lines)]
+
+    def _advice(self) -> list[str]:
+        """Say what is worth a second look in the runs of each row; what only few of its seeds show is left out."""
+        lines = []
+        for row in self.rows:
+            runs = row.standing.runs
+            seen: dict[str, list[tuple[Run, Advice]]] = {}
+            for run in runs:
+                for one in advice(run):
+                    seen.setdefault(one.rule, []).append((run, one))
+            found = [(of[0][1].text, len(of), of[0][0].plan.seed) for of in seen.values() if 2 * len(of) > len(runs)]
+            texts = [
+                f"{text} (seed {seed}; so with {count} of {len(runs)} seeds)" if len(runs) > 1 else text
+                for text, count, seed in found
+            ]
+            texts += [one.text for one in advice_together(runs)]
+            lines += [_escaped(f"{row.standing.label}: {text}") for text in texts]
+        return lines
+
+    def _without_result(self) -> list[str]:
+        """Say which settings have no row, and why."""
+        settings: dict[RunPlan, list[Run]] = {}
+        for run in self.verdict.runs:
+            settings.setdefault(_without_seed(run), []).append(run)
+        labels = name_by_difference(list(settings))
+        lines = []
+        for label, runs in zip(labels, settings.values(), strict=True):
+            kinds = {
+                "diverged": [run for run in runs if has_diverged(run)],
+                "failed": [run for run in runs if run.status == "failed" and not has_diverged(run)],
+                "did not finish": [run for run in runs if run.status == "stopped" and not has_diverged(run)],
+                "has not ended": [run for run in runs if not run.ended],
+            }
+            for what, which in kinds.items():
+                of = f" with {len(which)} of {len(runs)} seeds" if len(runs) > 1 else ""
+                reason = f": {which[0].message}" if which and what == "failed" else ""
+                lines += [f"{_escaped(label)} {what}{of}{_escaped(reason)}".removesuffix(".") + "."] if which else []
+        return lines
+
+    def _against(self, best: Row, row: Row) -> str:
+        one, other = (_escaped(each.standing.label) for each in (best, row))
+        difference = row.against_best
+        if difference is None:
+            return f"{one} and {other} have no seed in common, so whether their difference is luck is not known."
+        if difference.margin is None:
+            text = f"{one} ends {difference.mean:.3g} below {other} with one seed; whether that is luck is not known"
+        elif difference.beyond_luck:
+            text = f"{one} beats {other} by {difference}, which is more than luck"
+        else:
+            text = f"{one} ends below {other} by {difference}, which may be luck"
+        return f"{text}{self._costs(best, row)}."
+
+    @staticmethod
+    def _costs(best: Row, row: Row) -> str:
+        """Say what the best setting needs against another one, as far as that is known."""
+        parts = []
+        if best.state_bytes is not None and row.state_bytes is not None:
+            parts.append(_times(best.state_bytes, row.state_bytes, "memory", same=1.0))
+        if (
+            best.steps_per_second
+            and row.steps_per_second
+            and best.standing.runs[0].device == row.standing.runs[0].device
+        ):
+            parts.append(_times(best.steps_per_second, row.steps_per_second, "speed", same=SAME_SPEED))
+        return f", at {' and '.join(parts)}" if parts else ""
+
+    def _conditions(self) -> str:
+        """Return what is needed to understand and repeat the figures."""
+        plans = [run.plan for run in self.verdict.runs]
+        task = f"Task {_listed(dict.fromkeys(plan.task for plan in plans))}"
+        steps = f"{_listed(dict.fromkeys(f'{plan.steps:,}' for plan in plans))} steps"
+        numbers = list(dict.fromkeys(str(plan.seed) for plan in plans))
+        seeds = f"seed{'s' if len(numbers) > 1 else ''} {_listed(numbers)}"
+        sizes = dict.fromkeys(str(run.samples_per_step or "not known") for run in self.verdict.runs)
+        parts = [task, steps, f"examples per step {_listed(sizes)}", seeds]
+        lines = [f"{', '.join(parts)}; all runs share weights, batches and noise by seed."]
+        if any(row.against_best and row.against_best.margin is not None for row in self.rows):
+            lines.append(
+                f"± is the half width of the {100 * self.confidence:.4g} % confidence interval of the paired differences"
+                + (f" ({100 * CONFIDENCE:.0f} % for all of them together)." if self.confidence > CONFIDENCE else ".")
+            )
+        return "\n".join([*lines, f"Trained with {self._trained_with()}."])
+
+    def _trained_with(self) -> str:
+        """Return the versions and machines; more than one of a kind are all named, and it says where they are not known."""
+        kinds: dict[str, dict[str, None]] = {}
+        for run in self.verdict.runs:
+            for kind, text in run.trained_with.items():
+                kinds.setdefault(kind, {})[text] = None
+        machines = list(kinds.pop("machine", {}))
+        texts = [f"{kind} {' and '.join(versions)}" for kind, versions in kinds.items()]
+        if machines:
+            texts.append(f"on {' and '.join(machines)}")
+        without = sum(not run.trained_with for run in self.verdict.runs if len(run.history))
+        if without:
+            texts.append(f"versions not known for {without} of the runs")
+        return ", ".join(texts) or "versions that are not known"
+
+    def code(self) -> str:
+        """Return Python code that trains the same runs and makes the same report."""
+        plans = [run.plan for run in self.verdict.runs]
+        seeds = sorted({plan.seed for plan in plans})
+        points = list(dict.fromkeys(replace(plan, seed=0) for plan in plans))
+        whole = set(plans) == {replace(point, seed=seed) for point in points for seed in seeds}
+        if not whole:
+            points, seeds = list(dict.fromkeys(plans)), []
+        options = {
+            name: getattr(points[0], name)
+            for name in ("task", *RUN_OPTIONS)
+            if len({getattr(point, name) for point in points}) == 1
+        }
+        lists = [_changes(point, options) for point in points]
+        default = {name: use.default for name, use in RUN_OPTIONS.items()}
+        arguments = [f'"{points[0].settings.optimizer}"', "over"]
+        arguments += [f"{name}={value!r}" for name, value in options.items() if value != default.get(name, ...)]
+        if whole and seeds != [RUN_OPTIONS["seed"].default]:
+            arguments = [one for one in arguments if not one.startswith("seed=")] + [f"seeds={seeds}"]
+        body = "\n".join(f"    {changes!r}," for changes in lists)
+        by = ', by="optimizer"' if any(row.tried for row in self.rows) else ""
+        call = f"dw.sweep({', '.join(arguments)})"
+        return f"import diffopt_widgets as dw\n\nover = [\n{body}\n]\nprint(dw.report({call}{by}))"
+
+
+def report(runs: Sequence[Run], *, by: Literal["settings", "optimizer"] = "settings") -> Report:
+    """Report how runs ended: a table, whether differences are more than luck, versions and hardware, and code to repeat it.
+
+    Runs that differ in nothing but the seed are one row. Losses are compared by seed: the same seed means the same initial
+    weights, batches and noise for every setting.
+
+    Args:
+        runs: ended runs of one task and length, such as a sweep returns.
+        by: "settings" gives each setting a row, "optimizer" each optimizer, with the best of its settings.
+
+    Raises:
+        SettingsError: these are no runs of the bench.
+
+    >>> from diffopt_widgets import sweep
+    >>> made = report(sweep("ADAMW", {"lr": [1e-3, 1e-2]}, "swiss_roll", 5, seeds=3, progress=False))
+    >>> [row.standing.label for row in made.rows]
+    ['ADAMW · lr 0.01', 'ADAMW · lr 0.001']
+    """
+    example = "Give what dw.sweep(…) returned."
+    if isinstance(runs, Run):
+        runs = [runs]
+    if not isinstance(runs, Sequence) or isinstance(runs, str) or not runs:
+        raise wrong_kind("runs", runs, "a list of runs", example)
+    for run in runs:
+        if not isinstance(run, Run):
+            raise wrong_kind("runs", run, "a run of the bench", example)
+    if by not in ("settings", "optimizer"):
+        raise SettingsError((Fault("by", by, "there is no such way to make rows", '"settings" or "optimizer"'),))
+    judged = verdict(runs)
+    standings = [] if judged.refusal else _named_by_settings(judged.standings)
+    alone: list[tuple[Standing, tuple[str, ...]]] = [(standing, ()) for standing in standings]
+    rows = _best_of_each(standings) if by == "optimizer" else alone
+    confidence = 1 - (1 - CONFIDENCE) / max(len(rows) - 1, 1)  # so that all intervals hold together
+    best = rows[0][0] if rows else None
+    return Report(
+        judged,
+        tuple(
+            Row(
+                standing,
+                None
+                if best is None or standing is best
+                else paired(standing.losses, best.losses, confidence=confidence),
+                tried,
+            )
+            for standing, tried in rows
+        ),
+        confidence,
+    )
+
+
+def _named_by_settings(standings: Sequence[Standing]) -> list[Standing]:
+    """Return the settings with labels that leave the seed out."""
+    labels = name_by_difference([_without_seed(standing.runs[0]) for standing in standings]) if standings else []
+    return [replace(standing, label=label) for standing, label in zip(standings, labels, strict=True)]
+
+
+def _without_seed(run: Run) -> RunPlan:
+    return replace(run.plan, seed=0)
+
+
+def _best_of_each(standings: Sequence[Standing]) -> list[tuple[Standing, tuple[str, ...]]]:
+    """Return the best setting of each optimizer, the best first, with the labels of all that were tried."""
+    tried: dict[str, list[Standing]] = {}
+    for standing in standings:
+        tried.setdefault(standing.runs[0].settings.optimizer, []).append(standing)
+    return [(of[0], tuple(one.label for one in of)) for of in tried.values()]
+
+
+def _changes(point: RunPlan, shared: Mapping[str, Any]) -> dict[str, Any]:  # Any: plain values
+    """Return the changes that make a plan out of its optimizer's defaults."""
+    of_run = {name: getattr(point, name) for name in ("task", *RUN_OPTIONS) if name not in shared}
+    return {"optimizer": point.settings.optimizer, **point.settings.changed(), **of_run}
+
+
+def _times(best: float, other: float, what: str, *, same: float) -> str:
+    ratio = best / other if other else float("inf")
+    if 1 / same <= ratio <= same:
+        return f"the same {what}"
+    words = {"2": "twice", "0.5": "half"}
+    return f"{words.get(f'{ratio:.2g}', f'{ratio:.2g} times')} the {what}"
+
+
+def _listed(names: Any) -> str:  # Any: an iterable of texts
+    *first, last = map(_escaped, names)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """Return a text so that Markdown shows it as it is."""
+    plain = html.escape(text, quote=False)
+    return "".join(f"\\{letter}" if letter in "\\`*_[]|#$~" else letter for letter in plain)

@@ -1,0 +1,384 @@
+"""Compared runs: what they trained with, and which of them ended best, as far as that can be known."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from diffopt_widgets.catalogue import spec
+from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
+from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING
+from diffopt_widgets.runs.comparisons import Comparison, comparisons
+from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.settings.variations import options_of, value_words, varying
+
+if TYPE_CHECKING:
+    from diffopt_widgets.settings.plan import RunPlan
+
+MOST_NAMED = 3
+"""Number of runs that are named in a list; of more only the count is said."""
+
+MOST_SAID = 12
+"""Number of equal values that are said."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One setting in a comparison, with what its runs reached."""
+
+    label: str
+    runs: tuple[Run, ...]
+    losses: Mapping[int, float]
+    """Its final loss by seed."""
+
+    @property
+    def loss(self) -> float:
+        """Mean of its losses."""
+        return fmean(self.losses.values())
+
+    @property
+    def shown(self) -> str:
+        """The same in the three digits that are shown everywhere."""
+        return f"{self.loss:.3g}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Outcome of a comparison: its runs against each other, in a few sentences as its text.
+
+    It claims nothing beyond the runs: losses that are equal in three digits are equal, a run that diverged or did not finish is
+    never the best, and what seeds alone change is compared with the difference, or said to be unknown.
+
+    >>> from diffopt_widgets import Settings, sweep
+    >>> runs = sweep(Settings("SGD"), {"lr": [0.1, 1e-4]}, task="swiss_roll", steps=60, device="cpu", progress=False)
+    >>> print(verdict(runs))
+    Best: lr 0.1, evaluation loss 0.4...; worst: lr 0.0001, 0.5... How much seeds alone change is not known: all have seed 0.
+    """
+
+    runs: tuple[Run, ...] = ()
+    refusal: str = ""
+    """Why the losses cannot be compared; empty when they can."""
+    measure: str = ""
+    """Loss that is compared: the evaluation loss, or the training loss of runs that have no other."""
+    standings: tuple[Standing, ...] = ()
+    """Settings whose runs finished, the lowest loss first; every one has the same seeds, unless `paired` is false."""
+    paired: bool = True
+    between_seeds: float | None = None
+    """Largest difference that seeds alone made to the loss of one of these settings; None where it is not known."""
+    seeds: int = 0
+    """Number of seeds with which `between_seeds` was seen."""
+    behind: int = 0
+    """With how many of these seeds the worst setting ended behind the best, each seed for itself."""
+    earlier: bool = False
+    """Whether the seeds were seen in earlier runs of these settings, and not in these."""
+    going: tuple[str, ...] = ()
+    """Names of the runs that have not ended."""
+    diverged: tuple[str, ...] = ()
+    """Names of the runs whose loss was no longer a finite number."""
+    failed: tuple[str, ...] = ()
+    """Names of the runs that failed otherwise."""
+    unfinished: tuple[str, ...] = ()
+    """Names of the runs that were stopped."""
+
+    @property
+    def best(self) -> tuple[Standing, ...]:
+        """The settings with the lowest loss in three digits; none while runs go on, and where all are alike."""
+        if self.refusal or self.going or len(self.standings) < 2:
+            return ()
+        first = [one for one in self.standings if one.shown == self.standings[0].shown]
+        return () if len(first) == len(self.standings) else tuple(first)
+
+    @property
+    def best_runs(self) -> tuple[Run, ...]:
+        """Runs of the best settings."""
+        return tuple(chain.from_iterable(one.runs for one in self.best))
+
+    @property
+    def difference(self) -> float | None:
+        """Loss of the worst setting less that of the best; None where there are not two."""
+        return self.standings[-1].loss - self.standings[0].loss if len(self.standings) > 1 else None
+
+    @property
+    def beyond_seeds(self) -> bool | None:
+        """True when the difference is larger than seeds alone made; None where that is not known."""
+        if self.difference is None or self.between_seeds is None:
+            return None
+        return self.difference > self.between_seeds
+
+    def __str__(self) -> str:
+        if len(self.runs) < 2:
+            return ""
+        if self.refusal:
+            return f"Not compared: {self.refusal}."
+        if self.going:
+            return f"{len(self.runs) - len(self.going)} of {len(self.runs)} runs have ended."
+        lists = {"Diverged": self.diverged, "Failed": self.failed, "Did not finish": self.unfinished}
+        others = [f"{title}: {_few(names)}." for title, names in lists.items() if names]
+        return " ".join([*self._ranking(), *others])
+
+    def _ranking(self) -> list[str]:
+        if not self.standings:
+            return ["No run finished, so nothing is compared."]
+        first, *_, last = (*self.standings, self.standings[-1])
+        count = len(first.losses)
+        if len(self.standings) == 1:
+            if count < 2:
+                return [f"Only {first.label} finished, with {self.measure} {first.shown}: nothing to compare it with."]
+            low, high = min(first.losses.values()), max(first.losses.values())
+            return [f"One setting with {count} seeds: mean {self.measure} {first.shown}, from {low:.3g} to {high:.3g}."]
+        measured = f"mean {self.measure}" if count > 1 else self.measure
+        over = f" of {count} seeds" if count > 1 else ""
+        if not self.best:
+            every = "both" if len(self.standings) == 2 else f"all {len(self.standings)}"
+            return [f"No difference in three digits: {measured} {first.shown}{over} in {every}."]
+        bests = _few([one.label for one in self.best])
+        worsts = _few([one.label for one in self.standings if one.shown == last.shown])
+        return [
+            f"Best: {bests}, {measured} {first.shown}{over}; worst: {worsts}, {last.shown}.",
+            self._against_seeds(),
+        ]
+
+    def _against_seeds(self) -> str:
+        """Compare the difference with what seeds alone change."""
+        if self.between_seeds is None:
+            seeds = {run.plan.seed for one in self.standings for run in one.runs}
+            which = f"all have seed {seeds.pop()}" if len(seeds) == 1 else "the seeds of the runs differ"
+            return f"How much seeds alone change is not known: {which}."
+        size = f"up to {self.between_seeds:.2g}"
+        if not self.beyond_seeds:
+            where = " in earlier runs" if self.earlier else ""
+            often = f"{self.behind} of {self.seeds} seeds{where}"
+            return f"The difference is smaller than between seeds ({size}). The worst was behind with {often}."
+        second = self.standings[len(self.best)]
+        near = second.loss - self.standings[0].loss <= self.between_seeds
+        but = f", but that to {second.label} is not" if near else ""
+        return f"The difference is larger than between seeds ({size}){but}."
+
+
+def verdict(runs: Sequence[Run]) -> Verdict:
+    """Compare how runs ended.
+
+    Runs that differ in nothing but the seed count as one setting, with the mean of their losses. How much seeds alone change
+    is seen in the runs themselves if they have several seeds; for the ready comparisons it was measured before.
+    """
+    runs = tuple(runs)
+    names = dict(zip(runs, parted([run.name for run in runs])[1], strict=True))
+    finished = [run for run in runs if run.status == "done" and run.final_loss is not None and not has_diverged(run)]
+    bare = Verdict(
+        runs,
+        going=tuple(names[run] for run in runs if not run.ended),
+        diverged=tuple(names[run] for run in runs if has_diverged(run)),
+        failed=tuple(names[run] for run in runs if run.status == "failed" and not has_diverged(run)),
+        unfinished=tuple(names[run] for run in runs if run.status in {"done", "stopped"} and run not in finished),
+    )
+    if refusal := _refusal(runs):
+        return replace(bare, refusal=refusal)
+    evaluated = all(run.eval_after is not None for run in finished)
+    losses = {run: loss for run in finished if (loss := run.eval_after if evaluated else run.final_loss) is not None}
+    settings: dict[Hashable, list[Run]] = {}
+    for run in runs:
+        settings.setdefault(replace(run.plan, seed=0), []).append(run)
+    whole = [of for of in settings.values() if any(run in losses for run in of) and not any(map(has_diverged, of))]
+    by_seed = [{run.plan.seed: losses[run] for run in of if run in losses} for of in whole]
+    common = set.intersection(*map(set, by_seed)) if by_seed else set()
+    if common:
+        by_seed = [{seed: one[seed] for seed in sorted(common)} for one in by_seed]
+    labels = _labels(whole, names)
+    standings = [Standing(*one) for one in zip(labels, map(tuple, whole), by_seed, strict=True)]
+    standings.sort(key=lambda one: one.loss)
+    return replace(
+        bare,
+        measure="evaluation loss" if evaluated else "training loss",
+        standings=tuple(standings),
+        paired=bool(common),
+        **(_of_seeds(standings, evaluated=evaluated) if common else {}),
+    )
+
+
+def alike(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that can be compared with the last one, and that one."""
+    return [run for run in runs if _conditions(run) == _conditions(runs[-1])]
+
+
+def has_diverged(run: Run) -> bool:
+    """Check whether a run's training or evaluation loss was no longer a finite number."""
+    losses = [] if run.eval_after is None else [run.eval_after]
+    return not np.isfinite([*losses, *run.history.column("loss")]).all() if len(run.history) else False
+
+
+def parted(names: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Split the beginning that all names share ("PRODIGY") off them.
+
+    >>> parted(["PRODIGY · d_coef 0.5", "PRODIGY · d_coef 1"])
+    ('PRODIGY', ['d_coef 0.5', 'd_coef 1'])
+    """
+    head, dot, _ = names[0].partition(" · ") if names else ("", "", "")
+    if len(names) < 2 or not dot or any(not name.startswith(head + dot) for name in names):
+        return "", names
+    return head, [name.removeprefix(head + dot) for name in names]
+
+
+def ready_comparison(runs: Sequence[Run]) -> Comparison | None:
+    """Return the ready comparison that these runs are part of, with any seed and on any device; None for others."""
+    plans = {_anywhere(run.plan) for run in runs}
+    return next((one for one, seen in _ready() if plans <= seen.keys()), None) if plans else None
+
+
+def trained_words(plans: Sequence[RunPlan]) -> str:
+    """Say what several runs differ in, and what is the same in all.
+
+    >>> from diffopt_widgets.runs.comparisons import comparisons
+    >>> print(trained_words([run.plan for run in comparisons()[0].runs()]))
+    d_coef 0.5, 1 and 1.2; all with Prodigy, schedule Cosine, learning rate 1, Handwritten digits, 300 steps, seed 0
+    """
+    several = len({plan.settings.optimizer for plan in plans}) > 1
+    names = varying(plans)
+    of_all = {"optimizer", *TRAINING, *RUN_OPTIONS, TASK.name}
+    differ = [
+        f"{_title(name)}{_values([_text(name, plan) for plan in plans])}"
+        for name in names
+        if not several or name in of_all
+    ]
+    own = {name for plan in plans for name in plan.settings.changed()} - of_all - {"lr"}
+    if several and ("lr" in names or own):
+        differ.append("each optimizer's own options")
+    if not differ:
+        differ = [f"{len(plans)} runs of the same settings"]
+    return f"{'; '.join(differ)}; all with {', '.join(_same(plans, names))}"
+
+
+def _same(plans: Sequence[RunPlan], varied: Sequence[str]) -> list[str]:
+    """Values that all plans share: those that are always said, and those that are not at their default."""
+    first = plans[0]
+    defaults = {name: use.default for name, use in RUN_OPTIONS.items()}
+    changed = [
+        name
+        for name in first.settings.changed()
+        if name not in {"lr", "schedule"} and all(name in plan.settings.changed() for plan in plans)
+    ]
+    of_run = [name for name in RUN_OPTIONS if getattr(first, name) != defaults[name] or name == "steps"]
+    said = ["optimizer", "schedule", "lr", *changed, "task", *(name for name in of_run if name != "seed"), "seed"]
+    shown = [
+        f"{_text(name, first)} steps" if name == "steps" else f"{_title(name)}{_text(name, first)}"
+        for name in said
+        if name not in varied
+    ]
+    return shown if len(shown) <= MOST_SAID else [*shown[:MOST_SAID], f"{len(shown) - MOST_SAID} more"]
+
+
+def _title(name: str) -> str:
+    """Name of a value before it, where it needs one; options of an optimizer have the names that runs are called by."""
+    if name in {"optimizer", "task"}:
+        return ""
+    use = {**RUN_OPTIONS, **TRAINING}.get(name)
+    return f"{use.option.title.lower() if use else 'learning rate' if name == 'lr' else name} "
+
+
+def _text(name: str, plan: RunPlan) -> str:
+    """Value of a plan as the form and the bar show it."""
+    from diffopt_widgets.tasks import UnknownTask, get_task
+
+    value: Any = plan.flat()[name]  # Any: of whatever kind
+    if name == "optimizer":
+        return spec(value).title
+    if name == "schedule":
+        return SCHEDULES[value].title
+    if name == "task":
+        try:
+            return get_task(value).title
+        except UnknownTask:
+            return str(value)
+    return value_words(value, options_of(plan).get(name))
+
+
+def _values(texts: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(texts))
+    return _listed(unique) if len(unique) <= 6 else f"{unique[0]} … {unique[-1]}, {len(unique)} values"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Join names with commas and "and"; with semicolons where a name has a comma."""
+    comma = "; " if any(", " in name for name in names) else ", "
+    return " and ".join(part for part in (comma.join(names[:-1]), names[-1]) if part)
+
+
+def _few(names: Sequence[str]) -> str:
+    return _listed(names) if len(names) <= MOST_NAMED else f"{len(names)} runs"
+
+
+def _labels(settings: Sequence[Sequence[Run]], names: Mapping[Run, str]) -> list[str]:
+    """Name each setting: by the name of its run, or by what differs where it has several."""
+    if all(len(of) == 1 for of in settings):
+        return [names[run] for (run,) in settings]
+    plans = [replace(of[0].plan, seed=0) for of in settings]
+    return list(parted(name_by_difference(plans))[1])
+
+
+def _refusal(runs: Sequence[Run]) -> str:
+    if len({run.plan.task for run in runs}) > 1:
+        return "losses of different tasks say nothing about each other"
+    if len({run.plan.steps for run in runs}) > 1:
+        return f"the runs have different lengths, {_listed(_numbers(run.plan.steps for run in runs))} steps"
+    if len({_conditions(run) for run in runs}) > 1:
+        sizes = _listed(_numbers(run.samples_per_step or 0 for run in runs))
+        return f"the runs see different numbers of examples in a step, {sizes}"
+    if any(run.settings.options.get("maximize") for run in runs):
+        return "a run that maximizes its loss is not better for a low one"
+    return ""
+
+
+def _numbers(values: Any) -> list[str]:  # Any: an iterable of integers
+    return [f"{value:,}" for value in sorted(set(values))]
+
+
+def _conditions(run: Run) -> Hashable:
+    """Values that must be equal for losses to be compared."""
+    plan = run.plan
+    return plan.task, plan.steps, run.samples_per_step or (plan.batch_size, plan.accumulation)
+
+
+class _OfSeeds(TypedDict, total=False):
+    """Fields of a verdict that are about seeds."""
+
+    between_seeds: float
+    seeds: int
+    behind: int
+    earlier: bool
+
+
+def _of_seeds(standings: Sequence[Standing], *, evaluated: bool) -> _OfSeeds:
+    """Return what is known of seeds: from these runs if they have several, or from earlier runs of a ready comparison."""
+    losses = [list(one.losses.values()) for one in standings]
+    earlier = len(losses[0]) < 2
+    if earlier:
+        plans = [_anywhere(one.runs[0].plan) for one in standings]
+        known = next((seen for _, seen in _ready() if set(plans) <= seen.keys()), None) if evaluated else None
+        if known is None:
+            return {}
+        losses = [list(known[plan]) for plan in plans]
+    return {
+        "between_seeds": max(max(one) - min(one) for one in losses),
+        "seeds": len(losses[0]),
+        "behind": sum(worst > best for best, worst in zip(losses[0], losses[-1], strict=True)),
+        "earlier": earlier,
+    }
+
+
+@lru_cache(maxsize=1)
+def _ready() -> tuple[tuple[Comparison, dict[RunPlan, tuple[float, ...]]], ...]:
+    """Return the ready comparisons, each with its plans and their losses by seed."""
+    return tuple(
+        (one, dict(zip((_anywhere(run.plan) for run in one.runs()), one.measured, strict=True)))
+        for one in comparisons()
+    )
+
+
+def _anywhere(plan: RunPlan) -> RunPlan:
+    """Return the plan with what makes no difference here at its default."""
+    return replace(plan, seed=0, device="auto", grad_norm=False)

@@ -1,0 +1,168 @@
+"""Figures of runs: panels in rows, a heading with settings and results, nothing over anything else; and their files."""
+
+import re
+import struct
+
+import numpy as np
+import pytest
+from histories import NASTY, append
+
+import diffopt_widgets as dw
+from diffopt_widgets.drawing.curves import Curve
+from diffopt_widgets.drawing.drawables import heading
+from diffopt_widgets.drawing.figures import FIGURE_CHARACTERS, PANEL_CHARACTERS, figure
+from diffopt_widgets.drawing.panels import DEFAULT_PANELS, GROUP_RATE, metric_panel
+from diffopt_widgets.records import History
+from diffopt_widgets.store import LoggedRun
+
+
+def trained(key="PRODIGY", steps=100, seed=0, **options):
+    history = History(("unet",))
+    append(history, steps - 1, d=1e-3, d_hat=1e-3)
+    append(history, 1, d=1e-3, d_hat=1e-3, eval_loss=0.125)
+    plan = dw.RunPlan(dw.Settings(key, **options), "digits", steps, seed=seed)
+    return dw.Run(plan, history=history, status="done", eval_before=1.0, eval_after=0.125)
+
+
+def plain(lines):
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def texts(svg):
+    return plain(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
+
+
+def test_the_heading_of_a_run_has_its_settings_and_results():
+    assert plain(heading([trained(d_coef=0.5, schedule="COSINE", seed=3)])) == [
+        "PRODIGY · COSINE · d_coef 0.5",
+        "PRODIGY, lr 1, COSINE, d_coef 0.5, digits, 100 steps, batch 64, seed 3, float32",
+        "At the end: evaluation loss 0.125, training loss 98 (mean of the last 5 steps)",
+    ]
+
+
+def test_the_heading_of_several_has_what_they_share_and_each_result_or_the_best_and_the_worst():
+    runs = [trained(d_coef=value) for value in (0.5, 1.0, 1.2)]
+    for run, loss in zip(runs, (0.25, 0.5, 0.125), strict=True):
+        run.record_evaluation(after=loss)
+    assert plain(heading(runs)) == [
+        "3 runs on digits",
+        "PRODIGY, lr 1, CONSTANT, digits, 100 steps, batch 64, seed 0, float32",
+        "Evaluation loss at the end: 0.25 (d_coef 0.5) · 0.5 (d_coef 1) · 0.125 (d_coef 1.2)",
+    ]
+    runs += [trained(seed=seed, d_coef=2.0) for seed in (1, 2)]
+    title, common, results = plain(heading(runs))
+    assert (title, "seed" in common) == ("5 runs on digits", False)
+    assert results.startswith("Evaluation loss at the end: best 0.125 (")
+    assert results.endswith("worst 0.5 (d_coef 1, seed 0)")
+
+
+def test_a_run_without_a_plan_has_its_name_and_its_last_losses():
+    history = trained().history
+    logged = LoggedRun(NASTY, history)
+    assert (logged.eval_after, logged.final_loss) == (0.125, 98.0)
+    assert plain(heading([logged])) == [
+        NASTY,
+        "At the end: evaluation loss 0.125, training loss 98 (mean of the last 5 steps)",
+    ]
+    assert heading([LoggedRun("empty", History(()))]) == ["empty"]
+    assert "<img" not in logged.figure().layout.title.text
+    assert "<img" not in dw.compare([logged, trained()]).to_json()
+
+
+def boxes(drawn):
+    """Place of each panel in pixels, as (left, right, bottom, top), in a figure that is 500 pixels wide."""
+    layout = drawn.layout
+    wide = 500 - layout.margin.l - layout.margin.r
+    tall = layout.height - layout.margin.t - layout.margin.b
+    for axis in drawn.select_yaxes():
+        if axis.overlaying is None:
+            x, y = layout[axis.anchor.replace("x", "xaxis", 1)].domain, axis.domain
+            yield x[0] * wide, x[1] * wide, y[0] * tall, y[1] * tall
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("schedule", [False, True])
+def test_panels_lie_in_rows_with_room_for_their_ticks_and_titles(count, schedule):
+    history = History(("unet",))
+    append(history, 5, d=1e-3, eval_loss=1.0, metrics={f"metric {i}": 1.0 for i in range(3)})
+    panels = [panel for panel in DEFAULT_PANELS if panel is not GROUP_RATE]
+    panels += [metric_panel(f"metric {i}") for i in range(3)]
+    drawn = figure([Curve("a", history, schedule=schedule)], panels[:count])
+    places = list(boxes(drawn))
+    assert len(places) == count
+    for left, right, bottom, top in places:
+        assert top - bottom >= 180
+        assert right - left >= 150
+    for i, (left, right, bottom, top) in enumerate(places):
+        for other in places[i + 1 :]:
+            beside = other[0] - right >= 45 or left - other[1] >= 45
+            below = bottom - other[3] >= 80 or other[2] - top >= 80
+            assert beside or below
+    if count % 2:
+        assert places[-1][1] - places[-1][0] == pytest.approx(500 - drawn.layout.margin.l - drawn.layout.margin.r)
+
+
+def test_texts_of_a_figure_fit_into_500_pixels():
+    runs = [trained(d_coef=1 + i / 100, seed=i) for i in range(12)]
+    drawn = dw.compare(runs)
+    title = re.sub("</?b>", "", drawn.layout.title.text)
+    assert max(map(len, title.split("<br>"))) <= FIGURE_CHARACTERS
+    for note in drawn.layout.annotations:
+        assert max(map(len, note.text.split("<br>"))) <= PANEL_CHARACTERS
+    lines = title.count("<br>") + 1
+    assert drawn.layout.margin.t >= 16 * lines + 16  # heading, then the titles of the panels
+    legend = drawn.layout.height - drawn.layout.margin.t - 44
+    assert drawn.layout.margin.b >= 44 + 2 * 20
+    assert legend > 0
+
+
+def test_a_figure_ends_where_its_curves_do_and_beside_many_only_the_nearest_tells_its_values():
+    drawn = dw.compare([trained()])
+    options = drawn.layout.xaxis.autorangeoptions
+    assert (options.clipmin, options.clipmax) == (1, 100)
+    assert drawn.layout.hovermode == "x unified"
+    assert dw.compare([trained(seed=i) for i in range(11)]).layout.hovermode == "closest"
+    assert dw.compare([]).layout.title.text == ""
+
+
+@pytest.mark.parametrize("kind", ["run", "logged"])
+def test_a_run_is_written_as_a_picture_by_one_call(kind, tmp_path):
+    run = trained(schedule="COSINE") if kind == "run" else LoggedRun("a log", trained().history)
+    svg = run.to_svg(str(tmp_path / "r.svg"))
+    png = run.to_png(tmp_path / "r.png")
+    assert (svg, png) == (tmp_path / "r.svg", tmp_path / "r.png")
+    data = png.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    assert data[:4] == b"\x89PNG"
+    found = svg.read_text("utf-8")
+    assert (width, height) == tuple(
+        2 * int(n) for n in re.match(r'<svg [^>]*?width="(\d+)" height="(\d+)"', found).groups()
+    )
+    assert plain(heading([run])) == texts(found)[: len(heading([run]))]
+    assert {"Training loss (mean of 19)", "Evaluation loss", "Estimate d (dotted: d_hat)"} <= set(texts(found))
+
+
+def test_the_panels_of_a_picture_are_equal_and_share_their_x_axis(tmp_path):
+    svg = trained().to_svg(tmp_path / "r.svg").read_text("utf-8")
+    panels = re.findall(r'<svg x="(\d+)" y="(\d+)"[^>]*?width="(\d+)" height="(\d+)"', svg)
+    assert len(panels) == 4
+    assert {(width, height) for _, _, width, height in panels} == {("460", "300")}
+    assert len({x for x, *_ in panels}) == len({y for _, y, *_ in panels}) == 2
+    ticks = [re.findall(r'text-anchor="middle">([\d.]+)</text>', part) for part in svg.split("<svg ")[2:]]
+    assert ticks == [["20", "40", "60", "80", "100"]] * 4
+
+
+def test_a_plot_is_written_as_png(tmp_path):
+    from diffopt_widgets.widgets.plot.live import LivePlot
+
+    plot = LivePlot()
+    plot.add_run("a", "a", trained().history)
+    data = plot.to_png(tmp_path / "p.png").read_bytes()
+    assert data[:4] == b"\x89PNG"
+    assert struct.unpack(">I", data[16:20]) == (2 * 920,)
+
+
+def test_a_loss_that_is_not_finite_is_no_result():
+    runs = [trained(seed=seed) for seed in (0, 1)]
+    runs[1].record_evaluation(after=np.nan)
+    assert plain(heading(runs))[-1] == "Evaluation loss at the end: 0.125 (seed 0)"
