@@ -69,7 +69,12 @@ SCENARIOS: dict[str, dict[str, Callable[[], Tried | Iterable[Tried]]]] = {
         "connection page": lambda: connection.pages(20, SEED),
         "connection speed": connection.speed,
     },
-    "Versions": {"versions": versions.all_tried},
+    "Versions": {
+        "versions oldest": lambda: versions.resolved("lowest-direct"),
+        "versions newest": lambda: versions.resolved("highest"),
+        "versions widgets": versions.old_widgets,
+        "versions of Python": versions.pythons,
+    },
 }
 
 

@@ -204,7 +204,8 @@ def wait_for(condition: Any, process: Any = None) -> None:
     """Wait until a condition holds."""
     until = time.monotonic() + PATIENCE
     while not condition():
-        check(process is None or process.poll() is None, "the program has ended", process and process.stdout.read())
+        if process is not None and process.poll() is not None:
+            raise AssertionError("the program has ended", process.stdout.read())
         check(time.monotonic() < until, "waited in vain")
         time.sleep(0.05)
 

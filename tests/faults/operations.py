@@ -34,9 +34,10 @@ from tried import BOWL, Tried
 import diffopt_widgets as dw
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.values import ValueProblem, format_value
-from diffopt_widgets.execution import driver, session
+from diffopt_widgets.execution import session
 from diffopt_widgets.runs.comparisons import Comparison
-from diffopt_widgets.runs.run import Run, vary
+from diffopt_widgets.runs.run import Run
+from diffopt_widgets.runs.space import vary
 from diffopt_widgets.widgets.bench import bench as bench_module
 from diffopt_widgets.widgets.form.form_file import FOLDER_VARIABLE, FormFile
 
@@ -543,8 +544,8 @@ def operations(at_least: int, seed: int) -> Tried:
         "bowls", "Two", "Two.", dw.RunPlan(dw.Settings("ADAMW", lr=1e-2), "bowl", 30), {"lr": (1e-2, 1e-3)}
     )
     kept, bench_module.comparisons = bench_module.comparisons, lambda: (bowls,)
-    paces = driver.PUBLISH_SECONDS, session.SLICE_SECONDS
-    driver.PUBLISH_SECONDS = session.SLICE_SECONDS = 0.0  # every step is published, and gives way: no clock decides
+    pace = session.SLICE_SECONDS
+    session.SLICE_SECONDS = 0.0  # every step gives way, so that no clock decides how far a run comes
     try:
         while Bench.done.total() < at_least:
             walk = settings(
@@ -561,7 +562,7 @@ def operations(at_least: int, seed: int) -> Tried:
             run_state_machine_as_test(walker, settings=walk)
     finally:
         bench_module.comparisons = kept
-        driver.PUBLISH_SECONDS, session.SLICE_SECONDS = paces
+        session.SLICE_SECONDS = pace
     rarest = min(Bench.done.items(), key=lambda item: item[1])
     return Tried(
         "random operations on the bench, against a plain model",

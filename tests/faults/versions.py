@@ -117,6 +117,7 @@ def resolved(resolution: str) -> Tried:
         others = [requirement for requirement in direct() if not requirement.startswith("torch>")]
         install(uv, python, f"--resolution={resolution}", *others, TORCH)
         install(uv, python, "pytest", "hypothesis", "pandas", "ipykernel", "pytest-xdist", "nbformat")
+        install(uv, python, "--no-deps", str(ROOT))  # its metadata name the versions that messages ask for
         passed = smoke(python)
         names = (
             "ipywidgets",
@@ -145,6 +146,7 @@ def old_widgets() -> Tried:
         others = [requirement for requirement in direct() if not requirement.startswith("torch>")]
         install(uv, python, *others, TORCH, "ipywidgets==7.7.1")
         install(uv, python, "pytest", "hypothesis", "pandas", "ipykernel", "pytest-xdist", "nbformat")
+        install(uv, python, "--no-deps", str(ROOT))  # its metadata name the versions that messages ask for
         passed = smoke(python)
     return Tried("ipywidgets 7.7.1, the rest as new as can be", int(passed), "these tests pass")
 
@@ -171,21 +173,3 @@ def pythons(versions: Iterable[str] = ("3.10", "3.12", "3.13")) -> Iterator[Trie
             1,
             f"settings, code and texts of {count} optimizers, plot and figure; training names what is missing",
         )
-
-
-def all_tried() -> Iterator[Tried]:
-    """Try everything; it takes the network, 2 GB of disk for a while, and some minutes."""
-    yield resolved("lowest-direct")
-    yield resolved("highest")
-    yield from pythons()
-
-
-if __name__ == "__main__":
-    print(
-        *(
-            {"low": lambda: [resolved("lowest-direct")], "high": lambda: [resolved("highest")], "pythons": pythons}[
-                sys.argv[1]
-            ]()
-        ),
-        sep="\n",
-    )

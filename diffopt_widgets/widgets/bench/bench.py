@@ -248,8 +248,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         session = self._need_session()
         session.start(runs, self._saver)
         if at_work := session.runs:  # at once, so that a second click finds Run disabled
+            together = [other for other in session.together if other in self.runs]
             waiting = len(at_work) - 1
-            self.bar.show(at_work[0], busy=True, paused=session.paused, waiting=waiting)
+            self.bar.show(at_work[0], busy=True, paused=session.paused, waiting=waiting, together=together)
         for run in runs:
             self.table.show(run)
         self._follow_comparison()
