@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -256,13 +257,23 @@ def train_together(runs: list[Run], *, saver: RunSaver | None = None, progress: 
             stopped = interrupted()
         except KeyboardInterrupt:
             stopped = True
-        for _, steps in turns:
-            steps.close()
+        for run, steps in turns:
+            _stop(run, steps, saver)
     for run in waiting:
         run.end("stopped", None if len(run.history) else NOT_STARTED)
     if stopped:
         note_interrupted()
     return runs
+
+
+def _stop(run: Run, steps: Generator[None, None, None], saver: RunSaver | None) -> None:
+    """Stop a run whose training was interrupted; another Ctrl-C may come before its end is noted and saved."""
+    with contextlib.suppress(KeyboardInterrupt):
+        steps.close()
+    if not run.ended:
+        run.end("stopped")
+    if saver is not None:
+        saver.save(run)
 
 
 def _has_room(training: Sequence[Run]) -> bool:

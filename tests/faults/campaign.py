@@ -63,7 +63,7 @@ SCENARIOS: dict[str, dict[str, Callable[[], Tried | Iterable[Tried]]]] = {
         "failing runs": lambda: failing.runs_that_fail(2),
         "failing memory": lambda: failing.memory_runs_out(3),
         "failing exit": lambda: failing.exit_in_a_step(3),
-        "interrupted": lambda: failing.interrupted(40, SEED),
+        "interrupted": lambda: failing.interrupted(25, SEED),
     },
     "The connection": {
         "connection page": lambda: connection.pages(20, SEED),
@@ -128,7 +128,10 @@ def table() -> str:
 def write_page() -> None:
     """Write the table into docs/faults.md."""
     before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}{table()}{END}{rest.partition(END)[2]}", "utf-8")
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"{PAGE} lacks the lines between which the table stands")
+    PAGE.write_text(f"{before}{BEGIN}{table()}{END}{after}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -73,9 +73,7 @@ class Pages:
 
     def end(self) -> None:
         """End the program."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.communicate()
 
 
 class Wire:

@@ -541,7 +541,12 @@ def operations(at_least: int, seed: int) -> Tried:
     """Do so many operations on benches, by chance, and check the model after each."""
     Bench.done, Bench.started, rounds = Counter(), 0, 0
     bowls = Comparison(
-        "bowls", "Two", "Two.", dw.RunPlan(dw.Settings("ADAMW", lr=1e-2), "bowl", 30), {"lr": (1e-2, 1e-3)}
+        "bowls",
+        "Two",
+        "Two.",
+        dw.RunPlan(dw.Settings("ADAMW", lr=1e-2), "bowl", 30),
+        {"lr": (1e-2, 1e-3)},
+        measured=((0.1, 0.2), (0.3, 0.4)),
     )
     kept, bench_module.comparisons = bench_module.comparisons, lambda: (bowls,)
     pace = session.SLICE_SECONDS
