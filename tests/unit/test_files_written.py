@@ -7,7 +7,7 @@ import diffopt_widgets as dw
 
 PACKAGE = Path(dw.__file__).parent
 OPENING = {"open", "fdopen", "read_text", "write_text", "NamedTemporaryFile", "TemporaryFile"}
-NO_FILE = {"os.open", "webbrowser.open", "part.open"}
+NO_FILE = {"super().open", "os.open", "webbrowser.open", "part.open"}
 """What opens bytes, a browser, or a widget."""
 ENCODING_AT = {"read_text": 0, "write_text": 1}
 """Place of the encoding among the arguments, where it is usually given by place."""
