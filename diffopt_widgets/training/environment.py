@@ -123,7 +123,7 @@ def _machine(device: torch.device) -> str:
         import torch
 
         return torch.cuda.get_device_name(device)
-    name = platform.processor() or platform.machine()
+    name = platform.machine()  # platform.processor would start a program
     with contextlib.suppress(OSError):  # only Linux has this file
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
         named = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)

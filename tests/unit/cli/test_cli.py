@@ -372,7 +372,7 @@ def test_torch_that_cannot_be_loaded_is_a_finding_and_no_traceback(tmp_path):
     doctor = diffopt("doctor")
     assert doctor.returncode == 1
     assert "Traceback" not in doctor.stderr
-    assert re.search(rf"no +torch +cannot be imported: {reason} +→ pip install --force-reinstall torch", doctor.stdout)
+    assert re.search(rf"no +torch +cannot be imported: {reason}\s+→ pip install --force-reinstall torch", doctor.stdout)
     assert "they need torch, which cannot be imported" in doctor.stdout
     run = diffopt("run", "--optimizer", "ADAM", *SMALL)
     assert run.returncode == 1

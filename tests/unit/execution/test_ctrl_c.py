@@ -103,7 +103,7 @@ from diffopt_widgets.execution.driver import drive
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with ProcessPoolExecutor(2) as executor:
-        over = {"steps": [200_000, 2, 200_000]}
+        over = {"steps": [200_000, 2, 200_001]}
         runs = dw.sweep("ADAMW", over, "swiss_roll", executor=executor, store=sys.argv[1])
     long, short, waiting = runs
     print(long.status, short.status, waiting.status)
