@@ -107,14 +107,14 @@ def curves_of(runs: Sequence[Drawable]) -> list[Curve]:
 
 
 def heading(runs: Sequence[Drawable]) -> list[str]:
-    """Return the lines above a figure: what was trained, with which settings in common, and how it ended.
+    r"""Return the lines above a figure: what was trained, with which settings in common, and how it ended.
 
     >>> import diffopt_widgets as dw
     >>> run = dw.train(dw.Settings("ADAMW", lr=1e-3), task="swiss_roll", steps=3, progress=False)
     >>> for line in heading([run]):
-    ...     print(line)
-    ADAMW · lr 1e-3
-    ADAMW, lr 1e-3, CONSTANT, swiss_roll, 3 steps, batch 256, seed 0, float32
+    ...     print(line.replace("\N{NO-BREAK SPACE}", " "))
+    ADAMW
+    ADAMW, lr 0.001, CONSTANT, swiss_roll, 3 steps, batch 256, seed 0, float32
     At the end: evaluation loss ..., training loss ... (mean of the last step)
     """
     plans = [run.plan for run in runs if run.plan is not None]

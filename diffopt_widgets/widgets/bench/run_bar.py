@@ -253,7 +253,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         task = get_task(self.task.value)
         self.fields["batch_size"].placeholder = format_value(task.batch_size)
         self.about.value = (
-            f'<p class="dw-about dw-trained" title="{escape(self._trained)}">{escape(self._trained)}</p>'
+            f'<p class="dw-about dw-trained {NO_MATH}" title="{escape(self._trained)}">{escape(self._trained)}</p>'
             if self._trained
             else paragraph(task.summary, "dw-about")
         )

@@ -13,6 +13,7 @@ from diffopt_widgets.execution.driver import evaluation_points
 from diffopt_widgets.runs.collection import Collection
 from diffopt_widgets.runs.compared import alike
 from diffopt_widgets.widgets.bench.samples import SamplesView
+from diffopt_widgets.widgets.page.event_loop import running_loop
 from diffopt_widgets.widgets.page.html import paragraph
 from diffopt_widgets.widgets.plot.live import LivePlot
 from diffopt_widgets.widgets.plot.saved import Below, SavedPicture
@@ -73,6 +74,8 @@ class RunsView:
         self._steps = 0
         self._trained = ""
         self._saved = SavedPicture(self.plot)
+        self._saving = False
+        """Whether the picture will be saved in the next turn of the loop."""
         self._on_rename = on_rename
         self._on_continue = on_continue
         self._on_change = on_change
@@ -159,7 +162,17 @@ class RunsView:
 
     def save_picture(self, *, whole: bool = True) -> None:
         """Bring the picture of the plots in the notebook up to date, with runs and samples; `whole` for LaTeX too."""
+        self._saving = False
         self._saved.update(self._below(), whole=whole)
+
+    def _save_soon(self) -> None:
+        """Bring that picture up to date once after all changes of this turn of the loop; at once in a plain script."""
+        loop = running_loop()
+        if loop is None:
+            self.save_picture()
+        elif not self._saving:
+            self._saving = True
+            loop.call_soon(lambda: self.save_picture() if self._saving else None)
 
     def _below(self) -> Below | None:
         """Return the runs and samples, for pages without widgets."""
@@ -210,12 +223,12 @@ class RunsView:
 
     def _renamed(self, key: str, _: str) -> None:
         self._on_rename(self._collection.find(key))
-        self.save_picture()
+        self._save_soon()
 
     def _removed(self, _: str) -> None:
         self._reserve_places()
         self._on_change()
-        self.save_picture()
+        self._save_soon()
 
     def _restored(self, key: str) -> None:
         run = self._collection.find(key)
