@@ -11,7 +11,7 @@ import numpy as np
 
 from diffopt_widgets.catalogue.values import Value, format_value
 from diffopt_widgets.drawing.drawables import Drawn
-from diffopt_widgets.plain_text import printable, printed_readably
+from diffopt_widgets.plain_text import printable, printed_readably, showable
 from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.settings.arguments import check_kind, check_text
 from diffopt_widgets.settings.plan import RunPlan
@@ -125,8 +125,8 @@ class Run(Drawn):
         self._set(_kept=training)
 
     def rename(self, name: str) -> None:
-        """Give the run another name."""
-        self._set(name=name)
+        """Give the run another name; a replacement stands for each character that no page can show."""
+        self._set(name=showable(name))
 
     def queue(self) -> None:
         """Set the run to wait for its turn. Raises RuntimeError when it cannot begin."""
