@@ -16,7 +16,7 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
 from diffopt_widgets.runs.run import Run, name_by_difference
-from diffopt_widgets.settings.variations import options_of, value_words, varying
+from diffopt_widgets.settings.variations import conditions, listed, not_comparable, options_of, value_words, varying
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings.plan import RunPlan
@@ -299,17 +299,11 @@ def _text(name: str, plan: RunPlan) -> str:
 
 def _values(texts: Sequence[str]) -> str:
     unique = list(dict.fromkeys(texts))
-    return _listed(unique) if len(unique) <= 6 else f"{unique[0]} … {unique[-1]}, {len(unique)} values"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Join names with commas and "and"; with semicolons where a name has a comma."""
-    comma = "; " if any(", " in name for name in names) else ", "
-    return " and ".join(part for part in (comma.join(names[:-1]), names[-1]) if part)
+    return listed(unique) if len(unique) <= 6 else f"{unique[0]} … {unique[-1]}, {len(unique)} values"
 
 
 def _few(names: Sequence[str]) -> str:
-    return _listed(names) if len(names) <= MOST_NAMED else f"{len(names)} runs"
+    return listed(names) if len(names) <= MOST_NAMED else f"{len(names)} runs"
 
 
 def _labels(settings: Sequence[Sequence[Run]], names: Mapping[Run, str]) -> list[str]:
@@ -321,26 +315,11 @@ def _labels(settings: Sequence[Sequence[Run]], names: Mapping[Run, str]) -> list
 
 
 def _refusal(runs: Sequence[Run]) -> str:
-    if len({run.plan.task for run in runs}) > 1:
-        return "losses of different tasks say nothing about each other"
-    if len({run.plan.steps for run in runs}) > 1:
-        return f"the runs have different lengths, {_listed(_numbers(run.plan.steps for run in runs))} steps"
-    if len({_conditions(run) for run in runs}) > 1:
-        sizes = _listed(_numbers(run.samples_per_step or 0 for run in runs))
-        return f"the runs see different numbers of examples in a step, {sizes}"
-    if any(run.settings.options.get("maximize") for run in runs):
-        return "a run that maximizes its loss is not better for a low one"
-    return ""
-
-
-def _numbers(values: Any) -> list[str]:  # Any: an iterable of integers
-    return [f"{value:,}" for value in sorted(set(values))]
+    return not_comparable([run.plan for run in runs], [run.samples_per_step for run in runs])
 
 
 def _conditions(run: Run) -> Hashable:
-    """Values that must be equal for losses to be compared."""
-    plan = run.plan
-    return plan.task, plan.steps, run.samples_per_step or (plan.batch_size, plan.accumulation)
+    return conditions(run.plan, run.samples_per_step)
 
 
 class _OfSeeds(TypedDict, total=False):
