@@ -139,7 +139,9 @@ class Verdict:
         lists = {"Diverged": self.diverged, "Failed": self.failed, "Did not finish": self.unfinished}
         others = [f"{title}: {_few(names)}." for title, names in lists.items() if names]
         if self.unevaluated:
-            others.insert(0, f"Training losses are compared, as the evaluation loss of {_few(self.unevaluated)} is not known.")
+            others.insert(
+                0, f"Training losses are compared, as the evaluation loss of {_few(self.unevaluated)} is not known."
+            )
         return " ".join([*self._ranking(), *others])
 
     def _ranking(self) -> list[str]:

@@ -155,7 +155,10 @@ def test_a_run_that_diverged_is_told_once_whatever_its_status():
     [
         ((0.25, 0.25), "2 runs of the same settings and seed: evaluation loss 0.25."),
         ((0.2, 0.3, 0.4), "3 runs of the same settings and seed: mean evaluation loss 0.3, from 0.2 to 0.4."),
-        ((0.25, 0.25, (0.1, "stopped")), "2 runs of the same settings and seed: evaluation loss 0.25. Did not finish: "),
+        (
+            (0.25, 0.25, (0.1, "stopped")),
+            "2 runs of the same settings and seed: evaluation loss 0.25. Did not finish: ",
+        ),
     ],
 )
 def test_a_run_that_was_repeated_finished_as_often(losses, words):
