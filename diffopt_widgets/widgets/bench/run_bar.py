@@ -163,9 +163,9 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             return
         compared = tuple(together) if len(together) > 1 and run in together else ()
         outcome = outcome if _all_over(compared) else ""
-        self._speak(run, compared, outcome)
         self._wrong = False
         self.words.value = paragraph(outcome, "dw-status dw-outcome") if outcome else _status(run, waiting, compared)
+        self._speak(run, compared, outcome)
         if run.status == "failed" and run.key != self._forgotten:
             self._failed, self.failure.value = run, _failure(run)
             self.fix.description = _fix_label(run)
