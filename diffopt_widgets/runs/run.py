@@ -332,6 +332,15 @@ def _window_means(values: NDArray[np.float64], width: int) -> NDArray[np.float64
     return np.where(starts % width == 0, ends[starts], ends[starts] + beginnings[starts + width - 1]) / width
 
 
+def divergence(run: Run) -> str:
+    """Say when a run's training or evaluation loss was no longer finite, as in "at step 7"; empty when all losses are."""
+    if len(run.history) and not (finite := np.isfinite(run.history.column("loss"))).all():
+        return f"at step {run.history.step[finite.argmin()]}"
+    if run.eval_after is not None and not np.isfinite(run.eval_after):
+        return f"after step {len(run.history)}"
+    return ""
+
+
 def short_name(settings: Settings) -> str:
     """Name a run after its optimizer and what differs from the defaults."""
     changed = {name: value for name, value in settings.changed().items() if name not in {"lr_scaler", "cycles"}}

@@ -45,7 +45,7 @@ class RunsView:
         on_rename: called with a run that was renamed.
         on_repeat: called with a run to train once more.
         on_continue: called with a run to continue.
-        on_change: called when a run was removed or brought back.
+        on_change: called when a run was added, named, hidden, removed or brought back.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class RunsView:
         self._on_rename = on_rename
         self._on_continue = on_continue
         self._on_change = on_change
-        self._collection.shown.observe(guard(self._paint_samples))  # a click in the legend may come from another thread
+        self._collection.shown.observe(guard(self._edited))  # a click in the legend may come from another thread
 
     @property
     def runs(self) -> list[Run]:
@@ -211,6 +211,11 @@ class RunsView:
         trained = paragraph(self._trained, "dw-trained") if self._trained else ""
         self.applied.value = trained + paragraph(f"{rates}.{warning}", "dw-about")
 
+    def _edited(self) -> None:
+        """Follow a change in which runs there are and how they are shown."""
+        self._paint_samples()
+        self._on_change()
+
     def _paint_samples(self) -> None:
         """Paint the samples of all runs, and remove those of runs that are gone."""
         for key in self.samples.strips.keys() - {run.key for run in self.runs}:
@@ -227,12 +232,10 @@ class RunsView:
 
     def _removed(self, _: str) -> None:
         self._reserve_places()
-        self._on_change()
         self._save_soon()
 
     def _restored(self, key: str) -> None:
         run = self._collection.find(key)
-        self._on_change()
         self.changed(run, over=run.ended)
 
     def _continue(self, key: str) -> None:
