@@ -7,6 +7,7 @@ encoding shows `->`, `*` and `sqrt` instead, and never raises.
 from __future__ import annotations
 
 import codecs
+import re
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -66,6 +67,9 @@ _REPLACEMENTS = {
 }
 _POWERS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺"
 
+_UNSHOWABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that XML does not allow: one of them in a name, and no browser shows the picture. `format.js` has the same."""
+
 _T = TypeVar("_T")
 
 
@@ -83,6 +87,15 @@ def readable(text: str, encoding: str) -> str:
         return text.encode(encoding, ERRORS).decode(encoding)
     except (LookupError, UnicodeError):  # no encoding that we know: its owner knows better
         return text
+
+
+def showable(text: str) -> str:
+    r"""Replace the characters with which a text can be on no page or picture: those that XML does not allow.
+
+    >>> showable("a\x00b\ud800c 😀")
+    'a\ufffdb\ufffdc 😀'
+    """
+    return _UNSHOWABLE.sub("\ufffd", text)
 
 
 def printable(text: str) -> str:

@@ -204,7 +204,7 @@ def probed_table(probed: Probed, kept: str = "") -> RenderableType:
 def runs_table(runs: Sequence[Run]) -> RenderableType:
     """Table of how the runs of a comparison ended, between a line of what they have in common and the verdict."""
     _, names = parted([run.name for run in runs])
-    title = shared_words([run.plan for run in runs], [run.batch_size for run in runs])
+    title = " · ".join(shared_words([run.plan for run in runs], [run.batch_size for run in runs]))
     # Headings in two lines leave the width to the names, so that 80 columns hold them in one.
     heads = ("status", "loss*", "evaluation\nloss", "applied lr\n(largest)", "d\n(last)", "steps/s")
     listing = _Listing(_Column("run", leads=True, sentences=True), *map(_Column, heads), title=title)

@@ -14,7 +14,7 @@ from diffopt_widgets.drawing.panels import Panel, next_color, next_dash
 from diffopt_widgets.drawing.svg import Line
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from diffopt_widgets.records import History
 
@@ -165,6 +165,17 @@ def panel_lines(
                 front = replace(front, width=width, opacity=opacity, marks=marks)
                 lines.append(replace(front, schedule=panel.schedule(column)))
     return sorted(lines, key=lambda line: not line.faint)  # over one run's single values lie the means of all
+
+
+def ends_of(places: ArrayLike) -> tuple[float, ...]:
+    """Return the first and the last place of a line that are known; times from other tools' logs may not be.
+
+    >>> ends_of([np.nan, 1.0, 2.0, 5.0, np.inf]), ends_of([])
+    ((1.0, 5.0), ())
+    """
+    values = np.asarray(places, np.float64)
+    known = values[np.isfinite(values)]
+    return (float(known[0]), float(known[-1])) if len(known) else ()
 
 
 def _groups(history: History, column: str) -> list[tuple[str, NDArray[np.float64]]]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from diffopt_widgets.catalogue.values import Value, format_value
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS
 from diffopt_widgets.drawing.picture import picture_svg, write_png, write_svg
 from diffopt_widgets.settings.arguments import checked_list, checked_path
-from diffopt_widgets.settings.variations import differences, words_of
+from diffopt_widgets.settings.variations import differences, listed, not_comparable, shared_words, words_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings.plan import RunPlan
 
 MOST_TOLD = 4
-"""Largest number of runs whose final losses a heading lists; of more it has the best and the worst."""
+"""Largest number of runs that a heading lists with their final losses; of more it has the best and the worst."""
 
 
 class Drawable(Protocol):
@@ -34,6 +34,10 @@ class Drawable(Protocol):
     @property
     def history(self) -> History:
         """Its records."""
+
+    @property
+    def status(self) -> str:
+        """What became of it: `"done"` when it ended as planned."""
 
     @property
     def plan(self) -> RunPlan | None:
@@ -107,23 +111,33 @@ def curves_of(runs: Sequence[Drawable]) -> list[Curve]:
 
 
 def heading(runs: Sequence[Drawable]) -> list[str]:
-    """Return the lines above a figure: what was trained, with which settings in common, and how it ended.
+    r"""Return the lines above a figure: what was trained, with which settings in common, and how it ended.
 
     >>> import diffopt_widgets as dw
     >>> run = dw.train(dw.Settings("ADAMW", lr=1e-3), task="swiss_roll", steps=3, progress=False)
     >>> for line in heading([run]):
-    ...     print(line)
-    ADAMW · lr 1e-3
-    ADAMW, lr 1e-3, CONSTANT, swiss_roll, 3 steps, batch 256, seed 0, float32
+    ...     print(line.replace("\N{NO-BREAK SPACE}", " "))
+    ADAMW
+    ADAMW, lr 0.001, CONSTANT, swiss_roll, 3 steps, batch size 256, seed 0, float32
     At the end: evaluation loss ..., training loss ... (mean of the last step)
     """
     plans = [run.plan for run in runs if run.plan is not None]
+    known = len(plans) == len(runs)
     tasks = {plan.task for plan in plans}
-    title = (
-        runs[0].name if len(runs) == 1 else f"{len(runs)} runs" + (f" on {plans[0].task}" if len(tasks) == 1 else "")
-    )
-    common = _common(runs, plans) if len(plans) == len(runs) else ""
-    return [line for line in (title, common, _results(runs)) if line]
+    on = f" on {plans[0].task}" if known and len(tasks) == 1 else ""
+    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs{on}"
+    sizes = [run.samples_per_step for run in runs]
+    batches = [
+        None if size is None else round(size / plan.accumulation) for size, plan in zip(sizes, plans, strict=False)
+    ]
+    common = ", ".join(map(_whole, shared_words(plans, batches))) if known else ""
+    if len(runs) == 1:
+        return [line for line in (title, common, _result(runs[0])) if line]
+    refusal = not_comparable(plans, sizes) if known else ""
+    ranked = ("best", "worst") if known else ("lowest", "highest")
+    losses = _losses(runs, () if refusal else ranked)
+    results = [losses, f"Not compared: {refusal}" if refusal else "", *_without_loss(runs)]
+    return [line for line in (title, common, ". ".join(part for part in results if part)) if line]
 
 
 def _details(runs: Sequence[Drawable]) -> list[Mapping[str, str]]:
@@ -132,65 +146,76 @@ def _details(runs: Sequence[Drawable]) -> list[Mapping[str, str]]:
     return [different.get(id(run), {}) for run in runs]
 
 
-def _common(runs: Sequence[Drawable], plans: Sequence[RunPlan]) -> str:
-    """Return the settings that all runs share, as far as a reader needs them: what is not at its default, and the plan."""
-    settings = [_told(plan) for plan in plans]
-    shared = {name: value for name, value in settings[0].items() if all(other.get(name) == value for other in settings)}
-    batches = {
-        None if run.samples_per_step is None else run.samples_per_step / plan.accumulation
-        for run, plan in zip(runs, plans, strict=True)
-    }
-    batch = batches.pop() if len(batches) == 1 else None
-    accumulation = plans[0].accumulation
-    plan_words = (
-        (plans[0].task, len({plan.task for plan in plans})),
-        (f"{plans[0].steps:,}\N{NO-BREAK SPACE}steps", len({plan.steps for plan in plans})),
-        (f"batch\N{NO-BREAK SPACE}{batch:g}" if batch else "", 1),
-        (f"accumulation {accumulation}" if accumulation > 1 else "", len({plan.accumulation for plan in plans})),
-        (f"seed\N{NO-BREAK SPACE}{plans[0].seed}", len({plan.seed for plan in plans})),
-        (plans[0].dtype, len({plan.dtype for plan in plans})),
-    )
-    words = [_words(name, value if isinstance(value, str) else format_value(value)) for name, value in shared.items()]
-    return ", ".join([*words, *(word for word, different in plan_words if word and different == 1)])
+def _whole(words: str) -> str:
+    """Return words that no line break parts."""
+    return words.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _told(plan: RunPlan) -> dict[str, Value]:
-    """Return the settings that a reader needs: optimizer, rate, schedule, and what is not at its default."""
-    settings = plan.settings
-    schedule: dict[str, Value] = {"schedule": str(settings.schedule)}
-    return {"optimizer": settings.optimizer, "lr": settings.lr, **schedule, **settings.changed()}
-
-
-def _words(name: str, text: str) -> str:
-    """Return a value with its name, which no line break parts."""
-    return words_of(name, text).replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _results(runs: Sequence[Drawable]) -> str:
-    if len(runs) == 1:
-        return _result(runs[0])
-    kind = "Evaluation" if all(run.eval_after is not None for run in runs) else "Training"
-    losses = [run.eval_after if kind == "Evaluation" else run.final_loss for run in runs]
-    known = [
-        (loss, ", ".join(_words(*item) for item in details.items()) or run.name)
-        for run, details, loss in zip(runs, _details(runs), losses, strict=True)
-        if loss is not None and loss == loss  # noqa: PLR0124  # NaN differs from itself
+def _names(runs: Sequence[Drawable]) -> list[str]:
+    """Name each run by the settings in which it differs, or as it is called."""
+    return [
+        ", ".join(_whole(words_of(*item)) for item in details.items()) or run.name
+        for run, details in zip(runs, _details(runs), strict=True)
     ]
-    if not known:
-        return ""
-    if len(known) <= MOST_TOLD:
-        return f"{kind} loss at the end: " + " · ".join(
-            f"{loss:.4g}\N{NO-BREAK SPACE}({words})" for loss, words in known
-        )
-    (best, first), (worst, last) = min(known), max(known)
-    return f"{kind} loss at the end: best {best:.4g}\N{NO-BREAK SPACE}({first}), worst {worst:.4g}\N{NO-BREAK SPACE}({last})"
+
+
+def _losses(runs: Sequence[Drawable], ranked: Sequence[str]) -> str:
+    """Return the losses of the runs that ended as planned; of many only the ends, if there are words for these."""
+    ended = [(run, name) for run, name in zip(runs, _names(runs), strict=True) if _end(run) == _DONE]
+    kind = "Evaluation" if all(run.eval_after is not None for run, _ in ended) else "Training"
+    losses = [(run.eval_after if kind == "Evaluation" else run.final_loss, name) for run, name in ended]
+    known = [(loss, name) for loss, name in losses if loss is not None]
+    told = [f"{loss:.4g}\N{NO-BREAK SPACE}({name})" for loss, name in known]
+    if len(known) > MOST_TOLD:
+        order = sorted(range(len(known)), key=lambda i: known[i])
+        ends = zip(ranked, (told[order[0]], told[order[-1]]), strict=False)
+        words = ", ".join(f"{word} {one}" for word, one in ends)
+    else:
+        words = " · ".join(told)
+    return f"{kind} loss at the end: {words}" if words else ""
+
+
+def _without_loss(runs: Sequence[Drawable]) -> list[str]:
+    """Name the runs that have no loss at the end, by what became of them."""
+    ends: dict[str, list[str]] = {}
+    for run, name in zip(runs, _names(runs), strict=True):
+        if (end := _end(run)) != _DONE:
+            ends.setdefault(end, []).append(f"{name} ({_taken(run)})" if end == _GOING else name)
+    return [
+        f"{end}: {listed(names) if len(names) <= MOST_TOLD else f'{len(names)} runs'}" for end, names in ends.items()
+    ]
+
+
+_DONE, _GOING = "Done", "Not ended"
+_ENDS = {"waiting": _GOING, "running": _GOING, "paused": _GOING, "failed": "Failed", "done": _DONE}
+"""What became of a run by its status; of any other status are runs that were stopped or interrupted."""
+
+
+def _end(run: Drawable) -> str:
+    """Say what became of a run: whether it ended as planned with a loss, or why not."""
+    losses = [loss for loss in (run.eval_after, run.final_loss) if loss is not None]
+    if not all(map(math.isfinite, losses)):
+        return "Diverged"
+    end = _ENDS.get(run.status, "Did not finish")
+    return "Did not finish" if end == _DONE and not losses else end
+
+
+def _taken(run: Drawable) -> str:
+    """Say how many steps a run has taken, and of how many."""
+    of = "" if run.plan is None else f"{len(run.history):,} of "
+    count = len(run.history) if run.plan is None else run.plan.steps
+    return _whole(f"{of}{count:,} step{'s' * (count != 1)}")
 
 
 def _result(run: Drawable) -> str:
+    """Say what one run reached, and when."""
     if run.final_loss is None:
         return ""
+    end = _end(run)
+    if end in {"Diverged", "Failed"}:
+        return f"{end} after {_taken(run)}"
     tail = max(1, len(run.history) // 20)
     parts = [] if run.eval_after is None else [f"evaluation loss {run.eval_after:.4g}"]
     steps = "step" if tail == 1 else f"{tail} steps"
     parts.append(f"training loss {run.final_loss:.4g} (mean of the last {steps})")
-    return f"At the end: {', '.join(parts)}"
+    return f"{'At the end' if end == _DONE else f'After {_taken(run)}'}: {', '.join(parts)}"

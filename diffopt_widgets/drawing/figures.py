@@ -8,7 +8,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.drawing.curves import X_TITLES, Along, Curve, colored, panel_lines, panel_title, shown_panels
+import numpy as np
+
+from diffopt_widgets.drawing.curves import (
+    X_TITLES,
+    Along,
+    Curve,
+    colored,
+    ends_of,
+    panel_lines,
+    panel_title,
+    shown_panels,
+)
 from diffopt_widgets.drawing.drawables import Drawable, checked_runs, curves_of, heading
 from diffopt_widgets.drawing.markup import escape, plotly_text, script_json
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel
@@ -16,6 +27,7 @@ from diffopt_widgets.drawing.plotly_js import plotly_source
 from diffopt_widgets.settings import Fault, SettingsError
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from plotly.graph_objects import Figure
 
 __all__ = ["Curve", "Drawable", "compare", "figure", "write_html"]
@@ -68,6 +80,7 @@ def figure(
     places = [(i // columns + 1, i % columns + 1) for i in range(len(shown))]
     rows = places[-1][0] if places else 1
     specs: list[list[dict[str, Any] | None]] = [[None] * columns for _ in range(rows)]
+    specs[0][0] = {}  # a place without panels too
     for i, (row, column) in enumerate(places):
         last = i == len(shown) - 1
         specs[row - 1][column - 1] = {"secondary_y": right[i], "colspan": columns - column + 1 if last else 1}
@@ -82,7 +95,8 @@ def figure(
         horizontal_spacing=0.18 if any(right) else 0.13,
     )
     for panel, second, (row, column) in zip(shown, right, places, strict=True):
-        for line in panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x):
+        lines = panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x)
+        for line in lines:
             label = plotly_text(curves[line.run].hover_label(line.label) if line.main else line.label)
             trace = Scatter(
                 x=line.x,
@@ -100,6 +114,9 @@ def figure(
             named |= {line.run} if line.main else set()
             result.add_trace(trace, row=row, col=column, secondary_y=line.schedule if second else None)
         result.update_yaxes(type=panel.scale, exponentformat="e", nticks=6, row=row, col=column)
+        if _constant([line.y for line in lines if not (second and line.schedule)]):
+            # Plotly would draw 1e-4 in the middle of an axis from -1 to 1, where it looks like zero.
+            result.update_yaxes(rangemode="tozero", row=row, col=column)
         if panel.scale == "log":
             result.update_yaxes(minorloglabels="complete", nticks=5, row=row, col=column)
         if second:
@@ -110,7 +127,7 @@ def figure(
     widest = max((axis.domain[1] for axis in axes), default=1)
     for axis in axes:  # where an axis is at the right, Plotly leaves room there beside all panels
         axis.domain = [min(1.0, end / widest) for end in axis.domain]
-    ends = [place for trace in result.data if len(trace.x) for place in (trace.x[0], trace.x[-1])]
+    ends = [end for trace in result.data for end in ends_of(trace.x)]
     if ends and min(ends) < max(ends):  # points would widen the axis beyond what there is
         result.update_xaxes(autorangeoptions={"clipmin": min(ends), "clipmax": max(ends)})
     for note, axis in zip(result.layout.annotations, _left_ends(result, len(shown)), strict=False):
@@ -162,6 +179,13 @@ def compare(runs: Iterable[Drawable], *, x: Along = "step") -> Figure:
     if not isinstance(x, str) or x not in X_TITLES:
         raise SettingsError((Fault("x", x, "there is no such axis", ", ".join(X_TITLES)),))
     return figure(curves_of(shown), x=x, heading=heading(shown) if shown else ())
+
+
+def _constant(values: Sequence[ArrayLike]) -> bool:
+    """Check whether all finite values are the same."""
+    everything = np.concatenate([np.empty(0), *(np.asarray(one, np.float64) for one in values)])
+    known = everything[np.isfinite(everything)]
+    return len(known) > 0 and bool((known == known[0]).all())
 
 
 def _left_ends(result: Figure, panels: int) -> list[float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import re
 
-_UNSHOWABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""Characters that XML does not allow: one of them in a name, and no browser shows the picture."""
+from diffopt_widgets.plain_text import showable
+
 COLOR = re.compile(r"#[0-9a-f]{3,8}|[a-z]+|(rgba?|hsla?|hwb|lab|lch|oklab|oklch|var)\([\w\s.,%/+-]*\)", re.IGNORECASE)
 """CSS colours; `url(…)` is none, since a page would load it."""
 
@@ -17,7 +17,7 @@ def escape(text: str) -> str:
     >>> escape('<b title="1">\x00')
     '&lt;b title=&quot;1&quot;&gt;\ufffd'
     """
-    return html.escape(_UNSHOWABLE.sub("\ufffd", text))
+    return html.escape(showable(text))
 
 
 def plotly_text(text: str) -> str:
@@ -26,7 +26,7 @@ def plotly_text(text: str) -> str:
     >>> plotly_text("<b> %{y} $x$")
     '&lt;b&gt; &#37;{y} &#36;x&#36;'
     """
-    plain = html.escape(_UNSHOWABLE.sub("\ufffd", text), quote=False)
+    plain = html.escape(showable(text), quote=False)
     return plain.replace("%{", "&#37;{").replace("$", "&#36;")
 
 

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from diffopt_widgets.drawing.curves import X_TITLES, Along, Curve, colored, panel_lines, panel_title, shown_panels
+from diffopt_widgets.drawing.curves import (
+    X_TITLES,
+    Along,
+    Curve,
+    colored,
+    ends_of,
+    panel_lines,
+    panel_title,
+    shown_panels,
+)
 from diffopt_widgets.drawing.panels import Panel
 from diffopt_widgets.drawing.raster import png_of
 from diffopt_widgets.drawing.svg import line_chart, side_by_side
@@ -45,10 +52,8 @@ def picture_svg(
         for panel in shown_panels(curves, panels) or panels
     ]
     named = [line for _, lines in drawn for line in lines]
-    ends = np.concatenate(
-        [np.asarray(line.x, np.float64)[[0, -1]] for line in named if np.size(line.x)] or [np.empty(0)]
-    )
-    along = (float(ends.min()), float(ends.max())) if len(ends) else None
+    ends = [end for line in named for end in ends_of(line.x)]
+    along = (min(ends), max(ends)) if ends else None
     charts = []
     for panel, lines in drawn:
         charts.append(

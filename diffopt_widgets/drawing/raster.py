@@ -84,6 +84,9 @@ def put(page: NDArray[np.uint8], picture: NDArray[np.uint8], top: int, left: int
     """Draw a picture, which may be transparent, on a page; both are RGBA values."""
     height, width = picture.shape[:2]
     place = page[top : top + height, left : left + width, :3]
+    if picture[..., 3].min(initial=255) == 255:  # as whole pages are: nothing shines through
+        place[...] = picture[..., :3]
+        return
     cover = picture[..., 3:] / 255
     place[...] = np.rint(place * (1 - cover) + picture[..., :3] * cover)
 

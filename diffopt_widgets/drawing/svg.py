@@ -75,6 +75,7 @@ class _Axis:
 
     def place(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Convert values to pixels; NaN where a value cannot be drawn."""
+        values = np.where(np.abs(values) <= MOST, values, np.nan)
         with np.errstate(divide="ignore", invalid="ignore"):
             scaled = np.where(values >= LEAST, np.log10(values), np.nan) if self.log else values
         low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
 from diffopt_widgets.execution.outcome import (
+    Diverged,
     RunFailed,
-    divergence,
     explain,
     summary,
     until_not_finite,
@@ -26,7 +26,7 @@ from diffopt_widgets.execution.outcome import (
 )
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.plain_text import printable
-from diffopt_widgets.runs.run import Run
+from diffopt_widgets.runs.run import Run, divergence
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import check_flag, checked_path, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
@@ -238,12 +238,13 @@ def _record(run: Run, training: Training | None, pending: list[StepRecord]) -> N
 
 
 def _check_finite(run: Run) -> None:
-    if diverged := divergence(run):
-        raise diverged
+    if when := divergence(run):
+        raise Diverged(when)
 
 
 def _fail(run: Run, error: Exception) -> None:
-    message, fix = explain(run, divergence(run) or error)  # an error that follows from such a loss is not the cause
+    when = divergence(run)
+    message, fix = explain(run, Diverged(when) if when else error)  # an error that follows from it is not the cause
     run.fail(message, traceback.format_exc(), fix)
 
 

@@ -68,15 +68,6 @@ def until_not_finite(records: Sequence[StepRecord]) -> Sequence[StepRecord]:
     return records[: next(ends, len(records))]
 
 
-def divergence(run: Run) -> Diverged | None:
-    """Error that says when a run's training or evaluation loss was no longer finite; None when all losses are finite."""
-    if len(run.history) and not (finite := np.isfinite(run.history.column("loss"))).all():
-        return Diverged(f"at step {run.history.step[finite.argmin()]}")
-    if run.eval_after is not None and not math.isfinite(run.eval_after):
-        return Diverged(f"after step {len(run.history)}")
-    return None
-
-
 def summary(run: Run) -> str:
     """Summary of a run that is done or stopped, in one line.
 

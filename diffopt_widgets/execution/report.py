@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.execution.advice import Advice, advice, advice_together
 from diffopt_widgets.plain_text import printed_readably
-from diffopt_widgets.runs.compared import Standing, Verdict, has_diverged, verdict
+from diffopt_widgets.runs.compared import Standing, Verdict, verdict
 from diffopt_widgets.runs.paired import Paired, paired
-from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.run import Run, divergence, name_by_difference
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import wrong_kind
 from diffopt_widgets.state_size.words import bytes_words
@@ -160,9 +160,9 @@ class Report:
         lines = []
         for label, runs in zip(labels, settings.values(), strict=True):
             kinds = {
-                "diverged": [run for run in runs if has_diverged(run)],
-                "failed": [run for run in runs if run.status == "failed" and not has_diverged(run)],
-                "did not finish": [run for run in runs if run.status == "stopped" and not has_diverged(run)],
+                "diverged": [run for run in runs if divergence(run)],
+                "failed": [run for run in runs if run.status == "failed" and not divergence(run)],
+                "did not finish": [run for run in runs if run.status == "stopped" and not divergence(run)],
                 "has not ended": [run for run in runs if not run.ended],
             }
             for what, which in kinds.items():

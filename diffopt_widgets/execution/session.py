@@ -61,8 +61,9 @@ class Session:
         self._interrupt = Interrupt(self.stop)
         self._waiting: deque[Run] = deque()
         self._dropped: deque[Run] = deque()
-        self._batches: list[tuple[Run, ...]] = []
-        """Runs that were started together, for those that have not all ended, and the last ones."""
+        self._batches: list[tuple[weakref.ref[Run], ...]] = []
+        """Runs that were started together, for those that have not all ended, and the last ones. Who shows them holds them."""
+        self._latest: weakref.ref[Run] | None = None
         self._task: asyncio.Task[None] | None = None
         self._paused = False
         self._to_stop: Run | None = None
@@ -99,9 +100,13 @@ class Session:
 
     @property
     def together(self) -> tuple[Run, ...]:
-        """The run in progress or next, and all that were started together with it; when nothing waits, the last ones."""
-        last = self._batches[-1] if self._batches else ()
-        return next((batch for batch in self._batches for run in self.runs[:1] if run in batch), last)
+        """The latest run, and all that were started together with it."""
+        return next((runs for runs in map(_alive, self._batches) if self.latest in runs), ())
+
+    @property
+    def latest(self) -> Run | None:
+        """The run in progress, or the last one that was; from a start on after a rest, the first one that was started then."""
+        return self._latest() if self._latest else None
 
     def listen(self, on_change: Callable[[Run], None]) -> None:
         """Call `on_change` too from now on."""
@@ -127,6 +132,8 @@ class Session:
             run.queue()
             if saver is not None:
                 self._savers[run] = saver
+        if added and not self.busy:
+            self._latest = weakref.ref(added[0])
         self._waiting.extend(added)
         self._note_together(tuple(added))
         self._loop.call_soon_threadsafe(self._begin)
@@ -157,9 +164,14 @@ class Session:
 
     def _note_together(self, added: tuple[Run, ...]) -> None:
         """Note runs that are started together; one that continues belongs to those with which it was started first."""
-        batch = next((batch for batch in self._batches if set(added) <= set(batch)), added)
-        going = [other for other in self._batches if other is not batch and any(not run.ended for run in other)]
-        self._batches = [*going, batch]
+        batches = list(map(_alive, self._batches))
+        batch = next((batch for batch in batches if set(added) <= set(batch)), added)
+        going = [
+            other
+            for other in batches
+            if other is not batch and (self.latest in other or any(not run.ended for run in other))
+        ]
+        self._batches = [tuple(map(weakref.ref, runs)) for runs in (*going, batch)]
 
     def _begin(self) -> None:
         if self._task is None or self._task.done():
@@ -174,6 +186,7 @@ class Session:
     async def _train_all(self) -> None:
         while self._waiting:
             run = self.current = self._waiting.popleft()
+            self._latest = weakref.ref(run)
             try:
                 await self._train(run)
             except (KeyboardInterrupt, SystemExit):  # "Interrupt kernel" stops the run; it must not end the event loop
@@ -227,3 +240,7 @@ class Session:
                 listener(run)
             except Exception:  # noqa: BLE001  # a fault in store or display must not end the training
                 _log.exception("the display of %s failed", run.name)
+
+
+def _alive(batch: tuple[weakref.ref[Run], ...]) -> tuple[Run, ...]:
+    return tuple(run for held in batch if (run := held()) is not None)

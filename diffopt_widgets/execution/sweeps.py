@@ -17,9 +17,9 @@ from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.driver import CANNOT_GO_ON, drive, run_to_end, saver_for
 from diffopt_widgets.execution.executors import NOT_STARTED, train_in_executor
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
-from diffopt_widgets.execution.outcome import RunFailed, divergence, warn_of_failed
+from diffopt_widgets.execution.outcome import RunFailed, warn_of_failed
 from diffopt_widgets.execution.progress import progress_bars
-from diffopt_widgets.runs.run import Run, name_by_difference, short_name
+from diffopt_widgets.runs.run import Run, divergence, name_by_difference, short_name
 from diffopt_widgets.runs.space import MOST_RUNS, checked_over, draw, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError, as_settings
 from diffopt_widgets.settings.arguments import check_flag, check_number, wrong_kind
@@ -237,7 +237,7 @@ def _taken_up(runs: Sequence[Run], store: RunStore | str | os.PathLike[str] | No
 
 def _continued(run: Run, kept: Run | None) -> Run:
     """Return the run of a store where it is over for good or can go on, and otherwise the new one."""
-    usable = kept is not None and (kept.status == "done" or kept.can_continue or divergence(kept) is not None)
+    usable = kept is not None and (kept.status == "done" or kept.can_continue or bool(divergence(kept)))
     if kept is None or not usable:
         return run
     kept.rename(run.name)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import chain
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, TypedDict
-
-import numpy as np
 
 from diffopt_widgets.catalogue import spec
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
-from diffopt_widgets.runs.run import Run, name_by_difference
-from diffopt_widgets.settings.variations import options_of, value_words, varying
+from diffopt_widgets.runs.run import Run, divergence, name_by_difference
+from diffopt_widgets.settings.variations import conditions, listed, not_comparable, options_of, value_words, varying
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings.plan import RunPlan
@@ -35,7 +32,15 @@ class Standing:
     label: str
     runs: tuple[Run, ...]
     losses: Mapping[int, float]
-    """Its final loss by seed."""
+    """Its final loss with each seed that is compared."""
+    finished: Mapping[int, tuple[float, ...]]
+    """The final losses of all its finished runs, by their seed."""
+
+    @property
+    def spread(self) -> float | None:
+        """Largest difference between its seeds, also those that other settings lack; None where it has one."""
+        means = [fmean(losses) for losses in self.finished.values()]
+        return max(means) - min(means) if len(means) > 1 else None
 
     @property
     def loss(self) -> float:
@@ -72,9 +77,9 @@ class Verdict:
     between_seeds: float | None = None
     """Largest difference that seeds alone made to the loss of one of these settings; None where it is not known."""
     seeds: int = 0
-    """Number of seeds with which `between_seeds` was seen."""
+    """Number of seeds with which both the best and the worst setting were seen."""
     behind: int = 0
-    """With how many of these seeds the worst setting ended behind the best, each seed for itself."""
+    """With how many seeds the worst setting ended behind the best, each seed for itself."""
     earlier: bool = False
     """Whether the seeds were seen in earlier runs of these settings, and not in these."""
     going: tuple[str, ...] = ()
@@ -85,6 +90,8 @@ class Verdict:
     """Names of the runs that failed otherwise."""
     unfinished: tuple[str, ...] = ()
     """Names of the runs that were stopped."""
+    unevaluated: tuple[str, ...] = ()
+    """Names of the finished runs without an evaluation loss, for which all are compared by the training loss of others."""
 
     @property
     def best(self) -> tuple[Standing, ...]:
@@ -96,8 +103,19 @@ class Verdict:
 
     @property
     def best_runs(self) -> tuple[Run, ...]:
-        """Runs of the best settings."""
-        return tuple(chain.from_iterable(one.runs for one in self.best))
+        """Finished runs of the best settings."""
+        return tuple(run for one in self.best for run in one.runs if run.status == "done")
+
+    @property
+    def distinction(self) -> str:
+        """What distinguishes the best runs, in words."""
+        mean = "mean " if any(len(one.losses) > 1 for one in self.standings) else ""
+        return f"lowest {mean}{self.measure} of {len(self.standings)} {self._kind}"
+
+    @property
+    def _kind(self) -> str:
+        """What is compared, in the plural."""
+        return "settings" if any(len(one.runs) > 1 for one in self.standings) else "runs"
 
     @property
     def difference(self) -> float | None:
@@ -120,29 +138,48 @@ class Verdict:
             return f"{len(self.runs) - len(self.going)} of {len(self.runs)} runs have ended."
         lists = {"Diverged": self.diverged, "Failed": self.failed, "Did not finish": self.unfinished}
         others = [f"{title}: {_few(names)}." for title, names in lists.items() if names]
+        if self.unevaluated:
+            others.insert(
+                0, f"Training losses are compared, as the evaluation loss of {_few(self.unevaluated)} is not known."
+            )
         return " ".join([*self._ranking(), *others])
 
     def _ranking(self) -> list[str]:
         if not self.standings:
             return ["No run finished, so nothing is compared."]
         first, *_, last = (*self.standings, self.standings[-1])
-        count = len(first.losses)
         if len(self.standings) == 1:
-            if count < 2:
-                return [f"Only {first.label} finished, with {self.measure} {first.shown}: nothing to compare it with."]
-            low, high = min(first.losses.values()), max(first.losses.values())
-            return [f"One setting with {count} seeds: mean {self.measure} {first.shown}, from {low:.3g} to {high:.3g}."]
-        measured = f"mean {self.measure}" if count > 1 else self.measure
-        over = f" of {count} seeds" if count > 1 else ""
+            return [self._of_one(first)]
         if not self.best:
             every = "both" if len(self.standings) == 2 else f"all {len(self.standings)}"
-            return [f"No difference in three digits: {measured} {first.shown}{over} in {every}."]
-        bests = _few([one.label for one in self.best])
-        worsts = _few([one.label for one in self.standings if one.shown == last.shown])
+            return [f"No difference in three digits: {self._reached(self.standings)} in {every}."]
+        worst = [one for one in self.standings if one.shown == last.shown]
+        bests, worsts = (_few([one.label for one in which], self._kind) for which in (self.best, worst))
+        alike = len({len(one.losses) for one in (*self.best, *worst)}) == 1
         return [
-            f"Best: {bests}, {measured} {first.shown}{over}; worst: {worsts}, {last.shown}.",
+            f"Best: {bests}, {self._reached(self.best)}; worst: {worsts}, {last.shown if alike else self._reached(worst)}.",
             self._against_seeds(),
         ]
+
+    def _of_one(self, only: Standing) -> str:
+        """Say what the only setting with a finished run reached."""
+        losses = [loss for of_seed in only.finished.values() for loss in of_seed]
+        if len(losses) == 1:
+            return f"Only {only.label} finished, with {self.measure} {only.shown}: nothing to compare it with."
+        low, high = f"{min(losses):.3g}", f"{max(losses):.3g}"
+        reached = f"{self.measure} {low}" if low == high else f"mean {self.measure} {only.shown}, from {low} to {high}"
+        if len(only.finished) == 1:
+            return f"{len(losses)} runs of the same settings and seed: {reached}."
+        return f"One setting with {len(only.finished)} seeds: {reached}."
+
+    def _reached(self, standings: Sequence[Standing]) -> str:
+        """Say which loss settings reached that are equal in three digits, and over how many seeds."""
+        counts = sorted({len(one.losses) for one in standings})
+        loss = f"{'mean ' if counts != [1] else ''}{self.measure} {standings[0].shown}"
+        of_all = {len(one.losses) for one in self.standings}
+        if len(counts) > 1 or of_all == {1}:
+            return loss
+        return f"{loss} of {counts[0]} seed{'s' * (counts[0] > 1)}"
 
     def _against_seeds(self) -> str:
         """Compare the difference with what seeds alone change."""
@@ -153,8 +190,8 @@ class Verdict:
         size = f"up to {self.between_seeds:.2g}"
         if not self.beyond_seeds:
             where = " in earlier runs" if self.earlier else ""
-            often = f"{self.behind} of {self.seeds} seeds{where}"
-            return f"The difference is smaller than between seeds ({size}). The worst was behind with {often}."
+            often = f" The worst was behind with {self.behind} of {self.seeds} seeds{where}." if self.seeds > 1 else ""
+            return f"The difference is smaller than between seeds ({size}).{often}"
         second = self.standings[len(self.best)]
         near = second.loss - self.standings[0].loss <= self.between_seeds
         but = f", but that to {second.label} is not" if near else ""
@@ -169,47 +206,54 @@ def verdict(runs: Sequence[Run]) -> Verdict:
     """
     runs = tuple(runs)
     names = dict(zip(runs, parted([run.name for run in runs])[1], strict=True))
-    finished = [run for run in runs if run.status == "done" and run.final_loss is not None and not has_diverged(run)]
+    diverged = {run for run in runs if divergence(run)}
+    finished = [run for run in runs if run.status == "done" and run.final_loss is not None and run not in diverged]
+    without = [run for run in finished if run.eval_after is None]
     bare = Verdict(
         runs,
         going=tuple(names[run] for run in runs if not run.ended),
-        diverged=tuple(names[run] for run in runs if has_diverged(run)),
-        failed=tuple(names[run] for run in runs if run.status == "failed" and not has_diverged(run)),
-        unfinished=tuple(names[run] for run in runs if run.status in {"done", "stopped"} and run not in finished),
+        diverged=tuple(names[run] for run in runs if run in diverged),
+        failed=tuple(names[run] for run in runs if run.status == "failed" and run not in diverged),
+        unfinished=tuple(
+            names[run] for run in runs if run.status in {"done", "stopped"} and run not in {*finished, *diverged}
+        ),
+        unevaluated=tuple(names[run] for run in without if len(without) < len(finished)),
     )
     if refusal := _refusal(runs):
         return replace(bare, refusal=refusal)
-    evaluated = all(run.eval_after is not None for run in finished)
-    losses = {run: loss for run in finished if (loss := run.eval_after if evaluated else run.final_loss) is not None}
+    losses = {run: loss for run in finished if (loss := run.final_loss if without else run.eval_after) is not None}
     settings: dict[Hashable, list[Run]] = {}
     for run in runs:
         settings.setdefault(replace(run.plan, seed=0), []).append(run)
-    whole = [of for of in settings.values() if any(run in losses for run in of) and not any(map(has_diverged, of))]
-    by_seed = [{run.plan.seed: losses[run] for run in of if run in losses} for of in whole]
+    whole = [of for of in settings.values() if any(run in losses for run in of) and diverged.isdisjoint(of)]
+    by_seed = [_by_seed(of, losses) for of in whole]
     common = set.intersection(*map(set, by_seed)) if by_seed else set()
-    if common:
-        by_seed = [{seed: one[seed] for seed in sorted(common)} for one in by_seed]
-    labels = _labels(whole, names)
-    standings = [Standing(*one) for one in zip(labels, map(tuple, whole), by_seed, strict=True)]
+    standings = [
+        Standing(label, tuple(of), {seed: fmean(all_of[seed]) for seed in sorted(common or all_of)}, all_of)
+        for label, of, all_of in zip(_labels(whole, names), whole, by_seed, strict=True)
+    ]
     standings.sort(key=lambda one: one.loss)
     return replace(
         bare,
-        measure="evaluation loss" if evaluated else "training loss",
+        measure="training loss" if without else "evaluation loss",
         standings=tuple(standings),
         paired=bool(common),
-        **(_of_seeds(standings, evaluated=evaluated) if common else {}),
+        **(_of_seeds(standings, evaluated=not without) if standings else {}),
     )
+
+
+def _by_seed(runs: Sequence[Run], losses: Mapping[Run, float]) -> dict[int, tuple[float, ...]]:
+    """Sort the losses of runs that finished by their seed."""
+    found: dict[int, tuple[float, ...]] = {}
+    for run in runs:
+        if run in losses:
+            found[run.plan.seed] = (*found.get(run.plan.seed, ()), losses[run])
+    return found
 
 
 def alike(runs: Sequence[Run]) -> list[Run]:
     """Return the runs that can be compared with the last one, and that one."""
     return [run for run in runs if _conditions(run) == _conditions(runs[-1])]
-
-
-def has_diverged(run: Run) -> bool:
-    """Check whether a run's training or evaluation loss was no longer a finite number."""
-    losses = [] if run.eval_after is None else [run.eval_after]
-    return not np.isfinite([*losses, *run.history.column("loss")]).all() if len(run.history) else False
 
 
 def parted(names: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -299,17 +343,11 @@ def _text(name: str, plan: RunPlan) -> str:
 
 def _values(texts: Sequence[str]) -> str:
     unique = list(dict.fromkeys(texts))
-    return _listed(unique) if len(unique) <= 6 else f"{unique[0]} … {unique[-1]}, {len(unique)} values"
+    return listed(unique) if len(unique) <= 6 else f"{unique[0]} … {unique[-1]}, {len(unique)} values"
 
 
-def _listed(names: Sequence[str]) -> str:
-    """Join names with commas and "and"; with semicolons where a name has a comma."""
-    comma = "; " if any(", " in name for name in names) else ", "
-    return " and ".join(part for part in (comma.join(names[:-1]), names[-1]) if part)
-
-
-def _few(names: Sequence[str]) -> str:
-    return _listed(names) if len(names) <= MOST_NAMED else f"{len(names)} runs"
+def _few(names: Sequence[str], kind: str = "runs") -> str:
+    return listed(names) if len(names) <= MOST_NAMED else f"{len(names)} {kind}"
 
 
 def _labels(settings: Sequence[Sequence[Run]], names: Mapping[Run, str]) -> list[str]:
@@ -321,26 +359,11 @@ def _labels(settings: Sequence[Sequence[Run]], names: Mapping[Run, str]) -> list
 
 
 def _refusal(runs: Sequence[Run]) -> str:
-    if len({run.plan.task for run in runs}) > 1:
-        return "losses of different tasks say nothing about each other"
-    if len({run.plan.steps for run in runs}) > 1:
-        return f"the runs have different lengths, {_listed(_numbers(run.plan.steps for run in runs))} steps"
-    if len({_conditions(run) for run in runs}) > 1:
-        sizes = _listed(_numbers(run.samples_per_step or 0 for run in runs))
-        return f"the runs see different numbers of examples in a step, {sizes}"
-    if any(run.settings.options.get("maximize") for run in runs):
-        return "a run that maximizes its loss is not better for a low one"
-    return ""
-
-
-def _numbers(values: Any) -> list[str]:  # Any: an iterable of integers
-    return [f"{value:,}" for value in sorted(set(values))]
+    return not_comparable([run.plan for run in runs], [run.samples_per_step for run in runs])
 
 
 def _conditions(run: Run) -> Hashable:
-    """Values that must be equal for losses to be compared."""
-    plan = run.plan
-    return plan.task, plan.steps, run.samples_per_step or (plan.batch_size, plan.accumulation)
+    return conditions(run.plan, run.samples_per_step)
 
 
 class _OfSeeds(TypedDict, total=False):
@@ -354,19 +377,22 @@ class _OfSeeds(TypedDict, total=False):
 
 def _of_seeds(standings: Sequence[Standing], *, evaluated: bool) -> _OfSeeds:
     """Return what is known of seeds: from these runs if they have several, or from earlier runs of a ready comparison."""
-    losses = [list(one.losses.values()) for one in standings]
-    earlier = len(losses[0]) < 2
-    if earlier:
-        plans = [_anywhere(one.runs[0].plan) for one in standings]
-        known = next((seen for _, seen in _ready() if set(plans) <= seen.keys()), None) if evaluated else None
-        if known is None:
-            return {}
-        losses = [list(known[plan]) for plan in plans]
+    best, worst = standings[0], standings[-1]
+    spreads = [one.spread for one in standings if one.spread is not None]
+    if spreads:
+        both = best.losses.keys() & worst.losses.keys()
+        behind = sum(worst.losses[seed] > best.losses[seed] for seed in both)
+        return {"between_seeds": max(spreads), "seeds": len(both), "behind": behind}
+    plans = [_anywhere(one.runs[0].plan) for one in standings]
+    known = next((seen for _, seen in _ready() if set(plans) <= seen.keys()), None) if evaluated else None
+    if known is None or len({seed for one in standings for seed in one.losses}) > 1:
+        return {}
+    losses = [known[plan] for plan in plans]
     return {
         "between_seeds": max(max(one) - min(one) for one in losses),
         "seeds": len(losses[0]),
         "behind": sum(worst > best for best, worst in zip(losses[0], losses[-1], strict=True)),
-        "earlier": earlier,
+        "earlier": True,
     }
 
 

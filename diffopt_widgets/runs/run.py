@@ -11,7 +11,7 @@ import numpy as np
 
 from diffopt_widgets.catalogue.values import Value, format_value
 from diffopt_widgets.drawing.drawables import Drawn
-from diffopt_widgets.plain_text import printable, printed_readably
+from diffopt_widgets.plain_text import printable, printed_readably, showable
 from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.settings.arguments import check_kind, check_text
 from diffopt_widgets.settings.plan import RunPlan
@@ -129,8 +129,8 @@ class Run(Drawn):
         self._set(_kept=training)
 
     def rename(self, name: str) -> None:
-        """Give the run another name."""
-        self._set(name=name)
+        """Give the run another name; a replacement stands for each character that no page can show."""
+        self._set(name=showable(name))
 
     def queue(self) -> None:
         """Set the run to wait for its turn. Raises RuntimeError when it cannot begin."""
@@ -330,6 +330,15 @@ def _window_means(values: NDArray[np.float64], width: int) -> NDArray[np.float64
     beginnings = np.cumsum(blocks, axis=1).ravel()
     starts = np.arange(count)
     return np.where(starts % width == 0, ends[starts], ends[starts] + beginnings[starts + width - 1]) / width
+
+
+def divergence(run: Run) -> str:
+    """Say when a run's training or evaluation loss was no longer finite, as in "at step 7"; empty when all losses are."""
+    if len(run.history) and not (finite := np.isfinite(run.history.column("loss"))).all():
+        return f"at step {run.history.step[finite.argmin()]}"
+    if run.eval_after is not None and not np.isfinite(run.eval_after):
+        return f"after step {len(run.history)}"
+    return ""
 
 
 def short_name(settings: Settings) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from diffopt_widgets.plain_text import showable
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -25,6 +27,12 @@ class Shown:
     """Group of the run; a legend keeps the runs of one group together."""
     dash: str = "solid"
     """Line style, which tells it from others of its colour."""
+
+    def __post_init__(self) -> None:
+        for name in ("name", "differs", "group"):
+            object.__setattr__(self, name, showable(getattr(self, name)))
+        details = {showable(name): showable(value) for name, value in self.details.items()}
+        object.__setattr__(self, "details", details)
 
 
 class ShownRuns:

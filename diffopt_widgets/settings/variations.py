@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.settings.plan import RunPlan
-
-if TYPE_CHECKING:
-    from diffopt_widgets.settings import Settings
 
 
 def differences(plans: Sequence[RunPlan]) -> list[dict[str, str]]:
@@ -61,8 +58,8 @@ def swept_groups(plans: Sequence[RunPlan]) -> list[str]:
     return [""] * len(plans)
 
 
-def shared_words(plans: Sequence[RunPlan], batch_sizes: Sequence[int | None] = ()) -> str:
-    """Describe what runs have in common, for the heading of a figure or a table; "" for no runs.
+def shared_words(plans: Sequence[RunPlan], batch_sizes: Sequence[int | None] = ()) -> list[str]:
+    """Say what runs have in common, value by value, for the heading of a figure or a table; empty for no runs.
 
     Args:
         plans: of the runs.
@@ -71,19 +68,20 @@ def shared_words(plans: Sequence[RunPlan], batch_sizes: Sequence[int | None] = (
     >>> from diffopt_widgets import Settings
     >>> from diffopt_widgets.runs.space import vary
     >>> plan = RunPlan(Settings("PRODIGY", schedule="COSINE"), "digits", 300)
-    >>> shared_words([plan], [256])
+    >>> " · ".join(shared_words([plan], [256]))
     'PRODIGY · lr 1 · COSINE · digits · 300 steps · batch size 256 · seed 0 · float32'
-    >>> shared_words(vary(plan, {"d_coef": [0.5, 1.0], "seed": [0, 1]}), [256] * 4)
+    >>> " · ".join(shared_words(vary(plan, {"d_coef": [0.5, 1.0], "seed": [0, 1]}), [256] * 4))
     'PRODIGY · lr 1 · COSINE · digits · 300 steps · batch size 256 · float32'
     """
     if not plans:
-        return ""
+        return []
     sizes = [plan.batch_size or size for plan, size in itertools.zip_longest(plans, batch_sizes)]
     different = {*varying(plans), *(["batch_size"] if len(set(sizes)) > 1 or sizes[0] is None else [])}
     first = plans[0]
+    told = {"lr": first.settings.lr, "schedule": first.settings.schedule, **first.settings.changed()}
     texts = {
         "optimizer": first.settings.optimizer,
-        **{name: words_of(name, _text(name, value)) for name, value in _told(first.settings).items()},
+        **{name: words_of(name, _text(name, value)) for name, value in told.items()},
         "task": first.task,
         "steps": f"{first.steps:,} step{'s' * (first.steps > 1)}",
         "batch_size": f"batch size {sizes[0]}",
@@ -93,11 +91,51 @@ def shared_words(plans: Sequence[RunPlan], batch_sizes: Sequence[int | None] = (
     }
     if "optimizer" in different:  # a rate or an option means something else for each
         different |= {"lr", *first.settings.options}
-    return " · ".join(text for name, text in texts.items() if name not in different)
+    return [text for name, text in texts.items() if name not in different]
 
 
-def _told(settings: Settings) -> dict[str, Any]:  # Any: values of options
-    return {"lr": settings.lr, **settings.changed()}
+def not_comparable(plans: Sequence[RunPlan], samples_per_step: Sequence[float | None]) -> str:
+    """Say why the losses of runs with these plans say nothing about each other; empty where they can be compared.
+
+    Args:
+        plans: of the runs.
+        samples_per_step: number of examples in a step of each; None where it is not known.
+
+    >>> from diffopt_widgets import Settings
+    >>> not_comparable([RunPlan(Settings("LION"), task) for task in ("digits", "swiss_roll")], [None, None])
+    'losses of different tasks say nothing about each other'
+    >>> not_comparable([RunPlan(Settings("LION"), steps=steps) for steps in (30, 1000)], [None, None])
+    'the runs have different lengths, 30 and 1,000 steps'
+    """
+    if len({plan.task for plan in plans}) > 1:
+        return "losses of different tasks say nothing about each other"
+    if len({plan.steps for plan in plans}) > 1:
+        return f"the runs have different lengths, {_numbers(plan.steps for plan in plans)} steps"
+    if len({conditions(*one) for one in zip(plans, samples_per_step, strict=True)}) > 1:
+        sizes = _numbers(size or 0 for size in samples_per_step)
+        return f"the runs see different numbers of examples in a step, {sizes}"
+    if any(plan.settings.options.get("maximize") for plan in plans):
+        return "a run that maximizes its loss is not better for a low one"
+    return ""
+
+
+def conditions(plan: RunPlan, samples_per_step: float | None) -> Hashable:
+    """Return the values that must be equal for losses to be compared."""
+    return plan.task, plan.steps, samples_per_step or (plan.batch_size, plan.accumulation)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names with commas and "and"; with semicolons where a name has a comma.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    comma = "; " if any(", " in name for name in names) else ", "
+    return " and ".join(part for part in (comma.join(names[:-1]), names[-1]) if part)
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return listed([f"{value:,}" for value in sorted(set(values))])
 
 
 _PLAIN = frozenset({"optimizer", "schedule", "task"})

@@ -264,7 +264,7 @@ def test_progress_and_end_of_a_run_and_errors_are_spoken(notebook):
     nb = notebook([OPEN.replace("20", "100_000")])
     nb.run_cell(0)
     page = nb.page
-    bench, bar = page.locator(".dw-bench"), page.get_by_role("progressbar", name="Progress of the run")
+    bench, bar = page.locator(".dw-bench"), page.get_by_role("progressbar", name="Progress of the training")
     said, alert = page.locator(".dw-said[role=status]"), page.locator(".dw-alert[role=alert]")
     expect(bar).to_have_attribute("aria-valuenow", "0")
     bench.get_by_role("button", name="Run", exact=True).click()

@@ -32,7 +32,7 @@ class Seen:
 
     def __init__(self, nb):
         self.nb, self.root = nb, nb.page.locator(".dw-bench")
-        self.bar = self.root.get_by_role("progressbar", name="Progress of the run")
+        self.bar = self.root.get_by_role("progressbar", name="Progress of the training")
         self.words, self.trained = self.root.locator(".dw-words"), self.root.locator(".dw-part-applied .dw-trained")
         self.aside, self.rows = self.root.locator(".dwf-aside"), self.root.locator(".dwr-runs tr[data-key]")
         self.unused = self.root.locator(".dwf.dwf-unused")

@@ -148,6 +148,7 @@ test("names are text: what Plotly would take for HTML is escaped", () => {
   assert.equal(trace.name, '&lt;img src=x onerror="1"&gt;&amp;amp;');
   assert.ok(!trace.hovertemplate.includes("<img"));
   assert.equal(plotlyText("a < b, 50 %, 3 $"), "a &lt; b, 50 %, 3 &#36;");
+  assert.equal(plotlyText("a\u0001b\ud800 😀\t"), "a\ufffdb\ufffd 😀\t"); // what no picture may have
   assert.equal(plotlyText("%{y} $x$"), "&#37;{y} &#36;x&#36;");
 });
 

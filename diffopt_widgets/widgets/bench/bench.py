@@ -15,14 +15,15 @@ import traitlets
 from IPython.display import display
 
 from diffopt_widgets.catalogue.run_options import RunOptions
+from diffopt_widgets.catalogue.values import ValueProblem
 from diffopt_widgets.drawing.panels import LOSS
 from diffopt_widgets.execution.driver import saver_for
 from diffopt_widgets.execution.session import Session, sessions_in_progress
 from diffopt_widgets.plain_text import printed_readably
-from diffopt_widgets.runs.compared import Verdict, ready_comparison, trained_words, verdict
+from diffopt_widgets.runs.compared import Verdict
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
 from diffopt_widgets.runs.run import Run
-from diffopt_widgets.settings import Settings
+from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.other_session import OtherSession
@@ -30,6 +31,7 @@ from diffopt_widgets.widgets.bench.present import PresentSwitch
 from diffopt_widgets.widgets.bench.rest import Rest, close_everything
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
+from diffopt_widgets.widgets.bench.scene import Scene
 from diffopt_widgets.widgets.form.form import Form
 from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.panel import cannot_run
@@ -108,15 +110,13 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_rename=self._renamed,
             on_repeat=lambda run: self.start([Run(run.plan)]),
             on_continue=lambda run: self._start([run]),
-            on_change=self._tell_comparison,
+            on_change=self._tell,
         )
         self.plot, self.applied = self._view.plot, self._view.applied
         self.table, self.samples = self._view.table, self._view.samples
         self._session: Session | None = None
-        self._compared: tuple[Run, ...] = ()
-        """Runs of the comparison that is shown."""
-        self._told: object = None
-        """What was told of it, to tell only what is new."""
+        self._scene = Scene()
+        """What was told last, to tell only what is new."""
         style = (resources.files("diffopt_widgets.widgets.bench") / "static" / "bench.css").read_text(encoding="utf-8")
         self.size = StateSize(self.form.settings, loop=self._loop)
         traitlets.dlink((self.form, "settings"), (self.size, "settings"))
@@ -135,7 +135,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.add_class("dw-bench")
         self.form.observe(lambda _: self._check(), ["errors", "settings"])
         self.form.observe(lambda _: self._expect(), ["settings"])
-        self.form.observe(lambda _: self._tell_comparison(), ["settings"])
+        self.form.observe(lambda _: self._set_aside(), ["settings"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
         parts = (self.form, self.size, self.bar, self.menu, self.plot, self.applied, self.table, self.samples)
@@ -247,18 +247,14 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.bar.forget_failure()
         session = self._need_session()
         session.start(runs, self._saver)
-        if at_work := session.runs:  # at once, so that a second click finds Run disabled
-            together = [other for other in session.together if other in self.runs]
-            waiting = len(at_work) - 1
-            self.bar.show(at_work[0], busy=True, paused=session.paused, waiting=waiting, together=together)
         for run in runs:
             self.table.show(run)
-        self._follow_comparison()
+        self._tell()
+        self._paint_bar()  # at once, so that a second click finds Run disabled
 
     def _run_settings(self) -> None:
         if self.bar.run.disabled:  # a click that was on its way when the button went off
             return
-        self._compared = ()
         self.start([Run(self.bar.plan(self.form.settings))])
 
     def _run_comparison(self, comparison: Comparison) -> None:
@@ -266,40 +262,53 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._view.log_rate(on=comparison.log_rate)
         self._view.log_losses()
         self.start(comparison.runs(seed=plan.seed, device=plan.device))
+        self.menu.pressed = comparison.key
 
-    def _follow_comparison(self) -> None:
-        """Show the comparison that is in progress, or the last one."""
-        together = self._session.together if self._session else ()
-        self._compared = together if len(together) > 1 else self._compared
-        self._tell_comparison()
+    def _tell(self) -> None:
+        """Say at the bar, the plots, the form and the table what is shown now."""
+        scene = Scene.of(self.runs, self._session, self._scene)
+        if scene != self._scene:
+            self._scene = scene
+            self.bar.show_trained(scene.trained)
+            about = f"{scene.ready.title}: {scene.trained}" if scene.ready else scene.trained
+            self._view.compare(scene.judged, about)
+            self._paint_bar()
+        self._set_aside()
 
-    def _tell_comparison(self) -> None:
-        """Say at the bar, the plots and the form what the comparison trains with, and that the form's settings are not in use."""
-        runs = tuple(run for run in self._compared if run in self.runs)
-        runs = runs if len(runs) > 1 else ()
-        told = runs, [run.status for run in runs], tuple(self.runs), self.form.settings
-        if told == self._told:
-            return
-        self._told = told
-        if not runs:
-            self.bar.show_trained("")
-            self._view.compare(())
+    def _set_aside(self) -> None:
+        """Say at the form whether the plots show its settings, and offer the best ones that they do."""
+        scene = self._scene
+        if not scene.compared:
             self.form.set_aside("")
             return
-        ready = ready_comparison(runs)
-        words = f"{trained_words([run.plan for run in runs])}."
-        self.bar.show_trained(words)
-        self._view.compare(runs, (f"{ready.title}: " if ready else "") + words)
-        best = verdict(runs).best_runs
-        offered = (best or runs)[0]
-        about = f"Put the settings of {offered.name}{', the best,' * bool(best)} into the form; Undo brings yours back"
-        here = next((run for run in runs if run.settings == self.form.settings), None)
+        verdict = self.table.verdict
+        offered = scene.offered(verdict)
+        best = ", the best," if offered in verdict.best_runs else ""
+        about = f"Put the settings of {offered.name}{best} into the form; Undo brings yours back" if offered else ""
+        here = next((run for run in scene.compared if run.settings == self.form.settings), None)
         if here:
             why = f"These are the settings of {here.name}, one of the runs that the plots show."
         else:
-            others = f"“{ready.title}” has settings of its own" if ready else "their runs have other settings"
+            others = (
+                f"“{scene.ready.title}” has settings of its own" if scene.ready else "their runs have other settings"
+            )
             why = f"The plots do not use this form: {others}."
-        self.form.set_aside(why, offered.settings, about, in_use=here is not None)
+        self.form.set_aside(why, offered.settings if offered else None, about, in_use=here is not None)
+
+    def _paint_bar(self) -> None:
+        """Paint the progress or the end of what is shown."""
+        session, scene = self._session, self._scene
+        if session is None:
+            return
+        self.bar.forget_failure(unless_of=self.runs)
+        self.bar.show(
+            scene.told,
+            busy=session.busy,
+            paused=session.paused,
+            waiting=session.waiting,
+            together=scene.compared,
+            outcome=str(self.table.verdict),
+        )
 
     def _pause(self) -> None:
         if self._session is None:
@@ -310,7 +319,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._session.pause()
 
     def _switch_log_loss(self) -> None:
-        self.plot.log = {**self.plot.log, LOSS.key: not self.plot.log[LOSS.key]}
+        self.plot.log = {**self.plot.log, LOSS.key: not self.plot.log.get(LOSS.key, False)}
 
     def _stop(self) -> None:
         if self._session is not None:
@@ -354,14 +363,13 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             saver.rename(run)
 
     def _changed(self, run: Run) -> None:
+        self.table.show(run)
+        self._tell()
+        if run is self._scene.told or not self._is_busy():
+            self._paint_bar()
         if run not in self.runs:
             return
-        current = None
-        if session := self._session:
-            self._follow_comparison()
-            current, together = session.current, [other for other in session.together if other in self.runs]
-            self.bar.show(run, busy=session.busy, paused=session.paused, waiting=session.waiting, together=together)
-        over = run.ended and run is not current
+        over = run.ended and (self._session is None or run is not self._session.current)
         self._view.changed(run, over=over, last=not self._is_busy())
         if over:
             self._rest.settle()
@@ -372,6 +380,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         def attempt(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 action(*args, **kwargs)
+            except (SettingsError, ValueProblem) as problem:  # what a person entered is wrong
+                self.bar.show_message(str(problem), error=True)
             except Exception as error:  # noqa: BLE001  # nobody else would see it
                 _log.exception("a callback failed")
                 self.bar.show_message(str(error) or type(error).__name__, error=True)

@@ -24,9 +24,10 @@ ABOUT = (
 
 @printed_readably
 class ComparisonMenu(PageWidget):
-    """Row of buttons; the text below is about the comparison under the mouse, or else the one that was pressed last.
+    """Row of buttons; the text below is about the comparison under the mouse, or else the one that was started last.
 
-    The menu itself starts nothing: it calls `on_choose` with the comparison of the pressed button.
+    The menu itself starts nothing: it calls `on_choose` with the comparison of the pressed button. Who starts it sets
+    `pressed`, so that a button whose comparison was refused does not stay pressed.
 
     >>> from diffopt_widgets.runs.comparisons import comparisons
     >>> ComparisonMenu(comparisons()).items[0]["title"]
@@ -38,7 +39,7 @@ class ComparisonMenu(PageWidget):
     STYLES = ("page/theme.css", "comparison_menu.css")
     items: traitlets.List[Any] = traitlets.List(read_only=True).tag(sync=True)
     about = traitlets.Unicode(ABOUT, read_only=True).tag(sync=True)
-    pressed = traitlets.Unicode(help="Key of the comparison that was pressed last.").tag(sync=True)
+    pressed = traitlets.Unicode(help="Key of the comparison that was started last.").tag(sync=True)
 
     def __init__(
         self, comparisons: Sequence[Comparison], *, on_choose: Callable[[Comparison], None] = lambda _: None
@@ -54,7 +55,7 @@ class ComparisonMenu(PageWidget):
         return f"ComparisonMenu({len(self._by_key)} comparisons)"
 
     def choose_next(self) -> None:
-        """Press the button after the one that was pressed last, or the first one."""
+        """Press the button after that of the comparison that was started last, or the first one."""
         keys = list(self._by_key)
         after = keys.index(self.pressed) + 1 if self.pressed in keys else 0
         self.choose(keys[after % len(keys)])
@@ -65,9 +66,7 @@ class ComparisonMenu(PageWidget):
         Raises:
             KeyError: there is no such comparison.
         """
-        comparison = self._by_key[key]
-        self.pressed = key
-        self._on_choose(comparison)
+        self._on_choose(self._by_key[key])
 
     def _receive(self, _: object, content: object, __: object) -> None:
         key = content.get("choose") if isinstance(content, dict) else None

@@ -30,6 +30,11 @@ class Progress(PageWidget):
     def __repr__(self) -> str:
         return f"Progress({self.value:.0%})"
 
+    def reset(self) -> None:
+        """Paint that nothing is running, and speak of nothing."""
+        self.show(0.0, Progress.words.default_value)
+        self.said = self.alert = ""
+
     def show(self, value: float, words: str, outcome: str = "") -> None:
         """Paint the done share of a run, or its outcome."""
         with self.hold_sync():

@@ -13,7 +13,6 @@ from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import OutOfRange, ValueProblem, format_value
 from diffopt_widgets.plain_text import printed_readably
-from diffopt_widgets.runs.compared import verdict
 from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import get_task, list_tasks
 from diffopt_widgets.training.environment import device_problem
@@ -83,6 +82,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     ) -> None:
         self._blocked = ""
         self._failed: Run | None = None
+        self._forgotten = ""
         self._trained = ""
         titles = [(get_task(key).title, key) for key in list_tasks()]
         self.task = widgets.Dropdown(options=titles, value=get_task(task).key, description=TASK.option.title)
@@ -136,20 +136,37 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._blocked = reason
         self._repaint_buttons()
 
-    def show(self, run: Run, *, busy: bool, paused: bool, waiting: int = 0, together: Sequence[Run] = ()) -> None:
+    def show(
+        self,
+        run: Run | None,
+        *,
+        busy: bool,
+        paused: bool,
+        waiting: int = 0,
+        together: Sequence[Run] = (),
+        outcome: str = "",
+    ) -> None:
         """Paint the progress or the end of a run, or of the comparison that it belongs to.
 
         Args:
-            run: the run.
+            run: the run; None when there is none any more.
             busy: a run is in progress or waiting.
             paused: the run in progress was asked to pause.
             waiting: number of runs that wait.
             together: the runs of its comparison.
+            outcome: how these ended against each other, in words.
         """
+        if run is None:
+            self._wrong, self.words.value = False, paragraph("Ready.", "dw-status")
+            self.progress.reset()
+            self._paint_buttons(busy=busy, paused=paused)
+            return
         compared = tuple(together) if len(together) > 1 and run in together else ()
-        self._speak(run, compared)
-        self._wrong, self.words.value = False, _status(run, waiting, compared)
-        if run.status == "failed":
+        outcome = outcome if _all_over(compared) else ""
+        self._wrong = False
+        self.words.value = paragraph(outcome, "dw-status dw-outcome") if outcome else _status(run, waiting, compared)
+        self._speak(run, compared, outcome)
+        if run.status == "failed" and run.key != self._forgotten:
             self._failed, self.failure.value = run, _failure(run)
             self.fix.description = _fix_label(run)
         if self._failed is not None:  # the progress of a comparison that goes on stays in sight
@@ -158,9 +175,11 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self.output.value = output
         self._paint_buttons(busy=busy, paused=paused)
 
-    def forget_failure(self) -> None:
-        """Remove the message of an earlier run that failed."""
-        self._failed, self.failure.value = None, ""
+    def forget_failure(self, *, unless_of: Sequence[Run] = ()) -> None:
+        """Remove the message of an earlier run that failed, unless it is one of these."""
+        if self._failed is None or self._failed in unless_of:
+            return
+        self._forgotten, self._failed, self.failure.value = self._failed.key, None, ""
         self._offer_fix(offered=False)
 
     def show_trained(self, words: str) -> None:
@@ -182,19 +201,20 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """Show the fix in the place of the progress bar, so that nothing moves."""
         self.fix.layout.display, self.progress.hidden = (None if offered else "none"), offered
 
-    def _speak(self, run: Run, compared: Sequence[Run]) -> None:
+    def _speak(self, run: Run, compared: Sequence[Run], outcome: str) -> None:
         """Tell the progress of a run or a comparison, and its end, to those who do not see them."""
         done, steps = len(run.history), run.plan.steps
         message = without_folders(run.message)
         end, failed = f"{run.name}: {message}", run.status == "failed"
         self.progress.alert = end if failed else ""
-        if _all_over(compared):
+        if outcome:
             statuses = {other.status for other in compared}
-            outcome = "" if "stopped" in statuses else "done" if "done" in statuses else "failed"
-            self.progress.said = words = str(verdict(compared))
-            self.progress.show(_share(compared), words, outcome)
+            look = "" if "stopped" in statuses else "done" if "done" in statuses else "failed"
+            self.progress.said = outcome
+            self.progress.show(_share(compared), outcome, look)
             return
-        self.progress.said = end if run.ended and not failed else ""
+        if run.ended or len(run.history):  # what was said of the run before may still be spoken while this one prepares
+            self.progress.said = end if run.ended and not failed else ""
         words = message if run.ended else f"step {done} of {steps}{_left(run, compared, ', ')}"
         if compared:
             self.progress.show(_share(compared), f"{_place(run, compared)}, {100 * _share(compared):.0f} %: {words}")
@@ -253,7 +273,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         task = get_task(self.task.value)
         self.fields["batch_size"].placeholder = format_value(task.batch_size)
         self.about.value = (
-            f'<p class="dw-about dw-trained" title="{escape(self._trained)}">{escape(self._trained)}</p>'
+            f'<p class="dw-about dw-trained {NO_MATH}" title="{escape(self._trained)}">{escape(self._trained)}</p>'
             if self._trained
             else paragraph(task.summary, "dw-about")
         )
@@ -322,9 +342,7 @@ def _left(run: Run, compared: Sequence[Run], before: str) -> str:
 
 
 def _status(run: Run, waiting: int, compared: Sequence[Run]) -> str:
-    """Progress, speed and remaining time of a run in one line, or its outcome; that of a whole comparison is its verdict."""
-    if _all_over(compared):
-        return paragraph(str(verdict(compared)), "dw-status dw-outcome")
+    """Progress, speed and remaining time of a run in one line, or its outcome."""
     after = f" · {waiting} more to come" if waiting else ""
     if run.status == "failed":  # the failure is shown below
         return paragraph(f"{waiting} more to come", "dw-status") if waiting else ""

@@ -13,6 +13,7 @@ from diffopt_widgets.execution.driver import evaluation_points
 from diffopt_widgets.runs.collection import Collection
 from diffopt_widgets.runs.compared import alike
 from diffopt_widgets.widgets.bench.samples import SamplesView
+from diffopt_widgets.widgets.page.event_loop import running_loop
 from diffopt_widgets.widgets.page.html import paragraph
 from diffopt_widgets.widgets.plot.live import LivePlot
 from diffopt_widgets.widgets.plot.saved import Below, SavedPicture
@@ -44,7 +45,7 @@ class RunsView:
         on_rename: called with a run that was renamed.
         on_repeat: called with a run to train once more.
         on_continue: called with a run to continue.
-        on_change: called when a run was removed or brought back.
+        on_change: called when a run was added, named, hidden, removed or brought back.
     """
 
     def __init__(
@@ -73,10 +74,12 @@ class RunsView:
         self._steps = 0
         self._trained = ""
         self._saved = SavedPicture(self.plot)
+        self._saving = False
+        """Whether the picture will be saved in the next turn of the loop."""
         self._on_rename = on_rename
         self._on_continue = on_continue
         self._on_change = on_change
-        self._collection.shown.observe(guard(self._paint_samples))  # a click in the legend may come from another thread
+        self._collection.shown.observe(guard(self._edited))  # a click in the legend may come from another thread
 
     @property
     def runs(self) -> list[Run]:
@@ -159,7 +162,17 @@ class RunsView:
 
     def save_picture(self, *, whole: bool = True) -> None:
         """Bring the picture of the plots in the notebook up to date, with runs and samples; `whole` for LaTeX too."""
+        self._saving = False
         self._saved.update(self._below(), whole=whole)
+
+    def _save_soon(self) -> None:
+        """Bring that picture up to date once after all changes of this turn of the loop; at once in a plain script."""
+        loop = running_loop()
+        if loop is None:
+            self.save_picture()
+        elif not self._saving:
+            self._saving = True
+            loop.call_soon(lambda: self.save_picture() if self._saving else None)
 
     def _below(self) -> Below | None:
         """Return the runs and samples, for pages without widgets."""
@@ -198,6 +211,11 @@ class RunsView:
         trained = paragraph(self._trained, "dw-trained") if self._trained else ""
         self.applied.value = trained + paragraph(f"{rates}.{warning}", "dw-about")
 
+    def _edited(self) -> None:
+        """Follow a change in which runs there are and how they are shown."""
+        self._paint_samples()
+        self._on_change()
+
     def _paint_samples(self) -> None:
         """Paint the samples of all runs, and remove those of runs that are gone."""
         for key in self.samples.strips.keys() - {run.key for run in self.runs}:
@@ -210,16 +228,14 @@ class RunsView:
 
     def _renamed(self, key: str, _: str) -> None:
         self._on_rename(self._collection.find(key))
-        self.save_picture()
+        self._save_soon()
 
     def _removed(self, _: str) -> None:
         self._reserve_places()
-        self._on_change()
-        self.save_picture()
+        self._save_soon()
 
     def _restored(self, key: str) -> None:
         run = self._collection.find(key)
-        self._on_change()
         self.changed(run, over=run.ended)
 
     def _continue(self, key: str) -> None:

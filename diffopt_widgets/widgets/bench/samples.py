@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 COLUMNS = 5
 """Images in one row of a picture, so that the pictures of all kinds of samples are about square."""
 REAL = "real examples"
+MOST_SAVED = 12
+"""Largest number of runs whose samples a saved page has: those of 50 would be megabytes, and no page of LaTeX is as high."""
 LINE = 24
 """Height of a line of text in the picture of the grid, in units of two pixels."""
 
@@ -133,13 +135,28 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
             strip.close()
 
     def html(self) -> str:
-        """Return the grid as HTML tables, for pages without widgets."""
-        return "".join(_table(rows, _steps(rows), self._told) for rows in self._groups() if rows)
+        """Return the grid of the first runs as HTML tables, for pages without widgets."""
+        groups, more = self._saved()
+        note = f"<p><small>{escape(more)}</small></p>" if more else ""
+        return "".join(_table(rows, _steps(rows), self._told) for rows in groups) + note
 
     def pixels(self) -> Pixels | None:
-        """Return the grid as one picture, for pages that show only pictures; None when there are no samples."""
-        parts = [_grid(rows, _steps(rows), self._told) for rows in self._groups() if rows]
+        """Return the grid of the first runs as one picture, for pages that show only pictures; None without samples."""
+        groups, more = self._saved()
+        parts = [_grid(rows, _steps(rows), self._told) for rows in groups]
+        if more:
+            parts.append(_page([f'<text x="0" y="{LINE - 8}">{escape(more)}</text>'], parts[0].shape[1], 2 * LINE))
         return stacked(parts) if parts else None
+
+    def _saved(self) -> tuple[list[list[_Row]], str]:
+        """Return the rows that a saved page has, by group, and a sentence on those that it lacks."""
+        groups, room = [], MOST_SAVED
+        for rows in self._groups():
+            groups.append(rows[:room])
+            room -= len(groups[-1])
+        more = sum(row.shown.visible for row in self._rows.values()) - (MOST_SAVED - room)
+        words = f"Samples of {more} more run{'s' * (more > 1)} are on the bench, and not here." if more else ""
+        return [rows for rows in groups if rows], words
 
     def _groups(self) -> Iterator[list[_Row]]:
         """Iterate over the visible rows of each group, in the order of the groups' first runs."""
@@ -270,9 +287,14 @@ def _grid(rows: list[_Row], steps: list[int], told: Callable[[_Row], str]) -> Pi
         name = f"{row.shown.name} ({words})" if (words := told(row)) else row.shown.name
         y = (line + place * (line + tall)) / 2 + LINE - 8
         texts.append(f'<text x="0" y="{y}">{escape(name)}</text>')
-    page = rasterize(f'<svg width="{-(-width // 2)}" height="{-(-height // 2)}">{"".join(texts)}</svg>')
+    page = _page(texts, width, height)
     for place, parts in enumerate(pictures):
         for column, part in enumerate(parts):
             if part is not None:
                 put(page, part.pixels, line + place * (line + tall) + line, column * (wide + gap))
     return page
+
+
+def _page(texts: list[str], width: int, height: int) -> Pixels:
+    """Draw elements of SVG on white, on a page of so many pixels."""
+    return rasterize(f'<svg width="{-(-width // 2)}" height="{-(-height // 2)}">{"".join(texts)}</svg>')

@@ -249,7 +249,7 @@ class RunsTable(StillWidget):
         compared = [run for run in runs if self._compared is None or run.key in self._compared]
         self.verdict = verdict(compared)
         best = {run.key for run in self.verdict.best_runs}
-        about = f"lowest {self.verdict.measure} of {len(compared)} runs"
+        about = self.verdict.distinction
         with self.hold_sync():
             self.set_trait("rows", [row_of(run, now[run.key], about if run.key in best else "") for run in runs])
             self.set_trait("outcome", "" if self.verdict.going else str(self.verdict))

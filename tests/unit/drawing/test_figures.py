@@ -13,6 +13,8 @@ from diffopt_widgets.drawing.drawables import heading
 from diffopt_widgets.drawing.figures import FIGURE_CHARACTERS, PANEL_CHARACTERS, figure
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, GROUP_RATE, metric_panel
 from diffopt_widgets.records import History
+from diffopt_widgets.runs.compared import verdict
+from diffopt_widgets.settings.variations import shared_words
 from diffopt_widgets.store import LoggedRun
 
 
@@ -35,7 +37,7 @@ def texts(svg):
 def test_the_heading_of_a_run_has_its_settings_and_results():
     assert plain(heading([trained(d_coef=0.5, schedule="COSINE", seed=3)])) == [
         "PRODIGY · COSINE · d_coef 0.5",
-        "PRODIGY, lr 1, COSINE, d_coef 0.5, digits, 100 steps, batch 64, seed 3, float32",
+        "PRODIGY, lr 1, COSINE, d_coef 0.5, digits, 100 steps, batch size 64, seed 3, float32",
         "At the end: evaluation loss 0.125, training loss 98 (mean of the last 5 steps)",
     ]
 
@@ -46,7 +48,7 @@ def test_the_heading_of_several_has_what_they_share_and_each_result_or_the_best_
         run.record_evaluation(after=loss)
     assert plain(heading(runs)) == [
         "3 runs on digits",
-        "PRODIGY, lr 1, CONSTANT, digits, 100 steps, batch 64, seed 0, float32",
+        "PRODIGY, lr 1, CONSTANT, digits, 100 steps, batch size 64, seed 0, float32",
         "Evaluation loss at the end: 0.25 (d_coef 0.5) · 0.5 (d_coef 1) · 0.125 (d_coef 1.2)",
     ]
     runs += [trained(seed=seed, d_coef=2.0) for seed in (1, 2)]
@@ -165,4 +167,90 @@ def test_a_plot_is_written_as_png(tmp_path):
 def test_a_loss_that_is_not_finite_is_no_result():
     runs = [trained(seed=seed) for seed in (0, 1)]
     runs[1].record_evaluation(after=np.nan)
-    assert plain(heading(runs))[-1] == "Evaluation loss at the end: 0.125 (seed 0)"
+    assert plain(heading(runs))[-1] == "Evaluation loss at the end: 0.125 (seed 0). Diverged: seed 1"
+
+
+def ended(taken, planned, status, *, after=None, **plan):
+    """A run of so many of its planned steps."""
+    history = History(("unet",))
+    append(history, taken)
+    settings = {"lr": plan.pop("lr", 1.0)}
+    made = dw.RunPlan(dw.Settings("PRODIGY", **settings), steps=planned, **{"task": "digits", **plan})
+    return dw.Run(made, history=history, status=status, eval_after=after)
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (ended(49, 2000, "running"), "After 49 of 2,000 steps: training loss 48.5 (mean of the last 2 steps)"),
+        (ended(49, 2000, "paused"), "After 49 of 2,000 steps: training loss 48.5 (mean of the last 2 steps)"),
+        (
+            ended(15, 300, "stopped", after=0.25),
+            "After 15 of 300 steps: evaluation loss 0.25, training loss 15 (mean of the last step)",
+        ),
+        (ended(9, 300, "failed"), "Failed after 9 of 300 steps"),
+        (ended(9, 300, "failed", after=np.nan), "Diverged after 9 of 300 steps"),
+        (
+            LoggedRun("log", ended(9, 9, "done").history, status="interrupted"),
+            "After 9 steps: training loss 9 (mean of",
+        ),
+    ],
+)
+def test_only_a_run_that_ended_as_planned_has_a_result_at_the_end(run, words):
+    assert plain(heading([run]))[-1].startswith(words)
+
+
+def test_a_run_that_did_not_end_as_planned_is_named_and_takes_no_part_in_the_losses():
+    runs = [
+        ended(300, 300, "done", after=0.5, lr=1.0),
+        ended(9, 300, "failed", after=np.inf, lr=2.0),
+        ended(9, 300, "failed", lr=3.0),
+        ended(9, 300, "stopped", after=0.1, lr=4.0),
+        ended(9, 300, "running", lr=5.0),
+        ended(0, 300, "waiting", lr=6.0),
+    ]
+    assert plain(heading(runs))[-1] == (
+        "Evaluation loss at the end: 0.5 (lr 1). Diverged: lr 2. Failed: lr 3. Did not finish: lr 4. "
+        "Not ended: lr 5 (9 of 300 steps) and lr 6 (0 of 300 steps)"
+    )
+    many = [ended(9, 300, "running", seed=seed) for seed in range(5)]
+    assert plain(heading(many))[-1] == "Not ended: 5 runs"
+
+
+@pytest.mark.parametrize(
+    ("others", "why"),
+    [
+        ({"task": "swiss_roll"}, "losses of different tasks say nothing about each other"),
+        ({"planned": 30}, "the runs have different lengths, 30 and 300 steps"),
+        ({"batch_size": 32}, "the runs see different numbers of examples in a step, 32 and 64"),
+        ({"accumulation": 2}, "the runs see different numbers of examples in a step, 64 and 128"),
+    ],
+)
+@pytest.mark.parametrize("count", [2, 6])
+def test_losses_that_the_verdict_does_not_compare_are_not_ranked(others, why, count):
+    runs = [
+        ended(steps, steps, "done", after=0.5 + seed / 100, **{"seed": seed} | plan)
+        for seed in range(count // 2)
+        for plan in ({"planned": 300}, {"planned": 300} | others)
+        for steps in [plan.pop("planned")]
+    ]
+    line = plain(heading(runs))[-1]
+    assert line.endswith(f"Not compared: {why}")
+    assert "best" not in line
+    assert ("loss at the end" in line) == (count == 2)
+    assert str(verdict(runs)) == f"Not compared: {why}."
+
+
+def test_runs_without_a_plan_may_be_of_another_task():
+    run = ended(9, 9, "done", after=0.5)
+    logs = [LoggedRun(f"log {i}", ended(9, 9, "done").history) for i in range(5)]
+    assert heading([run, logs[0]])[0] == "2 runs"
+    line = plain(heading(logs))[-1]
+    assert line == "Training loss at the end: lowest 9 (log 0), highest 9 (log 4)"
+
+
+def test_runs_say_in_the_terminal_and_in_a_figure_alike_what_they_have_in_common():
+    runs = [ended(9, 9, "done", lr=lr, accumulation=2) for lr in (1.0, 2.0)]
+    words = shared_words([run.plan for run in runs], [run.batch_size for run in runs])
+    assert "accumulated over 2" in words
+    assert plain(heading(runs))[1] == ", ".join(words)

@@ -143,6 +143,70 @@ def test_a_setting_of_which_one_seed_diverged_is_not_the_best_either():
     assert str(verdict(runs)).endswith("Diverged: lr 0.1, seed 1.")
 
 
+def test_a_run_that_diverged_is_told_once_whatever_its_status():
+    runs = of_rates(math.nan, 0.25, 0.5)
+    assert [run.status for run in runs] == ["done"] * 3
+    assert str(verdict(runs)).count("lr 0.1") == 1
+    assert str(verdict(runs)).endswith("Diverged: lr 0.1.")
+
+
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        ((0.25, 0.25), "2 runs of the same settings and seed: evaluation loss 0.25."),
+        ((0.2, 0.3, 0.4), "3 runs of the same settings and seed: mean evaluation loss 0.3, from 0.2 to 0.4."),
+        (
+            (0.25, 0.25, (0.1, "stopped")),
+            "2 runs of the same settings and seed: evaluation loss 0.25. Did not finish: ",
+        ),
+    ],
+)
+def test_a_run_that_was_repeated_finished_as_often(losses, words):
+    plan = dw.RunPlan(dw.Settings("SGD", lr=0.1), "swiss_roll", 4)
+    assert str(verdict(runs_of([plan] * len(losses), losses))).startswith(words)
+
+
+def test_repeats_count_as_the_mean_of_their_seed():
+    (first, second), (other,) = of_rates(0.2, 0.9), of_rates(0.35)
+    repeated = ended(Run(first.plan), 0.4)
+    assert str(verdict([first, repeated, second])).startswith("Best: lr 0.1, evaluation loss 0.3; worst: lr 0.2, 0.9.")
+    assert verdict([other, repeated]).standings[0].loss == pytest.approx(0.375)
+
+
+def test_seeds_that_other_settings_lack_show_what_seeds_change():
+    runs = of_seeds({0.1: (0.40, 0.45, 0.6), 0.2: (0.5, 0.55, 0.6), 0.5: (0.9,)})
+    found = verdict(runs)
+    assert found.between_seeds == pytest.approx(0.2)
+    assert str(found) == (
+        "Best: lr 0.1, evaluation loss 0.4; worst: lr 0.5, 0.9. The difference is larger than between seeds (up to 0.2), "
+        "but that to lr 0.2 is not."
+    )
+
+
+def test_settings_without_a_common_seed_say_how_many_each_has():
+    runs = of_seeds({0.1: (0.3, 0.31), 0.2: (0.6, 0.7, 0.5)})
+    assert str(verdict([*runs[:2], runs[-1]])) == (
+        "Best: lr 0.1, mean evaluation loss 0.305 of 2 seeds; worst: lr 0.2, evaluation loss 0.5 of 1 seed. "
+        "The difference is larger than between seeds (up to 0.01)."
+    )
+
+
+def test_many_equal_settings_are_counted_as_settings():
+    runs = of_seeds(dict.fromkeys((0.1, 0.2, 0.3, 0.4), (0.3, 0.3)) | {0.5: (0.9, 0.9)})
+    found = verdict(runs)
+    assert str(found).startswith("Best: 4 settings, mean evaluation loss 0.3 of 2 seeds; worst: lr 0.5, 0.9.")
+    assert found.distinction == "lowest mean evaluation loss of 5 settings"
+    assert verdict(of_rates(0.3, 0.4, (None, "diverged"))).distinction == "lowest evaluation loss of 2 runs"
+
+
+def test_why_training_losses_are_compared_is_told():
+    runs = of_rates(0.4, 0.25, None)
+    assert str(verdict(runs)) == (
+        "No difference in three digits: training loss 0.5 in all 3. "
+        "Training losses are compared, as the evaluation loss of lr 0.3 is not known."
+    )
+
+
 def test_stopped_and_failed_runs_are_told_and_not_compared():
     runs = of_rates((0.01, "stopped"), 0.25, 0.5, (None, "failed"))
     assert verdict(runs).best_runs == (runs[1],)

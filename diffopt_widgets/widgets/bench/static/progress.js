@@ -1,5 +1,5 @@
 // @ts-check
-// The progress bar of a run. Two lines that nobody sees stay in the page, since only a change of such a line is spoken.
+// The progress bar of a run or a comparison. Two lines that nobody sees stay in the page, since only a change of such a line is spoken.
 import { withKernel } from "../../page/static/lost.js";
 import { h, say } from "../../page/static/dom.js";
 
@@ -8,7 +8,7 @@ function render({ model, el }) {
   const done = h("div", { class: "dw-progress-done" });
   const attributes = {
     role: "progressbar",
-    "aria-label": "Progress of the run",
+    "aria-label": "Progress of the training",
     "aria-valuemin": 0,
     "aria-valuemax": 100,
   };

@@ -20,6 +20,9 @@ export function formatNumber(value, digits = 4) {
 /** @type {Record<string, string>} */
 const SIGNS = { "&": "&amp;", "<": "&lt;", ">": "&gt;", $: "&#36;", "%": "&#37;" };
 
+/** Characters that XML does not allow, so that no browser shows a picture with one of them; plain_text.py has the same. */
+const UNSHOWABLE = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ud800-\udfff\ufffe\uffff]/gu;
+
 /** A text that Plotly shows as it is: in names it reads some HTML, `%{x}` and, where a page has MathJax, `$x$`.
  * @param {string} text */
-export const plotlyText = (text) => text.replace(/[&<>$]|%(?={)/g, (sign) => SIGNS[sign]);
+export const plotlyText = (text) => text.replace(UNSHOWABLE, "\ufffd").replace(/[&<>$]|%(?={)/g, (sign) => SIGNS[sign]);

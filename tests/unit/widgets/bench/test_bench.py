@@ -1,7 +1,9 @@
 """The bench without a browser: form, bar, session, plots and table meet as they should."""
 
 import asyncio
+import gc
 import sys
+import weakref
 from html import escape
 
 import pytest
@@ -10,6 +12,7 @@ from shared.running import until
 import diffopt_widgets as dw
 from diffopt_widgets.execution import driver, session
 from diffopt_widgets.probe.doctor import accelerators
+from diffopt_widgets.runs import collection
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.runs.space import vary
 from diffopt_widgets.tasks import get_task
@@ -688,6 +691,181 @@ def test_two_comparisons_have_their_verdicts_in_turn():
         assert len(verdicts) == 2
         assert "0.2, 0.3 and 0.4" in bench.applied.value
         assert len(bench.verdict.runs) == 3
+
+    in_kernel(script, task="swiss_roll")
+
+
+def test_a_verdict_stays_in_the_table_until_the_next_one_is_known():
+    async def script(bench):
+        outcomes, said = [], []
+        bench.table.observe(lambda change: outcomes.append(change["new"]), "outcome")
+        bench.bar.progress.observe(lambda change: said.append((change["new"], bench.bar.words.value)), "said")
+        bench.start(of_rates(0.1, 0.05, steps=3))
+        bench.start(of_rates(0.2, 0.3, 0.4, steps=3))
+        await bench.wait()
+        first, second = outcomes
+        assert "0.1" in first
+        assert "0.4" in second
+        place = [text for text, _ in said].index(first)
+        assert escape(first) in said[place][1]
+        assert said[place + 1][0] == ""
+        assert "preparing" not in said[place + 1][1]  # while it prepares, the verdict may still be spoken
+
+    in_kernel(script, task="swiss_roll")
+
+
+def test_a_comparison_that_never_began_is_told_nowhere():
+    async def script(bench):
+        first, second = of_rates(0.1, 0.05, steps=1000), of_rates(0.2, 0.3, steps=500)
+        bench.start(first)
+        bench.start(second)
+        await until(lambda: len(first[0].history) > 0)
+        bench.bar.stop.click()
+        await bench.wait()
+        assert [run.status for run in bench.runs] == ["stopped"] * 4
+        assert set(bench.verdict.runs) == set(first)
+        assert escape(str(bench.verdict)) in bench.bar.words.value
+        for place in (bench.bar.about.value, bench.applied.value):
+            assert "learning rate 0.1 and 0.05; all with SGD" in place
+        assert first[0].name in bench.form.aside["button"]
+
+    in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll")
+
+
+def test_what_is_stopped_before_it_began_is_told():
+    async def script(bench):
+        bench.start(of_rates(0.1, 0.05))
+        bench.bar.stop.click()
+        await bench.wait()
+        assert "No run finished" in bench.bar.words.value
+        assert bench.bar.stop.disabled
+
+    in_kernel(script, task="swiss_roll")
+
+
+def test_a_run_that_is_started_alone_ends_what_was_told_of_a_comparison():
+    async def script(bench):
+        task = bench.bar.about.value
+        bench.start(of_rates(0.1, 0.05, steps=3))
+        await bench.wait()
+        assert bench.bar.about.value != task
+        bench.start([Run(dw.RunPlan(dw.Settings("ADAMW"), "swiss_roll", 2, device="cpu"))])
+        for _ in range(2):
+            assert bench.bar.about.value == task
+            assert bench.form.aside == {}
+            assert "all with" not in bench.applied.value
+            await bench.wait()
+        assert bench.bar.progress.words == bench.runs[-1].message
+
+    in_kernel(script, task="swiss_roll")
+
+
+def test_the_bar_follows_names_removals_and_undo():
+    async def script(bench):
+        def agree():
+            assert escape(str(bench.verdict)) in bench.bar.words.value
+            assert bench.bar.progress.said == bench.table.outcome == str(bench.verdict)
+            assert f"{bench.verdict.best_runs[0].name}, the best," in bench.form.aside["button"]
+
+        runs = of_rates(1e-4, 0.1, 0.01, steps=3)
+        bench.start(runs)
+        await bench.wait()
+        agree()
+        (best,) = bench.verdict.best_runs
+        on_row(bench, best, "rename", name="winner")
+        assert str(bench.verdict).startswith("Best: winner, ")
+        agree()
+        on_row(bench, best, "remove")
+        assert "winner" not in str(bench.verdict)
+        agree()
+        on_row(bench, best, "restore")
+        assert "winner" in str(bench.verdict)
+        agree()
+        for run in runs:
+            bench.table.remove(run.key)  # by code
+        assert "Ready." in bench.bar.words.value
+        assert (bench.bar.progress.value, bench.bar.progress.said) == (0, "")
+        assert bench.form.aside == {}
+
+    in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll")
+
+
+def test_a_run_that_is_added_leaves_the_bar_to_the_run_in_progress():
+    async def script(bench):
+        runs = of_rates(0.1, 0.05, steps=1000)
+        bench.start(runs)
+        await until(lambda: len(runs[0].history) > 0)
+        bench.bar.pause.click()
+        await until(lambda: runs[0].status == "paused")
+        bench.add(trained)
+        assert "paused, step" in bench.bar.words.value
+        assert bench.bar.progress.value < 1
+        assert bench.bar.progress.outcome == ""
+        bench.bar.stop.click()
+        await bench.wait()
+
+    trained = dw.train(dw.Settings("ADAMW"), "swiss_roll", 2, progress=False)
+    in_kernel(script, task="swiss_roll")
+
+
+def test_settings_that_failed_are_not_offered():
+    async def script(bench):
+        bench.start(of_rates(1e30, 0.1, steps=5))
+        assert "lr 1e30" in bench.form.aside["button"]  # nothing has failed yet
+        await bench.wait()
+        assert bench.runs[0].status == "failed"
+        assert f"Put the settings of {bench.runs[1].name} into" in bench.form.aside["button"]
+        bench.table.remove(bench.runs[1].key)
+        bench.start(of_rates(1e30, 1e31, steps=5))
+        await bench.wait()
+        assert bench.form.aside["words"]
+        assert bench.form.aside["button"] == ""
+
+    in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll")
+
+
+@pytest.mark.slow
+def test_a_comparison_that_was_removed_is_held_only_by_undo(monkeypatch):
+    monkeypatch.setattr(collection, "UNDO_STEPS", 2)
+
+    async def script(bench):
+        bench.start(of_rates(0.1, 0.05, 0.02, 0.01, steps=1))
+        await bench.wait()
+        held = [weakref.ref(run) for run in bench.runs]
+        for run in bench.runs:
+            on_row(bench, run, "remove")
+        del run
+        gc.collect()
+        assert [run() is None for run in held] == [True, True, False, False]
+
+    in_kernel(script, task="swiss_roll")
+
+
+def test_a_comparison_that_is_refused_is_not_pressed_and_says_why_in_words(caplog):
+    async def script(bench):
+        first, second = bench.menu.items[:2]
+        bench.bar.fields["seed"].value = "-7"
+        for _ in range(2):
+            bench.present.press("n")
+            assert bench.menu.pressed == ""
+            assert bench.runs == []
+            assert "Seed: must be" in bench.bar.progress.alert
+        assert caplog.records == []
+        bench.bar.fields["seed"].value = "7"
+        for item in (first, second):
+            bench.present.press("n")
+            assert bench.menu.pressed == item["key"]
+        bench.bar.stop.click()
+        await bench.wait()
+
+    in_kernel(script, task="swiss_roll")
+
+
+def test_the_loss_is_logarithmic_at_a_key_whatever_was_set_before():
+    async def script(bench):
+        bench.plot.log = {"rate": True}
+        bench.present.press("l")
+        assert bench.plot.log == {"rate": True, "loss": True}
 
     in_kernel(script, task="swiss_roll")
 

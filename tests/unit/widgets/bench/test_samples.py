@@ -8,7 +8,7 @@ import pytest
 import diffopt_widgets as dw
 from diffopt_widgets.runs.shown import Shown
 from diffopt_widgets.tasks import Samples
-from diffopt_widgets.widgets.bench.samples import SamplesView
+from diffopt_widgets.widgets.bench.samples import MOST_SAVED, SamplesView
 
 
 def run_of(name, steps, *, task="swiss_roll", level=0.0, **options):
@@ -108,3 +108,25 @@ def test_the_grid_without_widgets_has_every_picture_and_its_names():
             assert white == (column not in there or column == 3)
     assert view_of().pixels() is None
     assert not view_of().html()
+
+
+def test_a_saved_page_has_the_samples_of_a_few_runs_and_says_how_many_more_there_are():
+    few = [run_of(f"run {i}", (0, 100), level=i / 100) for i in range(MOST_SAVED - 1)]
+    others = [run_of(f"other {i}", (0, 100), task="digits", level=i / 100) for i in range(3)]
+    view = view_of(*few)
+    assert "more run" not in view.html()
+    short = view.pixels().shape[0]
+    for run in others:
+        view.show(run, shown(run))
+    html, tall = view.html(), view.pixels().shape[0]
+    assert html.count('<th scope="row">') == MOST_SAVED
+    assert "Samples of 2 more runs are on the bench" in html
+    view.show(others[0], shown(others[0], visible=False))
+    view.show(others[1], shown(others[1], visible=False))
+    assert "more run" not in view.html()
+    assert short < view.pixels().shape[0] < tall
+    more = [run_of(f"more {i}", (0, 100)) for i in range(30)]
+    for run in more:
+        view.show(run, shown(run))
+    assert view.html().count('<th scope="row">') == MOST_SAVED
+    assert view.pixels().shape[0] < 2 * tall

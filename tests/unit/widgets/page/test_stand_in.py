@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import pkgutil
+import re
 
 import ipywidgets
 import pytest
@@ -88,9 +89,30 @@ def test_a_bench_that_is_shown_again_keeps_its_picture():
     trained, views, plot_id = asyncio.run(script())
     assert "<img" in trained["text/html"]
     assert "image/png" in trained
-    assert trained["text/html"].count("PRODIGY · d_coef 2") == 2  # what the image is of, and a row below it
+    name = "PRODIGY · d_coef 2"
+    assert re.search(f'alt="Curves of [^"]*{name}"', trained["text/html"])
+    assert f">{name}</td>" in trained["text/html"]  # its row of losses
+    assert f">{name}</th>" in trained["text/html"]  # and of samples
     assert f'class="dw-saved-picture dw-for-{plot_id} ' in trained["text/html"]
     assert [views[1], views[3]] == [trained, trained]
+
+
+def test_many_renamed_or_removed_runs_are_one_new_picture():
+    async def script():
+        bench = dw.lab(dw.Settings("PRODIGY"), task="swiss_roll", steps=3)
+        with shown() as outputs:
+            bench._ipython_display_()
+            bench.start([Run(RunPlan(dw.Settings("PRODIGY", d_coef=d), task="swiss_roll", steps=3)) for d in (1, 2, 3)])
+            await bench.wait()
+            before = len(outputs)
+            for run in bench.runs:
+                bench.table._receive(None, {"k": "rename", "key": run.key, "name": f"my {run.name}"}, [])
+            bench.table._receive(None, {"k": "remove", "key": bench.runs[0].key}, [])
+            await asyncio.sleep(0)
+            return outputs[before:]
+
+    (update,) = asyncio.run(script())
+    assert "my PRODIGY · d_coef 3" in update["data"]["text/html"]
 
 
 def test_waiting_brings_the_picture_up_to_date_where_updates_between_cells_get_lost():
