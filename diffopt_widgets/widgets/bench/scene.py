@@ -26,7 +26,7 @@ class Scene:
     compared: tuple[Run, ...] = ()
     """The runs of its comparison; empty for a run that was started alone."""
     judged: tuple[Run, ...] = ()
-    """The runs whose outcome the table has: that of the comparison before until this one's is known."""
+    """The runs whose outcome the table has: that of the comparison before until the next one is known."""
     looks: tuple[tuple[Run, str, str], ...] = ()
     """Name and status of every run."""
 
@@ -40,7 +40,8 @@ class Scene:
         if told is not None and told.ended and told not in here:
             told = compared[-1] if compared else None
         earlier = tuple(run for run in before.judged if run in here)
-        stays = compared and len(earlier) > 1 and _all_over(earlier) and not _all_over(compared)
+        going = not _all_over(compared or ([told] if told else []))
+        stays = going and len(earlier) > 1 and _all_over(earlier)
         looks = tuple((run, run.name, run.status) for run in runs)
         return cls(told, compared, earlier if stays else compared, looks)
 
