@@ -392,6 +392,8 @@ def test_a_failed_run_offers_its_fix_as_a_button():
         assert bench.bar.fix.description == "Set Learning rate to 0.03"
         bench.bar.fix.click()
         assert bench.form.settings == dw.Settings("SGD", lr=0.03, schedule="COSINE")
+        on_row(bench, bench.runs[0], "rename", name="too fast")
+        assert (bench.bar.failure.value, bench.bar.progress.alert) == ("", "")  # what was fixed is not told again
         bench.form.undo()
         assert bench.form.settings.lr == 1e20
         bench.form.settings = dw.Settings("SGD", lr=0.1)
