@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scene:
-    """What all parts of a bench speak of; two scenes are equal when nothing has to be said anew."""
+    """Subject of all parts of a bench; two scenes are equal when nothing has to be said anew."""
 
     told: Run | None = None
     """The run in progress or the last one; where that was removed, another of its comparison. None before the first one."""
@@ -52,7 +52,7 @@ class Scene:
 
     @cached_property
     def trained(self) -> str:
-        """What the comparison trains with, in a sentence; empty without one."""
+        """Sentence on what the comparison trains with; empty without one."""
         return f"{trained_words([run.plan for run in self.compared])}." if self.compared else ""
 
     def offered(self, verdict: Verdict) -> Run | None:
