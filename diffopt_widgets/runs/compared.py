@@ -108,13 +108,13 @@ class Verdict:
 
     @property
     def distinction(self) -> str:
-        """What distinguishes the best runs, in words."""
+        """Words on what distinguishes the best runs."""
         mean = "mean " if any(len(one.losses) > 1 for one in self.standings) else ""
         return f"lowest {mean}{self.measure} of {len(self.standings)} {self._kind}"
 
     @property
     def _kind(self) -> str:
-        """What is compared, in the plural."""
+        """Kind of what is compared, in the plural."""
         return "settings" if any(len(one.runs) > 1 for one in self.standings) else "runs"
 
     @property

@@ -206,7 +206,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         done, steps = len(run.history), run.plan.steps
         message = without_folders(run.message)
         end, failed = f"{run.name}: {message}", run.status == "failed"
-        self.progress.alert = end if failed else ""
+        self.progress.alert = end if failed and run.key != self._forgotten else ""
         if outcome:
             statuses = {other.status for other in compared}
             look = "" if "stopped" in statuses else "done" if "done" in statuses else "failed"

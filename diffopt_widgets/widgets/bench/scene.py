@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scene:
-    """What all parts of a bench speak of; two scenes are equal when nothing has to be said anew."""
+    """Subject of all parts of a bench; two scenes are equal when nothing has to be said anew."""
 
     told: Run | None = None
     """The run in progress or the last one; where that was removed, another of its comparison. None before the first one."""
     compared: tuple[Run, ...] = ()
     """The runs of its comparison; empty for a run that was started alone."""
     judged: tuple[Run, ...] = ()
-    """The runs whose outcome the table has: that of the comparison before until this one's is known."""
+    """The runs whose outcome the table has: that of the comparison before until the next one is known."""
     looks: tuple[tuple[Run, str, str], ...] = ()
     """Name and status of every run."""
 
@@ -40,7 +40,8 @@ class Scene:
         if told is not None and told.ended and told not in here:
             told = compared[-1] if compared else None
         earlier = tuple(run for run in before.judged if run in here)
-        stays = compared and len(earlier) > 1 and _all_over(earlier) and not _all_over(compared)
+        going = not _all_over(compared or ([told] if told else []))
+        stays = going and len(earlier) > 1 and _all_over(earlier)
         looks = tuple((run, run.name, run.status) for run in runs)
         return cls(told, compared, earlier if stays else compared, looks)
 
@@ -51,7 +52,7 @@ class Scene:
 
     @cached_property
     def trained(self) -> str:
-        """What the comparison trains with, in a sentence; empty without one."""
+        """Sentence on what the comparison trains with; empty without one."""
         return f"{trained_words([run.plan for run in self.compared])}." if self.compared else ""
 
     def offered(self, verdict: Verdict) -> Run | None:

@@ -392,6 +392,8 @@ def test_a_failed_run_offers_its_fix_as_a_button():
         assert bench.bar.fix.description == "Set Learning rate to 0.03"
         bench.bar.fix.click()
         assert bench.form.settings == dw.Settings("SGD", lr=0.03, schedule="COSINE")
+        on_row(bench, bench.runs[0], "rename", name="too fast")
+        assert (bench.bar.failure.value, bench.bar.progress.alert) == ("", "")  # what was fixed is not told again
         bench.form.undo()
         assert bench.form.settings.lr == 1e20
         bench.form.settings = dw.Settings("SGD", lr=0.1)
@@ -750,7 +752,8 @@ def test_a_run_that_is_started_alone_ends_what_was_told_of_a_comparison():
         await bench.wait()
         assert bench.bar.about.value != task
         bench.start([Run(dw.RunPlan(dw.Settings("ADAMW"), "swiss_roll", 2, device="cpu"))])
-        for _ in range(2):
+        for known in (True, False):  # while it trains, and after it; it is shorter than the others
+            assert bench.table.outcome.startswith("Best: lr 0.1") is known
             assert bench.bar.about.value == task
             assert bench.form.aside == {}
             assert "all with" not in bench.applied.value
