@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from diffopt_widgets.catalogue.values import safe_repr
+from diffopt_widgets.drawing.markup import is_color
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -25,6 +28,15 @@ class Shown:
     """Group of the run; a legend keeps the runs of one group together."""
     dash: str = "solid"
     """Line style, which tells it from others of its colour."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no colour: every view writes it into a page.
+
+        Raises:
+            ValueError: `color` is no CSS colour.
+        """
+        if not is_color(self.color):
+            raise ValueError(f"color is {safe_repr(self.color)}; it must be a CSS colour, such as '#1f77b4' or 'tomato'")
 
 
 class ShownRuns:
