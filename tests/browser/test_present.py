@@ -165,27 +165,16 @@ def test_present_mode_is_a_dialog_above_a_page_that_is_inert_and_tab_goes_round_
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_without_its_kernel_a_bench_leaves_present_mode_and_a_notebook_saved_in_it_is_not_covered(fresh_notebook):
+def test_without_its_kernel_a_bench_leaves_present_mode_and_comes_back_to_it(fresh_notebook):
     nb = fresh_notebook([OPEN])
     page, bench = opened(nb)
     page.evaluate(NO_FULL_SCREEN)
     present(page)
-    states = nb.eval_python("__import__('ipywidgets').Widget.get_manager_state()")
-    assert [part["state"]["on"] for part in states["state"].values() if "letters" in part["state"]] == [True]
-    keep = "state => window.jupyterapp.shell.currentWidget.context.model.sharedModel.setMetadata('widgets', state)"
-    page.evaluate(keep, {"application/vnd.jupyter.widget-state+json": states})  # as Save Widget State does
-    nb.save()
     page.evaluate("window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.restart()")
     expect(bench.get_by_role("alert")).to_be_visible()
     expect(page.get_by_role("button", name="N next comparison")).to_be_disabled()
     page.get_by_role("button", name="Esc leave").click()
     page.wait_for_function(f"!({COVERED})()")
-    present(page)
-    page.keyboard.press("Escape")
-    nb.page.reload()  # the kernel is another one, which knows nothing of the widgets: they come from the file
-    expect(bench.locator(".js-plotly-plot").first).to_be_visible()
-    expect(page.get_by_role("button", name="Present", exact=True)).to_have_attribute("aria-pressed", "false")
-    assert not page.evaluate(COVERED)
     present(page)
     page.keyboard.press("Escape")
     page.wait_for_function(f"!({COVERED})()")
