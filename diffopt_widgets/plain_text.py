@@ -128,7 +128,8 @@ def _shown(character: str, after: str) -> str:
     if words[:3:2] == ["GREEK", "LETTER"] and len(words) == 4:
         word = words[3].capitalize() if words[1] == "CAPITAL" else words[3].lower()
         return f"{word} " if after.isalpha() else word
-    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    parts = unicodedata.normalize("NFKD", character).replace("\u2044", "/")  # the fraction slash of ½
+    plain = (" " * (parts != character and "/" in parts) + parts).encode("ascii", "ignore").decode()
     return plain or character.encode("ascii", "backslashreplace").decode()
 
 

@@ -18,6 +18,7 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import Value, ValueProblem, number_or_none, shorten
+from diffopt_widgets.runs.space import vary
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, preset
 from diffopt_widgets.settings.arguments import checked_path
 from diffopt_widgets.settings.own_names import in_brackets, read_several, spread, taken_words, tuple_places
@@ -34,7 +35,7 @@ _TASK = replace(TASK, option=replace(TASK.option, choices=list_tasks()))
 FLAGGED: Mapping[str, Use] = {**TRAINING, _TASK.name: _TASK, **RUN_OPTIONS}
 """The options that have a flag of their own beside `--lr`; an optimizer's own are given as NAME=VALUE."""
 
-_ONLY_FLAGS = ("optimizer", "preset", "out", "store")
+_ONLY_FLAGS = ("optimizer", "preset", "seeds", "out", "store")
 """What has a flag and is no option, so that NAME=VALUE cannot mean it."""
 
 
@@ -163,14 +164,11 @@ def read_plan(
     values = {name: _read(start, name, text, faults) for name, text in texts.items()}
     if start is None or faults:
         raise SettingsError(tuple(faults))
-    if len(optimizers) == 1:
-        plans = _plans(start, values)
-        return plans[0], {name: several for name, several in values.items() if len(several) > 1}
     # What was written holds for each of the optimizers, although a rate of its own may mean something else there.
-    values = {"optimizer": list(optimizers), **values}
-    plans = _plans(start, values)
-    shared = {TASK.name, *RUN_OPTIONS, *TRAINING}
-    return plans[0], {name: several for name, several in values.items() if len(several) > 1 or name not in shared}
+    over: dict[str, list[Value]] = {"optimizer": list(optimizers), **values} if len(optimizers) > 1 else values
+    plans = vary(RunPlan(start), over)
+    shared = {TASK.name, *RUN_OPTIONS, *TRAINING} if len(optimizers) > 1 else set(values)
+    return plans[0], {name: several for name, several in over.items() if len(several) > 1 or name not in shared}
 
 
 def _optimizers(text: str, preset_key: str | None, faults: list[Fault]) -> list[str]:
@@ -306,21 +304,6 @@ def _use(start: Settings | None, name: str) -> Use | None:
     if name in FLAGGED or start is None:
         return FLAGGED.get(name)
     return next((use for use in (start.spec.lr, *start.spec.uses) if use.name == name), None)
-
-
-def _plans(start: Settings, values: Mapping[str, Sequence[Value]]) -> list[RunPlan]:
-    """Make the plan of every combination; the faults of all combinations are raised at once."""
-    plans, faults = [], {}
-    for combination in itertools.product(*values.values()):
-        chosen = dict(zip(values, combination, strict=True))
-        own = {name: chosen.pop(name) for name in (TASK.name, *RUN_OPTIONS) if name in chosen}
-        try:
-            plans.append(RunPlan(start.replace(**chosen), **own))  # type: ignore[arg-type]  # each was checked above
-        except SettingsError as error:
-            faults.update({str(fault): fault for fault in error.faults})
-    if faults:
-        raise SettingsError(tuple(faults.values()))
-    return plans
 
 
 def writable_folder(folder: Path, flag: str) -> Path:

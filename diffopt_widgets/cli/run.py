@@ -170,7 +170,7 @@ def run(arguments: argparse.Namespace) -> int:
             page: lambda part: write_html(compare(runs), part),
         }
         writers |= {
-            path: lambda part: part.write_text(str(report(runs)), encoding="utf-8", newline="\n") for path in text
+            path: lambda part: part.write_text(report(runs).markdown(), encoding="utf-8", newline="\n") for path in text
         }
         problems = [problem for path, write in writers.items() if (problem := _write(path, write))]
     out = HarmlessStream(sys.stdout)
@@ -189,7 +189,7 @@ def run(arguments: argparse.Namespace) -> int:
         elif worse := risen(run):
             tell(f"note: {run.name}: {worse}")
     if any(run.status == "stopped" for run in runs):
-        tell(_how_to_go_on(runs, arguments.store))
+        tell(_how_to_go_on(arguments.store))
         return STOPPED
     return 1 if problems or any(run.status == "failed" for run in runs) else 0
 
@@ -200,7 +200,11 @@ def _tell_notes(base: RunPlan, over: Mapping[str, Sequence[Value]], arguments: a
     from diffopt_widgets.training.environment import broken_rules
 
     notes = [*names_taken(base.settings, arguments.set), *map(twin_words, listed_names([_optimizer(arguments)]))]
-    broken = (rule for plan in vary(base, over) for rule in broken_rules(plan))
+    plans = vary(base, over)
+    for name in over:
+        without = dict.fromkeys(plan.settings.optimizer for plan in plans if name not in plan.flat())
+        notes += [f"{', '.join(without)} has no option {name} and runs without it"] if without else []
+    broken = (rule for plan in plans for rule in broken_rules(plan))
     notes += [rule.message for rule in broken if rule.severity == "warning"]
     for note in dict.fromkeys(note for note in notes if note):
         tell(f"note: {note}")
@@ -211,12 +215,11 @@ def _write_table(runs: Sequence[Run], path: Path) -> None:
     write_csv(path, rows, ("run", *runs[0].facts))
 
 
-def _how_to_go_on(runs: Sequence[Run], store: Path | None) -> str:
+def _how_to_go_on(store: Path | None) -> str:
     """Say how a stopped run is continued."""
     if store is None:
-        return "note: with --store runs.sqlite a stopped run can go on later"
-    key = next(run.key for run in runs if run.status == "stopped")
-    return f"note: in Python, store = dw.RunStore({str(store)!r}); dw.resume(store.load({key!r}), store=store) goes on"
+        return "note: with --store runs.sqlite, stopped runs can go on later"
+    return "note: the same command with --resume goes on"
 
 
 @contextlib.contextmanager
@@ -310,10 +313,12 @@ def _claimed_paths(folder: Path, stem: str, suffixes: Sequence[str]) -> list[Pat
             for suffix in suffixes:
                 (folder / f"{name}{suffix}").touch(exist_ok=False)
                 claimed.append(folder / f"{name}{suffix}")
-        except FileExistsError:
+        except OSError as error:
             for path in claimed:
                 path.unlink()
-            continue
+            if isinstance(error, FileExistsError):
+                continue
+            raise
         break
     return claimed
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from diffopt_widgets.catalogue.schedules import warmup_steps
 from diffopt_widgets.catalogue.values import format_value, two_digits
+from diffopt_widgets.plain_text import printed_readably
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +37,7 @@ CERTAIN = 4.0
 """Number of standard errors beyond which a change of the loss counts as seen."""
 
 
+@printed_readably
 @dataclass(frozen=True)
 class Advice:
     """One observation on a run."""
@@ -55,7 +57,7 @@ def advice(run: Run) -> list[Advice]:
     >>> from diffopt_widgets import Settings, train
     >>> for one in advice(train(Settings("PRODIGY", lr=3e-6), "swiss_roll", 40, progress=False)):
     ...     print(one.rule, "-", one)
-    estimate_at_start - d did not leave d0 (1e-6) in 40 steps: the learning rate is 3e-6 where 1 is meant.
+    estimate_at_start - d did not leave d0 (1e-6) in 40 steps: a learning rate of 3e-6 where 1 is meant.
     """
     if not len(run.history):
         return []
@@ -107,10 +109,10 @@ def causes_of_start(run: Run) -> list[str]:
     settings, usual = run.settings, run.settings.spec.lr.default
     causes = []
     if isinstance(usual, float) and settings.lr < usual / 10:
-        causes.append(f"the learning rate is {_short(settings.lr)} where {format_value(usual)} is meant")
+        causes.append(f"a learning rate of {_short(settings.lr)} where {format_value(usual)} is meant")
     warmup = warmup_steps(settings.warmup, run.plan.steps)
     if warmup >= len(run.history):
-        causes.append(f"the warm-up of {warmup} steps was not over")
+        causes.append(f"a warm-up of {warmup} steps that was not over")
     return causes
 
 
@@ -159,7 +161,7 @@ def _growth_limited(run: Run) -> Iterator[str]:
     for name, d in _estimates(run):
         limited = int(np.isclose(d[1:] / d[:-1], rate, rtol=1e-4).sum())
         if limited > len(d) / 4:
-            yield f"growth_rate ({format_value(rate)}) limited {name} at {limited} of {len(d)} steps: without it, d would be higher."
+            yield f"growth_rate ({format_value(rate)}) limited the growth of {name} at {limited} of {len(d)} steps."
 
 
 def _clipped(run: Run) -> Iterator[str]:
@@ -215,11 +217,12 @@ def _training_and_evaluation_apart(run: Run) -> Iterator[str]:
         return
     width = max(len(loss) // 20, 5)
     fall_seen, fall = float(loss[0] - loss[-width:].mean()), run.eval_before - run.eval_after
-    scatter = _scatter(loss[-len(loss) // 3 :])  # of the first step, with which the fall begins
+    third = len(loss) // 3
+    scatter = max(_scatter(loss[:third]), _scatter(loss[-third:]))  # of the first step, with which the fall begins
     if fall_seen > 0 and fall_seen - fall > max(fall_seen / 4, CERTAIN * scatter):
         yield (
-            f"The training loss fell by {fall_seen:.3g}, the evaluation loss by {fall:.3g}: the model learns its batches by heart. "
-            "Fewer steps, weight decay or more data would help."
+            f"The training loss fell by {fall_seen:.3g}, the evaluation loss by {fall:.3g}: the model may learn its batches by "
+            "heart. Fewer steps, weight decay or more data would help then."
         )
 
 

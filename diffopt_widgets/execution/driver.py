@@ -64,6 +64,10 @@ SAMPLING_COST = 1 / 40
 """Upper limit of the time for one set of samples, as a fraction of the time that the whole run needs at its pace so far."""
 
 
+CANNOT_GO_ON = "It cannot go on here"
+"""Beginning of the message of a run whose checkpoint cannot be used."""
+
+
 def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Generator[None, None, None]:
     """Carry out a run, one step per `next()`; about ten times a second its new records are published.
 
@@ -159,8 +163,11 @@ def _restore(run: Run) -> Training | None:
         run.set_message(f"It cannot go on yet: {error}.")
         return None
     except Exception as error:  # noqa: BLE001  # nothing is lost: on another machine or later it may continue
-        run.set_message(f"It cannot go on here: {error}. It can be repeated from the start.")
+        run.set_message(f"{CANNOT_GO_ON}: {error}. It can be repeated from the start.")
         return None
+    from diffopt_widgets.training.environment import trained_with
+
+    run.go_on_with(str(training.device), trained_with(run.settings.spec, training.device))
     training.seconds = max(training.seconds, run.seconds)
     run.set_real_samples(training.wanted())
     return training

@@ -47,16 +47,17 @@ def train_in_executor(
     end_interrupted_loop()
     path = store if store is None or isinstance(store, str | os.PathLike) else store.path  # each process opens its own
     tasks = [_pickled_task(run.plan.task, executor) for run in runs]
+    checkpoints = [_checkpoint(run) for run in runs]  # a run is sent without what it kept
     sweep = uuid4().hex
     try:
         with interrupt_held_back() as interrupted, _never_forked(executor, len(runs)) as started:
             futures = [
-                started.submit(_run_to_end_quietly, sweep, path, task, run)
-                for task, run in zip(tasks, runs, strict=True)
+                started.submit(_run_to_end_quietly, sweep, path, task, run, checkpoint)
+                for task, run, checkpoint in zip(tasks, runs, checkpoints, strict=True)
             ]
             try:
-                _wait(futures, sweep, interrupted)
-                ended = [_ended(run, future, stopped=interrupted()) for run, future in zip(runs, futures, strict=True)]
+                _wait(futures, sweep, interrupted, started)
+                ended = _all_ended(runs, futures, stopped=interrupted())
             finally:
                 for future in futures:
                     future.cancel()
@@ -74,20 +75,50 @@ _stopped_sweeps: set[str] = set()
 """Sweeps that an interrupt has stopped, as far as this process knows."""
 
 
-def _wait(futures: Sequence[Future[Any]], sweep: str, interrupted: Callable[[], bool]) -> None:
+def _wait(futures: Sequence[Future[Any]], sweep: str, interrupted: Callable[[], bool], executor: Executor) -> None:
     """Wait until all runs have ended, or one of them cannot be carried out; after an interrupt no other is begun."""
     while not all(future.done() for future in futures):
-        if interrupted():
-            _stopped_sweeps.add(sweep)  # for an executor's threads; its processes get the signal themselves
+        if interrupted() and sweep not in _stopped_sweeps:
+            _stopped_sweeps.add(sweep)  # for an executor's threads
             for future in futures:
                 future.cancel()
-        elif any(future.done() and future.exception() is not None for future in futures):
+            for pid in (
+                getattr(executor, "_processes", None) or ()
+            ):  # a terminal's Ctrl-C reaches them too, a notebook's not
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGINT)
+        elif not interrupted() and any(future.done() and future.exception() is not None for future in futures):
             return
         time.sleep(0.02)
 
 
+def _all_ended(
+    runs: Sequence[Run], futures: Sequence[Future[tuple[Run, Checkpoint | None]]], *, stopped: bool
+) -> list[Run]:
+    """Return the runs as they came back; those whose process was ended have failed.
+
+    Raises:
+        BrokenProcessPool: this is so for all of them.
+    """
+    ended, broken = [], None
+    for run, future in zip(runs, futures, strict=True):
+        try:
+            ended.append(_ended(run, future, stopped=stopped))
+        except BrokenProcessPool as error:
+            broken = error
+            run.fail("Its process was ended before it did. Memory may be short: try fewer processes", "")
+            ended.append(run)
+    if broken is not None and all(run.status == "failed" for run in ended):
+        raise broken
+    return ended
+
+
 def _ended(run: Run, future: Future[tuple[Run, Checkpoint | None]], *, stopped: bool) -> Run:
-    """Return the run as it came back; one that the interrupt kept from beginning, or whose process it ended, is stopped."""
+    """Return the run as it came back; one that the interrupt kept from beginning, or whose process it ended, is stopped.
+
+    Raises:
+        BrokenProcessPool: its process was ended otherwise.
+    """
     if stopped and (future.cancelled() or future.exception() is not None):
         if not run.ended:
             words = "its process was ended" if not future.cancelled() else NOT_STARTED
@@ -136,7 +167,7 @@ def _pickled_task(key: str, executor: Executor) -> Task | bytes | None:
 
 
 def _run_to_end_quietly(
-    sweep: str, store: str | os.PathLike[str] | None, pickled: Task | bytes | None, run: Run
+    sweep: str, store: str | os.PathLike[str] | None, pickled: Task | bytes | None, run: Run, begun: Checkpoint | None
 ) -> tuple[Run, Checkpoint | None]:
     """Carry out a run of a sweep; return it with the checkpoint from which it can go on, if an interrupt stopped it."""
     _end_with_parent()
@@ -149,19 +180,25 @@ def _run_to_end_quietly(
             raise RuntimeError(message) from error
     if isinstance(task, Task):
         task_key(task)
+    if begun is not None and run.kept is None:
+        run.keep(begun)
     _heed_interrupts(sweep)
     if sweep in _stopped_sweeps:
         run.end("stopped", NOT_STARTED)
         return run, None
     with contextlib.suppress(KeyboardInterrupt):
         drive_to_end(run, show=lambda _: None, saver=saver_for(store), interrupted=lambda: sweep in _stopped_sweeps)
-    kept = run.kept
-    if multiprocessing.parent_process() is None or kept is None or isinstance(kept, Checkpoint):
-        return run, None
+    return run, None if multiprocessing.parent_process() is None else _checkpoint(run)
+
+
+def _checkpoint(run: Run) -> Checkpoint | None:
+    """Return the checkpoint from which a stopped run can go on; None where it has none, or its class cannot be saved."""
+    if run.kept is None or isinstance(run.kept, Checkpoint):
+        return run.kept
     try:
-        return run, Checkpoint.of(kept)
-    except CheckpointError:  # a class that cannot be saved: the run comes back with what it recorded
-        return run, None
+        return Checkpoint.of(run.kept)
+    except CheckpointError:
+        return None
 
 
 @cache

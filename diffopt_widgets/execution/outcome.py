@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffopt_widgets.catalogue.schedules import warmup_steps
 from diffopt_widgets.catalogue.values import Value, format_value, two_digits
+from diffopt_widgets.execution.advice import causes_of_start
 from diffopt_widgets.plain_text import printed_readably
 
 if TYPE_CHECKING:
@@ -145,13 +145,7 @@ def _course_text(run: Run, name: str, d: NDArray[np.float64]) -> str:
 
 def _cause_text(run: Run) -> str:
     """Known causes, in this run, of an estimate that stays at its start; empty where there is none."""
-    settings, usual = run.settings, run.settings.spec.lr.default
-    causes = []
-    if isinstance(usual, float) and settings.lr < usual / 10:
-        causes.append(f"a learning rate of {_short(settings.lr)} where {format_value(usual)} is meant")
-    warmup = warmup_steps(settings.warmup, run.plan.steps)
-    if warmup >= len(run.history):
-        causes.append(f"a warm-up of {warmup} steps that was not over")
+    causes = causes_of_start(run)
     return f" with {' and '.join(causes)}" if causes else ""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.execution.advice import Advice, advice, advice_together
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.compared import Standing, Verdict, has_diverged, verdict
 from diffopt_widgets.runs.paired import Paired, paired
 from diffopt_widgets.runs.run import Run, name_by_difference
@@ -32,13 +33,15 @@ MOST_SENTENCES = 3
 """Number of settings that are set against the best one in words; the table has all of them."""
 
 
+@printed_readably
 @dataclass(frozen=True)
 class Row:
     """One setting of a report."""
 
     standing: Standing
     against_best: Paired | None
-    """How much higher its loss is than the best setting's with the same seeds; None for the best one itself."""
+    """How much higher its loss is than the best setting's with the same seeds; None for the best one itself, and where they
+    have no seed in common."""
     tried: tuple[str, ...] = ()
     """Labels of all settings of the same optimizer, of which this one is the best; empty where each has its own row."""
 
@@ -59,6 +62,7 @@ class Row:
         return median(speeds) if speeds else None
 
 
+@printed_readably
 @dataclass(frozen=True)
 class Report:
     """Compared runs in a table; `str()` gives Markdown, and a notebook shows it formatted."""
@@ -70,11 +74,15 @@ class Report:
     """Confidence of each interval."""
 
     def __str__(self) -> str:
-        parts = [self.table(), *self.sentences(), self._conditions(), f"```python\n{self.code()}\n```"]
-        return "\n\n".join(part for part in parts if part) + "\n"
+        return self.markdown()
 
     def _repr_markdown_(self) -> str:
-        return str(self)
+        return self.markdown()
+
+    def markdown(self) -> str:
+        """Return the report as Markdown, whatever characters the output has."""
+        parts = [self.table(), *self.sentences(), self._conditions(), f"```python\n{self.code()}\n```"]
+        return "\n\n".join(part for part in parts if part) + "\n"
 
     def table(self) -> str:
         """Return the rows as a Markdown table; empty where there are none."""
@@ -108,6 +116,8 @@ class Report:
         if verdict.refusal:
             return [f"The losses cannot be compared: {verdict.refusal}."]
         first, *others = self.rows or (None,)
+        if others and not verdict.paired:
+            return ["The settings have no seed in common, so whether their differences are luck is not known."]
         said = [self._against(first, row) for row in others[:MOST_SENTENCES]] if first else ["No run finished."]
         if len(others) > MOST_SENTENCES and first:
             luck = sum(row.against_best is None or not row.against_best.beyond_luck for row in others)
@@ -164,9 +174,9 @@ class Report:
     def _against(self, best: Row, row: Row) -> str:
         one, other = (_escaped(each.standing.label) for each in (best, row))
         difference = row.against_best
-        if difference is None:
-            return f"{one} and {other} have no seed in common, so whether their difference is luck is not known."
-        if difference.margin is None:
+        if difference is None or (difference.mean == 0 and not difference.margin):
+            text = f"{one} and {other} end alike"
+        elif difference.margin is None:
             text = f"{one} ends {difference.mean:.3g} below {other} with one seed; whether that is luck is not known"
         elif difference.beyond_luck:
             text = f"{one} beats {other} by {difference}, which is more than luck"
@@ -180,11 +190,11 @@ class Report:
         parts = []
         if best.state_bytes is not None and row.state_bytes is not None:
             parts.append(_times(best.state_bytes, row.state_bytes, "memory", same=1.0))
-        if (
-            best.steps_per_second
-            and row.steps_per_second
-            and best.standing.runs[0].device == row.standing.runs[0].device
-        ):
+        machines = [
+            {(run.device, run.trained_with.get("machine")) for run in each.standing.runs} for each in (best, row)
+        ]
+        alike = machines[0] == machines[1] and len(machines[0]) == 1
+        if alike and best.steps_per_second and row.steps_per_second:
             parts.append(_times(best.steps_per_second, row.steps_per_second, "speed", same=SAME_SPEED))
         return f", at {' and '.join(parts)}" if parts else ""
 
@@ -197,11 +207,12 @@ class Report:
         seeds = f"seed{'s' if len(numbers) > 1 else ''} {_listed(numbers)}"
         sizes = dict.fromkeys(str(run.samples_per_step or "not known") for run in self.verdict.runs)
         parts = [task, steps, f"examples per step {_listed(sizes)}", seeds]
-        lines = [f"{', '.join(parts)}; all runs share weights, batches and noise by seed."]
+        shared = "; runs with the same seed have the same first weights, batches and noise"
+        lines = [", ".join(parts) + (shared if len(plans) > 1 and not self.verdict.refusal else "") + "."]
         if any(row.against_best and row.against_best.margin is not None for row in self.rows):
+            together = " for all pairs of settings together" if self.confidence > CONFIDENCE else ""
             lines.append(
-                f"± is the half width of the {100 * self.confidence:.4g} % confidence interval of the paired differences"
-                + (f" ({100 * CONFIDENCE:.0f} % for all of them together)." if self.confidence > CONFIDENCE else ".")
+                f"± is half the width of a confidence interval of the paired differences, {100 * CONFIDENCE:.0f} %{together}."
             )
         return "\n".join([*lines, f"Trained with {self._trained_with()}."])
 
@@ -211,6 +222,7 @@ class Report:
         for run in self.verdict.runs:
             for kind, text in run.trained_with.items():
                 kinds.setdefault(kind, {})[text] = None
+        kinds = {_escaped(kind): dict.fromkeys(map(_escaped, texts)) for kind, texts in kinds.items()}
         machines = list(kinds.pop("machine", {}))
         texts = [f"{kind} {' and '.join(versions)}" for kind, versions in kinds.items()]
         if machines:
@@ -277,7 +289,9 @@ def report(runs: Sequence[Run], *, by: Literal["settings", "optimizer"] = "setti
     standings = [] if judged.refusal else _named_by_settings(judged.standings)
     alone: list[tuple[Standing, tuple[str, ...]]] = [(standing, ()) for standing in standings]
     rows = _best_of_each(standings) if by == "optimizer" else alone
-    confidence = 1 - (1 - CONFIDENCE) / max(len(rows) - 1, 1)  # so that all intervals hold together
+    # The best one is chosen by the same losses, so each of the pairs could have been the one that is shown.
+    pairs = len(standings) * (len(standings) - 1) // 2
+    confidence = 1 - (1 - CONFIDENCE) / max(pairs, 1)
     best = rows[0][0] if rows else None
     return Report(
         judged,
@@ -285,7 +299,7 @@ def report(runs: Sequence[Run], *, by: Literal["settings", "optimizer"] = "setti
             Row(
                 standing,
                 None
-                if best is None or standing is best
+                if best is None or standing is best or not judged.paired
                 else paired(standing.losses, best.losses, confidence=confidence),
                 tried,
             )
@@ -320,11 +334,13 @@ def _changes(point: RunPlan, shared: Mapping[str, Any]) -> dict[str, Any]:  # An
 
 
 def _times(best: float, other: float, what: str, *, same: float) -> str:
-    ratio = best / other if other else float("inf")
-    if 1 / same <= ratio <= same:
+    if not best or not other:
+        return f"the same {what}" if best == other else f"{'more' if best else 'less'} {what}"
+    ratio = best / other
+    text = f"{ratio:.2g}" if ratio < 99.5 else f"{ratio:,.0f}"  # two digits, and no power of ten
+    if 1 / same <= ratio <= same or text == "1":
         return f"the same {what}"
-    words = {"2": "twice", "0.5": "half"}
-    return f"{words.get(f'{ratio:.2g}', f'{ratio:.2g} times')} the {what}"
+    return f"{ {'2': 'twice', '0.5': 'half'}.get(text, f'{text} times') } the {what}"
 
 
 def _listed(names: Any) -> str:  # Any: an iterable of texts

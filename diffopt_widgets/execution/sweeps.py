@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
+import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from diffopt_widgets.catalogue.run_options import RunOptions
-from diffopt_widgets.execution.driver import drive, run_to_end, saver_for
+from diffopt_widgets.execution.driver import CANNOT_GO_ON, drive, run_to_end, saver_for
 from diffopt_widgets.execution.executors import NOT_STARTED, train_in_executor
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
-from diffopt_widgets.execution.outcome import divergence, warn_of_failed
+from diffopt_widgets.execution.outcome import RunFailed, divergence, warn_of_failed
 from diffopt_widgets.execution.progress import progress_bars
-from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.run import Run, name_by_difference, short_name
 from diffopt_widgets.runs.space import MOST_RUNS, checked_over, draw, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError, as_settings
-from diffopt_widgets.settings.arguments import check_flag, wrong_kind
+from diffopt_widgets.settings.arguments import check_flag, check_number, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import Task, task_key
 from diffopt_widgets.training.checkpoint import Checkpoint
@@ -85,7 +87,7 @@ def sweep(
             your own is sent to its processes, so its `build` must be importable from a module. Processes that would be forked
             are started anew instead (a fork hangs once torch has computed with threads), so a script needs the usual
             `if __name__ == "__main__":` around the sweep.
-        progress: whether to show progress bars.
+        progress: whether to show progress bars; an executor has none.
         store: a `RunStore` or its path; the runs are saved there while they train.
         resume: whether to take the sweep up from the store: of the runs that it has with the same plan, those that are done
             are returned, those that diverged too, and those that were stopped or interrupted go on.
@@ -129,6 +131,9 @@ def sweep(
         trained = dict(zip(waiting, train_in_executor(waiting, executor, store), strict=True))
         runs = [trained.get(run, run) for run in runs]
     warn_of_failed(runs)
+    for run in runs:
+        if run.status == "stopped" and run.message.startswith(CANNOT_GO_ON):
+            warnings.warn(f"{run.name}: {run.message}", RunFailed, stacklevel=2)
     return runs
 
 
@@ -141,8 +146,6 @@ def _planned(
         SettingsError: a value cannot be used, or nothing is varied.
     """
     checked = checked_over(over)
-    if isinstance(checked, Mapping) and "task" in checked:
-        checked = {**checked, "task": [task_key(task) for task in cast("Sequence[Any]", checked["task"])]}
     if search not in ("grid", "random"):
         raise SettingsError((Fault("search", search, "there is no such search", '"grid" or "random"'),))
     counted = isinstance(trials, int) and not isinstance(trials, bool) and trials >= 1
@@ -154,11 +157,18 @@ def _planned(
         todo = 'Write search="random", or leave trials out.'
         raise SettingsError((Fault("trials", trials, "a grid trains every combination", "", todo),))
     plans = draw(base, checked, trials, base.seed) if search == "random" and trials else vary(base, checked)
-    if isinstance(checked, Mapping) and "seed" in checked and seeds != 1:
+    seeded = with_seeds(plans, seeds)
+    if len(seeded) > len(plans) and any(plan.seed != base.seed for plan in plans):
         raise SettingsError(
             (Fault("seeds", None, "the seeds are given twice, here and in over", "", "Leave one out."),)
         )
-    return plans if seeds == 1 and not isinstance(seeds, bool) else with_seeds(plans, seeds)
+    if len(set(seeded)) < len(seeded):
+        twice = next(plan for plan in seeded if seeded.count(plan) > 1)
+        problem = (
+            f"{short_name(twice.settings)} with seed {twice.seed} stands there twice, and both would be the same run"
+        )
+        raise SettingsError((Fault("over", None, problem, "", "Leave one out."),))
+    return seeded
 
 
 def _check_number(plans: Sequence[RunPlan], most: int) -> None:
@@ -167,6 +177,7 @@ def _check_number(plans: Sequence[RunPlan], most: int) -> None:
     Raises:
         SettingsError: there are.
     """
+    check_number("most", most)
     if len(plans) <= most:
         return
     seconds = estimated_seconds(plans)
@@ -199,13 +210,14 @@ def estimated_seconds(plans: Sequence[RunPlan]) -> float:
 def duration(seconds: float) -> str:
     """Return a length of time in words.
 
-    >>> duration(50), duration(600), duration(9000), duration(400_000)
-    ('50 seconds', '10 minutes', '2.5 hours', '4.6 days')
+    >>> duration(50), duration(600), duration(9000), duration(400_000), duration(0.02)
+    ('50 seconds', '10 minutes', '2.5 hours', '4.6 days', '1 second')
     """
-    for size, unit, below in ((1, "seconds", 100), (60, "minutes", 100), (3600, "hours", 48)):
-        if seconds < size * below:
-            return f"{seconds / size:.2g} {unit}"
-    return f"{seconds / 86_400:.2g} days"
+    sizes = ((1, "second", 100), (60, "minute", 100), (3600, "hour", 48), (86_400, "day", math.inf))
+    size, unit = next((size, unit) for size, unit, below in sizes if seconds < size * (below - 0.5))
+    number = seconds / size
+    text = f"{number:.1f}".removesuffix(".0") if 1 < number < 9.5 else f"{max(round(number), 1)}"
+    return f"{text} {unit}{'s' * (text != '1')}"
 
 
 def _taken_up(runs: Sequence[Run], store: RunStore | str | os.PathLike[str] | None) -> list[Run]:
@@ -250,6 +262,8 @@ def train_together(runs: list[Run], *, saver: RunSaver | None = None, progress: 
                 if waiting and _has_room([run for run, _ in turns]):
                     show(waiting[0])
                     turns.append((waiting[0], drive(waiting.popleft(), on_publish=publish)))
+                    next(turns[-1][1], None)
+                    publish(turns[-1][0])  # so that a store has the runs in their order
                 else:
                     turns.rotate(-1)
                 if _take_turn(turns[-1][1], interrupted):

@@ -10,7 +10,13 @@ from statistics import fmean, stdev
 
 import numpy as np
 
+from diffopt_widgets.plain_text import printed_readably
 
+_MOST_DIGITS = 9
+"""Number of digits after the point above which a margin is written with a power of ten."""
+
+
+@printed_readably
 @dataclass(frozen=True)
 class Paired:
     """Mean of the differences between two settings over the seeds that both have, with its margin."""
@@ -35,7 +41,9 @@ class Paired:
         if self.margin is None:
             return f"{self.mean:.3g} with one seed"
         digits = 1 - math.floor(math.log10(self.margin)) if self.margin > 0 else 6
-        numbers = (f"{value:.{max(digits, 0)}f}" for value in (self.mean, self.margin))
+        numbers = [f"{value:.{max(digits, 0)}f}" for value in (self.mean, self.margin)]
+        if digits > _MOST_DIGITS:
+            numbers = [f"{self.mean:.3g}", f"{self.margin:.2g}"]
         return f"{' ± '.join(numbers)} over {self.seeds} seeds"
 
 

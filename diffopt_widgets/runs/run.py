@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 Status: TypeAlias = Literal["waiting", "running", "paused", "done", "stopped", "failed"]
 
 
+_THEN = " and then "
+"""Words between two versions with which one run was trained."""
+
+
 @printed_readably
 @dataclass(frozen=True, eq=False)
 class Run(Drawn):
@@ -170,6 +174,15 @@ class Run(Drawn):
     def set_up(self, device: str, groups: Sequence[str], trained_with: Mapping[str, str] | None = None) -> None:
         """Set the device and what it is trained with, and begin an empty history for these parameter groups."""
         self._set(device=device, trained_with=dict(trained_with or {}), history=History(groups))
+
+    def go_on_with(self, device: str, trained_with: Mapping[str, str]) -> None:
+        """Set the device on which it goes on, and add the versions and the machine where they are others than before."""
+        before = self.trained_with or dict.fromkeys(trained_with, "not known")
+        both = {}
+        for kind, text in trained_with.items():
+            earlier = before.get(kind, text)
+            both[kind] = earlier if text in earlier.split(_THEN) else f"{earlier}{_THEN}{text}"
+        self._set(device=device, trained_with=both)
 
     def record(self, records: Iterable[StepRecord]) -> None:
         """Add new records to the history; steps that it already has are skipped."""

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.catalogue.values import safe_repr, two_digits
+from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import check_kind, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.tasks import task_key
 
 if TYPE_CHECKING:
     from diffopt_widgets.catalogue.option import Option
@@ -27,14 +29,18 @@ Over: TypeAlias = "Mapping[str, Any] | Sequence[Mapping[str, Any]]"  # Any: an `
 """What a sweep varies: values by name, or the changes of each run."""
 
 MOST_RUNS = 1000
-"""Number of runs above which a sweep asks first."""
+"""Number of runs above which a sweep is refused unless so many are asked for."""
 
 _EXAMPLE = 'Write {"lr": [1e-4, 1e-3]}.'
 _PLAN_FIELDS = frozenset(field.name for field in fields(RunPlan)) - {"settings"}
-_REPEATS = 20
+_NAMES = frozenset({"optimizer", "task", "schedule", "device", "dtype"})
+"""What is varied by names, so that there is no range of them."""
+
+_REPEATS = 200
 """Number of draws that may repeat an earlier one before a random search ends early."""
 
 
+@printed_readably
 @dataclass(frozen=True)
 class Range:
     """All values between two ends, for a sweep: a grid takes `points` of them, a search draws from them.
@@ -61,8 +67,7 @@ class Range:
     log: bool | None = None
 
     def __post_init__(self) -> None:
-        ends = (self.low, self.high)
-        if not all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in ends):
+        if not all(_is_finite(end) for end in (self.low, self.high)):
             raise self._fault("its two ends must be finite numbers")
         if not self.low < self.high:
             raise self._fault("the first end must be below the second")
@@ -91,9 +96,18 @@ class Range:
         return self._at(source.random())
 
     def _at(self, share: float) -> float:
-        width = self.high - self.low
-        value = self.low * (self.high / self.low) ** share if self.log else self.low + width * share
-        return min(max(float(f"{value:.6g}"), self.low), self.high)  # 0.001, where floating point gives 0.0009999…
+        straight = self.low * (1 - share) + self.high * share  # whose difference may be too large for a float
+        value = self.low * (self.high / self.low) ** share if self.log else straight
+        return min(max(float(f"{value:.12g}"), self.low), self.high)  # 0.001, where floating point gives 0.0009999…
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
 
 
 def checked_over(over: object) -> Over:
@@ -120,6 +134,9 @@ def _check_name(name: object) -> None:
 def _checked_axis(name: object, values: Any) -> Axis | Mapping[str, Mapping[str, Axis]]:  # Any: whatever was passed
     _check_name(name)
     if isinstance(values, Range):
+        if name in _NAMES:
+            problem = f"{name} has no values between two others"
+            raise SettingsError((Fault("over", None, problem, "", f'Write {{"{name}": […]}} with its values.'),))
         return values
     if name == "optimizer" and isinstance(values, Mapping) and values:
         return {key: _own_axes(key, own) for key, own in values.items()}
@@ -189,6 +206,9 @@ def draw(plan: RunPlan, over: Over, trials: int, seed: int = 0) -> list[RunPlan]
         problem = "the runs are listed one by one, so there is nothing to draw from"
         raise SettingsError((Fault("over", None, problem, "", 'Write {"lr": dw.Range(1e-4, 1e-2)}.'),))
     source = random.Random(seed)  # noqa: S311  # not for secrets
+    if not _has_range(over):
+        grid = list(dict.fromkeys(vary(plan, over)))
+        return source.sample(grid, min(trials, len(grid)))
     plans: list[RunPlan] = []
     repeats = 0
     while len(plans) < trials and repeats < _REPEATS:
@@ -197,6 +217,14 @@ def draw(plan: RunPlan, over: Over, trials: int, seed: int = 0) -> list[RunPlan]
         repeats = 0 if new else repeats + 1
         plans += new
     return plans
+
+
+def _has_range(over: Mapping[str, Any]) -> bool:
+    """Check whether one of the values is drawn from a range."""
+    return any(
+        isinstance(axis, Range) or (isinstance(axis, Mapping) and any(map(_has_range, axis.values())))
+        for axis in over.values()
+    )
 
 
 def with_seeds(plans: Iterable[RunPlan], seeds: int | Sequence[int]) -> list[RunPlan]:
@@ -298,6 +326,8 @@ def _plans(plan: RunPlan, points: Iterable[Mapping[str, Any]]) -> list[RunPlan]:
 
 
 def _plan_at(plan: RunPlan, point: Mapping[str, Any]) -> RunPlan:
+    if "task" in point:
+        point = {**point, "task": task_key(point["task"])}
     settings = _changed(plan.settings, {name: value for name, value in point.items() if name not in _PLAN_FIELDS})
     return replace(plan, settings=settings, **{name: value for name, value in point.items() if name in _PLAN_FIELDS})
 

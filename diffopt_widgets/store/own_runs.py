@@ -97,6 +97,8 @@ def _check_results(results: Mapping[str, Any]) -> None:
         value = results.get(name)
         if value is not None and not isinstance(value, kinds.get(name, (int, float))):
             raise TypeError(name)
+    if not all(isinstance(text, str) for text in (results.get("trained_with") or {}).values()):
+        raise TypeError("trained_with")
 
 
 def _ending(summary: RunSummary, taken: int, planned: int) -> tuple[Status, str]:

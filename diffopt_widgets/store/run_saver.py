@@ -80,9 +80,10 @@ class RunSaver:
     def _begin(self, run: Run) -> RunWriter | None:
         try:
             if self._store.has(run.key):
-                writer = self._store.resume(run.key, run.history)
+                writer, name = self._store.resume(run.key, run.history), ""  # its name in the store may be another
             else:
                 writer = self._store.begin(run.name, run.history, own_runs.about_run(run), id=run.key)
+                name = run.name
         except StoreError as error:
             if str(error) != self._last_warning:
                 self._last_warning = str(error)
@@ -94,7 +95,7 @@ class RunSaver:
                     stacklevel=3,
                 )
             return None
-        self._writers[run.key], self._names[run.key] = writer, run.name
+        self._writers[run.key], self._names[run.key] = writer, name
         self._next[run.key] = time.monotonic() + own_runs.CHECKPOINT_SECONDS
         return writer
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import warnings
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -212,14 +213,21 @@ class RunStore:
         return run_of(summary, history, extras)
 
     def find(self, plans: Iterable[RunPlan]) -> dict[RunPlan, Run]:
-        """Return the runs of the bench that have these plans, by plan: one that is done before others, then the newest."""
+        """Return the runs of the bench that have these plans, by plan: one that is done before others, then the newest.
+
+        A run that cannot be read is left out, with a warning.
+        """
         wanted = {json.dumps(plan_values(plan), sort_keys=True): plan for plan in plans}
         found: dict[RunPlan, Run] = {}
         for summary in sorted(self.list(), key=lambda run: run.status != "done"):
             plan = wanted.get(json.dumps(summary.about.get("plan"), sort_keys=True))
             if plan is None or plan in found or summary.status in {"running", DAMAGED}:
                 continue
-            run = self.load(summary.id)
+            try:
+                run = self.load(summary.id)
+            except (StoreError, KeyError) as error:
+                warnings.warn(f"{summary.name!r} is left out: {error}", RuntimeWarning, stacklevel=2)
+                continue
             if isinstance(run, Run):
                 found[plan] = run
         return found

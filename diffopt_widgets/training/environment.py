@@ -129,7 +129,7 @@ def _machine(device: torch.device) -> str:
         named = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
         name = " ".join(named[1].split()) if named else name
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores" if cores else name
+    return f"{name}, {cores} core{'s' * (cores > 1)}" if cores else name
 
 
 def _compiler(kind: str) -> bool:

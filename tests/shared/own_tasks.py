@@ -1,5 +1,8 @@
 """Tasks as a user writes them, in a module that other processes can import."""
 
+import os
+import signal
+
 import torch
 
 from diffopt_widgets.tasks import Samples, Task
@@ -48,3 +51,11 @@ def build_drawn(seed, device, batch_size, dtype):
 
 LINE = Task(key="line", title="A line", summary="A line through points.", build=build, batch_size=16)
 DRAWN = Task(key="drawn", title="A line, drawn", summary="A line through points, with samples.", build=build_drawn)
+
+
+def killed(*_):
+    """Build of a task whose process ends at once, as where the system lacks memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+KILLED = Task(key="killed", title="Killed", summary="Its process ends.", build=killed)

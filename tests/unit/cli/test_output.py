@@ -39,7 +39,9 @@ def names(folder):
 
 def test_names_are_claimed_by_one_run_each(tmp_path):
     with ThreadPoolExecutor(8) as executor:
-        claimed = list(executor.map(lambda _: command._claimed_paths(tmp_path, "a"), range(60)))
+        claimed = list(
+            executor.map(lambda _: tuple(command._claimed_paths(tmp_path, "a", (".csv", ".html"))), range(60))
+        )
     assert len(set(claimed)) == 60
     assert len(names(tmp_path)) == 120
     assert all(table.stem == page.stem for table, page in claimed)
@@ -167,5 +169,5 @@ def test_a_signal_stops_after_the_step_and_the_files_are_written(tmp_path, capsy
     finally:
         signal.signal(signal.SIGINT, before)
     assert rows(tmp_path) == 3
-    assert "dw.resume(" in capsys.readouterr().err
+    assert "the same command with --resume goes on" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -96,7 +96,7 @@ def test_with_more_settings_each_interval_is_wider_so_that_all_hold_together():
     three = dw.report(runs(LION=[0.1, 0.12, 0.1], ADAMW=[0.2, 0.25, 0.2], SGD=[0.9, 0.9, 0.8]))
     assert three.confidence > two.confidence
     assert three.rows[1].against_best.margin > two.rows[1].against_best.margin
-    assert "95 % for all of them together" in str(three)
+    assert "95 % for all pairs of settings together" in str(three)
 
 
 def test_what_diverged_failed_or_was_stopped_is_told_and_never_best():
@@ -175,3 +175,49 @@ def test_what_is_worth_a_second_look_is_told_once_for_a_setting():
     text = str(dw.report(dw.sweep("PRODIGY", over, "swiss_roll", 30, seeds=2, progress=False)))
     assert text.count("d did not leave d0") == 1
     assert "so with 2 of 2 seeds" in text
+
+
+def test_equal_settings_seldom_differ_by_more_than_luck():
+    source = random.Random(0)  # noqa: S311  # not for secrets
+    wrong = 0
+    for _ in range(300):
+        tried = [
+            run("ADAMW", seed, source.gauss(1, 0.1), lr=0.001 * (setting + 1))
+            for setting in range(6)
+            for seed in range(4)
+        ]
+        wrong += any(row.against_best and row.against_best.beyond_luck for row in dw.report(tried).rows)
+    assert wrong <= 26  # 5 % of 300, and three standard deviations
+
+
+def test_settings_without_a_common_seed_are_not_ranked():
+    made = dw.report([run("LION", 0, 0.1), run("ADAMW", 1, 0.2)])
+    assert [row.against_best for row in made.rows] == [None, None]
+    assert "no seed in common" in str(made)
+
+
+def test_equal_losses_are_said_to_be_alike():
+    text = str(dw.report(runs(LION=[0.1, 0.2], ADAMW=[0.1, 0.2])))
+    assert "end alike" in text
+    assert "luck" not in text
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [(0, 0, "the same memory"), (100, 0, "more memory"), (0, 100, "less memory"), (1004, 1000, "the same memory")],
+)
+def test_memory_is_compared_in_words_that_hold(first, second, words):
+    made = [run("LION", 0, 0.1, state_bytes=first), run("ADAMW", 0, 0.2, state_bytes=second)]
+    assert f"at {words} and" in str(dw.report(made))
+
+
+def test_speeds_of_different_machines_are_not_compared():
+    other = run("ADAMW", 0, 0.2)
+    other.go_on_with("cpu", {"machine": "a large one"})
+    assert "speed" not in str(dw.report([run("LION", 0, 0.1), other]))
+
+
+def test_a_report_is_markdown_whatever_the_output_shows():
+    made = dw.report(runs(LION=[0.1, 0.12], ADAMW=[0.2, 0.25]))
+    assert "±" in made.markdown()
+    assert made._repr_markdown_() == made.markdown()

@@ -1,9 +1,16 @@
 """Sweeps: runs that advance together, seeds, draws, and what is taken up from a store."""
 
+import sqlite3
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
+
+import numpy as np
 import pytest
+from own_tasks import KILLED
 
 import diffopt_widgets as dw
 from diffopt_widgets.execution import sweeps
+from diffopt_widgets.execution.executors import train_in_executor
 from diffopt_widgets.execution.outcome import RunFailed
 from diffopt_widgets.execution.sweeps import train_together
 from diffopt_widgets.runs.space import vary
@@ -134,3 +141,78 @@ def test_a_random_sweep_trains_as_many_as_were_asked_for():
 def test_many_runs_share_one_progress_bar(capsys):
     dw.sweep("ADAMW", {"lr": dw.Range(1e-4, 1e-2, points=13)}, "swiss_roll", 1)
     assert "13 runs ended, of" in capsys.readouterr().out
+
+
+def test_a_stopped_run_goes_on_in_a_process_too(tmp_path):
+    store = dw.RunStore(tmp_path / "runs.sqlite")
+    run = dw.Run(dw.RunPlan(dw.Settings("PRODIGY"), "swiss_roll", 12))
+    steps = sweeps.drive(run, on_publish=sweeps.saver_for(store).save)
+    for _ in range(5):
+        next(steps)
+    steps.close()
+    (taken_up,) = train_in_executor([store.load(run.key)], ThreadPoolExecutor(1), store)
+    assert numbers(taken_up) == numbers(dw.train("PRODIGY", "swiss_roll", 12, progress=False))
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_and_a_killed_process_costs_only_its_own_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("diffopt_widgets.tasks.registry._OWN", {})
+    store = dw.RunStore(tmp_path / "runs.sqlite")
+    run = dw.Run(dw.RunPlan(dw.Settings("PRODIGY"), "swiss_roll", 12))
+    steps = sweeps.drive(run, on_publish=sweeps.saver_for(store).save)
+    for _ in range(5):
+        next(steps)
+    steps.close()
+    over = [{"seed": 0}, {"task": KILLED}]
+    with pytest.warns(RunFailed, match="Its process was ended"):
+        whole, killed = dw.sweep(
+            "PRODIGY", over, "swiss_roll", 12, store=store, resume=True, executor=ProcessPoolExecutor(1), progress=False
+        )
+    assert killed.status == "failed"
+    assert whole.key == run.key
+    assert numbers(whole) == numbers(dw.train("PRODIGY", "swiss_roll", 12, progress=False))
+
+
+@pytest.mark.parametrize("over", [{"lr": [1e-3, 1e-3]}, [{"lr": 1e-2}, {"lr": 1e-2}], {"seed": [0, 0]}])
+def test_the_same_run_twice_is_refused(over):
+    with pytest.raises(dw.SettingsError, match="same run"):
+        dw.sweep("ADAMW", over, "swiss_roll", 1)
+
+
+@pytest.mark.parametrize("over", [[{"seed": 1}, {"seed": 2}], {"optimizer": {"ADAMW": {"seed": [1, 2]}}}])
+def test_seeds_are_given_in_one_place_however_they_are_written(over):
+    with pytest.raises(dw.SettingsError, match="twice"):
+        dw.sweep("ADAMW", over, "swiss_roll", 1, seeds=2)
+
+
+def test_seeds_may_be_an_array():
+    runs = dw.sweep("ADAMW", {"lr": [1e-3]}, "swiss_roll", 1, seeds=np.arange(2), progress=False)
+    assert [run.plan.seed for run in runs] == [0, 1]
+
+
+def test_one_damaged_run_of_a_store_is_trained_anew(tmp_path):
+    store = dw.RunStore(tmp_path / "runs.sqlite")
+    first = dw.sweep("ADAMW", {"lr": [1e-3, 1e-2]}, "swiss_roll", 2, store=store, progress=False)
+    with closing(sqlite3.connect(store.path)) as file, file:
+        file.execute("UPDATE chunks SET data = x'00' WHERE run = ?", (first[0].key,))
+    with pytest.warns(RuntimeWarning, match="left out"):
+        again = dw.sweep("ADAMW", {"lr": [1e-3, 1e-2]}, "swiss_roll", 2, store=store, resume=True, progress=False)
+    assert again[0].key != first[0].key
+    assert again[1].key == first[1].key
+    assert [run.status for run in again] == ["done", "done"]
+
+
+def test_what_a_run_went_on_with_is_told_beside_what_it_began_with():
+    run = dw.Run(dw.RunPlan(dw.Settings("ADAMW")))
+    run.set_up("cpu", ["all"], {"torch": "1", "machine": "small"})
+    run.go_on_with("cpu", {"torch": "2", "machine": "small"})
+    run.go_on_with("cpu", {"torch": "1", "machine": "small"})
+    assert run.trained_with == {"torch": "1 and then 2", "machine": "small"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.01, "1 second"), (60, "60 seconds"), (99.6, "1.7 minutes"), (5990, "1.7 hours"), (4e7, "463 days")],
+)
+def test_lengths_of_time_are_plain_numbers(seconds, words):
+    assert sweeps.duration(seconds) == words

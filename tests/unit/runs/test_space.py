@@ -123,3 +123,26 @@ def test_the_rate_that_a_run_found_is_used_in_another_optimizer():
 def test_a_run_without_a_rate_has_none_to_use(run):
     with pytest.raises(dw.SettingsError, match="run"):
         dw.with_rate_of(run)
+
+
+def test_draws_from_lists_end_only_when_there_are_no_more():
+    rates = [10 ** -(n / 10) for n in range(50)]
+    assert len(draw(ADAMW, {"lr": rates}, 50)) == 50
+
+
+@pytest.mark.parametrize("name", ["optimizer", "task", "schedule"])
+def test_what_is_varied_by_names_has_no_range(name):
+    with pytest.raises(dw.SettingsError, match=name):
+        checked_over({name: dw.Range(1, 2)})
+
+
+@pytest.mark.parametrize("ends", [(0.9999990, 0.9999999), (-1e308, 1e308)])
+def test_points_of_a_range_are_apart(ends):
+    points = dw.Range(*ends, log=False).grid()
+    assert points == sorted(set(points))
+    assert len(points) == 5
+
+
+def test_a_range_beyond_floats_is_refused():
+    with pytest.raises(dw.SettingsError, match="finite"):
+        dw.Range(1, 10**400)
