@@ -36,7 +36,9 @@ class Shown:
             ValueError: `color` is no CSS colour.
         """
         if not is_color(self.color):
-            raise ValueError(f"color is {safe_repr(self.color)}; it must be a CSS colour, such as '#1f77b4' or 'tomato'")
+            raise ValueError(
+                f"color is {safe_repr(self.color)}; it must be a CSS colour, such as '#1f77b4' or 'tomato'"
+            )
 
 
 class ShownRuns:

@@ -143,7 +143,7 @@ def test_without_full_screen_the_bench_fills_the_window_and_it_does_so_again_whe
 
 def test_present_mode_is_a_dialog_above_a_page_that_is_inert_and_tab_goes_round_in_it(notebook):
     nb = notebook([OPEN, "bench.bar"])
-    page, bench = opened(nb)
+    page, _ = opened(nb)
     nb.run_cell(1)
     expect(nb.output(1).get_by_role("button", name="Run", exact=True)).to_be_visible()
     expect(nb.output(1).get_by_role("button", name="Present")).to_have_count(0)  # which is of a bench
