@@ -76,7 +76,7 @@ class Collection:
             keep_name: whether its name stays as it is.
 
         Raises:
-            ValueError: the collection has this run already.
+            ValueError: the collection has this run already, or `color` is no colour.
         """
         if run.key in self.shown.now:
             raise ValueError(printable(f"the run {run.name!r} is in the table already"))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from diffopt_widgets.catalogue.values import safe_repr
+from diffopt_widgets.drawing.markup import is_color
 from diffopt_widgets.plain_text import showable
 
 
@@ -29,6 +31,15 @@ class Shown:
     """Line style, which tells it from others of its colour."""
 
     def __post_init__(self) -> None:
+        """Refuse what is no colour, since every view writes it into a page, and make all texts fit to be shown.
+
+        Raises:
+            ValueError: `color` is no CSS colour.
+        """
+        if not is_color(self.color):
+            raise ValueError(
+                f"color is {safe_repr(self.color)}; it must be a CSS colour, such as '#1f77b4' or 'tomato'"
+            )
         for name in ("name", "differs", "group"):
             object.__setattr__(self, name, showable(getattr(self, name)))
         details = {showable(name): showable(value) for name, value in self.details.items()}

@@ -139,3 +139,42 @@ def test_without_full_screen_the_bench_fills_the_window_and_it_does_so_again_whe
     page.wait_for_function(COVERED)
     page.get_by_role("button", name="Esc leave").click()
     nb.until_python("not bench.present.on")
+
+
+def test_present_mode_is_a_dialog_above_a_page_that_is_inert_and_tab_goes_round_in_it(notebook):
+    nb = notebook([OPEN, "bench.bar"])
+    page, _ = opened(nb)
+    nb.run_cell(1)
+    expect(nb.output(1).get_by_role("button", name="Run", exact=True)).to_be_visible()
+    expect(nb.output(1).get_by_role("button", name="Present")).to_have_count(0)  # which is of a bench
+    present(page)
+    expect(page.get_by_role("dialog", name="Bench in present mode")).to_be_focused()
+    behind = ".jp-Cell-inputArea, .jp-NotebookPanel-toolbar, .dw-run-bar:not(.dw-bench *)"
+    assert page.locator(behind).count() >= 3
+    assert page.evaluate(
+        "behind => [...document.querySelectorAll(behind)].every((node) => node.closest('[inert]'))", behind
+    )
+    leave = page.get_by_role("button", name="Esc leave")
+    page.keyboard.press("Shift+Tab")
+    expect(leave).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(page.get_by_role("button", name="L logarithmic loss")).to_be_focused()
+    leave.click()
+    page.wait_for_function(f"!({COVERED})()")
+    expect(page.locator("[inert]")).to_have_count(0)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_without_its_kernel_a_bench_leaves_present_mode_and_comes_back_to_it(fresh_notebook):
+    nb = fresh_notebook([OPEN])
+    page, bench = opened(nb)
+    page.evaluate(NO_FULL_SCREEN)
+    present(page)
+    page.evaluate("window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.restart()")
+    expect(bench.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_role("button", name="N next comparison")).to_be_disabled()
+    page.get_by_role("button", name="Esc leave").click()
+    page.wait_for_function(f"!({COVERED})()")
+    present(page)
+    page.keyboard.press("Escape")
+    page.wait_for_function(f"!({COVERED})()")

@@ -80,7 +80,7 @@ def test_memory(fresh_notebook):
     cdp = nb.page.context.new_cdp_session(nb.page)
     cdp.send("Performance.enable")
     scripts = []
-    cdp.on("Debugger.scriptParsed", scripts.append)
+    cdp.on("Debugger.scriptParsed", lambda script: scripts.append(script))  # noqa: PLW0108  # playwright takes no built-in
     nb.run_cell(0)
     table = Table("the page of JupyterLab", "JavaScript, MB", "nodes", "listeners")
 

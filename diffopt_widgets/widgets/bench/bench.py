@@ -138,7 +138,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.form.observe(lambda _: self._set_aside(), ["settings"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
-        parts = (self.form, self.size, self.bar, self.menu, self.plot, self.applied, self.table, self.samples)
+        parts = (self.form, self.size, self.present, *beside.values())
         self._rest = Rest(self, parts, busy=self._is_busy, release=self.bar.guard.release)
 
     def __repr__(self) -> str:

@@ -15,7 +15,8 @@ class PresentSwitch(PageWidget):
     """Button that switches present mode, and its keys.
 
     In present mode the bench fills the screen, or the window where the browser allows no more; the form is folded, the type
-    is large and the colours are strong. F on any control of the bench begins it; Escape ends it.
+    is large and the colours are strong. F on any control of the bench begins it; Escape ends it. Outside a bench it shows
+    nothing.
 
     Args:
         keys: for each letter that acts in present mode, what it does in words, and a function that does it.
@@ -53,6 +54,8 @@ class PresentSwitch(PageWidget):
         self._acts[letter]()
 
     def _receive(self, _: object, content: object, __: object) -> None:
+        if content == {"ask": "on"}:  # of a page that was loaded anew
+            self.send({"on": self.on})
         letter = content.get("press") if isinstance(content, dict) else None
         if letter in self._acts:
             self.press(str(letter))

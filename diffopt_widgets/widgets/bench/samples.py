@@ -215,15 +215,18 @@ class SamplesView(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not type
 
     def _told(self, row: _Row) -> str:
         """Say that a run repeats an earlier one, or that its samples are the same although its settings are not."""
-        for other in self._rows.values():
+        rows = [other for other in self._rows.values() if other.shown.visible and other.group == row.group]
+        names = [other.shown.name for other in rows]
+        for place, other in enumerate(rows, 1):
             if other is row:
                 break
+            name = other.shown.name + f" (row {place})" * (names.count(other.shown.name) > 1)
             equal, ended = other.run.plan == row.run.plan, other.run.ended and row.run.ended
             if ended and _same(row.drawn, other.drawn):
                 why = "same settings and seed" if equal else "the settings in which it differs change nothing here"
-                return f"the same as {other.shown.name}: {why}"
+                return f"the same as {name}: {why}"
             if equal:
-                return f"same settings and seed as {other.shown.name}"
+                return f"same settings and seed as {name}"
         return ""
 
 

@@ -72,6 +72,9 @@ class Form(StillWidget, ValueWidget):  # type: ignore[misc]  # ipywidgets is not
     )
     STYLES = ("page/theme.css", "form.css", "aids.css")
 
+    description = "settings"
+    """What `interact` of ipywidgets 7 asks for, and would set if it were empty."""
+
     settings = SettingsTrait(help="The settings in the form; the last valid values while something is wrong.")
     value = SettingsTrait(help="The same as `settings`, for `interact` and for links to other widgets.")
     errors = traitlets.Dict(

@@ -7,6 +7,9 @@ import re
 import sys
 from pathlib import Path
 
+_END_OF_NAME = r"(?![\w+@%=~#-]|\.\w)"
+"""After `/home/ann` neither `a/x` nor `.txt`, which are others' names; a full stop may end a sentence."""
+
 
 def without_folders(text: str) -> str:
     """Write paths in a text as short as they can be understood: from the working directory, a folder of modules, or home.
@@ -19,11 +22,11 @@ def without_folders(text: str) -> str:
     for folder in sorted(_folders(), key=len, reverse=True):
         text = _at_start_of_path(f"{folder}{os.sep}").sub("", text)
     home = Path.home()
-    return _at_start_of_path(str(home)).sub("~", text) if _is_own(home) else text
+    return _at_start_of_path(str(home), _END_OF_NAME).sub("~", text) if _is_own(home) else text
 
 
-def _at_start_of_path(part: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w.~/\\-]){re.escape(part)}")
+def _at_start_of_path(part: str, end: str = "") -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w.~/\\-]){re.escape(part)}{end}")
 
 
 def _folders() -> set[str]:

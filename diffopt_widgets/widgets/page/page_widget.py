@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from functools import cache
 from pathlib import Path
@@ -15,19 +16,24 @@ from diffopt_widgets.widgets.page.event_loop import on_loop_in_turn, running_loo
 
 _BETWEEN_FILES = re.compile(r"^import [^;]*;\n|^export (?!default)", flags=re.MULTILINE)
 
-
 SHARED = Path(__file__).parent / "static"
 """Folder of files that several widgets share; a widget names such a file as `page/NAME`."""
 
 
 @cache
-def page_code(files: tuple[Path, ...]) -> str:
+def joined_code(files: tuple[Path, ...]) -> str:
     """Join JavaScript files into one module, without the imports and exports between them.
 
     Args:
         files: the files, each after those that it imports.
     """
     return "\n".join(_BETWEEN_FILES.sub("", file.read_text("utf-8")) for file in files)
+
+
+def loader_code(code: str) -> str:
+    """Return the module that imports this code once for all models of a page."""
+    key = hashlib.sha256(code.encode()).hexdigest()[:16]
+    return f'{joined_code((SHARED / "loader.js",))}\nexport default shared("{key}");\n'
 
 
 @cache
@@ -53,6 +59,8 @@ class PageWidget(anywidget.AnyWidget):
     SCRIPTS: ClassVar[tuple[str, ...]]
     STYLES: ClassVar[tuple[str, ...]]
 
+    page_code = traitlets.Unicode().tag(sync=True)
+    """The code of its page; `_esm`, which a page imports anew for each model and never frees, only loads it."""
     _esm = traitlets.Unicode().tag(sync=True)
     _css = traitlets.Unicode().tag(sync=True)
 
@@ -77,9 +85,11 @@ class PageWidget(anywidget.AnyWidget):
         return super().model_id
 
     def _reload(self) -> None:
-        page_code.cache_clear()
+        joined_code.cache_clear()
         page_style.cache_clear()
-        self._esm, self._css = self._read_esm(), self._read_css()
+        code = self._read_code()
+        with self.hold_sync():  # the page reads the new code when `_esm` changes
+            self.page_code, self._esm, self._css = code, loader_code(code), self._read_css()
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:  # Any: a message of Jupyter
         """Handle every message of the page."""
@@ -99,9 +109,13 @@ class PageWidget(anywidget.AnyWidget):
     def _file(cls, name: str) -> Path:
         return SHARED / name.removeprefix("page/") if name.startswith("page/") else cls.FOLDER / name
 
+    @traitlets.default("page_code")
+    def _read_code(self) -> str:
+        return joined_code(self.scripts())
+
     @traitlets.default("_esm")
     def _read_esm(self) -> str:
-        return page_code(self.scripts())
+        return loader_code(self.page_code)
 
     @traitlets.default("_css")
     def _read_css(self) -> str:

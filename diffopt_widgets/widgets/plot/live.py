@@ -28,7 +28,6 @@ import traitlets
 from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.drawing.exports import Exports
-from diffopt_widgets.drawing.markup import is_color
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel, next_color, next_dash
 from diffopt_widgets.drawing.plotly_js import plotly_bytes
 from diffopt_widgets.plain_text import printed_readably
@@ -168,8 +167,6 @@ class LivePlot(PageWidget, Exports):
         check_text("name", name, 'Write a name for the legend, such as "first try".')
         check_kind("history", history, History, "a History", "Give run.history.")
         check_kind("color", color, (str, type(None)), "a CSS colour", 'Write color="#1f77b4", or leave it out.')
-        if color and not is_color(color):
-            raise ValueError(f"color is {safe_repr(color)}; it must be a CSS colour, such as '#1f77b4' or 'tomato'")
         check_kind("details", details, (Mapping, type(None)), "a dict of texts", 'Write {"d_coef": "0.5"}.')
         check_text("group", group, 'Write a text, such as "d_coef 0.5".')
         check_flag("schedule", schedule)

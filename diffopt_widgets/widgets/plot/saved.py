@@ -54,7 +54,7 @@ def picture_html(plot: SavablePlot, caption: str = "", png: bytes | None = None)
     Args:
         plot: the plot.
         caption: words below the picture.
-        png: the picture for pages that take out an SVG, as GitHub does.
+        png: the picture for pages that take out an SVG, as we suppose of GitHub.
     """
     data = base64.b64encode(plot.svg().encode("utf-8")).decode("ascii")
     names = ", ".join(curve.name for curve in plot.curves())

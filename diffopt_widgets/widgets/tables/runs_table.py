@@ -145,7 +145,7 @@ class RunsTable(StillWidget):
             visible: whether it is shown at first.
 
         Raises:
-            ValueError: it is in the table already.
+            ValueError: it is in the table already, or `color` is no colour.
         """
         check_kind("run", run, Run, "a run", "Give what dw.train(…) returned.")
         check_kind("color", color, (str, type(None)), "a CSS colour", 'Write color="#1f77b4", or leave it out.')

@@ -319,6 +319,10 @@ def test_a_page_that_opens_offline_has_the_same_elements_whatever_the_text_is(ki
 def test_a_colour_is_a_colour(color):
     with pytest.raises(ValueError, match="must be a CSS colour"):
         LivePlot().add_run("a", "a", History(("all",)), color=color)
+    for table in (dw.RunsTable(), dw.lab().table):
+        with pytest.raises(ValueError, match="must be a CSS colour"):
+            table.add(dw.Run(dw.RunPlan(dw.Settings("ADAMW"), "swiss_roll")), color=color)
+        assert not table.rows
 
 
 # ------------------------------------------------------------------------------------------------------------- files

@@ -72,6 +72,8 @@ def test_a_saved_bench_tells_nothing_but_what_it_shows(home, monkeypatch):
         ("{home}{sep}a{sep}b.txt is damaged", "~{sep}a{sep}b.txt is damaged"),
         ("'{home}{sep}work{sep}runs.sqlite'", "'runs.sqlite'"),
         ("{home}", "~"),
+        ("It is in {home}.", "It is in ~."),
+        *((f"{{home}}{more}{{sep}}x", f"{{home}}{more}{{sep}}x") for more in ("a", ".old", "-2", "@b", "é")),
         ("{sep}mnt{home}{sep}a", "{sep}mnt{home}{sep}a"),
         ("nothing", "nothing"),
     ],

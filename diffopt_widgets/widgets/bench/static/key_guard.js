@@ -61,14 +61,17 @@ function render({ model, el }) {
 
 /**
  * Let go of models that are about to be closed and have no view any more. JupyterLab holds closed models for as long as the
- * kernel lives, and with them their last views: as listeners of these, and as the result of the model's last step.
+ * kernel lives, and with them their last views: as listeners of these, and as the result of the model's last step. What a
+ * closed model held is let go of too.
  * @param {any} manager @param {string[]} ids
  */
 function release(manager, ids) {
   for (const id of ids) {
     const found = manager.get_model(id)?.then((/** @type {any} */ model) => {
-      for (const event of Object.keys(model._events ?? {})) if (!event.startsWith("comm:")) model.off(event);
+      // With "destroy" anywidget lets go of its own.
+      for (const event of Object.keys(model._events ?? {})) if (!/^(comm:|destroy$)/.test(event)) model.off(event);
       model.state_change = Promise.resolve();
+      model.once("destroy", () => (model.attributes = model._previousAttributes = model.changed = {}));
     });
     found?.catch(() => {}); // it is gone already
   }

@@ -8,6 +8,17 @@ const takesText = (target) =>
   target instanceof Element &&
   target.matches("textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=button])");
 
+/** All that is beside an element anywhere in the page. @param {Element} element @returns {Element[]} */
+function beside(element) {
+  const { parentNode } = element;
+  if (!parentNode || element === document.body) return [];
+  const others = [...parentNode.children].filter((other) => other !== element);
+  const outer = parentNode instanceof ShadowRoot ? parentNode.host : /** @type {Element} */ (parentNode);
+  return [...others, ...beside(outer)];
+}
+
+const LOOKS = { role: "dialog", "aria-modal": "true", "aria-label": "Bench in present mode", tabindex: "-1" };
+
 /** The bench of one view, as it stands in the page. */
 class Stage {
   /** @param {HTMLElement} bench @param {HTMLElement} help line below the bench @param {() => void} leave */
@@ -20,6 +31,8 @@ class Stage {
     this.full = () => document.fullscreenElement !== this.bench && this.popped === false && this.leave();
     /** False while the browser's full screen shows the bench, true while it lies over the page. */
     this.popped = true;
+    /** What lies behind it. @type {Element[]} */
+    this.behind = [];
   }
 
   /** @param {boolean} on */
@@ -36,7 +49,13 @@ class Stage {
     place.style.minHeight = `${place.offsetHeight}px`; // the page behind does not move
     bench.classList.add("dw-present");
     bench.append(this.help);
-    bench.tabIndex = -1; // a click between two controls does not take the keys to the notebook
+    if (bench.classList.contains("dw-is-lost"))
+      for (const letter of this.help.querySelectorAll("button:not(.dw-present-leave)"))
+        letter.toggleAttribute("disabled", true);
+    // With the tabindex a click between two controls does not take the keys to the notebook.
+    for (const [name, value] of Object.entries(LOOKS)) bench.setAttribute(name, value);
+    this.behind = beside(bench).filter((other) => !other.hasAttribute("inert"));
+    for (const other of this.behind) other.toggleAttribute("inert", true);
     bench.dataset.lmSuppressShortcuts = "true";
     for (const part of bench.querySelectorAll(".dw-part-bar, .dw-part-menu, .dw-plot-bar")) this.resizes.observe(part);
     this.resizes.observe(bench);
@@ -74,7 +93,8 @@ class Stage {
     if (document.fullscreenElement === bench) void document.exitFullscreen();
     if (bench.popover) bench.hidePopover?.();
     bench.removeAttribute("popover");
-    bench.removeAttribute("tabindex");
+    for (const name in LOOKS) bench.removeAttribute(name);
+    for (const other of this.behind) other.removeAttribute("inert");
     delete bench.dataset.lmSuppressShortcuts;
     bench.classList.remove("dw-present");
     bench.style.removeProperty("--dw-plot-height");
@@ -83,9 +103,11 @@ class Stage {
     dispatchEvent(new Event("resize"));
   }
 
-  /** The Tab key goes round in the bench. */
-  keepFocus() {
-    if (this.on && !this.bench.contains(document.activeElement)) this.bench.focus({ preventScroll: true });
+  /** The Tab key goes round in the bench. @param {boolean} backwards */
+  keepFocus(backwards) {
+    if (!this.on || this.bench.contains(document.activeElement)) return;
+    const last = /** @type {HTMLElement} */ (this.help.lastElementChild);
+    (backwards ? last : this.bench).focus({ preventScroll: true });
   }
 
   /** Give the plots all height that is left. */
@@ -99,6 +121,19 @@ class Stage {
     bench.style.setProperty("--dw-plot-height", height);
     dispatchEvent(new Event("resize")); // which plots listen to
   }
+}
+
+/**
+ * A notebook may have been saved in present mode. Only a kernel brings the mode back, so that a page without one is not covered.
+ * @param {{model: any}} place
+ */
+function initialize({ model }) {
+  if (!model.get("on")) return;
+  const answered = (/** @type {any} */ content) => "on" in content && model.set("on", content.on);
+  model.on("msg:custom", answered);
+  model.set("on", false);
+  model.send({ ask: "on" });
+  return () => model.off("msg:custom", answered);
 }
 
 /** @param {{model: any, el: HTMLElement}} place */
@@ -121,7 +156,8 @@ function render({ model, el }) {
     { type: "button", class: "dw-present-button", "aria-keyshortcuts": "F", click: () => change(!model.get("on")) },
     "Present",
   );
-  el.append(h("div", { class: "dw-themed dw-present-switch" }, button));
+  const own = h("div", { class: "dw-themed dw-present-switch" }, button);
+  el.append(own);
   /** What a key does, which a finger presses. @param {string} key @param {string} does @param {() => void} click */
   const entry = (key, does, click) => h("button", { type: "button", click }, h("kbd", {}, key), ` ${does}`);
   const entries = model
@@ -130,7 +166,9 @@ function render({ model, el }) {
       entry(letter.toUpperCase(), does, () => model.send({ press: letter })),
     );
   const keys = { class: "dw-themed dw-present-keys", role: "group", "aria-label": "Keys of present mode" };
-  const help = h("div", keys, ...entries, entry("Esc", "leave", leave));
+  const out = entry("Esc", "leave", leave);
+  out.classList.add("dw-present-leave"); // which needs no kernel
+  const help = h("div", keys, ...entries, out);
   const draw = () => {
     const on = model.get("on");
     button.setAttribute("aria-pressed", String(on));
@@ -164,7 +202,7 @@ function render({ model, el }) {
     if (!stage || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const inside = stage.bench.contains(/** @type {Node} */ (event.target));
     if (!inside && !stage.on) return;
-    if (stage.on && event.key === "Tab") setTimeout(() => stage?.keepFocus());
+    if (stage.on && event.key === "Tab") setTimeout(() => stage?.keepFocus(event.shiftKey));
     const known = !event.repeat && pressed(event, stage);
     if (known) event.preventDefault();
     // No key goes to the notebook that is behind.
@@ -172,21 +210,23 @@ function render({ model, el }) {
   };
   window.addEventListener("keydown", listen, { signal, capture: true });
 
-  const begin = () => {
-    if (signal.aborted) return;
+  const placed = new ResizeObserver(() => {
+    if (!el.isConnected) return; // the widget is put into its bench after this
+    placed.disconnect();
     const bench = /** @type {HTMLElement | null} */ (el.closest(".dw-bench"));
-    if (!bench?.isConnected) return void requestAnimationFrame(begin); // the widget is put into its bench after this
+    if (!bench) return own.remove(); // shown without a bench, it has nothing to switch
     stage = new Stage(bench, help, leave);
     draw();
-  };
+  });
   draw();
-  begin();
+  placed.observe(own);
   model.on("change:on", draw);
   return () => {
     model.off("change:on", draw);
     controller.abort();
+    placed.disconnect();
     stage?.set(false);
   };
 }
 
-export default withKernel({ render });
+export default withKernel({ initialize, render });

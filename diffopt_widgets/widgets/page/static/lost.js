@@ -18,7 +18,7 @@ export function showLost(el, words) {
   line.textContent = words;
   root.prepend(line);
   for (const control of root.querySelectorAll("button, input, select, textarea")) {
-    if (control.closest(".dw-plot, .dw-present-switch")) continue;
+    if (control.closest(".dw-plot, .dw-present-switch, .dw-present-leave")) continue;
     /** @type {any} */ (control).disabled = true;
     if (control.hasAttribute("aria-pressed")) control.setAttribute("aria-pressed", "false");
   }

@@ -42,7 +42,8 @@ class Cells:
 
 def count(bench, more):
     """Tell the kernel how many views there are, as a page does."""
-    for part in (bench, bench.form, bench.size, bench.bar, bench.menu, bench.plot, bench.table, bench.samples):
+    parts = (bench.form, bench.size, bench.bar, bench.present, bench.menu, bench.plot, bench.table, bench.samples)
+    for part in (bench, *parts):
         if part.comm is not None:
             part._handle_msg(message(part, {"_view_count": part._view_count + more}))
 
@@ -92,7 +93,7 @@ def test_a_bench_that_rested_is_displayed_again_as_it_was(cells):
     assert bench.comm is None
 
 
-PARTS = ("form", "size", "bar", "menu", "plot", "applied", "table", "samples")
+PARTS = ("form", "size", "bar", "present", "menu", "plot", "applied", "table", "samples")
 
 
 def rested(cells):

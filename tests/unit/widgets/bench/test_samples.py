@@ -59,6 +59,13 @@ def test_headings_stand_once_above_the_runs_of_a_task_and_each_picture_in_the_co
     assert head.layout.display == view.strips[one.key].layout.display == "none"
 
 
+def test_a_run_that_repeats_one_of_the_same_name_says_which():
+    runs = [run_of("ADAMW", (0, 100), d_coef=2, level=0.1), run_of("ADAMW", (0, 100)), run_of("ADAMW", (0, 100))]
+    view = view_of(*runs)
+    words = re.findall(r'dw-same">([^<]*)', view.strips[runs[2].key].value)
+    assert words == ["the same as ADAMW (row 2): same settings and seed"]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -75,6 +82,9 @@ def test_a_run_that_repeats_another_says_so(change, words):
     found = re.findall(r'dw-same">([^<]*)', view.strips[two.key].value)
     assert found == ([words] if words else [])
     assert "dw-same" not in view.strips[one.key].value
+    view.show(one, shown(one, visible=False))
+    assert "dw-same" not in view.strips[two.key].value
+    view.show(one, shown(one))
     assert ("one: same settings" in view.html()) == (words is not None and "one: same settings" in words)
 
 

@@ -57,6 +57,7 @@ def test_interact_calls_its_function_with_each_valid_value(form):
     calls = []
     box = ipywidgets.interactive(lambda settings, twice: calls.append((settings, twice)), settings=form, twice=True)
     assert box.children[0] is form
+    assert form.description  # ipywidgets 7 reads it, and sets it where it is empty
     form.type("d_coef", "0.5")
     form.type("d_coef", "x")
     form.choose("LION")

@@ -14,7 +14,7 @@ from diffopt_widgets.widgets.bench.key_guard import KeyGuard
 from diffopt_widgets.widgets.bench.present import PresentSwitch
 from diffopt_widgets.widgets.bench.progress import Progress
 from diffopt_widgets.widgets.form.form import Form
-from diffopt_widgets.widgets.page.page_widget import page_code
+from diffopt_widgets.widgets.page.page_widget import joined_code, loader_code
 from diffopt_widgets.widgets.plot.live import LivePlot
 from diffopt_widgets.widgets.state_size.card import StateSize
 from diffopt_widgets.widgets.tables.runs_table import RunsTable
@@ -25,7 +25,7 @@ WIDGETS = (Form, RunsTable, RunStoreTable, StateSize, ComparisonMenu, KeyGuard, 
 
 @pytest.mark.parametrize("widget", WIDGETS)
 def test_the_files_can_stand_in_one_module(widget):
-    code = page_code(widget.scripts())
+    code = joined_code(widget.scripts())
     names = re.findall(r"^(?:async )?(?:const|let|class|function) (\w+)", code, re.MULTILINE)
     assert len(names) == len(set(names)) > 1
     assert not re.search(r"^import |^export (?!default)", code, re.MULTILINE)
@@ -35,7 +35,7 @@ def test_the_files_can_stand_in_one_module(widget):
 def test_every_file_is_in_a_page():
     used = {path for widget in WIDGETS for path in (*widget.scripts(), *widget.styles())}
     present = set(Path(widgets.__file__).parent.glob("*/static/*.*s"))
-    assert {path.name for path in present - used} == {"bench.css"}
+    assert {path.name for path in present - used} == {"bench.css", "loader.js"}
 
 
 @pytest.mark.parametrize("widget", [Form, RunsTable, LivePlot])
@@ -58,8 +58,8 @@ def test_an_edit_of_a_file_is_shown_without_a_new_kernel(tmp_path, monkeypatch):
         FOLDER = tmp_path
 
     menu = Edited(())
-    shown = threading.Event()
-    menu.observe(lambda change: shown.set() if "edited here" in change["new"] else None, ["_esm"])
+    before, shown = menu._esm, threading.Event()
+    menu.observe(lambda _: shown.set() if "edited here" in menu.page_code else None, ["_esm"])
     script = tmp_path / "comparison_menu.js"
     # The watch may begin after the first edit: it is edited until it is seen; what is no text yet is passed over.
     for number in range(600):
@@ -69,4 +69,5 @@ def test_an_edit_of_a_file_is_shown_without_a_new_kernel(tmp_path, monkeypatch):
         script.write_bytes(text + f"\n// edited here {number}\n".encode())
         if shown.wait(0.2):
             break
-    assert "edited here" in menu._esm
+    assert "edited here" in menu.page_code
+    assert menu._esm == loader_code(menu.page_code) != before

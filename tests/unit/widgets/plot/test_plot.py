@@ -582,5 +582,5 @@ def test_a_page_that_is_answered_in_another_thread_meets_the_training_nowhere(pl
 
 
 def test_the_page_s_module_stands_alone(plot):
-    assert not re.search(r"^import ", plot._esm, flags=re.MULTILINE)
-    assert re.findall(r"^export .*", plot._esm, flags=re.MULTILINE) == ["export default () => {"]
+    assert not re.search(r"^import ", plot.page_code, flags=re.MULTILINE)
+    assert re.findall(r"^export .*", plot.page_code, flags=re.MULTILINE) == ["export default () => {"]

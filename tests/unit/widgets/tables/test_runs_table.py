@@ -101,7 +101,7 @@ def test_the_first_message_holds_everything():
     assert [row["name"] for row in state["rows"]] == ["a", "b"]
     assert state["offers"] == {"repeat": True, "continue": False}
     assert [line["name"] for line in state["comparison"]["lines"] if any(line["unusual"])] == ["d_coef"]
-    assert "export default withKernel({ initialize, render })" in state["_esm"]
+    assert "export default withKernel({ initialize, render })" in state["page_code"]
     assert ".dwr" in state["_css"]
 
 
