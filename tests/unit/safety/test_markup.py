@@ -399,7 +399,7 @@ KNOWN = {
         "schedule_svg(self.settings, self.steps)": "escaped there",
         **dict.fromkeys(("_x(step, steps)", "bottom - TOP"), "numbers"),
     },
-    "widgets/page/folders.py": {"re.escape(part)": "a pattern"},
+    "widgets/page/folders.py": {"re.escape(part)": "a pattern", "end": "a pattern"},
     "catalogue/introspect/docstrings.py": {"_TYPE": "a pattern"},
     "widgets/bench/run_bar.py": {"NO_MATH": "constant", "pairs": "escaped", "trace": "escaped"},
     "widgets/bench/bench.py": {"style": "our own file"},
