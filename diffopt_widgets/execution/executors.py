@@ -106,7 +106,10 @@ def _all_ended(
             ended.append(_ended(run, future, stopped=stopped))
         except BrokenProcessPool as error:
             broken = error
-            run.fail("Its process, or one beside it, was ended before the run did. Memory may be short: try fewer processes", "")
+            run.fail(
+                "Its process, or one beside it, was ended before the run did. Memory may be short: try fewer processes",
+                "",
+            )
             ended.append(run)
     if broken is not None and all(run.status == "failed" for run in ended):
         raise broken
