@@ -91,8 +91,10 @@ def test_letters_start_pause_and_scale_in_present_mode_only(notebook, app):
     expect(bench.get_by_role("button", name="D coefficient under cosine")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("p")
     nb.until_python("bench.runs[0].status == 'paused'")
+    logarithmic = bench.get_by_role("button", name="log loss")
+    expect(logarithmic).to_have_attribute("aria-pressed", "true")  # as comparisons begin
     page.keyboard.press("l")
-    expect(bench.get_by_role("button", name="log loss")).to_have_attribute("aria-pressed", "true")
+    expect(logarithmic).to_have_attribute("aria-pressed", "false")
     bench.locator(".dw-plot-area").click()  # on no control; the notebook would cut its cell
     for letter in ("x", "d", "d", "a", "Enter"):
         page.keyboard.press(letter)
