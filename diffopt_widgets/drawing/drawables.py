@@ -37,7 +37,7 @@ class Drawable(Protocol):
 
     @property
     def status(self) -> str:
-        """What became of it: `"done"` when it ended as planned."""
+        """Outcome: `"done"` when it ended as planned."""
 
     @property
     def plan(self) -> RunPlan | None:

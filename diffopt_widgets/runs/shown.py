@@ -42,7 +42,7 @@ class Shown:
             )
         for name in ("name", "differs", "group"):
             object.__setattr__(self, name, showable(getattr(self, name)))
-        details = {showable(name): showable(value) for name, value in self.details.items()}
+        details = {showable(str(name)): showable(str(value)) for name, value in self.details.items()}
         object.__setattr__(self, "details", details)
 
 

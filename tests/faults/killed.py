@@ -317,6 +317,8 @@ async def _on_full_disk(folder: Path, chance: random.Random) -> None:
 
 def folder_read_only(rounds: int) -> Tried:
     """Open a bench on a store that cannot be written, and one whose folder becomes read-only while it trains."""
+    with kept_apart() as folder:
+        asyncio.run(_trains_once(folder))  # loads what somebody else may not read, in a checkout of one's own
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as name, kept_apart(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -357,6 +359,13 @@ def somebody_else() -> Iterator[None]:
     finally:
         if root:
             os.seteuid(0)
+
+
+async def _trains_once(folder: Path) -> None:
+    bench = bench_of(folder, steps=5)
+    bench.bar.run.click()
+    await bench.wait()
+    bench.close()
 
 
 async def _becomes_read_only(folder: Path) -> None:

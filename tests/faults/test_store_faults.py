@@ -164,7 +164,7 @@ def test_a_store_of_a_newer_version_says_what_to_do(tmp_path: Path) -> None:
     connection.execute("PRAGMA user_version = 7")
     connection.close()
     for use in (lambda: dw.RunStore(store.path), store.list, lambda: store.begin("x", History(("a",)))):
-        with pytest.raises(dw.StoreError, match=r"newer version .*format 7; this one reads 1.*pip install --upgrade"):
+        with pytest.raises(dw.StoreError, match=r"newer version .*format 7; this one reads 1.*update diffopt_widgets"):
             use()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any
 from weakref import WeakSet, ref
 
@@ -115,9 +114,11 @@ _REST = "_diffopt_rest"
 """Attribute by which a widget that rests knows who can wake it."""
 
 
-@cache
 def _resting(kind: type[ipywidgets.Widget]) -> type[ipywidgets.Widget]:
-    """Make the class that a widget of this kind has while it rests; only a class can have a `model_id` that wakes."""
+    """Make the class that a widget of this kind has while it rests; only a class can have a `model_id` that wakes.
+
+    It is not kept for other widgets: ipywidgets gives many of them a class of their own, which would stay with it for ever.
+    """
 
     def waking(name: str) -> Callable[..., Any]:
         def call(part: Any, *args: Any, **kwargs: Any) -> Any:  # Any: as the method itself
