@@ -211,8 +211,11 @@ def _evaluated(run: Run, training: Training, record: StepRecord) -> StepRecord:
     began = time.perf_counter()
     float(record.loss)  # wait for the device: it is still training, and that is not the evaluation's time
     training.seconds += time.perf_counter() - began
-    with _captured_output(run):
-        return replace(record, eval_loss=training.evaluate())
+    try:
+        with _captured_output(run):
+            return replace(record, eval_loss=training.evaluate())
+    except Exception:  # noqa: BLE001  # it may need more memory than is left; the training goes on without this point
+        return record
 
 
 def _publish(run: Run, training: Training, pending: list[StepRecord], on_publish: Callable[[Run], None]) -> None:

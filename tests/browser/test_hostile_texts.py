@@ -106,7 +106,7 @@ def test_texts_like_markup_are_shown_as_they_are(notebook, fresh_notebook):
     nb = hostile_bench(notebook, STORE)
     page = nb.page
     nb.run_cell(2)
-    legend, strips = page.locator(".dw-plot-legend").first, page.locator(".dw-strip-name")
+    legend, strips = page.locator(".dw-plot-legend").first, page.locator(".dw-strip-name > span:not(.dw-swatch)")
     for text in HOSTILE.values():
         expect(legend.get_by_role("button", name=text, exact=True)).to_be_visible()
         assert text in map(str.strip, strips.all_inner_texts())
@@ -183,6 +183,7 @@ EVALUATES = """async () => {
 def test_the_plot_works_under_the_strictest_policy(strict_notebook):
     nb = hostile_bench(strict_notebook)
     page = nb.page
+    page.get_by_label(f"Draw {HOSTILE['bold']}", exact=True).check()
     assert HOSTILE["bold"] in hover(nb)
     for kind in ("PNG", "SVG", "HTML", "CSV"):
         page.locator(".dw-plot-save").first.locator("summary").click()

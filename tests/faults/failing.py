@@ -85,7 +85,7 @@ def raising(error: BaseException, where: str) -> Callable[..., Any]:
 
     def fault(place: str, step: int, loss: Any) -> Any:
         seen[place] += 1
-        if place == where and (step == AT - 1 or (place == "build") or (place == "evaluate" and seen[place] == 2)):
+        if place == where and (step == AT - 1 or (place == "build") or (place == "evaluate" and seen[place] >= 2)):
             raise error
         return loss
 
