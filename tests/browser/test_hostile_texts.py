@@ -183,7 +183,8 @@ EVALUATES = """async () => {
 def test_the_plot_works_under_the_strictest_policy(strict_notebook):
     nb = hostile_bench(strict_notebook)
     page = nb.page
-    page.get_by_label(f"Draw {HOSTILE['bold']}", exact=True).check()
+    legend = page.locator(".dw-plot-legend").first
+    expect(legend.get_by_role("button", name=HOSTILE["bold"], exact=True)).to_be_visible()  # the names have arrived
     assert HOSTILE["bold"] in hover(nb)
     for kind in ("PNG", "SVG", "HTML", "CSV"):
         page.locator(".dw-plot-save").first.locator("summary").click()

@@ -177,6 +177,7 @@ def test_what_is_worth_a_second_look_is_told_once_for_a_setting():
     assert "so with 2 of 2 seeds" in text
 
 
+@pytest.mark.slow
 def test_equal_settings_seldom_differ_by_more_than_luck():
     source = random.Random(0)  # noqa: S311  # not for secrets
     wrong = 0

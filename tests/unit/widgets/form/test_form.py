@@ -62,7 +62,9 @@ def test_interact_calls_its_function_with_each_valid_value(form):
     form.type("d_coef", "x")
     form.choose("LION")
     began = Settings("PRODIGY", schedule="COSINE")
-    assert calls == [(began, True), (began.replace(d_coef=0.5), True), (Settings("LION", schedule="COSINE"), True)]
+    changed = [(began.replace(d_coef=0.5), True), (Settings("LION", schedule="COSINE"), True)]
+    first = [(began, True)] if ipywidgets.version_info[0] > 7 else []  # version 7 calls it when it is displayed
+    assert calls == [*first, *changed]
 
 
 def test_the_value_is_the_settings_however_it_is_set(form, sent):
