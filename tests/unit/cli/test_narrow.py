@@ -15,6 +15,8 @@ from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.settings.plan import RunPlan
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = [40, 60, 70, 80]
 HEADS = {"optimizer", "state", "bytes", "per", "weight", "option", "seen", "evidence", "run"}
 COMMANDS = ("lab", "run", "options", "memory", "doctor", "probe")

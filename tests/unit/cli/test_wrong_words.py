@@ -8,6 +8,8 @@ import pytest
 
 from diffopt_widgets.cli.main import _parser, main
 
+pytestmark = pytest.mark.slow
+
 BASE = {
     "run": ["ADAMW", "--task", "swiss_roll", "--steps", "1"],
     "options": ["ADAMW"],

@@ -35,6 +35,8 @@ from diffopt_widgets.tasks import Samples, Task
 from diffopt_widgets.widgets.plot.live import LivePlot
 from diffopt_widgets.widgets.plot.saved import picture_html
 
+pytestmark = pytest.mark.slow
+
 WORD = "word"
 HOSTILE = {
     "image": "<img src=x onerror=hacked()>",
