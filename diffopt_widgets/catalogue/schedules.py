@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schema import ScheduleSpec, Use
+from diffopt_widgets.catalogue.schema import Rule, Use, Values
 from diffopt_widgets.catalogue.values import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """One learning-rate schedule.
+
+    `factor(progress, cycles)` returns the factor on the learning rate, before the minimum factor is applied; `progress`
+    goes from 0 (end of warm-up) to 1 (end of the run).
+    """
+
+    key: str
+    title: str
+    summary: str
+    formula: str
+    factor: Callable[[float, float], float]
+    uses_cycles: bool = False
+    uses_min_factor: bool = True
 
 
 def _constant(progress: float, cycles: float) -> float:
@@ -225,3 +243,21 @@ def lr_scale(scaler: str, batch_size: int, accumulation: int) -> float:
     batch = batch_size if scaler in {"BATCH", "BOTH"} else 1
     accumulated = accumulation if scaler in {"GRADIENT_ACCUMULATION", "BOTH"} else 1
     return math.sqrt(batch * accumulated)
+
+
+def warmup_not_over(values: Values) -> bool:
+    """Check whether a warm-up is still going on when the run ends; False where the run's steps are not known."""
+    warmup, steps = values.get("warmup"), values.get("steps")
+    return isinstance(warmup, int | float) and isinstance(steps, int) and warmup_steps(warmup, steps) >= steps
+
+
+WARMUP_RULE = Rule(
+    "warmup-run",
+    ("warmup",),
+    warmup_not_over,
+    "The warm-up is not over when the run ends, so the full learning rate is never reached. Write fewer steps of warm-up, or a "
+    "fraction of the run such as 0.1; or train for more steps.",
+    fix={"warmup": 0.1},
+    severity="warning",
+)
+"""Rule about a warm-up that is as long as the run or longer, where the length of the run is known."""

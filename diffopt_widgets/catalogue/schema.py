@@ -328,25 +328,16 @@ class OptimizerSpec(Tabular):
 
         Options that the back end does not take are left out; `Hidden` arguments with a value are included.
         """
+        taken = [(use.argument, options.get(use.name, use.default)) for use in self.uses if use.argument is not None]
+        taken += [(hidden.argument, hidden.value) for hidden in self.hidden if hidden.value is not None]
         flat: dict[str, object] = {"lr": lr} if self.lr.argument else {}
         tuples: dict[str, dict[int, object]] = {}
-        for use in self.uses:
-            if use.argument is None:
-                continue
-            name, index = split_argument(use.argument)
-            value = options.get(use.name, use.default)
+        for argument, value in taken:
+            name, index = split_argument(argument)
             if index is None:
                 flat[name] = value
             else:
                 tuples.setdefault(name, {})[index] = value
-        for hidden in self.hidden:
-            if hidden.value is None:
-                continue
-            name, index = split_argument(hidden.argument)
-            if index is None:
-                flat[name] = hidden.value
-            else:
-                tuples.setdefault(name, {})[index] = hidden.value
         for name, parts in tuples.items():
             flat[name] = tuple(parts[index] for index in sorted(parts))
         return flat
@@ -362,20 +353,3 @@ def split_argument(argument: str) -> tuple[str, int | None]:
         raise ValueError(f"{argument!r} is not an argument path such as 'eps' or 'betas[0]'")
     name, index = match.groups()
     return name, None if index is None else int(index)
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleSpec:
-    """One learning-rate schedule.
-
-    `factor(progress, cycles)` returns the factor on the learning rate, before the minimum factor is applied; `progress`
-    goes from 0 (end of warm-up) to 1 (end of the run).
-    """
-
-    key: str
-    title: str
-    summary: str
-    formula: str
-    factor: Callable[[float, float], float]
-    uses_cycles: bool = False
-    uses_min_factor: bool = True

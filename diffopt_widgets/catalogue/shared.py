@@ -7,7 +7,7 @@ from dataclasses import replace
 from diffopt_widgets.catalogue import options as o
 from diffopt_widgets.catalogue.advice import Advice
 from diffopt_widgets.catalogue.option import Option
-from diffopt_widgets.catalogue.schedules import warmup_steps
+from diffopt_widgets.catalogue.schedules import WARMUP_RULE
 from diffopt_widgets.catalogue.schema import Hidden, OptimizerSpec, Preset, Rule, Standing, Use, Values, When
 from diffopt_widgets.catalogue.state_sizes import state_sentence
 from diffopt_widgets.catalogue.values import Interval, Value
@@ -206,12 +206,6 @@ def touches_zero(values: Values) -> bool:
     )
 
 
-def warmup_not_over(values: Values) -> bool:
-    """Check whether a warm-up is still going on when the run ends; False where the run's steps are not known."""
-    warmup, steps = number(values, "warmup"), values.get("steps")
-    return isinstance(steps, int) and warmup_steps(warmup, steps) >= steps
-
-
 def _off_cuda(values: Values) -> bool:
     """Check whether the run is known to be on another device than an NVIDIA GPU."""
     return values.get("device") not in {None, "cuda"}
@@ -300,16 +294,6 @@ _KAHAN_RULES = (
     ),
 )
 """Conflicts with Kahan summation, for optimizers that have both options."""
-WARMUP_RULE = Rule(
-    "warmup-run",
-    ("warmup",),
-    warmup_not_over,
-    "The warm-up is not over when the run ends, so the full learning rate is never reached. Write fewer steps of warm-up, or a "
-    "fraction of the run such as 0.1; or train for more steps.",
-    fix={"warmup": 0.1},
-    severity="warning",
-)
-"""Rule about a warm-up that is as long as the run or longer, where the length of the run is known."""
 _ADAFACTOR_SCHEDULE = Rule(
     "adafactor-schedule",
     ("schedule",),

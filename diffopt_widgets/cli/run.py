@@ -29,7 +29,7 @@ from diffopt_widgets.cli.arguments import (
 )
 from diffopt_widgets.cli.speaking import discard_output, say, tell
 from diffopt_widgets.records import write_csv
-from diffopt_widgets.runs.space import MOST_RUNS
+from diffopt_widgets.runs.space import MOST_RUNS, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import checked_path
 
@@ -139,7 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
     from diffopt_widgets.execution.outcome import RunFailed, risen
     from diffopt_widgets.execution.progress import HarmlessStream
     from diffopt_widgets.execution.report import report
-    from diffopt_widgets.execution.sweeps import sweep
+    from diffopt_widgets.execution.sweeps import check_count, sweep
     from diffopt_widgets.training.environment import WarmupNotOver
 
     base, over = read_plan(
@@ -149,7 +149,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.preset,
     )
     seeds = _seeds(arguments.seeds, over)
-    _check_number(base, over, seeds, yes=arguments.yes)
+    if not arguments.yes:
+        check_count(with_seeds(vary(base, over), seeds), MOST_RUNS, "Write --yes to train them, or fewer values.")
     if arguments.resume and arguments.store is None:
         problem = "runs are taken up from a store, and none is named"
         raise SettingsError((Fault("--resume", None, problem, "", "Write --store runs.sqlite too."),))
@@ -196,7 +197,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _tell_notes(base: RunPlan, over: Mapping[str, Sequence[Value]], arguments: argparse.Namespace) -> None:
     """Tell as what names were taken, and which values are probably not meant."""
-    from diffopt_widgets.runs.space import vary
     from diffopt_widgets.training.environment import broken_rules
 
     notes = [*names_taken(base.settings, arguments.set), *map(twin_words, listed_names([_optimizer(arguments)]))]
@@ -338,20 +338,3 @@ def _seeds(text: str | None, over: Mapping[str, Sequence[Value]]) -> int:
         problem = "the seeds are also named one by one, by --seed"
         raise SettingsError((Fault("--seeds", text, problem, "", "Leave one of the two out."),))
     return int(number)
-
-
-def _check_number(base: RunPlan, over: Mapping[str, Sequence[Value]], seeds: int, *, yes: bool) -> None:
-    """Check that there are not more runs than a person may have meant.
-
-    Raises:
-        SettingsError: there are, and they were not asked for with --yes.
-    """
-    from diffopt_widgets.execution.sweeps import duration, estimated_seconds
-    from diffopt_widgets.runs.space import vary
-
-    plans = vary(base, over)
-    count = len(plans) * seeds
-    if count > MOST_RUNS and not yes:
-        words = duration(seeds * estimated_seconds(plans))
-        problem = f"these are {count:,} runs, and would take about {words} here, one after the other"
-        raise SettingsError((Fault("runs", None, problem, "", "Write --yes to train them, or fewer values."),))

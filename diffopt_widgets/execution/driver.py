@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -58,14 +58,14 @@ EVALUATION_STEPS = 50
 on the way add at most a tenth; on the points it takes half a step."""
 
 EVALUATION_COST = 1 / 20
-"""Upper limit of the time for one evaluation, as a fraction of the time that the whole run needs at its pace so far."""
+"""Upper limit of the time for one evaluation of a user's task, as a fraction of the time that the whole run needs at its pace."""
 
 SAMPLING_COST = 1 / 40
 """Upper limit of the time for one set of samples, as a fraction of the time that the whole run needs at its pace so far."""
 
 
-CANNOT_GO_ON = "It cannot go on here"
-"""Beginning of the message of a run whose checkpoint cannot be used."""
+CANNOT_GO_ON = "It cannot go on"
+"""Beginning of the message of a stopped run whose checkpoint cannot be used here."""
 
 
 def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Generator[None, None, None]:
@@ -160,10 +160,10 @@ def _restore(run: Run) -> Training | None:
         with _captured_output(run):
             training = run.kept.restored(run.plan)
     except UnknownTask as error:
-        run.set_message(f"It cannot go on yet: {error}.")
+        run.set_message(f"{CANNOT_GO_ON} yet: {error}.")
         return None
     except Exception as error:  # noqa: BLE001  # nothing is lost: on another machine or later it may continue
-        run.set_message(f"{CANNOT_GO_ON}: {error}. It can be repeated from the start.")
+        run.set_message(f"{CANNOT_GO_ON} here: {error}. It can be repeated from the start.")
         return None
     from diffopt_widgets.training.environment import trained_with
 
@@ -171,6 +171,14 @@ def _restore(run: Run) -> Training | None:
     training.seconds = max(training.seconds, run.seconds)
     run.set_real_samples(training.wanted())
     return training
+
+
+def warn_of_ends(runs: Sequence[Run]) -> None:
+    """Warn of the runs that failed, and of those that could not go on, in the name of the caller's caller."""
+    warn_of_failed(runs, stacklevel=4)
+    for run in runs:
+        if run.status == "stopped" and run.message.startswith(CANNOT_GO_ON):
+            warnings.warn(f"{run.name}: {run.message}", RunFailed, stacklevel=3)
 
 
 def _samples_due(training: Training) -> bool:
@@ -197,11 +205,16 @@ def evaluation_points(steps: int) -> tuple[int, ...]:
 
 
 def _evaluation_due(training: Training) -> bool:
-    """Check whether to evaluate after the step just taken: it is one of `evaluation_points`, and that costs little beside the run."""
+    """Check whether to evaluate after the step just taken: it is one of `evaluation_points`, and that costs little beside the run.
+
+    What an evaluation of the bench's own tasks costs is known (`EVALUATION_STEPS`), so their records do not depend on the clock.
+    """
     steps, taken = training.plan.steps, training.taken
     if taken not in evaluation_points(steps):
         return False
-    return taken == steps or training.evaluation_seconds <= EVALUATION_COST * training.seconds / taken * steps
+    if taken == steps or not training.own_task:
+        return True
+    return training.evaluation_seconds <= EVALUATION_COST * training.seconds / taken * steps
 
 
 def _evaluated(run: Run, training: Training, record: StepRecord) -> StepRecord:
@@ -370,9 +383,7 @@ def resume(run: Run, *, progress: bool = True, store: RunStore | str | os.PathLi
         raise wrong_kind("run", run, "a run", "Give what dw.train(…) or store.load(id) returned.")
     check_flag("progress", progress)
     run_to_end(run, progress=progress, saver=saver_for(store))
-    if run.status == "stopped" and isinstance(run.kept, Checkpoint):
-        warnings.warn(f"{run.name}: {run.message}", RunFailed, stacklevel=2)
-    warn_of_failed([run])
+    warn_of_ends([run])
     return run
 
 

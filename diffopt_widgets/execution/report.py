@@ -12,7 +12,7 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.execution.advice import Advice, advice, advice_together
 from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.compared import Standing, Verdict, verdict
-from diffopt_widgets.runs.paired import Paired, paired
+from diffopt_widgets.runs.paired import CONFIDENCE, Paired, confidence_of_each, paired
 from diffopt_widgets.runs.run import Run, divergence, name_by_difference
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import wrong_kind
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from diffopt_widgets.settings.plan import RunPlan
-
-CONFIDENCE = 0.95
-"""How often all intervals of a report together contain what very many seeds would give."""
 
 SAME_SPEED = 1.1
 """Largest factor between two speeds that count as the same: so much differs from one measurement to the next."""
@@ -289,9 +286,7 @@ def report(runs: Sequence[Run], *, by: Literal["settings", "optimizer"] = "setti
     standings = [] if judged.refusal else _named_by_settings(judged.standings)
     alone: list[tuple[Standing, tuple[str, ...]]] = [(standing, ()) for standing in standings]
     rows = _best_of_each(standings) if by == "optimizer" else alone
-    # The best one is chosen by the same losses, so each of the pairs could have been the one that is shown.
-    pairs = len(standings) * (len(standings) - 1) // 2
-    confidence = 1 - (1 - CONFIDENCE) / max(pairs, 1)
+    confidence = confidence_of_each(len(standings))
     best = rows[0][0] if rows else None
     return Report(
         judged,

@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
@@ -14,10 +13,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from diffopt_widgets.catalogue.run_options import RunOptions
-from diffopt_widgets.execution.driver import CANNOT_GO_ON, drive, run_to_end, saver_for
+from diffopt_widgets.execution.driver import drive, run_to_end, saver_for, warn_of_ends
 from diffopt_widgets.execution.executors import NOT_STARTED, train_in_executor
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
-from diffopt_widgets.execution.outcome import RunFailed, warn_of_failed
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.runs.run import Run, divergence, name_by_difference, short_name
 from diffopt_widgets.runs.space import MOST_RUNS, checked_over, draw, vary, with_seeds
@@ -120,7 +118,9 @@ def sweep(
     if executor is None:  # the processes of an executor may run on other machines
         check_runs(plans)
     warn_of_warmup(plans)
-    _check_number(plans, most)
+    check_number("most", most)
+    todo = f'Try fewer values, draw some with search="random" and trials=50, or write most={len(plans)}.'
+    check_count(plans, most, todo)
     runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
     if resume:
         runs = _taken_up(runs, store)
@@ -130,10 +130,7 @@ def sweep(
         waiting = [run for run in runs if run.can_begin]
         trained = dict(zip(waiting, train_in_executor(waiting, executor, store), strict=True))
         runs = [trained.get(run, run) for run in runs]
-    warn_of_failed(runs)
-    for run in runs:
-        if run.status == "stopped" and run.message.startswith(CANNOT_GO_ON):
-            warnings.warn(f"{run.name}: {run.message}", RunFailed, stacklevel=2)
+    warn_of_ends(runs)
     return runs
 
 
@@ -171,27 +168,16 @@ def _planned(
     return seeded
 
 
-def _check_number(plans: Sequence[RunPlan], most: int) -> None:
+def check_count(plans: Sequence[RunPlan], most: int, todo: str) -> None:
     """Check that there are not more runs than a person may have meant.
 
     Raises:
-        SettingsError: there are.
+        SettingsError: there are; it says how long they would take, and then what to do.
     """
-    check_number("most", most)
-    if len(plans) <= most:
-        return
-    seconds = estimated_seconds(plans)
-    raise SettingsError(
-        (
-            Fault(
-                "over",
-                None,
-                f"these are {len(plans):,} runs, and would take about {duration(seconds)} here, one after the other",
-                "",
-                f'Try fewer values, draw some with search="random" and trials=50, or write most={len(plans)}.',
-            ),
-        )
-    )
+    if len(plans) > most:
+        words = duration(estimated_seconds(plans))
+        problem = f"these are {len(plans):,} runs, and would take about {words} here, one after the other"
+        raise SettingsError((Fault("runs", None, problem, "", todo),))
 
 
 def estimated_seconds(plans: Sequence[RunPlan]) -> float:

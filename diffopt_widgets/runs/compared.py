@@ -12,7 +12,7 @@ from diffopt_widgets.catalogue import spec
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
-from diffopt_widgets.runs.paired import paired
+from diffopt_widgets.runs.paired import confidence_of_each, paired
 from diffopt_widgets.runs.run import Run, divergence, name_by_difference
 from diffopt_widgets.settings.variations import conditions, listed, not_comparable, options_of, value_words, varying
 
@@ -186,8 +186,7 @@ class Verdict:
         """Compare the difference with what seeds alone change: by pairs where these runs share seeds, as in a report."""
         first, last = self.standings[0], self.standings[-1]
         if self.paired and min(len(one.losses) for one in self.standings) > 1:
-            pairs = len(self.standings) * (len(self.standings) - 1) // 2
-            difference = paired(last.losses, first.losses, confidence=1 - 0.05 / pairs)
+            difference = paired(last.losses, first.losses, confidence=confidence_of_each(len(self.standings)))
             luck = "more than luck" if difference is not None and difference.beyond_luck else "perhaps luck"
             return f"The difference by seed is {difference}: {luck}."
         if self.between_seeds is None:

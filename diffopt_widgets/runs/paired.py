@@ -12,6 +12,9 @@ import numpy as np
 
 from diffopt_widgets.plain_text import printed_readably
 
+CONFIDENCE = 0.95
+"""How often all intervals of a comparison together contain what very many seeds would give."""
+
 _MOST_DIGITS = 9
 """Number of digits after the point above which a margin is written with a power of ten."""
 
@@ -47,7 +50,7 @@ class Paired:
         return f"{' ± '.join(numbers)} over {self.seeds} seeds"
 
 
-def paired(first: Mapping[int, float], second: Mapping[int, float], *, confidence: float = 0.95) -> Paired | None:
+def paired(first: Mapping[int, float], second: Mapping[int, float], *, confidence: float = CONFIDENCE) -> Paired | None:
     """Compare two settings by the seeds that both have; None where there is no such seed.
 
     The same seed means the same initial weights, batches and noise, so most of what seeds change is in both losses, and
@@ -70,6 +73,17 @@ def paired(first: Mapping[int, float], second: Mapping[int, float], *, confidenc
         return Paired(differences[0], None, 1)
     margin = student(confidence, count - 1) * stdev(differences) / math.sqrt(count)
     return Paired(fmean(differences), margin, count)
+
+
+def confidence_of_each(settings: int) -> float:
+    """Return the confidence of each interval with which those of all pairs of so many settings hold together.
+
+    The best and the worst are chosen by the same losses, so each of the pairs could have been the one that is shown.
+
+    >>> confidence_of_each(2), round(confidence_of_each(4), 4)
+    (0.95, 0.9917)
+    """
+    return 1 - (1 - CONFIDENCE) / max(settings * (settings - 1) // 2, 1)
 
 
 @lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.catalogue.shared import WARMUP_RULE
+from diffopt_widgets.catalogue.schedules import WARMUP_RULE
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.settings import Fault, SettingsError
 

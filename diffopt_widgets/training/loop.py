@@ -63,7 +63,8 @@ class Training:
         self.plan = plan
         self.device = find_device(plan.device)
         self.batch_size = plan.batch_size or task.batch_size
-        self._own_task = own_task(plan.task) is not None
+        self.own_task = own_task(plan.task) is not None
+        """True for a task of the user's own."""
         dtype = getattr(torch, plan.dtype)
         with self._seeded_task(_BUILD, plan.seed):
             self.problem = task.build(plan.seed, self.device, self.batch_size, dtype)
@@ -159,7 +160,7 @@ class Training:
 
         The bench's tasks draw from none.
         """
-        return seeded(mix(*parts), self.device) if self._own_task else contextlib.nullcontext()
+        return seeded(mix(*parts), self.device) if self.own_task else contextlib.nullcontext()
 
     def _grad_norm(self) -> torch.Tensor:
         grads = [p.grad for p in self._params if p.grad is not None]

@@ -22,6 +22,17 @@ def numbers(run):
     return {name: run.history.column(name).tolist() for name in run.history.names() if name != "seconds"}
 
 
+def stopped_in(store):
+    """A run of 12 steps that was stopped after a few, as the store has it."""
+    run = dw.Run(dw.RunPlan(dw.Settings("PRODIGY"), "swiss_roll", 12))
+    steps = sweeps.drive(run, on_publish=sweeps.saver_for(store).save)
+    for _ in range(5):
+        next(steps)
+    steps.close()
+    assert 0 < len(run.history) < 12
+    return run
+
+
 @pytest.mark.parametrize("turn", [0.0, 0.1])
 def test_runs_that_advance_together_give_the_numbers_that_they_give_alone(monkeypatch, turn):
     monkeypatch.setattr(sweeps, "TURN_SECONDS", turn)
@@ -84,13 +95,7 @@ def test_a_sweep_is_taken_up_from_its_store(tmp_path):
 
 def test_a_stopped_run_of_the_store_goes_on_as_if_it_had_not_been_stopped(tmp_path):
     store = dw.RunStore(tmp_path / "runs.sqlite")
-    plan = dw.RunPlan(dw.Settings("PRODIGY"), "swiss_roll", 12)
-    run = dw.Run(plan)
-    steps = sweeps.drive(run, on_publish=sweeps.saver_for(store).save)
-    for _ in range(5):
-        next(steps)
-    steps.close()
-    assert 0 < len(run.history) < 12
+    run = stopped_in(store)
     (taken_up,) = dw.sweep("PRODIGY", {"seed": [0]}, "swiss_roll", 12, store=store, resume=True, progress=False)
     assert taken_up.key == run.key
     assert numbers(taken_up) == numbers(dw.train("PRODIGY", "swiss_roll", 12, progress=False))
@@ -145,11 +150,7 @@ def test_many_runs_share_one_progress_bar(capsys):
 
 def test_a_stopped_run_goes_on_in_a_process_too(tmp_path):
     store = dw.RunStore(tmp_path / "runs.sqlite")
-    run = dw.Run(dw.RunPlan(dw.Settings("PRODIGY"), "swiss_roll", 12))
-    steps = sweeps.drive(run, on_publish=sweeps.saver_for(store).save)
-    for _ in range(5):
-        next(steps)
-    steps.close()
+    run = stopped_in(store)
     (taken_up,) = train_in_executor([store.load(run.key)], ThreadPoolExecutor(1), store)
     assert numbers(taken_up) == numbers(dw.train("PRODIGY", "swiss_roll", 12, progress=False))
 
@@ -158,11 +159,7 @@ def test_a_stopped_run_goes_on_in_a_process_too(tmp_path):
 def test_a_stopped_run_goes_on_and_a_killed_process_costs_only_its_own_run(tmp_path, monkeypatch):
     monkeypatch.setattr("diffopt_widgets.tasks.registry._OWN", {})
     store = dw.RunStore(tmp_path / "runs.sqlite")
-    run = dw.Run(dw.RunPlan(dw.Settings("PRODIGY"), "swiss_roll", 12))
-    steps = sweeps.drive(run, on_publish=sweeps.saver_for(store).save)
-    for _ in range(5):
-        next(steps)
-    steps.close()
+    run = stopped_in(store)
     over = [{"seed": 0}, {"task": KILLED}]
     with pytest.warns(RunFailed, match="Its process, or one beside it, was ended"):
         whole, killed = dw.sweep(
