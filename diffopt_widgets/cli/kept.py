@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Collection, Iterable
 from datetime import datetime, timezone
 from functools import cache
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+
+from diffopt_widgets.whole_file import written_whole
 
 FOLDER_VARIABLE = "DIFFOPT_CACHE_DIR"
 """The environment variable that names another folder than the user's own."""
@@ -104,14 +105,8 @@ class Kept:
         text = json.dumps({**content, "digest": _digest(content)}, indent=1)
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(".part", dir=self._folder)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                    file.write(text)
-                Path(part).replace(self._path(question))
-            except OSError:
-                Path(part).unlink(missing_ok=True)
-                raise
+            with written_whole(self._path(question)) as part:
+                part.write_text(text, encoding="utf-8", newline="\n")
             self._thin_out()
 
     def words(self) -> str:

@@ -32,6 +32,7 @@ from diffopt_widgets.records import write_csv
 from diffopt_widgets.runs.space import MOST_RUNS, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import checked_path
+from diffopt_widgets.whole_file import written_whole
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
@@ -255,14 +256,12 @@ def _signals_as_ctrl_c() -> Iterator[None]:
 
 def _write(path: Path, write: Callable[[Path], object]) -> str:
     """Write a file whole or not at all; return what went wrong, with its path."""
-    part = path.with_name(f"{path.name}.part")
     try:
-        write(part)
-        part.replace(path)
+        with written_whole(path) as part:
+            write(part)
     except OSError as error:
-        for left in (part, path):
-            with contextlib.suppress(OSError):
-                left.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)  # its name was claimed
         return f"{path} was not written: {error.strerror or error}"
     return ""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffopt_widgets.catalogue.values import Value, format_value, two_digits
-from diffopt_widgets.execution.advice import causes_of_start
+from diffopt_widgets.execution.observations import causes_of_start, short
 from diffopt_widgets.plain_text import printed_readably
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _d_text(run: Run) -> str:
 
 
 def _course_text(run: Run, name: str, d: NDArray[np.float64]) -> str:
-    last = _short(d[-1])
+    last = short(d[-1])
     if (d == d[0]).all():
         return f"{name} never left d0 ({last}){_cause_text(run)}"
     first = settled_at(d)
@@ -181,11 +181,3 @@ def _usual_rate(spec: OptimizerSpec) -> float:
     presets = (preset.values["lr"] for preset in spec.presets if preset.key == "recommended" and "lr" in preset.values)
     usual = next(presets, spec.lr.default)
     return float(usual) if isinstance(usual, float | int) else _USUAL_RATE
-
-
-def _short(value: float) -> str:
-    """Format a number with two digits, as in 5.1e-3 or 0.12."""
-    if value and not 0.01 <= abs(value) < 1000 and math.isfinite(value):
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
-    return f"{value:.2g}"

@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
-from diffopt_widgets.execution.advice import Advice, advice, advice_together
+from diffopt_widgets.execution.observations import Observation, observe, observe_together
 from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.compared import Standing, Verdict, verdict
 from diffopt_widgets.runs.paired import CONFIDENCE, Paired, confidence_of_each, paired
@@ -127,24 +127,24 @@ class Report:
         said += [
             f"{_escaped(row.standing.label)}: best of {_listed(row.tried)}." for row in self.rows if len(row.tried) > 1
         ]
-        lines = [*said, *self._without_result(), *self._advice()]
+        lines = [*said, *self._without_result(), *self._observations()]
         return ["\n".join(f"* {line}" for line in lines)]
 
-    def _advice(self) -> list[str]:
+    def _observations(self) -> list[str]:
         """Say what is worth a second look in the runs of each row; what only few of its seeds show is left out."""
         lines = []
         for row in self.rows:
             runs = row.standing.runs
-            seen: dict[str, list[tuple[Run, Advice]]] = {}
+            seen: dict[str, list[tuple[Run, Observation]]] = {}
             for run in runs:
-                for one in advice(run):
+                for one in observe(run):
                     seen.setdefault(one.rule, []).append((run, one))
             found = [(of[0][1].text, len(of), of[0][0].plan.seed) for of in seen.values() if 2 * len(of) > len(runs)]
             texts = [
                 f"{text} (seed {seed}; so with {count} of {len(runs)} seeds)" if len(runs) > 1 else text
                 for text, count, seed in found
             ]
-            texts += [one.text for one in advice_together(runs)]
+            texts += [one.text for one in observe_together(runs)]
             lines += [_escaped(f"{row.standing.label}: {text}") for text in texts]
         return lines
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from diffopt_widgets.catalogue import is_path, list_optimizers, spec
 from diffopt_widgets.catalogue.introspect.uncatalogued import is_trusted
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.settings import default_values
+from diffopt_widgets.whole_file import written_whole
 from diffopt_widgets.widgets.form.draft import START, Draft
 from diffopt_widgets.widgets.form.parsed import Texts
 
@@ -131,19 +130,13 @@ class FormFile:
         return {}
 
     def _write(self, data: _Data) -> None:
-        temporary = None
         try:
             target = self.path.resolve()  # the configuration may be a link to elsewhere
             target.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(json.dumps(data))  # one write of one line takes half the time
-            Path(temporary).replace(target)
+            with written_whole(target) as part:
+                part.write_text(json.dumps(data), encoding="utf-8", newline="\n")
         except (OSError, RuntimeError) as error:  # RuntimeError: the links form a circle
             self._warn_once("cannot be written, so the typed texts are lost with the kernel", error)
-            if temporary:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink()
 
     def _warn_once(self, problem: str, detail: object) -> None:
         if problem not in self._logged:

@@ -1,4 +1,4 @@
-"""Advice on a run, drawn from its record: what in it is worth a second look, each sentence with the numbers that it saw.
+"""Observations on a run, drawn from its record: what in it is worth a second look, each sentence with the numbers that it saw.
 
 A rule is a function from a run to its sentence, or to nothing. To add one, write it here and name it in `RULES`, with a
 run that fires it and one that does not in the tests.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from diffopt_widgets.catalogue.schedules import warmup_steps
-from diffopt_widgets.catalogue.values import format_value, two_digits
+from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.plain_text import printed_readably
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ CERTAIN = 4.0
 
 @printed_readably
 @dataclass(frozen=True)
-class Advice:
+class Observation:
     """One observation on a run."""
 
     rule: str
@@ -51,21 +51,21 @@ class Advice:
         return self.text
 
 
-def advice(run: Run) -> list[Advice]:
+def observe(run: Run) -> list[Observation]:
     """Return what is worth a second look in a run's record; nothing where there is nothing to say.
 
     >>> from diffopt_widgets import Settings, train
-    >>> for one in advice(train(Settings("PRODIGY", lr=3e-6), "swiss_roll", 40, progress=False)):
+    >>> for one in observe(train(Settings("PRODIGY", lr=3e-6), "swiss_roll", 40, progress=False)):
     ...     print(one.rule, "-", one)
     estimate_at_start - d did not leave d0 (1e-6) in 40 steps: a learning rate of 3e-6 where 1 is meant.
     """
     if not len(run.history):
         return []
     with np.errstate(over="ignore", invalid="ignore"):  # a loss of 1e300 is no reason to say more
-        return [Advice(name, text) for name, rule in RULES.items() for text in rule(run)]
+        return [Observation(name, text) for name, rule in RULES.items() for text in rule(run)]
 
 
-def advice_together(runs: Sequence[Run]) -> list[Advice]:
+def observe_together(runs: Sequence[Run]) -> list[Observation]:
     """Return what is worth a second look in runs that differ by their seed only."""
     plateaus = {run.plan.seed: level for run in runs if (level := run.applied_plateau) and math.isfinite(level)}
     if len(plateaus) < 2:
@@ -74,10 +74,10 @@ def advice_together(runs: Sequence[Run]) -> list[Advice]:
     if high < JUMP * low:
         return []
     text = (
-        f"The level of the applied rate depends on the seed: {_short(low)} to {_short(high)} over {len(plateaus)} seeds. "
+        f"The level of the applied rate depends on the seed: {short(low)} to {short(high)} over {len(plateaus)} seeds. "
         "Do not take over the rate of a single run."
     )
-    return [Advice("rate_depends_on_seed", text)]
+    return [Observation("rate_depends_on_seed", text)]
 
 
 def _estimates(run: Run) -> Iterator[tuple[str, Column]]:
@@ -101,7 +101,7 @@ def _estimate_at_start(run: Run) -> Iterator[str]:
                 if causes
                 else ". Its cause is not known; a run may be too short, or d0 too large."
             )
-            yield f"{name} did not leave d0 ({_short(d[0])}) in {steps} steps{why}"
+            yield f"{name} did not leave d0 ({short(d[0])}) in {steps} steps{why}"
 
 
 def causes_of_start(run: Run) -> list[str]:
@@ -109,7 +109,7 @@ def causes_of_start(run: Run) -> list[str]:
     settings, usual = run.settings, run.settings.spec.lr.default
     causes = []
     if isinstance(usual, float) and settings.lr < usual / 10:
-        causes.append(f"a learning rate of {_short(settings.lr)} where {format_value(usual)} is meant")
+        causes.append(f"a learning rate of {short(settings.lr)} where {format_value(usual)} is meant")
     warmup = warmup_steps(settings.warmup, run.plan.steps)
     if warmup >= len(run.history):
         causes.append(f"a warm-up of {warmup} steps that was not over")
@@ -125,7 +125,7 @@ def _estimate_grows(run: Run) -> Iterator[str]:
         if d[-1] > (1 + LEVEL) * before:
             yield (
                 f"{name} still grew by {100 * (d[-1] / before - 1):.0f} % over the last tenth of the steps, from "
-                f"{_short(before)} to {_short(d[-1])}: its level is not known yet. Train longer."
+                f"{short(before)} to {short(d[-1])}: its level is not known yet. Train longer."
             )
 
 
@@ -135,7 +135,7 @@ def _estimate_jumps(run: Run) -> Iterator[str]:
         if at is not None:
             window = max(len(d) // 20, 1)
             yield (
-                f"{name} rose from {_short(d[at - 1])} to {_short(d[min(at + window, len(d)) - 1])} at step "
+                f"{name} rose from {short(d[at - 1])} to {short(d[min(at + window, len(d)) - 1])} at step "
                 f"{run.history.step[at]}, after it had stood still for a quarter of the steps. A few large gradients can do "
                 "that; look at the loss there."
             )
@@ -261,5 +261,9 @@ RULES: dict[str, Rule] = {
 """Each rule by its name."""
 
 
-def _short(value: float) -> str:
-    return format_value(two_digits(value))
+def short(value: float) -> str:
+    """Format a number with two digits, as in 5.1e-3 or 0.12."""
+    if value and not 0.01 <= abs(value) < 1000 and math.isfinite(value):
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    return f"{value:.2g}"

@@ -1,4 +1,4 @@
-"""Advice on runs: each rule on a record that fires it and on one that does not, and its numbers are those of the record."""
+"""Observation on runs: each rule on a record that fires it and on one that does not, and its numbers are those of the record."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import diffopt_widgets as dw
-from diffopt_widgets.execution.advice import RULES, advice, advice_together
+from diffopt_widgets.execution.observations import RULES, observe, observe_together
 from diffopt_widgets.records import StepRecord
 
 N = 120
@@ -45,9 +45,9 @@ NOISE = 0.3 + RANDOM.normal(0, 0.1, N)
 LIMITED = 1e-6 * 1.02 ** np.arange(N)
 
 FIRED = {
-    "estimate_at_start": (record(d=np.full(N, 1e-6), lr=1e-3), ["1e-6", f"{N} steps", "0.001 where 1 is meant"]),
+    "estimate_at_start": (record(d=np.full(N, 1e-6), lr=1e-3), ["1e-6", f"{N} steps", "1e-3 where 1 is meant"]),
     "estimate_grows": (record(d=LIMITED), ["27 %", "8.3e-6", "1.1e-5"]),
-    "estimate_jumps": (record(d=LATE), ["0.0002 to 0.0009", "step 91"]),
+    "estimate_jumps": (record(d=LATE), ["2e-4 to 9e-4", "step 91"]),
     "growth_limited": (record(d=LIMITED, growth_rate=1.02), ["1.02", f"119 of {N}"]),
     "gradient_clipped": (record(d=D, grad_norm=np.minimum(RANDOM.uniform(0.5, 1.5, N), 1.0)), ["norm stands at 1 "]),
     "lost_in_bfloat16": (record(metrics={"bf16_lost": np.full(N, 0.75)}, optimizer="ADAMW"), ["75 %"]),
@@ -76,26 +76,26 @@ def test_every_rule_is_tried():
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_fires_with_the_numbers_that_it_saw(rule):
     run, numbers = FIRED[rule]
-    (found,) = [one for one in advice(run) if one.rule == rule]
+    (found,) = [one for one in observe(run) if one.rule == rule]
     for number in numbers:
         assert number in str(found)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_there_is_nothing_to_say_about_a_run_without_the_cause(rule):
-    assert advice(QUIET[rule]) == []
+    assert observe(QUIET[rule]) == []
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_only_what_is_wrong_is_told(rule):
     run, _ = FIRED[rule]
     also = {"growth_limited": {"estimate_grows"}}.get(rule, set())
-    assert {one.rule for one in advice(run)} <= {rule} | also
+    assert {one.rule for one in observe(run)} <= {rule} | also
 
 
 @pytest.mark.parametrize("loss", [[], [1.0], [math.nan] * N, [math.inf] * N, [0.0] * N, [1e300] * N])
 def test_records_without_a_course_are_no_trouble(loss):
-    assert advice(record(loss, d=np.full(len(loss), 1e-6) if len(loss) < 30 else D)) == []
+    assert observe(record(loss, d=np.full(len(loss), 1e-6) if len(loss) < 30 else D)) == []
 
 
 def test_a_rate_that_depends_on_the_seed_is_told():
@@ -107,14 +107,14 @@ def test_a_rate_that_depends_on_the_seed_is_told():
         run.end("done")
         return run
 
-    (found,) = advice_together([with_rate(0, 1e-3), with_rate(1, 4e-3)])
-    assert "0.001 to 0.004 over 2 seeds" in str(found)
-    assert advice_together([with_rate(0, 1e-3), with_rate(1, 1.5e-3)]) == []
-    assert advice_together([with_rate(0, 1e-3)]) == []
+    (found,) = observe_together([with_rate(0, 1e-3), with_rate(1, 4e-3)])
+    assert "1e-3 to 4e-3 over 2 seeds" in str(found)
+    assert observe_together([with_rate(0, 1e-3), with_rate(1, 1.5e-3)]) == []
+    assert observe_together([with_rate(0, 1e-3)]) == []
 
 
 @pytest.mark.slow
 def test_real_runs_that_train_well_are_left_alone():
     for optimizer in ("ADAMW", "PRODIGY", "LION"):
         run = dw.train(dw.Settings(optimizer, schedule="COSINE"), "digits", 300, progress=False)
-        assert [str(one) for one in advice(run)] == []
+        assert [str(one) for one in observe(run)] == []
