@@ -34,7 +34,8 @@ def address(tmp_path):
     """Where marimo serves the notebook as an app."""
     marimo = shutil.which("marimo")
     if marimo is None:
-        pytest.skip("marimo is not installed. To fix it: pip install marimo")
+        missing = "marimo is not installed. To fix it: pip install marimo"
+        pytest.fail(missing) if os.environ.get("DIFFOPT_NEEDS_MARIMO") else pytest.skip(missing)
     (tmp_path / "notebook.py").write_text(NOTEBOOK)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
