@@ -215,7 +215,7 @@ def test_a_bench_that_was_shown_again_and_a_form_are_seen_in_a_saved_notebook(no
     copy = opened_elsewhere(nb.save(), fresh_notebook)
     for place in range(4):
         expect(copy.page.locator(".dw-saved-picture").nth(place)).to_be_visible()
-    expect(copy.page.locator(".dw-saved-picture picture img")).to_have_count(2)
+    expect(copy.page.locator(".dw-saved-picture img[alt^='Curves of']")).to_have_count(2)
     expect(copy.output(2)).to_contain_text("D coefficient (d_coef)")
     expect(copy.output(2)).to_contain_text("0.25")
     expect(copy.output(3).locator(".dw-saved-picture")).to_contain_text("done")

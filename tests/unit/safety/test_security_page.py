@@ -77,7 +77,7 @@ def test_nothing_is_sent_and_no_program_is_started(flow):
 def test_only_what_the_page_names_is_written(flow):
     folder, written, _ = flow
     named = re.compile(
-        r"(file://)?(/.*)?/?(config/(form\.json|\.form-\w+\.tmp)|runs\.sqlite(-journal)?(\?.*)?|table\.csv|page\.html|"
+        r"(file://)?(/.*)?/?(config/(form\.json|\.form-\w+\.part)|runs\.sqlite(-journal)?(\?.*)?|table\.csv|page\.html|"
         r"diffopt-runs(/[\w.-]+(\.part)?)?)|/dev/null|.*/__pycache__/.*|.*\.pyc(\.\d+)?|/tmp/torchinductor.*"
         rf"|{re.escape(tempfile.gettempdir())}/\w{{8}}"  # tempfile looks whether it can write there
     )
