@@ -28,7 +28,7 @@ browser *arguments:
 
 # Notebooks, run from top to bottom
 notebooks:
-    pytest -q --nbval-lax --nbval-cell-timeout=120 notebooks
+    pytest -q -p nbval --nbval-lax --nbval-cell-timeout=120 notebooks
 
 # Everything that is checked here
 full: lint types js quick slow browser notebooks

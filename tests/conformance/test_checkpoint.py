@@ -39,6 +39,7 @@ def records(training: Training, steps: int) -> list[StepRecord]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "options"), [*((key, {}) for key in dw.list_optimizers()), *OTHERS], ids=str)
 def test_it_goes_on_bit_for_bit(key: str, options: dict[str, object]) -> None:
     try:

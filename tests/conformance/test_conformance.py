@@ -216,6 +216,7 @@ def test_steps_each_tensor_on_its_own_where_it_says_so(key):
 PRESETS = [(key, entry.key) for key in KEYS for entry in spec(key).presets]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "name"), PRESETS)
 def test_presets_run(key, name):
     params = parameters()
@@ -274,6 +275,7 @@ def test_whatever_the_panel_allows_can_be_built_and_stepped_unless_it_says_what_
 ALONE = [key for key in KEYS if spec(key).steps_each_tensor]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ALONE)
 def test_a_fused_back_pass_steps_within_backward_and_walks_the_same_path(key):
     params = parameters()
@@ -302,6 +304,7 @@ def test_where_nothing_is_shared_between_tensors_the_fused_path_would_be_the_sam
     assert same == spec(key).steps_each_tensor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "use"), [case for case in uses(Standing.LIVE) if case.values[1].enabled_if])
 def test_a_greyed_option_does_nothing(key, use):
     when = use.enabled_if

@@ -30,6 +30,7 @@ def weights(training):
     return [p for group in training.problem.groups for p in group.params]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 def test_every_optimizer_trains_weights_in_bfloat16(key):
     training = Training(plan(dw.preset(key, "recommended"), 5))  # the first four steps of one only measure

@@ -547,6 +547,7 @@ def test_the_part_of_one_optimizer_is_written_and_the_rest_stays_as_it_is(table_
     assert now["cuda"] == cuda
 
 
+@pytest.mark.slow
 def test_a_first_table_has_what_was_tried(table_of_our_own, monkeypatch):
     begin, read = table_of_our_own
     begin({})
@@ -570,6 +571,7 @@ def test_only_what_the_table_lacks_is_tried_on_demand(table_of_our_own, capsys):
     assert now.findings["SGD"]["lr"].words == "a mark of the old table"
 
 
+@pytest.mark.slow
 def test_parts_of_two_versions_are_not_mixed(table_of_our_own, capsys):
     begin, read = table_of_our_own
     cpu = probed.table()["cpu"]
@@ -591,6 +593,7 @@ def test_a_class_outside_the_catalogue_has_no_part_in_the_table(capsys):
     assert "optimizers of the catalogue only" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_says_where_the_table_differs(capsys, monkeypatch):
     cpu = probed.table()["cpu"]
     wrong = {**cpu.findings["LION"], "beta1": Finding(Seen.INERT, "0.9 → 0.45: the same")}

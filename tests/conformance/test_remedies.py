@@ -40,6 +40,7 @@ def growth(settings):
     return max(sizes[31:]) / max(sizes[20:30])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the tensors have no names")
 @pytest.mark.parametrize(("key", "betas", "more"), list(cases()))
 def test_the_remedy_is_for_steps_that_grow(key, betas, more):

@@ -77,6 +77,7 @@ def tensors_for(settings):
     return {tensor: 1 for tensor in TENSORS if not turned or max(tensor.shape) < 1000}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("key", dw.list_optimizers())
 def test_what_is_told_is_what_a_step_leaves(key, dtype):
@@ -98,6 +99,7 @@ def test_every_option_that_changes_the_state_is_followed(key):
     assert {settings: tensors_memory(settings, tensors_for(settings)) for settings in seen} == seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [key for key in dw.list_optimizers() if dw.spec(key).adapter_options(ROUNDS)])
 def test_stochastic_rounding_keeps_the_states_of_32_bit_weights(key):
     settings = dw.Settings(key, **ROUNDS)
@@ -108,6 +110,7 @@ def test_stochastic_rounding_keeps_the_states_of_32_bit_weights(key):
 KAHAN = {"kahan_summation": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [key for key in dw.list_optimizers() if dw.spec(key).adapter_options(KAHAN)])
 def test_kahan_summation_keeps_two_bytes_more_per_weight(key):
     own = {"stochastic_rounding": False}
@@ -250,6 +253,7 @@ class Network(torch.nn.Module):
         return state_bytes(optimizer)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # what Prodigy Plus says about float16
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("key", dw.list_optimizers())
@@ -278,6 +282,7 @@ def test_frozen_tensors_and_further_names_of_a_tensor_do_not_count_in_any_form()
     assert memory(settings, detached) == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [key for key in dw.list_optimizers() if dw.spec(key).adapter_options(ROUNDS)])
 @pytest.mark.parametrize("options", [ROUNDS, {"kahan_summation": True, "stochastic_rounding": False}])
 def test_rounding_acts_on_the_weights_of_a_model_that_are_in_bfloat16(key, options):

@@ -44,6 +44,7 @@ def test_every_optimizer_and_variant_is_in_the_table():
     assert write_table(read_table(TABLE.read_text("utf-8"))) == TABLE.read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ROWS if not name.startswith("SOAP")])  # it takes a second
 def test_a_cell_of_each_row_is_what_memory_counts(name):
     choice = Choice("sd15", 4)

@@ -127,6 +127,7 @@ def path(key, steps=50, dtype=torch.float32, **values):
     return walk(build_optimizer(dw.Settings(key, **values), params), params, steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "values", "cls", "arguments"), PATHS, ids=lambda part: part if isinstance(part, str) else ""
 )
@@ -157,6 +158,7 @@ def test_a_run_can_be_repeated_to_the_bit(key):
 # ---------------------------------------------------------------------------------------------------- rounding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 def test_stochastic_rounding_acts_on_bfloat16_weights_only_and_repeats_to_the_bit(key):
     torch.manual_seed(1)

@@ -123,6 +123,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_settings_walk_the_path_of_the_back_end_built_by_hand(name):
     key = name.split(" ", maxsplit=1)[0]

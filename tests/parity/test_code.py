@@ -60,6 +60,7 @@ def compare(settings, steps=20, past=0):
     assert lines == [line for line, needed in ours.items() if needed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", list_optimizers())
 def test_every_preset_of_every_optimizer(key):
     for preset in spec(key).presets:

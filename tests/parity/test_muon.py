@@ -83,6 +83,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "cls", "options", "arguments"), CASES)
 def test_fifty_steps_of_ours_are_fifty_steps_of_the_back_end(key, cls, options, arguments):
     ours, theirs = network(), network()

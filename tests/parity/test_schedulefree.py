@@ -96,6 +96,7 @@ def walk(optimizer, *, rate=None, schedule=None):
     return torch.stack(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "ours", "theirs"), CASES)
 def test_the_path_is_the_packages_own(key, ours, theirs):
     with contextlib.redirect_stdout(io.StringIO()):

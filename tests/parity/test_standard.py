@@ -160,6 +160,7 @@ def path(key, **options):
     return walk(dw.build_optimizer(dw.Settings(key, **options), params), params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "cls", "options", "arguments"), CASES)
 def test_our_settings_and_the_back_end_by_hand_walk_the_same_path(key, cls, options, arguments):
     params = parameters()

@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 import diffopt_widgets as dw
 
 PACKAGE = Path(dw.__file__).parent
@@ -63,6 +65,7 @@ def test_what_is_looked_for_is_found():
         assert not faults(right), right
 
 
+@pytest.mark.slow
 def test_every_file_has_an_encoding_and_line_endings_of_its_own():
     found = {
         str(path.relative_to(PACKAGE)): lines

@@ -334,6 +334,7 @@ def cases():
         yield pytest.param(*case, id=".".join(case), marks=[pytest.mark.slow] * (case[0] in SLOW))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "argument"), list(cases()))
 def test_a_wrong_argument_is_taken_or_answered_in_words(function, argument, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -155,6 +155,7 @@ def lost():
     return Lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", CLASSES)
 def test_each_class_trains_or_says_why_not(key):
     if key in NO_SPEC:

@@ -68,6 +68,7 @@ def test_colours_of_users_are_told_apart():
     assert sum(bool(len(near(drawn, color))) for color in rgb.values()) == 1  # a soft edge of a letter is as grey
 
 
+@pytest.mark.slow
 def test_one_legend_for_all_panels_of_a_picture():
     history = History(("unet",))
     append(history, 5, d=1e-3)

@@ -129,6 +129,7 @@ def test_runs_that_cannot_be_compared_get_no_ranking():
     assert "cannot be compared" in str(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("over", "options"),
     [

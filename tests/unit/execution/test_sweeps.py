@@ -33,6 +33,7 @@ def stopped_in(store):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", [0.0, 0.1])
 def test_runs_that_advance_together_give_the_numbers_that_they_give_alone(monkeypatch, turn):
     monkeypatch.setattr(sweeps, "TURN_SECONDS", turn)
@@ -110,6 +111,7 @@ def test_a_sweep_is_taken_up_only_from_a_store_and_only_when_asked(tmp_path):
     assert len(store.list()) == 2
 
 
+@pytest.mark.slow
 def test_too_many_runs_are_refused_with_the_time_that_they_would_take():
     with pytest.raises(dw.SettingsError, match=r"10,000 runs, and would take about .* most=10000"):
         dw.sweep("ADAMW", {"lr": dw.Range(1e-4, 1e-2, points=100)}, "swiss_roll", 50, seeds=100)
@@ -143,6 +145,7 @@ def test_a_random_sweep_trains_as_many_as_were_asked_for():
     assert len({run.settings.lr for run in runs}) == 3
 
 
+@pytest.mark.slow
 def test_many_runs_share_one_progress_bar(capsys):
     dw.sweep("ADAMW", {"lr": dw.Range(1e-4, 1e-2, points=13)}, "swiss_roll", 1)
     assert "13 runs ended, of" in capsys.readouterr().out

@@ -86,6 +86,7 @@ def test_a_run_that_is_well_says_nothing():
 # ---------------------------------------------------------------------------------------- a warm-up that outlasts its run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "call",
     [

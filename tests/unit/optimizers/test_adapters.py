@@ -595,6 +595,7 @@ def test_steps_that_bfloat16_holds_are_those_of_the_plain_path():
     assert len(plain[:, 0].unique()) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KAHAN)
 def test_kahan_summation_stays_closest_to_the_path_in_32_bits(key):
     """At a small rate, against the same gradients on float32 weights: bfloat16 alone strays much farther."""
@@ -639,6 +640,7 @@ def test_kahan_summation_is_repeatable_and_draws_no_random_numbers():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KAHAN)
 def test_a_fused_back_pass_sums_as_a_step_afterwards_does(key):
     options = kahan(percentile_clipping=50)
@@ -653,6 +655,7 @@ def test_a_fused_back_pass_sums_as_a_step_afterwards_does(key):
         assert torch.equal(kept, fused.state[q]["kahan_compensation"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KAHAN)
 def test_a_saved_sum_goes_on_bit_for_bit(key):
     settings = dw.Settings(key, **kahan(fused_back_pass=True))
@@ -829,6 +832,7 @@ def test_a_percentile_out_of_range_is_refused(percentile):
 # ---------------------------------------------------------------------------------------------------- all together
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ALONE)
 def test_a_fused_back_pass_walks_the_same_path_with_the_other_two(key):
     options = {**everything(key), "fused_back_pass": False}
@@ -863,6 +867,7 @@ def test_a_loaded_state_is_a_copy():
     assert torch.equal(first.state[params[0]]["exp_avg"], saved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["ADAMW", "ADAFACTOR", "LAMB_8BIT"])
 def test_a_stopped_run_goes_on_bit_for_bit(key):
     settings = dw.Settings(key, fused_back_pass=True, percentile_clipping=50)

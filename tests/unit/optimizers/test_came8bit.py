@@ -67,6 +67,7 @@ def test_only_the_momentum_of_large_tensors_is_in_8_bits(dtype):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCK_SIZES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_in_8_bits_it_stays_close_to_came(block, dtype):

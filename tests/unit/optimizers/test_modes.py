@@ -43,6 +43,7 @@ def test_looking_changes_no_bit_of_the_path(key):
     np.testing.assert_array_equal(watched.samples().values, alone.samples().values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", AVERAGING)
 def test_what_is_evaluated_and_sampled_is_the_average(key):
     run = training(key)

@@ -426,6 +426,7 @@ def test_a_sketch_of_full_rank_differs_by_rounding_in_bfloat16_only(key):
     assert torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("key", ADV)
 def test_the_bench_repeats_a_run_with_a_sketch_and_leaves_the_global_generator_alone(key, fused):

@@ -858,6 +858,7 @@ class Batch:
     """Something large in a frame of the loop."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["before", "after"])
 def test_an_error_of_a_reading_keeps_nothing_of_the_loop_alive(at):
     def loop():

@@ -25,6 +25,7 @@ def hooks_of(optimizer):
 # ---------------------------------------------------------------------------------------------------- rates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", dw.list_optimizers())
 def test_the_rates_are_those_that_our_own_loop_records(key):
     training = Training(RunPlan(dw.Settings(key), task="swiss_roll", steps=4))

@@ -190,6 +190,7 @@ def test_a_value_is_kept_as_it_was_when_it_was_logged(device):
     assert w.history.column("running").tolist() == [1.0, 2.0, 3.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closure", [False, True])
 def test_nothing_of_a_loss_is_kept_but_its_value(closure, device):
     """Its graph holds the activations of the whole model."""

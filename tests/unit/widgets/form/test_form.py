@@ -485,6 +485,7 @@ def test_a_slider_and_the_form_follow_each_other(form):
     assert form.settings.options["d_coef"] == 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", list_optimizers())
 def test_every_option_can_be_a_plain_widget(optimizer):
     form = Form(optimizer)

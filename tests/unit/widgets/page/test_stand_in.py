@@ -25,6 +25,7 @@ def kinds(base=ipywidgets.Widget):
         yield from kinds(kind)
 
 
+@pytest.mark.slow
 def test_every_widget_says_in_a_line_what_it_is():
     for module in pkgutil.walk_packages(widgets.__path__, f"{widgets.__name__}."):
         importlib.import_module(module.name)
@@ -97,6 +98,7 @@ def test_a_bench_that_is_shown_again_keeps_its_picture():
     assert [views[1], views[3]] == [trained, trained]
 
 
+@pytest.mark.slow
 def test_many_renamed_or_removed_runs_are_one_new_picture():
     async def script():
         bench = dw.lab(dw.Settings("PRODIGY"), task="swiss_roll", steps=3)
