@@ -365,6 +365,7 @@ def made(name, course):
     return dw.Settings(key_of(name), lr=case.lr, **COURSES[course], **case.options), params, gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "course"), [(name, course) for name, case in CASES.items() for course in case.courses]
 )

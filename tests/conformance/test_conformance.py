@@ -203,6 +203,7 @@ def test_the_rate_has_a_reader(key):
     assert issubclass(load_reader(spec(key).rate), RateReader)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 def test_steps_each_tensor_on_its_own_where_it_says_so(key):
     together, apart = parameters(), parameters()
@@ -291,6 +292,7 @@ def test_a_fused_back_pass_steps_within_backward_and_walks_the_same_path(key):
     assert torch.equal(trajectory(key, 20, fused_back_pass=True), trajectory(key, 20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 def test_where_nothing_is_shared_between_tensors_the_fused_path_would_be_the_same(key):
     """The adapter itself, on every optimizer: it is right for exactly those that the catalogue gives it to."""
@@ -542,6 +544,7 @@ MODES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta1", [None, 0.9])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("start", [0, 20_000], ids=["from-the-start", "late-in-a-run"])

@@ -558,6 +558,7 @@ def test_a_first_table_has_what_was_tried(table_of_our_own, monkeypatch):
     assert set(part.versions) == {"torch", "lion-pytorch"}
 
 
+@pytest.mark.slow
 def test_only_what_the_table_lacks_is_tried_on_demand(table_of_our_own, capsys):
     begin, read = table_of_our_own
     whole = probed.table()

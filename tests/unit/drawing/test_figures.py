@@ -58,6 +58,7 @@ def test_the_heading_of_several_has_what_they_share_and_each_result_or_the_best_
     assert results.endswith("worst 0.5 (d_coef 1, seed 0)")
 
 
+@pytest.mark.slow
 def test_a_run_without_a_plan_has_its_name_and_its_last_losses():
     history = trained().history
     logged = LoggedRun(NASTY, history)

@@ -80,6 +80,7 @@ def test_what_raises_while_looking_leaves_the_training_as_it_was(key, monkeypatc
     assert torch.equal(weights(run), weights(alone))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", AVERAGING)
 def test_a_change_of_mode_that_raises_leaves_the_weights_too(key, monkeypatch):
     run = training(key)

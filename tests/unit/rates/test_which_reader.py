@@ -818,6 +818,7 @@ def test_a_tensor_that_gets_its_first_gradient_late_has_a_lars_rate_from_then_on
     assert math.isfinite(told[1])
 
 
+@pytest.mark.slow
 def test_the_averages_of_lars_keep_no_weights_alive_that_were_replaced():
     optimizer = lars(weight())
     meter, past = RateMeter(optimizer), []

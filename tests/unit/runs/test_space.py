@@ -74,6 +74,7 @@ def test_every_fault_of_every_plan_is_named_before_anything_trains():
     assert "7" in str(caught.value)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31 - 1), st.integers(1, 8))
 def test_draws_lie_in_their_ranges_and_are_the_same_for_a_seed(seed, trials):
     over = {"optimizer": ["ADAMW", "PRODIGY"], "lr": dw.Range(1e-4, 1e-2), "d_coef": dw.Range(0.5, 2.0)}

@@ -91,6 +91,7 @@ def test_fetch_turns_every_tensor_into_its_number():
     assert (fetched.loss, fetched.applied_lr, fetched.grad_norm, fetched.d) == (2.0, (0.25, 0.75), 3.0, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", dw.list_optimizers())
 def test_recording_never_waits_for_the_device(key, monkeypatch):
     """Whatever reads a tensor's value waits for the device; what is recorded around a step must not."""

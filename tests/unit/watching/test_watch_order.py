@@ -68,6 +68,7 @@ def test_each_value_stands_once_at_the_step_before_it_or_after_it(order):
             assert places[value] in {min(interval, steps), min(interval + 1, steps)} - {0}
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=100, deadline=None)
 @hypothesis.given(st.lists(st.sets(st.sampled_from(NAMES)), min_size=1, max_size=12))
 def test_a_loop_that_logs_after_its_steps_has_each_value_at_its_step(after):

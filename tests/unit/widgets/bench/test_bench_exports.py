@@ -3,10 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-import nbclient
-import nbformat
 import pytest
-from nbconvert.exporters import HTMLExporter, LatexExporter, MarkdownExporter, SlidesExporter
 
 CELLS = (
     "import diffopt_widgets as dw",
@@ -41,10 +38,20 @@ class Texts(HTMLParser):
 
 @pytest.fixture(scope="module")
 def executed():
+    import nbclient  # here, since it takes longer than all tests of a file that is not run
+    import nbformat
+
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbclient.NotebookClient(notebook, timeout=300, store_widget_state=False).execute()
     return notebook
+
+
+def export(exporter, notebook):
+    """Return the text and the resources of a notebook that an exporter of nbconvert made."""
+    from nbconvert import exporters
+
+    return getattr(exporters, exporter)().from_notebook_node(notebook)
 
 
 @pytest.mark.slow
@@ -57,9 +64,9 @@ def test_each_display_of_a_bench_has_the_curves_as_a_picture(executed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exporter", [HTMLExporter, SlidesExporter, MarkdownExporter])
+@pytest.mark.parametrize("exporter", ["HTMLExporter", "SlidesExporter", "MarkdownExporter"])
 def test_an_export_shows_pictures_and_tables_and_no_insides_of_widgets(executed, exporter):
-    text, _ = exporter().from_notebook_node(executed)
+    text, _ = export(exporter, executed)
     page = Texts()
     page.feed(text)
     words = " ".join(page.texts)
@@ -73,7 +80,7 @@ def test_an_export_shows_pictures_and_tables_and_no_insides_of_widgets(executed,
 
 @pytest.mark.slow
 def test_latex_has_the_picture_as_a_file(executed):
-    text, resources = LatexExporter().from_notebook_node(executed)
+    text, resources = export("LatexExporter", executed)
     pictures = [data for name, data in resources["outputs"].items() if name.endswith(".png")]
     assert len(pictures) == 2
     assert all(data.startswith(b"\x89PNG") for data in pictures)

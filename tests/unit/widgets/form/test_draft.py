@@ -187,6 +187,7 @@ def test_a_warning_leaves_the_settings_valid_and_offers_its_fix():
     assert draft.fix("lr").last_good.lr == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", list_optimizers())
 def test_presets_say_what_they_load(optimizer):
     for offered in spec(optimizer).presets:

@@ -456,6 +456,7 @@ def test_every_control_of_every_optimizer_is_in_one_section(optimizer):
             assert control["reason"], name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", list_optimizers())
 def test_every_formula_is_well_formed_mathml(optimizer):
     drawn = parseString(f"<all>{''.join(Form(optimizer).panel['mathml'])}</all>")  # noqa: S318  # our own

@@ -117,6 +117,7 @@ def test_many_renamed_or_removed_runs_are_one_new_picture():
     assert "my PRODIGY · d_coef 3" in update["data"]["text/html"]
 
 
+@pytest.mark.slow
 def test_waiting_brings_the_picture_up_to_date_where_updates_between_cells_get_lost():
     """Nbclient ignores what comes from the background between two cells, and what is sent for a cell that has ended."""
 
