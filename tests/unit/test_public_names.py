@@ -28,6 +28,7 @@ NAMES = {
         "lab",
         "list_optimizers",
         "list_tasks",
+        "lr_find",
         "memory",
         "preset",
     ),

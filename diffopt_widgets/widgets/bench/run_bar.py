@@ -54,6 +54,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_run, on_pause, on_stop: called without arguments when a button is clicked.
         on_fix: called with a failed run when the button beside its message, which offers its `fix`, is clicked.
         beside: widgets at the end of the row of buttons.
+        below: widgets below the words on the run.
 
     >>> bar = RunBar(task="swiss_roll", steps=50)
     >>> bar.observe(lambda change: print(change["new"]["seed"]), "values")
@@ -79,6 +80,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_stop: Callable[[], None] = _nothing,
         on_fix: Callable[[Run], None] = lambda run: None,
         beside: Sequence[widgets.DOMWidget] = (),
+        below: Sequence[widgets.DOMWidget] = (),
     ) -> None:
         self._blocked = ""
         self._failed: Run | None = None
@@ -106,7 +108,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.output = widgets.HTML()
         fields = self._row("dw-fields", self.task, *self.fields.values())
         buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress, *beside)
-        state = widgets.VBox([self.words, self.failure, self.about])
+        state = widgets.VBox([self.words, self.failure, *below, self.about])
         state.add_class("dw-state")
         self.guard = KeyGuard([field for field in self.fields.values() if isinstance(field, widgets.Text)])
         super().__init__([fields, buttons, state, self.explanation, self.output, self.guard])
