@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings.plan import RunPlan
     from diffopt_widgets.store import RunStore
 
+MOST_OBSERVED = 10
+"""Most observations on runs that are printed."""
+
 EXAMPLES = """\
 examples:
   diffopt run PRODIGY --task swiss_roll --steps 100
@@ -137,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
     from diffopt_widgets.cli.terminal import console, runs_table
     from diffopt_widgets.drawing.figures import compare, write_html
     from diffopt_widgets.execution.interrupt import interrupt_held_back
-    from diffopt_widgets.execution.outcome import RunFailed, risen
+    from diffopt_widgets.execution.outcome import RunFailed
     from diffopt_widgets.execution.progress import HarmlessStream
     from diffopt_widgets.execution.report import report
     from diffopt_widgets.execution.sweeps import check_count, sweep
@@ -185,15 +188,28 @@ def run(arguments: argparse.Namespace) -> int:
             tell(f"the results cannot be printed ({unsaid}); {wrote}")
     for problem in problems:
         tell(problem)
+    _tell_ends(runs)
+    if any(run.status == "stopped" for run in runs):
+        tell(_how_to_go_on(arguments.store))
+        return STOPPED
+    return 1 if problems or any(run.status == "failed" for run in runs) else 0
+
+
+def _tell_ends(runs: Sequence[Run]) -> None:
+    """Tell which runs did not end as planned, and what is worth a second look in those that ended."""
+    from diffopt_widgets.execution.observations import sentences
+    from diffopt_widgets.execution.outcome import risen
+
     for run in runs:
         if run.status != "done":
             tell(f"{run.name}: {run.message}")
         elif worse := risen(run):
             tell(f"note: {run.name}: {worse}")
-    if any(run.status == "stopped" for run in runs):
-        tell(_how_to_go_on(arguments.store))
-        return STOPPED
-    return 1 if problems or any(run.status == "failed" for run in runs) else 0
+    seen = sentences([run for run in runs if run.ended])
+    for one in seen[:MOST_OBSERVED]:
+        tell(f"note: {one}")
+    if len(seen) > MOST_OBSERVED:
+        tell(f"note: and {len(seen) - MOST_OBSERVED} more observations")
 
 
 def _tell_notes(base: RunPlan, over: Mapping[str, Sequence[Value]], arguments: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.settings.plan import RunPlan
 
     Column: TypeAlias = NDArray[np.float64]
 
@@ -73,6 +74,16 @@ def observe_together(runs: Sequence[Run]) -> list[Observation]:
         "Do not take over the rate of a single run."
     )
     return [Observation("rate_depends_on_seed", text)]
+
+
+def sentences(runs: Sequence[Run]) -> list[str]:
+    """Return the observations on runs that belong together as texts; of several runs each with the name of its run."""
+    named = "" if len(runs) == 1 else "{}: "
+    seen = [f"{named.format(run.name)}{one}" for run in runs for one in observe(run)]
+    by_plan: dict[RunPlan, list[Run]] = {}
+    for run in runs:
+        by_plan.setdefault(replace(run.plan, seed=0), []).append(run)
+    return [*seen, *(str(one) for alike in by_plan.values() for one in observe_together(alike))]
 
 
 def _estimate_at_start(run: Run) -> Iterator[str]:

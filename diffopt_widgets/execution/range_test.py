@@ -40,7 +40,7 @@ FEWEST_STEPS = 20
 WIDTH = 1 / 40
 """Standard deviation of the smoothing, as a share of the steps."""
 
-CERTAIN = 3.0
+CERTAIN = 4.0
 """Number of standard errors of the smoothed loss by which it must fall for the fall to count as seen."""
 
 BELOW_LOWEST = 3.0
@@ -126,7 +126,8 @@ class RangeTest:
         width = WIDTH * self.plan.steps
         scatter = float(np.diff(before).std() / math.sqrt(2)) if len(before) > 2 else math.inf
         error = scatter / math.sqrt(max(2 * math.sqrt(math.pi) * width, 1))  # of a mean with Gaussian weights
-        return place if smoothed[0] - smoothed[place] > CERTAIN * math.sqrt(2) * error else None
+        both = math.sqrt(3) * error  # the first one has neighbours at one side only
+        return place if smoothed[0] - smoothed[place] > CERTAIN * both else None
 
     def __str__(self) -> str:
         plan, rates = self.plan, self.rates

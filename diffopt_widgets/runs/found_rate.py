@@ -53,9 +53,7 @@ def found_rate(run: Run) -> FoundRate:
     if not (math.isfinite(plateau) and plateau > 0):
         return FoundRate(None, f"its applied rate stayed at {short(plateau)}")
     steps = len(run.history)
-    estimates = [f"{name} stood at {short(d[-1])} from step {_settled(run, d)} on" for name, d in estimates_of(run)]
-    read = f"its applied rate reached {short(plateau)} (95th percentile of {steps} steps)"
-    return FoundRate(plateau, "; ".join([read, *estimates]))
+    return FoundRate(plateau, f"its applied rate reached {short(plateau)} (95th percentile of {steps} steps)")
 
 
 def _problem(run: Run) -> str:
@@ -88,12 +86,6 @@ def _unsettled(run: Run) -> str:
                 f"{name} still grew at its end ({short(before)} → {short(last)} over the last tenth of {steps} steps)"
             )
     return ""
-
-
-def _settled(run: Run, d: Column) -> int:
-    """Return the step from which on d stood within `LEVEL` of its last value."""
-    away = np.flatnonzero(np.abs(d - d[-1]) > LEVEL * d[-1])
-    return int(run.history.step[away[-1] + 1 if len(away) else 0])
 
 
 def estimates_of(run: Run) -> Iterator[tuple[str, Column]]:

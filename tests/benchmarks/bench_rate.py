@@ -13,7 +13,7 @@ import math
 import statistics
 import sys
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -43,7 +43,7 @@ class Function:
         self.groups = (ParameterGroup("weights", (self.weights,)),)
         self._value, self._noise = value, noise
 
-    def loss(self, step, micro=0):
+    def loss(self, step, micro=0):  # noqa: ARG002  # as every problem
         # a task's own draws come from torch's generator, which the loop seeds by seed and step
         shift = self._noise * torch.randn_like(self.weights) if self._noise else 0.0
         return self._value(self.weights - shift)
@@ -71,7 +71,7 @@ class Learning:
         self._inputs, self._wanted, self._size = inputs, values + noise, batch_size
         self._measure = torch.nn.functional.cross_entropy if classes else torch.nn.functional.mse_loss
 
-    def loss(self, step, micro=0):
+    def loss(self, step, micro=0):  # noqa: ARG002  # as every problem
         batch = torch.randint(0, 2048, (self._size,))
         return self._measure(self.model(self._inputs[batch]), self._wanted[batch])
 
@@ -159,7 +159,7 @@ def score(found, name):
         best = min(one["losses"])
         ratio = one[name] / GRID[one["losses"].index(best)]
         ratios.append(ratio)
-        near += 1 / NEAR <= ratio * 1.001 and ratio <= NEAR * 1.001
+        near += ratio * 1.001 >= 1 / NEAR and ratio <= NEAR * 1.001
         as_good += one[f"{name}_in_adamw"] <= AS_GOOD * best
     return Score(len(found), len(ratios), near, as_good, tuple(ratios))
 

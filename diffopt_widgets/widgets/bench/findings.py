@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from diffopt_widgets.catalogue import spec
 from diffopt_widgets.catalogue.values import short
-from diffopt_widgets.execution.observations import observe, observe_together
+from diffopt_widgets.execution.observations import sentences
 from diffopt_widgets.optimizers.backends import troubles
 from diffopt_widgets.runs.found_rate import found_rate
 from diffopt_widgets.runs.space import with_rate_of
@@ -63,7 +63,7 @@ class Findings:
             return
         self._shown = shown
         words, self.offered = self._rate([*best, *reversed(runs)]) if over else ("", ())
-        self.line.value = _html(words, observations(runs) if over else [])
+        self.line.value = _html(words, sentences(runs) if over else [])
         for number, button in enumerate(self._buttons):
             plan = self.offered[number] if number < len(self.offered) else None
             button.layout.display = None if plan else "none"
@@ -97,16 +97,6 @@ def rate_plans(run: Run) -> tuple[RunPlan, ...]:
     missing = troubles(map(spec, USERS))
     plans = [replace(run.plan, settings=with_rate_of(run, key)) for key in USERS if key not in missing]
     return tuple(plan for plan in plans if all(rule.severity == "warning" for rule in broken_rules(plan)))
-
-
-def observations(runs: Sequence[Run]) -> list[str]:
-    """Return what is worth a second look in runs that belong together; of several each with the name of its run."""
-    alone = len(runs) == 1
-    seen = [f"{one}" if alone else f"{run.name}: {one}" for run in runs for one in observe(run)]
-    by_plan: dict[RunPlan, list[Run]] = {}
-    for run in runs:
-        by_plan.setdefault(replace(run.plan, seed=0), []).append(run)
-    return [*seen, *(str(one) for alike in by_plan.values() for one in observe_together(alike))]
 
 
 def _html(words: str, seen: Sequence[str]) -> str:

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffopt_widgets as dw
-from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.catalogue.values import short
+from diffopt_widgets.catalogue.values import format_value, short
 from diffopt_widgets.execution.driver import drive, run_to_end
 from diffopt_widgets.execution.outcome import Diverged, explain, settled_at, summary
 from diffopt_widgets.records import StepRecord
