@@ -225,10 +225,11 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self.progress.said = outcome
             self.progress.show(_share(compared), outcome, look)
         elif compared:
-            if told := [other for other in ends if other.status != "failed"]:
-                self.progress.said = _end(told[-1])
-            elif any(len(other.history) for other in compared):  # what was said before may still be spoken until then
-                self.progress.said = ""
+            told = [_end(other) for other in compared if other.ended and other.status != "failed"]
+            if new := [other for other in ends if other.status != "failed"]:
+                self.progress.said = _end(new[-1])
+            elif self.progress.said not in told and any(len(other.history) for other in compared):
+                self.progress.said = ""  # what was said before may still be spoken until then
             share, taken = _share(compared), f"{_taken(compared)}{_left(compared, ', ')}"
             self.progress.show(share, f"{_doing(compared)}, {100 * share:.0f} %: {taken}")
         else:
