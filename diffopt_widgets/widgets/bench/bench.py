@@ -75,7 +75,7 @@ def lab(
 
 @printed_readably
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `present`, `menu`, `plot`, `table` and `samples`."""
+    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `vary`, `present`, `menu`, `plot`, `table` and `samples`."""
 
     def __init__(
         self,

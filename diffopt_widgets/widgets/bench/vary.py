@@ -53,8 +53,8 @@ class Vary(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             description="Vary …", tooltip="Train several values of an option, or several seeds, side by side"
         )
         self.switch.add_class("dw-vary-switch")
-        self.fields = [widgets.Dropdown(description="Vary" if row == 0 else "and") for row in range(ROWS)]
-        self.texts = [widgets.Text(placeholder=_EXAMPLE, description="values") for _ in range(ROWS)]
+        self.fields = [widgets.Dropdown(description="Vary" if row == 0 else "And") for row in range(ROWS)]
+        self.texts = [widgets.Text(placeholder=_EXAMPLE, description="Values") for _ in range(ROWS)]
         self.number = widgets.Text(value="1", description="Seeds", tooltip="Number of seeds, from that above on")
         self.number.add_class("dw-number")
         self.words = widgets.HTML()
@@ -155,17 +155,13 @@ class Vary(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _describe(self) -> None:
         """Say how many values and seeds there are."""
         counts = [
-            f"{axis.points if isinstance(axis, Range) else len(axis)} of {self._title(name)}"
+            f"{axis.points if isinstance(axis, Range) else len(axis)} values of {self._title(name)}"
             for name, axis in self.over.items()
         ]
-        values = f"values: {' × '.join(counts)}" if counts else "the settings of the form"
-        seeds = f"{self.seeds} seeds each" if self.seeds > 1 else "one seed"
-        used = bool(self.over) or self.seeds > 1
-        waiting = any(
-            field.value and not text.value.strip() for field, text in zip(self.fields, self.texts, strict=True)
-        )
-        said = f"Run trains {values}, {seeds}, side by side." if used else ""
-        if waiting:
+        counts += [f"{self.seeds} seeds"] if self.seeds > 1 else []
+        said = f"Run trains {' × '.join(counts)}, side by side." if counts else ""
+        if any(field.value and not text.value.strip() for field, text in zip(self.fields, self.texts, strict=True)):
             said = f"Write the values to try, {_EXAMPLE}."
         self.words.value = paragraph("" if self.problem else said, "dw-about")
-        self.switch.description = "Varying …" if used else "Vary …"
+        varied = [*map(self._title, self.over), *(["seeds"] if self.seeds > 1 else [])]
+        self.switch.description = f"Varies: {', '.join(varied)}" if varied else "Vary …"
