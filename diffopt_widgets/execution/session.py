@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.execution.driver import drive
@@ -234,12 +235,22 @@ class Session:
             self._report(self._dropped.popleft())
 
     def _report(self, run: Run) -> None:
-        saver = self._savers.get(run)
-        for listener in ([saver.save] if saver else []) + self._listeners:
-            try:
+        saver, shown = self._savers.get(run), True
+        if saver is not None:
+            with _logged(run):
+                shown = saver.save(run)
+        for listener in self._listeners if shown else ():
+            with _logged(run):
                 listener(run)
-            except Exception:  # noqa: BLE001  # a fault in store or display must not end the training
-                _log.exception("the display of %s failed", run.name)
+
+
+@contextlib.contextmanager
+def _logged(run: Run) -> Iterator[None]:
+    """Log a fault in store or display, which must not end the training."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001
+        _log.exception("the display of %s failed", run.name)
 
 
 def _alive(batch: tuple[weakref.ref[Run], ...]) -> tuple[Run, ...]:
