@@ -225,9 +225,8 @@ def train_together(runs: list[Run], *, saver: RunSaver | None = None, progress: 
     stopped = False
 
     def publish(run: Run) -> None:
-        if saver is not None:
-            saver.save(run)
-        show(run)
+        if saver is None or saver.save(run):
+            show(run)
 
     with interrupt_held_back() as interrupted, progress_bars(shown=progress, runs=len(waiting)) as show:
         rounds = Rounds(publish, on_begin=show, on_begun=publish, not_started=NOT_STARTED)
