@@ -65,7 +65,7 @@ class Rounds:
         on_publish: Callable[[Run], None],
         *,
         on_begin: Callable[[Run], None] = _nothing,
-        on_begun: Callable[[Run], None] = _nothing,
+        on_begun: Callable[[Run], object] = _nothing,
         not_started: str = NOT_STARTED,
     ) -> None:
         self._on_publish, self._on_begin, self._on_begun = on_publish, on_begin, on_begun

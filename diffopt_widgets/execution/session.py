@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from diffopt_widgets.execution.interrupt import Interrupt
@@ -242,19 +243,29 @@ class Session:
         self._latest = weakref.ref(run)
         self._report(run)
 
-    def _save(self, run: Run) -> None:
-        self._tell([saver.save] if (saver := self._savers.get(run)) else [], run)
+    def _save(self, run: Run) -> bool:
+        """Save a run; return whether to show it, as its saver says."""
+        saver, shown = self._savers.get(run), True
+        if saver is not None:
+            with _logged(run):
+                shown = saver.save(run)
+        return shown
 
     def _report(self, run: Run) -> None:
-        self._save(run)
-        self._tell(self._listeners, run)
-
-    def _tell(self, listeners: Iterable[Callable[[Run], None]], run: Run) -> None:
-        for listener in listeners:
-            try:
+        if not self._save(run):
+            return
+        for listener in self._listeners:
+            with _logged(run):
                 listener(run)
-            except Exception:  # noqa: BLE001  # a fault in store or display must not end the training
-                _log.exception("the display of %s failed", run.name)
+
+
+@contextlib.contextmanager
+def _logged(run: Run) -> Iterator[None]:
+    """Log a fault in store or display, which must not end the training."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001
+        _log.exception("the display of %s failed", run.name)
 
 
 def _alive(batch: tuple[weakref.ref[Run], ...]) -> tuple[Run, ...]:

@@ -21,7 +21,7 @@ from diffopt_widgets.execution.session import Session, sessions_in_progress
 from diffopt_widgets.plain_text import printable, printed_readably
 from diffopt_widgets.runs.compared import Verdict
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
-from diffopt_widgets.runs.run import Run
+from diffopt_widgets.runs.run import Run, name_by_difference
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.settings.arguments import check_kind
 from diffopt_widgets.tasks import get_task, task_key
@@ -32,6 +32,7 @@ from diffopt_widgets.widgets.bench.rest import Rest, close_everything
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
 from diffopt_widgets.widgets.bench.scene import Scene
+from diffopt_widgets.widgets.bench.vary import Vary
 from diffopt_widgets.widgets.form.form import Form
 from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.panel import cannot_run
@@ -74,7 +75,7 @@ def lab(
 
 @printed_readably
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `present`, `menu`, `plot`, `table` and `samples`."""
+    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `vary`, `present`, `menu`, `plot`, `table` and `samples`."""
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
                 "l": ("logarithmic loss", self._guarded(self._switch_log_loss)),
             }
         )
+        self.vary = Vary(self.form.settings)
         self.bar = RunBar(
             task,
             steps,
@@ -104,6 +106,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_stop=self._guarded(self.stop),
             on_fix=self._guarded(self._fix),
             beside=[self.present],
+            vary=self.vary,
         )
         self._view = RunsView(
             self._guarded,
@@ -137,6 +140,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.form.observe(lambda _: self._check(), ["errors", "settings"])
         self.form.observe(lambda _: self._expect(), ["settings"])
         self.form.observe(lambda _: self._set_aside(), ["settings"])
+        self.form.observe(lambda change: self.vary.offer(change["new"]), ["settings"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
         parts = (self.form, self.size, self.present, *beside.values())
@@ -274,7 +278,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _run_settings(self) -> None:
         if self.bar.run.disabled:  # a click that was on its way when the button went off
             return
-        self.start([Run(self.bar.plan(self.form.settings))])
+        plans = self.bar.plans(self.form.settings)
+        names = name_by_difference(plans) if len(plans) > 1 else [""]
+        self.start([Run(plan, name) for plan, name in zip(plans, names, strict=True)])
 
     def _run_comparison(self, comparison: Comparison) -> None:
         plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong

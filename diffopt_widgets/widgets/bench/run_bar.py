@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.tasks import Task
+    from diffopt_widgets.widgets.bench.vary import Vary
 
 LONGEST_OUTPUT = 20_000
 """Maximum number of characters of a back end's output that are shown; the last ones are."""
@@ -58,6 +59,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_run, on_pause, on_stop: called without arguments when a button is clicked.
         on_fix: called with a failed run when the button beside its message, which offers its `fix`, is clicked.
         beside: widgets at the end of the row of buttons.
+        vary: rows in which options are varied; without them Run trains one run.
 
     >>> bar = RunBar(task="swiss_roll", steps=50)
     >>> bar.observe(lambda change: print(change["new"]["seed"]), "values")
@@ -83,7 +85,9 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_stop: Callable[[], None] = _nothing,
         on_fix: Callable[[Run], None] = lambda run: None,
         beside: Sequence[widgets.DOMWidget] = (),
+        vary: Vary | None = None,
     ) -> None:
+        self._vary = vary
         self._blocked = ""
         self._failed: Run | None = None
         self._ended: set[str] = set()
@@ -113,8 +117,11 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress, *beside)
         state = widgets.VBox([self.words, self.failure, self.about])
         state.add_class("dw-state")
-        self.guard = KeyGuard([field for field in self.fields.values() if isinstance(field, widgets.Text)])
-        super().__init__([fields, buttons, state, self.explanation, self.output, self.guard])
+        varied = [] if vary is None else [vary]
+        texts = [field for field in self.fields.values() if isinstance(field, widgets.Text)]
+        self.guard = KeyGuard([*texts, *(text for box in varied for text in (*box.texts, box.number))])
+        below = self._row("dw-below", self.explanation, *(box.switch for box in varied))
+        super().__init__([fields, buttons, state, below, *varied, self.output, self.guard])
         self.add_class("dw-run-bar")
         self._describe_task()
         self._read()
@@ -122,6 +129,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         for field in self.fields.values():
             field.observe(lambda _: self._edited(), "value")
         self.task.observe(lambda _: self._task_chosen(), "value")
+        for box in varied:
+            box.observe(lambda _: self._edited(), ["problem", "over", "seeds"])
 
     def __repr__(self) -> str:
         return f"RunBar({self.values['task']}, {self.values['steps']} steps)"
@@ -135,6 +144,16 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if self.problem:
             raise ValueProblem(self.problem)
         return RunPlan(settings, **self.values)
+
+    def plans(self, settings: Settings) -> list[RunPlan]:
+        """The plans of the runs that Run starts: one, or those of all values and seeds that are varied.
+
+        Raises:
+            ValueProblem: the value of a field cannot be used; the message names the field.
+            SettingsError: a combination of the values cannot be trained.
+        """
+        plan = self.plan(settings)
+        return [plan] if self._vary is None else self._vary.plans(plan)
 
     def block(self, reason: str) -> None:
         """Disable Run with a reason, or enable it again with an empty one."""
@@ -274,6 +293,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
                 field.add_class("dw-wrong")
         if absent := device_problem(self.fields["device"].value):
             problems.append(f"{_SHOWN['device'].option.title}: {absent}")
+        if self._vary is not None and self._vary.problem:
+            problems.append(self._vary.problem)
         with self.hold_trait_notifications():
             self.set_trait("problem", "\n".join(problems))
             self.set_trait("values", values)
