@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import time
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from diffopt_widgets.catalogue.run_options import RunOptions
-from diffopt_widgets.execution.driver import drive, run_to_end, saver_for, warn_of_ends
+from diffopt_widgets.execution.driver import run_to_end, saver_for, warn_of_ends
 from diffopt_widgets.execution.executors import NOT_STARTED, train_in_executor
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
 from diffopt_widgets.execution.progress import progress_bars
+from diffopt_widgets.execution.rounds import Rounds
 from diffopt_widgets.execution.search import SAMPLERS, Searched, check_search, search_by_optuna
 from diffopt_widgets.runs.run import Run, divergence, name_by_difference, short_name
 from diffopt_widgets.runs.space import MOST_RUNS, checked_over, draw, vary, with_seeds
@@ -25,7 +23,6 @@ from diffopt_widgets.settings import Fault, SettingsError, as_settings
 from diffopt_widgets.settings.arguments import check_flag, check_number, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import Task, task_key
-from diffopt_widgets.training.checkpoint import Checkpoint
 from diffopt_widgets.training.environment import check_runs, warn_of_warmup
 
 if TYPE_CHECKING:
@@ -37,15 +34,6 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs.space import Over
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.store import RunSaver, RunStore
-
-MOST_TOGETHER = 32
-"""Greatest number of runs that advance together."""
-
-MOST_WEIGHTS = 50_000_000
-"""Greatest number of weights of the runs that advance together: each holds its model, gradients and state in memory."""
-
-TURN_SECONDS = 0.1
-"""Length of a turn, after which the next run trains; a run publishes about once in each."""
 
 TRIAL_STEPS = 5
 """Number of steps from which the time of a run is estimated."""
@@ -270,56 +258,26 @@ def _continued(run: Run, kept: Run | None) -> Run:
 def train_together(runs: list[Run], *, saver: RunSaver | None = None, progress: bool = True) -> list[Run]:
     """Carry out runs that wait or were stopped, a tenth of a second each in turn; Ctrl-C stops all of them."""
     end_interrupted_loop()
-    waiting = deque(run for run in runs if run.can_begin)
-    turns: deque[tuple[Run, Generator[None, None, None]]] = deque()
+    waiting = [run for run in runs if run.can_begin]
     stopped = False
 
     def publish(run: Run) -> None:
-        if saver is not None:
-            saver.save(run)
-        show(run)
+        if saver is None or saver.save(run):
+            show(run)
 
     with interrupt_held_back() as interrupted, progress_bars(shown=progress, runs=len(waiting)) as show:
+        rounds = Rounds(publish, on_begin=show, on_begun=publish, not_started=NOT_STARTED)
+        rounds.add(waiting)
         try:
-            while (waiting or turns) and not interrupted():
-                if waiting and _has_room([run for run, _ in turns]):
-                    show(waiting[0])
-                    turns.append((waiting[0], drive(waiting.popleft(), on_publish=publish)))
-                    next(turns[-1][1], None)
-                    publish(turns[-1][0])  # so that a store has the runs in their order
-                else:
-                    turns.rotate(-1)
-                if _take_turn(turns[-1][1], interrupted):
-                    turns.pop()
+            for _ in rounds.steps():
+                if interrupted():
+                    break
             stopped = interrupted()
         except KeyboardInterrupt:
             stopped = True
-        for run, steps in turns:
-            _stop(run, steps, saver)
-    for run in waiting:
-        run.end("stopped", None if len(run.history) else NOT_STARTED)
+        rounds.stop()
+        for _ in rounds.steps():  # which ends those that are left
+            pass
     if stopped:
         note_interrupted()
     return runs
-
-
-def _stop(run: Run, steps: Generator[None, None, None], saver: RunSaver | None) -> None:
-    """Stop a run whose training was interrupted; another Ctrl-C may come before its end is noted and saved."""
-    with contextlib.suppress(KeyboardInterrupt):
-        steps.close()
-    if not run.ended:
-        run.end("stopped")
-    if saver is not None:
-        saver.save(run)
-
-
-def _has_room(training: Sequence[Run]) -> bool:
-    """Check whether another run of their size can train beside these."""
-    weights = [run.kept.weights for run in training if run.kept is not None and not isinstance(run.kept, Checkpoint)]
-    return len(training) < MOST_TOGETHER and (len(training) + 1) * max(weights, default=0) <= MOST_WEIGHTS
-
-
-def _take_turn(steps: Generator[None, None, None], interrupted: Callable[[], bool]) -> bool:
-    """Take steps for `TURN_SECONDS`; return True when there are no more."""
-    began = time.perf_counter()
-    return all(not interrupted() and time.perf_counter() - began < TURN_SECONDS for _ in steps)
