@@ -12,11 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-ROUNDS = 8
+ROUNDS = 15
 APART = 500
 """Milliseconds between two updates: each is alone, and the page has rested from the one before, as it does for as long as that
 took."""
-CASES = [(100, 10_000)]
+CASES = [(runs, rows) for runs in (1, 8) for rows in (1_000, 100_000, 1_000_000)]
 
 SETUP = """
 import time
