@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from diffopt_widgets.settings.variations import differences, setting_names, swep
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.settings.plan import RunPlan
 
 UNDO_STEPS = 20
 """Number of removals that can be undone."""
@@ -139,20 +141,22 @@ class Collection:
         runs = [self._runs[key] for key in shown if key in self._runs]
         plans = [run.plan for run in runs]
         names = name_by_difference(plans)
-        marks = zip(names, differences(plans), swept_groups(plans), strict=True)
-        for place, (run, (name, details, group)) in enumerate(zip(runs, marks, strict=True)):
+        named: Counter[str] = Counter()
+        before: set[RunPlan] = set()
+        for run, name, group in zip(runs, names, swept_groups(plans), strict=True):
             if run.key in self._auto_named:
-                earlier = names[:place].count(name)
-                run.rename(f"{name} ({earlier + 1})" if earlier else name)
-            differs = REPEATS if run.plan in plans[:place] else name
-            marked = replace(shown[run.key], name=run.name, differs=differs, details=details, group=group)
-            shown[run.key] = marked
+                run.rename(f"{name} ({named[name] + 1})" if named[name] else name)
+            differs = REPEATS if run.plan in before else name
+            named[name] += 1
+            before.add(run.plan)
+            shown[run.key] = replace(shown[run.key], name=run.name, differs=differs, group=group)
 
     def _join(self, shown: dict[str, Shown]) -> None:
         """Give runs that differ by their seed only the name of their setting, and the colour and line style of its first."""
         runs = [self._runs[key] for key in shown if key in self._runs]
+        plans = [run.plan for run in runs]
         first: dict[str, Shown] = {}
-        for run, setting in zip(runs, setting_names([run.plan for run in runs]), strict=True):
+        for run, setting, details in zip(runs, setting_names(plans), differences(plans) if plans else [], strict=True):
             one = shown[run.key]
             look = first.setdefault(setting, one) if setting else one
-            shown[run.key] = replace(one, setting=setting, color=look.color, dash=look.dash)
+            shown[run.key] = replace(one, setting=setting, details=details, color=look.color, dash=look.dash)
