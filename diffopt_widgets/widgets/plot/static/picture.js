@@ -188,7 +188,7 @@ function traces(
 /** The median of several seeds with the range of their values. A row is the same step in all of them. The thinned range is that of
  * all rows, the median that of one row of each part. @param {Wanted} wanted @param {(id: number) => RunRows} store
  * @param {View} view @returns {Trace[]} */
-function band(wanted, store, { range, x, buckets, smoothing, picked, scale }) {
+function band(wanted, store, { range, x, buckets, smoothing, picked, scale, faintly }) {
   const { panel, axis, run, seeds, curve, name, group, i } = wanted;
   const main = curve === panel.columns[0];
   const smooth = panel.smooth && smoothing > 0;
@@ -208,7 +208,8 @@ function band(wanted, store, { range, x, buckets, smoothing, picked, scale }) {
     );
     for (const row of [...rows].sort((a, b) => a - b)) parts.push([row, row + 1, row]);
   } else {
-    const [count, grid] = [Math.min(buckets, hi - lo), hi - lo < buckets * BLOCK ? 1 : BLOCK];
+    const count = Math.min(faintly ? 2 * buckets : buckets, hi - lo);
+    const grid = hi - lo < count * BLOCK ? 1 : BLOCK;
     const edge = (/** @type {number} */ part) =>
       part === count ? hi : part ? grid * Math.floor((lo + (part * (hi - lo)) / count) / grid) : lo;
     for (let part = 0; part < count; part++) {

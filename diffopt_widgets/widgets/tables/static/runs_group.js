@@ -94,7 +94,7 @@ export class GroupRow {
       const words = found
         ? [found[0], found[2]].map((value) => column.show({ ...runs[0], [column.field]: value }))
         : [];
-      say(ends, words[0] === words[1] ? "" : words.join(" – "));
+      ends.replaceChildren(...(words[0] === words[1] ? [] : [`${words[0]}–`, h("wbr"), words[1]]));
     });
     const field = runs.some((run) => run.eval_after !== null) ? "eval_after" : "final_loss";
     const loss = range(runs, field);
