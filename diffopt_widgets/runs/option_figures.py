@@ -14,8 +14,8 @@ from diffopt_widgets.drawing.markup import plotly_text
 from diffopt_widgets.runs.compared import verdict
 from diffopt_widgets.runs.run import Run, divergence
 from diffopt_widgets.settings import Fault, SettingsError
-from diffopt_widgets.settings.arguments import checked_list
-from diffopt_widgets.settings.variations import differences, listed, options_of, shared_words, without_seed
+from diffopt_widgets.settings.arguments import check_kind, checked_list
+from diffopt_widgets.settings.variations import differences, listed, options_of, shared_words, without_seed, words_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -26,8 +26,8 @@ _MISSING = object()
 """Value of an option that a setting's optimizer does not have."""
 _MOST_WRITTEN = 12
 """Largest number of cells in a row whose losses are written into them."""
-_WIDE = 10.0
-"""Losses whose largest is so many times the smallest are coloured by their logarithm."""
+_FAR = 4
+"""Losses that are so many times as far above the lowest as their median is have one colour."""
 _VARY = 'Vary two or more, such as dw.sweep("PRODIGY", over={"lr": [0.3, 1], "d_coef": [0.5, 1]}).'
 
 
@@ -102,7 +102,9 @@ def compare_options(
     shown: list[Run] = checked_list(
         "runs", runs, ("plan", "history", "eval_after"), "runs", "Give what dw.sweep(…) returned."
     )
-    if kind not in (None, "map", "lines"):
+    for argument, name in (("x", x), ("y", y)):
+        check_kind(argument, name, (str, type(None)), "the name of an option", 'Write it as a text, such as "lr".')
+    if kind is not None and (not isinstance(kind, str) or kind not in ("map", "lines")):
         raise SettingsError((Fault("kind", kind, "there is no such figure", '"map" or "lines"'),))
     names = (
         list(dict.fromkeys(name for one in differences([run.plan for run in shown]) for name in one)) if shown else []
@@ -169,32 +171,40 @@ def _heading(runs: Sequence[Run], measure: str, points: Sequence[_Point], others
     seeds = max(len(point.losses) for point in points)
     of = f", median of {seeds} seeds" if seeds > 1 else ""
     lowest = f", lowest over {listed(others)}" if others else ""
-    return f"<b>{plotly_text(measure.capitalize() + of + lowest)}</b><br>{plotly_text(common)}"
+    best = min(points, key=_loss)
+    values = ", ".join(words_of(name, _words(value)) for name, value in best.values.items() if value is not _MISSING)
+    lines = [common, f"Best: {best.loss:.4g} ({values})" if best.loss is not None else "No setting finished"]
+    return f"<b>{plotly_text(measure.capitalize() + of + lowest)}</b><br>" + "<br>".join(map(plotly_text, lines))
 
 
 @dataclass(frozen=True)
 class _Colors:
-    """Scale of colours for losses, by their logarithm where they differ much."""
+    """Scale of colours for losses: where few are far above the others, it ends below them, so that the others differ."""
 
     losses: tuple[float, ...]
 
     @property
-    def log(self) -> bool:
-        return bool(self.losses) and min(self.losses) > 0 and max(self.losses) > _WIDE * min(self.losses)
-
-    def of(self, loss: float) -> float:
-        return math.log10(loss) if self.log else loss
-
-    @property
     def ends(self) -> tuple[float, float]:
-        low, high = (self.of(min(self.losses)), self.of(max(self.losses))) if self.losses else (0.0, 1.0)
+        """Losses at its ends; higher ones have the colour of its end."""
+        if not self.losses:
+            return 0.0, 1.0
+        low, high = min(self.losses), max(self.losses)
+        usual = low + _FAR * (median(self.losses) - low)
+        high = min(high, usual) if usual > low else high
         return (low, high) if low < high else (low - 0.5, high + 0.5)
 
+    def of(self, loss: float) -> float:
+        """Return a loss where it lies on the scale."""
+        return min(loss, self.ends[1])
+
     def ticks(self) -> dict[str, Any]:  # Any: of plotly
-        """Return values in the colours' own unit with their words."""
+        """Return losses on the scale with their words."""
         low, high = self.ends
         at = [low + i * (high - low) / 4 for i in range(5)]
-        return {"tickvals": at, "ticktext": [f"{10**value if self.log else value:.3g}" for value in at]}
+        words = [f"{value:.3g}" for value in at]
+        if self.losses and max(self.losses) > high:
+            words[-1] = f"≥ {words[-1]}"
+        return {"tickvals": at, "ticktext": words}
 
 
 def _map(points: Sequence[_Point], x: _Axis, y: _Axis, measure: str, heading: str) -> Figure:
@@ -210,7 +220,7 @@ def _map(points: Sequence[_Point], x: _Axis, y: _Axis, measure: str, heading: st
     colors = _Colors(tuple(_loss(one) for one in known.values()))
     rows = range(len(y.values))
     columns = range(len(x.values))
-    z = [[colors.of(_loss(known[i, j])) if (i, j) in known else None for j in columns] for i in rows]
+    z = [[_loss(known[i, j]) if (i, j) in known else None for j in columns] for i in rows]
     words = [[f"{_loss(known[i, j]):.3g}" if (i, j) in known else "" for j in columns] for i in rows]
     names = [[f"{x.name} {x.words[j]}, {y.name} {y.words[i]}" for j in columns] for i in rows]
     told = [[plotly_text(names[i][j] + _reached(known.get((i, j)))) for j in columns] for i in rows]
@@ -255,7 +265,7 @@ def _map(points: Sequence[_Point], x: _Axis, y: _Axis, measure: str, heading: st
             zeroline=False,
             **ticks,
         )
-    return _laid_out(result, heading, height=150 + 44 * max(4, min(len(y.values), 12)))
+    return _laid_out(result, heading, height=166 + 44 * max(4, min(len(y.values), 12)))
 
 
 def _reached(point: _Point | None) -> str:
@@ -303,9 +313,11 @@ def _lines(points: Sequence[_Point], axes: Sequence[_Axis], measure: str, headin
     end = (high - low) / ((beyond if diverged else high) - low)
     scale = [[end * share, color] for share, color in zip((0.0, 0.25, 0.5, 0.75, 1.0), _VIRIDIS, strict=True)]
     line = {"color": reached, "cmin": low, "cmax": beyond if diverged else high}
-    line["colorscale"] = [*scale, *([[end + 1e-6, "#B0B0B0"], [1.0, "#B0B0B0"]] if diverged else [])]
+    between = (1 + end) / 2
+    grey = [[between, _VIRIDIS[-1]], [between, "#B0B0B0"], [1.0, "#B0B0B0"]]
+    line["colorscale"] = [*scale, *(grey if diverged else [])]
     result = Figure(Parcoords(dimensions=[*dimensions, last], line=line, labelfont={"size": 12}))
-    return _laid_out(result, heading, height=440, sides=70)
+    return _laid_out(result, heading, height=480, sides=70)
 
 
 _VIRIDIS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#c8dc20")
@@ -318,7 +330,7 @@ def _laid_out(result: Figure, heading: str, *, height: int, sides: int = 20) -> 
         height=height,
         template="plotly_white",
         font_size=11,
-        margin={"l": max(56, sides), "r": sides, "t": 96 if sides > 20 else 64, "b": 44},
+        margin={"l": max(56, sides), "r": sides, "t": 136 if sides > 20 else 80, "b": 44},
         title=title,
     )
     return result

@@ -199,8 +199,7 @@ def setting_names(plans: Sequence[RunPlan | None]) -> list[str]:
         return [""] * len(plans)
     names: dict[RunPlan | None, str] = {None: ""}
     for setting, name in zip(seeds, name_by_difference(list(seeds)), strict=True):
-        earlier = sum(name == other.rpartition(" (")[0] or name == other for other in names.values())
-        names[setting] = (f"{name} ({earlier + 1})" if earlier else name) if len(seeds[setting]) > 1 else ""
+        names[setting] = name if len(seeds[setting]) > 1 else ""
     return [names[setting] for setting in settings]
 
 
