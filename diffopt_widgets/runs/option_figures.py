@@ -325,7 +325,8 @@ _VIRIDIS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#c8dc20")
 
 
 def _laid_out(result: Figure, heading: str, *, height: int, sides: int = 20) -> Figure:
-    title = {"text": heading, "x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 16}, "font": {"size": 12}}
+    place = {"x": 0, "xref": "container", "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top"}
+    title = {"text": heading, **place, "pad": {"l": 16, "t": 16}, "font": {"size": 12}}
     result.update_layout(
         height=height,
         template="plotly_white",
