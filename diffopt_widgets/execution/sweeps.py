@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Literal
 
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.driver import drive, run_to_end, saver_for, warn_of_ends
-from diffopt_widgets.execution.executors import NOT_STARTED, train_in_executor
+from diffopt_widgets.execution.executors import train_in_executor
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
 from diffopt_widgets.execution.progress import progress_bars
+from diffopt_widgets.execution.reports import NOT_STARTED
 from diffopt_widgets.runs.run import Run, divergence, name_by_difference, short_name
 from diffopt_widgets.runs.space import MOST_RUNS, checked_over, draw, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError, as_settings
@@ -110,7 +111,7 @@ def sweep(
     settings = as_settings(settings)
     check_flag("progress", progress)
     check_flag("resume", resume)
-    if executor is not None and not (callable(getattr(executor, "map", None)) and hasattr(executor, "submit")):
+    if executor is not None and (isinstance(executor, type) or not callable(getattr(executor, "submit", None))):
         raise wrong_kind("executor", executor, "an executor", "Write ProcessPoolExecutor(2), or leave it out.")
     base = RunPlan.of(settings, task_key(task), steps, **options)
     plans = _planned(base, over, search=search, trials=trials, seeds=seeds)
@@ -127,9 +128,7 @@ def sweep(
     if executor is None:
         train_together(runs, saver=saver, progress=progress)
     else:
-        waiting = [run for run in runs if run.can_begin]
-        trained = dict(zip(waiting, train_in_executor(waiting, executor, store), strict=True))
-        runs = [trained.get(run, run) for run in runs]
+        train_in_executor([run for run in runs if run.can_begin], executor, store, progress=progress)
     warn_of_ends(runs)
     return runs
 
