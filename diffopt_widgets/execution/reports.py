@@ -244,7 +244,6 @@ class DaskChannel:
     def __init__(self, topic: str, client: Client | None = None) -> None:
         self._topic = topic
         self._client = client
-        self._keys: set[str] = set()
         self._reports: SimpleQueue[bytes] = SimpleQueue()
         if client is not None:
             client.subscribe_topic(topic, lambda event: self._reports.put(event[1]))
@@ -267,14 +266,17 @@ class DaskChannel:
         return state is None or state.state == "cancelled"
 
     def keep(self, run: Run, checkpoint: Checkpoint) -> None:
-        """Keep a run at the scheduler."""
-        self._variable(run.key).set(pickle.dumps((run.as_stopped(), checkpoint)))
+        """Keep a run in the metadata of the scheduler."""
+        from distributed import get_client
+
+        get_client().set_metadata([self._topic, run.key], pickle.dumps((run.as_stopped(), checkpoint)))
 
     def kept(self, key: str) -> tuple[Run, Checkpoint] | None:
         """Return what an earlier attempt kept at the scheduler."""
-        try:
-            data = self._variable(key).get(timeout=0)
-        except TimeoutError:  # there was none
+        from distributed import get_client
+
+        data = get_client().get_metadata([self._topic, key], default=None)
+        if data is None:
             return None
         run, checkpoint = pickle.loads(data)  # noqa: S301  # our own worker kept it
         return run, checkpoint
@@ -283,10 +285,7 @@ class DaskChannel:
         """Empty the queue of events."""
         with contextlib.suppress(Empty):
             while True:
-                report: Report = pickle.loads(self._reports.get_nowait())  # noqa: S301  # our own worker logged it
-                if report.checkpoint is not None:
-                    self._keys.add(report.key)
-                yield report
+                yield pickle.loads(self._reports.get_nowait())  # noqa: S301  # our own worker logged it
 
     def stop(self) -> None:
         """Tell the workers, which do not ask."""
@@ -297,13 +296,7 @@ class DaskChannel:
         """Subscribe no longer, and free what the scheduler keeps."""
         if self._client is not None and self._client.status == "running":
             self._client.unsubscribe_topic(self._topic)
-            for key in self._keys:
-                self._variable(key).delete()
-
-    def _variable(self, key: str) -> Any:  # Any: distributed is not typed
-        from distributed import Variable, get_client
-
-        return Variable(f"{self._topic}-{key}", client=self._client or get_client())
+            self._client.set_metadata([self._topic], None)
 
 
 # ---------------------------------------------------------------------------------------------------------- in a worker
