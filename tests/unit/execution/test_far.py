@@ -46,9 +46,10 @@ class Inline:
 
     def submit(self, function, *arguments):
         future, self.left = Future(), self.left - 1
+        if self.left < 0:
+            future.set_exception(BrokenExecutor("power cut"))
+            return future
         try:
-            if self.left < 0:
-                raise BrokenExecutor("power cut")
             future.set_result(function(*arguments))
         except Exception as error:  # noqa: BLE001  # as an executor does
             future.set_exception(error)
