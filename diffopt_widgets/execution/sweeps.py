@@ -29,6 +29,7 @@ from diffopt_widgets.training.environment import check_runs, warn_of_warmup
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from distributed import Client
     from typing_extensions import Unpack
 
     from diffopt_widgets.catalogue.run_options import RunKeywords
@@ -52,7 +53,7 @@ def sweep(
     trials: int | None = None,
     prune: Literal["median", "hyperband", "wilcoxon"] | None = None,
     study_storage: str | None = None,
-    executor: Executor | None = None,
+    executor: Executor | Client | None = None,
     progress: bool = True,
     store: RunStore | str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -83,11 +84,13 @@ def sweep(
             the same seeds.
         study_storage: address of the storage for Optuna's study, such as "sqlite:///study.db", which `optuna-dashboard` opens. By
             default it is a file beside the store, such as `runs.optuna.sqlite`, and in memory without a store.
-        executor: where to train: None trains in this process, a `ProcessPoolExecutor` in several others at once. A task of
-            your own is sent to its processes, so its `build` must be importable from a module. Processes that would be forked
-            are started anew instead (a fork hangs once torch has computed with threads), so a script needs the usual
-            `if __name__ == "__main__":` around the sweep.
-        progress: whether to show progress bars; an executor has none.
+        executor: where to train: None trains in this process; a `ProcessPoolExecutor` in several others, a Dask `Client` (extra
+            `dask`) on the machines of its cluster, and so does any executor with `submit` (docs/cluster.md). Records come back
+            while the runs train, and a run whose worker is killed is begun again from its last checkpoint. A task of your own is
+            sent along, so its `build` must be importable from a module. Processes that would be forked are started anew instead
+            (a fork hangs once torch has computed with threads), so a script needs the usual `if __name__ == "__main__":` around
+            the sweep.
+        progress: whether to show progress bars.
         store: a `RunStore` or its path; the runs are saved there while they train.
         resume: whether to take the sweep up from the store: of the runs that it has with the same plan, those that are done
             are returned, those that diverged too, and those that were stopped or interrupted go on. A search by Optuna takes
@@ -105,7 +108,7 @@ def sweep(
         MissingBackend: the search needs Optuna, which is not installed.
         UnknownTask: there is no such task.
         StoreError: the store cannot be opened or written; then nothing is trained.
-        RuntimeError: a process of the executor ended before its runs did.
+        RuntimeError: the workers of the executor have another version or none, or ended before any run had begun.
 
     >>> runs = sweep("ADAMW", {"lr": [1e-3, 1e-2]}, "swiss_roll", 3, seeds=2, progress=False)
     >>> [(run.settings.lr, run.plan.seed) for run in runs]
