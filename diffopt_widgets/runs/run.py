@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -209,6 +210,16 @@ class Run(Drawn):
     def add_output(self, text: str) -> None:
         """Add text that the back end printed or logged."""
         self._set(output=self.output + text)
+
+    def take_over(self, changes: Mapping[str, Any]) -> None:  # Any: values of fields
+        """Set fields to what the process tells that carries the run out."""
+        self._set(**changes)
+
+    def as_stopped(self) -> Run:
+        """Return a copy with a history of its own that another process can carry on, once it has a checkpoint."""
+        copied = copy.copy(self)
+        copied.take_over({"status": "stopped", "history": self.history.copy()})
+        return copied
 
     def _become(self, status: Status, *, allowed: bool, **changes: Any) -> None:  # Any: values of fields
         if not allowed:
