@@ -12,6 +12,7 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.execution.observations import Observation, observe, observe_together
 from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.compared import Standing, Verdict, verdict
+from diffopt_widgets.runs.grids import Grid
 from diffopt_widgets.runs.paired import CONFIDENCE, Paired, confidence_of_each, paired
 from diffopt_widgets.runs.run import Run, divergence, name_by_difference
 from diffopt_widgets.settings import Fault, SettingsError
@@ -41,6 +42,8 @@ class Row:
     have no seed in common."""
     tried: tuple[str, ...] = ()
     """Labels of all settings of the same optimizer, of which this one is the best; empty where each has its own row."""
+    grid: Grid | None = None
+    """What was tried with the same optimizer, also what diverged; None where each setting has its own row."""
 
     @property
     def losses(self) -> list[float]:
@@ -94,7 +97,9 @@ class Report:
 
     def _cells(self, row: Row, *, several: bool) -> list[str]:
         low, high = row.losses[0], row.losses[-1]
-        label = _escaped(row.standing.label) + (f" (best of {len(row.tried)})" if len(row.tried) > 1 else "")
+        label = _escaped(row.standing.label) + (
+            f" (best of {row.grid.combinations})" if row.grid and row.grid.combinations > 1 else ""
+        )
         difference = str(row.against_best).partition(" over ")[0].partition(" with ")[0] if row.against_best else "–"
         speed = row.steps_per_second
         return [
@@ -119,16 +124,33 @@ class Report:
         if len(others) > MOST_SENTENCES and first:
             luck = sum(row.against_best is None or not row.against_best.beyond_luck for row in others)
             said.append(f"Of all {len(others)} others, {len(others) - luck} are worse by more than luck.")
-        if any(len(row.tried) > 1 for row in self.rows):
-            said.append(
-                "Each optimizer is shown with the best of the settings that were tried with it, chosen by these same losses, "
-                "which favours one with more of them."
-            )
-        said += [
-            f"{_escaped(row.standing.label)}: best of {_listed(row.tried)}." for row in self.rows if len(row.tried) > 1
-        ]
+        said += self._grids()
         lines = [*said, *self._without_result(), *self._observations()]
         return ["\n".join(f"* {line}" for line in lines)]
+
+    def _grids(self) -> list[str]:
+        """Say what was tried with each optimizer, and where one of them had less of a chance than the others."""
+        grids = [(row, row.grid) for row in self.rows if row.grid is not None]
+        if not any(grid.combinations > 1 for _, grid in grids):
+            return []
+        said = [
+            "Each optimizer is shown with the best of the settings that were tried with it, chosen by these same losses."
+        ]
+        sizes = sorted({grid.combinations for _, grid in grids})
+        if len(sizes) > 1:
+            most, fewest = (
+                _listed(row.standing.runs[0].settings.optimizer for row, grid in grids if grid.combinations == size)
+                for size in (sizes[-1], sizes[0])
+            )
+            said.append(
+                f"The grids are of unequal size, which favours the larger ones: {sizes[-1]} combinations of {most}, "
+                f"{sizes[0]} of {fewest}."
+            )
+        for row, grid in grids:
+            said.append(f"{_escaped(row.standing.label)}: best of {_escaped(str(grid))}.")
+            if edges := grid.edges(row.standing.runs[0].plan):
+                said.append(f"It lies at the edge of its grid, so more may be in it: {_listed(edges)}.")
+        return said
 
     def _observations(self) -> list[str]:
         """Say what is worth a second look in the runs of each row; what only few of its seeds show is left out."""
@@ -286,6 +308,9 @@ def report(runs: Sequence[Run], *, by: Literal["settings", "optimizer"] = "setti
     standings = [] if judged.refusal else _named_by_settings(judged.standings)
     alone: list[tuple[Standing, tuple[str, ...]]] = [(standing, ()) for standing in standings]
     rows = _best_of_each(standings) if by == "optimizer" else alone
+    plans: dict[str, list[RunPlan]] = {}
+    for run in runs:
+        plans.setdefault(run.settings.optimizer, []).append(run.plan)
     confidence = confidence_of_each(len(standings))
     best = rows[0][0] if rows else None
     return Report(
@@ -297,6 +322,7 @@ def report(runs: Sequence[Run], *, by: Literal["settings", "optimizer"] = "setti
                 if best is None or standing is best or not judged.paired
                 else paired(standing.losses, best.losses, confidence=confidence),
                 tried,
+                Grid.of(plans[standing.runs[0].settings.optimizer]) if by == "optimizer" else None,
             )
             for standing, tried in rows
         ),

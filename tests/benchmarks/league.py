@@ -2,7 +2,7 @@
 
     python tests/benchmarks/league.py [--steps 150] [--processes 2] [--store league.sqlite]
 
-An interrupted league goes on where it was when it is started again with the same store. `PROCESSES` of one thread each.
+An interrupted league goes on where it was when it is started again with the same store.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MARKS = "<!-- league -->\n", "<!-- end of league -->"
 TASK, SEEDS, FACTORS = "swiss_roll", 3, (1.0, 4.0, 16.0)
 ESTIMATING_FACTORS = (0.5, 1.0, 2.0)
 """Factors for an optimizer that estimates its rate: of `d_coef`, or of `lr` where it has no such option."""
-MOST_EXTENSIONS = 2
+MOST_EXTENSIONS = 1
 STRETCH = 20
 """Number of steps whose time is taken together: as many as anything that an optimizer does only now and then needs."""
 YARDSTICK = "ADAMW"
@@ -136,8 +136,9 @@ def main() -> None:
         dw.RunStore(store).list()  # made once, before several processes do
         with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as executor:
             keys = dw.list_optimizers()
-            results = {}
-            for key, result in zip(keys, executor.map(compete, keys, [options.steps] * len(keys), [store] * len(keys))):
+            results: dict[str, Entry | str] = {}
+            trained_all = executor.map(compete, keys, [options.steps] * len(keys), [store] * len(keys))
+            for key, result in zip(keys, trained_all, strict=True):
                 results[key] = result
                 loss = result if isinstance(result, str) else f"{result.loss:.4f}"
                 print(f"{len(results)}/{len(keys)} {key}: {loss}, {time.perf_counter() - began:.0f} s", file=sys.stderr)
@@ -160,7 +161,7 @@ def page_part(entries: Sequence[Entry], refused: dict[str, str], steps: int, pro
         losses = sorted(entry.usable.get(entry.best, ())) if entry.best is not None else []
         runs = [run for of in entry.runs.values() for run in of]
         tried = ", ".join(f"**{value:g}**" if value == entry.best else f"{value:g}" for value in entry.runs)
-        edge = " (at its edge)" if entry.best in (list(entry.runs)[0], list(entry.runs)[-1]) else ""
+        edge = " (at its edge)" if entry.beyond_edge() is not None else ""
         state = next((run.state_bytes for run in runs if run.state_bytes is not None), None)
         cells = [
             str(place),
@@ -182,11 +183,12 @@ def page_part(entries: Sequence[Entry], refused: dict[str, str], steps: int, pro
             versions.setdefault(kind, {})[name] = None
     machine = " and ".join(versions.pop("machine", {"a machine that is not known": None}))
     said = ", ".join(f"{kind} {' and '.join(names)}" for kind, names in sorted(versions.items()))
+    spread = f"{processes} process{'es' * (processes > 1)} of one thread"
     more = [
         f"Seeds alone move a loss by {median(ranges):.4f} in half of the rows, so neighbours in the table are mostly alike.",
         "\n".join(cannot) if cannot else "Every optimizer of the catalogue ran: none is left out.",
-        f"{len(runs)} runs of {steps} steps on `{TASK}` with seeds 0 to {SEEDS - 1}, in {minutes:.0f} minutes with "
-        f"{processes} process{'es' * (processes > 1)} of one thread. A step of {YARDSTICK} took {1000 * yardstick:.2g} ms.",
+        f"{len(runs)} runs of {steps} steps on `{TASK}` with seeds 0 to {SEEDS - 1}, in {minutes:.0f} minutes with {spread}.",
+        f"A step of {YARDSTICK} took {1000 * yardstick:.2g} ms in its fastest stretch of {STRETCH}.",
         f"Trained with {said}, on {machine}.",
         "```sh\npython tests/benchmarks/league.py"
         + (f" --steps {steps}" if steps != 150 else "")
