@@ -41,6 +41,7 @@ class RunsTable(StillWidget):
         on_restore: called with the key of a run whose removal was undone.
         on_repeat: called with a run's key; without it there is no such button.
         on_continue: called with the key of a run that can continue; without it there is no such button.
+        on_stop: called with the key of a run that trains or waits; without it there is no such button.
         collection: the owner of the runs and of their appearance, where other views paint them too; by default a new one.
         layout: an ipywidgets Layout.
 
@@ -72,7 +73,9 @@ class RunsTable(StillWidget):
     ).tag(sync=True)
     comparison = traitlets.Dict(read_only=True, help="The settings of the shown runs, line by line.").tag(sync=True)
     removed = traitlets.Unicode(read_only=True, help="The run that Undo brings back; empty when none.").tag(sync=True)
-    offers = traitlets.Dict(read_only=True, help="Whether a run can be repeated and continued here.").tag(sync=True)
+    offers = traitlets.Dict(read_only=True, help="Whether a run can be repeated, continued and stopped here.").tag(
+        sync=True
+    )
     outcome = traitlets.Unicode(read_only=True, help="Which run ended best, in words; empty while runs go on.").tag(
         sync=True
     )
@@ -88,18 +91,21 @@ class RunsTable(StillWidget):
         on_restore: Callable[[str], None] | None = None,
         on_repeat: Callable[[str], None] | None = None,
         on_continue: Callable[[str], None] | None = None,
+        on_stop: Callable[[str], None] | None = None,
         collection: Collection | None = None,
         layout: Any = None,  # an ipywidgets Layout, or a dict for one
     ) -> None:
         self._on_rename, self._on_visible = on_rename or _ignore, on_visible or _ignore
         self._on_remove, self._on_restore = on_remove or _ignore, on_restore or _ignore
         self._on_repeat, self._on_continue = on_repeat or _ignore, on_continue or _ignore
+        self._on_stop = on_stop or _ignore
         self._collection = Collection() if collection is None else collection
         self._changed_row: dict[str, Any] | None = None
         self._compared: frozenset[str] | None = None
         self.verdict = Verdict()
         """How the compared runs ended against each other; print it for its words."""
-        self.set_trait("offers", {"repeat": on_repeat is not None, "continue": on_continue is not None})
+        acts = {"repeat": on_repeat, "continue": on_continue, "stop": on_stop}
+        self.set_trait("offers", {name: act is not None for name, act in acts.items()})
         first = checked_list("runs", runs, ("plan", "history", "key"), "runs", "Write dw.RunsTable([run, other]).")
         names = name_by_difference([run.plan for run in first]) if first else []
         for run, name in zip(first, names, strict=True):
@@ -313,6 +319,8 @@ class RunsTable(StillWidget):
                 self._on_repeat(key)
             case "continue" if not cannot_continue(run):
                 self._on_continue(key)
+            case "stop" if not run.ended:
+                self._on_stop(key)
 
     def _rename_from_page(self, key: str, text: str) -> None:
         """Rename a run and send the result to the page, which then drops the typed text or marks it as wrong."""

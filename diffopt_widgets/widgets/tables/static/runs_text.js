@@ -25,11 +25,14 @@ export function memory(bytes) {
   return `${power && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
 }
 
+/** Whether a run trains, is paused or waits for its turn. @param {Run} run */
+export const underway = ({ status }) => status === "running" || status === "paused" || status === "waiting";
+
 /** Status of a run, with its progress. @param {Run} run */
 export function status({ status, progress }) {
   if (status === "stopped" && !progress) return "not started";
-  const underway = status === "running" || status === "paused";
-  return underway || (status !== "waiting" && progress < 1) ? `${status} ${Math.floor(100 * progress)}\u00a0%` : status;
+  const training = status === "running" || status === "paused";
+  return training || (status !== "waiting" && progress < 1) ? `${status} ${Math.floor(100 * progress)}\u00a0%` : status;
 }
 
 /** What is said of a run where there is no room for columns, in a line. @param {Run} run */
