@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -86,24 +87,30 @@ class Report:
 
     def table(self) -> str:
         """Return the rows as a Markdown table; empty where there are none."""
+        head, *rows = self.cells() or [[]]
+        lines = [[_escaped(cell) for cell in row] for row in rows]
+        if lines:
+            lines[0][0] = f"**{lines[0][0]}**"
+        return "\n".join([_line(head), "|---|" + "---:|" * (len(head) - 1), *map(_line, lines)]) if rows else ""
+
+    def cells(self) -> list[list[str]]:
+        """Return the titles of the table and then its rows, as plain text; empty where there are none."""
         if not self.rows:
-            return ""
+            return []
         several = any(len(row.losses) > 1 for row in self.rows)
         measure = self.verdict.measure
         head = ["setting", f"mean {measure}" if several else measure, *(["range"] if several else [])]
         head += ["above the best, paired" if several else "above the best", "seeds", "optimizer state", "steps/s"]
-        lines = [_line(head), "|---|" + "---:|" * (len(head) - 1)]
-        return "\n".join([*lines, *(_line(self._cells(row, several=several)) for row in self.rows)])
+        return [head, *(self._cells(row, several=several) for row in self.rows)]
 
-    def _cells(self, row: Row, *, several: bool) -> list[str]:
+    @staticmethod
+    def _cells(row: Row, *, several: bool) -> list[str]:
         low, high = row.losses[0], row.losses[-1]
-        label = _escaped(row.standing.label) + (
-            f" (best of {row.grid.combinations})" if row.grid and row.grid.combinations > 1 else ""
-        )
+        best_of = f" (best of {row.grid.combinations})" if row.grid and row.grid.combinations > 1 else ""
         difference = str(row.against_best).partition(" over ")[0].partition(" with ")[0] if row.against_best else "–"
         speed = row.steps_per_second
         return [
-            f"**{label}**" if row is self.rows[0] else label,
+            f"{row.standing.label}{best_of}",
             f"{row.standing.loss:.4g}",
             *([f"{low:.4g} to {high:.4g}" if len(row.losses) > 1 else "–"] if several else []),
             difference,
@@ -127,6 +134,11 @@ class Report:
         said += self._grids()
         lines = [*said, *self._without_result(), *self._observations()]
         return ["\n".join(f"* {line}" for line in lines)]
+
+    def plain_sentences(self) -> list[str]:
+        """Return what the table means and what is needed to repeat it, as plain text."""
+        lines = "\n".join([*self.sentences(), self._conditions()]).splitlines()
+        return [_plain(line.removeprefix("* ")) for line in lines if line]
 
     def _grids(self) -> list[str]:
         """Say what was tried with each optimizer, and where one of them had less of a chance than the others."""
@@ -377,3 +389,8 @@ def _escaped(text: str) -> str:
     """Return a text so that Markdown shows it as it is."""
     plain = html.escape(text, quote=False)
     return "".join(f"\\{letter}" if letter in "\\`*_[]|#$~" else letter for letter in plain)
+
+
+def _plain(markdown: str) -> str:
+    """Return a text without what `_escaped` put into it."""
+    return html.unescape(re.sub(r"\\(.)", r"\1", markdown))
