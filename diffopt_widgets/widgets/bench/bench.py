@@ -28,6 +28,7 @@ from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.other_session import OtherSession
 from diffopt_widgets.widgets.bench.present import PresentSwitch
+from diffopt_widgets.widgets.bench.report_box import ReportBox
 from diffopt_widgets.widgets.bench.rest import Rest, close_everything
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
@@ -75,7 +76,10 @@ def lab(
 
 @printed_readably
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `vary`, `present`, `menu`, `plot`, `table` and `samples`."""
+    """Whole bench as one widget.
+
+    Its parts are `form`, `size`, `bar`, `vary`, `present`, `menu`, `plot`, `table`, `report` and `samples`.
+    """
 
     def __init__(
         self,
@@ -128,7 +132,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         left.add_class("dw-left")
         others = [OtherSession(other, self._guarded, self._take_over) for other in sessions_in_progress()]
         beside = {"bar": self.bar, "menu": self.menu, "plot": self.plot, "applied": self.applied}
-        beside |= {"table": self.table, "samples": self.samples}
+        self.report = ReportBox()
+        beside |= {"table": self.table, "report": self.report, "samples": self.samples}
         right = widgets.VBox(list(beside.values()))
         right.add_class("dw-right")
         for name, part in {"form": self.form, "size": self.size, "present": self.present, **beside}.items():
@@ -298,6 +303,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             about = f"{scene.ready.title}: {scene.trained}" if scene.ready else scene.trained
             self._view.compare(scene.judged, about)
             self._paint_bar()
+        self.report.follow([run for run in self.runs if self.table.visible.get(run.key)])
         self._set_aside()
 
     def _set_aside(self) -> None:

@@ -999,3 +999,39 @@ def test_a_bench_that_takes_over_a_comparison_shows_all_of_it():
         await again.wait()
 
     in_kernel(script, task="swiss_roll")
+
+
+def test_the_report_is_of_the_shown_runs_that_have_finished():
+    first, second = two_finished()
+    first.rename("<b>first</b> | *one*")
+
+    async def script(bench):
+        assert "finished" in bench.report.why
+        bench.report.shown = True
+        assert bench.report.cells == []  # nothing to report
+        bench.add(first)
+        bench.add(second)
+        bench.report.shown = True
+
+    bench = in_kernel(script, task="swiss_roll")
+    assert bench.report.why == ""
+    assert len(bench.report.cells) == 3
+    assert bench.report.markdown == dw.report([first, second]).markdown()
+    assert any("whether that is luck is not known" in line for line in bench.report.lines)
+    bench.table.set_visible(second.key, visible=False)
+    assert len(bench.report.cells) == 2
+    bench.table.set_visible(first.key, visible=False)
+    assert bench.report.why
+    assert not bench.report.shown
+
+
+def two_finished():
+    """Two finished runs that differ in their learning rate."""
+    plan = dw.RunPlan(dw.Settings("ADAMW"), "swiss_roll", 2)
+    for one, loss in zip(vary(plan, {"lr": [1e-3, 1e-2]}), (0.2, 0.3), strict=True):
+        run = Run(one, status="running")
+        run.set_up("cpu", ["all"])
+        run.record(dw.StepRecord(step, step, 1.0, (0.1,), (0.1,)) for step in (1, 2))
+        run.record_evaluation(before=1.0, after=loss)
+        run.end("done")
+        yield run
