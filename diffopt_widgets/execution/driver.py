@@ -68,7 +68,7 @@ CANNOT_GO_ON = "It cannot go on"
 """Beginning of the message of a stopped run whose checkpoint cannot be used here."""
 
 
-def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Generator[None, None, None]:
+def drive(run: Run, *, on_publish: Callable[[Run], object] = lambda _: None) -> Generator[None, None, None]:
     """Carry out a run, one step per `next()`; about ten times a second its new records are published.
 
     Closing the generator stops the run; when the run is carried out again, it continues as if it had not been stopped. An
@@ -85,7 +85,7 @@ def drive(run: Run, *, on_publish: Callable[[Run], None] = lambda _: None) -> Ge
     return _steps(run, on_publish)
 
 
-def _steps(run: Run, on_publish: Callable[[Run], None]) -> Generator[None, None, None]:
+def _steps(run: Run, on_publish: Callable[[Run], object]) -> Generator[None, None, None]:
     pending: list[StepRecord] = []
     training = None
     if run.kept is not None and (training := _restore(run)) is None:
@@ -231,7 +231,7 @@ def _evaluated(run: Run, training: Training, record: StepRecord) -> StepRecord:
         return record
 
 
-def _publish(run: Run, training: Training, pending: list[StepRecord], on_publish: Callable[[Run], None]) -> None:
+def _publish(run: Run, training: Training, pending: list[StepRecord], on_publish: Callable[[Run], object]) -> None:
     _record(run, training, pending)
     on_publish(run)
     _check_finite(run)
@@ -415,9 +415,8 @@ def drive_to_end(
     """
 
     def publish(run: Run) -> None:
-        if saver is not None:
-            saver.save(run)
-        show(run)
+        if saver is None or saver.save(run):
+            show(run)
 
     try:
         show(run)

@@ -46,15 +46,20 @@ class RunSaver:
         """Time (`time.monotonic`) of each run's next checkpoint."""
         self._last_warning = ""
 
-    def save(self, run: Run) -> None:
-        """Write the new rows of a run; call it at each publish, and once more when the run has ended."""
+    def save(self, run: Run) -> bool:
+        """Start to write the new rows of a run; call it at each publish, and once more when the run has ended.
+
+        Returns:
+            Whether to show the run. False while the rows that were shown before are still being written: the training does
+            not wait for the disk, but what is shown does, so that a killed process loses at most what was shown last.
+        """
         if not run.history.groups:
-            return  # it has not begun
+            return True  # it has not begun
         writer = self._writers.get(run.key)
         if writer is None:
             writer = self._begin(run)
         if writer is None:
-            return
+            return True
         renamed = run.name if run.name != self._names[run.key] else ""
         self._names[run.key] = run.name
         if not run.ended:
@@ -67,6 +72,7 @@ class RunSaver:
             writer.describe(renamed, own_runs.about_run(run))
             writer.end(run.status, run.message)
             self._ends[run.key] = _end(run)
+        return writer.may_show() or run.status != "running"
 
     def rename(self, run: Run) -> None:
         """Write the run's present name to the store; do nothing when the store does not have the run.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ FULL_ROWS = 16_384
 """Number of rows from which a chunk is not merged any more."""
 SMALL_CHUNKS = 64
 """Least number of small chunks that are merged at once."""
+HELD_SECONDS = 1.0
+"""Longest time for which new rows are not shown because the rows shown before are not in the file yet."""
 
 
 class _ExtrasError(StoreError):
@@ -81,6 +84,7 @@ class RunWriter:
         self._lock = threading.Lock()
         self._pending: tuple[Rows, _State] | None = None
         self._thread: threading.Thread | None = None
+        self._shown, self._shown_at = 0, 0.0
         self._problem, self._effect = "", "is not being saved"
         self._last_warning = ""
 
@@ -127,6 +131,18 @@ class RunWriter:
         self._state = replace(self._state, status="running", message="")
         self._submit()
         self._warn()
+
+    def may_show(self) -> bool:
+        """Return whether to show the present rows; if so, they count as shown.
+
+        While the rows that were shown before are still being written, the answer is no, so that a kill costs at most what
+        was shown last. After `HELD_SECONDS`, and when the last save failed, which was told, the answer is yes all the same.
+        """
+        held = self.saved < self._shown and not self._problem
+        if held and time.monotonic() - self._shown_at < HELD_SECONDS:
+            return False
+        self._shown, self._shown_at = len(self._history), time.monotonic()
+        return True
 
     def flush(self) -> None:
         """Wait until all saves are written or have failed."""

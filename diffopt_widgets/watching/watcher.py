@@ -355,6 +355,8 @@ class Watcher:
         """Save and draw the new rows of the history."""
         if self._writer is not None:
             self._guarded("saving the run", self._writer.save)
+            if not self._writer.may_show():
+                return
         if self._plot is not None:
             self._guarded("drawing", self._refresh)
 

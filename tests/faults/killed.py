@@ -67,6 +67,19 @@ def sound(path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ killed
 
 
+def slow_disk(seconds: float) -> None:
+    """Make each write of this process take so long, as on a network folder."""
+    write = database.Database.write
+
+    @contextlib.contextmanager
+    def slowly(*args: Any, **kwargs: Any) -> Iterator[sqlite3.Connection]:
+        with write(*args, **kwargs) as connection:
+            yield connection
+            time.sleep(seconds)  # stands for the disk; nothing is waited for
+
+    database.Database.write = slowly  # type: ignore[method-assign]
+
+
 async def bench_until_killed(path: Path, report: int) -> None:
     """Train on a bench; tell after each publish how many rows there are."""
     bench = dw.lab(dw.Settings("ADAMW"), task=BOWL, steps=LONG, store=path)
@@ -82,16 +95,21 @@ def kill_kernels(path: Path, rounds: int, seed: int) -> None:
     straight = dw.train(dw.Settings("ADAMW"), BOWL, 5_000, progress=False).history
     import diffopt_widgets.widgets.bench.bench  # noqa: F401  # before the forks
 
-    for _ in range(rounds):
+    for number in range(rounds):
         read, write = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(read)
             with contextlib.suppress(BaseException):
+                if number % 2:
+                    slow_disk(0.05)
                 asyncio.run(bench_until_killed(path, write))
             os._exit(1)
         os.close(write)
-        told = os.read(read, 8) if chance.random() < 0.9 else b""  # mostly it has published something
+        told = b""
+        if chance.random() < 0.9:  # mostly it has published rows
+            while not any(told) and (part := os.read(read, 8)):
+                told += part
         time.sleep(chance.random() * 0.3)  # the moment of the kill; nothing is waited for
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -102,7 +120,7 @@ def kill_kernels(path: Path, rounds: int, seed: int) -> None:
         sound(path)
         newest = dw.RunStore(path).list()[:1]
         if not newest or newest[0].id in seen:
-            check(len(published) < 3, "published, and not in the store:", published)
+            check(not any(published), "published, and not in the store:", published)
             continue
         (run,) = newest
         seen.add(run.id)
@@ -114,7 +132,7 @@ def kill_kernels(path: Path, rounds: int, seed: int) -> None:
         np.testing.assert_array_equal(history.step, np.arange(1, len(history) + 1))
         np.testing.assert_array_equal(history.column("loss")[:rows], straight.column("loss")[:rows])
     print(begun, *(f"{count}×{number}" for number, count in sorted(lost.items())))
-    check(max(lost, default=0) <= 2, "publishes lost:", lost)
+    check(max(lost, default=0) <= 1, "publishes lost:", lost)
 
 
 seen: set[str] = set()
@@ -127,9 +145,9 @@ def kernels_killed(rounds: int, seed: int) -> Tried:
         begun, *lost = program("kernels", path, rounds, seed).stdout.split()[-20:]
     counts = {int(text.split("×")[1]): int(text.split("×")[0]) for text in lost}
     return Tried(
-        "SIGKILL of a kernel that trains, at a moment by chance, published 50 times a second",
+        "SIGKILL of a kernel that trains, at a moment by chance, published 50 times a second; the disk is slow in half of them",
         rounds,
-        "the store is sound; the run is interrupted; its rows are right to the bit; no more is lost than is being written",
+        "the store is sound; the run is interrupted; its rows are right to the bit; at most the last publish is lost",
         f"{begun} runs had begun; publishes lost: "
         + ", ".join(f"{n} in {count}" for n, count in sorted(counts.items())),
     )
@@ -142,12 +160,8 @@ import diffopt_widgets as dw
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as executor:
-        try:
-            dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}, "swiss_roll", 1_000_000, executor=executor,
-                     store=sys.argv[1])
-        except RuntimeError as error:
-            print(error)
-            sys.exit(3)
+        dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}, "swiss_roll", 1_000_000, executor=executor, store=sys.argv[1],
+                 progress=False)
 """
 
 
@@ -173,12 +187,17 @@ def workers_killed(rounds: int, seed: int) -> Tried:
                     raise AssertionError(workers)
                 time.sleep(chance.random() * 0.5)  # the moment of the kill
                 if number % 2:
+                    before = [run.steps for run in dw.RunStore(path).list()]
                     workers[chance.randrange(2)].kill()
-                    said, _ = parent.communicate(timeout=PATIENCE)
-                    check(parent.returncode == 3 and "ended before its runs did" in said, said)
-                else:
-                    parent.kill()
-                    parent.communicate()
+                    wait_for(
+                        lambda: all(
+                            run.steps > taken for run, taken in zip(dw.RunStore(path).list(), before, strict=True)
+                        ),
+                        parent,
+                    )
+                    workers += children_of(parent.pid, "spawn_main")
+                parent.kill()
+                parent.communicate()
                 wait_for(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
             sound(path)
             runs = dw.RunStore(path).list()
@@ -186,7 +205,7 @@ def workers_killed(rounds: int, seed: int) -> Tried:
     return Tried(
         "SIGKILL of the program of a sweep, or of one of its two workers, at a moment by chance",
         rounds,
-        "no worker goes on; the sweep says so; the store is sound, the runs are interrupted",
+        "a killed worker's runs go on in others; no worker outlives its program; the store is sound, the runs are interrupted",
     )
 
 

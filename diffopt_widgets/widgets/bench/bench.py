@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -19,20 +18,23 @@ from diffopt_widgets.catalogue.values import ValueProblem
 from diffopt_widgets.drawing.panels import LOSS
 from diffopt_widgets.execution.driver import saver_for
 from diffopt_widgets.execution.session import Session, sessions_in_progress
-from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.plain_text import printable, printed_readably
 from diffopt_widgets.runs.compared import Verdict
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
-from diffopt_widgets.runs.run import Run
+from diffopt_widgets.runs.run import Run, name_by_difference
 from diffopt_widgets.settings import Settings, SettingsError
+from diffopt_widgets.settings.arguments import check_kind
 from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.findings import Findings
 from diffopt_widgets.widgets.bench.other_session import OtherSession
 from diffopt_widgets.widgets.bench.present import PresentSwitch
+from diffopt_widgets.widgets.bench.report_box import ReportBox
 from diffopt_widgets.widgets.bench.rest import Rest, close_everything
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
 from diffopt_widgets.widgets.bench.scene import Scene
+from diffopt_widgets.widgets.bench.vary import Vary
 from diffopt_widgets.widgets.form.form import Form
 from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.panel import cannot_run
@@ -76,7 +78,10 @@ def lab(
 
 @printed_readably
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `present`, `menu`, `plot`, `table` and `samples`."""
+    """Whole bench as one widget.
+
+    Its parts are `form`, `size`, `bar`, `vary`, `present`, `menu`, `plot`, `table`, `report` and `samples`.
+    """
 
     def __init__(
         self,
@@ -99,21 +104,24 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             }
         )
         self._findings = Findings(on_use=self._guarded(self._use_rate))
+        self.vary = Vary(self.form.settings)
         self.bar = RunBar(
             task,
             steps,
             on_run=self._guarded(self._run_settings),
             on_pause=self._guarded(self._pause),
-            on_stop=self._guarded(self._stop),
+            on_stop=self._guarded(self.stop),
             on_fix=self._guarded(self._fix),
             beside=[self._findings.buttons, self.present],
-            below=[self._findings.line],
+            under=[self._findings.line],
+            vary=self.vary,
         )
         self._view = RunsView(
             self._guarded,
             on_rename=self._renamed,
             on_repeat=lambda run: self.start([Run(run.plan)]),
             on_continue=lambda run: self._start([run]),
+            on_stop=self.stop,
             on_change=self._tell,
         )
         self.plot, self.applied = self._view.plot, self._view.applied
@@ -128,7 +136,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         left.add_class("dw-left")
         others = [OtherSession(other, self._guarded, self._take_over) for other in sessions_in_progress()]
         beside = {"bar": self.bar, "menu": self.menu, "plot": self.plot, "applied": self.applied}
-        beside |= {"table": self.table, "samples": self.samples}
+        self.report = ReportBox()
+        beside |= {"table": self.table, "report": self.report, "samples": self.samples}
         right = widgets.VBox(list(beside.values()))
         right.add_class("dw-right")
         for name, part in {"form": self.form, "size": self.size, "present": self.present, **beside}.items():
@@ -140,6 +149,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.form.observe(lambda _: self._check(), ["errors", "settings"])
         self.form.observe(lambda _: self._expect(), ["settings"])
         self.form.observe(lambda _: self._set_aside(), ["settings"])
+        self.form.observe(lambda change: self.vary.offer(change["new"]), ["settings"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
         parts = (self.form, self.size, self.present, *beside.values())
@@ -160,7 +170,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         return self.table.verdict
 
     def start(self, runs: Sequence[Run]) -> None:
-        """Carry out runs after those in progress, and add their curves to the plots.
+        """Carry out runs side by side, after those in progress, and add their curves to the plots.
+
+        A run that was stopped, also one from a store, goes on where it was.
 
         Raises:
             RuntimeError: there is no running event loop, as in a plain script.
@@ -184,6 +196,23 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         else:
             self._view.add_curves(run)
 
+    def stop(self, run: Run | None = None) -> None:
+        """Stop one run after its current step, or, without one, all that are in progress or wait.
+
+        A run that was stopped can go on later: its row has a button for that, and `start` and `dw.resume` do it too.
+
+        Raises:
+            ValueError: this run is not in progress here.
+        """
+        if run is None:
+            if self._session is not None:
+                self._session.stop()
+            return
+        check_kind("run", run, Run, "a run", "Give one of bench.runs.")
+        if self._session is None or run not in self._session.runs:
+            raise ValueError(printable(f"{run.name} is not in progress here, so there is nothing to stop"))
+        self._session.stop_run(run)
+
     async def wait(self) -> None:
         """Wait until every started run has ended; for notebooks that run unattended.
 
@@ -202,8 +231,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             return
         session = self._session
         if session is not None and session.owner is self:
-            with contextlib.suppress(RuntimeError):  # the event loop is closed, and nothing trains on it
-                session.stop()
+            session.stop()
         super().close()
         close_everything(self)
 
@@ -244,7 +272,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         taken = dict.fromkeys([*(session.together if len(session.together) > 1 else ()), *session.runs])
         for run in taken:
             self._view.add(run, keep_name=True)
-        for run in sorted(taken, key=lambda run: run is session.current):  # the bar shows the last one
+        for run in taken:
             self._changed(run)
 
     def _start(self, runs: Sequence[Run]) -> None:
@@ -259,7 +287,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _run_settings(self) -> None:
         if self.bar.run.disabled:  # a click that was on its way when the button went off
             return
-        self.start([Run(self.bar.plan(self.form.settings))])
+        plans = self.bar.plans(self.form.settings)
+        names = name_by_difference(plans) if len(plans) > 1 else [""]
+        self.start([Run(plan, name) for plan, name in zip(plans, names, strict=True)])
 
     def _run_comparison(self, comparison: Comparison) -> None:
         plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
@@ -277,6 +307,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             about = f"{scene.ready.title}: {scene.trained}" if scene.ready else scene.trained
             self._view.compare(scene.judged, about)
             self._paint_bar()
+        self.report.follow([run for run in self.runs if self.table.visible.get(run.key)])
         self._set_aside()
 
     def _set_aside(self) -> None:
@@ -309,7 +340,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             scene.told,
             busy=session.busy,
             paused=session.paused,
-            waiting=session.waiting,
+            waiting=len(session.waiting),
             together=scene.compared,
             outcome=str(self.table.verdict),
         )
@@ -326,10 +357,6 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _switch_log_loss(self) -> None:
         self.plot.log = {**self.plot.log, LOSS.key: not self.plot.log.get(LOSS.key, False)}
-
-    def _stop(self) -> None:
-        if self._session is not None:
-            self._session.stop()
 
     def _fix(self, run: Run) -> None:
         """Put a failed run's settings with its fix into the form, ready for a click on Run."""
@@ -376,11 +403,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _changed(self, run: Run) -> None:
         self.table.show(run)
         self._tell()
-        if run is self._scene.told or not self._is_busy():
+        if run is self._scene.told or run in self._scene.compared or not self._is_busy():
             self._paint_bar()
         if run not in self.runs:
             return
-        over = run.ended and (self._session is None or run is not self._session.current)
+        over = run.ended and (self._session is None or run not in self._session.training)
         self._view.changed(run, over=over, last=not self._is_busy())
         if over:
             self._rest.settle()

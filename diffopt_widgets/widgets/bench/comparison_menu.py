@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs.comparisons import Comparison
 
 ABOUT = (
-    "Ready comparisons: each trains a few runs that differ in one thing, from the same weights and batches, after the runs in "
-    "progress. The form does not change. Point at a button, or tap it once, to read what to look for."
+    "Ready comparisons: each trains a few runs side by side that differ in one thing, from the same weights and batches, after "
+    "those in progress. The form does not change. Point at a button, or tap it once, to read what to look for."
 )
 
 

@@ -230,7 +230,7 @@ def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, caps
 
     monkeypatch.setattr(Training, "_backward", interrupted)
     monkeypatch.setattr(
-        "diffopt_widgets.execution.sweeps.TURN_SECONDS", 1e9
+        "diffopt_widgets.execution.rounds.TURN_SECONDS", 1e9
     )  # the first run ends before the second begins
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))

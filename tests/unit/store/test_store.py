@@ -265,6 +265,33 @@ def test_a_stopped_run_that_goes_on_is_one_run_in_the_store(store: dw.RunStore) 
     assert [(told.name, told.status, told.steps) for told in store.list()] == [("mine", "done", 10)]
 
 
+def test_no_second_publish_is_shown_before_the_first_is_in_the_file(
+    store: dw.RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a kill costs at most what was shown last; a disk that is slow for long does not keep the page waiting."""
+    monkeypatch.setattr(run_writer, "HELD_SECONDS", 1000.0)
+    history = History(("a",))
+    writer = store.begin("shown", history)
+
+    def publish() -> bool:
+        grow(history, 1)
+        writer.save()
+        return writer.may_show()
+
+    busy = sqlite3.connect(store.path, isolation_level=None)
+    busy.execute("BEGIN IMMEDIATE")  # another program writes
+    assert [publish(), publish(), publish()] == [True, False, False]
+    monkeypatch.setattr(run_writer, "HELD_SECONDS", 0.0)
+    assert publish()
+    busy.execute("COMMIT")
+    busy.close()
+    monkeypatch.setattr(run_writer, "HELD_SECONDS", 1000.0)
+    writer.flush()
+    assert writer.saved == len(history) == 4
+    assert publish()
+    writer.end("done")
+
+
 @pytest.mark.slow
 def test_a_sweep_is_kept_also_by_an_executor_that_knows_only_the_path(store: dw.RunStore) -> None:
     settings, over = dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}
