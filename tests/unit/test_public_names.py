@@ -29,6 +29,7 @@ NAMES = {
         "lab",
         "list_optimizers",
         "list_tasks",
+        "lr_find",
         "memory",
         "preset",
     ),

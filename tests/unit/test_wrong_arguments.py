@@ -195,6 +195,8 @@ BASE = {
         dw.sweep,
         {"settings": SETTINGS, "over": {"lr": [1e-3]}, **SHORT, "executor": None, "progress": False, "store": None},
     ),
+    "lr_find": (dw.lr_find, {"settings": SETTINGS, "task": "swiss_roll", "steps": 20, "low": 1e-4, "high": 1.0}),
+    "with_rate_of": (dw.with_rate_of, {"run": run, "optimizer": "ADAMW"}),
     "resume": (dw.resume, {"run": waiting, "progress": False, "store": None}),
     "Run": (dw.Run, {"plan": dw.RunPlan(SETTINGS), "name": "mine"}),
     "compare": (dw.compare, {"runs": lambda: [run()], "x": "step"}),

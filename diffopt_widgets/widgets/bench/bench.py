@@ -26,6 +26,7 @@ from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.settings.arguments import check_kind
 from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
+from diffopt_widgets.widgets.bench.findings import Findings
 from diffopt_widgets.widgets.bench.other_session import OtherSession
 from diffopt_widgets.widgets.bench.present import PresentSwitch
 from diffopt_widgets.widgets.bench.report_box import ReportBox
@@ -44,6 +45,7 @@ from diffopt_widgets.widgets.tables.still import in_words
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from diffopt_widgets.settings.plan import RunPlan
     from diffopt_widgets.store import LoggedRun, RunStore
     from diffopt_widgets.tasks import Task
 
@@ -102,6 +104,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             }
         )
         self.vary = Vary(self.form.settings)
+        self._findings = Findings(on_use=self._guarded(self._use_rate))
         self.bar = RunBar(
             task,
             steps,
@@ -109,7 +112,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_pause=self._guarded(self._pause),
             on_stop=self._guarded(self.stop),
             on_fix=self._guarded(self._fix),
-            beside=[self.present],
+            beside=[self._findings.buttons, self.present],
+            below=[self._findings.line],
             vary=self.vary,
         )
         self._view = RunsView(
@@ -340,6 +344,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             together=scene.compared,
             outcome=str(self.table.verdict),
         )
+        told = [scene.told] if scene.told else []
+        self._findings.show(scene.compared or told, self.table.verdict.best_runs if scene.compared else ())
 
     def _pause(self) -> None:
         if self._session is None:
@@ -359,6 +365,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.bar.show_message("The fix is in the form now. Press Run to try again.")
         self.bar.fields["dtype"].value = run.plan.dtype  # some options need this precision
         self.form.settings = run.settings.replace(**fix)
+
+    def _use_rate(self, plan: RunPlan) -> None:
+        """Put settings with the rate that a run found into the form, and train them beside that run."""
+        self.form.settings = plan.settings
+        self.start([Run(plan)])
 
     def _plan_edited(self) -> None:
         """Give the form the run of the bar, for the drawing of its schedule and for the settings that such a run refuses."""
