@@ -2,7 +2,8 @@
 
 For each task and seed: PRODIGY at its defaults, whose rate `dw.with_rate_of` puts into AdamW; a range test of AdamW; AdamW with
 each rate of a grid, and with the two proposals. All with a constant schedule and the same seed, so the same weights and batches.
-The loss is that of the evaluation set at the end. Run: python tests/benchmarks/bench_rate.py --write
+The loss is that of the evaluation set at the end. Run: python tests/benchmarks/bench_rate.py --write, which measures what
+`rate.json` lacks; delete that file to measure all again.
 """
 
 from __future__ import annotations
@@ -190,27 +191,30 @@ def page_with(text, rows):
     return f"{before}{TABLE}\n{lines}{end}{after}"
 
 
+def all_measured():
+    """Measure what `rate.json` lacks, and keep each seed there as soon as it is measured."""
+    measured = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
+    for one in TASKS:
+        key = one if isinstance(one, str) else one.key
+        if not isinstance(one, str):
+            dw.register_task(one, replace=True)
+        found = measured.setdefault(key, [])
+        for seed in range(len(found), SEEDS):
+            found.append(measure(key, seed))
+            MEASURED.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+            print(f"{key}, seed {seed}", file=sys.stderr, flush=True)
+    return measured
+
+
 def main():
-    """Measure, print the table, and with --write keep it."""
+    """Measure, print the table, and with --write put it into the docs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"write {MEASURED.name} and {PAGE.name}")
-    parser.add_argument("--only-table", action="store_true", help="make the table from what was measured before")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")  # runs that diverge
-    if chosen.only_table:
-        measured = json.loads(MEASURED.read_text(encoding="utf-8"))
-    else:
-        measured = {}
-        for one in TASKS:
-            key = one if isinstance(one, str) else one.key
-            if not isinstance(one, str):
-                dw.register_task(one, replace=True)
-            measured[key] = [measure(key, seed) for seed in range(SEEDS)]
-            print(key, *measured[key], sep="\n", file=sys.stderr, flush=True)
-    rows = table(measured)
+    rows = table(all_measured())
     print("\n".join(f"| {' | '.join(row)} |" for row in rows))
     if chosen.write:
-        MEASURED.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
         PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 

@@ -11,6 +11,7 @@ import pytest
 from shared.running import assert_same, until
 
 import diffopt_widgets as dw
+from diffopt_widgets.catalogue.values import short
 from diffopt_widgets.execution import driver, session
 from diffopt_widgets.execution.driver import run_to_end
 from diffopt_widgets.probe.doctor import accelerators
@@ -418,7 +419,7 @@ def test_the_rate_that_a_run_found_is_used_by_a_button():
         bench.bar.fields["seed"].value = "3"
         await click_run(bench)
         found = bench.runs[0].applied_plateau
-        assert f"reached {found:.1e}".replace("e-0", "e-") in bench._findings.line.value
+        assert f"reached {short(found)} (" in bench._findings.line.value
         first, second = shown_uses(bench)
         assert first.description.endswith("in AdamW")
         assert "8-bit" in second.description
