@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.rates.applied import applied_lr as applied_lr
     from diffopt_widgets.records import History as History
     from diffopt_widgets.records import StepRecord as StepRecord
+    from diffopt_widgets.runs.option_figures import compare_options as compare_options
     from diffopt_widgets.runs.run import Run as Run
     from diffopt_widgets.runs.space import Range as Range
     from diffopt_widgets.runs.space import with_rate_of as with_rate_of
@@ -74,6 +75,7 @@ _HOMES = {
     "build_optimizer": "optimizers.factory",
     "build_schedule": "optimizers.factory",
     "compare": "drawing.figures",
+    "compare_options": "runs.option_figures",
     "export": "interop",
     "lab": "widgets.bench.bench",
     "list_optimizers": "catalogue",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,11 @@ from diffopt_widgets.drawing.panels import next_color, next_dash
 from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import name_by_difference
 from diffopt_widgets.runs.shown import Shown, ShownRuns
-from diffopt_widgets.settings.variations import differences, swept_groups
+from diffopt_widgets.settings.variations import differences, setting_names, swept_groups
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.settings.plan import RunPlan
 
 UNDO_STEPS = 20
 """Number of removals that can be undone."""
@@ -93,7 +95,12 @@ class Collection:
         """Remove a run; `restore` brings it back. Raises KeyError when there is none with this key."""
         shown, place = self.shown.now[key], list(self.shown.now).index(key)
         self._removed = [*self._removed[1 - UNDO_STEPS :], _Removed(self._runs.pop(key), shown, place)]
-        self.shown.remove(key)
+
+        def take(runs: dict[str, Shown]) -> None:
+            del runs[key]
+            self._join(runs)
+
+        self.shown.edit(take)
 
     def restore(self) -> str | None:
         """Bring back the run that was removed last, to its place; return its key, or None when there is none."""
@@ -124,6 +131,7 @@ class Collection:
             runs.update([*items[:place], (run.key, shown), *items[place:]])
             if self._compares:
                 self._compare(runs)
+            self._join(runs)
 
         self._runs[run.key] = run
         self.shown.edit(put)
@@ -133,11 +141,22 @@ class Collection:
         runs = [self._runs[key] for key in shown if key in self._runs]
         plans = [run.plan for run in runs]
         names = name_by_difference(plans)
-        marks = zip(names, differences(plans), swept_groups(plans), strict=True)
-        for place, (run, (name, details, group)) in enumerate(zip(runs, marks, strict=True)):
+        named: Counter[str] = Counter()
+        before: set[RunPlan] = set()
+        for run, name, group in zip(runs, names, swept_groups(plans), strict=True):
             if run.key in self._auto_named:
-                earlier = names[:place].count(name)
-                run.rename(f"{name} ({earlier + 1})" if earlier else name)
-            differs = REPEATS if run.plan in plans[:place] else name
-            marked = replace(shown[run.key], name=run.name, differs=differs, details=details, group=group)
-            shown[run.key] = marked
+                run.rename(f"{name} ({named[name] + 1})" if named[name] else name)
+            differs = REPEATS if run.plan in before else name
+            named[name] += 1
+            before.add(run.plan)
+            shown[run.key] = replace(shown[run.key], name=run.name, differs=differs, group=group)
+
+    def _join(self, shown: dict[str, Shown]) -> None:
+        """Give runs that differ by their seed only the name of their setting, and the colour and line style of its first."""
+        runs = [self._runs[key] for key in shown if key in self._runs]
+        plans = [run.plan for run in runs]
+        first: dict[str, Shown] = {}
+        for run, setting, details in zip(runs, setting_names(plans), differences(plans) if plans else [], strict=True):
+            one = shown[run.key]
+            look = first.setdefault(setting, one) if setting else one
+            shown[run.key] = replace(one, setting=setting, details=details, color=look.color, dash=look.dash)

@@ -24,6 +24,7 @@ NAMES = {
         "build_optimizer",
         "build_schedule",
         "compare",
+        "compare_options",
         "export",
         "lab",
         "list_optimizers",

@@ -19,6 +19,7 @@ from diffopt_widgets.tasks import get_task, list_tasks
 from diffopt_widgets.training.environment import device_problem
 from diffopt_widgets.widgets.bench.key_guard import KeyGuard
 from diffopt_widgets.widgets.bench.progress import Progress
+from diffopt_widgets.widgets.page.event_loop import on_loop_in_turn, running_loop
 from diffopt_widgets.widgets.page.folders import without_folders
 from diffopt_widgets.widgets.page.html import NO_MATH, escape, paragraph
 
@@ -126,9 +127,11 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._describe_task()
         self._read()
         self._paint_buttons(busy=False, paused=False)
+        # Newer kernels handle the messages of plain widgets in a thread of their own, beside those of the form.
+        cells = running_loop()
         for field in self.fields.values():
-            field.observe(lambda _: self._edited(), "value")
-        self.task.observe(lambda _: self._task_chosen(), "value")
+            field.observe(lambda _: on_loop_in_turn(cells, self._edited), "value")
+        self.task.observe(lambda _: on_loop_in_turn(cells, self._task_chosen), "value")
         for box in varied:
             box.observe(lambda _: self._edited(), ["problem", "over", "seeds"])
 
@@ -244,10 +247,11 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self.progress.said = outcome
             self.progress.show(_share(compared), outcome, look)
         elif compared:
-            if told := [other for other in ends if other.status != "failed"]:
-                self.progress.said = _end(told[-1])
-            elif any(len(other.history) for other in compared):  # what was said before may still be spoken until then
-                self.progress.said = ""
+            told = [_end(other) for other in compared if other.ended and other.status != "failed"]
+            if new := [other for other in ends if other.status != "failed"]:
+                self.progress.said = _end(new[-1])
+            elif self.progress.said not in told and any(len(other.history) for other in compared):
+                self.progress.said = ""  # what was said before may still be spoken until then
             share, taken = _share(compared), f"{_taken(compared)}{_left(compared, ', ')}"
             self.progress.show(share, f"{_doing(compared)}, {100 * share:.0f} %: {taken}")
         else:

@@ -7,14 +7,16 @@ import weakref
 from html import escape
 
 import pytest
-from shared.running import until
+from shared.running import assert_same, until
 
 import diffopt_widgets as dw
 from diffopt_widgets.execution import driver, session
+from diffopt_widgets.execution.driver import run_to_end
 from diffopt_widgets.probe.doctor import accelerators
 from diffopt_widgets.runs import collection
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.runs.space import vary
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.widgets.bench.other_session import OtherSession
 from diffopt_widgets.widgets.bench.rest import _everything
@@ -499,6 +501,78 @@ def test_a_new_bench_offers_what_trains_in_another_and_takes_it_over():
     in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll")
 
 
+def test_a_row_has_a_stop_of_its_own_and_its_run_continues_beside_the_others():
+    async def script(bench):
+        runs = of_rates(0.1, 0.05, steps=100_000)
+        bench.start(runs)
+        await until(lambda: all(bench.plot.has_run(run.key) and len(run.history) for run in runs))
+        assert [row["status"] for row in bench.table.rows] == ["running", "running"]
+        on_row(bench, runs[0], "stop")
+        await until(lambda: runs[0].ended)
+        assert "2 runs: 1 running, 1 stopped · " in bench.bar.words.value
+        assert bench.bar.progress.said == f"{runs[0].name}: {runs[0].message}"
+        taken = len(runs[0].history)
+        on_row(bench, runs[0], "continue")
+        await until(lambda: len(runs[0].history) > taken)
+        assert [row["status"] for row in bench.table.rows] == ["running", "running"]
+        bench.stop(runs[1])
+        bench.stop(runs[0])
+        await bench.wait()
+        assert bench.bar.stop.disabled
+        on_row(bench, runs[1], "stop")  # a click that was on its way
+        with pytest.raises(ValueError, match="not in progress here"):
+            bench.stop(runs[1])
+
+    in_kernel(script, task="swiss_roll")
+
+
+@pytest.mark.slow
+def test_a_comparison_is_closed_and_taken_up_from_its_store(tmp_path):
+    store = dw.RunStore(tmp_path / "runs.sqlite")
+
+    async def closed(bench):
+        bench.start(of_rates(0.1, 0.05, steps=400))
+        await until(lambda: all(len(run.history) for run in bench.runs))
+        bench.bar.pause.click()
+        await until(lambda: {run.status for run in bench.runs} == {"paused"})
+        assert "2 runs: all paused · " in bench.bar.words.value
+        session = bench._session
+        bench.close()
+        await session.wait()
+
+    async def taken_up(bench):
+        bench.start([store.load(told.id) for told in store.list()])
+        await bench.wait()
+        assert str(bench.verdict).startswith("Best: lr 0.1")
+
+    in_kernel(closed, task="swiss_roll", store=store)
+    assert {told.status for told in store.list()} == {"stopped"}
+    for run in in_kernel(taken_up, task="swiss_roll", store=store).runs:
+        assert_same(run, run_to_end(Run(run.plan), progress=False))
+    assert [told.status for told in store.list()] == ["done", "done"]
+
+
+@pytest.mark.slow
+def test_each_failure_of_a_comparison_is_told_once_and_its_back_ends_are_heard():
+    async def script(bench):
+        alerts = []
+        bench.bar.progress.observe(lambda change: alerts.append(change["new"]), "alert")
+        plans = [RunPlan(dw.Settings("SGD", lr=rate), "swiss_roll", 60) for rate in (1e20, 1e30)]
+        plans.append(RunPlan(dw.Settings("DADAPT_ADAN", log_every=1), "swiss_roll", 60))
+        bench.start([Run(plan) for plan in plans])
+        await bench.wait()
+        assert [run.status for run in bench.runs] == ["failed", "failed", "done"]
+        for run in bench.runs[:2]:
+            assert sum(text.startswith(run.name) for text in alerts) == 1
+        assert any(escape(f"{run.name}: {run.message}") in bench.bar.failure.value for run in bench.runs[:2])
+        assert f"{bench.runs[2].name}:\n" in bench.bar.output.value
+        bench.bar.fix.click()
+        on_row(bench, bench.runs[2], "rename", name="quiet")
+        assert (bench.bar.failure.value, bench.bar.progress.alert) == ("", "")
+
+    in_kernel(script, task="swiss_roll")
+
+
 def test_or_stops_it_there_and_the_offer_goes_when_nothing_trains():
     async def script(bench):
         bench.bar.fields["steps"].value = "100000"
@@ -573,8 +647,9 @@ def test_a_comparison_ends_with_its_verdict_and_its_progress_is_that_of_all_its_
         await bench.wait()
         values = [value for value, _ in seen]
         assert values == sorted(values)
-        assert {words.partition(",")[0] for _, words in seen[:-1]} == {f"run {n} of 3" for n in (1, 2, 3)}
-        assert all(f"of 3, {100 * value:.0f} %: " in words for value, words in seen[:-1])
+        assert all(f", {100 * value:.0f} %: {round(60 * value)} of 60 steps" in words for value, words in seen[:-1])
+        assert all(words.startswith("3 runs: ") for _, words in seen[:-1])
+        assert any("running" in words for _, words in seen)
 
     bench = in_kernel(script, task="swiss_roll")
     best = min(bench.runs, key=lambda run: run.eval_after)
@@ -648,7 +723,8 @@ def test_a_comparison_that_is_stopped_says_which_runs_count():
         runs = [*of_rates(0.1), *of_rates(0.05, 0.2, steps=100_000)]
         _, second, third = runs
         bench.start(runs)
-        await until(lambda: len(second.history) > 2)
+        await until(lambda: runs[0].ended and len(second.history) > 2 and len(third.history) > 2)
+        assert "3 runs: 2 running, 1 done · " in bench.bar.words.value
         bench.bar.stop.click()
         await bench.wait()
         assert [run.status for run in runs] == ["done", "stopped", "stopped"]
@@ -671,10 +747,10 @@ def test_stopped_runs_that_continue_end_their_comparison():
         bench.bar.stop.click()
         await bench.wait()
         assert "Did not finish: lr 0.1 and lr 0.05." in bench.bar.words.value
-        for place, run in enumerate(runs, 1):
+        for run, other in (runs, runs[::-1]):
             on_row(bench, run, "continue")
             await until(lambda: run.status == "running")  # noqa: B023  # it is awaited at once
-            assert bench.bar.progress.words.startswith(f"run {place} of 2, ")
+            assert bench.bar.progress.words.startswith(f"2 runs: 1 running, 1 {other.status}, ")
             await bench.wait()
         assert bench.bar.words.value.count("Best: lr ") == 1
 
@@ -801,7 +877,8 @@ def test_a_run_that_is_added_leaves_the_bar_to_the_run_in_progress():
         bench.bar.pause.click()
         await until(lambda: runs[0].status == "paused")
         bench.add(trained)
-        assert "paused, step" in bench.bar.words.value
+        assert "paused" in bench.bar.words.value
+        assert bench.bar.progress.words.startswith("2 runs: ")
         assert bench.bar.progress.value < 1
         assert bench.bar.progress.outcome == ""
         bench.bar.stop.click()
@@ -910,12 +987,13 @@ def test_a_bench_that_takes_over_a_comparison_shows_all_of_it():
     async def script(bench):
         runs = [*of_rates(0.1, steps=3), *of_rates(0.05, 0.2, steps=100_000)]
         bench.start(runs)
-        await until(lambda: len(runs[1].history) > 2)
+        await until(lambda: runs[0].ended and all(len(run.history) for run in runs))
         again = dw.lab(task="swiss_roll")
         (offer,) = others(again)
+        assert "2 runs train in another bench of this notebook: " in offer.words.value
         offer.take_over.click()
         assert again.runs == runs
-        assert again.bar.progress.words.startswith("run 2 of 3, ")
+        assert again.bar.progress.words.startswith("3 runs: 2 running, 1 done, ")
         assert again.form.aside["unused"]
         again.bar.stop.click()
         await again.wait()
