@@ -61,7 +61,7 @@ class Grid:
         """Say which numbers of the best combination are the lowest or highest that were tried, and could go further."""
         options, said = options_of(best), []
         for name, values in self.values.items():
-            value = best.flat()[name]
+            value: Any = best.flat()[name]  # Any: a number, as the values are
             if len(values) < 2 or not all(map(_is_number, values)):
                 continue
             domain = options[name].domain if name in options else None
