@@ -226,7 +226,7 @@ def train_and_write(
 
 
 def _tell_ends(runs: Sequence[Run], store: Path | None, *, some_may_fail: bool) -> int:
-    """Tell how runs ended that are not simply done, and what is worth a second look; return the exit status that follows."""
+    """Tell how runs ended that are not simply done; return the exit status that follows."""
     from diffopt_widgets.execution.observations import sentences
     from diffopt_widgets.execution.outcome import risen
     from diffopt_widgets.execution.search import is_pruned
@@ -237,13 +237,13 @@ def _tell_ends(runs: Sequence[Run], store: Path | None, *, some_may_fail: bool) 
             tell(f"{run.name}: {run.message}")
         elif worse := risen(run):
             tell(f"note: {run.name}: {worse}")
+    if pruned := len(runs) - len(going):
+        tell(f"note: {pruned} of {len(runs)} runs were ended early, as their search expected nothing of them")
     seen = sentences([run for run in going if run.ended])
     for one in seen[:MOST_OBSERVED]:
         tell(f"note: {one}")
     if len(seen) > MOST_OBSERVED:
         tell(f"note: and {len(seen) - MOST_OBSERVED} more observations")
-    if pruned := len(runs) - len(going):
-        tell(f"note: {pruned} of {len(runs)} runs were ended early, as their search expected nothing of them")
     if any(run.status == "stopped" for run in going):
         tell(_how_to_go_on(store))
         return STOPPED

@@ -192,13 +192,16 @@ def _losses(runs: Sequence[Drawable], ranked: Sequence[str]) -> str:
     for i, (run, name) in enumerate(zip(runs, _names(runs, leave_out="seed" if several else ""), strict=True)):
         members.setdefault(settings[i] or i, []).append((run, name if name != run.name else settings[i] or name))
     known: list[tuple[float, str, bool]] = []
+    pooled = False
     for of in members.values():
         losses = [loss for run, _ in of if _end(run) == _DONE and (loss := _loss(run, kind)) is not None]
         if not losses:
             continue
         words = of[0][1]
-        if len(losses) > 1:
-            words += f", {min(losses):.4g} to {max(losses):.4g}"
+        low, high = f"{min(losses):.4g}", f"{max(losses):.4g}"
+        if low != high:
+            words += f", {low} to {high}"
+        pooled = pooled or len(losses) > 1
         if len(losses) < len(of):
             words += f", {len(losses)} of {len(of)} seeds"
         whole = all(_end(run) != "Diverged" for run, _ in of)
@@ -210,7 +213,7 @@ def _losses(runs: Sequence[Drawable], ranked: Sequence[str]) -> str:
         words = ", ".join(f"{word} {one}" for word, one in ends)
     else:
         words = " · ".join(told)
-    of_seeds = ", median of the seeds" if several else ""
+    of_seeds = ", median of the seeds" if pooled else ""
     return f"{kind} loss at the end{of_seeds}: {words}" if words else ""
 
 

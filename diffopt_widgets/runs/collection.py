@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.drawing.panels import next_color, next_dash
+from diffopt_widgets.drawing.panels import DASHES, PALETTE, next_color, next_dash
 from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import name_by_difference
 from diffopt_widgets.runs.shown import Shown, ShownRuns
-from diffopt_widgets.settings.variations import differences, setting_names, swept_groups
+from diffopt_widgets.settings.variations import differences, setting_names, swept_groups, without_seed
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 UNDO_STEPS = 20
 """Number of removals that can be undone."""
+
+MOST_LOOKS = 24
+"""Largest number of settings that have a colour and line style each."""
 
 REPEATS = "same settings and seed as an earlier run"
 """What is said of a run whose plan another one had before."""
@@ -47,6 +50,8 @@ class Collection:
         self._runs: dict[str, Run] = {}
         self._removed: list[_Removed] = []
         self._auto_named: set[str] = set()
+        self._colored: set[str] = set()
+        """Runs whose colour was chosen."""
 
     def __contains__(self, key: str) -> bool:
         return key in self._runs and key in self.shown.now
@@ -85,6 +90,7 @@ class Collection:
         self._removed = [removed for removed in self._removed if removed.run.key != run.key]
         reserved = (removed.shown for removed in self._removed)  # a removed run may come back
         looks = [(shown.color, shown.dash) for shown in (*self.shown.now.values(), *reserved)]
+        (self._colored.add if color else self._colored.discard)(run.key)
         color = color or next_color([other for other, _ in looks])
         (self._auto_named.discard if keep_name else self._auto_named.add)(run.key)
         self._insert(
@@ -152,11 +158,23 @@ class Collection:
             shown[run.key] = replace(shown[run.key], name=run.name, differs=differs, group=group)
 
     def _join(self, shown: dict[str, Shown]) -> None:
-        """Give runs that differ by their seed only the name of their setting, and the colour and line style of its first."""
+        """Give runs that differ by their seed only the name of their setting, and the colour and line style of its first.
+
+        Of more settings than one can tell apart, those with the same value of the first option that varies share a colour.
+        """
         runs = [self._runs[key] for key in shown if key in self._runs]
         plans = [run.plan for run in runs]
         first: dict[str, Shown] = {}
         for run, setting, details in zip(runs, setting_names(plans), differences(plans) if plans else [], strict=True):
             one = shown[run.key]
-            look = first.setdefault(setting, one) if setting else one
-            shown[run.key] = replace(one, setting=setting, details=details, color=look.color, dash=look.dash)
+            mate = first.setdefault(setting, one) if setting else one
+            shown[run.key] = replace(one, setting=setting, details=details, color=mate.color, dash=mate.dash)
+        groups = (
+            list(dict.fromkeys(swept_groups(plans))) if len({without_seed(plan) for plan in plans}) > MOST_LOOKS else []
+        )
+        if 1 < len(groups) <= MOST_LOOKS:
+            for run, group in zip(runs, swept_groups(plans), strict=True):
+                if run.key not in self._colored:
+                    i = groups.index(group)
+                    look = PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)]
+                    shown[run.key] = replace(shown[run.key], color=look[0], dash=look[1])

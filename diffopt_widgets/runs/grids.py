@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.plain_text import printed_readably
@@ -61,8 +61,8 @@ class Grid:
         """Say which numbers of the best combination are the lowest or highest that were tried, and could go further."""
         options, said = options_of(best), []
         for name, values in self.values.items():
-            value = best.flat()[name]
-            if len(values) < 2 or not all(map(_is_number, values)):
+            value: Any = best.flat()[name]  # Any: a number, as the values are
+            if len(values) < 2 or not _is_number(value) or not all(map(_is_number, values)):
                 continue
             domain = options[name].domain if name in options else None
             low, high = (domain.low, domain.high) if domain else (-math.inf, math.inf)
@@ -73,7 +73,7 @@ class Grid:
         return said
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

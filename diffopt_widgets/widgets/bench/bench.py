@@ -18,9 +18,10 @@ from diffopt_widgets.catalogue.values import ValueProblem
 from diffopt_widgets.drawing.panels import LOSS
 from diffopt_widgets.execution.driver import saver_for
 from diffopt_widgets.execution.session import Session, sessions_in_progress
+from diffopt_widgets.execution.sweeps import duration, estimated_seconds
 from diffopt_widgets.plain_text import printable, printed_readably
 from diffopt_widgets.runs.compared import Verdict
-from diffopt_widgets.runs.comparisons import Comparison, comparisons
+from diffopt_widgets.runs.comparisons import Comparison, comparisons, every_optimizer
 from diffopt_widgets.runs.run import Run, name_by_difference
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.settings.arguments import check_kind
@@ -50,6 +51,12 @@ if TYPE_CHECKING:
     from diffopt_widgets.tasks import Task
 
 P = ParamSpec("P")
+
+MANY_RUNS = 12
+"""Greatest number of runs of a comparison that starts at once; of a longer one the time is told first."""
+
+TRIALS = 6
+"""Number of runs, at least, that are tried for a few steps to estimate the time of a long comparison."""
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +102,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._loop = running_loop()
         self._saver = saver_for(store)
         self.form = Form(settings, file=FormFile.of_user())
-        self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
+        self.menu = ComparisonMenu([*comparisons(), every_optimizer()], on_choose=self._guarded(self._run_comparison))
         self.present = PresentSwitch(
             {
                 "n": ("next comparison", self._guarded(self.menu.choose_next)),
@@ -103,8 +110,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
                 "l": ("logarithmic loss", self._guarded(self._switch_log_loss)),
             }
         )
-        self._findings = Findings(on_use=self._guarded(self._use_rate))
         self.vary = Vary(self.form.settings)
+        self._findings = Findings(on_use=self._guarded(self._use_rate))
         self.bar = RunBar(
             task,
             steps,
@@ -113,7 +120,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_stop=self._guarded(self.stop),
             on_fix=self._guarded(self._fix),
             beside=[self._findings.buttons, self.present],
-            under=[self._findings.line],
+            below=[self._findings.line],
             vary=self.vary,
         )
         self._view = RunsView(
@@ -127,6 +134,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.plot, self.applied = self._view.plot, self._view.applied
         self.table, self.samples = self._view.table, self._view.samples
         self._session: Session | None = None
+        self._estimated = ""
+        """Key of the long comparison whose time was told last, and which the next press starts."""
         self._scene = Scene()
         """What was told last, to tell only what is new."""
         style = (resources.files("diffopt_widgets.widgets.bench") / "static" / "bench.css").read_text(encoding="utf-8")
@@ -293,9 +302,20 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _run_comparison(self, comparison: Comparison) -> None:
         plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
+        runs = comparison.runs(seed=plan.seed, device=plan.device)
+        if len(runs) > MANY_RUNS and self._estimated != comparison.key:
+            some = [run.plan for run in runs][:: len(runs) // TRIALS]
+            words = duration(estimated_seconds(some) * len(runs) / len(some))
+            self._estimated = comparison.key
+            self.bar.show_message(
+                f"“{comparison.title}” is {len(runs)} runs and takes about {words} here, estimated from {len(some)} of them. "
+                "Press it once more to start."
+            )
+            return
+        self._estimated = ""
         self._view.log_rate(on=comparison.log_rate)
         self._view.log_losses()
-        self.start(comparison.runs(seed=plan.seed, device=plan.device))
+        self.start(runs)
         self.menu.pressed = comparison.key
 
     def _tell(self) -> None:

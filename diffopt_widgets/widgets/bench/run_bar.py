@@ -60,8 +60,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_run, on_pause, on_stop: called without arguments when a button is clicked.
         on_fix: called with a failed run when the button beside its message, which offers its `fix`, is clicked.
         beside: widgets at the end of the row of buttons.
-        under: widgets below the words on the run.
         vary: rows in which options are varied; without them Run trains one run.
+        below: widgets below the words on the run.
 
     >>> bar = RunBar(task="swiss_roll", steps=50)
     >>> bar.observe(lambda change: print(change["new"]["seed"]), "values")
@@ -87,8 +87,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_stop: Callable[[], None] = _nothing,
         on_fix: Callable[[Run], None] = lambda run: None,
         beside: Sequence[widgets.DOMWidget] = (),
-        under: Sequence[widgets.DOMWidget] = (),
         vary: Vary | None = None,
+        below: Sequence[widgets.DOMWidget] = (),
     ) -> None:
         self._vary = vary
         self._blocked = ""
@@ -118,13 +118,13 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.output = widgets.HTML()
         fields = self._row("dw-fields", self.task, *self.fields.values())
         buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress, *beside)
-        state = widgets.VBox([self.words, self.failure, *under, self.about])
+        state = widgets.VBox([self.words, self.failure, *below, self.about])
         state.add_class("dw-state")
         varied = [] if vary is None else [vary]
         texts = [field for field in self.fields.values() if isinstance(field, widgets.Text)]
         self.guard = KeyGuard([*texts, *(text for box in varied for text in (*box.texts, box.number))])
-        below = self._row("dw-below", self.explanation, *(box.switch for box in varied))
-        super().__init__([fields, buttons, state, below, *varied, self.output, self.guard])
+        more = self._row("dw-below", self.explanation, *(box.switch for box in varied))
+        super().__init__([fields, buttons, state, more, *varied, self.output, self.guard])
         self.add_class("dw-run-bar")
         self._describe_task()
         self._read()

@@ -96,6 +96,21 @@ def test_one_colour_in_table_and_plot_also_for_a_seed_that_comes_later_and_alone
     assert [one.setting for one in collection.shown.now.values()].count("PRODIGY · d_coef 0.5") == 2
 
 
+def test_more_settings_than_looks_are_coloured_by_the_first_option_that_varies_but_a_chosen_colour_stays():
+    collection = Collection(compares=True)
+    plans = [
+        RunPlan(dw.Settings("PRODIGY", lr=float(lr), d_coef=float(d)), "swiss_roll", 2)
+        for lr in (1, 2)
+        for d in range(1, 14)
+    ]
+    for i, plan in enumerate(plans):
+        collection.add(Run(plan), "#123456" if i == 3 else None)
+    looks = [(one.color, one.dash) for one in collection.shown.now.values()]
+    assert looks[3][0] == "#123456"
+    assert len({look for i, look in enumerate(looks[:13]) if i != 3}) == len(set(looks[13:])) == 1
+    assert looks[0] != looks[13]
+
+
 def test_loose_histories_of_one_setting_share_their_look():
     plot = LivePlot()
     for seed in range(2):

@@ -35,6 +35,16 @@ export function summary(run, store) {
   return [run.name, ...settings, "", step, ...values, "", "Click to show or hide"].join("\n");
 }
 
+/** How entries are named: of many, what all begin with ("PRODIGY · ") and how many seeds they have is left out.
+ * @param {Run[][]} entries @returns {(seeds: Run[]) => string} */
+function labels(entries) {
+  if (entries.length <= MANY) return nameOf;
+  const short = (/** @type {Run[]} */ seeds) => (seeds.length > 1 ? seeds[0].setting : seeds[0].name);
+  const head = short(entries[0]).split(" · ")[0] + " · ";
+  const shared = entries.every((seeds) => short(seeds).startsWith(head));
+  return (seeds) => (shared ? short(seeds).slice(head.length) : short(seeds));
+}
+
 /** Several seeds in words. @param {Run[]} seeds */
 function wordsOf(seeds) {
   const settings = Object.entries(seeds[0].details ?? {}).filter(([name]) => name !== "seed");
@@ -49,6 +59,7 @@ export class Legend {
     this.pick = pick;
     this.shown = "";
     this.unfolded = false;
+    this.label = nameOf;
     this.node = make("div", "dw-plot-legend");
     this.node.setAttribute("role", "group");
     this.node.setAttribute("aria-label", "Runs: press to show or hide");
@@ -71,6 +82,7 @@ export class Legend {
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.key;
     const count = together(runs).length;
     const folds = count > FOLDED;
+    this.label = labels(together(runs));
     const parts = groups(runs).flatMap(({ name, entries }) => {
       const members = entries.flat();
       /** @type {HTMLElement[]} */
@@ -106,7 +118,7 @@ export class Legend {
     const line = make("i", "");
     line.dataset.dash = run.dash;
     const visible = seeds.filter((one) => one.visible);
-    const children = [line, make("span", "", [nameOf(seeds)])];
+    const children = [line, make("span", "", [this.label(seeds)])];
     const ids = seeds.map(({ id }) => id);
     const button = makeButton(children, () => this.feed.show(ids, !visible.length), "dw-plot-run");
     button.dataset.key = `run ${run.key}`;

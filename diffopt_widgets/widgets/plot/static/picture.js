@@ -208,8 +208,10 @@ function band(wanted, store, { range, x, buckets, smoothing, picked, scale, fain
     );
     for (const row of [...rows].sort((a, b) => a - b)) parts.push([row, row + 1, row]);
   } else {
-    const count = Math.min(faintly ? 2 * buckets : buckets, hi - lo);
-    const grid = hi - lo < count * BLOCK ? 1 : BLOCK;
+    const most = Math.min(faintly ? 2 * buckets : buckets, hi - lo);
+    // Whole blocks, of which the extremes are known, wherever that does not halve the parts.
+    const blocks = Math.floor((hi - lo) / BLOCK);
+    const [count, grid] = 2 * blocks > most ? [Math.min(most, blocks), BLOCK] : [most, 1];
     const edge = (/** @type {number} */ part) =>
       part === count ? hi : part ? grid * Math.floor((lo + (part * (hi - lo)) / count) / grid) : lo;
     for (let part = 0; part < count; part++) {
@@ -281,8 +283,13 @@ function near(column, row, rows) {
 
 /** The median of the first `count` values, which are sorted by this. @param {Float64Array} values @param {number} count */
 function median(values, count) {
-  const sorted = values.subarray(0, count).sort();
-  return (sorted[(count - 1) >> 1] + sorted[count >> 1]) / 2;
+  for (let i = 1; i < count; i++) {
+    const value = values[i];
+    let k = i;
+    for (; k > 0 && values[k - 1] > value; k--) values[k] = values[k - 1];
+    values[k] = value;
+  }
+  return (values[(count - 1) >> 1] + values[count >> 1]) / 2;
 }
 
 /** The outline of a band, each unbroken part of it on its own. @param {Float64Array} x @param {Float32Array} low

@@ -3,10 +3,11 @@
 import { h, say } from "../../page/static/dom.js";
 import { icon } from "./runs_icons.js";
 import { groupStatus, range } from "./runs_order.js";
-import { COLUMNS, short } from "./runs_text.js";
+import { COLUMNS, short, underway } from "./runs_text.js";
 
 /** @typedef {import("./runs_order.js").Group} Group @typedef {import("./runs_text.js").Run} Run */
-/** @typedef {{tip: import("../../page/static/tip.js").Tip, send(content: object): void, toggle(key: string): void}} Owner */
+/** @typedef {{tip: import("../../page/static/tip.js").Tip, send(content: object): void, toggle(key: string): void,
+ *   stops: boolean}} Owner */
 
 export class GroupRow {
   /** @param {Group} group @param {Owner} owner */
@@ -37,7 +38,9 @@ export class GroupRow {
       icon("shown"),
       icon("hidden"),
     );
-    owner.tip.attach(this.eye, () => [this.eye.dataset.tip]);
+    const stop = () => this.going.forEach(({ key }) => owner.send({ k: "stop", key }));
+    this.stop = h("button", { type: "button", class: "dwr-button", click: stop }, icon("stop"));
+    for (const button of [this.eye, this.stop]) owner.tip.attach(button, () => [button.dataset.tip]);
     this.node = h(
       "tr",
       { class: `dwr-group dwr-by-${group.kind}` },
@@ -45,8 +48,13 @@ export class GroupRow {
       h("th", { scope: "row", class: "dwr-who" }, this.open, this.brief),
       this.status,
       ...this.numbers.map(({ cell }) => cell),
-      h("td", { class: "dwr-actions" }, h("div", {}, this.eye)),
+      h("td", { class: "dwr-actions" }, h("div", {}, this.eye, this.stop)),
     );
+  }
+
+  /** Its runs that train or wait. */
+  get going() {
+    return this.group.runs.filter(underway);
   }
 
   get visible() {
@@ -65,7 +73,6 @@ export class GroupRow {
     this.group = group;
     const { name, runs, items, kind } = group;
     const alike = runs.every(({ color }) => color === runs[0].color);
-    const going = runs.filter(({ status }) => status === "running" || status === "paused");
     this.node.classList.toggle("dwr-off", !this.visible);
     this.swatch.hidden = !alike;
     this.swatch.style.setProperty("--dwr-color", runs[0].color);
@@ -84,7 +91,7 @@ export class GroupRow {
     );
     const status = groupStatus(runs);
     say(this.statusText, status);
-    this.progress.hidden = !going.length;
+    this.progress.hidden = !runs.some(({ status }) => status === "running" || status === "paused");
     this.progress.value = runs.reduce((sum, run) => sum + run.progress, 0) / runs.length;
     this.progress.setAttribute("aria-label", `Progress of ${name}`);
     COLUMNS.forEach((column, i) => {
@@ -103,6 +110,9 @@ export class GroupRow {
       this.brief,
       `${best ? "best" : status} · ${kindOfLoss} ${loss ? `${short(loss[1])} (${short(loss[0])} – ${short(loss[2])})` : "–"}`,
     );
+    this.stop.hidden = !this.owner.stops || !this.going.length;
+    this.stop.setAttribute("aria-label", `Stop the runs of ${name}`);
+    this.stop.dataset.tip = "Stop its runs; the others go on";
     this.eye.setAttribute("aria-pressed", String(this.visible));
     this.eye.setAttribute("aria-label", `Show the curves of ${name}`);
     this.eye.dataset.tip = this.visible ? "Shown: hide all its curves" : "Hidden: show all its curves";

@@ -46,7 +46,10 @@ class RunsView {
     keepKeys(this.root);
     this.build();
     const offers = model.get("offers");
-    this.root.style.setProperty("--dwr-buttons", String(2 + Number(offers.repeat) + Number(offers.continue || offers.stop)));
+    this.root.style.setProperty(
+      "--dwr-buttons",
+      String(2 + Number(offers.repeat) + Number(offers.continue || offers.stop)),
+    );
     el.append(this.root);
     /** @type {[string, (...args: any[]) => void][]} */
     this.listeners = [
@@ -213,6 +216,7 @@ class RunsView {
           tip: this.tip,
           send: (content) => this.ask(content),
           toggle: (key) => this.open(key),
+          stops: this.model.get("offers").stop,
         });
         this.groups.set(item.key, group);
       }

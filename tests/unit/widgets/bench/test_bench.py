@@ -1096,3 +1096,20 @@ def two_finished():
         run.record_evaluation(before=1.0, after=loss)
         run.end("done")
         yield run
+
+
+@pytest.mark.slow
+def test_a_long_comparison_tells_its_time_first_and_starts_at_the_second_press():
+    async def script(bench):
+        bench.menu.choose("all")
+        assert bench.runs == []
+        assert bench.menu.pressed == ""
+        words = bench.bar.progress.said
+        assert f"{len(dw.list_optimizers())} runs and takes about" in words
+        assert words.endswith("Press it once more to start.")
+        bench.menu.choose("all")
+        assert len(bench.runs) == len(dw.list_optimizers())
+        bench.stop()
+        await bench.wait()
+
+    in_kernel(script)
