@@ -31,7 +31,10 @@ class RunsView {
     keepKeys(this.root);
     this.build();
     const offers = model.get("offers");
-    this.root.style.setProperty("--dwr-buttons", String(2 + Number(offers.repeat) + Number(offers.continue || offers.stop)));
+    this.root.style.setProperty(
+      "--dwr-buttons",
+      String(2 + Number(offers.repeat) + Number(offers.continue || offers.stop)),
+    );
     el.append(this.root);
     /** @type {[string, (...args: any[]) => void][]} */
     this.listeners = [
