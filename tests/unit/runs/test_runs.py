@@ -547,7 +547,7 @@ def test_a_sweep_in_processes_gives_the_same_runs():
     here = dw.sweep(dw.Settings("ADAMW"), over, task="swiss_roll", steps=5, progress=False)
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
-        there = dw.sweep(dw.Settings("ADAMW"), over, task="swiss_roll", steps=5, executor=executor)
+        there = dw.sweep(dw.Settings("ADAMW"), over, task="swiss_roll", steps=5, executor=executor, progress=False)
     for a, b in zip(here, there, strict=True):
         assert a.history.column("loss").tolist() == b.history.column("loss").tolist()
         assert (a.name, b.status) == (b.name, "done")
@@ -564,7 +564,7 @@ def sweep():
     torch.rand(10**6).square().exp().sum()
     dw.train(dw.Settings("ADAMW"), "digits", 2, progress=False)
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as executor:
-        return dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}, "digits", 2, executor=executor)
+        return dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}, "digits", 2, executor=executor, progress=False)
 """
 
 

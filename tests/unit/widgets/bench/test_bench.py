@@ -1,6 +1,7 @@
 """The bench without a browser: form, bar, session, plots and table meet as they should."""
 
 import asyncio
+import dataclasses
 import gc
 import sys
 import weakref
@@ -10,6 +11,7 @@ import pytest
 from shared.running import assert_same, until
 
 import diffopt_widgets as dw
+from diffopt_widgets.catalogue.values import short
 from diffopt_widgets.execution import driver, session
 from diffopt_widgets.execution.driver import run_to_end
 from diffopt_widgets.probe.doctor import accelerators
@@ -404,6 +406,65 @@ def test_a_failed_run_offers_its_fix_as_a_button():
         assert not bench.bar.failure.value
 
     in_kernel(script, task="swiss_roll", steps=50)
+
+
+def shown_uses(bench):
+    """Buttons that use the rate which a run found."""
+    return [button for button in bench._findings._buttons if button.layout.display is None]
+
+
+@pytest.mark.slow
+def test_the_rate_that_a_run_found_is_used_by_a_button():
+    async def script(bench):
+        bench.bar.fields["seed"].value = "3"
+        await click_run(bench)
+        found = bench.runs[0].applied_plateau
+        assert f"reached {short(found)} (" in bench._findings.line.value
+        first, second = shown_uses(bench)
+        assert first.description.endswith("in AdamW")
+        assert "8-bit" in second.description
+        first.click()
+        await bench.wait()
+        (eight,) = shown_uses(bench)
+        assert "8-bit" in eight.description
+        eight.click()
+        await bench.wait()
+        assert shown_uses(bench) == []
+
+    bench = in_kernel(script, settings=dw.Settings("PRODIGY", schedule="COSINE"), task="swiss_roll", steps=40)
+    source, *users = bench.runs
+    assert [run.settings.optimizer for run in users] == ["ADAMW", "ADAMW_8BIT"]
+    for run in users:
+        assert run.status == "done"
+        assert run.plan == dataclasses.replace(source.plan, settings=run.settings)
+        assert run.settings == dw.with_rate_of(source, run.settings.optimizer)
+    assert bench.form.settings == users[-1].settings
+
+
+def test_where_no_rate_was_found_the_line_says_why_and_offers_nothing():
+    async def script(bench):
+        assert bench._findings.line.value == ""
+        await click_run(bench)
+        assert "No rate to use in AdamW: it took 5 steps" in bench._findings.line.value
+        assert shown_uses(bench) == []
+        bench.form.settings = dw.Settings("ADAMW", lr=1e-3)
+        await click_run(bench)
+        assert bench._findings.line.value == ""
+
+    in_kernel(script, settings=dw.Settings("PRODIGY"), task="swiss_roll", steps=5)
+
+
+@pytest.mark.slow
+def test_observations_stand_below_the_status_of_a_run_that_ended():
+    async def script(bench):
+        await click_run(bench)
+        assert "<summary>1 observation</summary>" in bench._findings.line.value
+        assert "d did not leave d0 (1e-6) in 40 steps" in bench._findings.line.value
+        bench.form.settings = dw.Settings("PRODIGY")
+        await click_run(bench)
+        assert "observation" not in bench._findings.line.value
+
+    in_kernel(script, settings=dw.Settings("PRODIGY", lr=3e-6), task="swiss_roll", steps=40)
 
 
 def test_the_fix_of_a_run_is_tried_with_weights_of_the_same_precision():
@@ -999,3 +1060,56 @@ def test_a_bench_that_takes_over_a_comparison_shows_all_of_it():
         await again.wait()
 
     in_kernel(script, task="swiss_roll")
+
+
+def test_the_report_is_of_the_shown_runs_that_have_finished():
+    first, second = two_finished()
+    first.rename("<b>first</b> | *one*")
+
+    async def script(bench):
+        assert "finished" in bench.report.why
+        bench.report.shown = True
+        assert bench.report.cells == []  # nothing to report
+        bench.add(first)
+        bench.add(second)
+        bench.report.shown = True
+
+    bench = in_kernel(script, task="swiss_roll")
+    assert bench.report.why == ""
+    assert len(bench.report.cells) == 3
+    assert bench.report.markdown == dw.report([first, second]).markdown()
+    assert any("whether that is luck is not known" in line for line in bench.report.lines)
+    bench.table.set_visible(second.key, visible=False)
+    assert len(bench.report.cells) == 2
+    bench.table.set_visible(first.key, visible=False)
+    assert bench.report.why
+    assert not bench.report.shown
+
+
+def two_finished():
+    """Two finished runs that differ in their learning rate."""
+    plan = dw.RunPlan(dw.Settings("ADAMW"), "swiss_roll", 2)
+    for one, loss in zip(vary(plan, {"lr": [1e-3, 1e-2]}), (0.2, 0.3), strict=True):
+        run = Run(one, status="running")
+        run.set_up("cpu", ["all"])
+        run.record(dw.StepRecord(step, step, 1.0, (0.1,), (0.1,)) for step in (1, 2))
+        run.record_evaluation(before=1.0, after=loss)
+        run.end("done")
+        yield run
+
+
+@pytest.mark.slow
+def test_a_long_comparison_tells_its_time_first_and_starts_at_the_second_press():
+    async def script(bench):
+        bench.menu.choose("all")
+        assert bench.runs == []
+        assert bench.menu.pressed == ""
+        words = bench.bar.progress.said
+        assert f"{len(dw.list_optimizers())} runs and takes about" in words
+        assert words.endswith("Press it once more to start.")
+        bench.menu.choose("all")
+        assert len(bench.runs) == len(dw.list_optimizers())
+        bench.stop()
+        await bench.wait()
+
+    in_kernel(script)
