@@ -32,7 +32,7 @@ def far(plan: dw.RunPlan) -> None:
     from distributed import LocalCluster
 
     alone = seconds(lambda: run_to_end(dw.Run(plan), progress=False))
-    workers = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+    workers = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(**workers) as cluster, cluster.get_client() as client:
         client.run(__import__, "torch")
         heard: list[tuple[float, int]] = []
