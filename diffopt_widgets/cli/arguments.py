@@ -162,7 +162,11 @@ def read_plan(
     texts = _merged(flags, assignments, faults)
     if start is not None:
         texts = _renamed(start, texts, faults)
-    values = {name: _read(start, name, text, faults) for name, text in texts.items()}
+    others = [_start(name, None, []) for name in optimizers[1:]]  # an option may be one of theirs alone
+    values = {}
+    for name, text in texts.items():
+        owner = next((one for one in (start, *others) if one and _use(one, name) is not None), start)
+        values[name] = _read(owner, name, text, faults)
     if start is None or faults:
         raise SettingsError(tuple(faults))
     # What was written holds for each of the optimizers, although a rate of its own may mean something else there.

@@ -194,7 +194,7 @@ def test_an_interrupted_search_is_taken_up_as_if_it_had_not_been(optuna, tmp_pat
     [
         ({}, {}, "nothing is varied"),
         ([{"lr": 1e-3}], {}, "one by one"),
-        ({"lr": dw.Range(1e-4, 1e9)}, {}, "lr = 1e9"),
+        ({"lr": dw.Range(-1.0, 1e-2)}, {}, "lr = -1"),
         ({"beta1": [0.9, 1.5]}, {}, "beta1 = 1.5"),
         ({"d_coef": [0.5]}, {}, "d_coef"),
         ({"task": ["digits", "swiss_roll"]}, {}, "task"),
