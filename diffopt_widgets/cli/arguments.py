@@ -19,6 +19,7 @@ from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.schema import Use
 from diffopt_widgets.catalogue.values import Value, ValueProblem, number_or_none, shorten
 from diffopt_widgets.runs.space import vary
+from diffopt_widgets.runs.typed_values import COMMA, decimal_comma
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, preset
 from diffopt_widgets.settings.arguments import checked_path
 from diffopt_widgets.settings.own_names import in_brackets, read_several, spread, taken_words, tuple_places
@@ -161,7 +162,11 @@ def read_plan(
     texts = _merged(flags, assignments, faults)
     if start is not None:
         texts = _renamed(start, texts, faults)
-    values = {name: _read(start, name, text, faults) for name, text in texts.items()}
+    others = [_start(name, None, []) for name in optimizers[1:]]  # an option may be one of theirs alone
+    values = {}
+    for name, text in texts.items():
+        owner = next((one for one in (start, *others) if one and _use(one, name) is not None), start)
+        values[name] = _read(owner, name, text, faults)
     if start is None or faults:
         raise SettingsError(tuple(faults))
     # What was written holds for each of the optimizers, although a rate of its own may mean something else there.
@@ -265,8 +270,8 @@ def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> 
         if start is not None:  # without an optimizer nobody knows which options there are
             faults.extend(check_values(start.spec, {name: text})[1])
         return []
-    if use.option.kind in {"int", "float"} and (asked := _decimal_comma(name, text, whole=use.option.kind == "int")):
-        faults.append(asked)
+    if use.option.kind in {"int", "float"} and (todo := decimal_comma(text, whole=use.option.kind == "int")):
+        faults.append(Fault(name, text, COMMA, "", todo))
         return []
     values: list[Value] = []
     for part in [text] if use.option.kind == "text" else text.split(","):
@@ -280,24 +285,6 @@ def _read(start: Settings | None, name: str, text: str, faults: list[Fault]) -> 
             faults.append(Fault(name, text, twice, "", "Leave one out."))
         values.append(value)
     return values
-
-
-def _decimal_comma(name: str, text: str, *, whole: bool) -> Fault | None:
-    """Return the question whether `0,01` or `1,000` is one number with a comma in it, or two to compare."""
-    match = re.fullmatch(r"\s*([+-]?\d+),(\d+)\s*", text)
-    if match is None or not (match[1].lstrip("+-") == "0" or (match[2].startswith("0") and len(match[2]) > 1)):
-        return None
-    if whole and (len(match[2]) != 3 or match[1].lstrip("+-") == "0"):
-        return None
-    point = f"{match[1]}{match[2]}" if whole else f"{match[1]}.{match[2]}"
-    two = f"{match[1]},{int(match[2])}" if whole else f"{match[1]}.0,{int(match[2])}.0"
-    return Fault(
-        name,
-        text,
-        "a comma stands between two values to compare",
-        "",
-        f"Write {point} for one number, or {two} for two.",
-    )
 
 
 def _use(start: Settings | None, name: str) -> Use | None:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 
 from diffopt_widgets import __version__
-from diffopt_widgets.cli import doctor, lab, memory, options, probe, run
+from diffopt_widgets.cli import doctor, lab, memory, options, probe, run, sweep
 from diffopt_widgets.cli.arguments import STOPPED, Parser
 from diffopt_widgets.cli.speaking import discard_output, flush, tell
 from diffopt_widgets.plain_text import ERRORS
 from diffopt_widgets.settings import SettingsError
 
-COMMANDS = (lab, run, options, memory, doctor, probe)
+COMMANDS = (lab, run, sweep, options, memory, doctor, probe)
 """The commands in the order of the help: each is a file with `add_command`, and its place here."""
 
 

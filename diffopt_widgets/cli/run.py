@@ -9,14 +9,14 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, cast
 
 from diffopt_widgets.catalogue.names import twin_words
 from diffopt_widgets.catalogue.schema import Use
-from diffopt_widgets.catalogue.values import Value, format_value, number_or_none, shorten
+from diffopt_widgets.catalogue.values import format_value, number_or_none, shorten
 from diffopt_widgets.cli.arguments import (
     FLAGGED,
     STOPPED,
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
     from diffopt_widgets.settings.plan import RunPlan
     from diffopt_widgets.store import RunStore
+
+MOST_OBSERVED = 10
+"""Most observations on runs that are printed."""
 
 EXAMPLES = """\
 examples:
@@ -63,6 +66,12 @@ def add_command(commands: Commands) -> None:
         "values of every step (a CSV file); for several runs also a report to paste elsewhere (a Markdown file).",
         epilog=EXAMPLES,
     )
+    add_flags(parser)
+    parser.set_defaults(command=run, hint=TOGETHER)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what the commands that train several runs share."""
     parser.add_argument(
         "named",
         nargs="*",
@@ -110,7 +119,6 @@ def add_command(commands: Commands) -> None:
         help="Take up what the store has of the same runs: those that are done are not repeated, stopped ones go on.",
     )
     parser.add_argument("--yes", action="store_true", help=f"Train more than {MOST_RUNS:,} runs without asking.")
-    parser.set_defaults(command=run, hint=TOGETHER)
 
 
 def _add_flag(parser: argparse.ArgumentParser, use: Use) -> None:
@@ -134,35 +142,64 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: something that was typed cannot be used.
     """
-    from diffopt_widgets.cli.terminal import console, runs_table
-    from diffopt_widgets.drawing.figures import compare, write_html
-    from diffopt_widgets.execution.interrupt import interrupt_held_back
-    from diffopt_widgets.execution.outcome import RunFailed, risen
-    from diffopt_widgets.execution.progress import HarmlessStream
-    from diffopt_widgets.execution.report import report
     from diffopt_widgets.execution.sweeps import check_count, sweep
-    from diffopt_widgets.training.environment import WarmupNotOver
 
     base, over = read_plan(
-        _optimizer(arguments),
+        named_optimizer(arguments),
         {name: getattr(arguments, name) for name in ("lr", *FLAGGED)},
         arguments.set,
         arguments.preset,
     )
-    seeds = _seeds(arguments.seeds, over)
+    seeds = read_seeds(arguments.seeds, over)
+    plans = vary(base, over)
     if not arguments.yes:
-        check_count(with_seeds(vary(base, over), seeds), MOST_RUNS, "Write --yes to train them, or fewer values.")
+        check_count(with_seeds(plans, seeds), MOST_RUNS, "Write --yes to train them, or fewer values.")
+
+    def train(store: RunStore | None) -> list[Run]:
+        options = base.options()
+        return sweep(
+            base.settings, over, seeds=seeds, store=store, resume=arguments.resume, most=sys.maxsize, **options
+        )
+
+    return train_and_write(arguments, notes(base, plans, over, arguments), train)
+
+
+def train_and_write(
+    arguments: argparse.Namespace,
+    told: Sequence[str],
+    train: Callable[[RunStore | None], list[Run]],
+    *,
+    some_may_fail: bool = False,
+) -> int:
+    """Train, print how each run ended, and write a figure, a table and a report; returns the exit status.
+
+    Args:
+        arguments: with the flags of `add_flags`.
+        told: notes to tell before.
+        train: trains, saves the runs in the store if there is one, and returns them.
+        some_may_fail: whether the status is 1 only where all of them failed, as a search may try values that diverge.
+
+    Raises:
+        SettingsError: something that was typed cannot be used.
+    """
+    from diffopt_widgets.cli.terminal import console, runs_table
+    from diffopt_widgets.drawing.figures import compare, write_html
+    from diffopt_widgets.execution.interrupt import interrupt_held_back
+    from diffopt_widgets.execution.outcome import RunFailed
+    from diffopt_widgets.execution.progress import HarmlessStream
+    from diffopt_widgets.execution.report import report
+    from diffopt_widgets.training.environment import WarmupNotOver
+
     if arguments.resume and arguments.store is None:
         problem = "runs are taken up from a store, and none is named"
         raise SettingsError((Fault("--resume", None, problem, "", "Write --store runs.sqlite too."),))
     folder = writable_folder(arguments.out, "--out")  # before hours of training are lost on it
     store = _opened(arguments.store)
-    _tell_notes(base, over, arguments)
+    for note in told:
+        tell(f"note: {note}")
     # The files are written first, and whole. What is warned of is told here.
     with _signals_as_ctrl_c(), interrupt_held_back(), _without_warnings(RunFailed, WarmupNotOver):
-        runs = sweep(
-            base.settings, over, seeds=seeds, store=store, resume=arguments.resume, most=sys.maxsize, **base.options()
-        )
+        runs = train(store)
         tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
         keys = dict.fromkeys(run.settings.optimizer.lower().replace(":", ".") for run in runs)
         stem = f"{'-'.join(keys) if len(keys) < 4 else 'optimizers'}-{tasks}"
@@ -185,30 +222,53 @@ def run(arguments: argparse.Namespace) -> int:
             tell(f"the results cannot be printed ({unsaid}); {wrote}")
     for problem in problems:
         tell(problem)
-    for run in runs:
+    return max(_tell_ends(runs, arguments.store, some_may_fail=some_may_fail), 1 if problems else 0)
+
+
+def _tell_ends(runs: Sequence[Run], store: Path | None, *, some_may_fail: bool) -> int:
+    """Tell how runs ended that are not simply done; return the exit status that follows."""
+    from diffopt_widgets.execution.observations import sentences
+    from diffopt_widgets.execution.outcome import risen
+    from diffopt_widgets.execution.search import is_pruned
+
+    going = [run for run in runs if not is_pruned(run)]
+    for run in going:
         if run.status != "done":
             tell(f"{run.name}: {run.message}")
         elif worse := risen(run):
             tell(f"note: {run.name}: {worse}")
-    if any(run.status == "stopped" for run in runs):
-        tell(_how_to_go_on(arguments.store))
+    if pruned := len(runs) - len(going):
+        tell(f"note: {pruned} of {len(runs)} runs were ended early, as their search expected nothing of them")
+    seen = sentences([run for run in going if run.ended])
+    for one in seen[:MOST_OBSERVED]:
+        tell(f"note: {one}")
+    if len(seen) > MOST_OBSERVED:
+        tell(f"note: and {len(seen) - MOST_OBSERVED} more observations")
+    if any(run.status == "stopped" for run in going):
+        tell(_how_to_go_on(store))
         return STOPPED
-    return 1 if problems or any(run.status == "failed" for run in runs) else 0
+    failed = [run.status == "failed" for run in runs]
+    return int(all(failed) if some_may_fail else any(failed))
 
 
-def _tell_notes(base: RunPlan, over: Mapping[str, Sequence[Value]], arguments: argparse.Namespace) -> None:
-    """Tell as what names were taken, and which values are probably not meant."""
+def notes(base: RunPlan, plans: Sequence[RunPlan], varied: Iterable[str], arguments: argparse.Namespace) -> list[str]:
+    """Say as what names were taken, and which values are probably not meant.
+
+    Args:
+        base: the plan that the others differ from.
+        plans: of the runs.
+        varied: names of what is varied in them.
+        arguments: with the flags of `add_flags`.
+    """
     from diffopt_widgets.training.environment import broken_rules
 
-    notes = [*names_taken(base.settings, arguments.set), *map(twin_words, listed_names([_optimizer(arguments)]))]
-    plans = vary(base, over)
-    for name in over:
+    told = [*names_taken(base.settings, arguments.set), *map(twin_words, listed_names([named_optimizer(arguments)]))]
+    for name in varied:
         without = dict.fromkeys(plan.settings.optimizer for plan in plans if name not in plan.flat())
-        notes += [f"{', '.join(without)} has no option {name} and runs without it"] if without else []
+        told += [f"{', '.join(without)} has no option {name} and runs without it"] if without else []
     broken = (rule for plan in plans for rule in broken_rules(plan))
-    notes += [rule.message for rule in broken if rule.severity == "warning"]
-    for note in dict.fromkeys(note for note in notes if note):
-        tell(f"note: {note}")
+    told += [rule.message for rule in broken if rule.severity == "warning"]
+    return list(dict.fromkeys(note for note in told if note))
 
 
 def _write_table(runs: Sequence[Run], path: Path) -> None:
@@ -266,7 +326,7 @@ def _write(path: Path, write: Callable[[Path], object]) -> str:
     return ""
 
 
-def _optimizer(arguments: argparse.Namespace) -> str:
+def named_optimizer(arguments: argparse.Namespace) -> str:
     """Return the optimizer that is named first or by its flag.
 
     Raises:
@@ -322,7 +382,7 @@ def _claimed_paths(folder: Path, stem: str, suffixes: Sequence[str]) -> list[Pat
     return claimed
 
 
-def _seeds(text: str | None, over: Mapping[str, Sequence[Value]]) -> int:
+def read_seeds(text: str | None, over: Collection[str]) -> int:
     """Read the number of seeds.
 
     Raises:

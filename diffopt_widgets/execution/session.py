@@ -1,4 +1,4 @@
-"""Session: carries out runs one after the other on the kernel's own event loop, so that buttons answer meanwhile."""
+"""Session: carries out runs on the kernel's own event loop, those of a batch side by side, so that buttons answer meanwhile."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import logging
 import time
 import traceback
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.execution.interrupt import Interrupt
+from diffopt_widgets.execution.rounds import Rounds
 from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import Run
 
@@ -36,14 +35,15 @@ def sessions_in_progress() -> list[Session]:
 
 
 class Session:
-    """Queue of runs that train in turn. `start`, `pause`, `resume` and `stop` only set flags, so any thread may call them.
+    """Runs that train side by side, batch after batch.
 
-    An interrupt of the kernel stops it like `stop`, also while no cell runs.
+    `start`, `pause`, `resume`, `stop` and `stop_run` only set flags, so any thread may call them. An interrupt of the kernel
+    stops it like `stop`, also while no cell runs.
 
     Args:
         on_change: called on the event loop with a run that has new records or another status, and once more when an ended
-            run is no longer `current`. For runs that `stop` drops it is called while the stopped run is still `current`, so
-            that the last call is about the stopped run.
+            run is no longer one of those in `training`. For runs that `stop` drops it is called before, so that the last
+            call is about a run that was training.
         loop: the event loop to train on; the running one when not given.
 
     Raises:
@@ -60,16 +60,12 @@ class Session:
         self._listeners = [on_change]
         self._savers: weakref.WeakKeyDictionary[Run, RunSaver] = weakref.WeakKeyDictionary()
         self._interrupt = Interrupt(self.stop)
-        self._waiting: deque[Run] = deque()
-        self._dropped: deque[Run] = deque()
+        self._rounds = Rounds(self._report, on_begin=self._begins, on_begun=self._save)
         self._batches: list[tuple[weakref.ref[Run], ...]] = []
         """Runs that were started together, for those that have not all ended, and the last ones. Who shows them holds them."""
         self._latest: weakref.ref[Run] | None = None
         self._task: asyncio.Task[None] | None = None
         self._paused = False
-        self._to_stop: Run | None = None
-        self.current: Run | None = None
-        """The run in progress."""
         self.owner: object = None
         """The bench that ends these runs when it is closed: the last one that took them over."""
         _sessions.add(self)
@@ -77,7 +73,7 @@ class Session:
     @property
     def busy(self) -> bool:
         """True when a run is in progress, paused or waiting."""
-        return self.current is not None or bool(self._waiting)
+        return self._rounds.busy
 
     @property
     def has_loop(self) -> bool:
@@ -85,19 +81,24 @@ class Session:
         return self._loop.is_running()
 
     @property
-    def waiting(self) -> int:
-        """Number of runs that wait for their turn."""
-        return len(self._waiting)
+    def training(self) -> list[Run]:
+        """The runs in progress, which train side by side."""
+        return self._rounds.training
+
+    @property
+    def waiting(self) -> list[Run]:
+        """The runs that wait for their turn."""
+        return self._rounds.waiting
 
     @property
     def paused(self) -> bool:
-        """True when the run in progress has been asked to pause."""
+        """True when the runs in progress have been asked to pause."""
         return self._paused
 
     @property
     def runs(self) -> list[Run]:
-        """The run in progress and those that wait."""
-        return [*([self.current] if self.current else []), *self._waiting]
+        """The runs in progress and those that wait."""
+        return [*self.training, *self.waiting]
 
     @property
     def together(self) -> tuple[Run, ...]:
@@ -106,7 +107,7 @@ class Session:
 
     @property
     def latest(self) -> Run | None:
-        """The run in progress, or the last one that was; from a start on after a rest, the first one that was started then."""
+        """The run that began last; from a start on after a rest, the first one that was started then."""
         return self._latest() if self._latest else None
 
     def listen(self, on_change: Callable[[Run], None]) -> None:
@@ -118,14 +119,17 @@ class Session:
         return self._savers.get(run)
 
     def start(self, runs: Iterable[Run], saver: RunSaver | None = None) -> None:
-        """Carry out these runs after those that are waiting, and save them; a stopped run continues where it was.
+        """Carry out these runs side by side, and save them; a stopped run continues where it was.
+
+        They begin when all that were started before have ended. Runs that continue while others of their comparison are in
+        progress go on beside these.
 
         Raises:
             ValueError: one of them is over or in progress; then none is started.
         """
         added = list(runs)
         for place, run in enumerate(added):
-            queued = run is self.current or run in self._waiting or run in added[:place]
+            queued = run in self.runs or run in added[:place]
             if queued or not run.can_begin:
                 state = "in progress or waiting already" if queued else f"{run.status} and cannot go on"
                 raise ValueError(printable(f"{run.name} is {state}; make a new Run of its plan to train it again"))
@@ -135,32 +139,38 @@ class Session:
                 self._savers[run] = saver
         if added and not self.busy:
             self._latest = weakref.ref(added[0])
-        self._waiting.extend(added)
+        training = set(self.training)
+        beside = any(set(added) < set(batch) and training & set(batch) for batch in map(_alive, self._batches))
+        self._rounds.add(added, beside=beside)
         self._note_together(tuple(added))
         self._loop.call_soon_threadsafe(self._begin)
 
     def pause(self) -> None:
-        """Pause the run in progress after its current step; do nothing when there is none."""
+        """Pause the runs in progress after their current step; do nothing when there are none."""
         self._paused = self.busy
 
     def resume(self) -> None:
-        """Continue a paused run."""
+        """Continue the paused runs."""
         self._paused = False
 
     def stop(self) -> None:
-        """End the run in progress after its current step, and drop the waiting runs; runs started later are not affected."""
-        self._to_stop = self.current
+        """End the runs in progress after their current step, and drop the waiting ones; runs started later are not affected."""
         self._paused = False
-        while self._waiting:
-            run = self._waiting.popleft()
-            taken = len(run.history)  # a run with steps has a message on how far it came
-            run.end("stopped", None if taken else "Not started: stopped before its turn")
-            self._dropped.append(run)
-        self._loop.call_soon_threadsafe(self._report_dropped)
+        self._rounds.stop()
+
+    def stop_run(self, run: Run) -> None:
+        """End one run after its current step, or drop it when it waits; the others go on, or stay paused.
+
+        Raises:
+            ValueError: it is neither in progress nor waiting here.
+        """
+        if run not in self.runs:
+            raise ValueError(printable(f"{run.name} is not in progress here, so there is nothing to stop"))
+        self._rounds.stop([run])
 
     async def wait(self) -> None:
         """Return when nothing is in progress or waiting any more, and all of it was reported."""
-        while self.busy or self._dropped:
+        while self.busy:
             await asyncio.sleep(0.01)
 
     def _note_together(self, added: tuple[Run, ...]) -> None:
@@ -185,61 +195,66 @@ class Session:
             self._interrupt.release()
 
     async def _train_all(self) -> None:
-        while self._waiting:
-            run = self.current = self._waiting.popleft()
-            self._latest = weakref.ref(run)
+        while self.busy:
             try:
-                await self._train(run)
-            except (KeyboardInterrupt, SystemExit):  # "Interrupt kernel" stops the run; it must not end the event loop
+                await self._take_turns()
+            except (KeyboardInterrupt, SystemExit):  # "Interrupt kernel" stops the runs; it must not end the event loop
                 self.stop()
-            except Exception:  # noqa: BLE001  # the waiting runs must have their turn
-                _log.exception("%s failed", run.name)
-                run.fail("The bench itself failed", traceback.format_exc())
-            finally:
-                self._report_dropped()  # before the report on the stopped run, which a person waits for
-                self.current = None
-                if self._to_stop is run:
-                    self._to_stop = None  # the same run may be started again
-                self._report(run)
+            except Exception:  # noqa: BLE001  # the other runs must have their turn
+                run = self._rounds.turn_of
+                _log.exception("%s failed", run)
+                if run is not None:
+                    run.fail("The bench itself failed", traceback.format_exc())
+                    self._report(run)
         self._paused = False
 
-    async def _train(self, run: Run) -> None:
+    async def _take_turns(self) -> None:
         self._interrupt.watch()
-        steps = drive(run, on_publish=self._report)
-        self._report(run)
-        slice_began = time.perf_counter()
-        try:
-            for _ in steps:
-                if self._paused:
-                    await self._wait_while_paused(run)
-                if self._to_stop is run:
-                    return
-                if time.perf_counter() - slice_began >= SLICE_SECONDS:
-                    await asyncio.sleep(0)
-                    self._interrupt.watch()
-                    slice_began = time.perf_counter()
-        finally:
-            steps.close()
+        held, slice_began = False, time.perf_counter()
+        for _ in self._rounds.steps():
+            if self._paused:
+                held = True
+                await self._wait_while_paused()
+            if held and not self._paused:
+                held = False
+                self._unpause()
+            if time.perf_counter() - slice_began >= SLICE_SECONDS:
+                await asyncio.sleep(0)
+                self._interrupt.watch()
+                slice_began = time.perf_counter()
 
-    async def _wait_while_paused(self, run: Run) -> None:
-        run.pause()
-        self._report(run)
-        while self._paused:
+    async def _wait_while_paused(self) -> None:
+        """Wait until the pause is over, or until a run is stopped, which then ends while the others stay paused."""
+        for run in self.training:
+            if run.status == "running":
+                run.pause()
+                self._report(run)
+        while self._paused and not self._rounds.stopping:
             await asyncio.sleep(0.02)
             self._interrupt.watch()
-        run.unpause()
+
+    def _unpause(self) -> None:
+        for run in self.training:
+            if run.status == "paused":
+                run.unpause()
+                self._report(run)
+
+    def _begins(self, run: Run) -> None:
+        self._latest = weakref.ref(run)
         self._report(run)
 
-    def _report_dropped(self) -> None:
-        while self._dropped:
-            self._report(self._dropped.popleft())
-
-    def _report(self, run: Run) -> None:
+    def _save(self, run: Run) -> bool:
+        """Save a run; return whether to show it, as its saver says."""
         saver, shown = self._savers.get(run), True
         if saver is not None:
             with _logged(run):
                 shown = saver.save(run)
-        for listener in self._listeners if shown else ():
+        return shown
+
+    def _report(self, run: Run) -> None:
+        if not self._save(run):
+            return
+        for listener in self._listeners:
             with _logged(run):
                 listener(run)
 

@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import time
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from diffopt_widgets.catalogue.run_options import RunOptions
-from diffopt_widgets.execution.driver import drive, run_to_end, saver_for, warn_of_ends
-from diffopt_widgets.execution.executors import NOT_STARTED, train_in_executor
+from diffopt_widgets.execution.driver import run_to_end, saver_for, warn_of_ends
+from diffopt_widgets.execution.executors import train_in_executor
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
 from diffopt_widgets.execution.progress import progress_bars
+from diffopt_widgets.execution.reports import NOT_STARTED
+from diffopt_widgets.execution.rounds import Rounds
+from diffopt_widgets.execution.search import SAMPLERS, Searched, check_search, search_by_optuna
 from diffopt_widgets.runs.run import Run, divergence, name_by_difference, short_name
 from diffopt_widgets.runs.space import MOST_RUNS, checked_over, draw, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError, as_settings
 from diffopt_widgets.settings.arguments import check_flag, check_number, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
 from diffopt_widgets.tasks import Task, task_key
-from diffopt_widgets.training.checkpoint import Checkpoint
 from diffopt_widgets.training.environment import check_runs, warn_of_warmup
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from distributed import Client
     from typing_extensions import Unpack
 
     from diffopt_widgets.catalogue.run_options import RunKeywords
     from diffopt_widgets.runs.space import Over
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.store import RunSaver, RunStore
-
-MOST_TOGETHER = 32
-"""Greatest number of runs that advance together."""
-
-MOST_WEIGHTS = 50_000_000
-"""Greatest number of weights of the runs that advance together: each holds its model, gradients and state in memory."""
-
-TURN_SECONDS = 0.1
-"""Length of a turn, after which the next run trains; a run publishes about once in each."""
 
 TRIAL_STEPS = 5
 """Number of steps from which the time of a run is estimated."""
@@ -57,9 +49,11 @@ def sweep(
     steps: int = RunOptions.steps,
     *,
     seeds: int | Sequence[int] = 1,
-    search: Literal["grid", "random"] = "grid",
+    search: Literal["grid", "random", "tpe", "gp", "qmc"] = "grid",
     trials: int | None = None,
-    executor: Executor | None = None,
+    prune: Literal["median", "hyperband", "wilcoxon"] | None = None,
+    study_storage: str | None = None,
+    executor: Executor | Client | None = None,
     progress: bool = True,
     store: RunStore | str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -79,16 +73,28 @@ def sweep(
             `{"optimizer": {"ADAMW": {"lr": [1e-3, 1e-2]}, "PRODIGY": {}}}`. A list of dicts lists the runs one by one.
         options: options of each run, as in `train`; they can be varied too.
         seeds: a number of seeds, from `seed` on, or a list of them: each combination is trained with each.
-        search: "grid" trains every combination, "random" as many as `trials` says, drawn at random (with `seed`).
-        trials: number of combinations that a random search draws.
-        executor: where to train: None trains in this process, a `ProcessPoolExecutor` in several others at once. A task of
-            your own is sent to its processes, so its `build` must be importable from a module. Processes that would be forked
-            are started anew instead (a fork hangs once torch has computed with threads), so a script needs the usual
-            `if __name__ == "__main__":` around the sweep.
-        progress: whether to show progress bars; an executor has none.
+        search: "grid" trains every combination, "random" as many as `trials` says, drawn at random (with `seed`). "tpe", "gp" and
+            "qmc" have Optuna's sampler of that name propose `trials` combinations, a few at a time, from the losses of those
+            before (extra `optuna`). They lower the loss on the fixed evaluation set at the end of a run, the mean over its seeds;
+            a run without one counts with its `final_loss`, and one that diverged as infinitely bad. The same call proposes the
+            same combinations. Only "tpe" knows options that some of the optimizers lack.
+        trials: number of combinations that a search tries; one that is proposed again is not trained again.
+        prune: whether Optuna ends trials early that promise little, which leaves their runs stopped: "median" and "hyperband" look
+            at the evaluation loss on the way; "wilcoxon" trains seed by seed, from five on, and compares with the best trial on
+            the same seeds.
+        study_storage: address of the storage for Optuna's study, such as "sqlite:///study.db", which `optuna-dashboard` opens. By
+            default it is a file beside the store, such as `runs.optuna.sqlite`, and in memory without a store.
+        executor: where to train: None trains in this process; a `ProcessPoolExecutor` in several others, a Dask `Client` (extra
+            `dask`) on the machines of its cluster, and so does any executor with `submit` (docs/cluster.md). Records come back
+            while the runs train, and a run whose worker is killed is begun again from its last checkpoint. A task of your own is
+            sent along, so its `build` must be importable from a module. Processes that would be forked are started anew instead
+            (a fork hangs once torch has computed with threads), so a script needs the usual `if __name__ == "__main__":` around
+            the sweep.
+        progress: whether to show progress bars.
         store: a `RunStore` or its path; the runs are saved there while they train.
         resume: whether to take the sweep up from the store: of the runs that it has with the same plan, those that are done
-            are returned, those that diverged too, and those that were stopped or interrupted go on.
+            are returned, those that diverged too, and those that were stopped or interrupted go on. A search by Optuna takes
+            up its study too, also with more `trials`.
         most: greatest number of runs; more are refused, with an estimate of the time that they would take.
 
     Returns:
@@ -99,9 +105,10 @@ def sweep(
     Raises:
         SettingsError: a value cannot be used, or, without an executor, a run cannot be done on this machine; then nothing is
             trained.
+        MissingBackend: the search needs Optuna, which is not installed.
         UnknownTask: there is no such task.
         StoreError: the store cannot be opened or written; then nothing is trained.
-        RuntimeError: a process of the executor ended before its runs did.
+        RuntimeError: the workers of the executor have another version or none, or ended before any run had begun.
 
     >>> runs = sweep("ADAMW", {"lr": [1e-3, 1e-2]}, "swiss_roll", 3, seeds=2, progress=False)
     >>> [(run.settings.lr, run.plan.seed) for run in runs]
@@ -110,26 +117,38 @@ def sweep(
     settings = as_settings(settings)
     check_flag("progress", progress)
     check_flag("resume", resume)
-    if executor is not None and not (callable(getattr(executor, "map", None)) and hasattr(executor, "submit")):
+    if executor is not None and (isinstance(executor, type) or not callable(getattr(executor, "submit", None))):
         raise wrong_kind("executor", executor, "an executor", "Write ProcessPoolExecutor(2), or leave it out.")
     base = RunPlan.of(settings, task_key(task), steps, **options)
-    plans = _planned(base, over, search=search, trials=trials, seeds=seeds)
+    check_search(search, trials, prune, study_storage, executor)
+    searched = None
+    if search in SAMPLERS and trials:
+        searched = Searched(base, checked_over(over), search, trials, seeds, prune, study_storage)
+    plans = _planned(base, over, search=search, trials=trials, seeds=seeds) if searched is None else searched.expected()
     saver = saver_for(store)
     if executor is None:  # the processes of an executor may run on other machines
         check_runs(plans)
     warn_of_warmup(plans)
     check_number("most", most)
-    todo = f'Try fewer values, draw some with search="random" and trials=50, or write most={len(plans)}.'
+    fewer = 'Try fewer values, draw some with search="random" and trials=50' if searched is None else "Try fewer trials"
+    todo = f"{fewer}, or write most={len(plans)}."
     check_count(plans, most, todo)
-    runs = [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
-    if resume:
-        runs = _taken_up(runs, store)
-    if executor is None:
-        train_together(runs, saver=saver, progress=progress)
+
+    def train(runs: list[Run]) -> list[Run]:
+        if executor is None:
+            return train_together(runs, saver=saver, progress=progress)
+        train_in_executor([run for run in runs if run.can_begin], executor, store, progress=progress)
+        return runs
+
+    def take_up(runs: list[Run]) -> list[Run]:
+        return _taken_up(runs, store) if resume else runs
+
+    if searched is None:
+        runs = train(take_up([Run(*named) for named in zip(plans, name_by_difference(plans), strict=True)]))
     else:
-        waiting = [run for run in runs if run.can_begin]
-        trained = dict(zip(waiting, train_in_executor(waiting, executor, store), strict=True))
-        runs = [trained.get(run, run) for run in runs]
+        take_up([])  # there must be a store for it
+        continued = take_up if resume else None
+        runs = search_by_optuna(searched, train, continued, store=_path_of(store), saver=saver, progress=progress)
     warn_of_ends(runs)
     return runs
 
@@ -144,7 +163,9 @@ def _planned(
     """
     checked = checked_over(over)
     if search not in ("grid", "random"):
-        raise SettingsError((Fault("search", search, "there is no such search", '"grid" or "random"'),))
+        raise SettingsError(
+            (Fault("search", search, "there is no such search", '"grid", "random", "tpe", "gp" or "qmc"'),)
+        )
     counted = isinstance(trials, int) and not isinstance(trials, bool) and trials >= 1
     if search == "random" and not counted:
         raise SettingsError(
@@ -206,6 +227,13 @@ def duration(seconds: float) -> str:
     return f"{text} {unit}{'s' * (text != '1')}"
 
 
+def _path_of(store: RunStore | str | os.PathLike[str] | None) -> Path | None:
+    """Return the path of a store that was opened."""
+    if store is None:
+        return None
+    return Path(store) if isinstance(store, str | os.PathLike) else store.path
+
+
 def _taken_up(runs: Sequence[Run], store: RunStore | str | os.PathLike[str] | None) -> list[Run]:
     """Return the runs, with those of a store in place of those with the same plan.
 
@@ -233,8 +261,7 @@ def _continued(run: Run, kept: Run | None) -> Run:
 def train_together(runs: list[Run], *, saver: RunSaver | None = None, progress: bool = True) -> list[Run]:
     """Carry out runs that wait or were stopped, a tenth of a second each in turn; Ctrl-C stops all of them."""
     end_interrupted_loop()
-    waiting = deque(run for run in runs if run.can_begin)
-    turns: deque[tuple[Run, Generator[None, None, None]]] = deque()
+    waiting = [run for run in runs if run.can_begin]
     stopped = False
 
     def publish(run: Run) -> None:
@@ -242,46 +269,18 @@ def train_together(runs: list[Run], *, saver: RunSaver | None = None, progress: 
             show(run)
 
     with interrupt_held_back() as interrupted, progress_bars(shown=progress, runs=len(waiting)) as show:
+        rounds = Rounds(publish, on_begin=show, on_begun=publish, not_started=NOT_STARTED)
+        rounds.add(waiting)
         try:
-            while (waiting or turns) and not interrupted():
-                if waiting and _has_room([run for run, _ in turns]):
-                    show(waiting[0])
-                    turns.append((waiting[0], drive(waiting.popleft(), on_publish=publish)))
-                    next(turns[-1][1], None)
-                    publish(turns[-1][0])  # so that a store has the runs in their order
-                else:
-                    turns.rotate(-1)
-                if _take_turn(turns[-1][1], interrupted):
-                    turns.pop()
+            for _ in rounds.steps():
+                if interrupted():
+                    break
             stopped = interrupted()
         except KeyboardInterrupt:
             stopped = True
-        for run, steps in turns:
-            _stop(run, steps, saver)
-    for run in waiting:
-        run.end("stopped", None if len(run.history) else NOT_STARTED)
+        rounds.stop()
+        for _ in rounds.steps():  # which ends those that are left
+            pass
     if stopped:
         note_interrupted()
     return runs
-
-
-def _stop(run: Run, steps: Generator[None, None, None], saver: RunSaver | None) -> None:
-    """Stop a run whose training was interrupted; another Ctrl-C may come before its end is noted and saved."""
-    with contextlib.suppress(KeyboardInterrupt):
-        steps.close()
-    if not run.ended:
-        run.end("stopped")
-    if saver is not None:
-        saver.save(run)
-
-
-def _has_room(training: Sequence[Run]) -> bool:
-    """Check whether another run of their size can train beside these."""
-    weights = [run.kept.weights for run in training if run.kept is not None and not isinstance(run.kept, Checkpoint)]
-    return len(training) < MOST_TOGETHER and (len(training) + 1) * max(weights, default=0) <= MOST_WEIGHTS
-
-
-def _take_turn(steps: Generator[None, None, None], interrupted: Callable[[], bool]) -> bool:
-    """Take steps for `TURN_SECONDS`; return True when there are no more."""
-    began = time.perf_counter()
-    return all(not interrupted() and time.perf_counter() - began < TURN_SECONDS for _ in steps)

@@ -11,8 +11,10 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
-from diffopt_widgets.catalogue.values import safe_repr, two_digits
+from diffopt_widgets.catalogue.schedules import TRAINING
+from diffopt_widgets.catalogue.values import ValueProblem, safe_repr, two_digits
 from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.runs.found_rate import found_rate
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import check_kind, wrong_kind
@@ -203,8 +205,7 @@ def draw(plan: RunPlan, over: Over, trials: int, seed: int = 0) -> list[RunPlan]
     (3, True)
     """
     if not isinstance(over, Mapping):
-        problem = "the runs are listed one by one, so there is nothing to draw from"
-        raise SettingsError((Fault("over", None, problem, "", 'Write {"lr": dw.Range(1e-4, 1e-2)}.'),))
+        raise _not_to_draw_from()
     source = random.Random(seed)  # noqa: S311  # not for secrets
     if not _has_range(over):
         grid = list(dict.fromkeys(vary(plan, over)))
@@ -217,6 +218,64 @@ def draw(plan: RunPlan, over: Over, trials: int, seed: int = 0) -> list[RunPlan]
         repeats = 0 if new else repeats + 1
         plans += new
     return plans
+
+
+def _not_to_draw_from() -> SettingsError:
+    problem = "the runs are listed one by one, so there is nothing to draw from"
+    return SettingsError((Fault("over", None, problem, "", 'Write {"lr": dw.Range(1e-4, 1e-2)}.'),))
+
+
+def axes_by_optimizer(plan: RunPlan, over: Over) -> dict[str | None, dict[str, Axis]]:
+    """Return the values to try by name for each optimizer that is varied, or for None where it is not; every one is checked.
+
+    A range has the scale of its option, and whole numbers as its ends where its option takes only those.
+
+    Raises:
+        SettingsError: a value, or an end of a range, cannot be used, with every fault; or `over` lists the runs itself.
+
+    >>> from diffopt_widgets import Settings
+    >>> axes_by_optimizer(RunPlan(Settings("ADAMW")), {"optimizer": ["ADAMW", "PRODIGY"], "d_coef": [0.5, 2.0]})
+    {'ADAMW': {}, 'PRODIGY': {'d_coef': [0.5, 2.0]}}
+    """
+    if not isinstance(over, Mapping):
+        raise _not_to_draw_from()
+    found: dict[str | None, dict[str, Axis]] = {}
+    faults: dict[str, Fault] = {}
+    for key in over.get("optimizer", [None]):
+        settings = _settings_of(plan, key)
+        axes = {name: _whole(option_of(settings, name), axis) for name, axis in _axes_of(plan, over, key).items()}
+        for name, axis in axes.items():
+            for value in (axis.low, axis.high) if isinstance(axis, Range) else axis:
+                faults.update(
+                    {str(fault): fault for fault in _faults_of(replace(plan, settings=settings), name, value)}
+                )
+        found[None if key is None else settings.optimizer] = axes
+    if faults:
+        raise SettingsError(tuple(faults.values()))
+    return found
+
+
+def _whole(option: Option | None, axis: Axis) -> Axis:
+    """Return the values with a range between whole numbers where the option takes only those."""
+    if not isinstance(axis, Range) or option is None or option.kind != "int":
+        return axis
+    return replace(axis, low=_rounded(option, axis.low), high=_rounded(option, axis.high))
+
+
+def _faults_of(plan: RunPlan, name: str, value: object) -> tuple[Fault, ...]:
+    """Return what is wrong with a value by itself; what it must not meet depends on the others."""
+    spec = plan.settings.spec
+    uses = {**{use.name: use for use in (spec.lr, *spec.uses)}, **TRAINING, **RUN_OPTIONS}
+    try:
+        if name in uses:
+            uses[name].check(value)
+        else:
+            plan_at(plan, {name: value})
+    except ValueProblem as problem:
+        return (Fault.of(name, value, problem, uses[name].allowed()),)
+    except SettingsError as error:
+        return error.faults
+    return ()
 
 
 def _has_range(over: Mapping[str, Any]) -> bool:
@@ -317,7 +376,7 @@ def _plans(plan: RunPlan, points: Iterable[Mapping[str, Any]]) -> list[RunPlan]:
     faults: dict[str, Fault] = {}
     for point in points:
         try:
-            plans.append(_plan_at(plan, point))
+            plans.append(plan_at(plan, point))
         except SettingsError as error:
             faults.update({str(fault): fault for fault in error.faults})
     if faults:
@@ -325,7 +384,12 @@ def _plans(plan: RunPlan, points: Iterable[Mapping[str, Any]]) -> list[RunPlan]:
     return plans
 
 
-def _plan_at(plan: RunPlan, point: Mapping[str, Any]) -> RunPlan:
+def plan_at(plan: RunPlan, point: Mapping[str, Any]) -> RunPlan:  # Any: values of options
+    """Return the plan with the changes of one run.
+
+    Raises:
+        SettingsError: a value cannot be used, or two of them not together.
+    """
     if "task" in point:
         point = {**point, "task": task_key(point["task"])}
     settings = _changed(plan.settings, {name: value for name, value in point.items() if name not in _PLAN_FIELDS})
@@ -351,11 +415,11 @@ def with_rate_of(run: Run, optimizer: str = "ADAMW") -> Settings:
     what the run's optimizer found suits its own update, and AdamW's may want another rate.
 
     Args:
-        run: a run of an optimizer that estimates its rate, such as Prodigy.
+        run: an ended run of an optimizer that estimates its rate, such as Prodigy.
         optimizer: the optimizer to use the rate in.
 
     Raises:
-        SettingsError: the run has not found a rate, or there is no such optimizer.
+        SettingsError: the run has not found a rate, and it says why; or there is no such optimizer.
 
     >>> from diffopt_widgets import train
     >>> run = train("PRODIGY", "swiss_roll", 100, progress=False)
@@ -363,8 +427,7 @@ def with_rate_of(run: Run, optimizer: str = "ADAMW") -> Settings:
     ('ADAMW', True)
     """
     check_kind("run", run, Run, "a run", "Give what dw.train(…) returned.")
-    plateau = run.applied_plateau
-    if plateau is None or not plateau > 0:
-        problem = "no applied rate is known of it" if plateau is None else "its applied rate stayed at 0"
-        raise SettingsError((Fault("run", None, problem, "", "Train PRODIGY to its end, and give that run."),))
-    return _changed(run.settings, {"optimizer": optimizer, "lr": two_digits(plateau)})
+    found = found_rate(run)
+    if found.value is None:
+        raise SettingsError((Fault("run", None, found.words, "", "Train PRODIGY to its end, and give that run."),))
+    return _changed(run.settings, {"optimizer": optimizer, "lr": two_digits(found.value)})

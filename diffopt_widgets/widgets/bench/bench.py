@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -19,19 +18,24 @@ from diffopt_widgets.catalogue.values import ValueProblem
 from diffopt_widgets.drawing.panels import LOSS
 from diffopt_widgets.execution.driver import saver_for
 from diffopt_widgets.execution.session import Session, sessions_in_progress
-from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.execution.sweeps import duration, estimated_seconds
+from diffopt_widgets.plain_text import printable, printed_readably
 from diffopt_widgets.runs.compared import Verdict
-from diffopt_widgets.runs.comparisons import Comparison, comparisons
-from diffopt_widgets.runs.run import Run
+from diffopt_widgets.runs.comparisons import Comparison, comparisons, every_optimizer
+from diffopt_widgets.runs.run import Run, name_by_difference
 from diffopt_widgets.settings import Settings, SettingsError
+from diffopt_widgets.settings.arguments import check_kind
 from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
+from diffopt_widgets.widgets.bench.findings import Findings
 from diffopt_widgets.widgets.bench.other_session import OtherSession
 from diffopt_widgets.widgets.bench.present import PresentSwitch
+from diffopt_widgets.widgets.bench.report_box import ReportBox
 from diffopt_widgets.widgets.bench.rest import Rest, close_everything
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
 from diffopt_widgets.widgets.bench.scene import Scene
+from diffopt_widgets.widgets.bench.vary import Vary
 from diffopt_widgets.widgets.form.form import Form
 from diffopt_widgets.widgets.form.form_file import FormFile
 from diffopt_widgets.widgets.form.panel import cannot_run
@@ -42,10 +46,17 @@ from diffopt_widgets.widgets.tables.still import in_words
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from diffopt_widgets.settings.plan import RunPlan
     from diffopt_widgets.store import LoggedRun, RunStore
     from diffopt_widgets.tasks import Task
 
 P = ParamSpec("P")
+
+MANY_RUNS = 12
+"""Greatest number of runs of a comparison that starts at once; of a longer one the time is told first."""
+
+TRIALS = 6
+"""Number of runs, at least, that are tried for a few steps to estimate the time of a long comparison."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +85,10 @@ def lab(
 
 @printed_readably
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `present`, `menu`, `plot`, `table` and `samples`."""
+    """Whole bench as one widget.
+
+    Its parts are `form`, `size`, `bar`, `vary`, `present`, `menu`, `plot`, `table`, `report` and `samples`.
+    """
 
     def __init__(
         self,
@@ -88,7 +102,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._loop = running_loop()
         self._saver = saver_for(store)
         self.form = Form(settings, file=FormFile.of_user())
-        self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
+        self.menu = ComparisonMenu([*comparisons(), every_optimizer()], on_choose=self._guarded(self._run_comparison))
         self.present = PresentSwitch(
             {
                 "n": ("next comparison", self._guarded(self.menu.choose_next)),
@@ -96,25 +110,32 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
                 "l": ("logarithmic loss", self._guarded(self._switch_log_loss)),
             }
         )
+        self.vary = Vary(self.form.settings)
+        self._findings = Findings(on_use=self._guarded(self._use_rate))
         self.bar = RunBar(
             task,
             steps,
             on_run=self._guarded(self._run_settings),
             on_pause=self._guarded(self._pause),
-            on_stop=self._guarded(self._stop),
+            on_stop=self._guarded(self.stop),
             on_fix=self._guarded(self._fix),
-            beside=[self.present],
+            beside=[self._findings.buttons, self.present],
+            below=[self._findings.line],
+            vary=self.vary,
         )
         self._view = RunsView(
             self._guarded,
             on_rename=self._renamed,
             on_repeat=lambda run: self.start([Run(run.plan)]),
             on_continue=lambda run: self._start([run]),
+            on_stop=self.stop,
             on_change=self._tell,
         )
         self.plot, self.applied = self._view.plot, self._view.applied
         self.table, self.samples = self._view.table, self._view.samples
         self._session: Session | None = None
+        self._estimated = ""
+        """Key of the long comparison whose time was told last, and which the next press starts."""
         self._scene = Scene()
         """What was told last, to tell only what is new."""
         style = (resources.files("diffopt_widgets.widgets.bench") / "static" / "bench.css").read_text(encoding="utf-8")
@@ -124,7 +145,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         left.add_class("dw-left")
         others = [OtherSession(other, self._guarded, self._take_over) for other in sessions_in_progress()]
         beside = {"bar": self.bar, "menu": self.menu, "plot": self.plot, "applied": self.applied}
-        beside |= {"table": self.table, "samples": self.samples}
+        self.report = ReportBox()
+        beside |= {"table": self.table, "report": self.report, "samples": self.samples}
         right = widgets.VBox(list(beside.values()))
         right.add_class("dw-right")
         for name, part in {"form": self.form, "size": self.size, "present": self.present, **beside}.items():
@@ -136,6 +158,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.form.observe(lambda _: self._check(), ["errors", "settings"])
         self.form.observe(lambda _: self._expect(), ["settings"])
         self.form.observe(lambda _: self._set_aside(), ["settings"])
+        self.form.observe(lambda change: self.vary.offer(change["new"]), ["settings"])
         self.bar.observe(lambda _: self._plan_edited(), ["values"])
         self._plan_edited()
         parts = (self.form, self.size, self.present, *beside.values())
@@ -156,7 +179,9 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         return self.table.verdict
 
     def start(self, runs: Sequence[Run]) -> None:
-        """Carry out runs after those in progress, and add their curves to the plots.
+        """Carry out runs side by side, after those in progress, and add their curves to the plots.
+
+        A run that was stopped, also one from a store, goes on where it was.
 
         Raises:
             RuntimeError: there is no running event loop, as in a plain script.
@@ -180,6 +205,23 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         else:
             self._view.add_curves(run)
 
+    def stop(self, run: Run | None = None) -> None:
+        """Stop one run after its current step, or, without one, all that are in progress or wait.
+
+        A run that was stopped can go on later: its row has a button for that, and `start` and `dw.resume` do it too.
+
+        Raises:
+            ValueError: this run is not in progress here.
+        """
+        if run is None:
+            if self._session is not None:
+                self._session.stop()
+            return
+        check_kind("run", run, Run, "a run", "Give one of bench.runs.")
+        if self._session is None or run not in self._session.runs:
+            raise ValueError(printable(f"{run.name} is not in progress here, so there is nothing to stop"))
+        self._session.stop_run(run)
+
     async def wait(self) -> None:
         """Wait until every started run has ended; for notebooks that run unattended.
 
@@ -198,8 +240,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             return
         session = self._session
         if session is not None and session.owner is self:
-            with contextlib.suppress(RuntimeError):  # the event loop is closed, and nothing trains on it
-                session.stop()
+            session.stop()
         super().close()
         close_everything(self)
 
@@ -240,7 +281,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         taken = dict.fromkeys([*(session.together if len(session.together) > 1 else ()), *session.runs])
         for run in taken:
             self._view.add(run, keep_name=True)
-        for run in sorted(taken, key=lambda run: run is session.current):  # the bar shows the last one
+        for run in taken:
             self._changed(run)
 
     def _start(self, runs: Sequence[Run]) -> None:
@@ -255,13 +296,26 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _run_settings(self) -> None:
         if self.bar.run.disabled:  # a click that was on its way when the button went off
             return
-        self.start([Run(self.bar.plan(self.form.settings))])
+        plans = self.bar.plans(self.form.settings)
+        names = name_by_difference(plans) if len(plans) > 1 else [""]
+        self.start([Run(plan, name) for plan, name in zip(plans, names, strict=True)])
 
     def _run_comparison(self, comparison: Comparison) -> None:
         plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
+        runs = comparison.runs(seed=plan.seed, device=plan.device)
+        if len(runs) > MANY_RUNS and self._estimated != comparison.key:
+            some = [run.plan for run in runs][:: len(runs) // TRIALS]
+            words = duration(estimated_seconds(some) * len(runs) / len(some))
+            self._estimated = comparison.key
+            self.bar.show_message(
+                f"“{comparison.title}” is {len(runs)} runs and takes about {words} here, estimated from {len(some)} of them. "
+                "Press it once more to start."
+            )
+            return
+        self._estimated = ""
         self._view.log_rate(on=comparison.log_rate)
         self._view.log_losses()
-        self.start(comparison.runs(seed=plan.seed, device=plan.device))
+        self.start(runs)
         self.menu.pressed = comparison.key
 
     def _tell(self) -> None:
@@ -273,6 +327,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             about = f"{scene.ready.title}: {scene.trained}" if scene.ready else scene.trained
             self._view.compare(scene.judged, about)
             self._paint_bar()
+        self.report.follow([run for run in self.runs if self.table.visible.get(run.key)])
         self._set_aside()
 
     def _set_aside(self) -> None:
@@ -305,10 +360,12 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             scene.told,
             busy=session.busy,
             paused=session.paused,
-            waiting=session.waiting,
+            waiting=len(session.waiting),
             together=scene.compared,
             outcome=str(self.table.verdict),
         )
+        told = [scene.told] if scene.told else []
+        self._findings.show(scene.compared or told, self.table.verdict.best_runs if scene.compared else ())
 
     def _pause(self) -> None:
         if self._session is None:
@@ -321,10 +378,6 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _switch_log_loss(self) -> None:
         self.plot.log = {**self.plot.log, LOSS.key: not self.plot.log.get(LOSS.key, False)}
 
-    def _stop(self) -> None:
-        if self._session is not None:
-            self._session.stop()
-
     def _fix(self, run: Run) -> None:
         """Put a failed run's settings with its fix into the form, ready for a click on Run."""
         fix: dict[str, Any] = dict(run.fix)  # Any: values of options, of whatever kind
@@ -332,6 +385,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.bar.show_message("The fix is in the form now. Press Run to try again.")
         self.bar.fields["dtype"].value = run.plan.dtype  # some options need this precision
         self.form.settings = run.settings.replace(**fix)
+
+    def _use_rate(self, plan: RunPlan) -> None:
+        """Put settings with the rate that a run found into the form, and train them beside that run."""
+        self.form.settings = plan.settings
+        self.start([Run(plan)])
 
     def _plan_edited(self) -> None:
         """Give the form the run of the bar, for the drawing of its schedule and for the settings that such a run refuses."""
@@ -365,11 +423,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _changed(self, run: Run) -> None:
         self.table.show(run)
         self._tell()
-        if run is self._scene.told or not self._is_busy():
+        if run is self._scene.told or run in self._scene.compared or not self._is_busy():
             self._paint_bar()
         if run not in self.runs:
             return
-        over = run.ended and (self._session is None or run is not self._session.current)
+        over = run.ended and (self._session is None or run not in self._session.training)
         self._view.changed(run, over=over, last=not self._is_busy())
         if over:
             self._rest.settle()

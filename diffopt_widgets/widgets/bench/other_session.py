@@ -56,11 +56,16 @@ class OtherSession(widgets.HBox):  # type: ignore[misc]  # ipywidgets is not typ
         if not runs:
             self.layout.display = "none"
             return
-        run, more = runs[0], len(runs) - 1
-        after = f", and {more} more {'waits' if more == 1 else 'wait'}" if more else ""
-        state = "is paused" if run.status == "paused" else "trains"
-        at = f"step {len(run.history):,} of {run.plan.steps:,}"
-        self.words.value = paragraph(f"{run.name} {state} in another bench of this notebook: {at}{after}.", "dw-status")
+        training, waiting = self._session.training or runs[:1], len(self._session.waiting)
+        run, count = training[0], len(training)
+        who = run.name if count == 1 else f"{count} runs"
+        paused = all(run.status == "paused" for run in training)
+        state = f"{'is' if count == 1 else 'are'} paused" if paused else f"train{'s' * (count == 1)}"
+        taken, steps = sum(len(run.history) for run in training), sum(run.plan.steps for run in training)
+        waiting -= run not in self._session.training
+        after = f", and {waiting} more {'waits' if waiting == 1 else 'wait'}" if waiting else ""
+        at = f"step {taken:,} of {steps:,}" if count == 1 else f"{taken:,} of {steps:,} steps"
+        self.words.value = paragraph(f"{who} {state} in another bench of this notebook: {at}{after}.", "dw-status")
 
 
 def _button(text: str, tooltip: str) -> widgets.Button:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.tasks import Task
+    from diffopt_widgets.widgets.bench.vary import Vary
 
 LONGEST_OUTPUT = 20_000
 """Maximum number of characters of a back end's output that are shown; the last ones are."""
+
+STATUSES = ("running", "paused", "waiting", "done", "stopped", "failed")
+"""Statuses of a run, in the order in which those of a comparison are counted."""
 
 IDLE = "Nothing is running"
 """Reason why Pause and Stop are disabled."""
@@ -55,6 +60,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_run, on_pause, on_stop: called without arguments when a button is clicked.
         on_fix: called with a failed run when the button beside its message, which offers its `fix`, is clicked.
         beside: widgets at the end of the row of buttons.
+        vary: rows in which options are varied; without them Run trains one run.
+        below: widgets below the words on the run.
 
     >>> bar = RunBar(task="swiss_roll", steps=50)
     >>> bar.observe(lambda change: print(change["new"]["seed"]), "values")
@@ -80,10 +87,14 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         on_stop: Callable[[], None] = _nothing,
         on_fix: Callable[[Run], None] = lambda run: None,
         beside: Sequence[widgets.DOMWidget] = (),
+        vary: Vary | None = None,
+        below: Sequence[widgets.DOMWidget] = (),
     ) -> None:
+        self._vary = vary
         self._blocked = ""
         self._failed: Run | None = None
-        self._forgotten = ""
+        self._ended: set[str] = set()
+        """Keys of runs whose end was told."""
         self._trained = ""
         titles = [(get_task(key).title, key) for key in list_tasks()]
         self.task = widgets.Dropdown(options=titles, value=get_task(task).key, description=TASK.option.title)
@@ -107,10 +118,13 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.output = widgets.HTML()
         fields = self._row("dw-fields", self.task, *self.fields.values())
         buttons = self._row("dw-buttons", self.run, self.pause, self.stop, self.fix, self.progress, *beside)
-        state = widgets.VBox([self.words, self.failure, self.about])
+        state = widgets.VBox([self.words, self.failure, *below, self.about])
         state.add_class("dw-state")
-        self.guard = KeyGuard([field for field in self.fields.values() if isinstance(field, widgets.Text)])
-        super().__init__([fields, buttons, state, self.explanation, self.output, self.guard])
+        varied = [] if vary is None else [vary]
+        texts = [field for field in self.fields.values() if isinstance(field, widgets.Text)]
+        self.guard = KeyGuard([*texts, *(text for box in varied for text in (*box.texts, box.number))])
+        more = self._row("dw-below", self.explanation, *(box.switch for box in varied))
+        super().__init__([fields, buttons, state, more, *varied, self.output, self.guard])
         self.add_class("dw-run-bar")
         self._describe_task()
         self._read()
@@ -120,6 +134,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         for field in self.fields.values():
             field.observe(lambda _: on_loop_in_turn(cells, self._edited), "value")
         self.task.observe(lambda _: on_loop_in_turn(cells, self._task_chosen), "value")
+        for box in varied:
+            box.observe(lambda _: self._edited(), ["problem", "over", "seeds"])
 
     def __repr__(self) -> str:
         return f"RunBar({self.values['task']}, {self.values['steps']} steps)"
@@ -133,6 +149,16 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if self.problem:
             raise ValueProblem(self.problem)
         return RunPlan(settings, **self.values)
+
+    def plans(self, settings: Settings) -> list[RunPlan]:
+        """The plans of the runs that Run starts: one, or those of all values and seeds that are varied.
+
+        Raises:
+            ValueProblem: the value of a field cannot be used; the message names the field.
+            SettingsError: a combination of the values cannot be trained.
+        """
+        plan = self.plan(settings)
+        return [plan] if self._vary is None else self._vary.plans(plan)
 
     def block(self, reason: str) -> None:
         """Disable Run with a reason, or enable it again with an empty one."""
@@ -154,9 +180,9 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         Args:
             run: the run; None when there is none any more.
             busy: a run is in progress or waiting.
-            paused: the run in progress was asked to pause.
+            paused: the runs in progress were asked to pause.
             waiting: number of runs that wait.
-            together: the runs of its comparison.
+            together: the runs of its comparison, which train side by side.
             outcome: how these ended against each other, in words.
         """
         if run is None:
@@ -165,16 +191,18 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self._paint_buttons(busy=busy, paused=paused)
             return
         compared = tuple(together) if len(together) > 1 and run in together else ()
+        shown = compared or (run,)
         outcome = outcome if _all_over(compared) else ""
+        ends = self._new_ends(shown)
         self._wrong = False
         self.words.value = paragraph(outcome, "dw-status dw-outcome") if outcome else _status(run, waiting, compared)
-        self._speak(run, compared, outcome)
-        if run.status == "failed" and run.key != self._forgotten:
-            self._failed, self.failure.value = run, _failure(run)
-            self.fix.description = _fix_label(run)
+        self._failed = next((one for one in reversed(ends) if one.status == "failed"), self._failed)
+        if self._failed in shown:
+            self.failure.value, self.fix.description = _failure(self._failed), _fix_label(self._failed)
+        self._speak(run, compared, outcome, ends)
         if self._failed is not None:  # the progress of a comparison that goes on stays in sight
             self._offer_fix(offered=bool(self._failed.fix) and not (compared and busy))
-        if (output := _output(run)) != self.output.value:
+        if (output := _output(shown)) != self.output.value:
             self.output.value = output
         self._paint_buttons(busy=busy, paused=paused)
 
@@ -182,7 +210,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """Remove the message of an earlier run that failed, unless it is one of these."""
         if self._failed is None or self._failed in unless_of:
             return
-        self._forgotten, self._failed, self.failure.value = self._failed.key, None, ""
+        self._failed, self.failure.value = None, ""
         self._offer_fix(offered=False)
 
     def show_trained(self, words: str) -> None:
@@ -204,33 +232,44 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """Show the fix in the place of the progress bar, so that nothing moves."""
         self.fix.layout.display, self.progress.hidden = (None if offered else "none"), offered
 
-    def _speak(self, run: Run, compared: Sequence[Run], outcome: str) -> None:
+    def _new_ends(self, shown: Sequence[Run]) -> list[Run]:
+        """Return those of these runs whose end was not told yet."""
+        self._ended -= {run.key for run in shown if not run.ended}
+        new = [run for run in shown if run.ended and run.key not in self._ended]
+        self._ended |= {run.key for run in new}
+        return new
+
+    def _speak(self, run: Run, compared: Sequence[Run], outcome: str, ends: Sequence[Run]) -> None:
         """Tell the progress of a run or a comparison, and its end, to those who do not see them."""
-        done, steps = len(run.history), run.plan.steps
-        message = without_folders(run.message)
-        end, failed = f"{run.name}: {message}", run.status == "failed"
-        self.progress.alert = end if failed and run.key != self._forgotten else ""
+        failed = self._failed if self._failed in (compared or (run,)) else None
+        self.progress.alert = _end(failed) if failed else ""
         if outcome:
             statuses = {other.status for other in compared}
             look = "" if "stopped" in statuses else "done" if "done" in statuses else "failed"
             self.progress.said = outcome
             self.progress.show(_share(compared), outcome, look)
-            return
-        if run.ended or len(run.history):  # what was said of the run before may still be spoken while this one prepares
-            self.progress.said = end if run.ended and not failed else ""
-        words = message if run.ended else f"step {done} of {steps}{_left(run, compared, ', ')}"
-        if compared:
-            self.progress.show(_share(compared), f"{_place(run, compared)}, {100 * _share(compared):.0f} %: {words}")
+        elif compared:
+            told = [_end(other) for other in compared if other.ended and other.status != "failed"]
+            if new := [other for other in ends if other.status != "failed"]:
+                self.progress.said = _end(new[-1])
+            elif self.progress.said not in told and any(len(other.history) for other in compared):
+                self.progress.said = ""  # what was said before may still be spoken until then
+            share, taken = _share(compared), f"{_taken(compared)}{_left(compared, ', ')}"
+            self.progress.show(share, f"{_doing(compared)}, {100 * share:.0f} %: {taken}")
         else:
+            if run.ended or len(run.history):
+                self.progress.said = _end(run) if run.ended and run.status != "failed" else ""
+            done, steps = len(run.history), run.plan.steps
+            words = without_folders(run.message) if run.ended else f"step {done} of {steps}{_left([run], ', ')}"
             self.progress.show(done / steps, words, run.status if run.status in {"done", "failed"} else "")
 
     def _paint_buttons(self, *, busy: bool, paused: bool) -> None:
         problem = self._blocked or self.problem
         self.run.disabled = bool(problem) or busy
-        self.run.tooltip = problem or ("A run is in progress; Stop ends it" if busy else "Train with these settings")
+        self.run.tooltip = problem or ("Training is in progress; Stop ends it" if busy else "Train with these settings")
         self.pause.disabled = self.stop.disabled = not busy
         self.pause.tooltip = ("Go on" if paused else "Wait after the current step") if busy else IDLE
-        self.stop.tooltip = "End this run, keep its records, and drop the waiting runs" if busy else IDLE
+        self.stop.tooltip = "End what trains, keep its records, and drop the waiting runs" if busy else IDLE
         self.pause.description = "Resume" if paused else "Pause"
         if problem and not busy:
             self.show_message(problem, error=True)
@@ -259,6 +298,8 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
                 field.add_class("dw-wrong")
         if absent := device_problem(self.fields["device"].value):
             problems.append(f"{_SHOWN['device'].option.title}: {absent}")
+        if self._vary is not None and self._vary.problem:
+            problems.append(self._vary.problem)
         with self.hold_trait_notifications():
             self.set_trait("problem", "\n".join(problems))
             self.set_trait("values", values)
@@ -331,47 +372,66 @@ def _share(compared: Sequence[Run]) -> float:
     return done / sum(run.plan.steps for run in compared)
 
 
-def _place(run: Run, compared: Sequence[Run]) -> str:
-    return f"run {compared.index(run) + 1} of {len(compared)}"
+def _doing(compared: Sequence[Run]) -> str:
+    """How the runs of a comparison are: "3 runs: 2 running, 1 done"."""
+    counts = Counter[str](run.status for run in compared)
+    if len(counts) == 1:
+        return f"{len(compared)} runs: all {compared[0].status}"
+    return f"{len(compared)} runs: {', '.join(f'{counts[status]} {status}' for status in STATUSES if counts[status])}"
 
 
-def _left(run: Run, compared: Sequence[Run], before: str) -> str:
-    """Remaining time of a run or of its whole comparison in words, as soon as its speed is known."""
-    speed = run.steps_per_second
+def _taken(compared: Sequence[Run]) -> str:
+    return f"{sum(len(run.history) for run in compared)} of {sum(run.plan.steps for run in compared)} steps"
+
+
+def _speed(shown: Sequence[Run]) -> float | None:
+    """Steps per second of runs that train side by side, in all; None before the first step."""
+    seconds = sum(run.seconds for run in shown)
+    return sum(len(run.history) for run in shown) / seconds if seconds else None
+
+
+def _left(shown: Sequence[Run], before: str) -> str:
+    """Remaining time of a run or of a whole comparison in words, as soon as a speed is known."""
+    speed = _speed(shown)
     if speed is None:
         return ""
-    steps = sum(other.plan.steps - len(other.history) for other in compared or [run] if not other.ended)
-    return f"{before}{clock(steps / speed)} left{' in all' if compared else ''}"
+    going = [run for run in shown if not run.ended]
+    seconds = sum((run.plan.steps - len(run.history)) / (run.steps_per_second or speed) for run in going)
+    return f"{before}{clock(seconds)} left"
 
 
 def _status(run: Run, waiting: int, compared: Sequence[Run]) -> str:
-    """Progress, speed and remaining time of a run in one line, or its outcome."""
+    """Progress, speed and remaining time of a run or a comparison in one line, or the outcome of a run."""
+    if compared:  # those of the comparison that wait are counted already
+        waiting -= sum(other.status == "waiting" for other in compared)
+        after = f" · {waiting} more after these" if waiting > 0 else ""
+        speed = _speed(compared)
+        how = "preparing …" if speed is None else f"{_taken(compared)} · {speed:.3g} steps/s{_left(compared, ' · ')}"
+        doing = f"{len(compared)} runs" if speed is None else _doing(compared)
+        return paragraph(f"{doing} · {how}{after}", "dw-status dw-running")
     after = f" · {waiting} more to come" if waiting else ""
     if run.status == "failed":  # the failure is shown below
         return paragraph(f"{waiting} more to come", "dw-status") if waiting else ""
     if run.ended:
-        return paragraph(f"{run.name}: {without_folders(run.message)}{after}", "dw-status dw-outcome")
-    if compared:  # the others of the comparison are counted already
-        waiting -= sum(other.status == "waiting" for other in compared)
-        after = f" · {waiting} more after these" if waiting > 0 else ""
-    done, steps = len(run.history), run.plan.steps
+        return paragraph(f"{_end(run)}{after}", "dw-status dw-outcome")
     speed = run.steps_per_second
-    place = f" · {_place(run, compared)}" if compared else ""
     if speed is None:
-        return paragraph(f"{run.name}: preparing …{place}{after}", "dw-status")
+        return paragraph(f"{run.name}: preparing …{after}", "dw-status")
     state = "paused, " if run.status == "paused" else ""
-    left = _left(run, compared, ", " if compared else " · ")
     return paragraph(
-        f"{run.name}: {state}step {done} of {steps} · {speed:.3g} steps/s{place}{left}{after}", "dw-status dw-running"
+        f"{run.name}: {state}step {len(run.history)} of {run.plan.steps} · {speed:.3g} steps/s{_left([run], ' · ')}{after}",
+        "dw-status dw-running",
     )
+
+
+def _end(run: Run) -> str:
+    return f"{run.name}: {without_folders(run.message)}"
 
 
 def _failure(run: Run) -> str:
     """Failure of a run as HTML; it stays until the next run is started."""
     trace = f"<details><summary>Traceback</summary><pre>{escape(without_folders(run.trace))}</pre></details>"
-    return (
-        f'<div class="dw-failure">{paragraph(f"{run.name}: {without_folders(run.message)}", "dw-error")} {trace}</div>'
-    )
+    return f'<div class="dw-failure">{paragraph(_end(run), "dw-error")} {trace}</div>'
 
 
 def _fix_label(run: Run) -> str:
@@ -380,13 +440,15 @@ def _fix_label(run: Run) -> str:
     return "Set " + ", ".join(f"{uses[name].option.title} to {format_value(value)}" for name, value in run.fix.items())
 
 
-def _output(run: Run) -> str:
-    """Output that the back end printed or logged, such as DAdaptation with log_every, as HTML."""
-    text = without_folders(run.output.strip())
-    if not text:
+def _output(shown: Sequence[Run]) -> str:
+    """Output that the back ends printed or logged, such as DAdaptation with log_every, as HTML."""
+    printed = [(run.name, text) for run in shown if run.output and (text := without_folders(run.output.strip()))]
+    if not printed:
         return ""
-    end = text if len(text) <= LONGEST_OUTPUT else f"…{text[-LONGEST_OUTPUT:]}"
-    return f"<details><summary>Output of the back end</summary><pre>{escape(end)}</pre></details>"
+    longest = LONGEST_OUTPUT // len(printed)
+    ends = [(name, text if len(text) <= longest else f"…{text[-longest:]}") for name, text in printed]
+    whole = ends[0][1] if len(shown) == 1 else "\n\n".join(f"{name}:\n{text}" for name, text in ends)
+    return f"<details><summary>Output of the back end</summary><pre>{escape(whole)}</pre></details>"
 
 
 def clock(seconds: float) -> str:

@@ -45,6 +45,7 @@ class RunsView:
         on_rename: called with a run that was renamed.
         on_repeat: called with a run to train once more.
         on_continue: called with a run to continue.
+        on_stop: called with a run in progress to stop.
         on_change: called when a run was added, named, hidden, removed or brought back.
     """
 
@@ -55,6 +56,7 @@ class RunsView:
         on_rename: Callable[[Run], None],
         on_repeat: Callable[[Run], None],
         on_continue: Callable[[Run], None],
+        on_stop: Callable[[Run], None],
         on_change: Callable[[], None],
     ) -> None:
         self._collection = Collection(compares=True)
@@ -68,6 +70,7 @@ class RunsView:
             on_restore=guard(self._restored),
             on_repeat=guard(lambda key: on_repeat(self._collection.find(key))),
             on_continue=guard(self._continue),
+            on_stop=guard(lambda key: on_stop(self._collection.find(key))),
         )
         self.samples = SamplesView()
         self._expected: OptimizerSpec | None = None

@@ -22,7 +22,7 @@ class Scene:
     """Subject of all parts of a bench; two scenes are equal when nothing has to be said anew."""
 
     told: Run | None = None
-    """The run in progress or the last one; where that was removed, another of its comparison. None before the first one."""
+    """The run that began last; where that was removed, another of its comparison. None before the first one."""
     compared: tuple[Run, ...] = ()
     """The runs of its comparison; empty for a run that was started alone."""
     judged: tuple[Run, ...] = ()

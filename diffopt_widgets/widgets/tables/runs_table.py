@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 @printed_readably
 class RunsTable(StillWidget):
-    """One row for each run: its numbers, and buttons to act on it.
+    """One row for each run: its numbers, and buttons to act on it. Runs that differ by their seed only share a row, which opens.
+
+    A click on a column's heading sorts; a table of many rows can be filtered, and grouped by an option that varies.
 
     Used alone it needs no wiring: a name typed in it becomes `run.name`, and the table itself hides, removes and restores
     runs. The callbacks are called after an action of a person in the page, and not when code calls the methods.
@@ -41,6 +43,7 @@ class RunsTable(StillWidget):
         on_restore: called with the key of a run whose removal was undone.
         on_repeat: called with a run's key; without it there is no such button.
         on_continue: called with the key of a run that can continue; without it there is no such button.
+        on_stop: called with the key of a run that trains or waits; without it there is no such button.
         collection: the owner of the runs and of their appearance, where other views paint them too; by default a new one.
         layout: an ipywidgets Layout.
 
@@ -59,20 +62,25 @@ class RunsTable(StillWidget):
     SCRIPTS = (
         *("page/dom.js", "page/text.js", "page/tip.js"),
         "runs_text.js",
+        "runs_order.js",
         "runs_icons.js",
         "runs_name.js",
         "runs_row.js",
+        "runs_group.js",
         "runs_compare.js",
         "runs_table.js",
     )
     STYLES = ("page/theme.css", "runs_table.css")
 
     rows: traitlets.List[Any] = traitlets.List(
-        read_only=True, help="A dict for each run: key, name, color, differs, visible, status, progress, its numbers."
+        read_only=True,
+        help="A dict for each run: key, name, color, differs, setting, visible, status, progress, its numbers.",
     ).tag(sync=True)
     comparison = traitlets.Dict(read_only=True, help="The settings of the shown runs, line by line.").tag(sync=True)
     removed = traitlets.Unicode(read_only=True, help="The run that Undo brings back; empty when none.").tag(sync=True)
-    offers = traitlets.Dict(read_only=True, help="Whether a run can be repeated and continued here.").tag(sync=True)
+    offers = traitlets.Dict(read_only=True, help="Whether a run can be repeated, continued and stopped here.").tag(
+        sync=True
+    )
     outcome = traitlets.Unicode(read_only=True, help="Which run ended best, in words; empty while runs go on.").tag(
         sync=True
     )
@@ -88,18 +96,21 @@ class RunsTable(StillWidget):
         on_restore: Callable[[str], None] | None = None,
         on_repeat: Callable[[str], None] | None = None,
         on_continue: Callable[[str], None] | None = None,
+        on_stop: Callable[[str], None] | None = None,
         collection: Collection | None = None,
         layout: Any = None,  # an ipywidgets Layout, or a dict for one
     ) -> None:
         self._on_rename, self._on_visible = on_rename or _ignore, on_visible or _ignore
         self._on_remove, self._on_restore = on_remove or _ignore, on_restore or _ignore
         self._on_repeat, self._on_continue = on_repeat or _ignore, on_continue or _ignore
+        self._on_stop = on_stop or _ignore
         self._collection = Collection() if collection is None else collection
         self._changed_row: dict[str, Any] | None = None
         self._compared: frozenset[str] | None = None
         self.verdict = Verdict()
         """How the compared runs ended against each other; print it for its words."""
-        self.set_trait("offers", {"repeat": on_repeat is not None, "continue": on_continue is not None})
+        acts = {"repeat": on_repeat, "continue": on_continue, "stop": on_stop}
+        self.set_trait("offers", {name: act is not None for name, act in acts.items()})
         first = checked_list("runs", runs, ("plan", "history", "key"), "runs", "Write dw.RunsTable([run, other]).")
         names = name_by_difference([run.plan for run in first]) if first else []
         for run, name in zip(first, names, strict=True):
@@ -237,15 +248,19 @@ class RunsTable(StillWidget):
             self._publish()
             return
         for key, run in now.items():
-            if any(painted[key][name] != getattr(run, name) for name in ("name", "color", "differs")):
+            if any(painted[key][name] != getattr(run, name) for name in ("name", "color", "differs", "setting")):
                 self._refresh(key)
 
     def _publish(self) -> None:
         """Update every trait, in one message to the page."""
         runs, now = self._collection.runs, self._collection.shown.now
         shown = [run for run in runs if now[run.key].visible]
-        lines = compare_settings([run.plan for run in shown]) if len(shown) > 1 else ()
-        comparison = {"keys": [run.key for run in shown], "lines": [asdict(line) for line in lines]}
+        settings = {
+            now[run.key].setting or run.key: run for run in reversed(shown)
+        }  # the first of several seeds stands for all
+        columns = [run for run in shown if settings[now[run.key].setting or run.key] is run]
+        lines = compare_settings([run.plan for run in columns]) if len(columns) > 1 else ()
+        comparison = {"keys": [run.key for run in columns], "lines": [asdict(line) for line in lines]}
         compared = [run for run in runs if self._compared is None or run.key in self._compared]
         self.verdict = verdict(compared)
         best = {run.key for run in self.verdict.best_runs}
@@ -313,6 +328,8 @@ class RunsTable(StillWidget):
                 self._on_repeat(key)
             case "continue" if not cannot_continue(run):
                 self._on_continue(key)
+            case "stop" if not run.ended:
+                self._on_stop(key)
 
     def _rename_from_page(self, key: str, text: str) -> None:
         """Rename a run and send the result to the page, which then drops the typed text or marks it as wrong."""

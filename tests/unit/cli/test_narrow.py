@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 WIDTHS = [40, 60, 70, 80]
 HEADS = {"optimizer", "state", "bytes", "per", "weight", "option", "seen", "evidence", "run"}
-COMMANDS = ("lab", "run", "options", "memory", "doctor", "probe")
+COMMANDS = ("lab", "run", "sweep", "options", "memory", "doctor", "probe")
 
 
 def words(text):

@@ -113,7 +113,8 @@ def test_a_run_stopped_before_its_turn_can_be_started():
     first, second = Run(plan(steps=100_000)), Run(plan())
 
     async def script(session):
-        session.start([first, second])
+        session.start([first])
+        session.start([second])
         await until(lambda: len(first.history) > 0)
         session.stop()
         await session.wait()
@@ -133,7 +134,8 @@ def test_a_stopped_run_that_waits_and_is_dropped_can_still_go_on(straight):
     said = run.message
 
     async def script(session):
-        session.start([other, run])
+        session.start([other])
+        session.start([run])
         await until(lambda: len(other.history) > 0)
         session.stop()
 

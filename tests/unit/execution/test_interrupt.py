@@ -42,17 +42,19 @@ def in_loop(script):
 
 def test_a_training_ends_at_an_interrupt_that_the_kernel_ignores_and_waiting_runs_are_dropped():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    runs = [long_run(), long_run()]
+    runs = [long_run(), long_run(), long_run()]
 
     async def script():
         session = Session(lambda _: None)
-        session.start(runs)
-        await until(lambda: len(runs[0].history) > 5)
+        session.start(runs[:2])
+        session.start(runs[2:])
+        await until(lambda: min(len(run.history) for run in runs[:2]) > 0)
         interrupt()
         await session.wait()
 
     in_loop(script)
-    assert [run.status for run in runs] == ["stopped", "stopped"]
+    assert [run.status for run in runs] == ["stopped"] * 3
+    assert len(runs[2].history) == 0
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 

@@ -9,7 +9,8 @@ import pytest
 from own_tasks import KILLED
 
 import diffopt_widgets as dw
-from diffopt_widgets.execution import sweeps
+from diffopt_widgets.execution import rounds, sweeps
+from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.execution.executors import train_in_executor
 from diffopt_widgets.execution.outcome import RunFailed
 from diffopt_widgets.execution.sweeps import train_together
@@ -25,7 +26,7 @@ def numbers(run):
 def stopped_in(store):
     """A run of 12 steps that was stopped after a few, as the store has it."""
     run = dw.Run(dw.RunPlan(dw.Settings("PRODIGY"), "swiss_roll", 12))
-    steps = sweeps.drive(run, on_publish=sweeps.saver_for(store).save)
+    steps = drive(run, on_publish=sweeps.saver_for(store).save)
     for _ in range(5):
         next(steps)
     steps.close()
@@ -36,7 +37,7 @@ def stopped_in(store):
 @pytest.mark.slow
 @pytest.mark.parametrize("turn", [0.0, 0.1])
 def test_runs_that_advance_together_give_the_numbers_that_they_give_alone(monkeypatch, turn):
-    monkeypatch.setattr(sweeps, "TURN_SECONDS", turn)
+    monkeypatch.setattr(rounds, "TURN_SECONDS", turn)
     runs = dw.sweep("ADAMW", OVER, "swiss_roll", 6, grad_norm=True, progress=False)
     for run in runs:
         alone = dw.train(run.settings, "swiss_roll", 6, grad_norm=True, progress=False)
@@ -45,7 +46,7 @@ def test_runs_that_advance_together_give_the_numbers_that_they_give_alone(monkey
 
 
 def test_curves_grow_side_by_side(monkeypatch):
-    monkeypatch.setattr(sweeps, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(rounds, "TURN_SECONDS", 0.0)
     runs = [dw.Run(plan) for plan in vary(dw.RunPlan(dw.Settings("ADAMW"), "swiss_roll", 4), {"lr": [1e-3, 1e-2]})]
     begun = []
 
@@ -59,8 +60,8 @@ def test_curves_grow_side_by_side(monkeypatch):
 
 
 def test_no_more_advance_together_than_memory_is_meant_for(monkeypatch):
-    monkeypatch.setattr(sweeps, "TURN_SECONDS", 0.0)
-    monkeypatch.setattr(sweeps, "MOST_WEIGHTS", 1)
+    monkeypatch.setattr(rounds, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(rounds, "MOST_WEIGHTS", 1)
     seen = []
     runs = [dw.Run(plan) for plan in vary(dw.RunPlan(dw.Settings("ADAMW"), "swiss_roll", 3), {"lr": [1e-3, 1e-2]})]
 

@@ -13,10 +13,10 @@ from dataclasses import FrozenInstanceError, fields
 import numpy as np
 import pytest
 import torch
-from running import until
+from running import assert_same, until
 
 import diffopt_widgets as dw
-from diffopt_widgets.execution import driver
+from diffopt_widgets.execution import driver, rounds
 from diffopt_widgets.execution import session as session_module
 from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.execution.session import Session
@@ -104,7 +104,7 @@ def test_what_is_recorded_twice_is_kept_once():
     assert run.history.step.tolist() == [1, 2, 3]
 
 
-def test_runs_are_carried_out_in_turn():
+def test_runs_are_carried_out_to_their_ends():
     runs = [Run(plan()), Run(plan())]
 
     async def script(session, seen):
@@ -144,7 +144,8 @@ def test_stop_keeps_what_was_recorded_and_drops_what_waits():
     first, second = Run(plan(100_000)), Run(plan())
 
     async def script(session, seen):
-        session.start([first, second])
+        session.start([first])
+        session.start([second])
         await until(lambda: len(first.history) > 5)
         session.stop()
         await session.wait()
@@ -160,12 +161,13 @@ def test_stop_keeps_what_was_recorded_and_drops_what_waits():
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_the_end_of_the_stopped_run_is_told_after_those_that_were_dropped(paused):
-    first, *rest = runs = [Run(plan(100_000)), Run(plan()), Run(plan())]
+    first, *rest = [Run(plan(100_000)), Run(plan()), Run(plan())]
     told = []
 
     async def main():
-        session = Session(lambda run: told.append((run, run.status, session.current)))
-        session.start(runs)
+        session = Session(lambda run: told.append((run, run.status, session.training)))
+        session.start([first])
+        session.start(rest)
         await until(lambda: len(first.history) > 5)
         if paused:
             session.pause()
@@ -175,8 +177,8 @@ def test_the_end_of_the_stopped_run_is_told_after_those_that_were_dropped(paused
         await session.wait()
 
     asyncio.run(main())
-    assert told[-1] == (first, "stopped", None)
-    assert [one for one in told if one[0] is not first] == [(run, "stopped", first) for run in rest]
+    assert told[-1] == (first, "stopped", [])
+    assert [one for one in told if one[0] is not first] == [(run, "stopped", [first]) for run in rest]
 
 
 def test_runs_that_are_dropped_before_any_has_begun_are_told_too():
@@ -190,6 +192,78 @@ def test_runs_that_are_dropped_before_any_has_begun_are_told_too():
 
     asyncio.run(main())
     assert told == ["Not started: stopped before its turn"] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turn", [0.0, 0.1])
+def test_runs_started_together_train_side_by_side_with_the_numbers_that_they_have_alone(monkeypatch, turn):
+    monkeypatch.setattr(rounds, "TURN_SECONDS", turn)
+    monkeypatch.setattr(session_module, "SLICE_SECONDS", 0)
+    monkeypatch.setattr(driver, "PUBLISH_SECONDS", 0)
+    runs = [Run(plan(6)), Run(RunPlan(dw.Settings("PRODIGY"), task="swiss_roll", steps=6)), Run(plan(6, beta1=0.5))]
+    later = Run(plan(2))
+    seen = []
+
+    async def main():
+        session = Session(lambda _: seen.append([run.status for run in (*runs, later)]))
+        session.start(runs)
+        session.start([later])
+        await session.wait()
+
+    asyncio.run(main())
+    if not turn:
+        assert ["running", "running", "running", "waiting"] in seen
+    assert seen[-1] == ["done"] * 4
+    assert not any("running" in at_once[:3] and at_once[3] == "running" for at_once in seen)
+    for run in runs:
+        assert_same(run, dw.train(run.settings, "swiss_roll", 6, progress=False))
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_one_run_is_stopped_alone_and_can_go_on_beside_the_others(paused):
+    _, second, _ = runs = [Run(plan(100_000)) for _ in range(3)]
+    later = Run(plan())
+
+    async def script(session, seen):
+        session.start(runs)
+        session.start([later])
+        await until(lambda: all(len(run.history) for run in runs))
+        if paused:
+            session.pause()
+            await until(lambda: {run.status for run in runs} == {"paused"})
+        session.stop_run(second)
+        session.stop_run(later)
+        assert later.status == "stopped"  # at once
+        await until(lambda: second.ended)
+        others = "paused" if paused else "running"
+        assert [run.status for run in runs] == [others, "stopped", others]
+        with pytest.raises(ValueError, match="not in progress here"):
+            session.stop_run(second)
+        taken = len(second.history)
+        session.resume()
+        session.start([second])
+        await until(lambda: len(second.history) > taken)
+        assert {run.status for run in runs} == {"running"}
+        session.stop()
+        await session.wait()
+
+    in_session(script)
+    assert [run.status for run in runs] == ["stopped"] * 3
+    assert second.history.step.tolist() == list(range(1, len(second.history) + 1))
+
+
+def test_a_run_that_breaks_the_session_itself_leaves_the_others(monkeypatch, caplog):
+    broken, other = Run(plan(3)), Run(plan(3))
+    original = Run.begin
+    monkeypatch.setattr(Run, "begin", lambda run: 1 / 0 if run is broken else original(run))
+
+    async def script(session, seen):
+        session.start([broken, other])
+        await session.wait()
+
+    in_session(script)
+    assert (broken.status, broken.message, other.status) == ("failed", "The bench itself failed", "done")
+    assert "failed" in caplog.text
 
 
 def test_stop_ends_a_paused_run():
@@ -473,7 +547,7 @@ def test_a_sweep_in_processes_gives_the_same_runs():
     here = dw.sweep(dw.Settings("ADAMW"), over, task="swiss_roll", steps=5, progress=False)
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
-        there = dw.sweep(dw.Settings("ADAMW"), over, task="swiss_roll", steps=5, executor=executor)
+        there = dw.sweep(dw.Settings("ADAMW"), over, task="swiss_roll", steps=5, executor=executor, progress=False)
     for a, b in zip(here, there, strict=True):
         assert a.history.column("loss").tolist() == b.history.column("loss").tolist()
         assert (a.name, b.status) == (b.name, "done")
@@ -490,7 +564,7 @@ def sweep():
     torch.rand(10**6).square().exp().sum()
     dw.train(dw.Settings("ADAMW"), "digits", 2, progress=False)
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as executor:
-        return dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}, "digits", 2, executor=executor)
+        return dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}, "digits", 2, executor=executor, progress=False)
 """
 
 

@@ -3,10 +3,10 @@
 import { h, say } from "../../page/static/dom.js";
 import { icon } from "./runs_icons.js";
 import { NameField } from "./runs_name.js";
-import { brief, COLUMNS, status, summary, unsaid } from "./runs_text.js";
+import { brief, COLUMNS, status, summary, underway, unsaid } from "./runs_text.js";
 
 /** @typedef {import("./runs_text.js").Run} Run */
-/** @typedef {{repeat: boolean, continue: boolean}} Offers */
+/** @typedef {{repeat: boolean, continue: boolean, stop: boolean}} Offers */
 /** @typedef {{tip: import("../../page/static/tip.js").Tip, send(content: object): void, explain(text: string): void,
  *   removes(): void}} Owner */
 
@@ -16,6 +16,7 @@ export class RunRow {
   constructor(id, run, offers, owner) {
     this.run = run;
     this.owner = owner;
+    this.offers = offers;
     const { key } = run;
     this.swatch = h("span", { class: "dwr-swatch" });
     this.name = new NameField(id, (name) => owner.send({ k: "rename", key, name }));
@@ -28,13 +29,12 @@ export class RunRow {
     this.numbers = COLUMNS.map(({ name }) => h("td", { class: `dwr-number dwr-${name}` }));
     this.eye = this.button(["shown", "hidden"], () => owner.send({ k: "visible", key, visible: !this.run.visible }));
     this.again = this.button(["repeat"], () => owner.send({ k: "repeat", key }));
-    this.on = this.button(["continue"], () => owner.send({ k: "continue", key }));
+    this.on = this.button(["continue", "stop"], () => owner.send({ k: this.on.dataset.does, key }));
     this.drop = this.button(["remove"], () => {
       owner.removes();
       owner.send({ k: "remove", key });
     });
     this.again.hidden = !offers.repeat;
-    this.on.hidden = !offers.continue;
     const head = h("th", { scope: "row", class: "dwr-who" }, this.name.node, this.name.wrong, this.differs, this.brief);
     const actions = h("td", { class: "dwr-actions" }, h("div", {}, this.eye, this.again, this.on, this.drop));
     this.node = h(
@@ -89,7 +89,11 @@ export class RunRow {
       run.visible ? "Shown: hide its curves" : "Hidden: show its curves",
     );
     describe(this.again, `Repeat ${name}`, "Train again with the same settings");
-    describe(this.on, `Continue ${name}`, "Continue where it ended", "Cannot be continued", run.cannot_continue);
+    const stops = this.offers.stop && underway(run);
+    this.on.dataset.does = stops ? "stop" : "continue";
+    this.on.hidden = !stops && !this.offers.continue;
+    if (stops) describe(this.on, `Stop ${name}`, "Stop this run; the others go on");
+    else describe(this.on, `Continue ${name}`, "Continue where it ended", "Cannot be continued", run.cannot_continue);
     describe(this.drop, `Remove ${name}`, "Remove this run", "Cannot be removed", run.cannot_remove);
   }
 }
