@@ -38,6 +38,9 @@ same command with --resume goes on where it was stopped, also with more trials.
 
 SEARCHES = ("grid", "random", "tpe", "gp", "qmc")
 
+_BETWEEN = re.compile(r"(\s+to\s+|\.\.\.?|…)")
+"""What stands between the ends of a range, as in the rows to vary of the bench."""
+
 _EXAMPLE = "Write --over lr=1e-4..1e-2 or --over lr=1e-4,1e-3."
 
 
@@ -151,7 +154,7 @@ def _ranges(items: Sequence[str]) -> tuple[dict[str, Range], list[str]]:
         name, equals, text = (part.strip() for part in item.partition("="))
         if not equals or not name or not text:
             faults.append(Fault("--over", item, "an option with its values is wanted", "", _EXAMPLE))
-        elif ".." not in text:
+        elif _BETWEEN.search(text) is None:
             listed.append(item)
         elif name in ranges:
             faults.append(Fault("--over", item, f"{name} is given twice", "", "Give it once."))
@@ -166,13 +169,13 @@ def _ranges(items: Sequence[str]) -> tuple[dict[str, Range], list[str]]:
 
 
 def _range(text: str) -> Range:
-    """Read `LOW..HIGH`, with `:log` or `:linear` and a number of points behind it.
+    """Read `LOW..HIGH` or `LOW to HIGH`, with `:log` or `:linear` and a number of points behind it.
 
     Raises:
         ValueError: it is none.
     """
     ends, *words = text.split(":")
-    low, _, high = (number_or_none(end.strip()) for end in re.split(r"(\.\.)", ends, maxsplit=1))
+    low, _, high = (number_or_none(end.strip()) for end in _BETWEEN.split(ends, maxsplit=1))
     points, log = 5, None
     for word in (word.strip() for word in words):
         if word in {"log", "linear"} and log is None:
@@ -181,7 +184,7 @@ def _range(text: str) -> Range:
             points = int(word)
         else:
             raise ValueError(f"{word!r} behind a range is not log, linear or a number of points")
-    if low is None or high is None or "..." in ends:
+    if low is None or high is None:
         raise ValueError("the ends of a range must be numbers")
     try:
         return Range(low, high, points, log)
