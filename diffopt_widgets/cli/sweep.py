@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: something that was typed cannot be used.
     """
-    from diffopt_widgets.execution.search import SAMPLERS, Searched, check_search
+    from diffopt_widgets.execution.search import Searched, by_optuna, check_search
     from diffopt_widgets.execution.sweeps import check_count, sweep
     from diffopt_widgets.optimizers.factory import MissingBackend
 
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingsError((Fault("--over", None, "nothing is varied", "", _EXAMPLE),))
     search, trials = arguments.search, _trials(arguments.trials, arguments.search)
     check_search(search, trials, arguments.prune, arguments.study_storage, None)
-    if search in SAMPLERS and trials:
+    if by_optuna(search) and trials:
         searched = Searched(base, over, search, trials, seeds, arguments.prune, arguments.study_storage)
         expected = searched.expected()
     else:
@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.yes:
         check_count(expected, MOST_RUNS, "Write --yes to train them, or fewer values, or --search random --trials 50.")
     starts = [plan_at(base, {} if key is None else {"optimizer": key}) for key in axes]
-    told = notes(base, starts if search in SAMPLERS else expected[:MOST_RUNS], over, arguments)
+    told = notes(base, starts if by_optuna(search) else expected[:MOST_RUNS], over, arguments)
 
     def train(store: RunStore | None) -> list[Run]:
         return sweep(
@@ -175,6 +175,8 @@ def _range(text: str) -> Range:
         ValueError: it is none.
     """
     ends, *words = text.split(":")
+    if _BETWEEN.search(ends) is None:
+        raise ValueError("the ends of a range come first")
     low, _, high = (number_or_none(end.strip()) for end in _BETWEEN.split(ends, maxsplit=1))
     points, log = 5, None
     for word in (word.strip() for word in words):

@@ -46,6 +46,7 @@ def test_an_option_that_only_one_of_the_optimizers_has_can_be_given():
         ("--over lr=", "an option with its values"),
         ("--over lr=1e-2..1e-4", "the first end must be below the second"),
         ("--over lr=1e-4..", "must be numbers"),
+        ("--over lr=log:1e-4..1e-2", "come first"),
         ("--over lr=a..b", "must be numbers"),
         ("--over lr=1e-4..1e-2:cubic", "'cubic'"),
         ("--over lr=0..1:log", "above 0"),
