@@ -12,6 +12,7 @@ from diffopt_widgets.catalogue.values import number_or_none
 from diffopt_widgets.cli.arguments import FLAGGED, TOGETHER, Commands, read_plan
 from diffopt_widgets.cli.run import add_flags, named_optimizer, notes, read_seeds, train_and_write
 from diffopt_widgets.cli.speaking import tell
+from diffopt_widgets.execution.search import MOST_TRIALS
 from diffopt_widgets.runs.space import MOST_RUNS, Range, axes_by_optimizer, draw, plan_at, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError
 
@@ -224,7 +225,9 @@ def _trials(text: str | None, search: str) -> int | None:
             raise SettingsError((Fault("--trials", text, "a grid trains every combination", "", todo),))
         return None
     number = None if text is None else number_or_none(text)
-    if not isinstance(number, int | float) or not float(number).is_integer() or not 1 <= number <= 1_000_000:
+    if not isinstance(number, int | float) or not float(number).is_integer() or not 1 <= number <= MOST_TRIALS:
         problem = "a search needs a number of trials" if text is None else "it is no number of trials"
-        raise SettingsError((Fault("--trials", text, problem, "a whole number, from 1 on", "Write --trials 40."),))
+        raise SettingsError(
+            (Fault("--trials", text, problem, f"a whole number, from 1 to {MOST_TRIALS:,}", "Write --trials 40."),)
+        )
     return int(number)

@@ -199,6 +199,7 @@ def test_an_interrupted_search_is_taken_up_as_if_it_had_not_been(optuna, tmp_pat
         ({"seed": [0, 1]}, {}, "seeds=5"),
         (RATES, {"trials": None}, "trials=40"),
         (RATES, {"trials": 0}, "trials=40"),
+        (RATES, {"trials": 10**400}, "trials=40"),
         (RATES, {"prune": "hope"}, "median"),
         (RATES, {"prune": "wilcoxon", "seeds": 3}, "at least 5 seeds"),
         (RATES, {"search": "best"}, "tpe"),
