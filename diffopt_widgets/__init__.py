@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.drawing.figures import compare as compare
     from diffopt_widgets.execution.driver import resume as resume
     from diffopt_widgets.execution.driver import train as train
+    from diffopt_widgets.execution.range_test import lr_find as lr_find
     from diffopt_widgets.execution.report import report as report
     from diffopt_widgets.execution.sweeps import sweep as sweep
     from diffopt_widgets.interop import export as export
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.rates.applied import applied_lr as applied_lr
     from diffopt_widgets.records import History as History
     from diffopt_widgets.records import StepRecord as StepRecord
+    from diffopt_widgets.runs.option_figures import compare_options as compare_options
     from diffopt_widgets.runs.run import Run as Run
     from diffopt_widgets.runs.space import Range as Range
     from diffopt_widgets.runs.space import with_rate_of as with_rate_of
@@ -74,10 +76,12 @@ _HOMES = {
     "build_optimizer": "optimizers.factory",
     "build_schedule": "optimizers.factory",
     "compare": "drawing.figures",
+    "compare_options": "runs.option_figures",
     "export": "interop",
     "lab": "widgets.bench.bench",
     "list_optimizers": "catalogue",
     "list_tasks": "tasks",
+    "lr_find": "execution.range_test",
     "memory": "state_size.count",
     "preset": "settings",
     "read_logs": "store",

@@ -32,6 +32,18 @@ def two_digits(value: float) -> float:
     return float(f"{value:.2g}")
 
 
+def short(value: float) -> str:
+    """Format a number with two digits.
+
+    >>> short(0.00511), short(0.123)
+    ('5.1e-3', '0.12')
+    """
+    if value and not 0.01 <= abs(value) < 1000 and math.isfinite(value):
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    return f"{value:.2g}"
+
+
 @printed_readably
 class ValueProblem(ValueError):
     """Error for a value that an option cannot take; the message gives the reason."""

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from diffopt_widgets.settings.plan import RunPlan
     from diffopt_widgets.store import RunStore
 
+MOST_OBSERVED = 10
+"""Most observations on runs that are printed."""
+
 EXAMPLES = """\
 examples:
   diffopt run PRODIGY --task swiss_roll --steps 100
@@ -224,6 +227,7 @@ def train_and_write(
 
 def _tell_ends(runs: Sequence[Run], store: Path | None, *, some_may_fail: bool) -> int:
     """Tell how runs ended that are not simply done; return the exit status that follows."""
+    from diffopt_widgets.execution.observations import sentences
     from diffopt_widgets.execution.outcome import risen
     from diffopt_widgets.execution.search import is_pruned
 
@@ -235,6 +239,11 @@ def _tell_ends(runs: Sequence[Run], store: Path | None, *, some_may_fail: bool) 
             tell(f"note: {run.name}: {worse}")
     if pruned := len(runs) - len(going):
         tell(f"note: {pruned} of {len(runs)} runs were ended early, as their search expected nothing of them")
+    seen = sentences([run for run in going if run.ended])
+    for one in seen[:MOST_OBSERVED]:
+        tell(f"note: {one}")
+    if len(seen) > MOST_OBSERVED:
+        tell(f"note: and {len(seen) - MOST_OBSERVED} more observations")
     if any(run.status == "stopped" for run in going):
         tell(_how_to_go_on(store))
         return STOPPED

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +26,8 @@ MARKED = 100
 """Smallest number of values of a sparse column that are drawn without a point each; `picture.js` has the same."""
 FAINT_RUNS = 12
 """Largest number of runs whose single values are drawn faintly beside their means; `picture.js` has the same."""
+BAND_OPACITY = 0.18
+"""Opacity of the range of several seeds; `picture.js` has the same."""
 GROUP_OPACITY = (1.0, 0.6, 0.4)
 """Opacity of the parameter groups of a run, in turn, when their values differ."""
 
@@ -45,6 +48,8 @@ class Curve:
     """Settings in which it differs from the others."""
     samples_per_step: float | None = None
     """Number of examples in a step."""
+    setting: str = ""
+    """Name of the setting that it shares with curves of other seeds, with which it is drawn as one; "" for a curve alone."""
 
     def place(self, x: Along) -> NDArray[np.float64] | None:
         """Return the x values of its rows; None if they are not known."""
@@ -61,7 +66,7 @@ class Curve:
         missing = ", ".join(
             f"{name} {value}"
             for name, value in self.details.items()
-            if f"{name} {value}" not in self.name and value not in parts
+            if f"{name} {value}" not in self.name and value not in parts and not (self.setting and name == "seed")
         )
         return f"{label} ({missing})" if missing else label
 
@@ -73,7 +78,11 @@ class CurveLine(Line):
     label: str = ""
     """Name of the run, with the group or column if the run has several lines."""
     run: int = 0
-    """Index of the curve that it belongs to."""
+    """Index of the curve that it belongs to; of several seeds, of their first."""
+    seeds: int = 1
+    """Number of curves whose median it is."""
+    ends: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    """Least and greatest value of the seeds at each of its points; None for the line of one curve."""
     schedule: bool = False
     """True for the schedule's own value."""
     main: bool = True
@@ -83,16 +92,41 @@ class CurveLine(Line):
 
 
 def colored(curves: Sequence[Curve]) -> list[Curve]:
-    """Give each curve a colour and a line style."""
+    """Give each curve a colour and a line style, which the seeds of a setting share."""
     result: list[Curve] = []
     used = [curve.color for curve in curves if curve.color]
+    looks: dict[str, tuple[str, str]] = {}
     for curve in curves:
+        if curve.setting in looks:
+            color, dash = looks[curve.setting]
+            result.append(replace(curve, color=color, dash=dash))
+            continue
         color = curve.color or next_color(used)
         if not curve.color:
             used.append(color)
         dash = curve.dash or next_dash(color, [(other.color, other.dash) for other in result])
         result.append(replace(curve, color=color, dash=dash))
+        if curve.setting:
+            looks[curve.setting] = color, dash
     return result
+
+
+def together(curves: Sequence[Curve]) -> list[list[int]]:
+    """Return the places of the curves that are drawn as one, those of each setting in the place of its first."""
+    members: dict[Hashable, list[int]] = {}
+    for place, curve in enumerate(curves):
+        members.setdefault(curve.setting or place, []).append(place)
+    return list(members.values())
+
+
+def legend_name(curves: Sequence[Curve]) -> str:
+    """Return the name of curves that are drawn as one.
+
+    >>> from diffopt_widgets.records import History
+    >>> legend_name([Curve("a, seed 0", History(()), setting="a"), Curve("a, seed 1", History(()), setting="a")])
+    'a (2 seeds)'
+    """
+    return curves[0].name if len(curves) == 1 else f"{curves[0].setting} ({len(curves)} seeds)"
 
 
 def shown_panels(curves: Sequence[Curve], panels: Sequence[Panel]) -> list[Panel]:
@@ -133,38 +167,103 @@ def drawn_columns(curve: Curve, panel: Panel) -> list[str]:
 def panel_lines(
     curves: Sequence[Curve], panel: Panel, *, smoothing: float, points: int, x: Along = "step"
 ) -> list[CurveLine]:
-    """Return the lines of one panel, each of at most `points` points; a run whose `x` values are not known has none."""
+    """Return the lines of one panel, each of at most `points` points; a run whose `x` values are not known has none.
+
+    Several seeds of a setting are the median of their values at each step, and the range of these values as a faint band.
+    """
     lines: list[CurveLine] = []
-    for number, curve in enumerate(colored(curves)):
-        place = curve.place(x)
-        if place is None:
+    curves = colored(curves)
+    of_settings = together(curves)
+    for places in of_settings:
+        drawn = [
+            _Seed(number, curves[number], place) for number in places if (place := curves[number].place(x)) is not None
+        ]
+        if not drawn:
             continue
-        for column in drawn_columns(curve, panel):
-            main = column == panel.columns[0]
-            note = "schedule" if panel.schedule(column) else "" if main else column
-            own = panel.dash(column)
-            for i, (group, values) in enumerate(_groups(curve.history, column)):
-                label = " · ".join(part for part in (curve.name, group, note) if part)
-                opacity = GROUP_OPACITY[min(i, len(GROUP_OPACITY) - 1)]
-                width = 1.8 if own == "solid" else 1.1
-                known = np.flatnonzero(np.isfinite(values)) if panel.sparse else np.arange(len(values))
-                dash = curve.dash if own == "solid" else own
-                base = CurveLine("", (), (), curve.color, dash=dash, label=label, run=number)
-                if panel.smooth and smoothing > 0:
-                    rows = known[thin(values[known], points)]
-                    each = replace(base, x=place[rows], y=values[rows], dash="solid", faint=True)
-                    if len(curves) <= FAINT_RUNS:
-                        lines.append(replace(each, width=1.0, opacity=0.35 * opacity, main=False))
-                    values = smooth(values, smoothing)  # noqa: PLW2901
-                rows = known[thin(values[known], points)]
-                main_line = main and i == 0
-                front = replace(
-                    base, name=curve.name if main_line else "", x=place[rows], y=values[rows], main=main_line
-                )
-                marks = len(rows) == 1 or (panel.sparse and len(rows) < MARKED)
-                front = replace(front, width=width, opacity=opacity, marks=marks)
-                lines.append(replace(front, schedule=panel.schedule(column)))
-    return sorted(lines, key=lambda line: not line.faint)  # over one run's single values lie the means of all
+        for column in dict.fromkeys(column for seed in drawn for column in drawn_columns(seed.curve, panel)):
+            having = [seed for seed in drawn if column in drawn_columns(seed.curve, panel)]
+            lines += _column_lines(
+                having, panel, column, smoothing=smoothing, points=points, alone=len(of_settings) <= FAINT_RUNS
+            )
+    # Over bands and single values lie the lines that stand for the runs.
+    return sorted(lines, key=lambda line: 0 if line.low is not None else 1 if line.faint else 2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seed:
+    """One of the curves that are drawn as one."""
+
+    number: int
+    curve: Curve
+    place: NDArray[np.float64]
+    """Its x values."""
+
+
+def _column_lines(
+    seeds: Sequence[_Seed], panel: Panel, column: str, *, smoothing: float, points: int, alone: bool
+) -> Iterator[CurveLine]:
+    """Yield the lines of a column; `alone` draws the single values of a single curve faintly beside their mean."""
+    first = seeds[0].curve
+    name = legend_name([seed.curve for seed in seeds])
+    main = column == panel.columns[0]
+    note = "schedule" if panel.schedule(column) else "" if main else column
+    own = panel.dash(column)
+    dash = first.dash if own == "solid" else own
+    smoothed = panel.smooth and smoothing > 0
+    groups = [_groups(seed.curve.history, column) for seed in seeds]
+    if len({len(of) for of in groups}) > 1:  # the groups of only some seeds are apart
+        groups = [_groups(seed.curve.history, column, apart=True) for seed in seeds]
+    for i, group in enumerate(label for label, _ in groups[0]):
+        every = [of[i][1] for of in groups if i < len(of)]
+        label = " · ".join(part for part in (name, group, note) if part)
+        opacity = GROUP_OPACITY[min(i, len(GROUP_OPACITY) - 1)]
+        base = CurveLine(
+            "", (), (), first.color, dash=dash, label=label, run=seeds[0].number, seeds=len(seeds), main=False
+        )
+        if smoothed and alone and len(seeds) == 1:
+            rows = _rows(every[0], points, sparse=panel.sparse)
+            single = replace(base, x=seeds[0].place[rows], y=every[0][rows], dash="solid", faint=True)
+            yield replace(single, width=1.0, opacity=0.35 * opacity)
+        if smoothed:
+            every = [smooth(values, smoothing) for values in every]
+        place, values, low, high = _median(seeds, every)
+        if len(seeds) > 1 and main and bool(np.any(high > low)):
+            rows = np.union1d(*(_rows(end, points // 2, sparse=panel.sparse) for end in (low, high)))
+            yield replace(base, x=place[rows], y=high[rows], low=low[rows], opacity=BAND_OPACITY * opacity, faint=True)
+        rows = _rows(values, points, sparse=panel.sparse)
+        stands = main and i == 0
+        front = replace(base, name=name if stands else "", x=place[rows], y=values[rows], main=stands, opacity=opacity)
+        marks = len(rows) == 1 or (panel.sparse and len(rows) < MARKED)
+        ends = (low[rows], high[rows]) if len(seeds) > 1 else None
+        width = 1.8 if own == "solid" else 1.1
+        yield replace(front, width=width, marks=marks, ends=ends, schedule=panel.schedule(column))
+
+
+def _rows(values: NDArray[np.float64], points: int, *, sparse: bool) -> NDArray[np.intp]:
+    """Choose the rows to draw; of a sparse column only those that have a value."""
+    known = np.flatnonzero(np.isfinite(values)) if sparse else np.arange(len(values))
+    return known[thin(values[known], points)]
+
+
+def _median(
+    seeds: Sequence[_Seed], every: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return x values, median, least and greatest value of curves at each step that one of them has.
+
+    Only finite values count: where a seed has none, those that have one are drawn.
+    """
+    if len(seeds) == 1:
+        return seeds[0].place, every[0], every[0], every[0]
+    steps = np.unique(np.concatenate([seed.curve.history.step for seed in seeds]))
+    place, values = (np.full((len(seeds), len(steps)), np.nan) for _ in range(2))
+    for i, (seed, own) in enumerate(zip(seeds, every, strict=True)):
+        rows = np.searchsorted(steps, seed.curve.history.step)
+        place[i, rows] = seed.place
+        values[i, rows] = np.where(np.isfinite(own), own, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a step without any value has no median
+        middle = np.nanmedian(values, axis=0)
+        return np.nanmedian(place, axis=0), middle, np.nanmin(values, axis=0), np.nanmax(values, axis=0)
 
 
 def ends_of(places: ArrayLike) -> tuple[float, ...]:
@@ -178,12 +277,15 @@ def ends_of(places: ArrayLike) -> tuple[float, ...]:
     return (float(known[0]), float(known[-1])) if len(known) else ()
 
 
-def _groups(history: History, column: str) -> list[tuple[str, NDArray[np.float64]]]:
+def _groups(history: History, column: str, *, apart: bool = False) -> list[tuple[str, NDArray[np.float64]]]:
+    """Return the values of a column by parameter group; of groups that have the same values only the first, unless `apart`."""
     values = history.column(column)
     if values.ndim == 1:
         return [("", values)]
     rounded = values.astype(np.float32)
-    if all(np.array_equal(rounded[:, 0], rounded[:, i], equal_nan=True) for i in range(1, values.shape[1])):
+    if not apart and all(
+        np.array_equal(rounded[:, 0], rounded[:, i], equal_nan=True) for i in range(1, values.shape[1])
+    ):
         return [("", values[:, 0])]
     return [(group, values[:, i]) for i, group in enumerate(history.groups)]
 

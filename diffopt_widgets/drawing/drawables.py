@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
 from diffopt_widgets.drawing.curves import Curve
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS
 from diffopt_widgets.drawing.picture import picture_svg, write_png, write_svg
 from diffopt_widgets.settings.arguments import checked_list, checked_path
-from diffopt_widgets.settings.variations import differences, listed, not_comparable, shared_words, words_of
+from diffopt_widgets.settings.variations import (
+    differences,
+    listed,
+    not_comparable,
+    setting_names,
+    shared_words,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,6 +106,7 @@ def checked_runs(runs: Iterable[Drawable]) -> list[Drawable]:
 
 def curves_of(runs: Sequence[Drawable]) -> list[Curve]:
     """Return a curve for each run, with the settings in which it differs from the others."""
+    settings = setting_names([run.plan for run in runs])
     return [
         Curve(
             run.name,
@@ -105,8 +114,9 @@ def curves_of(runs: Sequence[Drawable]) -> list[Curve]:
             schedule=run.draws_schedule,
             details=details,
             samples_per_step=run.samples_per_step,
+            setting=setting,
         )
-        for run, details in zip(runs, _details(runs), strict=True)
+        for run, details, setting in zip(runs, _details(runs), settings, strict=True)
     ]
 
 
@@ -125,7 +135,7 @@ def heading(runs: Sequence[Drawable]) -> list[str]:
     known = len(plans) == len(runs)
     tasks = {plan.task for plan in plans}
     on = f" on {plans[0].task}" if known and len(tasks) == 1 else ""
-    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs{on}"
+    title = runs[0].name if len(runs) == 1 else f"{_count(runs)}{on}"
     sizes = [run.samples_per_step for run in runs]
     batches = [
         None if size is None else round(size / plan.accumulation) for size, plan in zip(sizes, plans, strict=False)
@@ -151,28 +161,64 @@ def _whole(words: str) -> str:
     return words.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _names(runs: Sequence[Drawable]) -> list[str]:
+def _count(runs: Sequence[Drawable]) -> str:
+    """Say how many runs there are, and of how many settings."""
+    settings = [name for name in setting_names([run.plan for run in runs]) if name]
+    sizes = {settings.count(name) for name in settings}
+    if len(settings) < len(runs) or len(sizes) > 1:
+        return f"{len(runs)} runs"
+    each, count = sizes.pop(), len(set(settings))
+    return f"{count} settings with {each} seeds each" if count > 1 else f"{settings[0]} with {each} seeds"
+
+
+def _names(runs: Sequence[Drawable], *, leave_out: str = "") -> list[str]:
     """Name each run by the settings in which it differs, or as it is called."""
     return [
-        ", ".join(_whole(words_of(*item)) for item in details.items()) or run.name
+        ", ".join(_whole(words_of(*item)) for item in details.items() if item[0] != leave_out) or run.name
         for run, details in zip(runs, _details(runs), strict=True)
     ]
 
 
 def _losses(runs: Sequence[Drawable], ranked: Sequence[str]) -> str:
-    """Return the losses of the runs that ended as planned; of many only the ends, if there are words for these."""
-    ended = [(run, name) for run, name in zip(runs, _names(runs), strict=True) if _end(run) == _DONE]
-    kind = "Evaluation" if all(run.eval_after is not None for run, _ in ended) else "Training"
-    losses = [(run.eval_after if kind == "Evaluation" else run.final_loss, name) for run, name in ended]
-    known = [(loss, name) for loss, name in losses if loss is not None]
-    told = [f"{loss:.4g}\N{NO-BREAK SPACE}({name})" for loss, name in known]
+    """Return the losses of the runs that ended as planned; of many only the ends, if there are words for these.
+
+    Of several seeds it is their median with their range; a setting of which a seed diverged is neither best nor worst.
+    """
+    ended = [run for run in runs if _end(run) == _DONE]
+    kind = "Evaluation" if all(run.eval_after is not None for run in ended) else "Training"
+    settings = setting_names([run.plan for run in runs])
+    several = any(settings)
+    members: dict[Hashable, list[tuple[Drawable, str]]] = {}
+    for i, (run, name) in enumerate(zip(runs, _names(runs, leave_out="seed" if several else ""), strict=True)):
+        members.setdefault(settings[i] or i, []).append((run, name if name != run.name else settings[i] or name))
+    known: list[tuple[float, str, bool]] = []
+    pooled = False
+    for of in members.values():
+        losses = [loss for run, _ in of if _end(run) == _DONE and (loss := _loss(run, kind)) is not None]
+        if not losses:
+            continue
+        words = of[0][1]
+        low, high = f"{min(losses):.4g}", f"{max(losses):.4g}"
+        if low != high:
+            words += f", {low} to {high}"
+        pooled = pooled or len(losses) > 1
+        if len(losses) < len(of):
+            words += f", {len(losses)} of {len(of)} seeds"
+        whole = all(_end(run) != "Diverged" for run, _ in of)
+        known.append((median(losses), f"{median(losses):.4g}\N{NO-BREAK SPACE}({words})", whole))
+    told = [text for _, text, _ in known]
     if len(known) > MOST_TOLD:
-        order = sorted(range(len(known)), key=lambda i: known[i])
-        ends = zip(ranked, (told[order[0]], told[order[-1]]), strict=False)
+        order = sorted((loss, text) for loss, text, whole in known if whole)
+        ends = zip(ranked, (order[0][1], order[-1][1]) if order else (), strict=False)
         words = ", ".join(f"{word} {one}" for word, one in ends)
     else:
         words = " · ".join(told)
-    return f"{kind} loss at the end: {words}" if words else ""
+    of_seeds = ", median of the seeds" if pooled else ""
+    return f"{kind} loss at the end{of_seeds}: {words}" if words else ""
+
+
+def _loss(run: Drawable, kind: str) -> float | None:
+    return run.eval_after if kind == "Evaluation" else run.final_loss
 
 
 def _without_loss(runs: Sequence[Drawable]) -> list[str]:

@@ -14,21 +14,25 @@ from diffopt_widgets.drawing.curves import (
     X_TITLES,
     Along,
     Curve,
+    CurveLine,
     colored,
     ends_of,
+    legend_name,
     panel_lines,
     panel_title,
     shown_panels,
+    together,
 )
 from diffopt_widgets.drawing.drawables import Drawable, checked_runs, curves_of, heading
 from diffopt_widgets.drawing.markup import escape, plotly_text, script_json
 from diffopt_widgets.drawing.panels import DEFAULT_PANELS, Panel
 from diffopt_widgets.drawing.plotly_js import plotly_source
+from diffopt_widgets.drawing.svg import unbroken
 from diffopt_widgets.settings import Fault, SettingsError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-    from plotly.graph_objects import Figure
+    from numpy.typing import ArrayLike, NDArray
+    from plotly.graph_objects import Figure, Scatter
 
 __all__ = ["Curve", "Drawable", "compare", "figure", "write_html"]
 
@@ -40,6 +44,8 @@ FIGURE_CHARACTERS, PANEL_CHARACTERS = 66, 27
 """Characters in a line of the heading and of a panel's title that fit when the figure is 500 pixels wide."""
 LEGEND_WIDTH = 850
 """Assumed width of the legend, in pixels; where it is narrower, the panels give way."""
+_HOVER = ("%{y:.7~g}", "%{y:.5~g} (%{customdata[0]:.4~g} to %{customdata[1]:.4~g})")
+"""Value under the pointer: of one run, and of several seeds with their range."""
 _BETWEEN = 84
 """Space between two rows of panels, in pixels, for ticks, title of the x axis, and the next panels' titles."""
 _LINE = 16
@@ -65,7 +71,6 @@ def figure(
         x: the x axis: `"step"`, `"time"` (training time) or `"samples"` (examples seen).
         heading: lines above the panels.
     """
-    from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
 
     curves = colored(curves)
@@ -97,20 +102,7 @@ def figure(
     for panel, second, (row, column) in zip(shown, right, places, strict=True):
         lines = panel_lines(curves, panel, smoothing=smoothing, points=POINTS, x=x)
         for line in lines:
-            label = plotly_text(curves[line.run].hover_label(line.label) if line.main else line.label)
-            trace = Scatter(
-                x=line.x,
-                y=line.y,
-                mode="lines+markers" if line.marks else "lines",
-                marker={"size": 5, "color": line.color},
-                name=plotly_text(line.name or line.label),
-                legendgroup=str(line.run),
-                showlegend=line.main and line.run not in named,
-                line={"color": line.color, "width": line.width, "dash": line.dash},
-                opacity=line.opacity,
-                hoverinfo="skip" if line.faint else None,
-                hovertemplate=None if line.faint else f"%{{y:.7~g}}<extra>{label}</extra>",
-            )
+            trace = _trace(line, curves[line.run], listed=line.main and line.run not in named)
             named |= {line.run} if line.main else set()
             result.add_trace(trace, row=row, col=column, secondary_y=line.schedule if second else None)
         result.update_yaxes(type=panel.scale, exponentformat="e", nticks=6, row=row, col=column)
@@ -133,7 +125,8 @@ def figure(
     for note, axis in zip(result.layout.annotations, _left_ends(result, len(shown)), strict=False):
         note.update(x=axis, xanchor="left", align="left", font_size=12, yshift=2)
     top = 12 + _LINE * (_lines(heading, FIGURE_CHARACTERS) + max(1, *(title.count("<br>") + 1 for title in titles), 1))
-    entries = sum(60 + 7 * len(curve.name) for curve in curves)
+    members = [[curves[place] for place in places] for places in together(curves)]
+    entries = sum(60 + 7 * len(legend_name(one)) for one in members)
     legend = 24 * math.ceil(entries / LEGEND_WIDTH) + 16 if len(curves) else 0
     tall = top + inner + 44 + legend
     result.update_layout(
@@ -148,7 +141,7 @@ def figure(
         },
         template="plotly_white",
         font_size=11,
-        hovermode="x unified" if len(curves) <= TOLD else "closest",
+        hovermode="x unified" if len(members) <= TOLD else "closest",
         legend={"orientation": "h", "y": -44 / inner, "yanchor": "top", "x": 0, "font_size": 11},
         title={
             "text": _heading(heading),
@@ -164,8 +157,44 @@ def figure(
     return result
 
 
+def _trace(line: CurveLine, curve: Curve, *, listed: bool) -> Scatter:
+    """Return a line or a band as Plotly draws it; `listed` puts it into the legend."""
+    from plotly.graph_objects import Scatter
+
+    common = {"legendgroup": str(line.run), "showlegend": listed, "opacity": line.opacity}
+    if line.low is not None:
+        x, y = _outline(line)
+        look = {"mode": "lines", "fill": "toself", "fillcolor": line.color, "line": {"width": 0, "color": line.color}}
+        return Scatter(x=x, y=y, hoverinfo="skip", **look, **common)
+    label = plotly_text(curve.hover_label(line.label) if line.main else line.label)
+    return Scatter(
+        x=line.x,
+        y=line.y,
+        mode="lines+markers" if line.marks else "lines",
+        marker={"size": 5, "color": line.color},
+        name=plotly_text(line.name or line.label),
+        line={"color": line.color, "width": line.width, "dash": line.dash},
+        hoverinfo="skip" if line.faint else None,
+        customdata=None if line.ends is None else np.stack(line.ends, axis=1),
+        hovertemplate=None if line.faint else f"{_HOVER[line.ends is not None]}<extra>{label}</extra>",
+        **common,
+    )
+
+
+def _outline(line: CurveLine) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the outline of a band, each unbroken part of it on its own; a value that is not finite parts them."""
+    x, high, low = (np.asarray(values, np.float64) for values in (line.x, line.y, line.low))
+    gap = np.array([np.nan])
+    parts = unbroken(x, high, low)
+    along = [each for part in parts for each in (x[part], x[part][::-1], gap)]
+    ends = [each for part in parts for each in (high[part], low[part][::-1], gap)]
+    return np.concatenate([gap[:0], *along])[:-1], np.concatenate([gap[:0], *ends])[:-1]
+
+
 def compare(runs: Iterable[Drawable], *, x: Along = "step") -> Figure:
     """Draw loss and rates of some runs in one plotly figure, over `"step"`, `"time"` or `"samples"`.
+
+    Runs that differ by their seed only are one line, their median, and a faint band, the range of their values.
 
     Raises:
         SettingsError: these are no runs, or there is no such axis.

@@ -110,6 +110,8 @@ class _Canvas:
         own = {**inherited, **element.attrib}
         if tag == "svg":
             origin = (origin[0] + float(element.get("x", "0")), origin[1] + float(element.get("y", "0")))
+        elif tag == "path" and "fill-opacity" in own:
+            self._fill(own, origin)
         elif tag == "path":
             self._stroke(own, origin)
         elif tag == "text" and "transform" not in own:
@@ -134,6 +136,21 @@ class _Canvas:
         parts = (spread[i::_FINE, j::_FINE].astype(np.float32) for i in range(_FINE) for j in range(_FINE))
         cover = functools.reduce(np.add, parts) * (float(own.get("stroke-opacity", "1")) / _FINE**2)
         self._blend(cover, int(low[1]), int(low[0]), _color(own["stroke"]))
+
+    def _fill(self, own: Mapping[str, str], origin: tuple[float, float]) -> None:
+        """Fill bands: each goes along its upper ends from left to right, and back along its lower ends."""
+        for points in _points(own.get("d", "")):
+            there, back = np.split((np.array(points) + origin) * SCALE, 2)
+            left, right = math.floor(there[0, 0]), math.ceil(there[-1, 0])
+            columns = np.arange(left, right) + 0.5
+            top, bottom = (np.interp(columns, edge[:, 0], edge[:, 1]) for edge in (there, back[::-1]))
+            if not len(columns):
+                continue
+            first = math.floor(top.min())
+            rows = np.arange(first, math.ceil(bottom.max()))[:, None]
+            inside = np.clip(np.minimum(rows + 1, bottom) - np.maximum(rows, top), 0, 1)  # of each pixel, from its top
+            cover = (inside * float(own["fill-opacity"])).astype(np.float32)
+            self._blend(cover, first, left, _color(own["fill"]))
 
     def _write(self, text: str, own: Mapping[str, str], origin: tuple[float, float]) -> None:
         letters = _letters()

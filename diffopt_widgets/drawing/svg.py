@@ -59,6 +59,8 @@ class Line:
     opacity: float = 1.0
     marks: bool = False
     """Draw a point at each value."""
+    low: ArrayLike | None = None
+    """Lower ends of a band whose upper ends are `y`: it is filled, and has no line."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def line_chart(
         pixels=(LEFT, width - RIGHT),
         tight=True,
     )
-    y_axis = _axis([y for _, y in arrays], log=scale == "log", pixels=(bottom, TOP), tight=False)
+    lows = [np.asarray(line.low, dtype=np.float64) for line in lines if line.low is not None]
+    y_axis = _axis([*(y for _, y in arrays), *lows], log=scale == "log", pixels=(bottom, TOP), tight=False)
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         f'role="img" aria-label="{escape(title or y_label or "chart")}" {LOOK}>'
@@ -132,7 +135,11 @@ def line_chart(
         else "",
     ]
     for line, (x, y) in zip(lines, arrays, strict=True):
-        parts.append(_path(line, x_axis.place(x), y_axis.place(y)))
+        if line.low is None:
+            parts.append(_path(line, x_axis.place(x), y_axis.place(y)))
+        else:
+            low = np.asarray(line.low, dtype=np.float64)
+            parts.append(_band(line, x_axis.place(x), y_axis.place(y), y_axis.place(low)))
     parts.append(_legend(rows, bottom + BOTTOM + 6))
     return "".join(parts) + "</svg>"
 
@@ -258,6 +265,26 @@ def _path(line: Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
         f'<path d="{"".join(parts)}" fill="none" stroke="{escape(line.color)}" stroke-width="{line.width:g}" '
         f'stroke-opacity="{line.opacity:g}" stroke-linejoin="round" stroke-linecap="round"{_dashes(line.dash)}/>'
     )
+
+
+def _band(line: Line, x: NDArray[np.float64], y: NDArray[np.float64], low: NDArray[np.float64]) -> str:
+    parts = []
+    for part in unbroken(x, y, low):
+        there = zip(x[part].tolist(), y[part].tolist(), strict=True)
+        back = zip(x[part][::-1].tolist(), low[part][::-1].tolist(), strict=True)
+        parts.append("M" + "L".join(f"{px:.1f} {py:.1f}" for px, py in (*there, *back)))
+    return f'<path d="{"".join(parts)}" fill="{escape(line.color)}" fill-opacity="{line.opacity:g}"/>'
+
+
+def unbroken(*values: NDArray[np.float64]) -> list[slice]:
+    """Return the stretches of rows in which all of these values are finite.
+
+    >>> unbroken(np.array([1.0, 2.0, np.nan, 4.0]))
+    [slice(0, 2, None), slice(3, 4, None)]
+    """
+    known = np.isfinite(values).all(axis=0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
+    return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
 def _dashes(dash: str) -> str:

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from diffopt_widgets.catalogue.schedules import warmup_steps
-from diffopt_widgets.catalogue.values import format_value
+from diffopt_widgets.catalogue.values import format_value, short
 from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.runs.found_rate import FEW_STEPS, LEVEL, estimates_of, growth_at_end
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.settings.plan import RunPlan
 
     Column: TypeAlias = NDArray[np.float64]
-
-FEW_STEPS = 30
-"""Number of steps below which a course says nothing; most rules are silent then."""
-
-LEVEL = 0.05
-"""Largest relative change of a value that counts as standing still."""
 
 JUMP = 2.0
 """Factor of a late jump of d."""
@@ -80,20 +76,19 @@ def observe_together(runs: Sequence[Run]) -> list[Observation]:
     return [Observation("rate_depends_on_seed", text)]
 
 
-def _estimates(run: Run) -> Iterator[tuple[str, Column]]:
-    """Give each estimate d of a run with its name."""
-    if "d" not in run.history.names():
-        return
-    d = run.history.column("d")
-    columns = [("d", d)] if d.ndim == 1 else [(f"d of {name}", d[:, i]) for i, name in enumerate(run.history.groups)]
-    for name, column in columns:
-        if len(column) and np.isfinite(column).all() and column[0] > 0:
-            yield name, column
+def sentences(runs: Sequence[Run]) -> list[str]:
+    """Return the observations on runs that belong together as texts; of several runs each with the name of its run."""
+    named = "" if len(runs) == 1 else "{}: "
+    seen = [f"{named.format(run.name)}{one}" for run in runs for one in observe(run)]
+    by_plan: dict[RunPlan, list[Run]] = {}
+    for run in runs:
+        by_plan.setdefault(replace(run.plan, seed=0), []).append(run)
+    return [*seen, *(str(one) for alike in by_plan.values() for one in observe_together(alike))]
 
 
 def _estimate_at_start(run: Run) -> Iterator[str]:
     steps = len(run.history)
-    for name, d in _estimates(run):
+    for name, d in estimates_of(run):
         if steps >= FEW_STEPS and d.max() == d[0]:
             causes = causes_of_start(run)
             why = (
@@ -117,20 +112,19 @@ def causes_of_start(run: Run) -> list[str]:
 
 
 def _estimate_grows(run: Run) -> Iterator[str]:
-    for name, d in _estimates(run):
-        tenth = len(d) // 10
+    for name, d in estimates_of(run):
         if len(d) < FEW_STEPS or d[-1] == d[0] or _late_jump(d) is not None:
             continue
-        before = d[-1 - tenth]
-        if d[-1] > (1 + LEVEL) * before:
+        if growth := growth_at_end(d):
+            before, last = growth
             yield (
-                f"{name} still grew by {100 * (d[-1] / before - 1):.0f} % over the last tenth of the steps, from "
-                f"{short(before)} to {short(d[-1])}: its level is not known yet. Train longer."
+                f"{name} still grew by {100 * (last / before - 1):.0f} % over the last tenth of the steps, from "
+                f"{short(before)} to {short(last)}: its level is not known yet. Train longer."
             )
 
 
 def _estimate_jumps(run: Run) -> Iterator[str]:
-    for name, d in _estimates(run):
+    for name, d in estimates_of(run):
         at = _late_jump(d)
         if at is not None:
             window = max(len(d) // 20, 1)
@@ -158,14 +152,14 @@ def _growth_limited(run: Run) -> Iterator[str]:
     rate = run.settings.options.get("growth_rate")
     if not isinstance(rate, float) or not math.isfinite(rate) or rate <= 1:
         return
-    for name, d in _estimates(run):
+    for name, d in estimates_of(run):
         limited = int(np.isclose(d[1:] / d[:-1], rate, rtol=1e-4).sum())
         if limited > len(d) / 4:
             yield f"growth_rate ({format_value(rate)}) limited the growth of {name} at {limited} of {len(d)} steps."
 
 
 def _clipped(run: Run) -> Iterator[str]:
-    if "grad_norm" not in run.history.names() or not any(True for _ in _estimates(run)):
+    if "grad_norm" not in run.history.names() or not any(True for _ in estimates_of(run)):
         return
     norms = run.history.column("grad_norm")
     norms = norms[np.isfinite(norms)]
@@ -259,11 +253,3 @@ RULES: dict[str, Rule] = {
     "mostly_noise": _mostly_noise,
 }
 """Each rule by its name."""
-
-
-def short(value: float) -> str:
-    """Format a number with two digits, as in 5.1e-3 or 0.12."""
-    if value and not 0.01 <= abs(value) < 1000 and math.isfinite(value):
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
-    return f"{value:.2g}"

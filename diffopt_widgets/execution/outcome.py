@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffopt_widgets.catalogue.values import Value, format_value, two_digits
-from diffopt_widgets.execution.observations import causes_of_start, short
+from diffopt_widgets.catalogue.values import Value, format_value, short, two_digits
+from diffopt_widgets.execution.observations import causes_of_start
 from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.runs.found_rate import risen_losses
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -91,19 +92,12 @@ def summary(run: Run) -> str:
 
 
 def risen(run: Run) -> str:
-    """Sentences about a run whose loss ended far above where it began, and what to try; empty for any other run.
-
-    Far above is more than twice as far from 0, of the evaluation loss, or of the training loss where nothing is evaluated.
-    """
-    if not len(run.history) or run.settings.options.get("maximize"):
-        return ""
-    before, after = run.eval_before, run.eval_after
-    if before is None or after is None:
-        before, after = float(run.history.column("loss")[0]), run.final_loss
-    if after is None or not after - before > abs(before):
+    """Sentences about a run whose loss ended far above where it began, and what to try; empty for any other run."""
+    losses = risen_losses(run)
+    if losses is None:
         return ""
     advice, _ = _advice(run.settings)
-    return f"The loss ended far above where it began ({before:.3g} → {after:.3g}). {advice}"
+    return f"The loss ended far above where it began ({losses[0]:.3g} → {losses[1]:.3g}). {advice}"
 
 
 def settled_at(values: ArrayLike) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -12,6 +13,7 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.execution.observations import Observation, observe, observe_together
 from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.compared import Standing, Verdict, verdict
+from diffopt_widgets.runs.grids import Grid
 from diffopt_widgets.runs.paired import CONFIDENCE, Paired, confidence_of_each, paired
 from diffopt_widgets.runs.run import Run, divergence, name_by_difference
 from diffopt_widgets.settings import Fault, SettingsError
@@ -41,6 +43,8 @@ class Row:
     have no seed in common."""
     tried: tuple[str, ...] = ()
     """Labels of all settings of the same optimizer, of which this one is the best; empty where each has its own row."""
+    grid: Grid | None = None
+    """What was tried with the same optimizer, also what diverged; None where each setting has its own row."""
 
     @property
     def losses(self) -> list[float]:
@@ -83,22 +87,30 @@ class Report:
 
     def table(self) -> str:
         """Return the rows as a Markdown table; empty where there are none."""
+        head, *rows = self.cells() or [[]]
+        lines = [[_escaped(cell) for cell in row] for row in rows]
+        if lines:
+            lines[0][0] = f"**{lines[0][0]}**"
+        return "\n".join([_line(head), "|---|" + "---:|" * (len(head) - 1), *map(_line, lines)]) if rows else ""
+
+    def cells(self) -> list[list[str]]:
+        """Return the titles of the table and then its rows, as plain text; empty where there are none."""
         if not self.rows:
-            return ""
+            return []
         several = any(len(row.losses) > 1 for row in self.rows)
         measure = self.verdict.measure
         head = ["setting", f"mean {measure}" if several else measure, *(["range"] if several else [])]
         head += ["above the best, paired" if several else "above the best", "seeds", "optimizer state", "steps/s"]
-        lines = [_line(head), "|---|" + "---:|" * (len(head) - 1)]
-        return "\n".join([*lines, *(_line(self._cells(row, several=several)) for row in self.rows)])
+        return [head, *(self._cells(row, several=several) for row in self.rows)]
 
-    def _cells(self, row: Row, *, several: bool) -> list[str]:
+    @staticmethod
+    def _cells(row: Row, *, several: bool) -> list[str]:
         low, high = row.losses[0], row.losses[-1]
-        label = _escaped(row.standing.label) + (f" (best of {len(row.tried)})" if len(row.tried) > 1 else "")
+        best_of = f" (best of {row.grid.combinations})" if row.grid and row.grid.combinations > 1 else ""
         difference = str(row.against_best).partition(" over ")[0].partition(" with ")[0] if row.against_best else "–"
         speed = row.steps_per_second
         return [
-            f"**{label}**" if row is self.rows[0] else label,
+            f"{row.standing.label}{best_of}",
             f"{row.standing.loss:.4g}",
             *([f"{low:.4g} to {high:.4g}" if len(row.losses) > 1 else "–"] if several else []),
             difference,
@@ -119,16 +131,38 @@ class Report:
         if len(others) > MOST_SENTENCES and first:
             luck = sum(row.against_best is None or not row.against_best.beyond_luck for row in others)
             said.append(f"Of all {len(others)} others, {len(others) - luck} are worse by more than luck.")
-        if any(len(row.tried) > 1 for row in self.rows):
-            said.append(
-                "Each optimizer is shown with the best of the settings that were tried with it, chosen by these same losses, "
-                "which favours one with more of them."
-            )
-        said += [
-            f"{_escaped(row.standing.label)}: best of {_listed(row.tried)}." for row in self.rows if len(row.tried) > 1
-        ]
+        said += self._grids()
         lines = [*said, *self._without_result(), *self._observations()]
         return ["\n".join(f"* {line}" for line in lines)]
+
+    def plain_sentences(self) -> list[str]:
+        """Return what the table means and what is needed to repeat it, as plain text."""
+        lines = "\n".join([*self.sentences(), self._conditions()]).splitlines()
+        return [_plain(line.removeprefix("* ")) for line in lines if line]
+
+    def _grids(self) -> list[str]:
+        """Say what was tried with each optimizer, and where one of them had less of a chance than the others."""
+        grids = [(row, row.grid) for row in self.rows if row.grid is not None]
+        if not any(grid.combinations > 1 for _, grid in grids):
+            return []
+        said = [
+            "Each optimizer is shown with the best of the settings that were tried with it, chosen by these same losses."
+        ]
+        sizes = sorted({grid.combinations for _, grid in grids})
+        if len(sizes) > 1:
+            most, fewest = (
+                _listed(row.standing.runs[0].settings.optimizer for row, grid in grids if grid.combinations == size)
+                for size in (sizes[-1], sizes[0])
+            )
+            said.append(
+                f"The grids are of unequal size, which favours the larger ones: {sizes[-1]} combinations of {most}, "
+                f"{sizes[0]} of {fewest}."
+            )
+        for row, grid in grids:
+            said.append(f"{_escaped(row.standing.label)}: best of {_escaped(str(grid))}.")
+            if edges := grid.edges(row.standing.runs[0].plan):
+                said.append(f"It lies at the edge of its grid, so more may be in it: {_listed(edges)}.")
+        return said
 
     def _observations(self) -> list[str]:
         """Say what is worth a second look in the runs of each row; what only few of its seeds show is left out."""
@@ -286,6 +320,9 @@ def report(runs: Sequence[Run], *, by: Literal["settings", "optimizer"] = "setti
     standings = [] if judged.refusal else _named_by_settings(judged.standings)
     alone: list[tuple[Standing, tuple[str, ...]]] = [(standing, ()) for standing in standings]
     rows = _best_of_each(standings) if by == "optimizer" else alone
+    plans: dict[str, list[RunPlan]] = {}
+    for run in runs:
+        plans.setdefault(run.settings.optimizer, []).append(run.plan)
     confidence = confidence_of_each(len(standings))
     best = rows[0][0] if rows else None
     return Report(
@@ -297,6 +334,7 @@ def report(runs: Sequence[Run], *, by: Literal["settings", "optimizer"] = "setti
                 if best is None or standing is best or not judged.paired
                 else paired(standing.losses, best.losses, confidence=confidence),
                 tried,
+                Grid.of(plans[standing.runs[0].settings.optimizer]) if by == "optimizer" else None,
             )
             for standing, tried in rows
         ),
@@ -351,3 +389,8 @@ def _escaped(text: str) -> str:
     """Return a text so that Markdown shows it as it is."""
     plain = html.escape(text, quote=False)
     return "".join(f"\\{letter}" if letter in "\\`*_[]|#$~" else letter for letter in plain)
+
+
+def _plain(markdown: str) -> str:
+    """Return a text without what `_escaped` put into it."""
+    return html.unescape(re.sub(r"\\(.)", r"\1", markdown))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.driver import run_to_end, saver_for, warn_of_ends
-from diffopt_widgets.execution.executors import NOT_STARTED, train_in_executor
+from diffopt_widgets.execution.executors import train_in_executor
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
 from diffopt_widgets.execution.progress import progress_bars
+from diffopt_widgets.execution.reports import NOT_STARTED
 from diffopt_widgets.execution.rounds import Rounds
 from diffopt_widgets.execution.search import Searched, by_optuna, check_search, search_by_optuna
 from diffopt_widgets.runs.run import Run, divergence, name_by_difference, short_name
@@ -28,6 +29,7 @@ from diffopt_widgets.training.environment import check_runs, warn_of_warmup
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from distributed import Client
     from typing_extensions import Unpack
 
     from diffopt_widgets.catalogue.run_options import RunKeywords
@@ -51,7 +53,7 @@ def sweep(
     trials: int | None = None,
     prune: Literal["median", "hyperband", "wilcoxon"] | None = None,
     study_storage: str | None = None,
-    executor: Executor | None = None,
+    executor: Executor | Client | None = None,
     progress: bool = True,
     store: RunStore | str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -82,11 +84,13 @@ def sweep(
             the same seeds.
         study_storage: address of the storage for Optuna's study, such as "sqlite:///study.db", which `optuna-dashboard` opens. By
             default it is a file beside the store, such as `runs.optuna.sqlite`, and in memory without a store.
-        executor: where to train: None trains in this process, a `ProcessPoolExecutor` in several others at once. A task of
-            your own is sent to its processes, so its `build` must be importable from a module. Processes that would be forked
-            are started anew instead (a fork hangs once torch has computed with threads), so a script needs the usual
-            `if __name__ == "__main__":` around the sweep.
-        progress: whether to show progress bars; an executor has none.
+        executor: where to train: None trains in this process; a `ProcessPoolExecutor` in several others, a Dask `Client` (extra
+            `dask`) on the machines of its cluster, and so does any executor with `submit` (docs/cluster.md). Records come back
+            while the runs train, and a run whose worker is killed is begun again from its last checkpoint. A task of your own is
+            sent along, so its `build` must be importable from a module. Processes that would be forked are started anew instead
+            (a fork hangs once torch has computed with threads), so a script needs the usual `if __name__ == "__main__":` around
+            the sweep.
+        progress: whether to show progress bars.
         store: a `RunStore` or its path; the runs are saved there while they train.
         resume: whether to take the sweep up from the store: of the runs that it has with the same plan, those that are done
             are returned, those that diverged too, and those that were stopped or interrupted go on. A search by Optuna takes
@@ -104,7 +108,7 @@ def sweep(
         MissingBackend: the search needs Optuna, which is not installed.
         UnknownTask: there is no such task.
         StoreError: the store cannot be opened or written; then nothing is trained.
-        RuntimeError: a process of the executor ended before its runs did.
+        RuntimeError: the workers of the executor have another version or none, or ended before any run had begun.
 
     >>> runs = sweep("ADAMW", {"lr": [1e-3, 1e-2]}, "swiss_roll", 3, seeds=2, progress=False)
     >>> [(run.settings.lr, run.plan.seed) for run in runs]
@@ -113,7 +117,7 @@ def sweep(
     settings = as_settings(settings)
     check_flag("progress", progress)
     check_flag("resume", resume)
-    if executor is not None and not (callable(getattr(executor, "map", None)) and hasattr(executor, "submit")):
+    if executor is not None and (isinstance(executor, type) or not callable(getattr(executor, "submit", None))):
         raise wrong_kind("executor", executor, "an executor", "Write ProcessPoolExecutor(2), or leave it out.")
     base = RunPlan.of(settings, task_key(task), steps, **options)
     check_search(search, trials, prune, study_storage, executor)
@@ -133,9 +137,8 @@ def sweep(
     def train(runs: list[Run]) -> list[Run]:
         if executor is None:
             return train_together(runs, saver=saver, progress=progress)
-        waiting = [run for run in runs if run.can_begin]
-        trained = dict(zip(waiting, train_in_executor(waiting, executor, store), strict=True))
-        return [trained.get(run, run) for run in runs]
+        train_in_executor([run for run in runs if run.can_begin], executor, store, progress=progress)
+        return runs
 
     def take_up(runs: list[Run]) -> list[Run]:
         return _taken_up(runs, store) if resume else runs

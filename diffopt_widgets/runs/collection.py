@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from diffopt_widgets.drawing.panels import next_color, next_dash
+from diffopt_widgets.drawing.panels import DASHES, PALETTE, next_color, next_dash
 from diffopt_widgets.plain_text import printable
 from diffopt_widgets.runs.run import name_by_difference
 from diffopt_widgets.runs.shown import Shown, ShownRuns
-from diffopt_widgets.settings.variations import differences, swept_groups
+from diffopt_widgets.settings.variations import differences, setting_names, swept_groups, without_seed
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.settings.plan import RunPlan
 
 UNDO_STEPS = 20
 """Number of removals that can be undone."""
+
+MOST_LOOKS = 24
+"""Largest number of settings that have a colour and line style each."""
 
 REPEATS = "same settings and seed as an earlier run"
 """What is said of a run whose plan another one had before."""
@@ -45,6 +50,8 @@ class Collection:
         self._runs: dict[str, Run] = {}
         self._removed: list[_Removed] = []
         self._auto_named: set[str] = set()
+        self._colored: set[str] = set()
+        """Runs whose colour was chosen."""
 
     def __contains__(self, key: str) -> bool:
         return key in self._runs and key in self.shown.now
@@ -83,6 +90,7 @@ class Collection:
         self._removed = [removed for removed in self._removed if removed.run.key != run.key]
         reserved = (removed.shown for removed in self._removed)  # a removed run may come back
         looks = [(shown.color, shown.dash) for shown in (*self.shown.now.values(), *reserved)]
+        (self._colored.add if color else self._colored.discard)(run.key)
         color = color or next_color([other for other, _ in looks])
         (self._auto_named.discard if keep_name else self._auto_named.add)(run.key)
         self._insert(
@@ -93,7 +101,12 @@ class Collection:
         """Remove a run; `restore` brings it back. Raises KeyError when there is none with this key."""
         shown, place = self.shown.now[key], list(self.shown.now).index(key)
         self._removed = [*self._removed[1 - UNDO_STEPS :], _Removed(self._runs.pop(key), shown, place)]
-        self.shown.remove(key)
+
+        def take(runs: dict[str, Shown]) -> None:
+            del runs[key]
+            self._join(runs)
+
+        self.shown.edit(take)
 
     def restore(self) -> str | None:
         """Bring back the run that was removed last, to its place; return its key, or None when there is none."""
@@ -124,6 +137,7 @@ class Collection:
             runs.update([*items[:place], (run.key, shown), *items[place:]])
             if self._compares:
                 self._compare(runs)
+            self._join(runs)
 
         self._runs[run.key] = run
         self.shown.edit(put)
@@ -133,11 +147,34 @@ class Collection:
         runs = [self._runs[key] for key in shown if key in self._runs]
         plans = [run.plan for run in runs]
         names = name_by_difference(plans)
-        marks = zip(names, differences(plans), swept_groups(plans), strict=True)
-        for place, (run, (name, details, group)) in enumerate(zip(runs, marks, strict=True)):
+        named: Counter[str] = Counter()
+        before: set[RunPlan] = set()
+        for run, name, group in zip(runs, names, swept_groups(plans), strict=True):
             if run.key in self._auto_named:
-                earlier = names[:place].count(name)
-                run.rename(f"{name} ({earlier + 1})" if earlier else name)
-            differs = REPEATS if run.plan in plans[:place] else name
-            marked = replace(shown[run.key], name=run.name, differs=differs, details=details, group=group)
-            shown[run.key] = marked
+                run.rename(f"{name} ({named[name] + 1})" if named[name] else name)
+            differs = REPEATS if run.plan in before else name
+            named[name] += 1
+            before.add(run.plan)
+            shown[run.key] = replace(shown[run.key], name=run.name, differs=differs, group=group)
+
+    def _join(self, shown: dict[str, Shown]) -> None:
+        """Give runs that differ by their seed only the name of their setting, and the colour and line style of its first.
+
+        Of more settings than one can tell apart, those with the same value of the first option that varies share a colour.
+        """
+        runs = [self._runs[key] for key in shown if key in self._runs]
+        plans = [run.plan for run in runs]
+        first: dict[str, Shown] = {}
+        for run, setting, details in zip(runs, setting_names(plans), differences(plans) if plans else [], strict=True):
+            one = shown[run.key]
+            mate = first.setdefault(setting, one) if setting else one
+            shown[run.key] = replace(one, setting=setting, details=details, color=mate.color, dash=mate.dash)
+        groups = (
+            list(dict.fromkeys(swept_groups(plans))) if len({without_seed(plan) for plan in plans}) > MOST_LOOKS else []
+        )
+        if 1 < len(groups) <= MOST_LOOKS:
+            for run, group in zip(runs, swept_groups(plans), strict=True):
+                if run.key not in self._colored:
+                    i = groups.index(group)
+                    look = PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)]
+                    shown[run.key] = replace(shown[run.key], color=look[0], dash=look[1])

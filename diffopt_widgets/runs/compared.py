@@ -14,7 +14,15 @@ from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
 from diffopt_widgets.runs.paired import confidence_of_each, paired
 from diffopt_widgets.runs.run import Run, divergence, name_by_difference
-from diffopt_widgets.settings.variations import conditions, listed, not_comparable, options_of, value_words, varying
+from diffopt_widgets.settings.variations import (
+    conditions,
+    listed,
+    not_comparable,
+    options_of,
+    value_words,
+    varying,
+    without_seed,
+)
 
 if TYPE_CHECKING:
     from diffopt_widgets.settings.plan import RunPlan
@@ -230,7 +238,7 @@ def verdict(runs: Sequence[Run]) -> Verdict:
     losses = {run: loss for run in finished if (loss := run.final_loss if without else run.eval_after) is not None}
     settings: dict[Hashable, list[Run]] = {}
     for run in runs:
-        settings.setdefault(replace(run.plan, seed=0), []).append(run)
+        settings.setdefault(without_seed(run.plan), []).append(run)
     whole = [of for of in settings.values() if any(run in losses for run in of) and diverged.isdisjoint(of)]
     by_seed = [_by_seed(of, losses) for of in whole]
     common = set.intersection(*map(set, by_seed)) if by_seed else set()
@@ -360,7 +368,7 @@ def _labels(settings: Sequence[Sequence[Run]], names: Mapping[Run, str]) -> list
     """Name each setting: by the name of its run, or by what differs where it has several."""
     if all(len(of) == 1 for of in settings):
         return [names[run] for (run,) in settings]
-    plans = [replace(of[0].plan, seed=0) for of in settings]
+    plans = [without_seed(of[0].plan) for of in settings]
     return list(parted(name_by_difference(plans))[1])
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.run import Run, name_by_difference
 from diffopt_widgets.runs.space import vary
@@ -16,23 +18,41 @@ from diffopt_widgets.settings.plan import RunPlan
 @printed_readably
 @dataclass(frozen=True)
 class Comparison:
-    """Runs that differ in the values of `over` and in nothing else."""
+    """Runs that differ in the values of `over` and in nothing else; a list of changes gives each run several."""
 
     key: str
     title: str
     look_for: str
     """Visible effect, in a sentence or two; true for these runs with any seed."""
     plan: RunPlan
-    over: Mapping[str, tuple[Any, ...]]  # Any: values of options, of whatever kind
-    measured: tuple[tuple[float, ...], ...]
+    over: Mapping[str, tuple[Any, ...]] | tuple[Mapping[str, Any], ...]  # Any: values of options, of whatever kind
+    measured: tuple[tuple[float, ...], ...] = ()
     """Evaluation losses of each run with the seeds 0, 1 and so on, measured on a CPU: what seeds alone change."""
     log_rate: bool = True
     """True when the applied rates are best seen on a log axis."""
+
+    @property
+    def size(self) -> int:
+        """Number of its runs."""
+        return math.prod(map(len, self.over.values())) if isinstance(self.over, Mapping) else len(self.over)
 
     def runs(self, *, seed: int = 0, device: str = "auto") -> list[Run]:
         """Runs that wait to be carried out, named by their differences."""
         plans = vary(replace(self.plan, seed=seed, device=device), self.over)
         return [Run(plan, name) for plan, name in zip(plans, name_by_difference(plans), strict=True)]
+
+
+def every_optimizer() -> Comparison:
+    """All optimizers of the catalogue with their recommended presets: many runs, so that it is not among the quick ones."""
+    presets = [(key, spec(key).preset("recommended")) for key in list_optimizers()]
+    return Comparison(
+        "all",
+        "All optimizers on this task",
+        "Each optimizer has its recommended preset, which is made for larger models, and none is tuned for this task. So the "
+        "order says little; look at how each curve falls, at the applied rates and at the state of each in the report.",
+        RunPlan(Settings("ADAMW"), "swiss_roll", 100),
+        tuple({"optimizer": key, **preset.values} for key, preset in presets),
+    )
 
 
 def comparisons() -> tuple[Comparison, ...]:

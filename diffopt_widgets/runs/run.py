@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from diffopt_widgets.catalogue.values import Value, format_value
+from diffopt_widgets.catalogue.values import Value
 from diffopt_widgets.drawing.drawables import Drawn
 from diffopt_widgets.plain_text import printable, printed_readably, showable
 from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.settings.arguments import check_kind, check_text
 from diffopt_widgets.settings.plan import RunPlan
-from diffopt_widgets.settings.variations import differences, varying, words_of
+from diffopt_widgets.settings.variations import name_by_difference as name_by_difference  # noqa: PLC0414
+from diffopt_widgets.settings.variations import short_name as short_name  # noqa: PLC0414
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,6 +211,16 @@ class Run(Drawn):
         """Add text that the back end printed or logged."""
         self._set(output=self.output + text)
 
+    def take_over(self, changes: Mapping[str, Any]) -> None:  # Any: values of fields
+        """Set fields to what the process tells that carries the run out."""
+        self._set(**changes)
+
+    def as_stopped(self) -> Run:
+        """Return a copy with a history of its own that another process can carry on, once it has a checkpoint."""
+        copied = copy.copy(self)
+        copied.take_over({"status": "stopped", "history": self.history.copy()})
+        return copied
+
     def _become(self, status: Status, *, allowed: bool, **changes: Any) -> None:  # Any: values of fields
         if not allowed:
             raise RuntimeError(printable(f"{self.name} is {self.status} and cannot become {status}"))
@@ -339,26 +351,3 @@ def divergence(run: Run) -> str:
     if run.eval_after is not None and not np.isfinite(run.eval_after):
         return f"after step {len(run.history)}"
     return ""
-
-
-def short_name(settings: Settings) -> str:
-    """Name a run after its optimizer and what differs from the defaults."""
-    changed = {name: value for name, value in settings.changed().items() if name not in {"lr_scaler", "cycles"}}
-    parts = [f"{value}" if name == "schedule" else f"{name} {format_value(value)}" for name, value in changed.items()]
-    return " · ".join([settings.optimizer, *parts[:3]]) + (" …" if len(parts) > 3 else "")
-
-
-def name_by_difference(plans: Sequence[RunPlan]) -> list[str]:
-    """Name runs of one comparison by what differs between them, such as `PRODIGY · d_coef 0.5`.
-
-    A name has the options that differ between the runs of the same optimizer. Where optimizers differ, it also has options
-    that are not at their optimizer's default and not the same in all runs, and the parts of the plan that differ.
-    """
-    if not varying(plans):
-        return [short_name(plan.settings) for plan in plans]
-    suffixes = [
-        ", ".join(words_of(name, value) for name, value in different.items() if name != "optimizer")
-        for different in differences(plans)
-    ]
-    optimizers = [plan.settings.optimizer for plan in plans]
-    return [f"{key} · {suffix}" if suffix else key for key, suffix in zip(optimizers, suffixes, strict=True)]

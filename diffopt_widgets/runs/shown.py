@@ -27,6 +27,8 @@ class Shown:
     """Settings in which it differs from the other runs."""
     group: str = ""
     """Group of the run; a legend keeps the runs of one group together."""
+    setting: str = ""
+    """Name of the setting that it shares with runs of other seeds; they are shown as one. "" for a run that is shown alone."""
     dash: str = "solid"
     """Line style, which tells it from others of its colour."""
 
@@ -40,7 +42,7 @@ class Shown:
             raise ValueError(
                 f"color is {safe_repr(self.color)}; it must be a CSS colour, such as '#1f77b4' or 'tomato'"
             )
-        for name in ("name", "differs", "group"):
+        for name in ("name", "differs", "group", "setting"):
             object.__setattr__(self, name, showable(getattr(self, name)))
         details = {showable(str(name)): showable(str(value)) for name, value in self.details.items()}
         object.__setattr__(self, "details", details)

@@ -14,6 +14,7 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.values import ValueProblem, safe_repr, two_digits
 from diffopt_widgets.plain_text import printed_readably
+from diffopt_widgets.runs.found_rate import found_rate
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import check_kind, wrong_kind
@@ -414,11 +415,11 @@ def with_rate_of(run: Run, optimizer: str = "ADAMW") -> Settings:
     what the run's optimizer found suits its own update, and AdamW's may want another rate.
 
     Args:
-        run: a run of an optimizer that estimates its rate, such as Prodigy.
+        run: an ended run of an optimizer that estimates its rate, such as Prodigy.
         optimizer: the optimizer to use the rate in.
 
     Raises:
-        SettingsError: the run has not found a rate, or there is no such optimizer.
+        SettingsError: the run has not found a rate, and it says why; or there is no such optimizer.
 
     >>> from diffopt_widgets import train
     >>> run = train("PRODIGY", "swiss_roll", 100, progress=False)
@@ -426,8 +427,7 @@ def with_rate_of(run: Run, optimizer: str = "ADAMW") -> Settings:
     ('ADAMW', True)
     """
     check_kind("run", run, Run, "a run", "Give what dw.train(…) returned.")
-    plateau = run.applied_plateau
-    if plateau is None or not plateau > 0:
-        problem = "no applied rate is known of it" if plateau is None else "its applied rate stayed at 0"
-        raise SettingsError((Fault("run", None, problem, "", "Train PRODIGY to its end, and give that run."),))
-    return _changed(run.settings, {"optimizer": optimizer, "lr": two_digits(plateau)})
+    found = found_rate(run)
+    if found.value is None:
+        raise SettingsError((Fault("run", None, found.words, "", "Train PRODIGY to its end, and give that run."),))
+    return _changed(run.settings, {"optimizer": optimizer, "lr": two_digits(found.value)})

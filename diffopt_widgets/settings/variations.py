@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from diffopt_widgets.catalogue.option import Option
@@ -12,6 +12,7 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.values import format_value
 from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.settings.settings import Settings
 
 
 def differences(plans: Sequence[RunPlan]) -> list[dict[str, str]]:
@@ -22,19 +23,20 @@ def differences(plans: Sequence[RunPlan]) -> list[dict[str, str]]:
     >>> differences(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0]}))
     [{'d_coef': '0.5'}, {'d_coef': '1'}]
     """
-    several = "optimizer" in varying(plans)
     flats = [plan.flat() for plan in plans]
-    own = {field.name for field in fields(RunPlan)} - {"settings"}
+    varied = varying(plans)
+    of_plan = {field.name for field in fields(RunPlan)} - {"settings"}
+    own: dict[object, set[str]] = {}
+    for optimizer in {flat["optimizer"] for flat in flats}:
+        of_it = [flat for flat in flats if flat["optimizer"] == optimizer]
+        own[optimizer] = {name for name in of_it[0] if any(flat[name] != of_it[0][name] for flat in of_it)}
     differing = []
     for plan, flat in zip(plans, flats, strict=True):
-        same_optimizer = [other for other in flats if other["optimizer"] == flat["optimizer"]]
-        names = {name for name in flat if any(other[name] != flat[name] for other in same_optimizer)}
-        if several:
-            names |= {"optimizer"}
-            names |= own.intersection(varying(plans))
-            names |= {
-                name for name in plan.settings.changed() if any(flat[name] != other.get(name, ...) for other in flats)
-            }
+        names = own[flat["optimizer"]]
+        if "optimizer" in varied:
+            changed = plan.settings.changed()
+            anywhere = {name for name in changed if any(flat[name] != other.get(name, ...) for other in flats)}
+            names = names | {"optimizer"} | of_plan.intersection(varied) | anywhere
         differing.append({name: _text(name, flat[name]) for name in flat if name in names})
     return differing
 
@@ -171,3 +173,54 @@ def _text(name: str, value: Any) -> str:  # Any: a value of a plan
 def words_of(name: str, text: str) -> str:
     """Return a value with the name of its option, where it needs one."""
     return text if name in _PLAIN else f"{name} {text}"
+
+
+def without_seed(plan: RunPlan) -> RunPlan:
+    """Return the setting of a plan: all of it but the seed. Runs of one setting differ in nothing but what seeds change."""
+    return replace(plan, seed=0)
+
+
+def setting_names(plans: Sequence[RunPlan | None]) -> list[str]:
+    """Return, for each plan, the name of its setting where other plans have it with another seed; "" for all others.
+
+    Such runs are one row, one colour and one line wherever runs are shown. No two settings have the same name.
+
+    >>> from diffopt_widgets.runs.space import vary
+    >>> plan = RunPlan(Settings("PRODIGY"))
+    >>> setting_names([*vary(plan, {"d_coef": [0.5, 1.0], "seed": [0, 1]}), RunPlan(Settings("LION")), None])[1:]
+    ['PRODIGY · d_coef 0.5', 'PRODIGY · d_coef 1', 'PRODIGY · d_coef 1', '', '']
+    """
+    settings = [None if plan is None else without_seed(plan) for plan in plans]
+    seeds: dict[RunPlan, set[int]] = {}
+    for plan, setting in zip(plans, settings, strict=True):
+        if plan is not None and setting is not None:
+            seeds.setdefault(setting, set()).add(plan.seed)
+    if all(len(of) < 2 for of in seeds.values()):
+        return [""] * len(plans)
+    names: dict[RunPlan | None, str] = {None: ""}
+    for setting, name in zip(seeds, name_by_difference(list(seeds)), strict=True):
+        names[setting] = name if len(seeds[setting]) > 1 else ""
+    return [names[setting] for setting in settings]
+
+
+def short_name(settings: Settings) -> str:
+    """Name a run after its optimizer and what differs from the defaults."""
+    changed = {name: value for name, value in settings.changed().items() if name not in {"lr_scaler", "cycles"}}
+    parts = [f"{value}" if name == "schedule" else f"{name} {format_value(value)}" for name, value in changed.items()]
+    return " · ".join([settings.optimizer, *parts[:3]]) + (" …" if len(parts) > 3 else "")
+
+
+def name_by_difference(plans: Sequence[RunPlan]) -> list[str]:
+    """Name runs of one comparison by what differs between them, such as `PRODIGY · d_coef 0.5`.
+
+    A name has the options that differ between the runs of the same optimizer. Where optimizers differ, it also has options
+    that are not at their optimizer's default and not the same in all runs, and the parts of the plan that differ.
+    """
+    if not varying(plans):
+        return [short_name(plan.settings) for plan in plans]
+    suffixes = [
+        ", ".join(words_of(name, value) for name, value in different.items() if name != "optimizer")
+        for different in differences(plans)
+    ]
+    optimizers = [plan.settings.optimizer for plan in plans]
+    return [f"{key} · {suffix}" if suffix else key for key, suffix in zip(optimizers, suffixes, strict=True)]

@@ -163,3 +163,37 @@ def test_screens(notebook, theme):
     nb.until_python("len(bench.runs) == 4 and bench.runs[3].ended", seconds=400)
     on_all_screens("compared")
     in_present_mode("compared")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_findings(notebook, theme):
+    """What the bench says of a rate that was found, with its buttons, and what is worth a second look."""
+    folder = Path(os.environ.get("DIFFOPT_SCREENSHOTS", "screenshots"))
+    folder.mkdir(exist_ok=True, parents=True)
+    nb = notebook([OPEN.replace("dw.lab(", 'dw.lab(task="swiss_roll", steps=60, settings=')], theme=theme, height=900)
+    nb.run_cell(0)
+    bench = nb.page.locator(".dw-bench")
+
+    def on_all_screens(state):
+        for width in (480, 1280):
+            nb.page.set_viewport_size({"width": width, "height": 900})
+            nb.page.locator(".dw-run-bar").evaluate("bar => bar.scrollIntoView()")
+            nb.page.wait_for_timeout(700)  # a picture, not a test: let everything be drawn
+            nb.page.screenshot(path=folder / f"findings-{state}-{width}-{theme}.png")
+
+    def run(count):
+        bench.get_by_role("button", name="Run", exact=True).click()
+        nb.until_python(f"len(bench.runs) == {count} and bench.runs[-1].ended", seconds=120)
+
+    run(1)
+    on_all_screens("rate")
+    bench.get_by_role("button", name="in AdamW").first.click()
+    nb.until_python("len(bench.runs) == 2 and bench.runs[-1].ended", seconds=120)
+    on_all_screens("used")
+    nb.eval_python("bench.form.choose('PRODIGY')")
+    nb.eval_python("bench.form.type('growth_rate', '1.02')")
+    nb.eval_python("bench.form.type('schedule', 'CONSTANT')")
+    run(3)
+    on_all_screens("growing")
+    bench.get_by_text("observation").first.click()
+    on_all_screens("unfolded")

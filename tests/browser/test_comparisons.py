@@ -75,18 +75,26 @@ def test_a_comparison_ends_with_a_verdict_where_the_last_run_alone_was_told(open
     assert "learning rate 0.1 and 0.0001; all with SGD, schedule Cosine, Swiss roll, 20 steps" in picture
 
 
-def test_progress_is_that_of_the_whole_and_runs_to_come_have_their_rows(opened):
+def test_runs_advance_side_by_side_each_can_be_stopped_alone_and_runs_to_come_have_their_rows(opened):
     nb, bench = opened()
     nb.eval_python(LONG)
-    nb.until_python("len(bench.runs[0].history) > 5")
+    nb.eval_python("compare(0.2, 0.3, steps=100_000)")
+    nb.until_python("all(len(run.history) > 5 for run in bench.runs[:3])")
     expect(bench.bar).to_have_attribute(
-        "aria-valuetext", re.compile(r"^run 1 of 3, \d+ %: step \d+ of 100000, .* left in all$")
+        "aria-valuetext", re.compile(r"^3 runs: all running, \d+ %: \d+ of 300000 steps, .* left$")
     )
-    expect(bench.words).to_contain_text("run 1 of 3, ")
-    expect(bench.rows.locator(".dwr-status")).to_have_text([re.compile("running"), "waiting", "waiting"])
+    expect(bench.words).to_contain_text("3 runs: all running · ")
+    running, stopped = re.compile("running"), re.compile("stopped")
+    expect(bench.rows.locator(".dwr-status")).to_have_text([running] * 3 + ["waiting"] * 2)
+    bench.button("Stop SGD · lr 0.05").press("Enter")
+    expect(bench.button("Continue SGD · lr 0.05")).to_be_focused()
+    bench.button("Stop SGD · lr 0.2").click()
+    expect(bench.rows.locator(".dwr-status")).to_have_text([running, stopped, running, "not started", "waiting"])
+    expect(bench.words).to_contain_text("3 runs: 2 running, 1 stopped · ")
+    nb.screenshot("comparison-in-progress")
     bench.button("Stop").click()
     nb.until_python(OVER)
-    expect(bench.rows.locator(".dwr-status")).to_have_text([re.compile("stopped"), "not started", "not started"])
+    expect(bench.rows.locator(".dwr-status")).to_have_text([stopped] * 3 + ["not started"] * 2)
     expect(bench.words).to_have_text(
         "No run finished, so nothing is compared. Did not finish: lr 0.1, lr 0.05 and lr 0.02."
     )

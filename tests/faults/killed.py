@@ -160,12 +160,8 @@ import diffopt_widgets as dw
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as executor:
-        try:
-            dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}, "swiss_roll", 1_000_000, executor=executor,
-                     store=sys.argv[1])
-        except RuntimeError as error:
-            print(error)
-            sys.exit(3)
+        dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}, "swiss_roll", 1_000_000, executor=executor, store=sys.argv[1],
+                 progress=False)
 """
 
 
@@ -191,12 +187,17 @@ def workers_killed(rounds: int, seed: int) -> Tried:
                     raise AssertionError(workers)
                 time.sleep(chance.random() * 0.5)  # the moment of the kill
                 if number % 2:
+                    before = [run.steps for run in dw.RunStore(path).list()]
                     workers[chance.randrange(2)].kill()
-                    said, _ = parent.communicate(timeout=PATIENCE)
-                    check(parent.returncode == 3 and "ended before its runs did" in said, said)
-                else:
-                    parent.kill()
-                    parent.communicate()
+                    wait_for(
+                        lambda: all(
+                            run.steps > taken for run, taken in zip(dw.RunStore(path).list(), before, strict=True)
+                        ),
+                        parent,
+                    )
+                    workers += children_of(parent.pid, "spawn_main")
+                parent.kill()
+                parent.communicate()
                 wait_for(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
             sound(path)
             runs = dw.RunStore(path).list()
@@ -204,7 +205,7 @@ def workers_killed(rounds: int, seed: int) -> Tried:
     return Tried(
         "SIGKILL of the program of a sweep, or of one of its two workers, at a moment by chance",
         rounds,
-        "no worker goes on; the sweep says so; the store is sound, the runs are interrupted",
+        "a killed worker's runs go on in others; no worker outlives its program; the store is sound, the runs are interrupted",
     )
 
 

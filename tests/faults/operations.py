@@ -516,10 +516,11 @@ class Bench(RuleBasedStateMachine):
         check(not form.errors or self.bench.bar.run.disabled, "Run is on while the form is wrong")
 
     @invariant()
-    def one_run_at_a_time(self) -> None:
+    def those_at_work_were_started_together(self) -> None:
         runs = self.bench.runs
         at_work = [run for run in runs if run.status in ("running", "paused")]
-        check(len(at_work) <= 1, "at once:", at_work)
+        together = self.bench._session.together if self.bench._session else ()
+        check(len(at_work) <= 1 or set(at_work) <= set(together), "at once:", at_work)
         check([row["key"] for row in self.bench.table.rows] == [run.key for run in runs], "the table has other runs")
         for run in runs:
             steps = run.history.step
@@ -572,6 +573,6 @@ def operations(at_least: int, seed: int) -> Tried:
     return Tried(
         "random operations on the bench, against a plain model",
         Bench.done.total(),
-        "no exception; form and Settings agree; no typed text is lost; one run at a time",
+        "no exception; form and Settings agree; no typed text is lost; only runs started together train at once",
         f"{len(Bench.done)} kinds, the rarest ({rarest[0]}) {rarest[1]} times; {Bench.started} runs started",
     )

@@ -236,3 +236,54 @@ test("numbers are written as one writes them", () => {
   );
   assert.deepEqual(written, ["0", "1", "0.25", "123.5", "1e−4", "3.4e−5", "5.1e−13", "1e5", "−2e−6", "–", "∞"]);
 });
+
+test("runs of one setting are the median line and the band of their range, of which one may be shorter or hidden", () => {
+  const write = (values) => {
+    const store = new RunRows();
+    store.write(
+      0,
+      Float64Array.from(values, (_, i) => i + 1),
+      ["loss"],
+      Float32Array.from(values),
+    );
+    return store;
+  };
+  const stores = new Map([
+    [1, write([5, 4, 9])],
+    [2, write([1, 2, Infinity])],
+    [3, write([3, 8])],
+  ]);
+  const runs = [1, 2, 3].map((id) => ({ ...RUN, id, key: String(id), name: `seed ${id}`, setting: "s", details: {} }));
+  const loss = (list) => draw(list, stores, { panels: [PANELS[0]], smoothing: 0 });
+  const { data, runs: count } = loss(runs);
+  const [band, line] = data;
+  assert.equal(count, 1);
+  assert.deepEqual([...line.y], [3, 4, 9]);
+  assert.deepEqual([...line.x], [1, 2, 3]);
+  assert.deepEqual(line.customdata, [
+    [1, 5],
+    [2, 8],
+    [9, 9],
+  ]);
+  assert.equal(line.name, "s (3 seeds)");
+  assert.deepEqual([...band.x], [1, 2, 3, 3, 2, 1]);
+  assert.deepEqual([...band.y], [5, 8, 9, 9, 2, 1]);
+  const [hidden] = loss(runs.map((run) => ({ ...run, visible: run.id === 1 }))).data;
+  assert.equal(hidden.name, "seed 1");
+  assert.equal(hidden.fill, undefined);
+});
+
+test("a spike of one seed is in the band however much is thinned, and lines of a hundred runs stay few", () => {
+  const stores = new Map();
+  const runs = Array.from({ length: 100 }, (_, id) => {
+    const store = filled(10_000);
+    if (id === 7) store.write(5003, Float64Array.of(5004), ["loss"], Float32Array.of(99));
+    stores.set(id, store);
+    return { ...RUN, id, key: String(id), setting: `s${id % 20}`, details: {} };
+  });
+  const { data, points } = draw(runs, stores, { smoothing: 0 });
+  const bands = data.filter(({ fill }) => fill);
+  assert.equal(bands.filter(({ y }) => y.includes(99)).length, 1);
+  assert.ok(data.length <= 20 * 2 * 2, `${data.length} traces`);
+  assert.ok(points < 12_000, `${points} points`);
+});

@@ -7,6 +7,7 @@ import {
   short,
   status,
   summary,
+  underway,
   unsaid,
   withRow,
 } from "../../diffopt_widgets/widgets/tables/static/runs_text.js";
@@ -116,4 +117,10 @@ test("a rate that nobody knows is said to be not known, once there are steps", (
   assert.equal(rate.show(run()), "5.12e-4");
   assert.equal(rate.show(run({ applied_plateau: null })), "not known");
   assert.equal(rate.show(run({ applied_plateau: null, best_loss: null })), "–");
+});
+
+test("a run is under way from the moment it waits until it ends", () => {
+  const statuses = ["waiting", "running", "paused", "done", "stopped", "failed"];
+  const going = statuses.filter((status) => underway(run({ status })));
+  assert.deepEqual(going, ["waiting", "running", "paused"]);
 });

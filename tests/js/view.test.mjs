@@ -59,7 +59,7 @@ test("under the pointer stand the value of the step, the mean, and the settings 
 
 test("a group has a name only where that says more than the names of the runs", () => {
   const of = (...names) =>
-    groups(names.map((group, id) => run({ id, group }))).map(({ name, runs }) => [name, runs.length]);
+    groups(names.map((group, id) => run({ id, group }))).map(({ name, entries }) => [name, entries.length]);
   assert.deepEqual(of("x", "y", "x"), [
     ["x", 2],
     ["y", 1],

@@ -21,7 +21,7 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 SHELLS = {"sh", "bash"}
-DEAR = {"README.md", "docs/store.md", "docs/sweeps.md"}
+DEAR = {"README.md", "docs/cluster.md", "docs/store.md", "docs/sweeps.md"}
 """Pages whose runs take more than a second."""
 
 
@@ -58,8 +58,9 @@ def test_few_blocks_are_left_out_and_each_has_a_reason():
 @pytest.mark.parametrize(("name", "needs"), [*python_pages()])
 def test_the_code_of_a_page_runs(name, needs, tmp_path, monkeypatch):
     if needs:
-        extra = needs if needs == "optuna" else "integrations"
-        pytest.importorskip(needs, reason=f"needs the extra diffopt-widgets[{extra}]")
+        extra = {"optuna": "optuna", "distributed": "dask", "submitit": ""}.get(needs, "integrations")
+        where = f"the extra diffopt-widgets[{extra}]" if extra else f"{needs}, which is in no extra"
+        pytest.importorskip(needs, reason=f"needs {where}")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
     for wanted, info, code in blocks(name, "python"):

@@ -79,6 +79,12 @@ def waiting():
     return dw.Run(dw.RunPlan(SETTINGS, task="swiss_roll", steps=1))
 
 
+def varied():
+    """Runs of two options, not trained: what is drawn has no result."""
+    over = ((lr, d_coef) for lr in (0.5, 1.0) for d_coef in (0.5, 1.0))
+    return [dw.Run(dw.RunPlan(dw.Settings("PRODIGY", lr=lr, d_coef=d_coef), **SHORT)) for lr, d_coef in over]
+
+
 def with_weights():
     return [torch.nn.Parameter(torch.ones(2, 2))]
 
@@ -189,9 +195,12 @@ BASE = {
         dw.sweep,
         {"settings": SETTINGS, "over": {"lr": [1e-3]}, **SHORT, "executor": None, "progress": False, "store": None},
     ),
+    "lr_find": (dw.lr_find, {"settings": SETTINGS, "task": "swiss_roll", "steps": 20, "low": 1e-4, "high": 1.0}),
+    "with_rate_of": (dw.with_rate_of, {"run": run, "optimizer": "ADAMW"}),
     "resume": (dw.resume, {"run": waiting, "progress": False, "store": None}),
     "Run": (dw.Run, {"plan": dw.RunPlan(SETTINGS), "name": "mine"}),
     "compare": (dw.compare, {"runs": lambda: [run()], "x": "step"}),
+    "compare_options": (dw.compare_options, {"runs": varied, "x": "lr", "y": "d_coef", "kind": "map"}),
     "read_logs": (dw.read_logs, {"path": lambda: Path(__file__).parents[1] / "data"}),
     "register_task": (dw.register_task, {"task": None, "replace": False}),
     "Task": (

@@ -18,16 +18,19 @@ from diffopt_widgets.catalogue.values import ValueProblem
 from diffopt_widgets.drawing.panels import LOSS
 from diffopt_widgets.execution.driver import saver_for
 from diffopt_widgets.execution.session import Session, sessions_in_progress
+from diffopt_widgets.execution.sweeps import duration, estimated_seconds
 from diffopt_widgets.plain_text import printable, printed_readably
 from diffopt_widgets.runs.compared import Verdict
-from diffopt_widgets.runs.comparisons import Comparison, comparisons
+from diffopt_widgets.runs.comparisons import Comparison, comparisons, every_optimizer
 from diffopt_widgets.runs.run import Run, name_by_difference
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.settings.arguments import check_kind
 from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
+from diffopt_widgets.widgets.bench.findings import Findings
 from diffopt_widgets.widgets.bench.other_session import OtherSession
 from diffopt_widgets.widgets.bench.present import PresentSwitch
+from diffopt_widgets.widgets.bench.report_box import ReportBox
 from diffopt_widgets.widgets.bench.rest import Rest, close_everything
 from diffopt_widgets.widgets.bench.run_bar import RunBar
 from diffopt_widgets.widgets.bench.runs_view import RunsView
@@ -43,10 +46,17 @@ from diffopt_widgets.widgets.tables.still import in_words
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from diffopt_widgets.settings.plan import RunPlan
     from diffopt_widgets.store import LoggedRun, RunStore
     from diffopt_widgets.tasks import Task
 
 P = ParamSpec("P")
+
+MANY_RUNS = 12
+"""Greatest number of runs of a comparison that starts at once; of a longer one the time is told first."""
+
+TRIALS = 6
+"""Number of runs, at least, that are tried for a few steps to estimate the time of a long comparison."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +85,10 @@ def lab(
 
 @printed_readably
 class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
-    """Whole bench as one widget; its parts are `form`, `size`, `bar`, `vary`, `present`, `menu`, `plot`, `table` and `samples`."""
+    """Whole bench as one widget.
+
+    Its parts are `form`, `size`, `bar`, `vary`, `present`, `menu`, `plot`, `table`, `report` and `samples`.
+    """
 
     def __init__(
         self,
@@ -89,7 +102,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self._loop = running_loop()
         self._saver = saver_for(store)
         self.form = Form(settings, file=FormFile.of_user())
-        self.menu = ComparisonMenu(comparisons(), on_choose=self._guarded(self._run_comparison))
+        self.menu = ComparisonMenu([*comparisons(), every_optimizer()], on_choose=self._guarded(self._run_comparison))
         self.present = PresentSwitch(
             {
                 "n": ("next comparison", self._guarded(self.menu.choose_next)),
@@ -98,6 +111,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             }
         )
         self.vary = Vary(self.form.settings)
+        self._findings = Findings(on_use=self._guarded(self._use_rate))
         self.bar = RunBar(
             task,
             steps,
@@ -105,7 +119,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             on_pause=self._guarded(self._pause),
             on_stop=self._guarded(self.stop),
             on_fix=self._guarded(self._fix),
-            beside=[self.present],
+            beside=[self._findings.buttons, self.present],
+            below=[self._findings.line],
             vary=self.vary,
         )
         self._view = RunsView(
@@ -119,6 +134,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.plot, self.applied = self._view.plot, self._view.applied
         self.table, self.samples = self._view.table, self._view.samples
         self._session: Session | None = None
+        self._estimated = ""
+        """Key of the long comparison whose time was told last, and which the next press starts."""
         self._scene = Scene()
         """What was told last, to tell only what is new."""
         style = (resources.files("diffopt_widgets.widgets.bench") / "static" / "bench.css").read_text(encoding="utf-8")
@@ -128,7 +145,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         left.add_class("dw-left")
         others = [OtherSession(other, self._guarded, self._take_over) for other in sessions_in_progress()]
         beside = {"bar": self.bar, "menu": self.menu, "plot": self.plot, "applied": self.applied}
-        beside |= {"table": self.table, "samples": self.samples}
+        self.report = ReportBox()
+        beside |= {"table": self.table, "report": self.report, "samples": self.samples}
         right = widgets.VBox(list(beside.values()))
         right.add_class("dw-right")
         for name, part in {"form": self.form, "size": self.size, "present": self.present, **beside}.items():
@@ -284,9 +302,20 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def _run_comparison(self, comparison: Comparison) -> None:
         plan = self.bar.plan(comparison.plan.settings)  # raises while a field is wrong
+        runs = comparison.runs(seed=plan.seed, device=plan.device)
+        if len(runs) > MANY_RUNS and self._estimated != comparison.key:
+            some = [run.plan for run in runs][:: len(runs) // TRIALS]
+            words = duration(estimated_seconds(some) * len(runs) / len(some))
+            self._estimated = comparison.key
+            self.bar.show_message(
+                f"“{comparison.title}” is {len(runs)} runs and takes about {words} here, estimated from {len(some)} of them. "
+                "Press it once more to start."
+            )
+            return
+        self._estimated = ""
         self._view.log_rate(on=comparison.log_rate)
         self._view.log_losses()
-        self.start(comparison.runs(seed=plan.seed, device=plan.device))
+        self.start(runs)
         self.menu.pressed = comparison.key
 
     def _tell(self) -> None:
@@ -298,6 +327,7 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             about = f"{scene.ready.title}: {scene.trained}" if scene.ready else scene.trained
             self._view.compare(scene.judged, about)
             self._paint_bar()
+        self.report.follow([run for run in self.runs if self.table.visible.get(run.key)])
         self._set_aside()
 
     def _set_aside(self) -> None:
@@ -334,6 +364,8 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             together=scene.compared,
             outcome=str(self.table.verdict),
         )
+        told = [scene.told] if scene.told else []
+        self._findings.show(scene.compared or told, self.table.verdict.best_runs if scene.compared else ())
 
     def _pause(self) -> None:
         if self._session is None:
@@ -353,6 +385,11 @@ class Bench(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.bar.show_message("The fix is in the form now. Press Run to try again.")
         self.bar.fields["dtype"].value = run.plan.dtype  # some options need this precision
         self.form.settings = run.settings.replace(**fix)
+
+    def _use_rate(self, plan: RunPlan) -> None:
+        """Put settings with the rate that a run found into the form, and train them beside that run."""
+        self.form.settings = plan.settings
+        self.start([Run(plan)])
 
     def _plan_edited(self) -> None:
         """Give the form the run of the bar, for the drawing of its schedule and for the settings that such a run refuses."""

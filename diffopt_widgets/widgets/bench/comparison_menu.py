@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -76,5 +75,4 @@ class ComparisonMenu(PageWidget):
 
 def _size_text(comparison: Comparison) -> str:
     """Size of a comparison as text: "3 runs of 300 steps on Handwritten digits."."""
-    runs = math.prod(len(values) for values in comparison.over.values())
-    return f"{runs} runs of {comparison.plan.steps} steps on {get_task(comparison.plan.task).title}."
+    return f"{comparison.size} runs of {comparison.plan.steps} steps on {get_task(comparison.plan.task).title}."

@@ -14,6 +14,7 @@ from diffopt_widgets.catalogue.values import ValueProblem
 from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.space import MOST_RUNS, Range, vary, with_seeds
 from diffopt_widgets.runs.typed_values import read_axis
+from diffopt_widgets.widgets.page.event_loop import on_loop_in_turn, running_loop
 from diffopt_widgets.widgets.page.html import paragraph
 
 if TYPE_CHECKING:
@@ -68,8 +69,9 @@ class Vary(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         self.add_class("dw-vary")
         self.offer(settings)
         self._fold()
+        cells = running_loop()  # newer kernels handle the messages of plain widgets in a thread of their own
         for control in (*self.fields, *self.texts, self.number):
-            control.observe(lambda _: self._read(), "value")
+            control.observe(lambda _: on_loop_in_turn(cells, self._read), "value")
         self.switch.observe(lambda _: self._fold(), "value")
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ import ipywidgets
 from diffopt_widgets.catalogue.option import Option
 from diffopt_widgets.catalogue.values import parse_value
 from diffopt_widgets.widgets.form.parsed import text_of
+from diffopt_widgets.widgets.page.event_loop import on_loop_in_turn, running_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,8 @@ def linked_slider(form: OptionForm, name: str) -> Any:
         if not control.disabled and change["new"] != _shown(control, form.draft.values[name]):
             form.type(name, text_of(change["new"]))
 
-    control.observe(follow_control, "value")
+    cells = running_loop()  # newer kernels handle the messages of plain widgets beside it
+    control.observe(lambda change: on_loop_in_turn(cells, follow_control, change), "value")
     form.observe(follow_form, "settings")
     return control
 

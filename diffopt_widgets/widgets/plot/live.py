@@ -145,6 +145,7 @@ class LivePlot(PageWidget, Exports):
         visible: bool = True,
         details: Mapping[str, str] | None = None,
         group: str = "",
+        setting: str = "",
         samples_per_step: float | None = None,
     ) -> None:
         """Add a run; its history may already have rows.
@@ -158,6 +159,7 @@ class LivePlot(PageWidget, Exports):
             visible: show it at first.
             details: the settings in which it differs from the others, shown with its values under the pointer.
             group: runs of one group are listed together in the legend, such as those with the same value of an option.
+            setting: runs of one setting differ by their seed only: they are one line, their median, and a band, their range.
             samples_per_step: number of examples in a step, for the axis of samples.
 
         Raises:
@@ -169,16 +171,20 @@ class LivePlot(PageWidget, Exports):
         check_kind("color", color, (str, type(None)), "a CSS colour", 'Write color="#1f77b4", or leave it out.')
         check_kind("details", details, (Mapping, type(None)), "a dict of texts", 'Write {"d_coef": "0.5"}.')
         check_text("group", group, 'Write a text, such as "d_coef 0.5".')
+        check_text("setting", setting, 'Write a text, such as "d_coef 0.5".')
         check_flag("schedule", schedule)
         check_flag("visible", visible)
         _check_samples_per_step(samples_per_step)
         with self._lock:
             if key in self.shown.now:
                 raise ValueError(f"there is already a run with the key {key!r}: choose another or remove_run({key!r})")
-            looks = [(run.color, run.dash) for run in self.shown.now.values()]
-            color = color or next_color(other for other, _ in looks)
-            dash = next_dash(color, looks)
-            self.shown.add(Shown(key, name, color, visible, details=details or {}, group=group, dash=dash))
+            now = self.shown.now.values()
+            looks = [(run.color, run.dash) for run in now]
+            mate = next((run for run in now if setting and run.setting == setting), None)
+            color = color or (mate.color if mate else next_color(other for other, _ in looks))
+            dash = mate.dash if mate else next_dash(color, looks)
+            more: dict[str, Any] = {"details": details or {}, "group": group, "setting": setting, "dash": dash}
+            self.shown.add(Shown(key, name, color, visible, **more))
             self.draw_run(key, history, schedule=schedule, samples_per_step=samples_per_step)
 
     def draw_run(
@@ -291,7 +297,9 @@ class LivePlot(PageWidget, Exports):
         """Return the runs that are shown, for `drawing.figures`."""
         now = self.shown.now
         return [
-            Curve(one.name, run.history, one.color, one.dash, run.schedule, one.details, run.samples_per_step)
+            Curve(
+                one.name, run.history, one.color, one.dash, run.schedule, one.details, run.samples_per_step, one.setting
+            )
             for run in self._by_key.values()
             if (one := now.get(run.key)) and one.visible
         ]

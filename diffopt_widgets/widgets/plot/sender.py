@@ -45,6 +45,7 @@ class PlotRun:
             "visible": shown.visible,
             "details": dict(shown.details),
             "group": shown.group,
+            "setting": shown.setting,
             "samples_per_step": self.samples_per_step,
             "total": self.total,
         }

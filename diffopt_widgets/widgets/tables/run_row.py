@@ -26,6 +26,8 @@ def row_of(run: Run, shown: Shown, best: str = "") -> dict[str, Any]:
         "name": shown.name,
         "color": shown.color,
         "differs": shown.differs,
+        "setting": shown.setting,
+        "details": dict(shown.details),
         "visible": shown.visible,
         "best": best,
         "status": run.status,

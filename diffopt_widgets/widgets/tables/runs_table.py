@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 @printed_readably
 class RunsTable(StillWidget):
-    """One row for each run: its numbers, and buttons to act on it.
+    """One row for each run: its numbers, and buttons to act on it. Runs that differ by their seed only share a row, which opens.
+
+    A click on a column's heading sorts; a table of many rows can be filtered, and grouped by an option that varies.
 
     Used alone it needs no wiring: a name typed in it becomes `run.name`, and the table itself hides, removes and restores
     runs. The callbacks are called after an action of a person in the page, and not when code calls the methods.
@@ -60,16 +62,19 @@ class RunsTable(StillWidget):
     SCRIPTS = (
         *("page/dom.js", "page/text.js", "page/tip.js"),
         "runs_text.js",
+        "runs_order.js",
         "runs_icons.js",
         "runs_name.js",
         "runs_row.js",
+        "runs_group.js",
         "runs_compare.js",
         "runs_table.js",
     )
     STYLES = ("page/theme.css", "runs_table.css")
 
     rows: traitlets.List[Any] = traitlets.List(
-        read_only=True, help="A dict for each run: key, name, color, differs, visible, status, progress, its numbers."
+        read_only=True,
+        help="A dict for each run: key, name, color, differs, setting, visible, status, progress, its numbers.",
     ).tag(sync=True)
     comparison = traitlets.Dict(read_only=True, help="The settings of the shown runs, line by line.").tag(sync=True)
     removed = traitlets.Unicode(read_only=True, help="The run that Undo brings back; empty when none.").tag(sync=True)
@@ -243,15 +248,19 @@ class RunsTable(StillWidget):
             self._publish()
             return
         for key, run in now.items():
-            if any(painted[key][name] != getattr(run, name) for name in ("name", "color", "differs")):
+            if any(painted[key][name] != getattr(run, name) for name in ("name", "color", "differs", "setting")):
                 self._refresh(key)
 
     def _publish(self) -> None:
         """Update every trait, in one message to the page."""
         runs, now = self._collection.runs, self._collection.shown.now
         shown = [run for run in runs if now[run.key].visible]
-        lines = compare_settings([run.plan for run in shown]) if len(shown) > 1 else ()
-        comparison = {"keys": [run.key for run in shown], "lines": [asdict(line) for line in lines]}
+        settings = {
+            now[run.key].setting or run.key: run for run in reversed(shown)
+        }  # the first of several seeds stands for all
+        columns = [run for run in shown if settings[now[run.key].setting or run.key] is run]
+        lines = compare_settings([run.plan for run in columns]) if len(columns) > 1 else ()
+        comparison = {"keys": [run.key for run in columns], "lines": [asdict(line) for line in lines]}
         compared = [run for run in runs if self._compared is None or run.key in self._compared]
         self.verdict = verdict(compared)
         best = {run.key for run in self.verdict.best_runs}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import Any
 
 from diffopt_widgets.widgets.page.stand_in import Still, still_table
@@ -29,11 +31,15 @@ def runs_still(rows: Sequence[dict[str, Any]], below: str = "") -> Still:
     """Make a table of runs from the rows of a RunsTable, with a text below it."""
     heads = ("Run", "Status", "Training loss", "Evaluation loss", "Applied rate")
     numbers = ("final_loss", "eval_after", "applied_plateau")
+    settings: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        settings.setdefault(row["setting"] or f"run {row['key']}", []).append(row)
     cells = [
-        (_named(row), _status(row["status"], row["progress"]), *(_number(row[name]) for name in numbers))
-        for row in rows
+        (_named(of), _statuses(of), *(_numbers([row[name] for row in of]) for name in numbers))
+        for of in settings.values()
     ]
-    return still_table(f"Runs: {len(rows)}", heads, cells, below=below)
+    note = "Of several seeds: median, lowest to highest." if len(settings) < len(rows) else ""
+    return still_table(f"Runs: {len(rows)}", heads, cells, below=" ".join(part for part in (note, below) if part))
 
 
 def store_still(rows: Sequence[dict[str, Any]], file: str) -> Still:
@@ -46,16 +52,35 @@ def store_still(rows: Sequence[dict[str, Any]], file: str) -> Still:
     return still_table(f"Runs in {file}: {len(rows)}", heads, cells)
 
 
-def _named(row: dict[str, Any]) -> str:
-    name, differs = row["name"], row["differs"]
-    named = f"{name} ({differs})" if differs and differs not in name else str(name)
-    return f"{named} – best" if row["best"] else named
+def _named(rows: Sequence[dict[str, Any]]) -> str:
+    """Name a run, or several seeds of a setting, and say when it is the best."""
+    row = rows[0]
+    if len(rows) > 1:
+        named = f"{row['setting']} ({len(rows)} seeds)"
+    else:
+        name, differs = row["name"], row["differs"]
+        named = f"{name} ({differs})" if differs and differs not in name else str(name)
+    return f"{named} – best" if any(row["best"] for row in rows) else named
+
+
+def _statuses(rows: Sequence[dict[str, Any]]) -> str:
+    counts = Counter(_status(row["status"], row["progress"]) for row in rows)
+    return ", ".join(f"{count} {words}" if len(counts) > 1 else words for words, count in counts.items())
 
 
 def _status(status: str, progress: float) -> str:
     if status == "stopped" and not progress:
         return "not started"
     return status if status in {"done", "waiting"} else f"{status} at {progress:.0%}"
+
+
+def _numbers(values: Sequence[float | None]) -> str:
+    """Write a number, or the median of several with their ends."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return _number(known[0] if known else None)
+    middle, low, high = (_number(value) for value in (median(known), min(known), max(known)))
+    return middle if low == high else f"{middle}, {low} to {high}"
 
 
 def _number(value: float | None) -> str:

@@ -51,6 +51,16 @@ def test_run_compares_writes_a_figure_and_a_table(tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_observations_follow_the_table_and_are_absent_where_there_is_nothing_to_say(tmp_path, capsys):
+    for rate, seen in (("3e-6", True), ("1", False)):
+        words = ["run", "PRODIGY", "--lr", rate, "--task", "swiss_roll", "--steps", "40", "--out", str(tmp_path)]
+        assert main(words) == 0
+        said = " ".join(capsys.readouterr().err.split())
+        assert ("note: d did not leave d0 (1e-6) in 40 steps: a learning rate of 3e-6 where 1 is meant" in said) == seen
+        assert ("observ" in said or "note: d " in said) == seen
+
+
+@pytest.mark.slow
 def test_what_is_probably_not_meant_is_said_once_before_training(tmp_path, capsys):
     words = ["run", "--optimizer", "PRODIGY", "--set", "lr=1e-4,1e-3,1", *SMALL, "--out", str(tmp_path)]
     assert main(words) == 0

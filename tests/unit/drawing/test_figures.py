@@ -51,7 +51,7 @@ def test_the_heading_of_several_has_what_they_share_and_each_result_or_the_best_
         "PRODIGY, lr 1, CONSTANT, digits, 100 steps, batch size 64, seed 0, float32",
         "Evaluation loss at the end: 0.25 (d_coef 0.5) · 0.5 (d_coef 1) · 0.125 (d_coef 1.2)",
     ]
-    runs += [trained(seed=seed, d_coef=2.0) for seed in (1, 2)]
+    runs += [trained(seed=seed, d_coef=d_coef) for seed, d_coef in ((1, 2.0), (2, 3.0))]
     title, common, results = plain(heading(runs))
     assert (title, "seed" in common) == ("5 runs on digits", False)
     assert results.startswith("Evaluation loss at the end: best 0.125 (")
@@ -124,7 +124,7 @@ def test_a_figure_ends_where_its_curves_do_and_beside_many_only_the_nearest_tell
     options = drawn.layout.xaxis.autorangeoptions
     assert (options.clipmin, options.clipmax) == (1, 100)
     assert drawn.layout.hovermode == "x unified"
-    assert dw.compare([trained(seed=i) for i in range(11)]).layout.hovermode == "closest"
+    assert dw.compare([trained(d_coef=1.0 + i) for i in range(11)]).layout.hovermode == "closest"
     assert dw.compare([]).layout.title.text == ""
 
 
@@ -168,7 +168,7 @@ def test_a_plot_is_written_as_png(tmp_path):
 def test_a_loss_that_is_not_finite_is_no_result():
     runs = [trained(seed=seed) for seed in (0, 1)]
     runs[1].record_evaluation(after=np.nan)
-    assert plain(heading(runs))[-1] == "Evaluation loss at the end: 0.125 (seed 0). Diverged: seed 1"
+    assert plain(heading(runs))[-1] == "Evaluation loss at the end: 0.125 (PRODIGY, 1 of 2 seeds). Diverged: seed 1"
 
 
 def ended(taken, planned, status, *, after=None, **plan):
@@ -230,8 +230,8 @@ def test_a_run_that_did_not_end_as_planned_is_named_and_takes_no_part_in_the_los
 @pytest.mark.parametrize("count", [2, 6])
 def test_losses_that_the_verdict_does_not_compare_are_not_ranked(others, why, count):
     runs = [
-        ended(steps, steps, "done", after=0.5 + seed / 100, **{"seed": seed} | plan)
-        for seed in range(count // 2)
+        ended(steps, steps, "done", after=0.5 + i / 100, **{"lr": 1.0 + i} | plan)
+        for i in range(count // 2)
         for plan in ({"planned": 300}, {"planned": 300} | others)
         for steps in [plan.pop("planned")]
     ]

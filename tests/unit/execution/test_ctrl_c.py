@@ -104,7 +104,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with ProcessPoolExecutor(2) as executor:
         over = {"steps": [200_000, 2, 200_001]}
-        runs = dw.sweep("ADAMW", over, "swiss_roll", executor=executor, store=sys.argv[1])
+        runs = dw.sweep("ADAMW", over, "swiss_roll", executor=executor, store=sys.argv[1], progress=False)
     long, short, waiting = runs
     print(long.status, short.status, waiting.status)
     print(0 < len(long.history) < 200_000, long.can_continue, waiting.can_continue)

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffopt_widgets as dw
-from diffopt_widgets.catalogue.values import format_value
-from diffopt_widgets.execution import observations
+from diffopt_widgets.catalogue.values import format_value, short
 from diffopt_widgets.execution.driver import drive, run_to_end
 from diffopt_widgets.execution.outcome import Diverged, explain, settled_at, summary
 from diffopt_widgets.records import StepRecord
@@ -209,8 +208,8 @@ def test_weights_that_the_last_step_spoilt_are_a_failure():
 
 @given(st.floats(1e-30, 1e30))
 def test_a_short_number_keeps_two_digits(value):
-    assert float(observations.short(value)) == pytest.approx(value, rel=0.05)
-    assert len(observations.short(value)) <= 8
+    assert float(short(value)) == pytest.approx(value, rel=0.05)
+    assert len(short(value)) <= 8
 
 
 @pytest.mark.parametrize(

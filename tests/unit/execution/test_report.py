@@ -119,7 +119,51 @@ def test_each_optimizer_is_shown_at_its_best_with_what_was_tried():
     made = dw.report([*tried, *runs(LION=[0.4, 0.5])], by="optimizer")
     assert [row.standing.label for row in made.rows] == ["ADAMW · lr 0.01", "LION"]
     assert made.rows[0].tried == ("ADAMW · lr 0.01", "ADAMW · lr 0.001")
-    assert "ADAMW · lr 0.01: best of ADAMW · lr 0.01 and ADAMW · lr 0.001." in str(made)
+    assert "ADAMW · lr 0.01: best of 2 combinations: lr 0.001 and 0.01." in str(made)
+    assert "| **ADAMW · lr 0.01 (best of 2)** |" in str(made)
+
+
+def grid(optimizer, losses, **options):
+    """Two runs of each value of lr, which end with its loss."""
+    return [
+        run(optimizer, seed, loss + seed / 100, lr=lr, **options) for lr, loss in losses.items() for seed in range(2)
+    ]
+
+
+def test_grids_of_unequal_size_are_told():
+    three = grid("ADAMW", {1e-3: 0.3, 1e-2: 0.2, 1e-1: 0.4})
+    text = str(dw.report([*three, *grid("LION", {1e-3: 0.5})], by="optimizer"))
+    assert "unequal size, which favours the larger ones: 3 combinations of ADAMW, 1 of LION." in text
+    assert "LION · lr 0.001: best of 1 combination." in text
+    equal = str(dw.report([*three, *grid("LION", {1e-4: 0.5, 1e-3: 0.4, 1e-2: 0.6})], by="optimizer"))
+    assert "unequal" not in equal
+    assert "edge" not in equal
+
+
+def test_a_best_one_at_the_edge_of_its_grid_is_told():
+    highest = grid("ADAMW", {1e-3: 0.3, 1e-2: 0.2})
+    lowest = grid("LION", {1e-3: 0.3, 1e-2: 0.4})
+    text = str(dw.report([*highest, *lowest], by="optimizer"))
+    assert "at the edge of its grid, so more may be in it: lr 0.01 is the highest that was tried." in text
+    assert "at the edge of its grid, so more may be in it: lr 0.001 is the lowest that was tried." in text
+
+
+def test_what_diverged_is_part_of_the_grid_so_that_the_best_is_not_at_its_edge():
+    diverged = [run("ADAMW", seed, float("nan"), lr=0.1) for seed in range(2)]
+    text = str(dw.report([*grid("ADAMW", {1e-3: 0.3, 1e-2: 0.2}), *diverged], by="optimizer"))
+    assert "best of 3 combinations: lr 0.001, 0.01 and 0.1." in text
+    assert "edge" not in text
+
+
+def test_the_end_of_what_an_option_allows_is_no_edge():
+    none = [run("ADAMW", 0, loss, weight_decay=decay) for decay, loss in ((0.0, 0.2), (0.1, 0.3))]
+    assert "edge" not in str(dw.report(none, by="optimizer"))
+
+
+def test_a_report_of_settings_says_nothing_of_grids():
+    text = str(dw.report([*grid("ADAMW", {1e-3: 0.3, 1e-2: 0.2}), *grid("LION", {1e-3: 0.5})]))
+    assert "combination" not in text
+    assert "edge" not in text
 
 
 def test_runs_that_cannot_be_compared_get_no_ranking():

@@ -355,6 +355,7 @@ def test_what_is_no_matrix_once_flattened_is_left_to_adam(shape):
     assert not hidden_by_itself("blocks.0.weight", shape)
 
 
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
 def test_torchs_own_muon_takes_no_convolutions_and_walks_the_same_path_on_matrices():
     """Why the back end is another package's: the same steps to the bit, on more tensors."""
     with pytest.raises(ValueError, match="2D"):

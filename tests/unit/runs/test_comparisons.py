@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+import diffopt_widgets as dw
 from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.optimizers.factory import build_optimizer
-from diffopt_widgets.runs.comparisons import comparisons
+from diffopt_widgets.runs.comparisons import comparisons, every_optimizer
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.state_size.measured import state_bytes
 
@@ -58,6 +59,13 @@ def test_they_are_named_by_what_differs():
         "warmup": ["ADAMW · warmup 0", "ADAMW · warmup 0.1"],
         "rounding": ["ADAMW · stochastic_rounding false", "ADAMW · stochastic_rounding true"],
     }
+
+
+def test_the_one_of_all_optimizers_has_each_with_its_recommended_preset():
+    runs = every_optimizer().runs(seed=3)
+    assert [run.settings for run in runs] == [dw.preset(key, "recommended") for key in dw.list_optimizers()]
+    assert {(run.plan.task, run.plan.steps, run.plan.seed) for run in runs} == {("swiss_roll", 100, 3)}
+    assert every_optimizer().size == len(runs)
 
 
 @pytest.mark.slow

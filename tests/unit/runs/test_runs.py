@@ -161,7 +161,7 @@ def test_stop_keeps_what_was_recorded_and_drops_what_waits():
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_the_end_of_the_stopped_run_is_told_after_those_that_were_dropped(paused):
-    first, *rest = runs = [Run(plan(100_000)), Run(plan()), Run(plan())]
+    first, *rest = [Run(plan(100_000)), Run(plan()), Run(plan())]
     told = []
 
     async def main():
@@ -194,6 +194,7 @@ def test_runs_that_are_dropped_before_any_has_begun_are_told_too():
     assert told == ["Not started: stopped before its turn"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", [0.0, 0.1])
 def test_runs_started_together_train_side_by_side_with_the_numbers_that_they_have_alone(monkeypatch, turn):
     monkeypatch.setattr(rounds, "TURN_SECONDS", turn)
@@ -210,7 +211,8 @@ def test_runs_started_together_train_side_by_side_with_the_numbers_that_they_hav
         await session.wait()
 
     asyncio.run(main())
-    assert ["running", "running", "running", "waiting"] in seen or turn
+    if not turn:
+        assert ["running", "running", "running", "waiting"] in seen
     assert seen[-1] == ["done"] * 4
     assert not any("running" in at_once[:3] and at_once[3] == "running" for at_once in seen)
     for run in runs:
@@ -219,7 +221,7 @@ def test_runs_started_together_train_side_by_side_with_the_numbers_that_they_hav
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_one_run_is_stopped_alone_and_can_go_on_beside_the_others(paused):
-    first, second, third = runs = [Run(plan(100_000)) for _ in range(3)]
+    _, second, _ = runs = [Run(plan(100_000)) for _ in range(3)]
     later = Run(plan())
 
     async def script(session, seen):
@@ -545,7 +547,7 @@ def test_a_sweep_in_processes_gives_the_same_runs():
     here = dw.sweep(dw.Settings("ADAMW"), over, task="swiss_roll", steps=5, progress=False)
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
-        there = dw.sweep(dw.Settings("ADAMW"), over, task="swiss_roll", steps=5, executor=executor)
+        there = dw.sweep(dw.Settings("ADAMW"), over, task="swiss_roll", steps=5, executor=executor, progress=False)
     for a, b in zip(here, there, strict=True):
         assert a.history.column("loss").tolist() == b.history.column("loss").tolist()
         assert (a.name, b.status) == (b.name, "done")
@@ -562,7 +564,7 @@ def sweep():
     torch.rand(10**6).square().exp().sum()
     dw.train(dw.Settings("ADAMW"), "digits", 2, progress=False)
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as executor:
-        return dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}, "digits", 2, executor=executor)
+        return dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3, 1e-2]}, "digits", 2, executor=executor, progress=False)
 """
 
 

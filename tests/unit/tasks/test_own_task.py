@@ -332,7 +332,7 @@ def build(seed, device, batch_size, dtype):
 task = dw.Task(key="cell", title="C", summary="C", build=build)
 with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
     try:
-        dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3]}, task, 2, executor=executor)
+        dw.sweep(dw.Settings("ADAMW"), {"lr": [1e-3]}, task, 2, executor=executor, progress=False)
     except RuntimeError as error:
         print(error)
 """

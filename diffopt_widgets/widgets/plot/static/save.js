@@ -1,7 +1,7 @@
 // @ts-check
 // The plot as a file: a picture, a page that opens offline, or the rows in sight as a table.
 import { layout } from "./layout.js";
-import { picture } from "./picture.js";
+import { picture, together } from "./picture.js";
 import { plotlySource } from "./plotly.js";
 import { Zoom } from "./zoom.js";
 
@@ -27,7 +27,7 @@ export function figure(feed, { smoothing, x, zoom }) {
   const theme = { text: "#222", back: "#fff", line: "#ddd", size: 11 };
   const plain = layout(drawn, { width: WIDTH, height: model.get("height") ?? HEIGHT, log: model.get("log"), x, theme });
   zoom.apply(plain, drawn.shown);
-  const legend = 24 * Math.ceil(runs.length / 4);
+  const legend = 24 * Math.ceil(together(runs).length / 4);
   const full = {
     ...plain,
     height: plain.height + legend,

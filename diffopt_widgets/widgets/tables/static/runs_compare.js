@@ -35,10 +35,11 @@ export class Compare {
   show(comparison, rows) {
     const runs = comparison.keys.map((key) => rows.find((run) => run.key === key)).filter((run) => run !== undefined);
     if (runs.length !== comparison.keys.length) return; // rows and comparison arrive together, in either order
-    const look = (/** @type {Run[]} */ list) => JSON.stringify(list.map(({ key, name, color }) => [key, name, color]));
+    const look = (/** @type {Run[]} */ list) =>
+      JSON.stringify(list.map(({ key, name, setting, color }) => [key, setting || name, color]));
     if (comparison === this.comparison && look(runs) === look(this.runs)) return; // only numbers changed
     this.comparison = comparison;
-    this.runs = runs;
+    this.runs = runs.map((run) => ({ ...run, name: run.setting || run.name }));
     this.draw();
   }
 

@@ -5,6 +5,8 @@ import { withKernel } from "../../page/static/lost.js";
 import { h, hiddenStandIn, ownPrefix, say } from "../../page/static/dom.js";
 import { Tip } from "../../page/static/tip.js";
 import { Compare } from "./runs_compare.js";
+import { GroupRow } from "./runs_group.js";
+import { entries, groupings, isGroup, listed } from "./runs_order.js";
 import { RunRow } from "./runs_row.js";
 import { COLUMNS, withRow } from "./runs_text.js";
 
@@ -15,6 +17,9 @@ import { COLUMNS, withRow } from "./runs_text.js";
  *   off(event: string, callback: (...args: any[]) => void): void}} Model
  */
 
+/** Fewest rows that can be filtered and grouped: fewer are seen at a glance. */
+const FILTERED = 8;
+
 /** One view of the whole table. */
 class RunsView {
   /** @param {Model} model @param {HTMLElement} el */
@@ -23,6 +28,16 @@ class RunsView {
     this.prefix = ownPrefix("dwr");
     /** @type {Map<string, RunRow>} */
     this.rows = new Map();
+    /** @type {Map<string, GroupRow>} */
+    this.groups = new Map();
+    /** Keys of the groups whose runs are listed. @type {Set<string>} */
+    this.opened = new Set();
+    /** @type {import("./runs_order.js").Sorting} */
+    this.sorting = null;
+    /** Places of the rows, which they keep while somebody is in one of them. @type {Map<string, number>} */
+    this.rank = new Map();
+    /** @type {{name: string, title: string, button: HTMLButtonElement, node: HTMLElement}[]} */
+    this.heads = [];
     /** Action of a button that will vanish, after which the focus must move. @type {"" | "removed" | "restored"} */
     this.moving = "";
     this.tip = new Tip(this.prefix);
@@ -31,7 +46,10 @@ class RunsView {
     keepKeys(this.root);
     this.build();
     const offers = model.get("offers");
-    this.root.style.setProperty("--dwr-buttons", String(2 + Number(offers.repeat) + Number(offers.continue || offers.stop)));
+    this.root.style.setProperty(
+      "--dwr-buttons",
+      String(2 + Number(offers.repeat) + Number(offers.continue || offers.stop)),
+    );
     el.append(this.root);
     /** @type {[string, (...args: any[]) => void][]} */
     this.listeners = [
@@ -53,10 +71,42 @@ class RunsView {
     this.notice = h("span");
     const dismiss = { type: "button", "aria-label": "Dismiss", click: () => model.send({ k: "dismiss" }) };
     this.noticeBox = h("div", { class: "dwr-notice", role: "alert" }, this.notice, h("button", dismiss, "×"));
-    this.body = h("tbody");
-    const heads = COLUMNS.map(({ name, title, about }) =>
-      h("th", { scope: "col", class: `dwr-number dwr-${name}`, title: about }, title),
-    );
+    this.body = h("tbody", {
+      focusout: () => setTimeout(() => this.sorting && !this.busy && this.drawRows()),
+    });
+    const columns = [{ name: "who", title: "Run" }, { name: "status", title: "Status" }, ...COLUMNS];
+    this.heads = columns.map(({ name, title, ...rest }) => {
+      const button = h(
+        "button",
+        { type: "button", class: "dwr-sort", click: () => this.sortBy(name) },
+        title,
+        h("span", { class: "dwr-arrow", "aria-hidden": "true" }),
+      );
+      const number = "about" in rest;
+      const node = h(
+        "th",
+        { scope: "col", class: number ? `dwr-number dwr-${name}` : `dwr-${name}`, title: number && rest.about },
+        button,
+      );
+      return { name, title, button, node };
+    });
+    this.typed = h("input", {
+      type: "search",
+      class: "dwr-typed",
+      placeholder: "Filter by name or setting",
+      "aria-label": "List only the runs whose name or settings have these words",
+      input: () => this.drawRows(),
+      keydown: (/** @type {KeyboardEvent} */ event) => {
+        if (event.key !== "Escape" || !this.typed.value) return;
+        event.stopPropagation();
+        this.typed.value = "";
+        this.drawRows();
+      },
+    });
+    this.option = h("select", { change: () => this.drawRows() });
+    this.by = h("label", { class: "dwr-by" }, "Group by ", this.option);
+    this.count = h("span", { class: "dwr-matches", role: "status" });
+    this.tools = h("div", { class: "dwr-tools" }, this.typed, this.by, this.count);
     this.table = h(
       "table",
       { class: "dwr-runs", "aria-label": "Runs" },
@@ -67,9 +117,7 @@ class RunsView {
           "tr",
           {},
           h("td", { class: "dwr-color" }),
-          h("th", { scope: "col", class: "dwr-who" }, "Run"),
-          h("th", { scope: "col", class: "dwr-status" }, "Status"),
-          ...heads,
+          ...this.heads.map(({ node }) => node),
           h("th", { scope: "col", class: "dwr-actions" }, h("span", { class: "dwf-sr" }, "Actions")),
         ),
       ),
@@ -92,7 +140,17 @@ class RunsView {
     );
     this.outcome = h("p", { class: "dwr-outcome" });
     this.foot = h("div", { class: "dwr-foot" }, this.toggle, this.removed, this.why);
-    this.root.append(this.noticeBox, this.table, this.empty, this.outcome, this.foot, this.compare.node, this.tip.node);
+    this.drawSorting();
+    this.root.append(
+      this.noticeBox,
+      this.tools,
+      this.table,
+      this.empty,
+      this.outcome,
+      this.foot,
+      this.compare.node,
+      this.tip.node,
+    );
     this.tip.attachTitles(this.root);
     this.root.append(hiddenStandIn(model));
   }
@@ -106,18 +164,104 @@ class RunsView {
       row.node.remove();
       this.rows.delete(key);
     }
-    runs.forEach((run, i) => {
-      const row = this.rows.get(run.key) ?? this.addRow(run);
-      if (row.run !== run) row.update(run);
+    const many = entries(runs).length;
+    this.drawTools(runs, many);
+    const sorting = many > 1 ? this.sorting : null;
+    const keep = sorting && this.busy ? this.rank : null;
+    const chosen = { typed: this.tools.hidden ? "" : this.typed.value, option: this.option.value, sorting, rank: keep };
+    const list = listed(runs, chosen);
+    /** @type {HTMLElement[]} */
+    const nodes = [];
+    if (!keep) this.rank.clear();
+    for (const run of runs) {
+      const row = this.rows.get(run.key);
+      if (row && row.run !== run) row.update(run);
+    }
+    this.place(list, 0, nodes);
+    nodes.forEach((node, i) => {
       const there = this.body.children[i];
-      if (there !== row.node) this.body.insertBefore(row.node, there ?? null);
+      if (there !== node) this.body.insertBefore(node, there ?? null);
     });
+    for (const node of [...this.body.children].slice(nodes.length)) node.remove();
+    for (const { button } of this.heads) button.disabled = many < 2;
+    const found = list.reduce((sum, item) => sum + (isGroup(item) ? item.runs.length : 1), 0);
+    say(this.count, chosen.typed.trim() ? `${found || "None"} of ${runs.length} runs` : "");
     this.table.hidden = !runs.length;
     this.empty.hidden = Boolean(runs.length);
     this.toggle.hidden = runs.length < 2;
     if (runs.length < 2) this.openComparison(false);
     this.drawRemoved();
     this.drawComparison();
+  }
+
+  /** Whether somebody is in a row, which then must not move. */
+  get busy() {
+    return this.body.contains(document.activeElement);
+  }
+
+  /** Add the nodes of these rows, and of those that are listed below them. @param {import("./runs_order.js").Item[]} list
+   * @param {number} depth @param {HTMLElement[]} nodes */
+  place(list, depth, nodes) {
+    for (const item of list) {
+      if (!this.rank.has(item.key)) this.rank.set(item.key, this.rank.size);
+      if (!isGroup(item)) {
+        const row = this.rows.get(item.key) ?? this.addRow(item);
+        row.node.dataset.depth = String(depth);
+        nodes.push(row.node);
+        continue;
+      }
+      let group = this.groups.get(item.key);
+      if (!group) {
+        group = new GroupRow(item, {
+          tip: this.tip,
+          send: (content) => this.ask(content),
+          toggle: (key) => this.open(key),
+          stops: this.model.get("offers").stop,
+        });
+        this.groups.set(item.key, group);
+      }
+      const open = this.opened.has(item.key);
+      group.update(item, open);
+      group.node.dataset.depth = String(depth);
+      nodes.push(group.node);
+      if (open) this.place(item.items, depth + 1, nodes);
+    }
+  }
+
+  /** List the runs of a group, or fold them. @param {string} key */
+  open(key) {
+    if (!this.opened.delete(key)) this.opened.add(key);
+    this.drawRows();
+  }
+
+  /** Show what helps with many rows. @param {Run[]} runs @param {number} many number of rows */
+  drawTools(runs, many) {
+    const options = groupings(runs);
+    this.tools.hidden = many < FILTERED;
+    this.by.hidden = !options.length;
+    const names = ["", ...options];
+    if (names.join("\n") === this.option.dataset.names) return;
+    const chosen = this.option.value;
+    this.option.dataset.names = names.join("\n");
+    this.option.replaceChildren(...names.map((name) => h("option", { value: name }, name || "–")));
+    this.option.value = names.includes(chosen) ? chosen : "";
+  }
+
+  /** Sort by a column: upwards, downwards, not at all. @param {string} name */
+  sortBy(name) {
+    const again = this.sorting?.name === name ? this.sorting : null;
+    this.sorting = again?.down ? null : { name, down: Boolean(again) };
+    this.drawSorting();
+    this.drawRows();
+  }
+
+  drawSorting() {
+    for (const { name, title, button, node } of this.heads) {
+      const down = this.sorting && this.sorting.name === name ? this.sorting.down : null;
+      node.setAttribute("aria-sort", down === null ? "none" : down ? "descending" : "ascending");
+      button.setAttribute("aria-label", title);
+      button.dataset.next = down === null ? "up" : down ? "none" : "down";
+    }
   }
 
   /** @param {Run} run */

@@ -6,9 +6,10 @@ import { textOf } from "../../page/static/text.js";
  * @typedef {{key: string, name: string, color: string, differs: string, visible: boolean, best: string, status: string,
  *   message: string, progress: number, final_loss: number | null, eval_after: number | null, best_loss: number | null,
  *   applied_plateau: number | null, steps_per_second: number | null, state_bytes: number | null, cannot_remove: string,
- *   cannot_continue: string}} Run
+ *   cannot_continue: string, setting: string, details: Record<string, string>}} Run
+ * @typedef {"final_loss" | "eval_after" | "best_loss" | "applied_plateau" | "steps_per_second" | "state_bytes"} Field
  */
-/** @typedef {{name: string, title: string, about: string, show(run: Run): string}} Column */
+/** @typedef {{name: string, field: Field, title: string, about: string, show(run: Run): string}} Column */
 
 /** @param {number | null} value */
 export const short = (value) => (value === null ? "–" : textOf(Number(value.toPrecision(3))));
@@ -57,36 +58,42 @@ export function unsaid({ name, differs }) {
 export const COLUMNS = [
   {
     name: "loss",
+    field: "final_loss",
     title: "Train loss",
     about: "Training loss, the mean of the last twentieth of the steps",
     show: (run) => short(run.final_loss),
   },
   {
     name: "eval",
+    field: "eval_after",
     title: "Eval loss",
     about: "Loss on the fixed evaluation set after the run",
     show: (run) => short(run.eval_after),
   },
   {
     name: "best",
+    field: "best_loss",
     title: "Best train",
     about: "Lowest training loss of the run, as a mean over a twentieth of the steps",
     show: (run) => short(run.best_loss),
   },
   {
     name: "rate",
+    field: "applied_plateau",
     title: "Applied rate",
     about: "Plateau of the learning rate that the steps really applied",
     show: (run) => (run.applied_plateau === null && run.best_loss !== null ? "not known" : short(run.applied_plateau)),
   },
   {
     name: "speed",
+    field: "steps_per_second",
     title: "Steps/s",
     about: "Mean speed without pauses",
     show: (run) => short(run.steps_per_second),
   },
   {
     name: "state",
+    field: "state_bytes",
     title: "Optimizer memory",
     about: "Memory of the optimizer's own state",
     show: (run) => memory(run.state_bytes),

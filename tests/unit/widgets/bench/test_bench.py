@@ -1,20 +1,24 @@
 """The bench without a browser: form, bar, session, plots and table meet as they should."""
 
 import asyncio
+import dataclasses
 import gc
 import sys
 import weakref
 from html import escape
 
 import pytest
-from shared.running import until
+from shared.running import assert_same, until
 
 import diffopt_widgets as dw
+from diffopt_widgets.catalogue.values import short
 from diffopt_widgets.execution import driver, session
+from diffopt_widgets.execution.driver import run_to_end
 from diffopt_widgets.probe.doctor import accelerators
 from diffopt_widgets.runs import collection
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.runs.space import vary
+from diffopt_widgets.settings.plan import RunPlan
 from diffopt_widgets.tasks import get_task
 from diffopt_widgets.widgets.bench.other_session import OtherSession
 from diffopt_widgets.widgets.bench.rest import _everything
@@ -404,6 +408,65 @@ def test_a_failed_run_offers_its_fix_as_a_button():
     in_kernel(script, task="swiss_roll", steps=50)
 
 
+def shown_uses(bench):
+    """Buttons that use the rate which a run found."""
+    return [button for button in bench._findings._buttons if button.layout.display is None]
+
+
+@pytest.mark.slow
+def test_the_rate_that_a_run_found_is_used_by_a_button():
+    async def script(bench):
+        bench.bar.fields["seed"].value = "3"
+        await click_run(bench)
+        found = bench.runs[0].applied_plateau
+        assert f"reached {short(found)} (" in bench._findings.line.value
+        first, second = shown_uses(bench)
+        assert first.description.endswith("in AdamW")
+        assert "8-bit" in second.description
+        first.click()
+        await bench.wait()
+        (eight,) = shown_uses(bench)
+        assert "8-bit" in eight.description
+        eight.click()
+        await bench.wait()
+        assert shown_uses(bench) == []
+
+    bench = in_kernel(script, settings=dw.Settings("PRODIGY", schedule="COSINE"), task="swiss_roll", steps=40)
+    source, *users = bench.runs
+    assert [run.settings.optimizer for run in users] == ["ADAMW", "ADAMW_8BIT"]
+    for run in users:
+        assert run.status == "done"
+        assert run.plan == dataclasses.replace(source.plan, settings=run.settings)
+        assert run.settings == dw.with_rate_of(source, run.settings.optimizer)
+    assert bench.form.settings == users[-1].settings
+
+
+def test_where_no_rate_was_found_the_line_says_why_and_offers_nothing():
+    async def script(bench):
+        assert bench._findings.line.value == ""
+        await click_run(bench)
+        assert "No rate to use in AdamW: it took 5 steps" in bench._findings.line.value
+        assert shown_uses(bench) == []
+        bench.form.settings = dw.Settings("ADAMW", lr=1e-3)
+        await click_run(bench)
+        assert bench._findings.line.value == ""
+
+    in_kernel(script, settings=dw.Settings("PRODIGY"), task="swiss_roll", steps=5)
+
+
+@pytest.mark.slow
+def test_observations_stand_below_the_status_of_a_run_that_ended():
+    async def script(bench):
+        await click_run(bench)
+        assert "<summary>1 observation</summary>" in bench._findings.line.value
+        assert "d did not leave d0 (1e-6) in 40 steps" in bench._findings.line.value
+        bench.form.settings = dw.Settings("PRODIGY")
+        await click_run(bench)
+        assert "observation" not in bench._findings.line.value
+
+    in_kernel(script, settings=dw.Settings("PRODIGY", lr=3e-6), task="swiss_roll", steps=40)
+
+
 def test_the_fix_of_a_run_is_tried_with_weights_of_the_same_precision():
     async def script(bench):
         bench.bar.fields["dtype"].value = "bfloat16"
@@ -499,6 +562,78 @@ def test_a_new_bench_offers_what_trains_in_another_and_takes_it_over():
     in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll")
 
 
+def test_a_row_has_a_stop_of_its_own_and_its_run_continues_beside_the_others():
+    async def script(bench):
+        runs = of_rates(0.1, 0.05, steps=100_000)
+        bench.start(runs)
+        await until(lambda: all(bench.plot.has_run(run.key) and len(run.history) for run in runs))
+        assert [row["status"] for row in bench.table.rows] == ["running", "running"]
+        on_row(bench, runs[0], "stop")
+        await until(lambda: runs[0].ended)
+        assert "2 runs: 1 running, 1 stopped · " in bench.bar.words.value
+        assert bench.bar.progress.said == f"{runs[0].name}: {runs[0].message}"
+        taken = len(runs[0].history)
+        on_row(bench, runs[0], "continue")
+        await until(lambda: len(runs[0].history) > taken)
+        assert [row["status"] for row in bench.table.rows] == ["running", "running"]
+        bench.stop(runs[1])
+        bench.stop(runs[0])
+        await bench.wait()
+        assert bench.bar.stop.disabled
+        on_row(bench, runs[1], "stop")  # a click that was on its way
+        with pytest.raises(ValueError, match="not in progress here"):
+            bench.stop(runs[1])
+
+    in_kernel(script, task="swiss_roll")
+
+
+@pytest.mark.slow
+def test_a_comparison_is_closed_and_taken_up_from_its_store(tmp_path):
+    store = dw.RunStore(tmp_path / "runs.sqlite")
+
+    async def closed(bench):
+        bench.start(of_rates(0.1, 0.05, steps=400))
+        await until(lambda: all(len(run.history) for run in bench.runs))
+        bench.bar.pause.click()
+        await until(lambda: {run.status for run in bench.runs} == {"paused"})
+        assert "2 runs: all paused · " in bench.bar.words.value
+        session = bench._session
+        bench.close()
+        await session.wait()
+
+    async def taken_up(bench):
+        bench.start([store.load(told.id) for told in store.list()])
+        await bench.wait()
+        assert str(bench.verdict).startswith("Best: lr 0.1")
+
+    in_kernel(closed, task="swiss_roll", store=store)
+    assert {told.status for told in store.list()} == {"stopped"}
+    for run in in_kernel(taken_up, task="swiss_roll", store=store).runs:
+        assert_same(run, run_to_end(Run(run.plan), progress=False))
+    assert [told.status for told in store.list()] == ["done", "done"]
+
+
+@pytest.mark.slow
+def test_each_failure_of_a_comparison_is_told_once_and_its_back_ends_are_heard():
+    async def script(bench):
+        alerts = []
+        bench.bar.progress.observe(lambda change: alerts.append(change["new"]), "alert")
+        plans = [RunPlan(dw.Settings("SGD", lr=rate), "swiss_roll", 60) for rate in (1e20, 1e30)]
+        plans.append(RunPlan(dw.Settings("DADAPT_ADAN", log_every=1), "swiss_roll", 60))
+        bench.start([Run(plan) for plan in plans])
+        await bench.wait()
+        assert [run.status for run in bench.runs] == ["failed", "failed", "done"]
+        for run in bench.runs[:2]:
+            assert sum(text.startswith(run.name) for text in alerts) == 1
+        assert any(escape(f"{run.name}: {run.message}") in bench.bar.failure.value for run in bench.runs[:2])
+        assert f"{bench.runs[2].name}:\n" in bench.bar.output.value
+        bench.bar.fix.click()
+        on_row(bench, bench.runs[2], "rename", name="quiet")
+        assert (bench.bar.failure.value, bench.bar.progress.alert) == ("", "")
+
+    in_kernel(script, task="swiss_roll")
+
+
 def test_or_stops_it_there_and_the_offer_goes_when_nothing_trains():
     async def script(bench):
         bench.bar.fields["steps"].value = "100000"
@@ -573,8 +708,9 @@ def test_a_comparison_ends_with_its_verdict_and_its_progress_is_that_of_all_its_
         await bench.wait()
         values = [value for value, _ in seen]
         assert values == sorted(values)
-        assert {words.partition(",")[0] for _, words in seen[:-1]} == {f"run {n} of 3" for n in (1, 2, 3)}
-        assert all(f"of 3, {100 * value:.0f} %: " in words for value, words in seen[:-1])
+        assert all(f", {100 * value:.0f} %: {round(60 * value)} of 60 steps" in words for value, words in seen[:-1])
+        assert all(words.startswith("3 runs: ") for _, words in seen[:-1])
+        assert any("running" in words for _, words in seen)
 
     bench = in_kernel(script, task="swiss_roll")
     best = min(bench.runs, key=lambda run: run.eval_after)
@@ -648,7 +784,8 @@ def test_a_comparison_that_is_stopped_says_which_runs_count():
         runs = [*of_rates(0.1), *of_rates(0.05, 0.2, steps=100_000)]
         _, second, third = runs
         bench.start(runs)
-        await until(lambda: len(second.history) > 2)
+        await until(lambda: runs[0].ended and len(second.history) > 2 and len(third.history) > 2)
+        assert "3 runs: 2 running, 1 done · " in bench.bar.words.value
         bench.bar.stop.click()
         await bench.wait()
         assert [run.status for run in runs] == ["done", "stopped", "stopped"]
@@ -671,10 +808,10 @@ def test_stopped_runs_that_continue_end_their_comparison():
         bench.bar.stop.click()
         await bench.wait()
         assert "Did not finish: lr 0.1 and lr 0.05." in bench.bar.words.value
-        for place, run in enumerate(runs, 1):
+        for run, other in (runs, runs[::-1]):
             on_row(bench, run, "continue")
             await until(lambda: run.status == "running")  # noqa: B023  # it is awaited at once
-            assert bench.bar.progress.words.startswith(f"run {place} of 2, ")
+            assert bench.bar.progress.words.startswith(f"2 runs: 1 running, 1 {other.status}, ")
             await bench.wait()
         assert bench.bar.words.value.count("Best: lr ") == 1
 
@@ -801,7 +938,8 @@ def test_a_run_that_is_added_leaves_the_bar_to_the_run_in_progress():
         bench.bar.pause.click()
         await until(lambda: runs[0].status == "paused")
         bench.add(trained)
-        assert "paused, step" in bench.bar.words.value
+        assert "paused" in bench.bar.words.value
+        assert bench.bar.progress.words.startswith("2 runs: ")
         assert bench.bar.progress.value < 1
         assert bench.bar.progress.outcome == ""
         bench.bar.stop.click()
@@ -910,14 +1048,68 @@ def test_a_bench_that_takes_over_a_comparison_shows_all_of_it():
     async def script(bench):
         runs = [*of_rates(0.1, steps=3), *of_rates(0.05, 0.2, steps=100_000)]
         bench.start(runs)
-        await until(lambda: len(runs[1].history) > 2)
+        await until(lambda: runs[0].ended and all(len(run.history) for run in runs))
         again = dw.lab(task="swiss_roll")
         (offer,) = others(again)
+        assert "2 runs train in another bench of this notebook: " in offer.words.value
         offer.take_over.click()
         assert again.runs == runs
-        assert again.bar.progress.words.startswith("run 2 of 3, ")
+        assert again.bar.progress.words.startswith("3 runs: 2 running, 1 done, ")
         assert again.form.aside["unused"]
         again.bar.stop.click()
         await again.wait()
 
     in_kernel(script, task="swiss_roll")
+
+
+def test_the_report_is_of_the_shown_runs_that_have_finished():
+    first, second = two_finished()
+    first.rename("<b>first</b> | *one*")
+
+    async def script(bench):
+        assert "finished" in bench.report.why
+        bench.report.shown = True
+        assert bench.report.cells == []  # nothing to report
+        bench.add(first)
+        bench.add(second)
+        bench.report.shown = True
+
+    bench = in_kernel(script, task="swiss_roll")
+    assert bench.report.why == ""
+    assert len(bench.report.cells) == 3
+    assert bench.report.markdown == dw.report([first, second]).markdown()
+    assert any("whether that is luck is not known" in line for line in bench.report.lines)
+    bench.table.set_visible(second.key, visible=False)
+    assert len(bench.report.cells) == 2
+    bench.table.set_visible(first.key, visible=False)
+    assert bench.report.why
+    assert not bench.report.shown
+
+
+def two_finished():
+    """Two finished runs that differ in their learning rate."""
+    plan = dw.RunPlan(dw.Settings("ADAMW"), "swiss_roll", 2)
+    for one, loss in zip(vary(plan, {"lr": [1e-3, 1e-2]}), (0.2, 0.3), strict=True):
+        run = Run(one, status="running")
+        run.set_up("cpu", ["all"])
+        run.record(dw.StepRecord(step, step, 1.0, (0.1,), (0.1,)) for step in (1, 2))
+        run.record_evaluation(before=1.0, after=loss)
+        run.end("done")
+        yield run
+
+
+@pytest.mark.slow
+def test_a_long_comparison_tells_its_time_first_and_starts_at_the_second_press():
+    async def script(bench):
+        bench.menu.choose("all")
+        assert bench.runs == []
+        assert bench.menu.pressed == ""
+        words = bench.bar.progress.said
+        assert f"{len(dw.list_optimizers())} runs and takes about" in words
+        assert words.endswith("Press it once more to start.")
+        bench.menu.choose("all")
+        assert len(bench.runs) == len(dw.list_optimizers())
+        bench.stop()
+        await bench.wait()
+
+    in_kernel(script)

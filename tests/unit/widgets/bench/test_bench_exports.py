@@ -86,3 +86,34 @@ def test_latex_has_the_picture_as_a_file(executed):
     assert all(data.startswith(b"\x89PNG") for data in pictures)
     assert all(name in text for name in resources["outputs"])
     assert "children=" not in text
+
+
+PLAIN = (
+    "h1 h2 h3 h4 h5 h6 br b i strong em a pre code img tt div ins del sup sub p ol ul table thead tbody tfoot blockquote "
+    "dl dt dd kbd q samp var hr li tr td th s strike summary details span"
+)
+"""Elements that GitHub's published filter for HTML in documents leaves in; of a notebook's it says nothing."""
+ATTRIBUTES = {"*": ["align", "alt", "colspan", "rowspan", "scope", "title", "width", "height"], "img": ["src"]}
+
+
+@pytest.mark.slow
+def test_a_page_that_leaves_only_plain_html_shows_pictures_and_tables(executed):
+    """No style, script, class or picture element, which GitHub takes out; images are there as PNG, which it shows."""
+    import bleach  # nbconvert's own
+
+    htmls = [
+        output["data"]["text/html"]
+        for cell in executed.cells
+        for output in cell.outputs
+        if "text/html" in output.get("data", {})
+    ]
+    left = bleach.clean("".join(htmls), PLAIN.split(), ATTRIBUTES, ["data"], strip=True, strip_comments=True)
+    page = Texts()
+    page.feed(left)
+    words = " ".join(page.texts)
+    assert sum(alt.startswith("Curves of PRODIGY") for alt in page.images) == 2
+    assert len(page.images) == 2 + 2 * IN_GRID
+    assert left.count('src="data:image/png;base64,') == len(page.images)
+    assert re.search(r"D coefficient \(d_coef\)\s+0\.25\s+1", words)
+    assert re.search(r"PRODIGY · d_coef 2\s+done", words)
+    assert "{" not in words  # no rule of a style sheet

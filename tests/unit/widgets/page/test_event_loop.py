@@ -33,11 +33,56 @@ def test_an_update_of_a_trait_is_observed_on_the_loop():
     async def notebook():
         table, seen = RunsTable(), []
         table.observe(lambda _: seen.append(threading.current_thread()), "notice")
-        update = {"content": {"data": {"method": "update", "state": {"notice": "moved"}}}, "buffers": []}
-        await in_a_subshell(table._handle_msg, update)
+        await in_a_subshell(table._handle_msg, update(notice="moved"))
         return seen
 
     assert asyncio.run(notebook()) == [threading.main_thread()]
+
+
+def update(**state):
+    """As Jupyter brings a value that a page has changed."""
+    return {"content": {"data": {"method": "update", "state": state}}, "buffers": []}
+
+
+def test_the_plain_controls_of_the_run_bar_and_of_a_form_act_on_the_loop():
+    """The form is there too: from two threads at once, one would undo what the other had taken."""
+
+    async def notebook():
+        bench = dw.lab(dw.Settings("ADAM"), task="swiss_roll", steps=2)
+        control, ways = bench.form.slider("beta2"), []
+        bench.form.observe(lambda _: ways.append(threading.current_thread()), ["settings", "run"])
+        await in_a_subshell(bench.bar.task._handle_msg, update(index=0))
+        await in_a_subshell(bench.bar.fields["steps"]._handle_msg, update(value="7"))
+        await in_a_subshell(control._handle_msg, update(value=0.95))
+        return bench.form.run.steps, bench.form.settings.options["beta2"], set(ways)
+
+    assert asyncio.run(notebook()) == (7, 0.95, {threading.main_thread()})
+
+
+def test_what_is_typed_while_a_cell_runs_is_in_the_run_that_is_asked_for_after_it():
+    async def notebook():
+        bench = dw.lab(dw.Settings("ADAM"), task="swiss_roll", steps=2)
+        fields = bench.bar.fields.values()
+        texts = [
+            "12" if field is bench.bar.fields["steps"] else field.value
+            for field in fields
+            if hasattr(field, "placeholder")
+        ]
+
+        def page():
+            bench.form._handle_msg(message({"k": "type", "name": "lr", "text": "0.5"}))
+            bench.bar.fields["steps"]._handle_msg(update(value="1"))
+            bench.bar.guard._handle_msg(message({"texts": texts}))
+            bench.bar.run.click()
+
+        subshell = threading.Thread(target=page)
+        subshell.start()
+        subshell.join()  # the cell goes on meanwhile
+        await asyncio.sleep(0)
+        await bench.wait()
+        return [(run.settings.lr, run.plan.steps, run.status) for run in bench.runs]
+
+    assert asyncio.run(notebook()) == [(0.5, 12, "done")]
 
 
 def test_a_button_of_the_bench_acts_on_the_loop():

@@ -13,6 +13,7 @@ from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.key_guard import KeyGuard
 from diffopt_widgets.widgets.bench.present import PresentSwitch
 from diffopt_widgets.widgets.bench.progress import Progress
+from diffopt_widgets.widgets.bench.report_box import ReportBox
 from diffopt_widgets.widgets.form.form import Form
 from diffopt_widgets.widgets.page.page_widget import joined_code, loader_code
 from diffopt_widgets.widgets.plot.live import LivePlot
@@ -20,7 +21,10 @@ from diffopt_widgets.widgets.state_size.card import StateSize
 from diffopt_widgets.widgets.tables.runs_table import RunsTable
 from diffopt_widgets.widgets.tables.store_table import RunStoreTable
 
-WIDGETS = (Form, RunsTable, RunStoreTable, StateSize, ComparisonMenu, KeyGuard, PresentSwitch, Progress, LivePlot)
+WIDGETS = (
+    *(Form, RunsTable, RunStoreTable, StateSize, ComparisonMenu),
+    *(KeyGuard, PresentSwitch, Progress, ReportBox, LivePlot),
+)
 
 
 @pytest.mark.parametrize("widget", WIDGETS)

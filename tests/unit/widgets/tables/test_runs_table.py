@@ -71,7 +71,7 @@ def test_it_shows_what_a_sweep_returns_with_no_wiring():
     first = table.rows[0]
     for name in ("final_loss", "best_loss", "eval_after", "applied_plateau", "steps_per_second", "state_bytes"):
         assert first[name] == getattr(runs[0], name) is not None
-    assert table.offers == {"repeat": False, "continue": False}
+    assert table.offers == {"repeat": False, "continue": False, "stop": False}
     assert table.runs == tuple(runs)
     page(table, "rename", runs[0], name="half")
     page(table, "visible", runs[0], visible=False)
@@ -99,7 +99,7 @@ def test_it_is_an_ordinary_widget():
 def test_the_first_message_holds_everything():
     state = dw.RunsTable([run_of("a"), run_of("b", d_coef=0.5)], on_repeat=print).get_state()
     assert [row["name"] for row in state["rows"]] == ["a", "b"]
-    assert state["offers"] == {"repeat": True, "continue": False}
+    assert state["offers"] == {"repeat": True, "continue": False, "stop": False}
     assert [line["name"] for line in state["comparison"]["lines"] if any(line["unusual"])] == ["d_coef"]
     assert "export default withKernel({ initialize, render })" in state["page_code"]
     assert ".dwr" in state["_css"]
