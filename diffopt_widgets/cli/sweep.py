@@ -12,6 +12,7 @@ from diffopt_widgets.catalogue.values import number_or_none
 from diffopt_widgets.cli.arguments import FLAGGED, TOGETHER, Commands, read_plan
 from diffopt_widgets.cli.run import add_flags, named_optimizer, notes, read_seeds, train_and_write
 from diffopt_widgets.cli.speaking import tell
+from diffopt_widgets.execution.search import MOST_TRIALS
 from diffopt_widgets.runs.space import MOST_RUNS, Range, axes_by_optimizer, draw, plan_at, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError
 
@@ -37,6 +38,9 @@ same command with --resume goes on where it was stopped, also with more trials.
 """
 
 SEARCHES = ("grid", "random", "tpe", "gp", "qmc")
+
+_BETWEEN = re.compile(r"(\s+to\s+|\.\.\.?|…)")
+"""What stands between the ends of a range, as in the rows to vary of the bench."""
 
 _EXAMPLE = "Write --over lr=1e-4..1e-2 or --over lr=1e-4,1e-3."
 
@@ -88,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: something that was typed cannot be used.
     """
-    from diffopt_widgets.execution.search import SAMPLERS, Searched, check_search
+    from diffopt_widgets.execution.search import Searched, by_optuna, check_search
     from diffopt_widgets.execution.sweeps import check_count, sweep
     from diffopt_widgets.optimizers.factory import MissingBackend
 
@@ -103,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingsError((Fault("--over", None, "nothing is varied", "", _EXAMPLE),))
     search, trials = arguments.search, _trials(arguments.trials, arguments.search)
     check_search(search, trials, arguments.prune, arguments.study_storage, None)
-    if search in SAMPLERS and trials:
+    if by_optuna(search) and trials:
         searched = Searched(base, over, search, trials, seeds, arguments.prune, arguments.study_storage)
         expected = searched.expected()
     else:
@@ -111,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.yes:
         check_count(expected, MOST_RUNS, "Write --yes to train them, or fewer values, or --search random --trials 50.")
     starts = [plan_at(base, {} if key is None else {"optimizer": key}) for key in axes]
-    told = notes(base, starts if search in SAMPLERS else expected[:MOST_RUNS], over, arguments)
+    told = notes(base, starts if by_optuna(search) else expected[:MOST_RUNS], over, arguments)
 
     def train(store: RunStore | None) -> list[Run]:
         return sweep(
@@ -151,7 +155,7 @@ def _ranges(items: Sequence[str]) -> tuple[dict[str, Range], list[str]]:
         name, equals, text = (part.strip() for part in item.partition("="))
         if not equals or not name or not text:
             faults.append(Fault("--over", item, "an option with its values is wanted", "", _EXAMPLE))
-        elif ".." not in text:
+        elif _BETWEEN.search(text) is None:
             listed.append(item)
         elif name in ranges:
             faults.append(Fault("--over", item, f"{name} is given twice", "", "Give it once."))
@@ -166,13 +170,15 @@ def _ranges(items: Sequence[str]) -> tuple[dict[str, Range], list[str]]:
 
 
 def _range(text: str) -> Range:
-    """Read `LOW..HIGH`, with `:log` or `:linear` and a number of points behind it.
+    """Read `LOW..HIGH` or `LOW to HIGH`, with `:log` or `:linear` and a number of points behind it.
 
     Raises:
         ValueError: it is none.
     """
     ends, *words = text.split(":")
-    low, _, high = (number_or_none(end.strip()) for end in re.split(r"(\.\.)", ends, maxsplit=1))
+    if _BETWEEN.search(ends) is None:
+        raise ValueError("the ends of a range come first")
+    low, _, high = (number_or_none(end.strip()) for end in _BETWEEN.split(ends, maxsplit=1))
     points, log = 5, None
     for word in (word.strip() for word in words):
         if word in {"log", "linear"} and log is None:
@@ -181,7 +187,7 @@ def _range(text: str) -> Range:
             points = int(word)
         else:
             raise ValueError(f"{word!r} behind a range is not log, linear or a number of points")
-    if low is None or high is None or "..." in ends:
+    if low is None or high is None:
         raise ValueError("the ends of a range must be numbers")
     try:
         return Range(low, high, points, log)
@@ -219,7 +225,9 @@ def _trials(text: str | None, search: str) -> int | None:
             raise SettingsError((Fault("--trials", text, "a grid trains every combination", "", todo),))
         return None
     number = None if text is None else number_or_none(text)
-    if not isinstance(number, int | float) or not float(number).is_integer() or not 1 <= number <= 1_000_000:
+    if not isinstance(number, int | float) or not float(number).is_integer() or not 1 <= number <= MOST_TRIALS:
         problem = "a search needs a number of trials" if text is None else "it is no number of trials"
-        raise SettingsError((Fault("--trials", text, problem, "a whole number, from 1 on", "Write --trials 40."),))
+        raise SettingsError(
+            (Fault("--trials", text, problem, f"a whole number, from 1 to {MOST_TRIALS:,}", "Write --trials 40."),)
+        )
     return int(number)

@@ -110,7 +110,8 @@ def figure(
             # Plotly would draw 1e-4 in the middle of an axis from -1 to 1, where it looks like zero.
             result.update_yaxes(rangemode="tozero", row=row, col=column)
         if panel.scale == "log":
-            result.update_yaxes(minorloglabels="complete", nticks=5, row=row, col=column)
+            labels = {"minorloglabels": "complete"} if "minorloglabels" in result.layout.yaxis else {}  # plotly 6
+            result.update_yaxes(**labels, nticks=5, row=row, col=column)
         if second:
             look = {"type": "linear", "rangemode": "tozero", "tickmode": "auto", "showgrid": False, "nticks": 5}
             result.update_yaxes(**look, row=row, col=column, secondary_y=True)

@@ -62,7 +62,7 @@ CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_COST = 1 / 100
 """Largest share of the training time that making them may take."""
 
-_LOOK_SECONDS = 0.02
+_LOOK_SECONDS = 0.05
 _END_SECONDS = 10.0
 """Longest wait for an executor that is gone to say so, and for the last word of a Dask worker."""
 

@@ -164,7 +164,7 @@ class ThreadChannel(_KeepsNothing):
 
 
 class FolderChannel(_KeepsNothing):
-    """Channel through a folder that the workers see too: no port is opened, and a killed worker loses only what it was writing.
+    """Channel through a folder that the workers see too: no port is opened. Each report is a file until it is read.
 
     Args:
         beside: the folder in which to make it; the system's folder for temporary files when None.
@@ -174,24 +174,25 @@ class FolderChannel(_KeepsNothing):
         self._path = Path(
             tempfile.mkdtemp(prefix=".diffopt-sweep-", dir=beside)
         ).absolute()  # readable by its owner only
-        self._read: dict[str, int] = {}
+        self._sent = 0
         self._next_look = 0.0
         self._is_stopped = False
 
     def send(self, report: Report) -> None:
-        """Append a report to the file of its attempt.
+        """Write a report; its name begins with a point until it is whole.
 
         Raises:
             RefusedJob: this machine does not see the folder.
         """
-        data = pickle.dumps(report)
+        self._sent += 1
+        name = f"{report.attempt}-{self._sent:09d}"
         try:
-            with (self._path / report.attempt).open("ab", buffering=0) as file:
-                file.write(len(data).to_bytes(8, "little") + data)
+            (self._path / f".{name}").write_bytes(pickle.dumps(report))
+            (self._path / f".{name}").rename(self._path / name)
         except FileNotFoundError:
-            if not self.stopped():
+            if self._path.exists():
                 raise
-            if not report.rows and not len(report.step):  # the first one
+            if self._sent == 1:  # later it is gone because nobody waits for this run any more
                 raise RefusedJob(
                     f"a worker does not see the folder {self._path}, through which records come back. Give the sweep a "
                     "store in a folder that all machines share"
@@ -205,17 +206,13 @@ class FolderChannel(_KeepsNothing):
         return self._is_stopped
 
     def received(self) -> Iterator[Report]:
-        """Yield the reports that were written in whole since the last call."""
-        for entry in sorted(os.scandir(self._path), key=lambda entry: entry.stat().st_mtime):
-            start = self._read.get(entry.name, 0)
-            if entry.name == _STOP or entry.stat().st_size <= start:
-                continue
-            data = Path(entry.path).read_bytes() if not start else _tail(entry.path, start)
-            at = 0
-            while at + 8 <= len(data) and at + 8 + (size := int.from_bytes(data[at : at + 8], "little")) <= len(data):
-                yield pickle.loads(data[at + 8 : at + 8 + size])  # noqa: S301  # our own worker wrote it
-                at += 8 + size
-            self._read[entry.name] = start + at
+        """Yield the reports that are there, the oldest first, and remove them."""
+        with os.scandir(self._path) as entries:
+            whole = [entry for entry in entries if entry.name != _STOP and not entry.name.startswith(".")]
+        for entry in sorted(whole, key=lambda entry: (entry.stat().st_mtime_ns, entry.name)):
+            path = Path(entry.path)
+            yield pickle.loads(path.read_bytes())  # noqa: S301  # our own worker wrote it
+            path.unlink()
 
     def stop(self) -> None:
         """Write the file that the workers look for."""
@@ -227,12 +224,6 @@ class FolderChannel(_KeepsNothing):
 
 
 _STOP = "stop"
-
-
-def _tail(path: str, start: int) -> bytes:
-    with Path(path).open("rb") as file:
-        file.seek(start)
-        return file.read()
 
 
 class DaskChannel:

@@ -60,6 +60,9 @@ _SHORT_POINTS = 4
 MOST_SEEDS = 32
 """Greatest number of runs of trials that advance together, where a trial has many seeds."""
 
+MOST_TRIALS = 100_000
+"""Greatest number of trials of a search."""
+
 MEASURE = "loss on the fixed evaluation set at the end of the run, mean over its seeds"
 """What a study minimizes."""
 
@@ -83,6 +86,11 @@ def objective(run: Run) -> float | None:
     return run.final_loss if run.eval_after is None else run.eval_after
 
 
+def by_optuna(search: object) -> bool:
+    """Check whether Optuna chooses in a search of this name."""
+    return isinstance(search, str) and search in SAMPLERS
+
+
 def check_search(search: str, trials: int | None, prune: str | None, storage: object, executor: object) -> None:
     """Check what a search is asked for, apart from what is varied.
 
@@ -90,16 +98,17 @@ def check_search(search: str, trials: int | None, prune: str | None, storage: ob
         SettingsError: it cannot be used.
     """
     faults = []
-    if prune is not None and prune not in PRUNERS:
+    if prune is not None and not (isinstance(prune, str) and prune in PRUNERS):
         faults.append(Fault("prune", prune, "there is no such pruner", _either(PRUNERS)))
-    if search not in SAMPLERS:
+    if not by_optuna(search):
         todo = 'Write search="tpe", or leave it out.'
         given = {"prune": prune, "study_storage": storage}
         problem = "only a search by Optuna has it"
         faults += [Fault(name, None, problem, "", todo) for name, value in given.items() if value is not None]
-    elif not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
-        faults.append(Fault("trials", trials, "a search needs a number of trials", "", "Write trials=40."))
-    if prune in {"median", "hyperband"} and executor is not None:
+    elif not isinstance(trials, int) or isinstance(trials, bool) or not 1 <= trials <= MOST_TRIALS:
+        allowed = f"a whole number, from 1 to {MOST_TRIALS:,}"
+        faults.append(Fault("trials", trials, "a search needs a number of trials", allowed, "Write trials=40."))
+    if prune in ("median", "hyperband") and executor is not None:
         todo = 'Leave out the executor, or write prune="wilcoxon" or None.'
         problem = f"{prune} compares runs on their way, which those of an executor do not tell"
         faults.append(Fault("prune", prune, problem, "", todo))

@@ -17,7 +17,7 @@ from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.execution.reports import NOT_STARTED
 from diffopt_widgets.execution.rounds import Rounds
-from diffopt_widgets.execution.search import SAMPLERS, Searched, check_search, search_by_optuna
+from diffopt_widgets.execution.search import Searched, by_optuna, check_search, search_by_optuna
 from diffopt_widgets.runs.run import Run, divergence, name_by_difference, short_name
 from diffopt_widgets.runs.space import MOST_RUNS, checked_over, draw, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError, as_settings
@@ -122,7 +122,7 @@ def sweep(
     base = RunPlan.of(settings, task_key(task), steps, **options)
     check_search(search, trials, prune, study_storage, executor)
     searched = None
-    if search in SAMPLERS and trials:
+    if by_optuna(search) and trials:
         searched = Searched(base, checked_over(over), search, trials, seeds, prune, study_storage)
     plans = _planned(base, over, search=search, trials=trials, seeds=seeds) if searched is None else searched.expected()
     saver = saver_for(store)

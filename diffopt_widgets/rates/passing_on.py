@@ -102,10 +102,18 @@ def replaced(optimizer: object) -> bool:
         package = _package(function)
         if package == "diffopt_widgets" or package in PASSING_ON:
             return False
-        own = getattr(function, "__wrapped__", None)
+        own = getattr(function, "__wrapped__", None) or _scheduled(function)
         if package != "torch" or own is None:
             return True
     return False
+
+
+def _scheduled(function: Any) -> Any:  # Any: whatever stands in an optimizer as `step`
+    """Return the function that a scheduler of torch 2.4 is around; later ones have it as `__wrapped__`."""
+    if not getattr(function, "_wrapped_by_lr_sched", False):
+        return None
+    inside = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    return inside["func"].cell_contents if "func" in inside else None
 
 
 def unhooked(function: Any) -> Any:  # Any: whatever stands in a class as `step`

@@ -47,7 +47,7 @@ def every_optimizer() -> Comparison:
     presets = [(key, spec(key).preset("recommended")) for key in list_optimizers()]
     return Comparison(
         "all",
-        "All optimizers on this task",
+        "All optimizers",
         "Each optimizer has its recommended preset, which is made for larger models, and none is tuned for this task. So the "
         "order says little; look at how each curve falls, at the applied rates and at the state of each in the report.",
         RunPlan(Settings("ADAMW"), "swiss_roll", 100),

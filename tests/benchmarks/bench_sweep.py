@@ -44,7 +44,7 @@ def far(plan: dw.RunPlan) -> None:
     began = time.perf_counter()
     run_to_end(dw.Run(plan), progress=False)
     alone = time.perf_counter() - began
-    workers = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+    workers = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(**workers) as cluster, cluster.get_client() as client:
         client.run(__import__, "torch")
         heard: list[tuple[float, int]] = []

@@ -26,7 +26,15 @@ from diffopt_widgets.runs.run import divergence
 from diffopt_widgets.state_size.words import bytes_words
 
 PAGE = Path(__file__).parents[2] / "docs" / "league.md"
-MARKS = "<!-- league -->\n", "<!-- end of league -->"
+INTRODUCTION = """# League: every optimizer on one task, each with the best of its own grid
+
+Each optimizer has its recommended preset with several rates: that of the preset, 4 and 16 times as much, since the presets are made
+for larger models. One that estimates its rate has 0.5, 1 and 2 times its `d_coef`, or its `lr` where it has no such option. Where
+the best of them lies at the edge, the grid is extended once on that side. The best is the value with the lowest median over the
+seeds, of those with which no run was lost: diverged, failed, or ended above the loss that it began with. This is a small task and
+a short training; the order says little about large models and long ones.
+
+"""
 TASK, SEEDS, FACTORS = "swiss_roll", 3, (1.0, 4.0, 16.0)
 ESTIMATING_FACTORS = (0.5, 1.0, 2.0)
 """Factors for an optimizer that estimates its rate: of `d_coef`, or of `lr` where it has no such option."""
@@ -146,9 +154,7 @@ def main() -> None:
     entries = sorted((one for one in results.values() if isinstance(one, Entry)), key=lambda one: one.loss)
     refused = {key: reason for key, reason in results.items() if isinstance(reason, str)}
     text = page_part(entries, refused, options.steps, options.processes, minutes)
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    PAGE.write_text("".join([before, MARKS[0], text, MARKS[1], after]), encoding="utf-8")
+    PAGE.write_text(INTRODUCTION + text, encoding="utf-8")
     print(text)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from browser.lab_server import PATIENCE, Jupyter, started
 from browser.notebook_page import Notebook
-from playwright.sync_api import Browser, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",  # CI runs as root
@@ -137,7 +137,10 @@ def patched_page(notebook: Callable[..., Notebook], warm: Warm) -> Iterator[Call
 def fresh_notebook(
     jupyter: Jupyter, browser: Browser, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., Notebook]]:
-    """Return a function that opens a notebook of code cells in a page and a kernel of its own, which end with the test."""
+    """Return a function that opens a notebook of code cells in a page and a kernel of its own, which end with the test.
+
+    `prepare` gets the page before anything is loaded.
+    """
     forget(jupyter)
     opened: list[Notebook] = []
 
@@ -149,9 +152,11 @@ def fresh_notebook(
         width: int = 1400,
         height: int = 1000,
         touch: bool = False,
+        prepare: Callable[[Page], object] = lambda _: None,
     ) -> Notebook:
         name = f"{request.node.name.replace('[', '-').replace(']', '')}-{len(opened)}"
         opened.append(Notebook.made(jupyter, browser, name, app, touch=touch))
+        prepare(opened[-1].page)
         opened[-1].open(cells, theme, width, height)
         return opened[-1]
 

@@ -76,7 +76,7 @@ def test_a_comparison_ends_with_a_verdict_where_the_last_run_alone_was_told(open
 
 
 def test_runs_advance_side_by_side_each_can_be_stopped_alone_and_runs_to_come_have_their_rows(opened):
-    nb, bench = opened()
+    nb, bench = opened(width=1280)
     nb.eval_python(LONG)
     nb.eval_python("compare(0.2, 0.3, steps=100_000)")
     nb.until_python("all(len(run.history) > 5 for run in bench.runs[:3])")
@@ -84,6 +84,7 @@ def test_runs_advance_side_by_side_each_can_be_stopped_alone_and_runs_to_come_ha
         "aria-valuetext", re.compile(r"^3 runs: all running, \d+ %: \d+ of 300000 steps, .* left$")
     )
     expect(bench.words).to_contain_text("3 runs: all running · ")
+    nb.screenshot("comparison-side-by-side")
     running, stopped = re.compile("running"), re.compile("stopped")
     expect(bench.rows.locator(".dwr-status")).to_have_text([running] * 3 + ["waiting"] * 2)
     bench.button("Stop SGD · lr 0.05").press("Enter")

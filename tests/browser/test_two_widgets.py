@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from browser.test_kernel_lost import RESTARTED
 from playwright.sync_api import expect
 
 expect.set_options()
@@ -17,7 +18,7 @@ forms = [dw.Form("PRODIGY"), dw.Form("PRODIGY")]
 sizes = [StateSize(dw.Settings("ADAMW")) for _ in range(2)]
 ipywidgets.VBox([*forms, *tables, *sizes])
 """
-BENCHES = "benches = [dw.lab(dw.Settings('PRODIGY')), dw.lab(dw.Settings('PRODIGY'))]\nipywidgets.VBox(benches)"
+BENCHES = "import ipywidgets\nimport diffopt_widgets as dw\nbenches = [dw.lab(dw.Settings('PRODIGY')), dw.lab(dw.Settings('PRODIGY'))]\nipywidgets.VBox(benches)"
 
 DOUBLED = """() => {
   const ids = [...document.querySelectorAll('.jp-OutputArea-output [id]')].map(({ id }) => id);
@@ -38,7 +39,28 @@ ELSEWHERE = """() => {
 def test_a_label_leads_to_the_control_beside_it(notebook, cells, forms):
     nb = notebook(cells)
     nb.run_all()
-    views = nb.output(len(cells) - 1).locator(".dwf")
+    labels_lead_to_their_own(nb, nb.output(len(cells) - 1).locator(".dwf"), forms)
+
+
+def test_two_benches_in_notebook_7_and_the_kernel_that_they_lose(notebook):
+    nb = notebook([BENCHES], app="notebook")
+    nb.run_all()
+    labels_lead_to_their_own(nb, nb.output(0).locator(".dwf"), "[b.form for b in benches]")
+    nb.page.locator(".dw-bench").nth(1).get_by_role("button", name="Run", exact=True).click()
+    nb.until_python("benches[1].runs and len(benches[1].runs[0].history) > 5")
+    nb.restart()
+    benches = nb.page.locator(".dw-bench")
+    for place in range(2):
+        expect(benches.nth(place).get_by_role("alert")).to_contain_text(RESTARTED)
+        expect(benches.nth(place).get_by_role("button", name="Run", exact=True)).to_be_disabled()
+    nb.run_cell(0, wait=False)
+    expect(benches.get_by_role("alert")).to_have_count(0)
+    expect(benches.get_by_role("button", name="Run", exact=True)).to_have_count(2)
+    expect(benches.nth(1).get_by_role("button", name="Run", exact=True)).to_be_enabled()
+
+
+def labels_lead_to_their_own(nb, views, forms):
+    """Check that the label of the second form leads to its own field, and that no id is there twice."""
     expect(views).to_have_count(2)
     for view in (views.nth(1), views.nth(0)):
         expect(view.locator("[data-name=lr] input[type=text]")).to_be_visible()

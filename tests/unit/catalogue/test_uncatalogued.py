@@ -179,7 +179,9 @@ def test_each_class_trains_or_says_why_not(key):
 
 def test_torch_finds_the_best_order_for_a_product_of_many():
     """Without opt_einsum, a dependency of ours for this alone, it goes from left to right: Kron takes a minute for 4 steps."""
-    assert torch.backends.opt_einsum.is_available(), "pip install opt_einsum"
+    from torch.backends import opt_einsum
+
+    assert opt_einsum.is_available(), "pip install opt_einsum"
     plan = RunPlan(dw.Settings("pytorch_optimizer:Kron"), "swiss_roll", 20, batch_size=64, device="cpu")
     training = Training(plan)
     before = training.evaluate()

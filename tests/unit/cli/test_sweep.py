@@ -11,6 +11,7 @@ import diffopt_widgets as dw
 from diffopt_widgets.cli import sweep
 from diffopt_widgets.cli.arguments import read_plan
 from diffopt_widgets.cli.main import main
+from diffopt_widgets.runs.typed_values import read_axis
 
 SMALL = ("--task", "swiss_roll", "--steps", "2")
 
@@ -20,6 +21,13 @@ def test_a_range_is_read_as_it_is_written(low, factor, points, log):
     words = {None: [], True: ["log"], False: ["linear"]}[log]
     text = ":".join([f"{low!r}..{low * factor!r}", *words, str(points)])
     assert sweep._ranges([f" lr = {text} "]) == ({"lr": dw.Range(low, low * factor, points, log)}, [])
+
+
+@pytest.mark.parametrize("between", ["..", "...", "…", " .. ", " to "])
+def test_the_ends_of_a_range_are_written_as_in_the_bench(between):
+    assert sweep._ranges([f"lr=1e-4{between}1e-2"])[0]["lr"] == dw.Range(1e-4, 1e-2)
+    rows = read_axis(dw.spec("ADAMW").lr, f"1e-4{between}1e-2")
+    assert rows == dw.Range(1e-4, 1e-2)
 
 
 def test_an_option_that_only_one_of_the_optimizers_has_can_be_given():
@@ -37,7 +45,8 @@ def test_an_option_that_only_one_of_the_optimizers_has_can_be_given():
         ("--over lr", "an option with its values"),
         ("--over lr=", "an option with its values"),
         ("--over lr=1e-2..1e-4", "the first end must be below the second"),
-        ("--over lr=1e-4...1e-2", "must be numbers"),
+        ("--over lr=1e-4..", "must be numbers"),
+        ("--over lr=log:1e-4..1e-2", "come first"),
         ("--over lr=a..b", "must be numbers"),
         ("--over lr=1e-4..1e-2:cubic", "'cubic'"),
         ("--over lr=0..1:log", "above 0"),

@@ -6,8 +6,6 @@ import signal
 import sys
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import diffopt_widgets as dw
 from diffopt_widgets.execution import search
@@ -201,6 +199,7 @@ def test_an_interrupted_search_is_taken_up_as_if_it_had_not_been(optuna, tmp_pat
         ({"seed": [0, 1]}, {}, "seeds=5"),
         (RATES, {"trials": None}, "trials=40"),
         (RATES, {"trials": 0}, "trials=40"),
+        (RATES, {"trials": 10**400}, "trials=40"),
         (RATES, {"prune": "hope"}, "median"),
         (RATES, {"prune": "wilcoxon", "seeds": 3}, "at least 5 seeds"),
         (RATES, {"search": "best"}, "tpe"),
@@ -224,14 +223,12 @@ def test_without_optuna_the_error_names_what_to_install(monkeypatch):
         sweep(RATES)
 
 
-@settings(deadline=None, max_examples=20)
-@given(low=st.floats(1e-6, 1e-3), factor=st.floats(1.01, 1e3), other=st.sampled_from(["PRODIGY", "LION"]))
-def test_a_study_is_found_again_by_what_it_searches_and_by_nothing_else(low, factor, other):
+def test_a_study_is_found_again_by_what_it_searches_and_by_nothing_else():
     def name(over, trials=5, **options):
         return Searched(ADAMW, over, "tpe", trials, **{"seeds": 1, **options}).name
 
-    over = {"lr": dw.Range(low, low * factor)}
+    over = {"lr": dw.Range(1e-4, 1e-2)}
     assert name(over) == name(over, 9)
-    changed = [name({"lr": dw.Range(low, low * factor * 2)}), name(over, seeds=2), name(over, prune="median")]
-    changed += [name({**over, "optimizer": ["ADAMW", other]}), name({"lr": [low, low * factor]})]
+    changed = [name({"lr": dw.Range(1e-4, 1e-3)}), name(over, seeds=2), name(over, prune="median")]
+    changed += [name({**over, "optimizer": ["ADAMW", "LION"]}), name({"lr": [1e-4, 1e-2]})]
     assert len({name(over), *changed}) == 6

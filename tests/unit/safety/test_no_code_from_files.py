@@ -51,7 +51,7 @@ ALLOWED = {
         "self._client.run(stop_sweep, self._topic, on_error='ignore')": "a function of ours",
         "import pickle": "reports on their way to the program that sweeps",
         "pickle.loads(task)": "what the parent process pickled",
-        "pickle.loads(data[at + 8:at + 8 + size])": "what a worker wrote into a folder that only its owner can read",
+        "pickle.loads(path.read_bytes())": "what a worker wrote into a folder that only its owner can read",
         "pickle.loads(data)": "what a worker of the same sweep kept at the Dask scheduler",
         "pickle.loads(self._reports.get_nowait())": "what a worker of the same sweep logged at the Dask scheduler",
     },

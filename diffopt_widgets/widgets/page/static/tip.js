@@ -39,12 +39,15 @@ export class Tip {
     anchor.addEventListener("click", () => this.hide());
   }
 
-  /** Show what the mouse would be told of an element that is no control, to a finger that taps it. @param {HTMLElement} root */
+  /** Show what the mouse would be told of an element that is no control, or a button with `data-told`, to a finger that taps it.
+   * @param {HTMLElement} root */
   attachTitles(root) {
     root.addEventListener("click", (event) => {
       const { pointerType, target } = /** @type {PointerEvent} */ (event);
       const told = /** @type {Element} */ (target).closest("[title]");
-      const control = /** @type {Element} */ (target).closest("a, button, input, select, summary, textarea");
+      const control = /** @type {Element} */ (target).closest(
+        "a, button:not([data-told]), input, select, summary, textarea",
+      );
       if (pointerType !== "touch") return;
       if (told instanceof HTMLElement && told.title && !control) this.show(told, told.title.split("\n"));
       else this.hide();

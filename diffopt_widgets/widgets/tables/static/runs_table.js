@@ -78,7 +78,7 @@ class RunsView {
     this.heads = columns.map(({ name, title, ...rest }) => {
       const button = h(
         "button",
-        { type: "button", class: "dwr-sort", click: () => this.sortBy(name) },
+        { type: "button", class: "dwr-sort", "data-told": true, click: () => this.sortBy(name) },
         title,
         h("span", { class: "dwr-arrow", "aria-hidden": "true" }),
       );

@@ -62,17 +62,13 @@ def test_the_plain_controls_of_the_run_bar_and_of_a_form_act_on_the_loop():
 def test_what_is_typed_while_a_cell_runs_is_in_the_run_that_is_asked_for_after_it():
     async def notebook():
         bench = dw.lab(dw.Settings("ADAM"), task="swiss_roll", steps=2)
-        fields = bench.bar.fields.values()
-        texts = [
-            "12" if field is bench.bar.fields["steps"] else field.value
-            for field in fields
-            if hasattr(field, "placeholder")
-        ]
+        steps, texts = bench.bar.fields["steps"], bench.bar.guard._texts
+        typed = ["12" if field is steps else field.value for field in texts]
 
         def page():
             bench.form._handle_msg(message({"k": "type", "name": "lr", "text": "0.5"}))
-            bench.bar.fields["steps"]._handle_msg(update(value="1"))
-            bench.bar.guard._handle_msg(message({"texts": texts}))
+            steps._handle_msg(update(value="1"))
+            bench.bar.guard._handle_msg(message({"texts": typed}))
             bench.bar.run.click()
 
         subshell = threading.Thread(target=page)
