@@ -72,7 +72,7 @@ _VERSION_IF_ANY = f"{_VERSION} if __import__('importlib.util').util.find_spec('d
 
 
 class _Future(Protocol):
-    """What an executor gives for a job: a future, or a job of submitit."""
+    """Answer of an executor to a job: a future, or a job of submitit."""
 
     def done(self) -> bool: ...
     def result(self) -> Any: ...

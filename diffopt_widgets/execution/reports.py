@@ -52,7 +52,7 @@ _STOP_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Report:
-    """What is new of a run since the last report of the same attempt."""
+    """New parts of a run since the last report of the same attempt."""
 
     key: str
     attempt: str

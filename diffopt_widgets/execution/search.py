@@ -130,7 +130,7 @@ def _either(names: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search was asked for.
+    """Request for a search.
 
     Args:
         base: plan that all of its runs share but for what is varied.
@@ -201,7 +201,7 @@ class Searched:
 
 @dataclass(frozen=True)
 class Space:
-    """What a search chooses from.
+    """Space that a search chooses from.
 
     Args:
         base: plan that all runs share but for what is varied.
@@ -263,7 +263,7 @@ def _choices(values: Sequence[Any]) -> list[Any]:  # Any: values of options
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended: its state for Optuna, its value and the same in words."""
+    """End of a trial: its state for Optuna, its value and the same in words."""
 
     state: str
     value: float | None

@@ -373,7 +373,7 @@ def _share(compared: Sequence[Run]) -> float:
 
 
 def _doing(compared: Sequence[Run]) -> str:
-    """How the runs of a comparison are: "3 runs: 2 running, 1 done"."""
+    """Say how the runs of a comparison are: "3 runs: 2 running, 1 done"."""
     counts = Counter[str](run.status for run in compared)
     if len(counts) == 1:
         return f"{len(compared)} runs: all {compared[0].status}"

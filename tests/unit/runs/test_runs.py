@@ -342,7 +342,8 @@ def test_an_evaluation_that_fails_is_told_and_the_next_run_has_its_turn(monkeypa
     first, second = Run(plan()), Run(plan())
 
     async def script(session, seen):
-        session.start([first, second])
+        session.start([first])
+        session.start([second])  # which waits for it
         await session.wait()
 
     in_session(script)
