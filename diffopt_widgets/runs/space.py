@@ -413,7 +413,7 @@ def with_rate_of(run: Run, optimizer: str = "ADAMW") -> Settings:
     The rate is `Run.applied_plateau`, the level that the applied rate reached and held, in two digits. The schedule stays,
     and so do the other values that are not at their default, where the optimizer has such an option. It is a proposal:
     what the run's optimizer found suits its own update, and AdamW's may want another rate. Where that was measured, about
-    half of the proposals lay within a factor of 2 of the best rate of AdamW, and most others below it (docs/prodigys-rate.md).
+    half of the proposals lay within a factor of 2 of the best rate of AdamW (docs/prodigys-rate.md).
 
     Args:
         run: an ended run of an optimizer that estimates its rate, such as Prodigy.

@@ -48,6 +48,8 @@ class Findings:
         self.offered: tuple[RunPlan, ...] = ()
         """Plans that the buttons start, from the first button on."""
         self._source: Run | None = None
+        self._used: set[RunPlan] = set()
+        """Plans that were trained since the rate of the source is offered."""
         self._shown: object = None
 
     def show(self, runs: Sequence[Run], best: Sequence[Run] = ()) -> None:
@@ -78,12 +80,12 @@ class Findings:
         source = next((run for run in runs if run.settings.spec.estimates_rate), None)
         if source is None and self._source and runs[-1].plan in rate_plans(self._source):
             source = self._source
+        self._used = {run.plan for run in runs} | (self._used if source is self._source else set())
         self._source = source
         if source is None:
             return "", ()
         found = found_rate(source)
-        trained = {run.plan for run in runs}
-        plans = tuple(plan for plan in rate_plans(source) if plan not in trained)
+        plans = tuple(plan for plan in rate_plans(source) if plan not in self._used)
         name = "" if len(runs) == 1 and source is runs[0] else f"{source.name}: "
         if found.value is None:
             return f"{name}No rate to use in AdamW: {found.words}", ()
