@@ -44,8 +44,8 @@ def test_interrupt_kernel_ends_the_training_between_cells(notebook):
 RESTARTED = "The kernel was restarted; run the cell again."
 
 
-def test_after_a_restart_a_bench_says_so_in_one_line_and_its_controls_are_off(fresh_notebook):
-    nb = fresh_notebook([LONG])
+def test_after_a_restart_a_bench_says_so_in_one_line_and_its_controls_are_off(notebook):
+    nb = notebook([LONG])
     nb.run_cell(0)
     bench = Seen(nb.page)
     bench.root.get_by_role("button", name="D coefficient under cosine").click()
@@ -68,7 +68,7 @@ def test_after_a_restart_a_bench_says_so_in_one_line_and_its_controls_are_off(fr
     expect(bench.button("Run")).to_be_enabled()
 
 
-def test_after_a_restart_every_widget_says_so(fresh_notebook):
+def test_after_a_restart_every_widget_says_so(notebook):
     cells = [
         "import diffopt_widgets as dw\ndw.Form(dw.Settings('ADAMW'))",
         (
@@ -79,7 +79,7 @@ def test_after_a_restart_every_widget_says_so(fresh_notebook):
         "dw.RunBar('swiss_roll')",
         "dw.train(dw.Settings('ADAMW'), 'swiss_roll', 5, progress=False, store='runs.sqlite')\ndw.RunStoreTable(dw.RunStore('runs.sqlite'))",
     ]
-    nb = fresh_notebook(cells)
+    nb = notebook(cells)
     nb.run_all()
     for place in range(len(cells)):
         expect(nb.output(place).locator(".dw-themed, .dw-plot, .dw-run-bar").first).to_be_visible()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from browser.test_kernel_lost import RESTARTED
 from playwright.sync_api import expect
 
@@ -35,11 +34,11 @@ ELSEWHERE = """() => {
 }"""
 
 
-@pytest.mark.parametrize(("cells", "forms"), [([SEVERAL], "forms"), ([SEVERAL, BENCHES], "[b.form for b in benches]")])
-def test_a_label_leads_to_the_control_beside_it(notebook, cells, forms):
-    nb = notebook(cells)
+def test_a_label_leads_to_the_control_beside_it(notebook):
+    nb = notebook([SEVERAL, BENCHES])
     nb.run_all()
-    labels_lead_to_their_own(nb, nb.output(len(cells) - 1).locator(".dwf"), forms)
+    for cell, forms in enumerate(("forms", "[b.form for b in benches]")):
+        labels_lead_to_their_own(nb, nb.output(cell).locator(".dwf"), forms)
 
 
 def test_two_benches_in_notebook_7_and_the_kernel_that_they_lose(notebook):

@@ -85,7 +85,12 @@ class RunsView {
       const number = "about" in rest;
       const node = h(
         "th",
-        { scope: "col", class: number ? `dwr-number dwr-${name}` : `dwr-${name}`, title: number && rest.about },
+        {
+          scope: "col",
+          "aria-label": title,
+          class: number ? `dwr-number dwr-${name}` : `dwr-${name}`,
+          title: number && rest.about,
+        },
         button,
       );
       return { name, title, button, node };
@@ -259,7 +264,7 @@ class RunsView {
     for (const { name, title, button, node } of this.heads) {
       const down = this.sorting && this.sorting.name === name ? this.sorting.down : null;
       node.setAttribute("aria-sort", down === null ? "none" : down ? "descending" : "ascending");
-      button.setAttribute("aria-label", title);
+      button.setAttribute("aria-label", `Sort by ${title}`); // another button of the bench is Run
       button.dataset.next = down === null ? "up" : down ? "none" : "down";
     }
   }
