@@ -42,20 +42,24 @@ def differences(plans: Sequence[RunPlan]) -> list[dict[str, str]]:
 
 
 def swept_groups(plans: Sequence[RunPlan]) -> list[str]:
-    """Return, for each plan, its value of the first varied option that several plans share (`d_coef 0.5`); "" without one.
+    """Return, for each plan, its value of the first varied option that groups them (`d_coef 0.5`); empty texts without one.
+
+    An option groups them when each of its values has two settings or more, on average; plans that differ by seed only are
+    one setting.
 
     >>> from diffopt_widgets import Settings
     >>> from diffopt_widgets.runs.space import vary
-    >>> swept_groups(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0], "seed": [0, 1]}))
+    >>> swept_groups(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0], "beta2": [0.9, 0.99]}))
     ['d_coef 0.5', 'd_coef 0.5', 'd_coef 1', 'd_coef 1']
-    >>> swept_groups(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0]}))
-    ['', '']
+    >>> swept_groups(vary(RunPlan(Settings("PRODIGY")), {"d_coef": [0.5, 1.0], "seed": [0, 1]}))
+    ['', '', '', '']
     """
     flats = [plan.flat() for plan in plans]
+    settings = len({without_seed(plan) for plan in plans})
     for name in varying(plans):
         if all(name in flat for flat in flats):
             groups = [words_of(name, _text(name, flat[name])) for flat in flats]
-            if 1 < len(set(groups)) < len(plans):
+            if 1 < len(set(groups)) <= settings / 2:
                 return groups
     return [""] * len(plans)
 

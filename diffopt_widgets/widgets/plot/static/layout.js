@@ -76,6 +76,7 @@ export function layout(
     };
     axes[`yaxis${n}`] = {
       ...common,
+      showticklabels: data.some((trace) => trace.yaxis === axesOf(i).yaxis && trace.x.length > 0), // else plotly's −1 to 4
       domain: domains[i].y,
       anchor: `x${n}`,
       type,
