@@ -152,6 +152,8 @@ class RangeTest:
         """Say what the steps applied at the proposed rate, where that is another number."""
         if self.applied is None or self.proposed is None:
             return " What the steps applied is not known." if self.proposed else ""
+        if self.proposed < self.rates[0]:
+            return " It lies below the rates of this test, so what steps apply at it is not known; a smaller low would show it."
         at = float(np.interp(math.log(self.proposed), np.log(self.rates), self.applied))
         return f" At it the steps applied {short(at)}." if short(at) != short(self.proposed) else ""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from diffopt_widgets.catalogue.schedules import warmup_steps
 from diffopt_widgets.catalogue.values import short
 from diffopt_widgets.plain_text import printed_readably
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from diffopt_widgets.runs.run import Run
+    from diffopt_widgets.settings import Settings
 
     Column: TypeAlias = NDArray[np.float64]
 
@@ -56,16 +58,28 @@ def found_rate(run: Run) -> FoundRate:
     return FoundRate(plateau, f"its applied rate reached {short(plateau)} (95th percentile of {steps} steps)")
 
 
+def takes_rate(settings: Settings) -> bool:
+    """Check whether the learning rate of these settings has an effect: Adafactor with relative steps ignores it."""
+    enabled_if = settings.spec.lr.enabled_if
+    return enabled_if is None or enabled_if.holds(settings.values())
+
+
 def _problem(run: Run) -> str:
     """Say why no rate can be read; empty where one can."""
     steps = len(run.history)
+    warmup = warmup_steps(run.settings.warmup, run.plan.steps)
+    given = takes_rate(run.settings)
+    key = run.settings.optimizer
     whole = [
         (
             not run.settings.spec.estimates_rate,
-            f"{run.settings.optimizer} trains with the rate that it is given, and finds none",
+            f"{key} trains with the rate that it is given, and finds none"
+            if given
+            else f"{key} sets its rate by its own rule, and finds none",
         ),
         (not run.ended, f"it has not ended ({steps} of {run.plan.steps} steps)"),
         (run.status == "failed", f"it failed after {steps} steps"),
+        (steps <= warmup, f"its warm-up of {warmup} steps was not over"),
         (steps < FEW_STEPS, f"it took {steps} steps, and a level shows in {FEW_STEPS} or more"),
     ]
     if losses := risen_losses(run):

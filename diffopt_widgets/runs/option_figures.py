@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Literal
 
 from diffopt_widgets.catalogue.values import format_value, safe_repr
@@ -143,8 +143,12 @@ def _points(runs: Sequence[Run], names: Sequence[str], measure: str) -> list[_Po
         flat = plan.flat()
         diverged = any(divergence(run) for run in of)
         ended = [] if diverged else [run for run in of if run.status == "done"]
-        losses = [run.final_loss if measure == "training loss" else run.eval_after for run in ended]
-        known = tuple(loss for loss in losses if loss is not None)
+        by_seed: dict[int, list[float]] = {}  # a repeat of a seed is no further seed
+        for run in ended:
+            loss = run.final_loss if measure == "training loss" else run.eval_after
+            if loss is not None:
+                by_seed.setdefault(run.plan.seed, []).append(loss)
+        known = tuple(map(fmean, by_seed.values()))
         points.append(_Point({name: flat.get(name, _MISSING) for name in names}, known, diverged))
     return points
 
@@ -168,13 +172,35 @@ def _words(value: Any) -> str:  # Any: a value of a plan
 
 def _heading(runs: Sequence[Run], measure: str, points: Sequence[_Point], others: Sequence[str] = ()) -> str:
     common = ", ".join(shared_words([run.plan for run in runs], [run.batch_size for run in runs]))
-    seeds = max(len(point.losses) for point in points)
-    of = f", median of {seeds} seeds" if seeds > 1 else ""
+    counts = {len(point.losses) for point in points if point.losses}
+    seeds = max(counts, default=0)
+    of = f", median of {'up to ' if len(counts) > 1 else ''}{seeds} seeds" if seeds > 1 else ""
     lowest = f", lowest over {listed(others)}" if others else ""
-    best = min(points, key=_loss)
-    values = ", ".join(words_of(name, _words(value)) for name, value in best.values.items() if value is not _MISSING)
-    lines = [common, f"Best: {best.loss:.4g} ({values})" if best.loss is not None else "No setting finished"]
+    lines = [common, _best_words(points)]
     return f"<b>{plotly_text(measure.capitalize() + of + lowest)}</b><br>" + "<br>".join(map(plotly_text, lines))
+
+
+def _best_words(points: Sequence[_Point]) -> str:
+    """Name the settings with the lowest loss in three digits, as a verdict compares."""
+    known = [point for point in points if point.loss is not None]
+    best = _best(known)
+    if not best:
+        return "No setting finished"
+    if len(known) > 1 and len(best) == len(known):
+        return f"No difference in three digits: {_loss(best[0]):.3g}"
+    if len(best) > _MOST_BEST:
+        return f"Best: {_loss(best[0]):.3g} ({len(best)} settings)"
+    values = [
+        ", ".join(words_of(name, _words(value)) for name, value in point.values.items() if value is not _MISSING)
+        for point in best
+    ]
+    return f"Best: {_loss(best[0]):.3g} ({'; '.join(values)})"
+
+
+def _best(points: Sequence[_Point]) -> list[_Point]:
+    """Return the points whose loss is the lowest in three digits."""
+    lowest = f"{min(map(_loss, points), default=math.inf):.3g}"
+    return [point for point in points if point.losses and f"{_loss(point):.3g}" == lowest]
 
 
 @dataclass(frozen=True)
@@ -252,8 +278,10 @@ def _map(points: Sequence[_Point], x: _Axis, y: _Axis, measure: str, heading: st
         showlegend=False,
     )
     result = Figure([heat, marks])
-    if len(known) > 1:
-        i, j = min(known, key=lambda at: _loss(known[at]))
+    best = _best(list(known.values()))
+    for i, j in known if len(best) < len(known) else ():
+        if known[i, j] not in best:
+            continue
         frame = {"x0": x.edges[j], "x1": x.edges[j + 1], "y0": y.edges[i], "y1": y.edges[i + 1]}
         result.add_shape(type="rect", line={"color": "#D55E00", "width": 3}, **frame)
     for axis, update in ((x, result.update_xaxes), (y, result.update_yaxes)):
@@ -319,6 +347,9 @@ def _lines(points: Sequence[_Point], axes: Sequence[_Axis], measure: str, headin
     result = Figure(Parcoords(dimensions=[*dimensions, last], line=line, labelfont={"size": 12}))
     return _laid_out(result, heading, height=480, sides=70)
 
+
+_MOST_BEST = 3
+"""Number of settings with the same lowest loss that are named."""
 
 _VIRIDIS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#c8dc20")
 """Colours of losses from the lowest to the highest; the last is darker than viridis has it, to be seen on white."""

@@ -14,7 +14,7 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS
 from diffopt_widgets.catalogue.schedules import TRAINING
 from diffopt_widgets.catalogue.values import ValueProblem, safe_repr, two_digits
 from diffopt_widgets.plain_text import printed_readably
-from diffopt_widgets.runs.found_rate import found_rate
+from diffopt_widgets.runs.found_rate import found_rate, takes_rate
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import check_kind, wrong_kind
@@ -431,4 +431,8 @@ def with_rate_of(run: Run, optimizer: str = "ADAMW") -> Settings:
     found = found_rate(run)
     if found.value is None:
         raise SettingsError((Fault("run", None, found.words, "", "Train PRODIGY to its end, and give that run."),))
-    return _changed(run.settings, {"optimizer": optimizer, "lr": two_digits(found.value)})
+    settings = _changed(run.settings, {"optimizer": optimizer, "lr": two_digits(found.value)})
+    if settings.spec.estimates_rate or not takes_rate(settings):
+        problem = "it sets its rate itself, and cannot use that of another"
+        raise SettingsError((Fault("optimizer", settings.optimizer, problem, "", 'Write optimizer="ADAMW".'),))
+    return settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -33,14 +34,18 @@ def read_axis(use: Use, text: str) -> Axis:
     number = use.option.kind in {"int", "float"} and not use.option.choices
     if number and (between := _BETWEEN.fullmatch(text.strip())):
         low, high = _number(use, between["low"]), _number(use, between["high"])
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueProblem("a range has two finite ends; write inf in a list, such as 1.02, inf")
         if not low < high:
             raise ValueProblem("a range begins with its smaller value, such as 1e-4 to 1e-2")
-        points = int(between["points"] or 5)
+        points = int((between["points"] or "5")[:9])
         if not 2 <= points <= 1000:  # a range has two ends
             raise ValueProblem("a range has 2 to 1,000 values")
         return Range(low, high, points=points)
     if number and (question := decimal_comma(text, whole=use.option.kind == "int")):
         raise ValueProblem(f"{COMMA}. {question.removesuffix('.')}")
+    if number and ";" in text and "," in text:
+        raise ValueProblem("write a point in a number, such as 0.5; a comma or a semicolon stands between two values")
     parts = [part for part in re.split(r"[;,]", text) if part.strip()]
     values = [_value(use, part) for part in parts]
     if len(values) < 2:
@@ -76,8 +81,9 @@ def _number(use: Use, text: str) -> float:
 
 
 def _value(use: Use, text: str) -> Value:
+    word = text.strip()
     try:
-        return use.check(use.option.parse(text.strip()))
+        return use.check(use.option.parse("" if use.option.nullable and word.casefold() == "empty" else word))
     except OutOfRange:
         raise ValueProblem(f"{text.strip()} is outside of what is allowed, {use.allowed()}") from None
     except ValueProblem as problem:

@@ -187,7 +187,8 @@ def without_seed(plan: RunPlan) -> RunPlan:
 def setting_names(plans: Sequence[RunPlan | None]) -> list[str]:
     """Return, for each plan, the name of its setting where other plans have it with another seed; "" for all others.
 
-    Such runs are one row, one colour and one line wherever runs are shown. No two settings have the same name.
+    Such runs are one row, one colour and one line wherever runs are shown. A run that repeats another one, its seed too, is
+    no further seed and has a line of its own. No two settings have the same name.
 
     >>> from diffopt_widgets.runs.space import vary
     >>> plan = RunPlan(Settings("PRODIGY"))
@@ -204,7 +205,12 @@ def setting_names(plans: Sequence[RunPlan | None]) -> list[str]:
     names: dict[RunPlan | None, str] = {None: ""}
     for setting, name in zip(seeds, name_by_difference(list(seeds)), strict=True):
         names[setting] = name if len(seeds[setting]) > 1 else ""
-    return [names[setting] for setting in settings]
+    again: set[RunPlan] = set()
+    result = []
+    for plan, setting in zip(plans, settings, strict=True):
+        result.append("" if plan in again else names[setting])
+        again |= set() if plan is None else {plan}
+    return result
 
 
 def short_name(settings: Settings) -> str:

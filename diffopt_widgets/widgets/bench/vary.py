@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -19,6 +20,7 @@ from diffopt_widgets.widgets.page.html import paragraph
 
 if TYPE_CHECKING:
     from diffopt_widgets.catalogue.schema import Use
+    from diffopt_widgets.runs.space import Axis
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.settings.plan import RunPlan
 
@@ -102,6 +104,9 @@ class Vary(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """
         if self.problem:
             raise ValueProblem(self.problem)
+        most = self.seeds * math.prod(map(_points, self.over.values()))
+        if most > 2 * MOST_RUNS:  # where options are varied for some optimizers only, there are fewer
+            raise ValueProblem(f"These are up to {most:,} runs; the bench trains up to {MOST_RUNS:,} at once.")
         plans = with_seeds(vary(plan, self.over) if self.over else [plan], self.seeds)
         if len(plans) > MOST_RUNS:
             raise ValueProblem(f"These are {len(plans):,} runs; the bench trains up to {MOST_RUNS:,} at once.")
@@ -120,7 +125,7 @@ class Vary(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             if problem:
                 problems.append(f"{self._title(field.value)}: {problem}")
         number = self.number.value.strip()
-        good = number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= MOST_SEEDS
+        good = number.isascii() and number.isdigit() and len(number) < 9 and 1 <= int(number) <= MOST_SEEDS
         (self.number.remove_class if good else self.number.add_class)("dw-wrong")
         if not good:
             problems.append(f"Seeds: must be a whole number from 1 to {MOST_SEEDS}")
@@ -129,8 +134,8 @@ class Vary(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             self.set_trait("over", over)
             if good:
                 self.set_trait("seeds", int(number))
-        for row, before in zip(self._rows[1:], self.fields, strict=False):
-            row.layout.display = None if before.value else "none"
+        for row, before, own in zip(self._rows[1:], self.fields, self.fields[1:], strict=False):
+            row.layout.display = None if before.value or own.value else "none"
         self._describe()
 
     def _read_row(self, name: str, text: str, over: dict[str, Any]) -> str:
@@ -141,8 +146,7 @@ class Vary(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
             return "it is varied in another row already"
         if name == "optimizer":
             over[name] = [part.strip() for part in text.split(",") if part.strip()]
-            few = len(over[name]) < 2
-            return "two optimizers or more are needed, such as ADAMW, PRODIGY" if few else ""
+            return _optimizers_problem(over[name])
         if name not in self._uses:
             return "the optimizer of the form has no such option; choose another, or nothing"
         try:
@@ -154,16 +158,34 @@ class Vary(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     def _title(self, name: str) -> str:
         return self._uses[name].option.title if name in self._uses else name.capitalize()
 
+    def _count(self, name: str, axis: Axis) -> int:
+        """Count the values of an option that are tried; between whole numbers there may be fewer than were asked for."""
+        if not isinstance(axis, Range):
+            return len(axis)
+        option = self._uses[name].option
+        grid = axis.of(option).grid()
+        return len({round(value) for value in grid} if option.kind == "int" else set(grid))
+
     def _describe(self) -> None:
         """Say how many values and seeds there are."""
-        counts = [
-            f"{axis.points if isinstance(axis, Range) else len(axis)} values of {self._title(name)}"
-            for name, axis in self.over.items()
-        ]
+        counts = [f"{self._count(name, axis)} values of {self._title(name)}" for name, axis in self.over.items()]
         counts += [f"{self.seeds} seeds"] if self.seeds > 1 else []
         said = f"Run trains {' × '.join(counts)}, side by side." if counts else ""
+        if "optimizer" in self.over and len(self.over) > 1:
+            said += " An option is varied only for the optimizers that have it."
         if any(field.value and not text.value.strip() for field, text in zip(self.fields, self.texts, strict=True)):
             said = f"Write the values to try, {_EXAMPLE}."
         self.words.value = paragraph("" if self.problem else said, "dw-about")
         varied = [*map(self._title, self.over), *(["seeds"] if self.seeds > 1 else [])]
         self.switch.description = f"Varies: {', '.join(varied)}" if varied else "Vary …"
+
+
+def _optimizers_problem(keys: list[str]) -> str:
+    """Say what is wrong with the optimizers to compare; empty when nothing is."""
+    if len({key.casefold() for key in keys}) < len(keys):
+        return "an optimizer stands there twice, and both would be the same run"
+    return "" if len(keys) > 1 else "two optimizers or more are needed, such as ADAMW, PRODIGY"
+
+
+def _points(axis: Axis) -> int:
+    return axis.points if isinstance(axis, Range) else len(axis)

@@ -77,10 +77,11 @@ def _status(status: str, progress: float) -> str:
 def _numbers(values: Sequence[float | None]) -> str:
     """Write a number, or the median of several with their ends."""
     known = [value for value in values if value is not None]
-    if len(known) < 2:
+    if len(values) < 2 or not known:
         return _number(known[0] if known else None)
     middle, low, high = (_number(value) for value in (median(known), min(known), max(known)))
-    return middle if low == high else f"{middle}, {low} to {high}"
+    of = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
+    return (middle if low == high else f"{middle}, {low} to {high}") + of
 
 
 def _number(value: float | None) -> str:

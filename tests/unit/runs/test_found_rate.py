@@ -10,8 +10,8 @@ N = 100
 SETTLED = np.minimum(1e-6 * 1.5 ** np.arange(N), 2e-3)
 
 
-def run_with(d, *, optimizer="PRODIGY", end="done", planned=None, after=0.2, groups=("unet",)):
-    run = dw.Run(dw.RunPlan(dw.Settings(optimizer), steps=planned or len(d)))
+def run_with(d, *, optimizer="PRODIGY", end="done", planned=None, after=0.2, groups=("unet",), **options):
+    run = dw.Run(dw.RunPlan(dw.Settings(optimizer, **options), steps=planned or len(d)))
     run.begin()
     run.set_up("cpu", groups)
     values = [(float(one),) * len(groups) if np.ndim(one) == 0 else tuple(map(float, one)) for one in d]
@@ -47,6 +47,8 @@ def test_a_stopped_run_has_one_too():
         (run_with(SETTLED, end="failed"), "it failed after 100 steps"),
         (run_with(SETTLED, end=None, planned=1000), r"it has not ended \(100 of 1000 steps\)"),
         (run_with(SETTLED, after=2.0), r"its loss ended far above where it began \(0\.5 → 2\)"),
+        (run_with(SETTLED, end="stopped", planned=400, warmup=0.5), "its warm-up of 200 steps was not over"),
+        (run_with(SETTLED, optimizer="ADAFACTOR"), "ADAFACTOR sets its rate by its own rule"),
         (run_with(SETTLED, optimizer="ADAMW"), "ADAMW trains with the rate that it is given"),
         (run_with([(2e-3, 1e-6 * 1.02**i) for i in range(N)], groups=("a", "b")), "d of a did not leave d0"),
         (run_with([(s, 1e-6 * 1.02**i) for i, s in enumerate(SETTLED)], groups=("a", "b")), "d of b still grew"),
@@ -57,3 +59,9 @@ def test_where_none_can_be_read_the_words_say_why_and_nothing_is_made(run, words
     assert found.value is None
     with pytest.raises(dw.SettingsError, match=words):
         dw.with_rate_of(run)
+
+
+@pytest.mark.parametrize("optimizer", ["PRODIGY", "DADAPT_ADAM", "ADAFACTOR"])
+def test_an_optimizer_that_sets_its_rate_itself_does_not_take_it(optimizer):
+    with pytest.raises(dw.SettingsError, match="sets its rate itself"):
+        dw.with_rate_of(run_with(SETTLED), optimizer)

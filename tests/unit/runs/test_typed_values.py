@@ -13,6 +13,7 @@ from diffopt_widgets.catalogue.values import ValueProblem
 from diffopt_widgets.runs.typed_values import read_axis
 
 RATE = dw.spec("ADAMW").lr
+GROWTH = dw.spec("PRODIGY").use("growth_rate")
 BATCH = RUN_OPTIONS["batch_size"]
 
 
@@ -40,6 +41,9 @@ def test_a_range_has_two_ends(between):
         (RATE, "1e-2 to 1e-4", "begins with its smaller value"),
         (RATE, "1e-4 to x", "'x' is not a number"),
         (RATE, "1e-4 to 1e-2 in 1", "2 to 1,000 values"),
+        (RATE, "1e-4 to 1e-2 in " + "9" * 5000, "2 to 1,000 values"),
+        (RATE, "1,2; 3,4", r"write a point in a number"),
+        (GROWTH, "1.02 to inf", "two finite ends"),
         (BATCH, "1,000", "Write 1000 for one number"),
         (BATCH, "to 5", "not a"),
         (TRAINING["schedule"], "COSINE to LINEAR", "not one of the choices"),
@@ -56,6 +60,10 @@ def test_any_text_is_taken_or_answered(text):
     for use in (RATE, BATCH, TRAINING["schedule"]):
         with contextlib.suppress(ValueProblem):
             assert read_axis(use, text)
+
+
+def test_an_empty_value_is_written_as_it_is_offered():
+    assert read_axis(BATCH, "16, 32, empty") == [16, 32, None]
 
 
 def test_choices_are_taken_in_any_writing():

@@ -8,9 +8,18 @@ import { h, say } from "../../page/static/dom.js";
 function render({ model, el }) {
   const status = h("span", { class: "dw-report-status", role: "status" });
   const why = h("span", { class: "dw-report-why" });
-  const toggle = h("button", { type: "button", "aria-expanded": "false", click: () => set(!model.get("shown")) }, "Report");
+  const toggle = h(
+    "button",
+    { type: "button", "aria-expanded": "false", click: () => set(!model.get("shown")) },
+    "Report",
+  );
   const copy = h("button", { type: "button", click: () => void copied() }, "Copy as Markdown");
-  const table = h("div", { class: "dw-report-table", tabindex: "0", role: "region", "aria-label": "Table of the report" });
+  const table = h("div", {
+    class: "dw-report-table",
+    tabindex: "0",
+    role: "region",
+    "aria-label": "Table of the report",
+  });
   const lines = h("ul");
   const box = h("textarea", { class: "dwf-code", readonly: true, rows: 10, "aria-label": "The report as Markdown" });
   box.hidden = true;
@@ -66,8 +75,17 @@ function render({ model, el }) {
   const fill = () => {
     const [head = [], ...rows] = /** @type {string[][]} */ (model.get("cells"));
     const line = (/** @type {string[]} */ cells, /** @type {string} */ kind) =>
-      h("tr", {}, ...cells.map((cell, i) => h(i ? kind : "th", { scope: kind === "th" ? "col" : i ? null : "row" }, cell)));
-    const grid = h("table", {}, h("thead", {}, line(head, "th")), h("tbody", {}, ...rows.map((row) => line(row, "td"))));
+      h(
+        "tr",
+        {},
+        ...cells.map((cell, i) => h(i ? kind : "th", { scope: kind === "th" ? "col" : i ? null : "row" }, cell)),
+      );
+    const grid = h(
+      "table",
+      {},
+      h("thead", {}, line(head, "th")),
+      h("tbody", {}, ...rows.map((row) => line(row, "td"))),
+    );
     table.replaceChildren(...(rows.length ? [grid] : []));
     table.hidden = !rows.length;
     lines.replaceChildren(.../** @type {string[]} */ (model.get("lines")).map((text) => h("li", {}, text)));

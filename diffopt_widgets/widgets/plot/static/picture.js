@@ -223,6 +223,8 @@ function band(wanted, store, { range, x, buckets, smoothing, picked, scale, fain
   const [along, middle] = [new Float64Array(n), new Float32Array(n)];
   const [least, most] = [new Float32Array(n), new Float32Array(n)];
   const [values, places] = [new Float64Array(members.length), new Float64Array(members.length)];
+  /** Range of the seeds at the row that stands for a part, to be read under the pointer. @type {[number, number][]} */
+  const ends = [];
   let size = 0;
   for (const [from, to, row] of parts) {
     let [count, low, high] = [0, Infinity, -Infinity];
@@ -238,6 +240,9 @@ function band(wanted, store, { range, x, buckets, smoothing, picked, scale, fain
     }
     if (!count && panel.sparse) continue;
     along[size] = x === "time" && count ? median(places, count) : longest.place(row);
+    // A seed that ended early may have been the slower one; the line does not turn back there.
+    if (size && along[size] < along[size - 1]) along[size] = along[size - 1];
+    ends.push(count ? [Math.min(...values.subarray(0, count)), Math.max(...values.subarray(0, count))] : [NaN, NaN]);
     middle[size] = count ? median(values, count) : NaN;
     least[size] = count ? low : NaN;
     most[size++] = count ? high : NaN;
@@ -248,7 +253,6 @@ function band(wanted, store, { range, x, buckets, smoothing, picked, scale, fain
   const here = picked === null || seeds.some(({ id }) => id === picked);
   const opacity = GROUP_OPACITY[Math.min(i, GROUP_OPACITY.length - 1)] * (here ? 1 : FADED);
   const own = curve.dash === "solid";
-  const ends = Array.from({ length: size }, (_, k) => [least[k], most[k]]);
   const common = { type: "scatter", ...axesOf(axis, curve.schedule), legendgroup: run.id };
   /** @type {Trace} */
   const line = {
@@ -264,7 +268,7 @@ function band(wanted, store, { range, x, buckets, smoothing, picked, scale, fain
     opacity,
     hovertemplate: `%{y:.5~g} (%{customdata[0]:.4~g} to %{customdata[1]:.4~g})<extra>${plotlyText(label)}</extra>`,
   };
-  if (!main || !ends.some(([low, high]) => high > low)) return [line];
+  if (!main || !least.subarray(0, size).some((low, k) => most[k] > low)) return [line];
   const look = { mode: "lines", line: { width: 0, color: run.color }, fill: "toself", fillcolor: run.color };
   const outline = around(line.x, least, most);
   return [

@@ -9,6 +9,9 @@ import { COLUMNS, status } from "./runs_text.js";
  * @typedef {Run | Group} Item
  */
 
+/** Numbers of which the lowest is the best. */
+const LOSSES = ["final_loss", "eval_after", "best_loss"];
+
 /** The row of a group @param {Item} item @returns {item is Group} */
 export const isGroup = (item) => "items" in item;
 
@@ -77,6 +80,14 @@ const ordered = (rows, compare) =>
 
 /** @param {Exclude<Sorting, null>} sorting @returns {(a: Item, b: Item) => number} */
 export function comparison({ name, down }) {
+  // A setting of which a seed failed has no loss to be ranked by, as in the verdict.
+  const lost = (/** @type {Item} */ item) =>
+    LOSSES.includes(field ?? "") &&
+    isGroup(item) &&
+    item.kind === "seeds" &&
+    item.runs.some((r) => r.status === "failed");
+  const value = (/** @type {Item} */ item) =>
+    field === undefined || lost(item) ? null : isGroup(item) ? range(item.runs, field)?.[1] : item[field];
   const field = COLUMNS.find((column) => column.name === name)?.field;
   const sign = down ? -1 : 1;
   const words = new Intl.Collator(undefined, { numeric: true });
@@ -84,7 +95,7 @@ export function comparison({ name, down }) {
     name !== "who" ? groupStatus(isGroup(item) ? item.runs : [item]) : item.name;
   return (a, b) => {
     if (!field) return sign * words.compare(text(a), text(b));
-    const [x, y] = [a, b].map((item) => (isGroup(item) ? range(item.runs, field)?.[1] : item[field]) ?? null);
+    const [x, y] = [a, b].map((item) => value(item) ?? null);
     if (x === null || y === null) return Number(x === null) - Number(y === null);
     return sign * (x - y);
   };

@@ -59,9 +59,12 @@ def test_nothing_chosen_is_one_run_and_a_row_without_values_is_no_error():
         ([("d_coef", "0.5, x")], "1", "D coefficient: 'x' is not a number"),
         ([("lr", "0.1, 1"), ("lr", "0.2, 1")], "1", "Learning rate: it is varied in another row already"),
         ([("optimizer", "ADAMW")], "1", "Optimizer: two optimizers or more"),
+        ([("optimizer", "adamw, ADAMW")], "1", "Optimizer: an optimizer stands there twice"),
+        ([("lr", "1e-4 to 1e-2 in 999"), ("d_coef", "0.1 to 3 in 999"), ("beta1", "0 to 0.9 in 999")], "9", "up to 8,97"),
+        ([], "00000000199999", "Seeds: must be"),
         ([], "0", "Seeds: must be a whole number from 1 to 100"),
         ([], "9" * 5000, "Seeds: must be"),
-        ([("lr", "1e-4 to 1e-2 in 100"), ("d_coef", "0.1 to 3 in 50")], "1", "These are 5,000 runs"),
+        ([("lr", "1e-4 to 1e-2 in 100"), ("d_coef", "0.1 to 3 in 50")], "1", "These are up to 5,000 runs"),
     ],
 )
 def test_what_is_wrong_is_said_and_no_plan_is_made(rows, seeds, words):
@@ -89,3 +92,21 @@ def test_a_row_keeps_its_values_while_another_optimizer_is_looked_at():
     box.offer(dw.Settings("PRODIGY"))
     assert box.problem == ""
     assert box.over == {"d_coef": [0.5, 2.0]}
+
+
+def test_a_row_in_use_is_in_sight_whatever_stands_above_it():
+    box = varying([("d_coef", "0.5, 1"), ("lr", "0.5, 1")])
+    box.fields[0].value = ""
+    assert [row.layout.display for row in box._rows] == [None, None, None]
+    assert box.over == {"lr": [0.5, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([("accumulation", "1 to 3")], "Run trains 3 values of"),
+        ([("optimizer", "ADAMW, PRODIGY"), ("d_coef", "0.5, 1, 2")], "varied only for the optimizers that have it"),
+    ],
+)
+def test_what_run_will_train_is_said_as_it_is(rows, words):
+    assert words in varying(rows).words.value
