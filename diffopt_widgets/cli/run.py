@@ -198,8 +198,9 @@ def train_and_write(
     for note in told:
         tell(f"note: {note}")
     # The files are written first, and whole. What is warned of is told here.
-    with _signals_as_ctrl_c(), interrupt_held_back(), _without_warnings(RunFailed, WarmupNotOver):
+    with _signals_as_ctrl_c(), interrupt_held_back() as interrupted, _without_warnings(RunFailed, WarmupNotOver):
         runs = train(store)
+        cut_short = some_may_fail and interrupted()  # a search, perhaps between two of its batches
         tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
         keys = dict.fromkeys(run.settings.optimizer.lower().replace(":", ".") for run in runs)
         stem = f"{'-'.join(keys) if len(keys) < 4 else 'optimizers'}-{tasks}"
@@ -222,10 +223,12 @@ def train_and_write(
             tell(f"the results cannot be printed ({unsaid}); {wrote}")
     for problem in problems:
         tell(problem)
-    return max(_tell_ends(runs, arguments.store, some_may_fail=some_may_fail), 1 if problems else 0)
+    return max(
+        _tell_ends(runs, arguments.store, some_may_fail=some_may_fail, cut_short=cut_short), 1 if problems else 0
+    )
 
 
-def _tell_ends(runs: Sequence[Run], store: Path | None, *, some_may_fail: bool) -> int:
+def _tell_ends(runs: Sequence[Run], store: Path | None, *, some_may_fail: bool, cut_short: bool) -> int:
     """Tell how runs ended that are not simply done; return the exit status that follows."""
     from diffopt_widgets.execution.observations import sentences
     from diffopt_widgets.execution.outcome import risen
@@ -244,7 +247,7 @@ def _tell_ends(runs: Sequence[Run], store: Path | None, *, some_may_fail: bool) 
         tell(f"note: {one}")
     if len(seen) > MOST_OBSERVED:
         tell(f"note: and {len(seen) - MOST_OBSERVED} more observations")
-    if any(run.status == "stopped" for run in going):
+    if cut_short or any(run.status == "stopped" for run in going):
         tell(_how_to_go_on(store))
         return STOPPED
     failed = [run.status == "failed" for run in runs]

@@ -151,7 +151,8 @@ class _Processes(_Place):
         self._given = executor
         self._runs = runs
         context = getattr(executor, "_mp_context", None)
-        if context is not None and context.get_start_method() == "fork":
+        forked = context is not None and context.get_start_method() == "fork"
+        if forked or getattr(executor, "_broken", False):  # by a process that was killed in an earlier sweep
             self.renew()
 
     def task(self, key: str) -> Task | bytes | None:
@@ -282,10 +283,9 @@ def train_in_executor(
     ):
 
         def publish(run: Run) -> None:
-            if saver is not None:
-                saver.save(run)
-            show(run)
-            on_publish(run)
+            if saver is None or saver.save(run):
+                show(run)
+                on_publish(run)
 
         _Sweep(place, sweep, runs, publish).carry_out(interrupted)
         if interrupted():
@@ -485,11 +485,14 @@ class _Sweep:
 
     def _fail(self, sent: _Sent, error: Exception | None) -> None:
         trace = "" if error is None else "".join(traceback.format_exception(error))
-        sent.run.fail(
-            f"Its process, or one beside it, was ended before the run did, {MOST_ATTEMPTS} times. Memory may be short: try "
-            "fewer processes",
-            trace,
-        )
+        if error is None or type(error).__name__ == "KilledWorker":
+            words = (
+                f"Its process, or one beside it, was ended before the run did, {MOST_ATTEMPTS} times. Memory may be short: "
+                "try fewer processes"
+            )
+        else:
+            words = f"Its worker failed {MOST_ATTEMPTS} times: {type(error).__name__}: {error}"
+        sent.run.fail(words, trace)
         self._end(sent)
 
     def _stop(self) -> None:
@@ -541,8 +544,10 @@ class _Sweep:
             if sent.future is not None:
                 with contextlib.suppress(Exception):
                     sent.future.cancel()
-            if sent.run.status == "running":
-                sent.run.end("stopped")
+            if not sent.run.ended:
+                sent.run.end("stopped", None if len(sent.run.history) else NOT_STARTED)
+                with contextlib.suppress(Exception):
+                    self._publish(sent.run)
 
 
 _LACKS = {"ModuleNotFoundError", "ImportError", "AttributeError"}

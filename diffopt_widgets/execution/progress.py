@@ -81,8 +81,7 @@ def progress_bars(*, shown: bool = True, runs: int = 1) -> Iterator[Callable[[Ru
             if not rows:
                 rows[""] = bars.add_task("", total=runs, speed="")
             shares[run.key] = 1.0 if run.ended else len(run.history) / run.plan.steps
-            if run.ended:
-                ended.add(run.key)
+            (ended.add if run.ended else ended.discard)(run.key)  # one that was stopped may go on
             bars.update(
                 rows[""], completed=sum(shares.values()), description=f"{len(ended)} runs ended, of", refresh=True
             )

@@ -165,6 +165,8 @@ class Rounds:
             self._turns.append(entry)
             over = next(entry.steps, entry) is entry
         except BaseException:
+            if entry.run.status == "waiting":  # it was interrupted before anything of it was done
+                entry.run.end("stopped", self._not_started)
             self._leave(entry)
             raise
         if over:

@@ -18,6 +18,7 @@ from diffopt_widgets.catalogue.values import format_value, safe_repr
 from diffopt_widgets.execution.driver import drive, evaluation_points
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
 from diffopt_widgets.execution.progress import progress_bars
+from diffopt_widgets.execution.rounds import NOT_STARTED
 from diffopt_widgets.runs.run import Run, divergence
 from diffopt_widgets.runs.space import Range, axes_by_optimizer, option_of, plan_at, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError
@@ -110,7 +111,7 @@ def check_search(search: str, trials: int | None, prune: str | None, storage: ob
         faults.append(Fault("trials", trials, "a search needs a number of trials", allowed, "Write trials=40."))
     if prune in ("median", "hyperband") and executor is not None:
         todo = 'Leave out the executor, or write prune="wilcoxon" or None.'
-        problem = f"{prune} compares runs on their way, which those of an executor do not tell"
+        problem = f"{prune} holds runs on their way to compare them, and those of an executor cannot be held"
         faults.append(Fault("prune", prune, problem, "", todo))
     if storage is not None and not (isinstance(storage, str) and "://" in storage) and not _is_storage(storage):
         todo = 'Write study_storage="sqlite:///study.db".'
@@ -374,6 +375,8 @@ class _Search:
         self._trials: list[_Trial] = []
         self._outcomes: dict[RunPlan, Outcome] = {}
         """How each combination ended: one that is proposed again is not trained again."""
+        self._lost = 0
+        """Number of trials that ended before and whose runs the store does not have."""
 
     def runs(self) -> list[Run]:
         """Carry the search out, and return its runs.
@@ -381,25 +384,38 @@ class _Search:
         Raises:
             SettingsError: none of its combinations can be trained.
         """
-        waiting = self._begun()
-        while waiting or (waiting := self._asked()):
-            self._trials += waiting
-            new: dict[RunPlan, _Trial] = {}
-            for trial in waiting:
-                if trial.plan is not None and trial.plan not in self._outcomes and trial.plan not in new:
-                    new[trial.plan] = trial
-                    trial.runs = self._take_up([self._run(plan) for plan in self._searched.seeded(trial.plan)])
-            self._carry_out(list(new.values()))
-            for trial in waiting:
-                self._tell(trial)
-            if any(trial.interrupted for trial in new.values()):
-                break
-            waiting = []
+        with interrupt_held_back() as interrupted:  # also between two batches
+            waiting = self._begun()
+            while (waiting or (waiting := self._asked())) and not interrupted():  # what was asked for is taken up later
+                if self._carry_out_trials(waiting) or interrupted():
+                    break
+                waiting = []
+            if interrupted():
+                note_interrupted()
         runs = [run for trial in self._trials for run in trial.runs]
         if not runs and (refusals := dict.fromkeys(trial.refusal for trial in self._trials if trial.refusal)):
             faults = (Fault("over", None, f"no combination can be trained: {refusal}", "") for refusal in refusals)
             raise SettingsError(tuple(faults))
+        if self._lost and not runs:
+            problem = "the study has all of its trials, and the store has none of their runs"
+            raise SettingsError((Fault("resume", None, problem, "", "Ask for more trials, or leave it out."),))
+        if self._lost:
+            text = f"{self._lost} trials of the study have no runs in the store, so these are not returned."
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
         return runs
+
+    def _carry_out_trials(self, trials: list[_Trial]) -> bool:
+        """Train the runs of trials that stand for a new combination, and tell all ends; return True when one was interrupted."""
+        self._trials += trials
+        new: dict[RunPlan, _Trial] = {}
+        for trial in trials:
+            if trial.plan is not None and trial.plan not in self._outcomes and trial.plan not in new:
+                new[trial.plan] = trial
+                trial.runs = self._take_up([self._run(plan) for plan in self._searched.seeded(trial.plan)])
+        self._carry_out(list(new.values()))
+        for trial in trials:
+            self._tell(trial)
+        return any(trial.interrupted for trial in new.values())
 
     def _run(self, plan: RunPlan) -> Run:
         several = len(self._searched.seeded(plan)) > 1
@@ -418,6 +434,7 @@ class _Search:
                     self._outcomes[trial.plan] = Outcome(frozen.state.name, value, ended)
                     kept = self._take_up([self._run(plan) for plan in self._searched.seeded(trial.plan)])
                     trial.runs = [run for run in kept if run.status != "waiting"]
+                    self._lost += not trial.runs
             elif frozen.state.name == "RUNNING":
                 waiting.append(trial)
         return waiting
@@ -475,11 +492,19 @@ class _Search:
             trained = self._train([later[id(trial)][place] for trial in going])
             for trial, run in zip(going, trained, strict=True):
                 trial.runs.append(run)
-            if not going or any(trial.interrupted for trial in going):
+            if any(trial.interrupted for trial in going):
+                for trial in going:  # also one whose run was done before: its other seeds are still to come
+                    if not trial.failed:
+                        _leave_out(trial, later[id(trial)][place + 1 :], NOT_STARTED)
                 return
             for trial in going:
                 if not trial.failed and trial.report([objective(trial.runs[-1])], place):
                     trial.pruned = f"after {place + 1} of {len(later[id(trial)])} seeds"
+                    _leave_out(
+                        trial,
+                        later[id(trial)][place + 1 :],
+                        f"{PRUNED}{trial.pruned}: its search expects nothing of it",
+                    )
 
     def _train_by_stretch(self, trials: list[_Trial]) -> None:
         """Train stretch by stretch, all trials to the same step; after each the pruner compares the evaluation losses."""
@@ -488,9 +513,8 @@ class _Search:
         with interrupt_held_back() as interrupted, progress_bars(shown=self._progress, runs=len(runs)) as show:
 
             def publish(run: Run) -> None:
-                if self._saver is not None:
-                    self._saver.save(run)
-                show(run)
+                if self._saver is None or self._saver.save(run):
+                    show(run)
 
             turns = {run.key: drive(run, on_publish=publish) for run in runs}
             try:
@@ -509,6 +533,14 @@ class _Search:
                 run.end("stopped")
         if stopped:
             note_interrupted()
+
+
+def _leave_out(trial: _Trial, runs: Sequence[Run], words: str) -> None:
+    """End the runs of a trial that are not trained now, and keep them in it."""
+    for run in runs:
+        if run.status == "waiting":
+            run.end("stopped", words)
+    trial.runs += runs
 
 
 def _train_stretch(

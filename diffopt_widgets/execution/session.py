@@ -225,6 +225,9 @@ class Session:
 
     async def _wait_while_paused(self) -> None:
         """Wait until the pause is over, or until a run is stopped, which then ends while the others stay paused."""
+        if not self.training:  # the last of them was stopped alone: there is nothing to resume
+            self._paused = False
+            return
         for run in self.training:
             if run.status == "running":
                 run.pause()

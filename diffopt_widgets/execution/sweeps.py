@@ -269,7 +269,9 @@ def train_together(runs: list[Run], *, saver: RunSaver | None = None, progress: 
             show(run)
 
     with interrupt_held_back() as interrupted, progress_bars(shown=progress, runs=len(waiting)) as show:
-        rounds = Rounds(publish, on_begin=show, on_begun=publish, not_started=NOT_STARTED)
+        rounds = Rounds(
+            publish, on_begin=lambda run: None if run.ended else show(run), on_begun=publish, not_started=NOT_STARTED
+        )
         rounds.add(waiting)
         try:
             for _ in rounds.steps():

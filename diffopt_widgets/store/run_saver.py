@@ -63,6 +63,7 @@ class RunSaver:
         renamed = run.name if run.name != self._names[run.key] else ""
         self._names[run.key] = run.name
         if not run.ended:
+            self._ends.pop(run.key, None)  # it goes on: its next end is written also where it equals the last one
             writer.describe(renamed)
             if time.monotonic() >= self._next[run.key]:
                 self._next[run.key] = time.monotonic() + own_runs.update_extras(writer, run)

@@ -10,7 +10,7 @@ import pytest
 import diffopt_widgets as dw
 from diffopt_widgets.execution import search
 from diffopt_widgets.execution.outcome import RunFailed
-from diffopt_widgets.execution.search import Searched, objective, study_path
+from diffopt_widgets.execution.search import Searched, is_pruned, objective, study_path
 from diffopt_widgets.optimizers.factory import MissingBackend
 from diffopt_widgets.store import RunSaver
 
@@ -153,10 +153,12 @@ def test_the_wilcoxon_pruner_compares_seed_by_seed(optuna, tmp_path):
     assert pruned
     for trial in trials:
         own = [run for run in runs if run.key in trial.user_attrs["runs"]]
-        assert {run.status for run in own} == {"done"}
-        assert [run.plan.seed for run in own] == list(range(len(trial.intermediate_values)))
-        assert list(trial.intermediate_values.values()) == [run.eval_after for run in own]
-        assert 4 <= len(own) <= 6 - (trial in pruned)
+        trained = [run for run in own if run.status == "done"]
+        assert [run.plan.seed for run in own] == list(range(6))
+        assert own[: len(trained)] == trained
+        assert all(is_pruned(run) and not len(run.history) for run in own[len(trained) :])
+        assert list(trial.intermediate_values.values()) == [run.eval_after for run in trained]
+        assert 4 <= len(trained) <= 6 - (trial in pruned)
 
 
 @pytest.mark.parametrize("prune", [None, "median"])

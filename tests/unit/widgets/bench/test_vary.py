@@ -60,7 +60,11 @@ def test_nothing_chosen_is_one_run_and_a_row_without_values_is_no_error():
         ([("lr", "0.1, 1"), ("lr", "0.2, 1")], "1", "Learning rate: it is varied in another row already"),
         ([("optimizer", "ADAMW")], "1", "Optimizer: two optimizers or more"),
         ([("optimizer", "adamw, ADAMW")], "1", "Optimizer: an optimizer stands there twice"),
-        ([("lr", "1e-4 to 1e-2 in 999"), ("d_coef", "0.1 to 3 in 999"), ("beta1", "0 to 0.9 in 999")], "9", "up to 8,97"),
+        (
+            [("lr", "1e-4 to 1e-2 in 999"), ("d_coef", "0.1 to 3 in 999"), ("beta1", "0 to 0.9 in 999")],
+            "9",
+            "up to 8,97",
+        ),
         ([], "00000000199999", "Seeds: must be"),
         ([], "0", "Seeds: must be a whole number from 1 to 100"),
         ([], "9" * 5000, "Seeds: must be"),
