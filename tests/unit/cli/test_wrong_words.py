@@ -12,6 +12,7 @@ pytestmark = pytest.mark.slow
 
 BASE = {
     "run": ["ADAMW", "--task", "swiss_roll", "--steps", "1"],
+    "sweep": ["ADAMW", "--over", "beta1=0.5,0.6", "--task", "swiss_roll", "--steps", "1"],
     "options": ["ADAMW"],
     "memory": ["ADAMW"],
     "probe": [],
