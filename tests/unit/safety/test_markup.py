@@ -359,6 +359,7 @@ KNOWN = {
     "drawing/figures.py": {
         "label": "from plotly_text",
         "picture": "from script_json",
+        "_HOVER[line.ends is not None]": "constant",
         **dict.fromkeys(("rest", "_wrapped(lines[:1], FIGURE_CHARACTERS)"), "from plotly_text"),
     },
     "drawing/svg.py": {
@@ -404,6 +405,12 @@ KNOWN = {
     "widgets/page/folders.py": {"re.escape(part)": "a pattern", "end": "a pattern"},
     "catalogue/introspect/docstrings.py": {"_TYPE": "a pattern"},
     "widgets/bench/run_bar.py": {"NO_MATH": "constant", "pairs": "escaped", "trace": "escaped"},
+    "widgets/bench/findings.py": {
+        "NO_MATH": "constant",
+        "said": "from paragraph",
+        "count": "a number and a word",
+        "items": "escaped",
+    },
     "widgets/bench/bench.py": {"style": "our own file"},
     "widgets/bench/samples.py": {
         **dict.fromkeys(("NO_MATH", "css", "text", "LINE - 8", "drawn.kind", "self._choice"), "ours"),
