@@ -158,11 +158,11 @@ def test_a_ready_comparison_is_one_button(notebook):
     expect(menu.locator(".dw-look-for")).to_contain_text(
         "2 runs of 200 steps on Handwritten digits. A high rate from the first step"
     )
-    nb.until_python("len(bench.runs[0].history) > 1")
-    expect(page.locator(".dw-words")).to_contain_text("run 1 of 2")
+    nb.until_python("all(len(run.history) > 1 for run in bench.runs)")  # they train side by side
+    expect(page.locator(".dw-words")).to_contain_text("2 runs: all running")
     button(page, "Stop").click()
     nb.until_python("[run.status for run in bench.runs] == ['stopped', 'stopped']")
-    expect(rows.nth(1)).to_contain_text("not started")
+    expect(rows.nth(1)).to_contain_text("stopped")
     expect(menu.locator("[aria-pressed=true]")).to_have_count(1)
     expect(menu.locator(".dw-look-for")).to_contain_text(
         "2 runs of 200 steps on Handwritten digits. A high rate from the first step"
