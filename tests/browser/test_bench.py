@@ -145,7 +145,7 @@ def test_a_ready_comparison_is_one_button(notebook):
     nb.run_cell(0)
     page = nb.page
     menu = page.locator(".dw-menu")
-    expect(menu.locator(".dw-look-for")).to_contain_text("each trains a few runs that differ in one thing")
+    expect(menu.locator(".dw-look-for")).to_contain_text("each trains a few runs side by side that differ in one thing")
     button(page, "Warm-up or not").click()
     expect(button(page, "Warm-up or not")).to_have_attribute("aria-pressed", "true")
     expect(menu.locator("[aria-pressed=true]")).to_have_count(1)
