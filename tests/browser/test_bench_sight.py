@@ -23,7 +23,8 @@ IN_SIGHT = """() => {
     if (box.left < seen.left || box.right > seen.right) hidden.push(`${name} is cut`);
   };
   look('optimizer', document.querySelector('.dw-bench .dwf-optimizer'));
-  for (const button of document.querySelectorAll('.dw-buttons button:not(.dw-fix)')) look(button.innerText, button);
+  for (const button of document.querySelectorAll('.dw-buttons button:not(.dw-fix)'))
+    if (button.style.display !== 'none') look(button.innerText, button); // the others are offered only at times
   const area = document.querySelector('.dw-bench .dw-plot-area');
   const loss = area.getBoundingClientRect().top + parseFloat(document.querySelector('.dw-plot-hint').style.height);
   look('loss', area, loss);
