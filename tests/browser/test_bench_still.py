@@ -52,7 +52,7 @@ def test_runs_that_come_move_nothing(notebook, width):
         assert places(nb) == before, number
 
 
-@pytest.mark.parametrize("width", [480, 1400])
+@pytest.mark.parametrize("width", [480, 700, 1400])
 def test_a_failure_moves_nothing(notebook, width):
     nb = opened(notebook, DIVERGES, width, 1600)
     before = places(nb)
