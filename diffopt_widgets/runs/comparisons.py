@@ -74,7 +74,7 @@ def comparisons() -> tuple[Comparison, ...]:
         ),
         Comparison(
             "beta2",
-            "What beta2 does",
+            "beta2",
             "Here 0.9 and 0.999 end nearly alike. With 0.5 the average of squared gradients spans about two steps, that of the "
             "gradients about ten: the loss stays a little higher, although all apply the same rate.",
             RunPlan(Settings("ADAMW", lr=1e-2), "digits", 200),
@@ -88,7 +88,7 @@ def comparisons() -> tuple[Comparison, ...]:
         ),
         Comparison(
             "bits",
-            "8 bits against 32",
+            "8 or 32 bits",
             "The two losses fall almost together, while the 8-bit state needs about two fifths of the memory: here tensors with "
             "fewer than 4096 weights keep 32 bits. In a large model few tensors are so small.",
             RunPlan(Settings("ADAMW", lr=4e-3, schedule="COSINE"), "digits", 200),

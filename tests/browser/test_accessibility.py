@@ -222,7 +222,7 @@ def test_each_widget_alone_and_that_a_finger_reaches_what_a_mouse_is_told_by_poi
     inspector.look("alone")
     assert not inspector.faults
 
-    comparison = bench.get_by_role("button", name="What beta2 does")
+    comparison = bench.get_by_role("button", name="beta2", exact=True)
     comparison.tap()
     expect(bench.locator(".dw-look-for")).to_contain_text("3 runs of 200 steps")
     bench.get_by_role("button", name="Present", exact=True).tap()

@@ -17,9 +17,9 @@ from pressed import Left, bench_of, kept_apart
 from tried import Bowl, Tried
 
 import diffopt_widgets as dw
-from diffopt_widgets.execution import driver, session
+from diffopt_widgets.execution import driver, rounds, session
 from diffopt_widgets.records import History
-from diffopt_widgets.store import run_saver
+from diffopt_widgets.store import run_saver, run_writer
 from diffopt_widgets.tasks import Task
 from diffopt_widgets.training import loop
 from diffopt_widgets.widgets.bench import rest
@@ -161,7 +161,7 @@ def hours(count: float, step: float) -> Tried:
             return super().loss(number, micro)
 
     task = Task(key="slow", title="Slow", summary="By a clock of its own.", build=Slow, steps=steps, batch_size=8)
-    modules = (driver, session, loop, live, run_saver)
+    modules = (driver, session, rounds, loop, live, run_saver, run_writer)
     kept = [module.time for module in modules]
     tracemalloc.start()
     published = 0
