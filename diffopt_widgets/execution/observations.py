@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from diffopt_widgets.catalogue.schedules import warmup_steps
 from diffopt_widgets.catalogue.values import format_value, short
 from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.found_rate import FEW_STEPS, LEVEL, estimates_of, growth_at_end
+from diffopt_widgets.settings.variations import without_seed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,7 +83,7 @@ def sentences(runs: Sequence[Run]) -> list[str]:
     seen = [f"{named.format(run.name)}{one}" for run in runs for one in observe(run)]
     by_plan: dict[RunPlan, list[Run]] = {}
     for run in runs:
-        by_plan.setdefault(replace(run.plan, seed=0), []).append(run)
+        by_plan.setdefault(without_seed(run.plan), []).append(run)
     return [*seen, *(str(one) for alike in by_plan.values() for one in observe_together(alike))]
 
 

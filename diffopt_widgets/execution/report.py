@@ -15,9 +15,10 @@ from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.compared import Standing, Verdict, verdict
 from diffopt_widgets.runs.grids import Grid
 from diffopt_widgets.runs.paired import CONFIDENCE, Paired, confidence_of_each, paired
-from diffopt_widgets.runs.run import Run, divergence, name_by_difference
+from diffopt_widgets.runs.run import Run, divergence
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.settings.arguments import wrong_kind
+from diffopt_widgets.settings.variations import name_by_difference, without_seed
 from diffopt_widgets.state_size.words import bytes_words
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class Report:
         """Say which settings have no row, and why."""
         settings: dict[RunPlan, list[Run]] = {}
         for run in self.verdict.runs:
-            settings.setdefault(_without_seed(run), []).append(run)
+            settings.setdefault(without_seed(run.plan), []).append(run)
         labels = name_by_difference(list(settings))
         lines = []
         for label, runs in zip(labels, settings.values(), strict=True):
@@ -267,7 +268,7 @@ class Report:
         """Return Python code that trains the same runs and makes the same report."""
         plans = [run.plan for run in self.verdict.runs]
         seeds = sorted({plan.seed for plan in plans})
-        points = list(dict.fromkeys(replace(plan, seed=0) for plan in plans))
+        points = list(dict.fromkeys(without_seed(plan) for plan in plans))
         whole = set(plans) == {replace(point, seed=seed) for point in points for seed in seeds}
         if not whole:
             points, seeds = list(dict.fromkeys(plans)), []
@@ -344,12 +345,8 @@ def report(runs: Sequence[Run], *, by: Literal["settings", "optimizer"] = "setti
 
 def _named_by_settings(standings: Sequence[Standing]) -> list[Standing]:
     """Return the settings with labels that leave the seed out."""
-    labels = name_by_difference([_without_seed(standing.runs[0]) for standing in standings]) if standings else []
+    labels = name_by_difference([without_seed(standing.runs[0].plan) for standing in standings]) if standings else []
     return [replace(standing, label=label) for standing, label in zip(standings, labels, strict=True)]
-
-
-def _without_seed(run: Run) -> RunPlan:
-    return replace(run.plan, seed=0)
 
 
 def _best_of_each(standings: Sequence[Standing]) -> list[tuple[Standing, tuple[str, ...]]]:

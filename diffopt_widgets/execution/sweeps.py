@@ -18,11 +18,12 @@ from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.execution.reports import NOT_STARTED
 from diffopt_widgets.execution.rounds import Rounds
 from diffopt_widgets.execution.search import Searched, by_optuna, check_search, search_by_optuna
-from diffopt_widgets.runs.run import Run, divergence, name_by_difference, short_name
+from diffopt_widgets.runs.run import Run, divergence
 from diffopt_widgets.runs.space import MOST_RUNS, checked_over, draw, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError, as_settings
 from diffopt_widgets.settings.arguments import check_flag, check_number, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
+from diffopt_widgets.settings.variations import name_by_difference, short_name
 from diffopt_widgets.tasks import Task, task_key
 from diffopt_widgets.training.environment import check_runs, warn_of_warmup
 

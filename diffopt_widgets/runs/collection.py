@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 
 from diffopt_widgets.drawing.panels import DASHES, PALETTE, next_color, next_dash
 from diffopt_widgets.plain_text import printable
-from diffopt_widgets.runs.run import name_by_difference
 from diffopt_widgets.runs.shown import Shown, ShownRuns
-from diffopt_widgets.settings.variations import differences, setting_names, swept_groups, without_seed
+from diffopt_widgets.settings.variations import (
+    differences,
+    name_by_difference,
+    setting_names,
+    swept_groups,
+    without_seed,
+)
 
 if TYPE_CHECKING:
     from diffopt_widgets.runs.run import Run

@@ -13,10 +13,11 @@ from diffopt_widgets.catalogue.run_options import RUN_OPTIONS, TASK
 from diffopt_widgets.catalogue.schedules import SCHEDULES, TRAINING
 from diffopt_widgets.runs.comparisons import Comparison, comparisons
 from diffopt_widgets.runs.paired import confidence_of_each, paired
-from diffopt_widgets.runs.run import Run, divergence, name_by_difference
+from diffopt_widgets.runs.run import Run, divergence
 from diffopt_widgets.settings.variations import (
     conditions,
     listed,
+    name_by_difference,
     not_comparable,
     options_of,
     value_words,

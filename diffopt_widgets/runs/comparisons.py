@@ -9,10 +9,11 @@ from typing import Any
 
 from diffopt_widgets.catalogue import list_optimizers, spec
 from diffopt_widgets.plain_text import printed_readably
-from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.run import Run
 from diffopt_widgets.runs.space import vary
 from diffopt_widgets.settings import Settings
 from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.settings.variations import name_by_difference
 
 
 @printed_readably

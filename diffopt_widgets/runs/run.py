@@ -16,8 +16,7 @@ from diffopt_widgets.plain_text import printable, printed_readably, showable
 from diffopt_widgets.records import History, StepRecord
 from diffopt_widgets.settings.arguments import check_kind, check_text
 from diffopt_widgets.settings.plan import RunPlan
-from diffopt_widgets.settings.variations import name_by_difference as name_by_difference  # noqa: PLC0414
-from diffopt_widgets.settings.variations import short_name as short_name  # noqa: PLC0414
+from diffopt_widgets.settings.variations import short_name
 
 if TYPE_CHECKING:
     import pandas as pd

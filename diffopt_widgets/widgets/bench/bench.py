@@ -22,9 +22,10 @@ from diffopt_widgets.execution.sweeps import duration, estimated_seconds
 from diffopt_widgets.plain_text import printable, printed_readably
 from diffopt_widgets.runs.compared import Verdict
 from diffopt_widgets.runs.comparisons import Comparison, comparisons, every_optimizer
-from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Settings, SettingsError
 from diffopt_widgets.settings.arguments import check_kind
+from diffopt_widgets.settings.variations import name_by_difference
 from diffopt_widgets.tasks import get_task, task_key
 from diffopt_widgets.widgets.bench.comparison_menu import ComparisonMenu
 from diffopt_widgets.widgets.bench.findings import Findings

@@ -14,8 +14,9 @@ from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.collection import Collection
 from diffopt_widgets.runs.compared import Verdict, trained_words, verdict
-from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings.arguments import check_flag, check_kind, check_text, checked_list
+from diffopt_widgets.settings.variations import name_by_difference
 from diffopt_widgets.widgets.page.event_loop import on_loop
 from diffopt_widgets.widgets.page.folders import without_folders
 from diffopt_widgets.widgets.page.stand_in import Still, StillWidget

@@ -9,8 +9,9 @@ import diffopt_widgets as dw
 from diffopt_widgets.records import StepRecord
 from diffopt_widgets.runs.compared import alike, ready_comparison, trained_words, verdict
 from diffopt_widgets.runs.comparisons import comparisons
-from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.run import Run
 from diffopt_widgets.runs.space import vary
+from diffopt_widgets.settings.variations import name_by_difference
 
 READY = {comparison.key: comparison for comparison in comparisons()}
 

@@ -21,9 +21,10 @@ from diffopt_widgets.execution import session as session_module
 from diffopt_widgets.execution.driver import drive
 from diffopt_widgets.execution.session import Session
 from diffopt_widgets.records import StepRecord
-from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.run import Run
 from diffopt_widgets.runs.space import vary
 from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.settings.variations import name_by_difference
 
 
 def plan(steps=40, **options):

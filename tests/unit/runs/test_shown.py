@@ -11,9 +11,10 @@ import diffopt_widgets as dw
 from diffopt_widgets.drawing.panels import PALETTE
 from diffopt_widgets.records import History
 from diffopt_widgets.runs.collection import Collection
-from diffopt_widgets.runs.run import Run, name_by_difference
+from diffopt_widgets.runs.run import Run
 from diffopt_widgets.runs.shown import Shown, ShownRuns
 from diffopt_widgets.settings.plan import RunPlan
+from diffopt_widgets.settings.variations import name_by_difference
 
 
 def run_of(d_coef, name=""):
