@@ -130,7 +130,8 @@ def kill_kernels(path: Path, rounds: int, seed: int) -> None:
         lost[sum(rows > len(history) for rows in published)] += 1
         rows = min(len(history), len(straight))
         np.testing.assert_array_equal(history.step, np.arange(1, len(history) + 1))
-        np.testing.assert_array_equal(history.column("loss")[:rows], straight.column("loss")[:rows])
+        if rows:  # a history without rows has no columns
+            np.testing.assert_array_equal(history.column("loss")[:rows], straight.column("loss")[:rows])
     print(begun, *(f"{count}×{number}" for number, count in sorted(lost.items())))
     check(max(lost, default=0) <= 1, "publishes lost:", lost)
 

@@ -138,6 +138,15 @@ def test_compared_runs_are_named_by_what_sets_them_apart_and_a_given_name_stays(
     assert collection.shown.now[third.key].name == "of yesterday"
 
 
+def test_runs_stand_together_by_the_first_option_that_has_several_settings_each():
+    collection = Collection(compares=True)
+    for d_coef in (0.5, 1.0):
+        for beta2 in (0.9, 0.99):
+            collection.add(Run(RunPlan(dw.Settings("PRODIGY", d_coef=d_coef, beta2=beta2), "swiss_roll", 10)))
+        groups = [one.group for one in collection.shown.now.values()]
+        assert groups == (["d_coef 0.5"] * 2 + ["d_coef 1"] * 2 if d_coef == 1 else ["", ""])
+
+
 def test_a_table_and_a_plot_of_one_collection_paint_the_same():
     collection = Collection()
     table, plot = dw.RunsTable(collection=collection), dw.LivePlot(shown=collection.shown)
