@@ -58,6 +58,9 @@ class Training:
         SettingsError: the back end refuses the settings, or this loop cannot train such an optimizer.
     """
 
+    sharded = False
+    """True when the weights are divided among several processes."""
+
     def __init__(self, plan: RunPlan) -> None:
         task = get_task(plan.task)
         self.plan = plan
@@ -68,7 +71,7 @@ class Training:
         dtype = getattr(torch, plan.dtype)
         with self._seeded_task(_BUILD, plan.seed):
             self.problem = task.build(plan.seed, self.device, self.batch_size, dtype)
-        self.groups = groups_of(task, self.problem, self.device, dtype, plan.accumulation)
+        self.groups = self._placed(groups_of(task, self.problem, self.device, dtype, plan.accumulation))
         """The parts of the model, as the problem has them."""
         self._params = [p for group in self.groups for p in group.params]
         check_step(plan.settings.spec)
@@ -100,6 +103,10 @@ class Training:
         self.weights = sum(p.numel() for p in self._params)
         """Number of weights that it trains."""
         self._few_threads = self.device.type == "cpu" and self.weights < SMALL_MODEL
+
+    def _placed(self, groups: tuple[ParameterGroup, ...]) -> tuple[ParameterGroup, ...]:
+        """Return the parts of the model with the parameters as the optimizer gets them."""
+        return groups
 
     def steps(self) -> Iterator[StepRecord]:
         """Take the remaining steps, and yield a record after each; losses and norms may still be on the device.

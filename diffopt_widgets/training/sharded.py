@@ -1,0 +1,162 @@
+"""Sharded training: one training in several processes, each of which holds a part of every weight, gradient and state.
+
+The weights are divided by torch's own FSDP2 (`torch.distributed.fsdp.fully_shard`). The first process decides what comes next
+(a step, an evaluation, samples) and tells the others, so only it needs to know about records, interrupts and the clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+
+from diffopt_widgets.tasks import ParameterGroup
+from diffopt_widgets.training.loop import Training
+
+if TYPE_CHECKING:
+    from diffopt_widgets.records import StepRecord
+    from diffopt_widgets.settings.plan import RunPlan
+    from diffopt_widgets.tasks import Samples
+
+WAIT = timedelta(minutes=10)
+"""Longest time for which a process waits for the others."""
+
+APART = 1e-5
+"""Relative difference from which on the estimates of two processes have drifted apart: rounding makes less."""
+
+
+class _Order(IntEnum):
+    """What all processes do next."""
+
+    END, STEP, EVALUATE, SAMPLES, COMPARE = range(5)
+
+
+class ShardedTraining(Training):
+    """Training of a plan together with the other processes of torch's default process group.
+
+    Each batch is divided among the processes, and a record has the loss over the whole batch. The first process takes `steps`
+    as of any training and calls `end` at last; the others call `follow`.
+
+    Raises:
+        TypeError: the task has no model that FSDP can divide.
+        Exception: any error of building a `Training`.
+    """
+
+    sharded = True
+
+    def __init__(self, plan: RunPlan) -> None:
+        self.rank, self.processes = dist.get_rank(), dist.get_world_size()
+        self._line = dist.new_group(backend="gloo", timeout=WAIT)
+        """Group for orders, which pass through the CPU and so do not wait for a GPU."""
+        super().__init__(plan)
+
+    def _placed(self, groups: tuple[ParameterGroup, ...]) -> tuple[ParameterGroup, ...]:
+        """Divide the weights among the processes, and the batches of a problem that can give a part of them."""
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import FSDPModule, fully_shard
+
+        model = getattr(self.problem, "model", None)
+        if not isinstance(model, torch.nn.Module):
+            raise _undivided(self.plan.task, "what it built has no `model`, a torch.nn.Module")
+        names = {p: name for name, p in model.named_parameters()}
+        if any(p not in names for group in groups for p in group.params):
+            raise _undivided(self.plan.task, "some of its parameters are not in its `model`")
+        if not isinstance(model, FSDPModule):  # a task may divide its blocks itself
+            fully_shard(model, mesh=init_device_mesh(self.device.type, (self.processes,)))
+        if callable(take_part := getattr(self.problem, "take_part", None)):
+            take_part(self.rank, self.processes)
+        parts = dict(model.named_parameters())
+        return tuple(replace(group, params=tuple(parts[names[p]] for p in group.params)) for group in groups)
+
+    def _step(self, step: int) -> StepRecord:
+        self._order(_Order.STEP)
+        with _cuda_means_here(self.device):
+            record = super()._step(step)
+        loss = record.loss
+        if isinstance(loss, torch.Tensor):
+            dist.all_reduce(loss := loss.clone())
+            loss = loss / self.processes
+        return replace(record, loss=loss)
+
+    def _grad_norm(self) -> torch.Tensor:
+        return _whole(super()._grad_norm())
+
+    def evaluate(self) -> float:
+        """Return the loss on the fixed evaluation set, which every process computes in full."""
+        self._order(_Order.EVALUATE)
+        return super().evaluate()
+
+    def samples(self) -> Samples | None:
+        """Make samples, as every process does at the same time."""
+        self._order(_Order.SAMPLES)
+        return super().samples()
+
+    def difference(self) -> str:
+        """Say how far the processes' own estimates of the rate have drifted apart; empty where they agree, or there are none."""
+        self._order(_Order.COMPARE)
+        own = [float(group.get("d", 0.0)) for group in self.optimizer.param_groups]
+        all_of: list[list[float]] = [[] for _ in range(self.processes)]
+        dist.all_gather_object(all_of, own, group=self._line)
+        for values in zip(*all_of, strict=True):
+            low, high = min(values), max(values)
+            if high - low > APART * abs(high):
+                return f"its processes drifted apart: d ended at {low:.3g} in one and at {high:.3g} in another"
+        return ""
+
+    def end(self) -> None:
+        """Let the other processes end; in the first one."""
+        self._order(_Order.END)
+
+    def follow(self) -> None:
+        """Do what the first process orders until it ends; in the others."""
+        steps = self.steps()
+        while (order := self._ordered()) is not _Order.END:
+            if order is _Order.STEP:
+                next(steps)
+            elif order is _Order.EVALUATE:
+                self.evaluate()
+            elif order is _Order.SAMPLES:
+                self.samples()
+            else:
+                self.difference()
+
+    def _order(self, order: _Order) -> None:
+        if self.rank == 0:
+            dist.broadcast(torch.tensor(int(order)), 0, group=self._line)
+
+    def _ordered(self) -> _Order:
+        order = torch.tensor(0)
+        dist.broadcast(order, 0, group=self._line)
+        return _Order(int(order))
+
+
+def _whole(value: torch.Tensor) -> torch.Tensor:
+    whole: torch.Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
+    return whole
+
+
+def _undivided(task: str, why: str) -> TypeError:
+    return TypeError(f"the task {task!r} cannot be divided among processes: {why}")
+
+
+@contextlib.contextmanager
+def _cuda_means_here(device: torch.device) -> Iterator[None]:
+    """Have `.cuda()` leave a tensor on the CPU during a step there.
+
+    Prodigy and D-Adaptation call it on the tensor whose values they add up over the processes, also where those train on CPUs.
+    """
+    if device.type != "cpu":
+        yield
+        return
+    cuda = torch.Tensor.cuda
+    torch.Tensor.cuda = lambda tensor, *_, **__: tensor  # type: ignore[method-assign]  # in this process only
+    try:
+        yield
+    finally:
+        torch.Tensor.cuda = cuda  # type: ignore[method-assign]
