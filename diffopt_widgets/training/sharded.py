@@ -76,7 +76,7 @@ class ShardedTraining(Training):
 
     def _step(self, step: int) -> StepRecord:
         self._order(_Order.STEP)
-        with _cuda_means_here(self.device):
+        with cuda_means_here(self.device):
             record = super()._step(step)
         loss = record.loss
         if isinstance(loss, torch.Tensor):
@@ -146,7 +146,7 @@ def _undivided(task: str, why: str) -> TypeError:
 
 
 @contextlib.contextmanager
-def _cuda_means_here(device: torch.device) -> Iterator[None]:
+def cuda_means_here(device: torch.device) -> Iterator[None]:
     """Have `.cuda()` leave a tensor on the CPU during a step there.
 
     Prodigy and D-Adaptation call it on the tensor whose values they add up over the processes, also where those train on CPUs.
