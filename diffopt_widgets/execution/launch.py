@@ -175,19 +175,15 @@ def _check_processes(plan: RunPlan, processes: int) -> None:
         SettingsError: they cannot; it says what is missing.
     """
     import torch
-    from torch import distributed
 
     from diffopt_widgets.training.loop import find_device
+    from diffopt_widgets.training.sharded import missing
 
     def refuse(problem: str, todo: str) -> SettingsError:
         return SettingsError((Fault("processes", processes, problem, "", todo),))
 
-    if not (distributed.is_available() and distributed.is_gloo_available()):
-        raise refuse("this build of torch has no gloo, by which processes talk to each other", "Use dw.train.")
-    try:
-        from torch.distributed.fsdp import fully_shard  # noqa: F401  # whether it is there
-    except ImportError:
-        raise refuse(f"torch {torch.__version__} has no fully_shard (FSDP2)", "Install torch 2.6 or later.") from None
+    if lack := missing():
+        raise refuse(lack, "Use dw.train, or install another torch.")
     size = plan.batch_size or get_task(plan.task).batch_size
     if processes > size:
         todo = f"Choose at most {size}, or a larger batch_size."
@@ -307,20 +303,13 @@ def _processes(folder: Path, count: int) -> Iterator[subprocess.Popen[bytes]]:
 
 def _environment(processes: int) -> dict[str, str]:
     """Return the environment of the processes: the modules of this one, its share of the cores, and connections on this machine."""
+    from diffopt_widgets.training.sharded import loopback
+
     given = {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # its store listens on all addresses
     }
-    if loopback := _loopback():
-        given |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
+    if name := loopback():
+        given |= {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name}
     return {**given, **os.environ, "PYTHONPATH": given["PYTHONPATH"]}
-
-
-def _loopback() -> str:
-    """Return the name of the interface that reaches this machine only; empty where it has none that gloo knows by name."""
-    import psutil
-
-    interfaces = {} if os.name == "nt" else psutil.net_if_addrs()
-    names = (name for name, uses in interfaces.items() if any(use.address == "127.0.0.1" for use in uses))
-    return next(names, "")

@@ -7,6 +7,7 @@ The weights are divided by torch's own FSDP2 (`torch.distributed.fsdp.fully_shar
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
+from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.tasks import ParameterGroup
 from diffopt_widgets.training.loop import Training
 
@@ -84,8 +86,20 @@ class ShardedTraining(Training):
             loss = loss / self.processes
         return replace(record, loss=loss)
 
+    @contextlib.contextmanager
+    def _first_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            key, text = self.plan.settings.optimizer, str(error).partition("\n")[0]
+            problem = (
+                f"its step cannot work on weights that are divided among processes: {type(error).__name__}: {text}"
+            )
+            todo = "Train it with dw.train, or choose another, such as ADAMW."
+            raise SettingsError((Fault(key, None, problem, "", todo),)) from error
+
     def _grad_norm(self) -> torch.Tensor:
-        return _whole(super()._grad_norm())
+        return whole(super()._grad_norm())
 
     def evaluate(self) -> float:
         """Return the loss on the fixed evaluation set, which every process computes in full."""
@@ -136,9 +150,30 @@ class ShardedTraining(Training):
         return _Order(int(order))
 
 
-def _whole(value: torch.Tensor) -> torch.Tensor:
-    whole: torch.Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
-    return whole
+def missing() -> str:
+    """Describe what torch lacks for training in several processes; empty if it has all."""
+    if not (dist.is_available() and dist.is_gloo_available()):
+        return "this build of torch has no gloo, by which processes talk to each other"
+    try:
+        from torch.distributed.fsdp import fully_shard  # noqa: F401  # whether it is there
+    except ImportError:
+        return f"torch {torch.__version__} has no fully_shard (FSDP2), which came with version 2.6"
+    return ""
+
+
+def loopback() -> str:
+    """Return the name of the interface that reaches this machine only; empty where it has none that gloo knows by name."""
+    import psutil
+
+    interfaces = {} if os.name == "nt" else psutil.net_if_addrs()
+    names = (name for name, uses in interfaces.items() if any(use.address == "127.0.0.1" for use in uses))
+    return next(names, "")
+
+
+def whole(value: torch.Tensor) -> torch.Tensor:
+    """Return the whole of a tensor that is divided among processes, and any other as it is; in all processes at once."""
+    full: torch.Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
+    return full
 
 
 def _undivided(task: str, why: str) -> TypeError:

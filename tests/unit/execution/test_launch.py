@@ -195,5 +195,7 @@ def test_a_torch_without_what_it_takes_is_named(monkeypatch):
         launch("ADAMW")
     monkeypatch.undo()
     monkeypatch.delattr("torch.distributed.fsdp.fully_shard")
-    with pytest.raises(dw.SettingsError, match=r"has no fully_shard \(FSDP2\). Install torch 2.6 or later"):
+    with pytest.raises(
+        dw.SettingsError, match=r"has no fully_shard \(FSDP2\), which came with version 2.6. Use dw.train, or"
+    ):
         launch("ADAMW")
