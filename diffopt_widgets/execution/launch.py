@@ -55,7 +55,7 @@ class ProcessesDiffer(UserWarning):
 
 
 class Plot(Protocol):
-    """What draws a run while it trains, such as `dw.LivePlot`."""
+    """Plot that draws a run while it trains, such as `dw.LivePlot`."""
 
     def add_run(
         self, key: str, name: str, history: History, *, schedule: bool, samples_per_step: float | None

@@ -29,7 +29,7 @@ _WORD_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the processes ended before their run did."""
+    """Reason for which the processes ended before their run did."""
 
     words: str
     trace: str = ""

@@ -34,7 +34,7 @@ APART = 1e-5
 
 
 class _Order(IntEnum):
-    """What all processes do next."""
+    """Next thing for all processes to do."""
 
     END, STEP, EVALUATE, SAMPLES, COMPARE = range(5)
 
