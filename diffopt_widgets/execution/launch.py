@@ -23,12 +23,12 @@ from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_
 from diffopt_widgets.execution.outcome import warn_of_failed
 from diffopt_widgets.execution.progress import progress_bars
 from diffopt_widgets.execution.ranks import JOB, OUTCOME, OUTPUT, Failure, failure_in
-from diffopt_widgets.execution.reports import FolderChannel, Job, Outcome, take, take_outcome
+from diffopt_widgets.execution.reports import IMPORTABLE, FolderChannel, Job, Outcome, take, take_outcome
 from diffopt_widgets.runs.run import Run
 from diffopt_widgets.settings import Fault, SettingsError, whole_number
 from diffopt_widgets.settings.arguments import check_flag, wrong_kind
 from diffopt_widgets.settings.plan import RunPlan, lists_run_options
-from diffopt_widgets.tasks import get_task, task_key
+from diffopt_widgets.tasks import get_task, own_task, task_key
 from diffopt_widgets.training.environment import broken_rules, check_runs, warn_of_warmup
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def launch(
     count = whole_number("processes", processes, 1)
     plan = RunPlan.of(settings, task_key(task), steps, **options)
     _check_processes(plan, count)
-    own_task = pickled(plan.task, pickle.dumps)
+    task_sent = _sent(plan)
     check_runs([plan], processes=count)
     saver = saver_for(store)
     warn_of_warmup([plan])
@@ -127,11 +127,11 @@ def launch(
         with interrupt_held_back() as interrupted, progress_bars(shown=progress) as show:
 
             def publish() -> None:
-                if saver is None or saver.save(run):
+                if saver is None or run.status == "waiting" or saver.save(run):
                     show(run)
                     drawing.draw(run)
 
-            _carry_out(run, own_task, count, publish, interrupted)
+            _carry_out(run, task_sent, count, publish, interrupted)
             if interrupted():
                 note_interrupted()
     except KeyboardInterrupt:  # the second one, which does not wait for the processes
@@ -184,6 +184,9 @@ def _check_processes(plan: RunPlan, processes: int) -> None:
 
     if lack := missing():
         raise refuse(lack, "Use dw.train, or install another torch.")
+    if plan.settings.options.get("fused_back_pass"):
+        problem = "dw.launch steps when the backward pass of all processes is over, and so not within it"
+        raise SettingsError((Fault("fused_back_pass", True, problem, "", "Turn it off.", {"fused_back_pass": False}),))
     size = plan.batch_size or get_task(plan.task).batch_size
     if processes > size:
         todo = f"Choose at most {size}, or a larger batch_size."
@@ -200,13 +203,26 @@ def _check_processes(plan: RunPlan, processes: int) -> None:
         raise refuse(f"torch's FSDP cannot divide weights on {kind}", 'Write device="cpu".')
 
 
+def _sent(plan: RunPlan) -> bytes | None:
+    """Return the plan's task as it travels to the processes; None for one of the bench.
+
+    Raises:
+        SettingsError: they could not import it.
+    """
+    task = own_task(plan.task)
+    if task is not None and getattr(task.build, "__module__", "") == "__main__":
+        problem = "the processes cannot import its build, which is defined in this notebook or script"
+        raise SettingsError((Fault("task", plan.task, problem, "", IMPORTABLE),))
+    return pickled(plan.task, pickle.dumps)
+
+
 def _are(count: int, what: str) -> str:
     return f"is 1 {what}" if count == 1 else f"are {count} {what}s"
 
 
 def _carry_out(
     run: Run,
-    own_task: bytes | None,
+    task: bytes | None,
     processes: int,
     publish: Callable[[], None],
     interrupted: Callable[[], bool],
@@ -215,7 +231,7 @@ def _carry_out(
     from diffopt_widgets import __version__
 
     with _folder() as folder, contextlib.closing(FolderChannel()) as channel:
-        job = Job(__version__, channel, own_task, Run(run.plan, run.name, key=run.key), None, float("inf"), 0.01)
+        job = Job(__version__, channel, task, Run(run.plan, run.name, key=run.key), None, float("inf"), 0.01)
         (folder / JOB).write_bytes(pickle.dumps(job))
         stopped = False
         try:

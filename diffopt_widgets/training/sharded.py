@@ -114,7 +114,8 @@ class ShardedTraining(Training):
     def difference(self) -> str:
         """Say how far the processes' own estimates of the rate have drifted apart; empty where they agree, or there are none."""
         self._order(_Order.COMPARE)
-        own = [float(group.get("d", 0.0)) for group in self.optimizer.param_groups]
+        d = self.meter.d
+        own = [] if d is None else [float(each) for each in (d if isinstance(d, tuple) else (d,))]
         all_of: list[list[float]] = [[] for _ in range(self.processes)]
         dist.all_gather_object(all_of, own, group=self._line)
         for values in zip(*all_of, strict=True):

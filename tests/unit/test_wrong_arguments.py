@@ -205,7 +205,15 @@ BASE = {
     ),
     "launch": (
         launched,
-        {"settings": SETTINGS, **SHORT, "processes": 2, "progress": False, "plot": None, "store": None, "device": "cpu"},
+        {
+            "settings": SETTINGS,
+            **SHORT,
+            "processes": 2,
+            "progress": False,
+            "plot": None,
+            "store": None,
+            "device": "cpu",
+        },
     ),
     "lr_find": (dw.lr_find, {"settings": SETTINGS, "task": "swiss_roll", "steps": 20, "low": 1e-4, "high": 1.0}),
     "with_rate_of": (dw.with_rate_of, {"run": run, "optimizer": "ADAMW"}),

@@ -178,6 +178,18 @@ def test_an_unknown_task_and_one_that_cannot_travel_are_answered_too():
     local = dw.Task(key="local", title="", summary="", build=lambda *_: None)
     with pytest.raises(dw.SettingsError, match=r"cannot be sent .*Write its build as a function of a module"):
         launch("ADAMW", local)
+    here = compile("def build(*_): ...", "a cell", "exec")
+    names = {"__name__": "__main__"}
+    exec(here, names)  # noqa: S102  # as a cell of a notebook does
+    with pytest.raises(
+        dw.SettingsError, match=r"its build, which is defined in this notebook or script\. Write its build"
+    ):
+        launch("ADAMW", dw.Task(key="mine", title="", summary="", build=names["build"]))
+
+
+def test_gradients_that_are_freed_in_the_backward_pass_are_refused():
+    with pytest.raises(dw.SettingsError, match="fused_back_pass = true: dw.launch steps when the backward"):
+        launch(dw.Settings("ADAMW", fused_back_pass=True))
 
 
 def test_more_gpus_than_there_are_are_refused(monkeypatch):
