@@ -131,7 +131,7 @@ class Training:
         meter = self.meter
         lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
         meter.before()  # a fused back pass moves the weights inside backward
-        explaining = self._first_explained() if step == 0 else contextlib.nullcontext()
+        explaining = self._explained(step)
         with self._draws.seeded(mix(_SKETCH, self.plan.seed, step)):
             loss = self._backward(step)
             grad_norm = self._grad_norm() if self.plan.grad_norm else None
@@ -142,9 +142,9 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         return StepRecord(step + 1, 0.0, loss, lr, applied, meter.d, meter.d_hat(), grad_norm)
 
-    def _first_explained(self) -> AbstractContextManager[None]:
-        """Return a context for the optimizer's first step, whose error says what to do."""
-        return explained(self.plan.settings.spec)
+    def _explained(self, step: int) -> AbstractContextManager[None]:
+        """Return a context for a step of the optimizer, in which an error of the first one says what to do."""
+        return explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
 
     def _backward(self, step: int) -> torch.Tensor:
         parts = self.plan.accumulation

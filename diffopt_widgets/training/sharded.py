@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -80,23 +82,24 @@ class ShardedTraining(Training):
         self._order(_Order.STEP)
         with cuda_means_here(self.device):
             record = super()._step(step)
-        loss = record.loss
-        if isinstance(loss, torch.Tensor):
-            dist.all_reduce(loss := loss.clone())
-            loss = loss / self.processes
-        return replace(record, loss=loss)
+        loss = torch.as_tensor(record.loss).clone()
+        dist.all_reduce(loss)
+        rates = {name: _all_whole(getattr(record, name)) for name in ("applied_lr", "d", "d_hat")}
+        return replace(record, loss=loss / self.processes, **rates)
 
     @contextlib.contextmanager
-    def _first_explained(self) -> Iterator[None]:
+    def _explained(self, step: int) -> Iterator[None]:
         try:
-            yield
+            with super()._explained(step):
+                yield
         except Exception as error:
-            key, text = self.plan.settings.optimizer, str(error).partition("\n")[0]
-            problem = (
-                f"its step cannot work on weights that are divided among processes: {type(error).__name__}: {text}"
-            )
+            if not _of_divided(error):
+                raise
+            text = " ".join(str(error).split()).partition(". ")[0].removesuffix(".")
+            why = f"{type(error).__name__}: {text}" if text else type(error).__name__
+            problem = f"its step cannot work on weights that are divided among processes ({why})"
             todo = "Train it with dw.train, or choose another, such as ADAMW."
-            raise SettingsError((Fault(key, None, problem, "", todo),)) from error
+            raise SettingsError((Fault(self.plan.settings.optimizer, None, problem, "", todo),)) from error
 
     def _grad_norm(self) -> torch.Tensor:
         return whole(super()._grad_norm())
@@ -151,6 +154,14 @@ class ShardedTraining(Training):
         return _Order(int(order))
 
 
+def _of_divided(error: Exception) -> bool:
+    """Return whether an error comes from an operation on divided tensors (DTensor)."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    return "DTensor" in str(error) or any("/distributed/tensor/" in Path(frame.filename).as_posix() for frame in frames)
+
+
 def missing() -> str:
     """Describe what torch lacks for training in several processes; empty if it has all."""
     if not (dist.is_available() and dist.is_gloo_available()):
@@ -175,6 +186,12 @@ def whole(value: torch.Tensor) -> torch.Tensor:
     """Return the whole of a tensor that is divided among processes, and any other as it is; in all processes at once."""
     full: torch.Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
     return full
+
+
+def _all_whole(value: object) -> Any:  # Any: of the same kind
+    if isinstance(value, tuple):
+        return tuple(map(_all_whole, value))
+    return whole(value) if isinstance(value, torch.Tensor) else value
 
 
 def _undivided(task: str, why: str) -> TypeError:

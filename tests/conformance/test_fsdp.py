@@ -5,7 +5,6 @@ In two processes each takes half of every batch, so that the gradients are those
 
 from __future__ import annotations
 
-
 import pytest
 import torch
 import torch.distributed as dist

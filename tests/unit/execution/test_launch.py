@@ -188,7 +188,7 @@ def test_an_unknown_task_and_one_that_cannot_travel_are_answered_too():
 
 
 def test_gradients_that_are_freed_in_the_backward_pass_are_refused():
-    with pytest.raises(dw.SettingsError, match="fused_back_pass = true: dw.launch steps when the backward"):
+    with pytest.raises(dw.SettingsError, match=r"fused_back_pass = true: dw\.launch steps when the backward"):
         launch(dw.Settings("ADAMW", fused_back_pass=True))
 
 
