@@ -66,13 +66,24 @@ def _start(folder: Path, processes: int) -> int:
         elastic_launch(config, sys.executable)("-m", __spec__.name, str(folder))
     except ChildFailedError as error:
         rank, failed = error.get_first_failure()
-        told = sorted(folder.glob(f"{FAILURE}-*"), key=lambda path: path.stat().st_mtime_ns)
         if failed.exitcode < 0:
             _write(folder / FAILURE, _ended(rank, processes, failed.signal_name()))
-        elif told and not (folder / OUTCOME).exists():
-            told[0].replace(folder / FAILURE)
+        elif cause := _cause(folder):
+            cause.replace(folder / FAILURE)
         return 1
     return 0
+
+
+def _cause(folder: Path) -> Path | None:
+    """Return what the first process that failed wrote; None where the run came back failed before, and says why itself.
+
+    One that failed waits a while before its connections close, so a run that failed because of that came back later.
+    """
+    told = sorted((path.stat().st_mtime, path) for path in folder.glob(f"{FAILURE}-*"))
+    outcome = folder / OUTCOME
+    if not told or (outcome.exists() and outcome.stat().st_mtime < told[0][0] + _WORD_SECONDS / 2):
+        return None
+    return told[0][1]
 
 
 def _ended(rank: int, processes: int, signal: str) -> Failure:

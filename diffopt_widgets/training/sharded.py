@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.tensor import Shard
 
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.tasks import ParameterGroup
@@ -72,11 +73,22 @@ class ShardedTraining(Training):
         if any(p not in names for group in groups for p in group.params):
             raise _undivided(self.plan.task, "some of its parameters are not in its `model`")
         if not isinstance(model, FSDPModule):  # a task may divide its blocks itself
-            fully_shard(model, mesh=init_device_mesh(self.device.type, (self.processes,)))
+            mesh = init_device_mesh(self.device.type, (self.processes,))
+            fully_shard(model, mesh=mesh, shard_placement_fn=self._divided_along)
         if callable(take_part := getattr(self.problem, "take_part", None)):
             take_part(self.rank, self.processes)
         parts = dict(model.named_parameters())
         return tuple(replace(group, params=tuple(parts[names[p]] for p in group.params)) for group in groups)
+
+    def _divided_along(self, p: torch.nn.Parameter) -> Shard | None:
+        """Return the dimension along which a weight is divided; None for the first one, as is usual.
+
+        One of size 1 would go to the first process whole, and Prodigy and D-Adaptation could not flatten it.
+        """
+        for dim, size in enumerate(p.shape):
+            if size > 1:
+                return Shard(dim) if dim and size % self.processes == 0 else None
+        return None
 
     def _step(self, step: int) -> StepRecord:
         self._order(_Order.STEP)
