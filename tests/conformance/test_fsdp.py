@@ -5,6 +5,8 @@ In two processes each takes half of every batch, so that the gradients are those
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -12,7 +14,8 @@ import torch.multiprocessing
 from places import ROOT
 
 import diffopt_widgets as dw
-from diffopt_widgets.training.sharded import cuda_means_here
+from diffopt_widgets.training.loop import Training, fetch
+from diffopt_widgets.training.sharded import ShardedTraining, cuda_means_here
 
 STEPS = 40
 SAME = 1e-4
@@ -62,10 +65,15 @@ def wrapper(way):
     return DistributedDataParallel
 
 
-def measure(rank, folder):
-    """Be one of two processes; the first one saves the courses."""
+def join(rank, folder):
+    """Become one of two processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", 2), rank=rank, world_size=2)
+
+
+def measure(rank, folder):
+    """Be one of two processes; the first one saves the courses."""
+    join(rank, folder)
     courses = {}
     for name in SETTINGS:
         for way in WAYS:
@@ -117,3 +125,71 @@ def test_the_catalogue_says_it_too(key, same):
     assert not same[key, "FSDP2", False], "under FSDP2 it has to be turned on"
     assert same[key, "FSDP1", False] == ("Under FSDP1 the package turns it on by itself" in note)
     assert same[key, "DDP", False]
+
+
+# -------------------------------------------------------------------------------------------------- the whole catalogue
+
+
+class Together(ShardedTraining):
+    """Both processes run the same code, so none orders the other."""
+
+    def _order(self, order):
+        pass
+
+
+def plan(key, *, divided):
+    flag = {"fsdp_in_use": True} if divided and any(use.name == "fsdp_in_use" for use in dw.spec(key).uses) else {}
+    return dw.RunPlan(dw.Settings(key, **flag), "swiss_roll", 10, batch_size=64, device="cpu")
+
+
+def course(training):
+    """The losses and the applied rates of all groups; the error of a step in words."""
+    try:
+        records = fetch([*training.steps()])
+    except dw.SettingsError as error:
+        if "its step cannot work on weights that are divided among processes" not in str(error):
+            raise
+        return None
+    return torch.tensor([[record.loss, *record.applied_lr] for record in records], dtype=torch.float64)
+
+
+def train_all(rank, folder):
+    """Be one of two processes; the first one saves what all optimizers do on divided weights."""
+    join(rank, folder)
+    courses = {key: course(Together(plan(key, divided=True))) for key in dw.list_optimizers()}
+    if rank == 0:
+        torch.save(courses, f"{folder}/courses")
+    dist.destroy_process_group()
+
+
+def listed():
+    """What docs/cluster.md says of each optimizer."""
+    text = (
+        (ROOT / "docs" / "cluster.md")
+        .read_text("utf-8")
+        .partition("## Which optimizers can work on divided weights")[2]
+    )
+    said = {}
+    for word in ("same", "differs", "raises"):
+        (entry,) = re.findall(rf"^- \*\*{word}\b.*?(?=^- |^$|\Z)", text, re.MULTILINE | re.DOTALL)
+        said |= dict.fromkeys(re.findall(r"`([A-Za-z_0-9]+)`", entry.replace("`fsdp_in_use`", "")), word)
+    return said, re.search(r"torch (\d+\.\d+)", text)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_page_says_which_optimizers_can_work_on_divided_weights(tmp_path):
+    said, version = listed()
+    assert said.keys() == set(dw.list_optimizers())
+    if not torch.__version__.startswith(f"{version}."):
+        pytest.skip(f"the page is of torch {version}, and torch {torch.__version__} is installed")
+    torch.multiprocessing.spawn(train_all, (str(tmp_path),), nprocs=2)
+    seen = {}
+    for key, got in torch.load(tmp_path / "courses").items():
+        if got is None:
+            seen[key] = "raises"
+            continue
+        alone = course(Training(plan(key, divided=False)))
+        apart = ((got - alone).abs() / alone.abs()).nan_to_num(0.0).max()
+        seen[key] = "same" if apart < SAME else "differs"
+    assert seen == said
