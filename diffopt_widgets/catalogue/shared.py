@@ -174,14 +174,13 @@ OWN_WARMUP_RULE = Rule(
     fix={"warmup": 0.0},
     severity="warning",
 )
-ALONE = "In a single process the first step raises, and so does it in several on CPUs, other than those of dw.launch."
-"""Note on `fsdp_in_use` for all that have it."""
+FSDP_ALONE = "In a single process the first step raises, and so does it in several on CPUs, other than those of dw.launch."
 FSDP_IN_USE = Use(
     o.FSDP_IN_USE,
     False,
     "fsdp_in_use",
     requires="distributed",
-    note=f"{ALONE} Under FSDP1 the package turns it on by itself, under FSDP2 (torch's fully_shard) it has to be turned on.",
+    note=f"{FSDP_ALONE} Under FSDP1 the package turns it on by itself, under FSDP2 (torch's fully_shard) it has to be turned on.",
 )
 
 
