@@ -57,7 +57,7 @@ _COMPILED = "_orig_mod."
 @printed_readably
 @dataclass(frozen=True, repr=False)
 class LoopState:
-    """What `resume_loop` has restored; `step` is 0 where there was no checkpoint."""
+    """State that `resume_loop` has restored; `step` is 0 where there was no checkpoint."""
 
     step: int = 0
     """Number of steps that the optimizer has taken."""
@@ -133,7 +133,7 @@ def resume_loop(
         return LoopState()
     try:
         parts.check(data)
-        parts.load(data)
+        parts.restore(data)
     except CheckpointError as error:
         raise CheckpointError(printable(f"{file} does not fit this training: {error}")) from error
     for name in damaged:
@@ -147,7 +147,7 @@ def resume_loop(
 
 @dataclass(frozen=True)
 class _Moment:
-    """What a loop had at its last call: its parts, and what changes between the steps and cannot be read later."""
+    """A loop at its last call: its parts, and what changes between the steps and cannot be read later."""
 
     step: int
     parts: _Parts
@@ -419,7 +419,7 @@ class _Parts:
         if missing:
             raise CheckpointError(f"it has the state of {missing[0]!r}: give it in more={{{missing[0]!r}: …}}")
 
-    def load(self, data: Mapping[str, Any]) -> None:
+    def restore(self, data: Mapping[str, Any]) -> None:
         """Give all parts the saved state.
 
         Raises:
