@@ -174,7 +174,7 @@ OWN_WARMUP_RULE = Rule(
     fix={"warmup": 0.0},
     severity="warning",
 )
-FSDP_ALONE = "In a single process the first step raises, and so does it in several on CPUs, other than those of dw.launch."
+FSDP_ALONE = "In one process the first step raises, and in several on CPUs too, except in those of dw.launch."
 FSDP_IN_USE = Use(
     o.FSDP_IN_USE,
     False,

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.tensor import Shard
 
 from diffopt_widgets.settings import Fault, SettingsError
 from diffopt_widgets.tasks import ParameterGroup
 from diffopt_widgets.training.loop import Training
 
 if TYPE_CHECKING:
+    from torch.distributed.tensor import Shard
+
     from diffopt_widgets.records import StepRecord
     from diffopt_widgets.settings.plan import RunPlan
     from diffopt_widgets.tasks import Samples
@@ -85,6 +86,8 @@ class ShardedTraining(Training):
 
         One of size 1 would go to the first process whole, and Prodigy and D-Adaptation could not flatten it.
         """
+        from torch.distributed.tensor import Shard
+
         for dim, size in enumerate(p.shape):
             if size > 1:
                 return Shard(dim) if dim and size % self.processes == 0 else None
