@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -44,8 +45,7 @@ def differences(plans: Sequence[RunPlan]) -> list[dict[str, str]]:
 def swept_groups(plans: Sequence[RunPlan]) -> list[str]:
     """Return, for each plan, its value of the first varied option that groups them (`d_coef 0.5`); empty texts without one.
 
-    An option groups them when each of its values has two settings or more, on average; plans that differ by seed only are
-    one setting.
+    An option groups them when each of its values has two settings or more; plans that differ by seed only are one setting.
 
     >>> from diffopt_widgets import Settings
     >>> from diffopt_widgets.runs.space import vary
@@ -55,11 +55,12 @@ def swept_groups(plans: Sequence[RunPlan]) -> list[str]:
     ['', '', '', '']
     """
     flats = [plan.flat() for plan in plans]
-    settings = len({without_seed(plan) for plan in plans})
-    for name in varying(plans):
+    settings = [without_seed(plan) for plan in plans]
+    for name in varying(settings):
         if all(name in flat for flat in flats):
             groups = [words_of(name, _text(name, flat[name])) for flat in flats]
-            if 1 < len(set(groups)) <= settings / 2:
+            sizes = Counter(group for group, _ in set(zip(groups, settings, strict=True)))
+            if len(sizes) > 1 and min(sizes.values()) > 1:
                 return groups
     return [""] * len(plans)
 

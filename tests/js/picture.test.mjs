@@ -206,6 +206,18 @@ test("the switch makes smoothed panels logarithmic, and the axes share their ste
   }
 });
 
+test("an axis has ticks only where there is something to measure", () => {
+  const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };
+  const ticks = (/** @type {any} */ drawn) => {
+    const { xaxis, yaxis } = layout(drawn, { width: 1000, height: 300, log: {}, theme });
+    return [xaxis.showticklabels, yaxis.showticklabels];
+  };
+  const drawn = draw([RUN], new Map([[1, filled(50)]]));
+  assert.deepEqual(ticks(drawn), [true, true]);
+  assert.deepEqual(ticks({ ...drawn, points: 0 }), [false, false]); // a bench before its first run
+  assert.deepEqual(ticks({ ...drawn, data: [] }), [true, false]); // a panel that none of the runs has
+});
+
 test("the axis of a value that never changes begins at zero, so that its ticks tell it", () => {
   const theme = { text: "#000", back: "#fff", line: "#ccc", size: 11 };
   const axis = (/** @type {number[]} */ y) => {

@@ -145,6 +145,9 @@ def test_runs_stand_together_by_the_first_option_that_has_several_settings_each(
             collection.add(Run(RunPlan(dw.Settings("PRODIGY", d_coef=d_coef, beta2=beta2), "swiss_roll", 10)))
         groups = [one.group for one in collection.shown.now.values()]
         assert groups == (["d_coef 0.5"] * 2 + ["d_coef 1"] * 2 if d_coef == 1 else ["", ""])
+    collection.add(Run(RunPlan(dw.Settings("PRODIGY", d_coef=2.0, beta2=0.9), "swiss_roll", 10)))
+    groups = [one.group for one in collection.shown.now.values()]
+    assert groups == [f"beta2 {beta2}" for beta2 in (0.9, 0.99, 0.9, 0.99, 0.9)]  # d_coef 2 would head a single one
 
 
 def test_a_table_and_a_plot_of_one_collection_paint_the_same():

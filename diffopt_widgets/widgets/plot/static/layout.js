@@ -76,7 +76,7 @@ export function layout(
     };
     axes[`yaxis${n}`] = {
       ...common,
-      showticklabels: data.some((trace) => trace.yaxis === axesOf(i).yaxis && trace.x.length > 0), // else plotly's −1 to 4
+      showticklabels: points > 0 && data.some((trace) => trace.yaxis === axesOf(i).yaxis && trace.x.length > 0), // else −1 to 4
       domain: domains[i].y,
       anchor: `x${n}`,
       type,
