@@ -92,7 +92,7 @@ def texts() -> dict[str, str]:
     named = dict(_of_catalogue())
     named |= {name: use.option.help for name, use in RUN_OPTIONS.items()}
     named |= {f"comparison {entry.key}": entry.look_for for entry in comparisons()}
-    for name in ("README.md", "notebooks/quickstart.ipynb", "docs/recommended.md"):
+    for name in ("README.md", "notebooks/quickstart.ipynb", "docs/recommended.md", "docs/lora.md"):
         named[name] = " ".join((ROOT / name).read_text(encoding="utf-8").split())
     return named
 
@@ -323,6 +323,37 @@ def table_of_presets(measured: Measured) -> str:
     return "\n".join(["| optimizer | learning rate | evaluation loss |", "| --- | --- | --- |", *rows, ""])
 
 
+LORA = {
+    "AdamW, 1e-3": dw.Settings("ADAMW", lr=1e-3),
+    "AdamW, 1e-2": dw.Settings("ADAMW", lr=1e-2),
+    "Adafactor, 1e-2, `scale_parameter` off": dw.Settings(
+        "ADAFACTOR", lr=1e-2, relative_step=False, scale_parameter=False
+    ),
+    "Adafactor, 1e-2, `scale_parameter` on": dw.Settings("ADAFACTOR", lr=1e-2, relative_step=False),
+    "Adafactor, 1e-2, `scale_parameter` on, `eps2` 1": dw.Settings("ADAFACTOR", lr=1e-2, relative_step=False, eps2=1.0),
+    "LAMB, 1e-2": dw.Settings("LAMB", lr=1e-2),
+    "LAMB, 1e-2, `max_unorm` 0": dw.Settings("LAMB", lr=1e-2, max_unorm=0.0),
+    "LAMB (8-bit), 1e-2": dw.Settings("LAMB_8BIT", lr=1e-2),
+    "LARS, 1": dw.Settings("LARS", lr=1.0),
+    "Prodigy, 1, cosine": dw.Settings("PRODIGY", lr=1.0, schedule="COSINE"),
+}
+"""Settings by their words in the table of `docs/lora.md`."""
+LORA_TASKS, LORA_STEPS = ("digits_lora", "digits_finetune"), 200
+
+
+def table_of_lora(measured: Measured) -> str:
+    """Make the Markdown table of what some settings reach with a LoRA and with all weights."""
+    rows = ["| settings | LoRA | all weights |", "| --- | --- | --- |"]
+    for words, settings in LORA.items():
+        losses = (measured.mean("loss", on(settings, task, LORA_STEPS), SEEDS) for task in LORA_TASKS)
+        rows.append(f"| {words} | {' | '.join(f'{loss:.2f}' for loss in losses)} |")
+    return "\n".join([*rows, ""])
+
+
+TABLES = {"docs/recommended.md": table_of_presets, "docs/lora.md": table_of_lora}
+"""Tables that are made from results, by their pages."""
+
+
 def needed() -> Iterable[tuple[str, dw.RunPlan, tuple[int, ...]]]:
     """Give every result that a claim, the league or `losses_by_seed` reads: what is measured, the plan, the seeds."""
     for claim in CLAIMS:
@@ -331,5 +362,5 @@ def needed() -> Iterable[tuple[str, dw.RunPlan, tuple[int, ...]]]:
     for comparison in comparisons():
         for plan in of_comparison(comparison.key).values():
             yield "loss", plan, COMPARISON_SEEDS
-    for plan in league().values():
+    for plan in (*league().values(), *(on(one, task, LORA_STEPS) for one in LORA.values() for task in LORA_TASKS)):
         yield "loss", plan, SEEDS
