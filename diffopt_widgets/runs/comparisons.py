@@ -131,7 +131,7 @@ def comparisons() -> tuple[Comparison, ...]:
             "LoRA",
             "The B matrices of a LoRA start at zero, and two of these optimizers scale a step by the size of its tensor. Adafactor "
             "takes eps2 (1e-3) for the size of a zero, so B begins a thousand times slower than under AdamW. LAMB never moves it.",
-            RunPlan(Settings("ADAMW", lr=1e-2), "digits_lora", 200),
+            RunPlan(Settings("ADAMW", lr=1e-2), "digits_lora", 100),
             {"optimizer": ("ADAMW", "ADAFACTOR", "LAMB")},
         ),
     )

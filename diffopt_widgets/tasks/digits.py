@@ -141,6 +141,6 @@ DIGITS_FINETUNE = Task(
     "the estimates of Prodigy with those of the LoRA.",
     steps=200,
     batch_size=64,
-    lr=2e-3,
+    lr=4e-3,
     build=_build_finetune,
 )

@@ -42,7 +42,9 @@ def test_every_optimizer_trains_weights_in_bfloat16(key):
     assert np.isfinite([*losses, training.evaluate()]).all()
 
 
-@pytest.mark.parametrize("task", list_tasks())
+@pytest.mark.parametrize(
+    "task", [pytest.param(key, marks=[pytest.mark.slow] if key.startswith("digits_") else []) for key in list_tasks()]
+)
 def test_the_weights_are_those_of_float32_rounded_and_the_loss_is_in_float32(task):
     full, half = (Training(plan(dw.Settings("ADAMW"), task=task, dtype=dtype)) for dtype in ("float32", "bfloat16"))
     assert all(torch.equal(p.bfloat16(), q) for p, q in zip(weights(full), weights(half), strict=True))

@@ -14,6 +14,7 @@ import torch
 from make_pretrained import make
 from places import ROOT
 
+import diffopt_widgets as dw
 from diffopt_widgets.tasks import Samples, digits, get_task, list_tasks
 from diffopt_widgets.tasks.diffusion import _SAMPLES, SAMPLING_STEPS, TIMES, Examples, signal
 from diffopt_widgets.tasks.digits import _read, pretrained
@@ -23,7 +24,9 @@ from diffopt_widgets.tasks.points import DRAWN, _roll
 from diffopt_widgets.tasks.seeds import generator, mix
 
 CPU = torch.device("cpu")
-TASKS = pytest.mark.parametrize("key", list_tasks())
+TASKS = pytest.mark.parametrize(
+    "key", [pytest.param(key, marks=[pytest.mark.slow] if key.startswith("digits_") else []) for key in list_tasks()]
+)
 
 
 def build(key, seed=0, batch_size=16):
@@ -207,6 +210,19 @@ def test_the_page_on_loras_counts_the_weights():
     page = (ROOT / "docs" / "lora.md").read_text(encoding="utf-8")
     for key in ("digits_lora", "digits_finetune"):
         assert f"{sum(p.numel() for p in parameters(build(key))):,} weights" in " ".join(page.split())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
+def test_no_eps_is_nan_in_a_lora_and_its_states_are_never_in_8_bits():
+    def trained(optimizer, task, **values):
+        return dw.train(dw.Settings(optimizer, **values), task, 2, progress=False, device="cpu")
+
+    assert trained("ADAMW", "digits_lora", eps=0.0).status == "failed"
+    assert trained("ADAMW", "digits_finetune", eps=0.0).status == "done"
+    full, small = (trained(optimizer, "digits_lora").state_bytes for optimizer in ("ADAMW", "ADAMW_8BIT"))
+    assert small == pytest.approx(full, rel=0.02)
+    assert trained("ADAMW_8BIT", "digits_lora", min_8bit_size=0).state_bytes < 0.5 * full
 
 
 def test_another_file_in_the_place_of_the_pretrained_network_is_refused(monkeypatch):
