@@ -115,7 +115,7 @@ def comparisons() -> tuple[Comparison, ...]:
         ),
         Comparison(
             "rounding",
-            "Stochastic rounding",
+            "Rounding",
             "At this small rate a step leaves about three of four bfloat16 weights unchanged: the update is rounded away, and the "
             "loss falls about half as far. Rounded up or down at random, it counts on average, as in float32.",
             RunPlan(Settings("ADAMW", lr=1e-4), "swiss_roll", 200, dtype="bfloat16"),

@@ -136,7 +136,7 @@ DIGITS_LORA = Task(
 
 DIGITS_FINETUNE = Task(
     key="digits_finetune",
-    title="Inverted digits (all weights)",
+    title="Inverted digits (full)",
     summary="The same UNet learns the same as with the LoRA, but all its weights are trained. Compare the loss, the rates and "
     "the estimates of Prodigy with those of the LoRA.",
     steps=200,

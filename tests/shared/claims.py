@@ -318,6 +318,18 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         ("docs/lora.md",),
+        {words: on_both(words)["digits_lora"] for words in ("Prodigy, cosine", "Prodigy, cosine, `d_coef` 0.5")},
+        says("With the LoRA it overshoots, and a `d_coef` of 0.5 prevents that."),
+        lambda r: 2 * r["Prodigy, cosine, `d_coef` 0.5"] < r["Prodigy, cosine"],
+    ),
+    Claim(
+        ("docs/lora.md",),
+        {"LAMB": on_both("LAMB, 1e-2")["digits_lora"]},  # which changes nothing
+        lambda r: f"before the first step it is {r['LAMB']:.2f}",
+        lambda r: True,
+    ),
+    Claim(
+        ("docs/lora.md",),
         on_both("AdamW, 1e-2"),
         lambda r: f"its norm is {r['digits_lora']:.1f} with the LoRA and {r['digits_finetune']:.1f} with all weights",
         lambda r: 3 * r["digits_lora"] < r["digits_finetune"],
