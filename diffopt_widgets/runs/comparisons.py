@@ -133,5 +133,10 @@ def comparisons() -> tuple[Comparison, ...]:
             "takes eps2 (1e-3) for the size of a zero, so B begins a thousand times slower than under AdamW. LAMB never moves it.",
             RunPlan(Settings("ADAMW", lr=1e-2), "digits_lora", 100),
             {"optimizer": ("ADAMW", "ADAFACTOR", "LAMB")},
+            measured=(
+                (0.2015, 0.198, 0.2014, 0.1969, 0.2013),
+                (0.9309, 0.9303, 0.9305, 0.9298, 0.9319),
+                (0.9844, 0.9844, 0.9844, 0.9844, 0.9844),
+            ),
         ),
     )

@@ -252,20 +252,14 @@ def test_the_pretrained_network_is_what_its_script_makes(tmp_path):
 def test_the_samples_of_a_lora_turn_from_white_digits_on_black_to_black_ones_on_white():
     task = get_task("digits_lora")
     problem = task.build(0, CPU, task.batch_size, torch.float32)
-    inverted = problem.wanted().values.mean()
-    assert inverted > 0.6
-    assert problem.samples().values.mean() == pytest.approx(1 - inverted, abs=0.05)
-    train(problem, torch.optim.AdamW(parameters(problem), lr=task.lr), 100)
-    assert problem.samples().values.mean() == pytest.approx(inverted, abs=0.05)
 
+    def background(samples):
+        return samples.values[:, :, [0, -1]].mean()  # where digits have hardly any ink
 
-@TASKS
-def test_loss_has_a_graph_and_evaluation_has_none(key):
-    problem = build(key)
-    loss, evaluation = problem.loss(0), problem.evaluate()
-    assert loss.shape == evaluation.shape == ()
-    assert loss.requires_grad
-    assert not evaluation.requires_grad
+    assert background(problem.wanted()) > 0.9
+    assert background(problem.samples()) < 0.2
+    train(problem, torch.optim.AdamW(parameters(problem), lr=task.lr), 60)
+    assert background(problem.samples()) > 0.7
 
 
 @pytest.mark.slow
