@@ -130,7 +130,8 @@ def comparisons() -> tuple[Comparison, ...]:
             "lora",
             "LoRA",
             "The B matrices of a LoRA start at zero, and two of these optimizers scale a step by the size of its tensor. Adafactor "
-            "takes eps2 (1e-3) for the size of a zero, so B begins a thousand times slower than under AdamW. LAMB never moves it.",
+            "takes eps2 (1e-3) for the size of a zero, so B begins a thousand times slower than under AdamW. LAMB never moves it; "
+            "its rate in the plot is A's, whose gradient stays zero.",
             RunPlan(Settings("ADAMW", lr=1e-2), "digits_lora", 100),
             {"optimizer": ("ADAMW", "ADAFACTOR", "LAMB")},
             measured=(

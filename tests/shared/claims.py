@@ -303,7 +303,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         ("comparison lora",),
         of_comparison("lora"),
-        says("LAMB never moves it."),
+        says("LAMB never moves it"),
         lambda r: r["ADAMW"] < 0.3 < r["ADAFACTOR"] < r["LAMB"],
         seeds=(0, 1, 2),
     ),

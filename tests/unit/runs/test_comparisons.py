@@ -140,6 +140,10 @@ def test_the_zeros_of_a_lora_move_at_once_a_thousand_times_slower_or_never():
 def test_a_lora_learns_at_once_later_or_never():
     (adamw, adafactor, lamb), runs = part_way("lora", 60)
     assert size_of_b(runs[2]) == 0
+    groups = [zip(group.names, group.params, strict=True) for group in runs[2].kept.groups]
+    of_a = [sum(p.numel() for name, p in group if "lora_A" in name) for group in groups]
+    shares = [a / sum(p.numel() for p in group.params) for a, group in zip(of_a, runs[2].kept.groups, strict=True)]
+    assert runs[2].history.column("applied_lr")[-1] == pytest.approx(1e-2 * np.array(shares))
     assert size_of_b(runs[1]) < 0.5 * size_of_b(runs[0])
     adamw, adafactor, lamb = (loss[-10:].mean() for loss in (adamw, adafactor, lamb))
     assert adamw < adafactor < lamb
