@@ -98,6 +98,7 @@ def test_every_recommended_preset_trains_the_digits():
     assert [key for key, loss in losses.items() if not loss < 0.3] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_the_table_of_a_page_is_the_measured_one(name):
     page = (ROOT / name).read_text(encoding="utf-8")

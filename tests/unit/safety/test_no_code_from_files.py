@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 import diffopt_widgets as dw
 
 PACKAGE = Path(dw.__file__).parent
@@ -39,7 +41,7 @@ ALLOWED = {
     },
     "store/extras.py": {"np.load(io.BytesIO(data), allow_pickle=False)": "refuses pickles"},
     "training/checkpoint.py": {
-        "torch.load(io.BytesIO(self.data), weights_only=True, map_location='cpu' if kind == 'cpu' else None)": "refuses code"
+        "torch.load(io.BytesIO(data), weights_only=True, map_location='cpu' if kind == 'cpu' else None)": "refuses code"
     },
     "execution/executors.py": {
         "import pickle": "a task on its way to a process of the same program",
@@ -89,6 +91,7 @@ def _is_risky(module: str) -> bool:
     return module in MODULES or module.partition(".")[0] in MODULES
 
 
+@pytest.mark.slow
 def test_what_could_execute_a_file_is_known_with_its_reason():
     found = {path.relative_to(PACKAGE).as_posix(): risks(path) for path in sorted(PACKAGE.rglob("*.py"))}
     unknown = {name: [risk for risk in some if risk not in ALLOWED.get(name, {})] for name, some in found.items()}
