@@ -83,6 +83,7 @@ class Denoising:
         self._kind = kind
         self._seed = seed
         self._batch_size = batch_size
+        self._part, self._weight = slice(None), 1.0
         self._shape = train.data.shape[1:]
         self._size = len(train.data)
         self._train = Examples(train.data.to(device), train.labels.to(device))
@@ -96,10 +97,17 @@ class Denoising:
     def loss(self, step: int, micro: int = 0) -> Tensor:
         """Return the mean squared error of the predicted noise on batch `step`, part `micro`: a scalar on the device."""
         random = generator(_BATCH, self._seed, step, micro)
-        index = self._on_device(torch.randint(self._size, (self._batch_size,), generator=random))
-        times = self._on_device(torch.randint(TIMES, (self._batch_size,), generator=random))
-        noise = self._on_device(torch.randn((self._batch_size, *self._shape), generator=random))
-        return self._error(self._train.data[index], self._train.labels[index], times, noise)
+        index = torch.randint(self._size, (self._batch_size,), generator=random)
+        times = torch.randint(TIMES, (self._batch_size,), generator=random)
+        noise = torch.randn((self._batch_size, *self._shape), generator=random)
+        index, times, noise = (self._on_device(drawn[self._part]) for drawn in (index, times, noise))
+        loss = self._error(self._train.data[index], self._train.labels[index], times, noise)
+        return loss if self._weight == 1 else loss * self._weight
+
+    def take_part(self, part: int, parts: int) -> None:
+        """Compute the loss from now on over one of several parts of each batch; their mean is the loss over the whole batch."""
+        self._part = slice(part, None, parts)
+        self._weight = len(range(part, self._batch_size, parts)) * parts / self._batch_size
 
     @torch.no_grad()
     def evaluate(self) -> Tensor:
