@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from diffopt_widgets.catalogue.schedules import warmup_steps
+from diffopt_widgets.catalogue.schema import Standing
 from diffopt_widgets.catalogue.values import format_value, short
 from diffopt_widgets.plain_text import printed_readably
 from diffopt_widgets.runs.found_rate import FEW_STEPS, LEVEL, estimates_of, growth_at_end
@@ -221,9 +222,33 @@ def _training_and_evaluation_apart(run: Run) -> Iterator[str]:
         )
 
 
+def _nothing_changed(run: Run) -> Iterator[str]:
+    if run.eval_before is None or run.eval_before != run.eval_after or any(_estimate_at_start(run)):
+        return
+    yield (
+        f"The evaluation loss is {run.eval_before:.3g} before and after {len(run.history)} steps, to the last bit: no step changed what "
+        f"the model computes. {_way_out(run)}"
+    )
+
+
+def _way_out(run: Run) -> str:
+    """Say what makes the weights move in a run of which nothing has changed."""
+    limit = run.settings.options.get("max_unorm")
+    if not isinstance(limit, float) or limit <= 0:
+        return "The steps may be too small for these weights: try a higher rate."
+    may_be_zero = run.settings.spec.use("max_unorm").standing is Standing.LIVE
+    remedy = (
+        "Set max_unorm to 0" if may_be_zero else "Set min_8bit_size to 0: tensors with 8-bit states are not limited"
+    )
+    return (
+        f"max_unorm ({format_value(limit)}) limits a step by the norm of its tensor, so a tensor of zeros never moves, such as the B "
+        f"matrices of a new LoRA. {remedy}."
+    )
+
+
 def _mostly_noise(run: Run) -> Iterator[str]:
     loss = run.history.column("loss")
-    if len(loss) < 2 * FEW_STEPS or not np.isfinite(loss).all():
+    if len(loss) < 2 * FEW_STEPS or not np.isfinite(loss).all() or any(_nothing_changed(run)):
         return
     third = len(loss) // 3
     scatter = _scatter(loss[-third:])
@@ -251,6 +276,7 @@ RULES: dict[str, Rule] = {
     "lost_in_bfloat16": _lost_in_bfloat16,
     "loss_rises": _loss_rises,
     "evaluation_apart": _training_and_evaluation_apart,
+    "nothing_changed": _nothing_changed,
     "mostly_noise": _mostly_noise,
 }
 """Each rule by its name."""

@@ -83,10 +83,14 @@ class Conditioned(nn.Module):
         return noise
 
     def groups(self) -> tuple[ParameterGroup, ...]:
-        """Return the parameters, each once, by part."""
-        return tuple(
-            ParameterGroup(name, tuple(part.parameters()), tuple(n for n, _ in part.named_parameters(name)))
+        """Return the parameters that train, each once, by part."""
+        trained = {
+            name: [(n, p) for n, p in part.named_parameters(name) if p.requires_grad]
             for name, part in self.named_children()
+        }
+        return tuple(
+            ParameterGroup(name, tuple(p for _, p in named), tuple(n for n, _ in named))
+            for name, named in trained.items()
         )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from diffopt_widgets.catalogue.values import safe_repr
 from diffopt_widgets.plain_text import printed_readably
-from diffopt_widgets.tasks.digits import DIGITS
+from diffopt_widgets.tasks.digits import DIGITS, DIGITS_FINETUNE, DIGITS_LORA
 from diffopt_widgets.tasks.points import SWISS_ROLL
 from diffopt_widgets.tasks.task import Task
 
-_BENCH = {task.key: task for task in (SWISS_ROLL, DIGITS)}
+_BENCH = {task.key: task for task in (SWISS_ROLL, DIGITS, DIGITS_LORA, DIGITS_FINETUNE)}
 _OWN: dict[str, Task] = {}
 
 
@@ -24,7 +24,7 @@ def list_tasks() -> tuple[str, ...]:
     """Return the keys of all tasks, the bench's own first.
 
     >>> list_tasks()
-    ('swiss_roll', 'digits')
+    ('swiss_roll', 'digits', 'digits_lora', 'digits_finetune')
     """
     return (*_BENCH, *_OWN)
 

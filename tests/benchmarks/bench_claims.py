@@ -2,7 +2,7 @@
 
 Run it: `python tests/benchmarks/bench_claims.py [PLACE …]`. It carries out the runs of `tests/shared/claims.py` whose results are
 not in `measured.json` (about five seconds each; with names of texts, only theirs), prints each sentence that is not in its text
-and each `measured` of a ready comparison that is not as these results have it, and writes the table into `docs/recommended.md`. To measure all again, delete `measured.json` first.
+and each `measured` of a ready comparison that is not as these results have it, and writes the tables into `docs/recommended.md` and `docs/lora.md`. To measure all again, delete `measured.json` first.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
 
-from claims import CLAIMS, losses_by_seed, needed, table_of_presets, texts
+from claims import CLAIMS, TABLES, losses_by_seed, needed, texts
 from measured import Measured, name_of
 from places import ROOT
 
 from diffopt_widgets.runs.comparisons import comparisons
 
-PAGE = ROOT / "docs" / "recommended.md"
 MARKS = "<!-- table -->\n", "<!-- end of table -->"
 
 
@@ -42,9 +41,10 @@ def main(*places: str) -> None:
     seen = [(one, losses_by_seed(measured, one)) for one in comparisons()]
     print(*(f"\nmeasured of {one.key} is {losses}" for one, losses in seen if losses != one.measured))
     measured.keep({name_of(what, plan) for what, plan, _ in needed()})
-    before, _, rest = PAGE.read_text("utf-8").partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    PAGE.write_text("".join([before, MARKS[0], table_of_presets(measured), MARKS[1], after]), "utf-8")
+    for name, table in TABLES.items():
+        before, _, rest = (ROOT / name).read_text("utf-8").partition(MARKS[0])
+        _, _, after = rest.partition(MARKS[1])
+        (ROOT / name).write_text("".join([before, MARKS[0], table(measured), MARKS[1], after]), "utf-8")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ OPTIMIZERS: dict[str, Make] = {
     "ADAMW lr 1e-3": lambda params: torch.optim.AdamW(params, lr=1e-3),
     "ADAMW lr 2e-3": lambda params: torch.optim.AdamW(params, lr=2e-3),
     "ADAMW lr 4e-3": lambda params: torch.optim.AdamW(params, lr=4e-3),
+    "ADAMW lr 1e-2": lambda params: torch.optim.AdamW(params, lr=1e-2),
     "PRODIGY d_coef 0.5": lambda params: Prodigy(params, lr=1.0, d_coef=0.5),
     "PRODIGY d_coef 1.0": lambda params: Prodigy(params, lr=1.0, d_coef=1.0),
     "PRODIGY d_coef 1.2": lambda params: Prodigy(params, lr=1.0, d_coef=1.2),

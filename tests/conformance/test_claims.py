@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from claims import CLAIMS, SEEDS, league, losses_by_seed, needed, table_of_presets, texts
+from claims import CLAIMS, SEEDS, TABLES, league, losses_by_seed, needed, texts
 from measured import Measured, carry_out, name_of
 from places import ROOT
 
@@ -99,9 +99,10 @@ def test_every_recommended_preset_trains_the_digits():
 
 
 @pytest.mark.slow
-def test_the_table_of_recommended_presets_is_the_measured_one():
-    page = (ROOT / "docs" / "recommended.md").read_text(encoding="utf-8")
-    assert f"<!-- table -->\n{table_of_presets(MEASURED)}<!-- end of table -->" in page
+@pytest.mark.parametrize("name", TABLES)
+def test_the_table_of_a_page_is_the_measured_one(name):
+    page = (ROOT / name).read_text(encoding="utf-8")
+    assert f"<!-- table -->\n{TABLES[name](MEASURED)}<!-- end of table -->" in page
 
 
 @pytest.mark.slow

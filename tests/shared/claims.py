@@ -83,6 +83,24 @@ def ran_away(loss: float) -> bool:
     return not loss < 0.9
 
 
+LORA = {
+    "AdamW, 1e-2": dw.Settings("ADAMW", lr=1e-2),
+    "Adafactor at its defaults": dw.Settings("ADAFACTOR", lr=1e-2),
+    "Adafactor, `eps2` 0.1": dw.Settings("ADAFACTOR", lr=1e-2, eps2=0.1),
+    "LAMB, 1e-2": dw.Settings("LAMB", lr=1e-2),
+    "LARS, 1": dw.Settings("LARS", lr=1.0),
+    "Prodigy, cosine": dw.Settings("PRODIGY", lr=1.0, schedule="COSINE"),
+    "Prodigy, cosine, `d_coef` 0.5": dw.Settings("PRODIGY", lr=1.0, schedule="COSINE", d_coef=0.5),
+}
+"""Settings by their words in the table of `docs/lora.md`."""
+LORA_TASKS, LORA_STEPS = ("digits_lora", "digits_finetune"), 100
+
+
+def on_both(words: str) -> dict[str, dw.RunPlan]:
+    """Make the plans of a row of that table by their task."""
+    return {task: on(LORA[words], task, LORA_STEPS) for task in LORA_TASKS}
+
+
 ADAMW = on(recommended("ADAMW"))
 RATES = "1e-3 or more for models as small as those of the bench"
 
@@ -92,7 +110,7 @@ def texts() -> dict[str, str]:
     named = dict(_of_catalogue())
     named |= {name: use.option.help for name, use in RUN_OPTIONS.items()}
     named |= {f"comparison {entry.key}": entry.look_for for entry in comparisons()}
-    for name in ("README.md", "notebooks/quickstart.ipynb", "docs/recommended.md"):
+    for name in ("README.md", "notebooks/quickstart.ipynb", "docs/recommended.md", "docs/lora.md"):
         named[name] = " ".join((ROOT / name).read_text(encoding="utf-8").split())
     return named
 
@@ -283,6 +301,41 @@ CLAIMS: tuple[Claim, ...] = (
         measure="highest rate",
     ),
     Claim(
+        ("comparison lora",),
+        of_comparison("lora"),
+        says("LAMB never moves it"),
+        lambda r: r["ADAMW"] < 0.3 < r["ADAFACTOR"] < r["LAMB"],
+        seeds=(0, 1, 2),
+    ),
+    Claim(
+        ("docs/lora.md",),
+        on_both("Prodigy, cosine"),
+        lambda r: (
+            f"Prodigy's rate rises to {r['digits_lora']:.3f} with the LoRA and to {r['digits_finetune']:.4f} with all weights"
+        ),
+        lambda r: r["digits_lora"] > 4 * r["digits_finetune"],
+        measure="highest rate",
+    ),
+    Claim(
+        ("docs/lora.md",),
+        {words: on_both(words)["digits_lora"] for words in ("Prodigy, cosine", "Prodigy, cosine, `d_coef` 0.5")},
+        says("With the LoRA it overshoots, and a `d_coef` of 0.5 prevents that."),
+        lambda r: 2 * r["Prodigy, cosine, `d_coef` 0.5"] < r["Prodigy, cosine"],
+    ),
+    Claim(
+        ("docs/lora.md",),
+        {"LAMB": on_both("LAMB, 1e-2")["digits_lora"]},  # which changes nothing
+        lambda r: f"before the first step it is {r['LAMB']:.2f}",
+        lambda r: True,
+    ),
+    Claim(
+        ("docs/lora.md",),
+        on_both("AdamW, 1e-2"),
+        lambda r: f"its norm is {r['digits_lora']:.1f} with the LoRA and {r['digits_finetune']:.1f} with all weights",
+        lambda r: 3 * r["digits_lora"] < r["digits_finetune"],
+        measure="first gradient",
+    ),
+    Claim(
         ("docs/recommended.md",),
         {"4e-3": on(recommended("ADAMW", lr=4e-3))},
         lambda r: f"AdamW reaches {r['4e-3']:.2f} with 4e-3",
@@ -323,6 +376,19 @@ def table_of_presets(measured: Measured) -> str:
     return "\n".join(["| optimizer | learning rate | evaluation loss |", "| --- | --- | --- |", *rows, ""])
 
 
+def table_of_lora(measured: Measured) -> str:
+    """Make the Markdown table of what some settings reach with a LoRA and with all weights."""
+    rows = ["| settings | LoRA | all weights |", "| --- | --- | --- |"]
+    for words in LORA:
+        losses = (measured.mean("loss", plan, SEEDS) for plan in on_both(words).values())
+        rows.append(f"| {words} | {' | '.join(f'{loss:.2f}' for loss in losses)} |")
+    return "\n".join([*rows, ""])
+
+
+TABLES = {"docs/recommended.md": table_of_presets, "docs/lora.md": table_of_lora}
+"""Tables that are made from results, by their pages."""
+
+
 def needed() -> Iterable[tuple[str, dw.RunPlan, tuple[int, ...]]]:
     """Give every result that a claim, the league or `losses_by_seed` reads: what is measured, the plan, the seeds."""
     for claim in CLAIMS:
@@ -331,5 +397,5 @@ def needed() -> Iterable[tuple[str, dw.RunPlan, tuple[int, ...]]]:
     for comparison in comparisons():
         for plan in of_comparison(comparison.key).values():
             yield "loss", plan, COMPARISON_SEEDS
-    for plan in league().values():
+    for plan in (*league().values(), *(plan for words in LORA for plan in on_both(words).values())):
         yield "loss", plan, SEEDS

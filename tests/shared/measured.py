@@ -42,6 +42,13 @@ def highest_rate(run: Run) -> float:
     return float(run.history.column("applied_lr").max())
 
 
+def first_gradient(run: Run) -> float:
+    """Measure the norm of the gradient at the first step."""
+    training = Training(run.plan)
+    training.problem.loss(0).backward()
+    return float(torch.stack([p.grad.norm() for group in training.groups for p in group.params]).norm())
+
+
 def size_of_last_step(run: Run) -> float:
     """Measure the last step of all matrices, as a root mean square, over the rate of the schedule."""
     training = Training(run.plan)
@@ -60,6 +67,7 @@ MEASURES: dict[str, Callable[[Run], float]] = {
     "fall": fall,
     "highest rate": highest_rate,
     "last step": size_of_last_step,
+    "first gradient": first_gradient,
 }
 
 

@@ -53,7 +53,11 @@ FIRED = {
     "lost_in_bfloat16": (record(metrics={"bf16_lost": np.full(N, 0.75)}, optimizer="ADAMW"), ["75 %"]),
     "loss_rises": (record(STEADY), ["0.2", "0.3"]),
     "evaluation_apart": (record(evaluated=(1.0, 0.9)), ["0.1:"]),
-    "mostly_noise": (record(NOISE, evaluated=(0.3, 0.3)), ["±0.1"]),
+    "nothing_changed": (
+        record(NOISE + 0.86, evaluated=(1.16, 1.16), optimizer="LAMB"),
+        ["1.16 before", f"{N} steps", "max_unorm (1)"],
+    ),
+    "mostly_noise": (record(NOISE, evaluated=(0.3, 0.29)), ["±0.1"]),
 }
 
 QUIET = {
@@ -65,6 +69,7 @@ QUIET = {
     "lost_in_bfloat16": record(metrics={"bf16_lost": np.full(N, 0.25)}, optimizer="ADAMW"),
     "loss_rises": record(),
     "evaluation_apart": record(),
+    "nothing_changed": record(optimizer="LAMB"),
     "mostly_noise": record(),
 }
 
@@ -118,3 +123,33 @@ def test_real_runs_that_train_well_are_left_alone():
     for optimizer in ("ADAMW", "PRODIGY", "LION"):
         run = dw.train(dw.Settings(optimizer, schedule="COSINE"), "digits", 300, progress=False)
         assert [str(one) for one in observe(run)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("optimizer", "values"),
+    [
+        ("LAMB", {"lr": 1e-2}),
+        ("LAMB_8BIT", {"lr": 1e-2}),
+        ("LARS", {"lr": 0.1}),
+        ("LARS_8BIT", {"lr": 0.1}),
+    ],
+)
+def test_a_lora_that_does_not_move_is_told_and_what_is_advised_moves_it(optimizer, values):
+    def trained(**changed):
+        return dw.train(dw.Settings(optimizer, **values, **changed), "digits_lora", 40, progress=False)
+
+    still = trained()
+    assert still.eval_after == still.eval_before
+    (found,) = observe(still)
+    name = "min_8bit_size" if optimizer == "LAMB_8BIT" else "max_unorm"
+    assert f"Set {name} to 0" in str(found)
+    moved = trained(**{name: 0})
+    assert "nothing_changed" not in {one.rule for one in observe(moved)}
+    assert moved.eval_after < 0.8 * moved.eval_before
+
+
+def test_steps_too_small_for_the_weights_are_told():
+    run = dw.train(dw.Settings("SGD", lr=1e-12), "swiss_roll", 3, progress=False)
+    (found,) = observe(run)
+    assert "try a higher rate" in str(found)

@@ -32,7 +32,7 @@ def trained_part_way(runs, steps):
 
 
 def test_each_differs_in_one_thing_and_says_what_to_look_for():
-    assert len(COMPARISONS) == 5
+    assert len(COMPARISONS) == 6
     for comparison in COMPARISONS.values():
         runs = comparison.runs(seed=5)
         assert len({run.name for run in runs}) == len(runs) >= 2
@@ -58,6 +58,7 @@ def test_they_are_named_by_what_differs():
         "bits": ["ADAMW", "ADAMW_8BIT"],
         "warmup": ["ADAMW · warmup 0", "ADAMW · warmup 0.1"],
         "rounding": ["ADAMW · stochastic_rounding false", "ADAMW · stochastic_rounding true"],
+        "lora": ["ADAMW", "ADAFACTOR", "LAMB"],
     }
 
 
@@ -119,3 +120,31 @@ def test_steps_too_small_for_bfloat16_are_lost_unless_they_are_rounded_at_random
     next(training.steps())
     same = sum(int((p == was).sum()) for p, was in zip(params, before, strict=True))
     assert same / sum(p.numel() for p in params) == pytest.approx(0.77, abs=0.07)
+
+
+def size_of_b(run):
+    """Root mean square of all B matrices of a run that was stopped part way."""
+    named = [pair for group in run.kept.groups for pair in zip(group.names, group.params, strict=True)]
+    return torch.cat([p.detach().flatten() for name, p in named if "lora_B" in name]).square().mean().sqrt().item()
+
+
+@pytest.mark.slow
+def test_the_zeros_of_a_lora_move_at_once_a_thousand_times_slower_or_never():
+    adamw, adafactor, lamb = map(size_of_b, part_way("lora", 1)[1])
+    assert adamw == pytest.approx(1e-2, rel=0.01)
+    assert adafactor == pytest.approx(1e-5, rel=0.1)
+    assert lamb == 0
+
+
+@pytest.mark.slow
+def test_a_lora_learns_at_once_later_or_never():
+    (adamw, adafactor, lamb), runs = part_way("lora", 60)
+    assert size_of_b(runs[2]) == 0
+    groups = [zip(group.names, group.params, strict=True) for group in runs[2].kept.groups]
+    of_a = [sum(p.numel() for name, p in group if "lora_A" in name) for group in groups]
+    shares = [a / sum(p.numel() for p in group.params) for a, group in zip(of_a, runs[2].kept.groups, strict=True)]
+    assert runs[2].history.column("applied_lr")[-1] == pytest.approx(1e-2 * np.array(shares))
+    assert size_of_b(runs[1]) < 0.5 * size_of_b(runs[0])
+    adamw, adafactor, lamb = (loss[-10:].mean() for loss in (adamw, adafactor, lamb))
+    assert adamw < adafactor < lamb
+    assert adamw < 0.5 * lamb

@@ -46,7 +46,7 @@ def losses(run):
 
 def test_a_registered_task_is_known_by_its_key():
     dw.register_task(LINE)
-    assert dw.list_tasks() == ("swiss_roll", "digits", "line")
+    assert dw.list_tasks() == ("swiss_roll", "digits", "digits_lora", "digits_finetune", "line")
     assert get_task("line") is LINE
     run = trained("line")
     assert (run.status, run.plan.task, run.samples_per_step) == ("done", "line", 16)
@@ -96,7 +96,10 @@ def test_what_is_no_task_is_named():
         replace(LINE, build="build")
     with pytest.raises(ValueError, match="batch_size of the task 'line' is 0"):
         replace(LINE, batch_size=0)
-    with pytest.raises(KeyError, match=r"no task 'mine'; choose one of swiss_roll, digits\..*dw\.register_task"):
+    with pytest.raises(
+        KeyError,
+        match=r"no task 'mine'; choose one of swiss_roll, digits, digits_lora, digits_finetune\..*dw\.register_task",
+    ):
         trained("mine")
 
 

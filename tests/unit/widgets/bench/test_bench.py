@@ -775,8 +775,8 @@ def test_a_ready_comparison_is_named_and_a_typed_text_that_is_wrong_survives_it(
     async def script(bench):
         bench.form.type("lr", "fast")
         bench.menu.choose("rounding")
-        assert "“Stochastic rounding” has settings of its own" in bench.form.aside["words"]
-        assert "Stochastic rounding: stochastic_rounding off and on; all with" in bench.applied.value
+        assert "“Rounding” has settings of its own" in bench.form.aside["words"]
+        assert "Rounding: stochastic_rounding off and on; all with" in bench.applied.value
         bench.form.take_offered()
         bench.form.undo()
         assert bench.form.draft.texts["lr"] == "fast"
