@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.catalogue.run_options import RunKeywords
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.tasks import ParameterGroup, Task
+    from diffopt_widgets.training.stack import Stack
 
 _SKETCH = 6
 """Key of an optimizer's stream of random numbers, which separates it from those of a task."""
@@ -83,6 +84,8 @@ class Training:
         self.group_names = tuple(str(group["name"]) for group in self.optimizer.param_groups)
         self.taken = 0
         """Number of steps taken."""
+        self.stack: Stack | None = None
+        """What computes its gradients together with those of other trainings; None where it does that alone."""
         self.torn = False
         """True when an exception has interrupted a step: the training cannot be resumed then."""
         self.seconds = 0.0
@@ -126,7 +129,7 @@ class Training:
         meter.before()  # a fused back pass moves the weights inside backward
         explaining = explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
         with self._draws.seeded(mix(_SKETCH, self.plan.seed, step)):
-            loss = self._backward(step)
+            loss = self.backward(step) if self.stack is None else self.stack.backward(self)
             grad_norm = self._grad_norm() if self.plan.grad_norm else None
             with explaining:
                 self.optimizer.step()
@@ -135,7 +138,8 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         return StepRecord(step + 1, 0.0, loss, lr, applied, meter.d, meter.d_hat(), grad_norm)
 
-    def _backward(self, step: int) -> torch.Tensor:
+    def backward(self, step: int) -> torch.Tensor:
+        """Compute the gradients of a step, and return its loss."""
         parts = self.plan.accumulation
         total = self._loss(step)
         if parts > 1:
