@@ -253,7 +253,11 @@ def _model(training: Training) -> nn.Module:
 def _same_bits(one: Tensor | None, other: Tensor | None) -> bool:
     if one is None or other is None:
         return one is other
-    return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
+    nothing = one.isnan()
+    if not torch.equal(nothing, other.isnan()):
+        return False
+    numbers = [values.masked_fill(nothing, 0).flatten().view(torch.uint8) for values in (one, other)]
+    return torch.equal(*numbers)
 
 
 def _wait(device: torch.device) -> None:
