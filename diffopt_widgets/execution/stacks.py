@@ -73,6 +73,10 @@ class Stacks:
         self._runs.setdefault(stack, {})[run.key] = run
         self._going[run.key] = stack, training
 
+    def holds(self, run: Run) -> bool:
+        """Check whether the gradients of a run are computed together with those of others, so that they should advance step by step."""
+        return run.key in self._going and not self._going[run.key][0].given_up
+
     def follow(self, run: Run) -> None:
         """Note with a run that it is rounded differently where that is so; one that has ended leaves."""
         if run.key not in self._going:

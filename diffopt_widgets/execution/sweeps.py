@@ -297,7 +297,7 @@ def train_together(
             on_begin=lambda run: None if run.ended else show(run),
             on_begun=begun,
             not_started=NOT_STARTED,
-            by_step=bool(stacks.wanted),
+            by_step=stacks.holds,
         )
         rounds.add(waiting)
         try:

@@ -193,7 +193,15 @@ BASE = {
     "stream": (streamed, {"settings": SETTINGS, **SHORT, "batch_size": 8}),
     "sweep": (
         dw.sweep,
-        {"settings": SETTINGS, "over": {"lr": [1e-3]}, **SHORT, "executor": None, "progress": False, "store": None},
+        {
+            "settings": SETTINGS,
+            "over": {"lr": [1e-3]},
+            **SHORT,
+            "executor": None,
+            "stacked": False,
+            "progress": False,
+            "store": None,
+        },
     ),
     "lr_find": (dw.lr_find, {"settings": SETTINGS, "task": "swiss_roll", "steps": 20, "low": 1e-4, "high": 1.0}),
     "with_rate_of": (dw.with_rate_of, {"run": run, "optimizer": "ADAMW"}),

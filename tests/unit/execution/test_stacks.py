@@ -31,7 +31,7 @@ def carried_out(runs, wanted=True, on_publish=lambda _: None):
         stacks.follow(run)
         on_publish(run)
 
-    rounds = Rounds(publish, on_begun=stacks.join, by_step=True)
+    rounds = Rounds(publish, on_begun=stacks.join, by_step=stacks.holds)
     rounds.add(runs)
     return rounds, stacks
 
