@@ -186,9 +186,9 @@ def train_and_write(
     from diffopt_widgets.drawing.figures import compare, write_html
     from diffopt_widgets.execution.interrupt import interrupt_held_back
     from diffopt_widgets.execution.outcome import RunFailed
-    from diffopt_widgets.execution.stacks import RoundedDifferently
     from diffopt_widgets.execution.progress import HarmlessStream
     from diffopt_widgets.execution.report import report
+    from diffopt_widgets.execution.stacks import RoundedDifferently
     from diffopt_widgets.training.environment import WarmupNotOver
 
     if arguments.resume and arguments.store is None:
