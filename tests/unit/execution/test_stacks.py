@@ -1,5 +1,7 @@
 """Runs whose gradients are computed together: the numbers of each run alone, and words on what was done."""
 
+import time
+
 import numpy as np
 import pytest
 from own_tasks import LINE
@@ -20,7 +22,7 @@ ROUNDS = stack.EQUAL_ROUNDS
 
 
 def plans(optimizer="ADAMW", over=TWO, steps=ROUNDS + 3, **options):
-    return vary(dw.RunPlan(dw.Settings(optimizer), "swiss_roll", steps, **options), over)
+    return vary(dw.RunPlan(dw.Settings(optimizer), "swiss_roll", steps, device="cpu", **options), over)
 
 
 def carried_out(runs, wanted=True, on_publish=lambda _: None):
@@ -63,7 +65,9 @@ def test_all_optimizers_give_the_numbers_that_each_gives_alone(monkeypatch):
         assert run.trained_with == straight.trained_with
 
 
-@pytest.mark.parametrize("options", [{}, {"accumulation": 2, "batch_size": 8}, {"grad_norm": True}])
+@pytest.mark.parametrize(
+    "options", [pytest.param({"grad_norm": True}, marks=pytest.mark.slow), {"accumulation": 2, "batch_size": 8}]
+)
 def test_runs_with_other_seeds_and_rates_give_the_numbers_that_they_give_alone(options):
     runs = [dw.Run(plan) for plan in plans(over={**TWO, "seed": [0, 1]}, **options)]
     (words,) = trained(runs)
@@ -98,30 +102,82 @@ def test_auto_keeps_what_would_be_rounded_differently_in_turn(capsys):
         assert "gradients" not in run.trained_with
 
 
-@pytest.mark.parametrize(("slower", "words"), [("together", "trained in turn, since"), ("alone", "times as fast")])
-def test_auto_takes_the_faster_way(monkeypatch, slower, words):
-    """One of the ways computes everything thirty times, so that which one is faster does not depend on the machine."""
-    monkeypatch.setattr(stack, "TRIAL_ROUNDS", 2)
-    where, name = {"together": (stack, "losses_and_gradients"), "alone": (Training, "backward")}[slower]
-    original = getattr(where, name)
+@pytest.fixture
+def slow_alone(monkeypatch):
+    """Computes each loss thirty times where a run computes its own, so that which way is faster does not depend on the machine."""
+    original = Training.backward
 
-    def slow(*args):
+    def slow(self, step):
         for _ in range(30):
-            if args and isinstance(args[0], Training):
-                args[0].problem.loss(args[1])
-            else:
-                original(*args)
-        return original(*args)
+            self.problem.loss(step)
+        return original(self, step)
 
+    monkeypatch.setattr(stack, "TRIAL_ROUNDS", 2)
+    monkeypatch.setattr(Training, "backward", slow)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("slow_alone")
+def test_auto_goes_on_stacked_where_that_is_faster():
     runs = [dw.Run(plan) for plan in plans()]
-    with monkeypatch.context() as patch:
-        patch.setattr(where, name, slow)
-        (told,) = trained(runs, "auto")
-    assert words in told
+    (words,) = trained(runs, "auto")
+    assert "times as fast as in turn" in words
     for run in runs:
         assert_same(run, alone(run))
 
 
+@pytest.mark.slow
+def test_auto_goes_on_in_turn_where_that_is_faster(monkeypatch):
+    original = stack.losses_and_gradients
+    monkeypatch.setattr(stack, "TRIAL_ROUNDS", 2)
+
+    def slow(trainings):
+        for _ in range(30):
+            computed = original(trainings)
+        return computed
+
+    monkeypatch.setattr(stack, "losses_and_gradients", slow)
+    runs = [dw.Run(plan) for plan in plans()]
+    (words,) = trained(runs, "auto")
+    assert "trained in turn, since computed together they take" in words
+    for run in runs:
+        assert_same(run, alone(run))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("slow_alone")
+def test_auto_compares_once_more_when_a_run_has_left(monkeypatch):
+    original = stack.losses_and_gradients
+
+    def rounded(trainings):
+        """As on a device where sums of two runs are taken in another order than those of three."""
+        return [(loss if len(trainings) == 3 else loss * 1.01, own) for loss, own in original(trainings)]
+
+    monkeypatch.setattr(stack, "losses_and_gradients", rounded)
+    over = [{"steps": 4}, {"lr": 1e-2, "steps": 8}, {"lr": 3e-3, "steps": 8}]
+    runs = [dw.Run(plan) for plan in plans(over=over)]
+    (words,) = trained(runs, "auto")
+    assert "trained in turn from some step on, since computed together their gradients are rounded differently" in words
+    for run in runs:
+        assert_same(run, alone(run))
+
+
+def test_each_run_is_charged_its_part_of_the_common_time(monkeypatch):
+    clock, original = [0.0], stack.losses_and_gradients
+
+    def timed(trainings):
+        clock[0] += 8.0
+        return original(trainings)
+
+    monkeypatch.setattr(stack.Stack, "_begin_trial", lambda _: None)  # so that every step is computed together
+    monkeypatch.setattr(stack, "losses_and_gradients", timed)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    runs = [dw.Run(plan) for plan in plans(steps=3, batch_size=8)]
+    trained(runs)
+    assert [run.history.column("seconds").tolist() for run in runs] == [[4.0, 8.0, 12.0]] * 2
+
+
+@pytest.mark.slow
 def test_one_that_is_stopped_leaves_and_goes_on_alone():
     runs = [dw.Run(plan) for plan in plans(over={"lr": [1e-3, 3e-3, 1e-2]}, steps=ROUNDS + 6)]
     rounds, _ = carried_out(runs)
@@ -134,6 +190,7 @@ def test_one_that_is_stopped_leaves_and_goes_on_alone():
         assert_same(run, alone(run))
 
 
+@pytest.mark.slow
 def test_a_sweep_is_taken_up_again_from_its_store(tmp_path):
     store = dw.RunStore(tmp_path / "runs.sqlite")
     runs = [dw.Run(plan) for plan in plans(steps=ROUNDS + 6)]
@@ -143,7 +200,7 @@ def test_a_sweep_is_taken_up_again_from_its_store(tmp_path):
         if run is runs[0] and run.kept.taken == ROUNDS + 2:
             rounds.stop()
     assert [(run.status, len(run.history)) for run in runs] == [("stopped", ROUNDS + 2), ("stopped", ROUNDS + 1)]
-    sweep = {"store": store, "resume": True, "stacked": True, "progress": False}
+    sweep = {"device": "cpu", "store": store, "resume": True, "stacked": True, "progress": False}
     again = dw.sweep("ADAMW", TWO, "swiss_roll", ROUNDS + 6, **sweep)
     assert [run.key for run in again] == [run.key for run in runs]
     for run in again:
