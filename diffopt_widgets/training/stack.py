@@ -90,8 +90,8 @@ class Stack:
     """Trainings of one kind whose losses and gradients are computed together, each on its own batch.
 
     When one of them asks, the computation is for all that have none yet; so they should take their steps in turn. They may
-    be at different steps. The first steps are a trial: they are computed in both ways and compared, and the gradients computed alone are used.
-    When trainings join or leave there is another trial, since tensors of another shape may be summed in another order.
+    be at different steps. The first steps are a trial: they are computed in both ways and compared, and the gradients computed
+    alone are used. When trainings join or leave there is another trial, since other shapes may be summed in another order.
 
     Args:
         only_equal: whether to give up if the trial shows other numbers, in any bit, or takes longer.
@@ -156,7 +156,9 @@ class Stack:
         try:
             computed = losses_and_gradients(waiting)
         except Exception as error:  # noqa: BLE001  # such as one of memory, of which each training alone needs less
-            self.given_up = f"computed together they fail ({type(error).__name__}: {error})"
+            self.given_up = (
+                f"computed together they fail ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+            )
             return
         if trial is not None:
             _wait(asking.device)

@@ -6,7 +6,7 @@ The ways take turns, so that a change of the machine's speed meets all; the tabl
 of the process is counted, so that other programs on the machine do not matter much; the aim is at most 1.05. Stacked, gradients
 of all runs are computed in one pass.
 With `--processes` they also train in so many processes of a `ProcessPoolExecutor`, their start included; there, and for the same
-runs one after the other, seconds are counted, so the machine must have idle cores. The aim is at most 0.65 for long runs of digits.
+runs one after the other, seconds and processor time are counted. The aim is at most 0.65 for long runs of digits.
 With `--dask`, where the extra is installed, it also trains one run at a cluster of two workers on this machine, and kills its worker
 in the middle; there it counts seconds.
 """
@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -44,23 +45,34 @@ async def in_session(runs) -> None:
 
 
 def in_processes(plans: list[dw.RunPlan], workers: int, rounds: int) -> None:
-    """Print the seconds of runs in processes, and of the same runs one after the other."""
-    print(f"\n| round | one after the other | {workers} processes | ratio |\n|---|---:|---:|---:|")
-    ratios = []
+    """Print the seconds of runs in processes, and of the same runs one after the other.
+
+    Where other programs take the cores, seconds say little; the processor time of all processes, shared by them, is what the
+    ratio would be on idle cores if none waited.
+    """
+    print(f"\n| round | one after the other | {workers} processes | ratio | processor time / {workers} | ratio |")
+    print("|---|---:|---:|---:|---:|---:|")
+    ratios: list[tuple[float, float]] = []
     for number in range(1, rounds + 1):
-        began = time.perf_counter()
+        began, used = time.perf_counter(), processor_seconds()
         for plan in plans:
             run_to_end(dw.Run(plan), progress=False)
-        alone = time.perf_counter() - began
-        began = time.perf_counter()
+        alone, used_alone = time.perf_counter() - began, processor_seconds() - used
+        began, used = time.perf_counter(), processor_seconds()
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
             train_in_executor([dw.Run(plan) for plan in plans], executor, None)
-        ratios.append((time.perf_counter() - began) / alone)
-        print(f"| {number} | {alone:.1f} s | {ratios[-1] * alone:.1f} s | {ratios[-1]:.3f} |", flush=True)
-    load = os.getloadavg()[0]
-    print(
-        f"\nmedian ratio {median(ratios):.3f} ({plans[0].task}, {plans[0].steps} steps, {len(plans)} runs, load {load:.1f})"
-    )
+        took, shared = time.perf_counter() - began, (processor_seconds() - used) / workers
+        ratios.append((took / alone, shared / used_alone))
+        columns = f"{alone:.1f} s | {took:.1f} s | {took / alone:.3f} | {shared:.1f} s | {shared / used_alone:.3f}"
+        print(f"| {number} | {columns} |", flush=True)
+    wall, processor = (median(column) for column in zip(*ratios, strict=True))
+    what = f"{plans[0].task}, {plans[0].steps} steps, {len(plans)} runs, load {os.getloadavg()[0]:.1f}"
+    print(f"\nmedian ratios {wall:.3f} and {processor:.3f} ({what})")
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of those that it started and that have ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def far(plan: dw.RunPlan) -> None:

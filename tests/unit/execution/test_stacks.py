@@ -89,6 +89,8 @@ def test_another_architecture_has_the_same_losses_up_to_the_growth_of_rounding(o
         assert run.eval_after == pytest.approx(straight.eval_after, rel=most)
         assert "rounded differently" in run.trained_with["gradients"]
         assert "rounded differently" in str(dw.report([run]))
+        assert "stacked=True" in dw.report([run]).code()
+        assert "stacked" not in dw.report([straight]).code()
 
 
 @pytest.mark.slow
