@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.tasks import list_tasks as list_tasks
     from diffopt_widgets.tasks import register_task as register_task
     from diffopt_widgets.training.loop import stream as stream
+    from diffopt_widgets.watching.loop_checkpoint import resume_loop as resume_loop
     from diffopt_widgets.watching.watcher import Watcher as Watcher
     from diffopt_widgets.watching.watcher import watch as watch
     from diffopt_widgets.widgets.bench.bench import lab as lab
@@ -88,6 +89,7 @@ _HOMES = {
     "register_task": "tasks",
     "report": "execution.report",
     "resume": "execution.driver",
+    "resume_loop": "watching.loop_checkpoint",
     "spec": "catalogue",
     "spec_of": "catalogue.introspect.uncatalogued",
     "stream": "training.loop",

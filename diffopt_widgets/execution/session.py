@@ -198,6 +198,9 @@ class Session:
         while self.busy:
             try:
                 await self._take_turns()
+            except asyncio.CancelledError:  # somebody cancels all tasks of the loop, or the loop ends
+                self._end_all()
+                raise
             except (KeyboardInterrupt, SystemExit):  # "Interrupt kernel" stops the runs; it must not end the event loop
                 self.stop()
             except Exception:  # noqa: BLE001  # the other runs must have their turn
@@ -207,6 +210,12 @@ class Session:
                     run.fail("The bench itself failed", traceback.format_exc())
                     self._report(run)
         self._paused = False
+
+    def _end_all(self) -> None:
+        """End all runs at once: nothing trains them any more, so none may look as if it did."""
+        self.stop()
+        for _ in self._rounds.steps():
+            pass
 
     async def _take_turns(self) -> None:
         self._interrupt.watch()

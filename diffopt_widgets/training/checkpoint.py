@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from diffopt_widgets.optimizers.quirks import PackageQuirks, quirks_of
+from diffopt_widgets.optimizers.quirks import quirks_of
 from diffopt_widgets.plain_text import printed_readably
 
 if TYPE_CHECKING:
@@ -79,34 +80,46 @@ class Checkpoint:
             CheckpointError: it is damaged, belongs to another plan, or was made on a device of another kind.
             Exception: any error of building a `Training`.
         """
-        import torch
-
         from diffopt_widgets.training.loop import Training, find_device
 
         kind = find_device(plan.device).type
-        try:
-            _check_archive(self.data)
-            data = torch.load(io.BytesIO(self.data), weights_only=True, map_location="cpu" if kind == "cpu" else None)
-            saved_kind, readable = data["device"], data["format"] == FORMAT
-        except Exception as error:
-            raise CheckpointError("its checkpoint cannot be read: it is damaged, or is not one of ours") from error
-        if not readable:
-            raise CheckpointError("its checkpoint comes from a newer version of diffopt_widgets")
-        if saved_kind != kind:
-            raise CheckpointError(
-                f"it was trained on {saved_kind}, and here it would continue on {kind}, which rounds differently"
-            )
+        data = read_saved(self.data, kind)
         training = Training(plan)
         try:
             _load(training, data)
         except Exception as error:
-            why = str(error) if isinstance(error, _MisfitError) else "it is damaged, or belongs to another training"
+            why = str(error) if isinstance(error, MisfitError) else "it is damaged, or belongs to another training"
             raise CheckpointError(f"its checkpoint does not fit: {why}") from error
         return training
 
 
-class _MisfitError(Exception):
+class MisfitError(Exception):
     """Error of a checkpoint that belongs to another training."""
+
+
+def read_saved(data: bytes, kind: str) -> dict[str, Any]:  # Any: as `plain` allows
+    """Read what was saved for a device of this kind; it executes no code.
+
+    Raises:
+        CheckpointError: it is damaged, comes from a newer version, or was made on a device of another kind.
+    """
+    import torch
+
+    try:
+        _check_archive(data)
+        saved: dict[str, Any] = torch.load(
+            io.BytesIO(data), weights_only=True, map_location="cpu" if kind == "cpu" else None
+        )
+        saved_kind, readable = saved["device"], saved["format"] == FORMAT
+    except Exception as error:
+        raise CheckpointError("its checkpoint cannot be read: it is damaged, or is not one of ours") from error
+    if not readable:
+        raise CheckpointError("its checkpoint comes from a newer version of diffopt_widgets")
+    if saved_kind != kind:
+        raise CheckpointError(
+            f"it was trained on {saved_kind}, and here it would continue on {kind}, which rounds differently"
+        )
+    return saved
 
 
 def _check_archive(data: bytes) -> None:
@@ -120,46 +133,22 @@ def _check_archive(data: bytes) -> None:
 
 
 def _saved(training: Training) -> dict[str, Any]:  # Any: values that optimizers keep
-    optimizer = training.optimizer
-    params = _params(training)
-    place: dict[torch.Tensor, int] = {p: number for number, p in enumerate(params)}
-    if set(optimizer.state) - set(place):
-        raise CheckpointError("its optimizer keeps a state that belongs to no parameter")
-    attributes = {name: value for name, value in vars(optimizer).items() if name not in _torchs_own()}
     if not training.plan.settings.spec.catalogued:
-        _refuse_unknown(attributes)
+        refuse_unknown(training.optimizer)
     return {
         "format": FORMAT,
         "device": training.device.type,
         "taken": training.taken,
         "seconds": training.seconds,
-        "weights": [p.detach() for p in params],
-        "state": [
-            (place[p], _plain(state)) for p, state in optimizer.state.items()
-        ],  # in its own order: some optimizers sum over it
-        "groups": [_plain_ones(group, without=_NAMES) for group in optimizer.param_groups],
-        "attributes": _plain_ones(attributes),
-        "layers": _plain(_quirks(training).memory(optimizer)),
-        "schedule": _plain_ones(training.schedule.state_dict(), without={"lr_lambdas"}),
+        **optimizer_state(training.optimizer, _params(training), _package(training)),
+        "schedule": plain_ones(training.schedule.state_dict(), without={"lr_lambdas"}),
         "averages": training.meter.saved(),
     }
 
 
 def _load(training: Training, data: dict[str, Any]) -> None:
-    import torch
-
-    optimizer, schedule, params = training.optimizer, training.schedule, _params(training)
-    with torch.no_grad():
-        for p, weights in zip(params, data["weights"], strict=True):
-            if p.shape != weights.shape:
-                raise _MisfitError(f"weights have shape {tuple(weights.shape)} instead of {tuple(p.shape)}")
-            p.copy_(weights)
-    for number, state in data["state"]:
-        optimizer.state[params[number]] = state
-    for group, saved in zip(optimizer.param_groups, data["groups"], strict=True):
-        group.update({name: value for name, value in saved.items() if name not in _NAMES})
-    vars(optimizer).update({name: value for name, value in data["attributes"].items() if name not in _torchs_own()})
-    _quirks(training).recall(optimizer, data["layers"])
+    optimizer, schedule = training.optimizer, training.schedule
+    load_optimizer_state(optimizer, _params(training), _package(training), data)
     schedule.load_state_dict({**data["schedule"], "lr_lambdas": [None] * len(optimizer.param_groups)})
     training.meter.restore(data["averages"])
     training.taken, training.seconds = int(data["taken"]), float(data["seconds"])
@@ -169,8 +158,58 @@ def _params(training: Training) -> list[torch.nn.Parameter]:
     return [p for group in training.groups for p in group.params]
 
 
-def _quirks(training: Training) -> PackageQuirks:
-    return quirks_of(training.plan.settings.spec.package)
+def _package(training: Training) -> str:
+    return training.plan.settings.spec.package
+
+
+def optimizer_state(
+    optimizer: torch.optim.Optimizer, params: Sequence[torch.Tensor], package: str
+) -> dict[str, Any]:  # Any: as above
+    """Return the weights and all that the optimizer keeps, as they are: torch's `load_state_dict` would cast states.
+
+    Raises:
+        CheckpointError: it keeps something that cannot be saved.
+    """
+    place = {p: number for number, p in enumerate(params)}
+    if set(optimizer.state) - set(place):
+        raise CheckpointError("its optimizer keeps a state that belongs to no parameter")
+    return {
+        "weights": [p.detach() for p in params],
+        "state": [
+            (place[p], plain(state)) for p, state in optimizer.state.items()
+        ],  # in its own order: some optimizers sum over it
+        "groups": [plain_ones(group, without=_NAMES) for group in optimizer.param_groups],
+        "attributes": plain_ones(_own_attributes(optimizer)),
+        "layers": plain(quirks_of(package).memory(optimizer)),
+    }
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, params: Sequence[torch.Tensor], package: str, data: Mapping[str, Any]
+) -> None:
+    """Give weights and optimizer what `optimizer_state` returned.
+
+    Raises:
+        MisfitError: a weight has another shape.
+        ValueError: there are more parameters or groups, or fewer.
+    """
+    import torch
+
+    with torch.no_grad():
+        for p, weights in zip(params, data["weights"], strict=True):
+            if p.shape != weights.shape:
+                raise MisfitError(f"weights have shape {tuple(weights.shape)} instead of {tuple(p.shape)}")
+            p.copy_(weights)
+    for number, state in data["state"]:
+        optimizer.state[params[number]] = state
+    for group, saved in zip(optimizer.param_groups, data["groups"], strict=True):
+        group.update({name: value for name, value in saved.items() if name not in _NAMES})
+    vars(optimizer).update({name: value for name, value in data["attributes"].items() if name not in _torchs_own()})
+    quirks_of(package).recall(optimizer, data["layers"])
+
+
+def _own_attributes(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    return {name: value for name, value in vars(optimizer).items() if name not in _torchs_own()}
 
 
 def _torchs_own() -> frozenset[str]:
@@ -180,33 +219,41 @@ def _torchs_own() -> frozenset[str]:
     return frozenset(vars(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)))
 
 
-def _refuse_unknown(attributes: dict[str, Any]) -> None:
-    """Raise if an optimizer outside the catalogue keeps an object that cannot be saved, such as another optimizer."""
+def refuse_unknown(optimizer: torch.optim.Optimizer) -> None:
+    """Check that an optimizer outside the catalogue keeps only what can be saved.
+
+    Raises:
+        CheckpointError: it keeps something else, such as another optimizer.
+    """
     import torch
 
-    for name, value in attributes.items():
+    for name, value in _own_attributes(optimizer).items():
         if isinstance(value, (*_CONSTANT, torch.dtype, torch.device)):
             continue
         try:
-            _plain(value)
+            plain(value)
         except CheckpointError:
             raise CheckpointError(f"its optimizer keeps a {type(value).__name__} in .{name}") from None
 
 
-def _plain_ones(values: dict[str, Any], without: frozenset[str] | set[str] = frozenset()) -> dict[str, Any]:
+def plain_ones(values: Mapping[str, Any], without: frozenset[str] | set[str] = frozenset()) -> dict[str, Any]:
     """Return the values that can be saved; building the training sets the others again."""
-    plain = {}
+    kept = {}
     for name, value in values.items():
         if name not in without:
             try:
-                plain[name] = _plain(value)
+                kept[name] = plain(value)
             except CheckpointError:
                 continue
-    return plain
+    return kept
 
 
-def _plain(value: Any) -> Any:
-    """Convert a value to tensors, numbers, texts, lists, tuples and dicts; a tensor stays the same object."""
+def plain(value: Any) -> Any:
+    """Convert a value to tensors, numbers, texts, lists, tuples and dicts; a tensor stays the same object.
+
+    Raises:
+        CheckpointError: it holds something else.
+    """
     import torch
 
     if isinstance(value, torch.Tensor):
@@ -216,8 +263,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int | float):
         return int(value) if isinstance(value, int) else float(value)  # numpy's numbers are instances too
     if isinstance(value, list | tuple):
-        parts = [_plain(part) for part in value]
+        parts = [plain(part) for part in value]
         return tuple(parts) if isinstance(value, tuple) else parts
     if isinstance(value, dict) and all(isinstance(name, str | int) for name in value):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     raise CheckpointError(f"its optimizer keeps a {type(value).__name__}")

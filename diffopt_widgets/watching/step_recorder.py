@@ -121,7 +121,7 @@ class StepRecorder:
         self._forks = len(_FORKS)
         if "bf16_lost" in self.measures and not self._has_bfloat16():
             self._warn("bf16_lost", "bf16_lost has no values here: none of these weights is in bfloat16", stacklevel=4)
-        self._in_step = False
+        self.in_step = False
         """True while a step is in progress."""
         self._lr: Rates = ()
         self._found_inf: torch.Tensor | None = None
@@ -150,6 +150,17 @@ class StepRecorder:
         """Continue the averages from the one of these records of the step before the first that the state continues."""
         self._meter.recall(records)
 
+    def saved_averages(self) -> list[Any]:  # Any: as the reader of applied rates saves them
+        """Return the averages over the rates of past steps, for a checkpoint."""
+        return self._meter.saved()
+
+    def restore(self, averages: Sequence[Any]) -> None:
+        """Continue the averages that were saved; where they do not fit, they are not known at first, with a warning."""
+        try:
+            self._meter.restore(averages)
+        except Exception as error:  # noqa: BLE001  # the loop must go on, whatever a checkpoint holds
+            self._report("continuing the applied rates of the checkpoint", error)
+
     @property
     def momentum(self) -> float | None:
         """Size of the momentum that holds the rates of past steps, None if there is none; reading it waits for the device."""
@@ -170,7 +181,7 @@ class StepRecorder:
     def _before(self, _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
         """Handle the begin of a step, unless an adapter has begun it: it steps each tensor alone, often in backward."""
         adapter = self._adapter
-        if self.forked or (adapter is not None and (adapter.within or self._in_step)):
+        if self.forked or (adapter is not None and (adapter.within or self.in_step)):
             return None
         self._begin()
         if not (self._measures_now and "grad_norm" in self.measures):
@@ -189,7 +200,7 @@ class StepRecorder:
 
     def _begin(self) -> None:
         """Read the rates before any weight moves; it may run twice when a step calls the step of its base class."""
-        self._in_step, self._lr = True, ()
+        self.in_step, self._lr = True, ()
         try:
             groups = self.optimizer.param_groups
             if len(groups) != self._group_count:
@@ -215,9 +226,9 @@ class StepRecorder:
             self._report("measuring gradients", error)
 
     def _after(self, *_: object) -> None:
-        if not self._in_step or self.forked or (self._adapter is not None and self._adapter.within):
+        if not self.in_step or self.forked or (self._adapter is not None and self._adapter.within):
             return
-        self._in_step = False
+        self.in_step = False
         meter, applied, d, d_hat, measured = self._meter, self._lr, None, None, _NONE
         try:
             if not meter.plain:

@@ -23,6 +23,7 @@ from diffopt_widgets.rates.unwrap import hooked_optimizer
 from diffopt_widgets.records import History
 from diffopt_widgets.settings.arguments import check_kind, check_text, wrong_kind
 from diffopt_widgets.watching.description import describe, title_of
+from diffopt_widgets.watching.loop_checkpoint import EVERY, FOLDER, KEEP, LoopCheckpoints, LoopState
 from diffopt_widgets.watching.panels import PANELS, extra_columns, panel_of
 from diffopt_widgets.watching.step_recorder import StepRecorder
 from diffopt_widgets.watching.warn_once import WarnOnce
@@ -65,9 +66,9 @@ class Watcher:
         measure: further measures: some of `grad_norm`, `weight_norm`, `update_rms`, `update_ratio` and `bf16_lost`.
             docs/watch.md says what each means and costs.
         every: measure only at every n-th step.
-        start: number of steps taken before, when a training is resumed. Some optimizers apply an average over the rates of past
+        start: number of steps taken before, when a training is resumed, or what `dw.resume_loop` returned. Some optimizers apply an average over the rates of past
             steps (docs/watch.md says which): it continues from the run of the same name in the `store`, if there is one that
-            this training goes on from.
+            this training goes on from; what `dw.resume_loop` returned has it.
         samples_per_step: number of examples in a step; gives the plot an axis of samples.
         show: display the plot now; by default True in a notebook.
         plot: draw in this plot, such as that of an earlier watch.
@@ -103,7 +104,7 @@ class Watcher:
         name: str = "",
         measure: str | Iterable[str] = (),
         every: int = 1,
-        start: int = 0,
+        start: int | LoopState = 0,
         samples_per_step: float | None = None,
         show: bool | None = None,
         plot: LivePlot | None = None,
@@ -115,6 +116,8 @@ class Watcher:
         check_kind("show", show, (bool, type(None)), "True or False", "Write show=True, or leave it out.")
         if plot is not None and not hasattr(plot, "add_run"):
             raise wrong_kind("plot", plot, "a LivePlot", "Write plot=dw.LivePlot(), or leave it out.")
+        resumed = start if isinstance(start, LoopState) else LoopState()
+        start = start.step if isinstance(start, LoopState) else start
         hooked = hooked_optimizer(optimizer)
         facts = describe(hooked, scheduler, model)
         self.name = name or title_of(hooked)
@@ -125,9 +128,11 @@ class Watcher:
         self._warn = WarnOnce()
         self._left: dict[str, float] = {}
         self._writer: RunWriter | None = None
+        self._checkpoints: LoopCheckpoints | None = None
         self._plot: LivePlot | None = None
         self._key = uuid4().hex[:12]
         self._samples_per_step = samples_per_step
+        self._start = start
         self._recorder = StepRecorder(
             optimizer,
             names=names,
@@ -139,7 +144,9 @@ class Watcher:
             on_publish=self._on_publish,
         )
         try:
-            if store is not None and start and self._recorder.averages:
+            if resumed.averages:
+                self._recorder.restore(resumed.averages)
+            elif store is not None and start and self._recorder.averages:
                 self._recorder.recall(_last_steps(store, self.name, facts, start))
             if store is not None:
                 self._writer = _begin(store, self.name, self._recorder.published, {**facts, **(about or {})})
@@ -204,6 +211,72 @@ class Watcher:
             )
         self._recorder.log(values, step)
 
+    def checkpoint(
+        self,
+        model: torch.nn.Module | Sequence[torch.nn.Module] | None = None,
+        optimizer: object = None,
+        scheduler: object | None = None,
+        scaler: object | None = None,
+        *,
+        more: Mapping[str, Any] | None = None,
+        folder: str | os.PathLike[str] = FOLDER,
+        every: str = EVERY,
+        keep: int = KEEP,
+    ) -> None:
+        """Save a checkpoint of your loop when one is due; call it at the end of each iteration.
+
+        `dw.resume_loop` continues from the newest one, in another process too. A checkpoint holds the weights that the optimizer
+        trains, the models' buffers, the state of optimizer, schedule and scaler, all random states, and `more`. Frozen weights
+        are not in it. It is written in the background, beside its place and then renamed, so that what is there is whole. Where
+        a disk fails, one warning says so, and the next checkpoint is tried as usual. The end of the watch saves the last state
+        too, also after Ctrl-C, unless a step was interrupted in the middle.
+
+        Args:
+            model: the model, or several; their buffers are saved, and their names of the weights tell what differs later.
+            optimizer: the optimizer that the loop steps; by default the watched one.
+            scheduler: its schedule.
+            scaler: the GradScaler, if there is one.
+            more: the place in the data and other values that your loop needs, by name, such as `{"step": step}`; objects
+                with `state_dict` and `load_state_dict` too.
+            folder: where the checkpoints of this training are saved, such as a folder in your Drive.
+            every: time or number of steps between two: "5 min", "30 s", "200 steps". The first call decides; later calls may
+                not change it.
+            keep: number of checkpoints that are kept.
+
+        Raises:
+            SettingsError: an argument cannot be used, or the folder has checkpoints of another training.
+
+        >>> import tempfile, torch
+        >>> folder = tempfile.mkdtemp()
+        >>> model = torch.nn.Linear(2, 1)
+        >>> optimizer = torch.optim.AdamW(model.parameters())
+        >>> with Watcher(optimizer) as w:
+        ...     for step in range(5):
+        ...         model(torch.ones(1, 2)).sum().backward()
+        ...         optimizer.step()
+        ...         optimizer.zero_grad()
+        ...         w.checkpoint(model, more={"step": step}, folder=folder, every="2 steps")
+        >>> from diffopt_widgets import resume_loop
+        >>> state = resume_loop(folder, model, optimizer)
+        >>> state.step, state.more["step"]
+        (5, 4)
+        """
+        if self._recorder.closed or self._recorder.forked:
+            return
+        if self._checkpoints is None:
+            self._checkpoints = LoopCheckpoints(
+                folder, every, keep, self._start, self._facts_of_checkpoint, self._warn_of_checkpoint
+            )
+        optimizer = self._recorder.optimizer if optimizer is None else optimizer
+        self._checkpoints.note(self._recorder.steps, model, optimizer, scheduler, scaler, more)
+
+    def _facts_of_checkpoint(self) -> tuple[int, Sequence[Any]]:
+        history = self.history
+        return int(history.step[-1]) if len(history) else self._start, self._recorder.saved_averages()
+
+    def _warn_of_checkpoint(self, topic: str, text: str) -> None:
+        self._warn(topic, f"{self.name!r}: {text}")
+
     @property
     def history(self) -> History:
         """Record up to now, by column; reading it waits for the device, and changes nothing.
@@ -265,6 +338,11 @@ class Watcher:
         writer, again = self._writer, self._recorder.closed
         if not again:
             self.status, self.message = status, message
+            if self._checkpoints is not None:
+                step = (
+                    None if self._recorder.in_step else self._recorder.steps
+                )  # one that was broken off cannot be saved
+                self._guarded("saving the last checkpoint", functools.partial(self._checkpoints.finish, step))
             self._recorder.close()
             self._check_end()
             if writer is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 from browser.lab_server import PATIENCE, Jupyter
 from jupyter_client.blocking.client import BlockingKernelClient
+from playwright.sync_api import TimeoutError as PageTimeoutError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
@@ -180,8 +182,14 @@ class Notebook:
 
     def save(self) -> nbformat.NotebookNode:
         """Save the notebook; returns what the file now holds."""
-        self.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-        self.page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
+        clean = "!window.jupyterapp.shell.currentWidget.context.model.dirty"
+        end = monotonic() + PATIENCE
+        while True:  # what an output still changes while it is saved makes the notebook dirty again
+            self.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+            with contextlib.suppress(PageTimeoutError):
+                self.page.wait_for_function(clean, timeout=5_000)
+                break
+            assert monotonic() < end, "the notebook changes all the time, so it is never saved"
         return nbformat.read(self.path, as_version=4)
 
     def eval_python(self, expression: str) -> Any:

@@ -31,10 +31,10 @@ IN_SIGHT = """() => {
   return hidden;
 }"""
 
-PLACES = """() => Object.fromEntries(Object.entries({
+PLACES = """() => (document.querySelector('.dw-bench').scrollIntoView(), Object.fromEntries(Object.entries({
   optimizer: '.dwf-optimizer', bar: '.dw-run-bar', plot: '.dw-plot', options: '.dwf-rest', table: '.dwr',
   samples: '.dw-samples img', left: '.dw-left',
-}).map(([name, css]) => [name, document.querySelector(`.dw-bench ${css}`).getBoundingClientRect().toJSON()]))"""
+}).map(([name, css]) => [name, document.querySelector(`.dw-bench ${css}`).getBoundingClientRect().toJSON()])))"""
 
 
 def on_screen(nb, width, height, sidebar):

@@ -144,3 +144,32 @@ def test_a_handler_that_a_kernel_sets_again_later_keeps_nothing_of_the_training(
     interrupt()
     assert stopped == []
     assert kernels.stop is None
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_runs_end_when_all_tasks_of_the_loop_are_cancelled(paused):
+    runs = [long_run(), long_run(), long_run()]
+    seen = []
+
+    async def script():
+        session = Session(seen.append)
+        session.start(runs[:2])
+        session.start(runs[2:])
+        await until(lambda: min(len(run.history) for run in runs[:2]) > 0)
+        if paused:
+            session.pause()
+            await until(lambda: runs[0].status == "paused")
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert not session.busy
+        again = long_run()
+        session.start([again])  # the bench can be used as before
+        await until(lambda: len(again.history) > 0)
+        session.stop()
+        await session.wait()
+
+    in_loop(script)
+    assert [run.status for run in runs] == ["stopped"] * 3
+    assert set(runs) <= set(seen)

@@ -39,7 +39,7 @@ ALLOWED = {
     },
     "store/extras.py": {"np.load(io.BytesIO(data), allow_pickle=False)": "refuses pickles"},
     "training/checkpoint.py": {
-        "torch.load(io.BytesIO(self.data), weights_only=True, map_location='cpu' if kind == 'cpu' else None)": "refuses code"
+        "torch.load(io.BytesIO(data), weights_only=True, map_location='cpu' if kind == 'cpu' else None)": "refuses code"
     },
     "execution/executors.py": {
         "import pickle": "a task on its way to a process of the same program",
