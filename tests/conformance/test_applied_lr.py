@@ -402,6 +402,7 @@ def test_the_rate_times_the_direction_is_the_movement(name, course):
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["ADABELIEF", "AIDA"])
 @pytest.mark.parametrize(("sgd", "first"), [(True, 0.01), (False, 0.0)])
 def test_rectification_scales_the_rate_once_its_average_rests_on_enough_gradients(key, sgd, first):
@@ -444,6 +445,7 @@ def test_the_rates_of_nadam_are_those_of_its_paper_and_its_help():
     )
 
 
+@pytest.mark.slow
 def test_the_rate_of_schedule_free_radam_climbs_as_its_help_says():
     def told(beta2):
         params = parameters(F64)
@@ -518,6 +520,7 @@ def test_adopt_applies_nothing_at_its_first_step():
     assert dw.applied_lr(optimizer) == [0.01]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["CAME", "CAME_8BIT"])
 def test_the_first_steps_of_came_are_eleven_times_the_rate_in_a_matrix(key):
     generator = torch.Generator().manual_seed(0)

@@ -166,6 +166,7 @@ def averaging(name):
     return params, optimizer, build_schedule(settings, optimizer, 1200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AVERAGING)
 def test_an_average_of_past_rates_is_not_known_until_its_unseen_part_is_small(name):
     params, optimizer, schedule = averaging(name)
@@ -251,6 +252,7 @@ def watch_resumed(training, saved, store, order, *, start, **more):
 ORDERS = pytest.mark.parametrize("order", ["load first", "watch first"])
 
 
+@pytest.mark.slow
 @ORDERS
 @pytest.mark.parametrize("name", AVERAGING)
 def test_the_record_of_a_watch_carries_the_average_over_a_break(name, order, tmp_path):

@@ -396,6 +396,7 @@ def test_which_optimizers_notice_fsdp1_by_themselves(key):
     assert ("turns it on by itself" in spec(key).use("fsdp_in_use").note) == notices
 
 
+@pytest.mark.slow
 def test_the_estimate_of_dadapt_adam_leaps_higher_than_prodigys():
     highest = {}
     for key in ("DADAPT_ADAM", "PRODIGY"):

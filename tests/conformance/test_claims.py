@@ -98,6 +98,7 @@ def test_every_recommended_preset_trains_the_digits():
     assert [key for key, loss in losses.items() if not loss < 0.3] == []
 
 
+@pytest.mark.slow
 def test_the_table_of_recommended_presets_is_the_measured_one():
     page = (ROOT / "docs" / "recommended.md").read_text(encoding="utf-8")
     assert f"<!-- table -->\n{table_of_presets(MEASURED)}<!-- end of table -->" in page

@@ -415,6 +415,7 @@ def test_a_tensor_that_starts_at_zero_moves_only_without_the_limit(key):
     assert bias_after(0.0) > 0
 
 
+@pytest.mark.slow
 def test_8_bits_of_a_32_bit_entry_are_its_8_bit_form():
     assert torch.equal(trajectory("ADAGRAD", optim_bits=8), trajectory("ADAGRAD_8BIT"))
     assert torch.equal(trajectory("RMSPROP", optim_bits=8), trajectory("RMSPROP_8BIT"))
@@ -427,6 +428,7 @@ def test_adam_8bit_decays_the_weights_themselves():
     assert torch.equal(trajectory("ADAM_8BIT", weight_decay=0.1), trajectory("ADAMW_8BIT", weight_decay=0.1))
 
 
+@pytest.mark.slow
 def test_d_coef_is_not_an_exact_multiplier():
     def estimate(d_coef):
         params = parameters()

@@ -42,6 +42,7 @@ def test_every_optimizer_trains_weights_in_bfloat16(key):
     assert np.isfinite([*losses, training.evaluate()]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", list_tasks())
 def test_the_weights_are_those_of_float32_rounded_and_the_loss_is_in_float32(task):
     full, half = (Training(plan(dw.Settings("ADAMW"), task=task, dtype=dtype)) for dtype in ("float32", "bfloat16"))
@@ -55,6 +56,7 @@ def test_the_weights_are_those_of_float32_rounded_and_the_loss_is_in_float32(tas
     assert fetch([next(half.steps())])[0].grad_norm == pytest.approx(float(exact), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["ADAMW_ADV", "PRODIGY_PLUS_SCHEDULE_FREE"])
 def test_a_run_that_rounds_at_random_goes_on_bit_for_bit_whatever_else_was_trained(key):
     settings = dw.Settings(key, lr=0.01)
@@ -99,6 +101,7 @@ def test_a_store_keeps_it_and_a_run_of_former_days_was_in_float32(tmp_path):
     assert (line.title, line.values) == ("Weights", ("bfloat16", "float32"))
 
 
+@pytest.mark.slow
 def test_precisions_are_compared_like_all_else_of_a_plan():
     over = {"dtype": ["float32", "bfloat16"]}
     runs = dw.sweep(dw.Settings("ADAMW"), over, "swiss_roll", 2, progress=False)
@@ -108,6 +111,7 @@ def test_precisions_are_compared_like_all_else_of_a_plan():
         dw.train(dw.Settings("ADAMW"), dtype="float16")
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_it_and_tells_what_does_nothing_without_it(tmp_path, capsys):
     words = ["run", "--optimizer", "ADAMW", "--set", "stochastic_rounding=false,true"]
     words += ["--task", "swiss_roll", "--steps", "2", "--out", str(tmp_path)]
@@ -117,6 +121,7 @@ def test_the_command_line_takes_it_and_tells_what_does_nothing_without_it(tmp_pa
     assert "diffopt: note: Stochastic rounding needs weights in bfloat16" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_run_bar_chooses_it_and_the_form_says_which_options_feel_it():
     async def script():
         bench = dw.lab(dw.Settings("ADAMW", stochastic_rounding=True), task="swiss_roll", steps=2)

@@ -204,6 +204,7 @@ def test_what_a_rule_asks_for_is_set_on_both_sides(monkeypatch):
     assert found("SGD", "weight_decay").words.startswith("0 → 0.05, with momentum at 0.9 and nesterov at on: ")
 
 
+@pytest.mark.slow
 def test_a_value_that_shows_nothing_gives_way_to_an_end_of_the_slider():
     assert found("ADAFACTOR", "eps").words == "1e-30 → 1e-6: the weights first differ at step 1"
 
@@ -218,6 +219,7 @@ def test_a_rule_without_a_fix_of_its_own_is_met_by_its_other_option():
     assert changed == Settings("SGD", maximize=True, momentum=0.5)
 
 
+@pytest.mark.slow
 def test_settings_that_one_model_does_not_fit_are_tried_on_another(monkeypatch):
     def picky(settings, groups):
         if settings.options["momentum"] and any(param.dim() < 2 for group in groups for param in group["params"]):
@@ -257,6 +259,7 @@ def test_exit_inside_a_back_end_ends_nothing():
     assert sys.stdin is stdin
 
 
+@pytest.mark.slow
 def test_nothing_of_the_process_is_changed(capfd):
     before = torch.random.get_rng_state()
     assert Prober(spec("DADAPT_ADAN")).find(spec("DADAPT_ADAN").use("log_every")).seen is Seen.ELSEWHERE

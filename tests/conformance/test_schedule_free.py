@@ -103,6 +103,7 @@ def test_the_weight_by_learning_rate_acts_only_in_a_warmup(key):
         torch.testing.assert_close(plain, other, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_plain_average_is_a_strength_of_ten_at_a_beta1_of_nine_tenths():
     assert torch.equal(path(), path(schedulefree_c=10.0))
     assert not torch.equal(path(), path(schedulefree_c=6.0))
@@ -141,6 +142,7 @@ def test_the_dependence_on_epsilon_is_said_in_words():
     assert spec(PLUS).use("use_stableadamw").enabled_if.words() == "only with eps set"
 
 
+@pytest.mark.slow
 def test_groups_are_split_only_where_there_are_several():
     assert torch.equal(path(split_groups=True), path(split_groups=False))
     assert not torch.equal(path(groups=2, split_groups=True), path(groups=2, split_groups=False))
@@ -149,6 +151,7 @@ def test_groups_are_split_only_where_there_are_several():
     assert torch.equal(path(groups=2, split_groups=False), path(groups=2, split_groups=False, split_groups_mean=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["factored_fp32", "stochastic_rounding"])
 def test_what_is_said_to_need_bfloat16_needs_it(name):
     assert torch.equal(path(), path(**{name: False}))
@@ -193,6 +196,7 @@ def test_its_fused_back_pass_does_not_train():
         dw.Settings(PLUS, fused_back_pass=True)
 
 
+@pytest.mark.slow
 def test_what_the_back_end_overrides_in_silence():
     both, _ = by_hand(use_cautious=True, use_grams=True)
     assert torch.equal(both, by_hand(use_cautious=True)[0])
@@ -235,6 +239,7 @@ def test_at_onetrainers_learning_rate_the_weights_stand_still():
     assert "stand still" in spec(PLUS).preset("onetrainer").why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "held", "rising"),
     [({}, 0.84, 0.86), ({"use_speed": True}, 0.25, 0.27), ({"d_limiter": False}, 0.0, 0.5)],

@@ -122,6 +122,7 @@ def test_kahan_summation_keeps_two_bytes_more_per_weight(key):
     assert tensors_memory(settings, TENSORS) == told - 2 * weights, "of no use there"
 
 
+@pytest.mark.slow
 def test_small_tensors_of_an_8_bit_optimizer_keep_32_bits():
     weights = 100 * 41  # above the back end's 4,096
     coded = memory(dw.Settings("ADAMW_8BIT"), [(100, 41)])
@@ -157,6 +158,7 @@ def test_a_package_that_was_removed_is_missed_even_after_a_count(monkeypatch):
         memory(dw.Settings("LION"), [(37, 41)])
 
 
+@pytest.mark.slow
 def test_many_of_a_kind_are_not_stepped_one_by_one():
     settings = dw.Settings("ADAMW_8BIT")
     tables = 2 * 256 * 4  # shared by all tensors
@@ -199,6 +201,7 @@ NAMED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"muon_hidden_layers": "blocks.1"}, {"muon_hidden_layers": "blocks, final"}])
 @pytest.mark.parametrize("key", ["MUON", "MUON_ADV"])
 def test_muon_is_told_by_the_names_of_its_layers(key, options):
@@ -265,6 +268,7 @@ def test_a_model_keeps_what_is_told(key, dtype):
     assert told == model.kept(settings)
 
 
+@pytest.mark.slow
 def test_frozen_tensors_and_further_names_of_a_tensor_do_not_count_in_any_form():
     model, settings = Network(), dw.Settings("ADAM")
     kept = model.kept(settings)
@@ -291,6 +295,7 @@ def test_rounding_acts_on_the_weights_of_a_model_that_are_in_bfloat16(key, optio
     assert memory(settings, model) == model.kept(settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"muon_hidden_layers": "hidden"}, {"muon_hidden_layers": "embed, conv"}])
 @pytest.mark.parametrize("key", ["MUON", "MUON_ADV", "ADAMUON_ADV"])
 def test_names_are_taken_in_every_form(key, options):
@@ -305,6 +310,7 @@ def test_names_are_taken_in_every_form(key, options):
         assert memory(settings, Network()) == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["MUON", "MUON_ADV"])
 def test_without_names_it_is_said_that_the_state_depends_on_them(key, caplog):
     settings = dw.Settings(key)
@@ -335,6 +341,7 @@ def test_a_known_model_is_asked_for_by_name():
     assert memory(settings, "SDXL", lora=4) == tensors_memory(settings, lora_tensors(find_model("sdxl"), 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["ADAMW_8BIT", "ADAFACTOR", "PRODIGY", "DADAPT_ADAN", "MUON"])
 def test_a_whole_lora_of_a_known_model_keeps_what_is_told(key):
     settings = dw.Settings(key)

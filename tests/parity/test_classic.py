@@ -251,6 +251,7 @@ def update_size(key, steps=300, noise=1.0, **options):
     return float((p.detach() - before).square().mean().sqrt()) / 1e-3
 
 
+@pytest.mark.slow
 def test_aida_steps_are_larger_and_grow_with_k():
     adam = update_size("ADAM")
     assert 4 < update_size("AIDA") / adam < 6
@@ -332,6 +333,7 @@ def test_a_threshold_below_4_takes_the_root_of_a_negative_number():
             walk(cls(params, rectify=True, n_sma_threshold=3), params, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["ADABELIEF", "AIDA"])
 def test_a_threshold_out_of_reach_is_a_run_that_stands_still_or_is_sgd(key):
     cls = getattr(PO, spec(key).target.split(":")[1])

@@ -93,6 +93,7 @@ def test_fifty_steps_of_ours_are_fifty_steps_of_the_back_end(key, cls, options, 
     assert torch.equal(path, walk(theirs, cls(by_hand(theirs, muon=0.01, adam=0.003), lr=0.01, **arguments)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "cls"), [("MUON", Muon), ("MUON_ADV", Muon_adv), ("ADAMUON_ADV", AdaMuon_adv)])
 def test_the_library_preset_is_the_back_end_as_it_comes(key, cls):
     ours, theirs = network(), network()

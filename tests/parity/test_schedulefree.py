@@ -109,6 +109,7 @@ def test_the_path_is_the_packages_own(key, ours, theirs):
     assert torch.equal(path, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", CLASSES)
 def test_so_it_is_under_a_schedule_with_warmup(key):
     settings = dw.Settings(key, lr=0.02, warmup=10, schedule="LINEAR", min_factor=0.5)
@@ -124,6 +125,7 @@ def test_so_it_is_under_a_schedule_with_warmup(key):
     assert torch.equal(path, walk(by_hand, rate=rate))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", CLASSES)
 def test_the_weights_to_use_are_the_packages_own(key):
     by_hand = CLASSES[key](groups())

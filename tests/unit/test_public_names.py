@@ -38,6 +38,7 @@ NAMES = {
         "register_task",
         "report",
         "resume",
+        "resume_loop",
         "spec",
         "spec_of",
         "stream",

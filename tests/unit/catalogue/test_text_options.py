@@ -29,6 +29,7 @@ def layers(text):
     return Settings("MUON", **{NAME: text})
 
 
+@pytest.mark.slow
 @given(TEXTS)
 @example("blocks, attn")
 @example(r"blocks\.\d{2}\.(q|k), 'a' \"b\"")

@@ -177,6 +177,7 @@ def test_each_class_trains_or_says_why_not(key):
     assert training.evaluate() < before
 
 
+@pytest.mark.slow
 def test_torch_finds_the_best_order_for_a_product_of_many():
     """Without opt_einsum, a dependency of ours for this alone, it goes from left to right: Kron takes a minute for 4 steps."""
     from torch.backends import opt_einsum
@@ -463,6 +464,7 @@ def test_a_pasted_text_imports_nothing(tmp_path, monkeypatch):
         dw.Settings("trap_of_the_test:X")
 
 
+@pytest.mark.slow
 def test_a_class_that_is_defined_anew_gets_a_form_anew(monkeypatch):
     cell = types.ModuleType("a_cell")
     monkeypatch.setitem(sys.modules, "a_cell", cell)
@@ -535,6 +537,7 @@ def test_a_class_of_the_notebook_itself_is_not_imported_in_its_code(monkeypatch)
     assert "optimizer = Walk(" in to_python(settings)
 
 
+@pytest.mark.slow
 def test_a_run_and_a_sweep_of_it(tmp_path, capsys):
     runs = dw.sweep(
         dw.Settings(READ[UNKNOWN]),

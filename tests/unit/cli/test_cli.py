@@ -70,6 +70,7 @@ def test_what_is_probably_not_meant_is_said_once_before_training(tmp_path, capsy
     assert "mind that" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_rule_between_options_looks_at_the_varied_values(tmp_path, capsys):
     words = ["run", "--optimizer", "SGD", "--set", "nesterov=true", "--set", "momentum=0.5,0.9"]
     words += ["--task", "swiss_roll", "--steps", "3,5", "--out", str(tmp_path)]
@@ -97,6 +98,7 @@ def test_a_varied_value_that_breaks_a_rule_is_reported(tmp_path, capsys):
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["html", "csv"])
 def test_a_former_run_is_kept(kept, tmp_path, capsys):
     (tmp_path / f"prodigy-swiss_roll.{kept}").write_text("a former run", encoding="utf-8")
@@ -219,6 +221,7 @@ def test_a_folder_without_leave_to_write(tmp_path, capsys):
     assert said.out == ""
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, capsys, monkeypatch, request):
     monkeypatch.setenv("COLUMNS", "200")
     backward, calls = Training._backward, count(1)
@@ -248,6 +251,7 @@ def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, caps
         assert {row["run"] for row in csv.DictReader(file)} == {"PRODIGY · d_coef 0.5", "PRODIGY · d_coef 1"}
 
 
+@pytest.mark.slow
 def test_the_tables_say_what_was_trained_and_what_the_loss_is(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     words = ["run", "PRODIGY,ADAMW", "--seed", "3", "--batch-size", "32", "--dtype", "bfloat16", *SMALL]
@@ -270,6 +274,7 @@ def test_the_tables_say_what_was_trained_and_what_the_loss_is(tmp_path, capsys, 
     assert [row["optimizer"] for row in rows] == ["PRODIGY"] * 2 + ["ADAMW"] * 2
 
 
+@pytest.mark.slow
 def test_several_optimizers_may_stand_one_after_the_other(tmp_path, capsys):
     assert main(["run", "ADAMW", "rmsprop", *SMALL, "--out", str(tmp_path)]) == 0
     said = capsys.readouterr()
@@ -290,6 +295,7 @@ def test_optimizers_that_stand_apart_are_told_how_to_stand(capsys):
     assert "name the optimizers next to each other" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_names_of_runs_stay_on_one_line_in_80_columns(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     words = ["run", "--optimizer", "PRODIGY", "--set", "d_coef=0.5,1.2", "--set", "beta2=0.99,0.999", *SMALL]
@@ -322,6 +328,7 @@ def test_options_without_a_key_lists_all(capsys):
     assert all(key in out for key in list_optimizers())
 
 
+@pytest.mark.slow
 def test_doctor_says_what_runs_here(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["doctor"]) == 0
@@ -463,6 +470,7 @@ def test_a_yes_or_no_of_the_run_may_stand_alone_or_be_compared(tmp_path):
         assert ("grad_norm" in table.read_text(encoding="utf-8")) == (number != 1)
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_far_above_where_it_began_is_told(tmp_path, capsys):
     words = ["run", "--optimizer", "DADAPT_ADAM", "--lr", "50", "--task", "swiss_roll", "--steps", "60"]
     assert main([*words, "--out", str(tmp_path)]) == 0
@@ -472,6 +480,7 @@ def test_a_run_that_ended_far_above_where_it_began_is_told(tmp_path, capsys):
 TINY = ["--task", "swiss_roll", "--steps", "2"]
 
 
+@pytest.mark.slow
 def test_optimizers_may_stand_first_and_several_are_compared(tmp_path, capsys):
     assert main(["run", "adamw,Prodigy", *TINY, "--lr", "0.5", "--set", "beta1=0.8", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out

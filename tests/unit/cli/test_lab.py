@@ -178,6 +178,7 @@ def test_a_name_that_nobody_here_can_resolve_is_not_taken_for_this_machine_alone
     assert _is_loopback("127.0.0.1")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/sys").is_dir(), reason="a folder in which not even root can write")
 def test_a_folder_that_cannot_be_written_is_told_by_its_path(capsys):
     assert main(["lab", "--folder", "/sys"]) == 2

@@ -105,6 +105,7 @@ def test_panels_lie_in_rows_with_room_for_their_ticks_and_titles(count, schedule
         assert places[-1][1] - places[-1][0] == pytest.approx(500 - drawn.layout.margin.l - drawn.layout.margin.r)
 
 
+@pytest.mark.slow
 def test_texts_of_a_figure_fit_into_500_pixels():
     runs = [trained(d_coef=1 + i / 100, seed=i) for i in range(12)]
     drawn = dw.compare(runs)
@@ -119,6 +120,7 @@ def test_texts_of_a_figure_fit_into_500_pixels():
     assert legend > 0
 
 
+@pytest.mark.slow
 def test_a_figure_ends_where_its_curves_do_and_beside_many_only_the_nearest_tells_its_values():
     drawn = dw.compare([trained()])
     options = drawn.layout.xaxis.autorangeoptions
@@ -128,6 +130,7 @@ def test_a_figure_ends_where_its_curves_do_and_beside_many_only_the_nearest_tell
     assert dw.compare([]).layout.title.text == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["run", "logged"])
 def test_a_run_is_written_as_a_picture_by_one_call(kind, tmp_path):
     run = trained(schedule="COSINE") if kind == "run" else LoggedRun("a log", trained().history)

@@ -31,6 +31,7 @@ def told(losses, rates=None):
     return run
 
 
+@pytest.mark.slow
 @given(LOSSES)
 def test_the_best_loss_is_the_lowest_mean_over_a_stretch_as_long_as_the_final_one(losses):
     run, width = told(losses), max(1, len(losses) // 20)
@@ -93,6 +94,7 @@ def test_a_storage_that_is_shared_counts_once():
     assert state_bytes(optimizer) < own + sum(table.nbytes for table in tables)
 
 
+@pytest.mark.slow
 def test_a_run_measures_the_state_of_its_own_optimizer():
     wide, narrow = (
         dw.train(dw.Settings(key, lr=1e-3), task="swiss_roll", steps=2, progress=False)
@@ -128,6 +130,7 @@ def test_samples_on_the_way_change_nothing(task, key, monkeypatch):
     assert not np.array_equal(with_samples.samples[4].values, with_samples.samples_after.values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "expected"), [(1, [0, 1]), (2, [0, 1, 2]), (3, [0, 1, 2, 3]), (20, [0, 5, 10, 15, 20])]
 )

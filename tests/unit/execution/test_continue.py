@@ -66,6 +66,7 @@ def test_wherever_it_is_stopped_and_however_often(straight, stops):
     assert_same(run_to_end(run, progress=False), straight)
 
 
+@pytest.mark.slow
 def test_seconds_go_on_too():
     run = Run(plan())
     go_on(run, 5)
@@ -109,6 +110,7 @@ def test_a_session_takes_up_a_stopped_run_again_and_again(monkeypatch):
     assert_same(run, run_to_end(Run(asked), progress=False))
 
 
+@pytest.mark.slow
 def test_a_run_stopped_before_its_turn_can_be_started():
     first, second = Run(plan(steps=100_000)), Run(plan())
 
@@ -144,6 +146,7 @@ def test_a_stopped_run_that_waits_and_is_dropped_can_still_go_on(straight):
     assert_same(run_to_end(run, progress=False), straight)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_what_is_over_does_not_go_on():
     done = run_to_end(Run(plan()), progress=False)
@@ -186,6 +189,7 @@ def test_a_pickled_run_leaves_its_model_behind():
     assert "Training" not in repr(run)
 
 
+@pytest.mark.slow
 def test_a_step_broken_off_in_the_middle_cannot_go_on(monkeypatch):
     original = torch.optim.AdamW.step
     calls = []

@@ -59,6 +59,7 @@ def test_a_second_one_does_not_wait_for_the_step(press, capsys):
     assert "it cannot go on" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [3, STEPS], ids=["within", "last step"])
 def test_it_ends_a_loop_and_the_run_is_there(press, at):
     press[at] = 1

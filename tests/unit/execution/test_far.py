@@ -56,6 +56,7 @@ class Inline:
         return future
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", [ThreadPoolExecutor(1), Inline()], ids=["threads", "a folder"])
 def test_records_come_into_the_runs_that_were_given(executor, tmp_path):
     runs, seen = runs_of({"seed": [0, 1]}), []

@@ -40,6 +40,7 @@ def in_loop(script):
         loop.close()
 
 
+@pytest.mark.slow
 def test_a_training_ends_at_an_interrupt_that_the_kernel_ignores_and_waiting_runs_are_dropped():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     runs = [long_run(), long_run(), long_run()]
@@ -58,6 +59,7 @@ def test_a_training_ends_at_an_interrupt_that_the_kernel_ignores_and_waiting_run
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
+@pytest.mark.slow
 def test_it_ends_a_paused_training_too():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     run = long_run()
@@ -75,6 +77,7 @@ def test_it_ends_a_paused_training_too():
     assert run.status == "stopped"
 
 
+@pytest.mark.slow
 def test_a_cell_that_sets_its_own_handler_meanwhile_is_interrupted_as_well():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     run, cell = long_run(), []
@@ -146,6 +149,7 @@ def test_a_handler_that_a_kernel_sets_again_later_keeps_nothing_of_the_training(
     assert kernels.stop is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paused", [False, True])
 def test_runs_end_when_all_tasks_of_the_loop_are_cancelled(paused):
     runs = [long_run(), long_run(), long_run()]

@@ -63,11 +63,13 @@ def test_an_estimate_that_never_left_its_start(options, words):
     assert words in summary(estimating([1e-6] * 30, planned=1000, **options))
 
 
+@pytest.mark.slow
 def test_a_real_run_at_the_wrong_rate_never_leaves_its_start():
     run = dw.train(dw.Settings("PRODIGY", lr=3e-6), task="swiss_roll", steps=30, progress=False)
     assert "d never left d0 (1e-6) with a learning rate of 3e-6" in run.message
 
 
+@pytest.mark.slow
 def test_a_real_run_settles_where_its_message_says():
     run = dw.train(dw.Settings("PRODIGY"), task="swiss_roll", steps=60, progress=False)
     d = run.history.column("d")

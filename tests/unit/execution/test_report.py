@@ -215,6 +215,7 @@ def test_a_message_is_shown_as_it_is():
     assert r"a \| b &lt;script&gt;\*c\*&lt;/script&gt;" in str(dw.report([*runs(LION=[0.1]), failed]))
 
 
+@pytest.mark.slow
 def test_what_is_worth_a_second_look_is_told_once_for_a_setting():
     over = {"optimizer": {"PRODIGY": {"lr": [3e-6]}}}
     text = str(dw.report(dw.sweep("PRODIGY", over, "swiss_roll", 30, seeds=2, progress=False)))

@@ -45,6 +45,7 @@ def test_runs_that_advance_together_give_the_numbers_that_they_give_alone(monkey
         assert run.eval_after == alone.eval_after
 
 
+@pytest.mark.slow
 def test_curves_grow_side_by_side(monkeypatch):
     monkeypatch.setattr(rounds, "TURN_SECONDS", 0.0)
     runs = [dw.Run(plan) for plan in vary(dw.RunPlan(dw.Settings("ADAMW"), "swiss_roll", 4), {"lr": [1e-3, 1e-2]})]
@@ -59,6 +60,7 @@ def test_curves_grow_side_by_side(monkeypatch):
     assert [run.status for run in runs] == ["done", "done"]
 
 
+@pytest.mark.slow
 def test_no_more_advance_together_than_memory_is_meant_for(monkeypatch):
     monkeypatch.setattr(rounds, "TURN_SECONDS", 0.0)
     monkeypatch.setattr(rounds, "MOST_WEIGHTS", 1)
@@ -74,12 +76,14 @@ def test_no_more_advance_together_than_memory_is_meant_for(monkeypatch):
     assert [run.status for run in runs] == ["done", "done"]
 
 
+@pytest.mark.slow
 def test_one_run_that_fails_leaves_the_others():
     with pytest.warns(RunFailed, match="1 of 2 runs failed"):
         runs = dw.sweep("SGD", {"lr": [1e-3, 1e8]}, "swiss_roll", 30, progress=False)
     assert [run.status for run in runs] == ["done", "failed"]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_taken_up_from_its_store(tmp_path):
     store = dw.RunStore(tmp_path / "runs.sqlite")
     first = dw.sweep("ADAMW", {"lr": [1e-3]}, "swiss_roll", 4, store=store, progress=False)
@@ -95,6 +99,7 @@ def test_a_sweep_is_taken_up_from_its_store(tmp_path):
     assert [run.key for run in repeated] == [run.key for run in diverged]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_of_the_store_goes_on_as_if_it_had_not_been_stopped(tmp_path):
     store = dw.RunStore(tmp_path / "runs.sqlite")
     run = stopped_in(store)
@@ -103,6 +108,7 @@ def test_a_stopped_run_of_the_store_goes_on_as_if_it_had_not_been_stopped(tmp_pa
     assert numbers(taken_up) == numbers(dw.train("PRODIGY", "swiss_roll", 12, progress=False))
 
 
+@pytest.mark.slow
 def test_a_sweep_is_taken_up_only_from_a_store_and_only_when_asked(tmp_path):
     with pytest.raises(dw.SettingsError, match="store"):
         dw.sweep("ADAMW", {"lr": [1e-3]}, "swiss_roll", 1, resume=True, progress=False)
@@ -139,6 +145,7 @@ def test_seeds_are_given_in_one_place():
         dw.sweep("ADAMW", {"seed": [1, 2]}, "swiss_roll", 1, seeds=3)
 
 
+@pytest.mark.slow
 def test_a_random_sweep_trains_as_many_as_were_asked_for():
     over = {"lr": dw.Range(1e-4, 1e-2)}
     runs = dw.sweep("ADAMW", over, "swiss_roll", 2, search="random", trials=3, seeds=2, progress=False)
@@ -152,6 +159,7 @@ def test_many_runs_share_one_progress_bar(capsys):
     assert "13 runs ended, of" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_in_a_process_too(tmp_path):
     store = dw.RunStore(tmp_path / "runs.sqlite")
     run = stopped_in(store)
@@ -191,6 +199,7 @@ def test_seeds_may_be_an_array():
     assert [run.plan.seed for run in runs] == [0, 1]
 
 
+@pytest.mark.slow
 def test_one_damaged_run_of_a_store_is_trained_anew(tmp_path):
     store = dw.RunStore(tmp_path / "runs.sqlite")
     first = dw.sweep("ADAMW", {"lr": [1e-3, 1e-2]}, "swiss_roll", 2, store=store, progress=False)

@@ -13,6 +13,7 @@ import torch
 import diffopt_widgets as dw
 
 
+@pytest.mark.slow
 def test_they_leave_streams_and_loggers_as_they_were():
     before = sys.stdout, sys.stderr, logging.root.level, list(logging.root.handlers)
     began = threading.Barrier(4)
@@ -31,6 +32,7 @@ def test_they_leave_streams_and_loggers_as_they_were():
     assert [own[0].startswith("ng: ") for own in lines] == [key == "DADAPT_ADAN" for key in keys]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "call",
     [

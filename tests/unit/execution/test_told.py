@@ -47,6 +47,7 @@ def test_an_error_inside_a_back_end_is_told_with_where_its_traceback_is(monkeypa
     assert "no such kernel" in run.trace
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", [None, ThreadPoolExecutor])
 def test_a_sweep_names_those_that_failed(executor):
     over = {"lr": [1e-3, 1e30]}
@@ -76,6 +77,7 @@ def test_the_command_tells_it_once(tmp_path, capsys):
     assert capsys.readouterr().err.count("no longer a finite number") == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_is_well_says_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -106,12 +108,14 @@ def test_a_warm_up_that_outlasts_its_run_is_told_once_where_it_is_called(call):
     assert [warning.filename for warning in told] == [__file__]
 
 
+@pytest.mark.slow
 def test_a_warm_up_as_long_as_the_run_is_told_too():
     for warmup in (20, 1.0):
         with pytest.warns(UserWarning, match=r"The warm-up is not over"):
             train(dw.Settings("ADAMW", warmup=warmup))
 
 
+@pytest.mark.slow
 def test_the_command_and_the_form_tell_it(tmp_path, capsys):
     words = ["run", "ADAMW", "--warmup", "50", "--task", "swiss_roll", "--steps", "20", "--out", str(tmp_path)]
     with warnings.catch_warnings():

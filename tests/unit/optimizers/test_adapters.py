@@ -669,6 +669,7 @@ def test_a_saved_sum_goes_on_bit_for_bit(key):
     assert torch.equal(walk(first, params, 4, start=4), walk(second, others, 4, start=4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["ADAMW", "ADAMW_8BIT", "MUON"])
 def test_a_checkpoint_keeps_the_sum(key):
     plan = RunPlan(dw.Settings(key, lr=1e-4, **kahan()), "swiss_roll", 8, dtype="bfloat16")

@@ -42,6 +42,7 @@ def test_everything_is_there():
     assert not [entry for family in menu() for entry in family["optimizers"] if entry.keys() - {"key", "title"}]
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_marked_with_its_fix_and_nothing_is_imported():
     found, trouble, lr, errors, loaded = look(["prodigyopt", "bitsandbytes"], "PRODIGY")
     marked = {entry["key"]: entry for entry in found if "mark" in entry}
@@ -56,6 +57,7 @@ def test_what_is_missing_is_marked_with_its_fix_and_nothing_is_imported():
     assert loaded == []
 
 
+@pytest.mark.slow
 def test_without_torch_none_can_run_and_all_can_be_looked_at():
     found, trouble, lr, errors, _ = look(["torch"], "PRODIGY")
     assert {entry["mark"] for entry in found} == {"not installed"}

@@ -120,6 +120,7 @@ def test_it_takes_about_a_quarter_of_cames_memory():
     assert taken[1] == pytest.approx(4.0 + 16 / 512, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_loaded_state_goes_on_to_the_bit(dtype):
     through, halted = parameters(dtype), parameters(dtype)

@@ -105,6 +105,7 @@ def test_what_is_recorded_twice_is_kept_once():
     assert run.history.step.tolist() == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_runs_are_carried_out_to_their_ends():
     runs = [Run(plan()), Run(plan())]
 
@@ -141,6 +142,7 @@ def test_pause_holds_and_resume_goes_on_as_if_nothing_had_been(monkeypatch):
     assert run.history.column("loss").tolist() == straight.history.column("loss").tolist()
 
 
+@pytest.mark.slow
 def test_stop_keeps_what_was_recorded_and_drops_what_waits():
     first, second = Run(plan(100_000)), Run(plan())
 
@@ -160,6 +162,7 @@ def test_stop_keeps_what_was_recorded_and_drops_what_waits():
     assert "Not started" in second.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paused", [False, True])
 def test_the_end_of_the_stopped_run_is_told_after_those_that_were_dropped(paused):
     first, *rest = [Run(plan(100_000)), Run(plan()), Run(plan())]
@@ -220,6 +223,7 @@ def test_runs_started_together_train_side_by_side_with_the_numbers_that_they_hav
         assert_same(run, dw.train(run.settings, "swiss_roll", 6, progress=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paused", [False, True])
 def test_one_run_is_stopped_alone_and_can_go_on_beside_the_others(paused):
     _, second, _ = runs = [Run(plan(100_000)) for _ in range(3)]
@@ -267,6 +271,7 @@ def test_a_run_that_breaks_the_session_itself_leaves_the_others(monkeypatch, cap
     assert "failed" in caplog.text
 
 
+@pytest.mark.slow
 def test_stop_ends_a_paused_run():
     run = Run(plan(100_000))
 
@@ -282,6 +287,7 @@ def test_stop_ends_a_paused_run():
     assert run.status == "stopped"
 
 
+@pytest.mark.slow
 def test_a_new_run_can_start_after_a_stop():
     first, second = Run(plan(100_000)), Run(plan())
 
@@ -297,6 +303,7 @@ def test_a_new_run_can_start_after_a_stop():
     assert second.status == "done"
 
 
+@pytest.mark.slow
 def test_stop_means_the_runs_that_were_there_and_no_later_one():
     first, second, third = Run(plan(100_000)), Run(plan()), Run(plan())
 
@@ -313,6 +320,7 @@ def test_stop_means_the_runs_that_were_there_and_no_later_one():
     assert [run.status for run in (first, second, third)] == ["stopped", "done", "done"]
 
 
+@pytest.mark.slow
 def test_a_run_asked_for_right_after_stop_is_carried_out():
     first, second = Run(plan(100_000)), Run(plan())
 
@@ -327,6 +335,7 @@ def test_a_run_asked_for_right_after_stop_is_carried_out():
     assert (first.status, second.status) == ("stopped", "done")
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_fails_is_told_and_the_next_run_has_its_turn(monkeypatch):
     from diffopt_widgets.training.loop import Training
 
@@ -353,6 +362,7 @@ def test_an_evaluation_that_fails_is_told_and_the_next_run_has_its_turn(monkeypa
     assert len(first.history) == 40
 
 
+@pytest.mark.slow
 def test_waiting_for_the_device_counts_as_training_time(monkeypatch):
     from diffopt_widgets.training import loop
 
@@ -374,6 +384,7 @@ def test_waiting_for_the_device_counts_as_training_time(monkeypatch):
     assert run.seconds > sum(known)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 @pytest.mark.parametrize(
     ("settings", "advice"),
@@ -409,6 +420,7 @@ def test_the_event_loop_answers_while_it_trains():
     assert len(ticks) > 3
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_keeps_its_history():
     run = dw.train(dw.Settings("SGD", lr=1e20), task="swiss_roll", steps=200, progress=False)
@@ -418,6 +430,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_keeps_its_histor
     assert 0 < len(run.history) <= 200
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 @pytest.mark.parametrize("looks", [0.0, 1e9], ids=["at every step", "once at the end"])
 def test_a_history_ends_with_the_loss_that_broke_it_however_late_it_was_noticed(looks, monkeypatch):
@@ -473,6 +486,7 @@ def test_an_exception_inside_the_optimizer_ends_the_run_and_keeps_its_history(mo
     assert len(run.history) == 7
 
 
+@pytest.mark.slow
 def test_a_display_that_fails_does_not_end_the_training():
     run = Run(plan())
 
@@ -526,6 +540,7 @@ def test_closing_the_generator_stops_the_run():
     assert len(run.history) == 5
 
 
+@pytest.mark.slow
 def test_a_sweep_gives_every_combination_named_by_what_differs():
     runs = dw.sweep(
         dw.Settings("PRODIGY"), {"d_coef": [0.5, 2.0], "beta1": [0.8, 0.9]}, task="swiss_roll", steps=2, progress=False
@@ -590,6 +605,7 @@ def test_a_script_whose_processes_cannot_import_it_says_what_to_write(tmp_path):
     assert 'put the sweep below `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_run_can_be_pickled_and_made_into_a_frame():
     run = dw.train(dw.Settings("PRODIGY"), task="swiss_roll", steps=3, progress=False)
     copy = pickle.loads(pickle.dumps(run))

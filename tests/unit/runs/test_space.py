@@ -113,6 +113,7 @@ def test_what_names_no_values_is_refused(over):
         checked_over(over)
 
 
+@pytest.mark.slow
 def test_the_rate_that_a_run_found_is_used_in_another_optimizer():
     run = dw.train(dw.Settings("PRODIGY", schedule="COSINE", weight_decay=0.1), "swiss_roll", 60, progress=False)
     made = dw.with_rate_of(run, "ADAMW_8BIT")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 import diffopt_widgets as dw
 
 PACKAGE = Path(dw.__file__).parent
@@ -89,6 +91,7 @@ def _is_risky(module: str) -> bool:
     return module in MODULES or module.partition(".")[0] in MODULES
 
 
+@pytest.mark.slow
 def test_what_could_execute_a_file_is_known_with_its_reason():
     found = {path.relative_to(PACKAGE).as_posix(): risks(path) for path in sorted(PACKAGE.rglob("*.py"))}
     unknown = {name: [risk for risk in some if risk not in ALLOWED.get(name, {})] for name, some in found.items()}

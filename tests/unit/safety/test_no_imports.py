@@ -43,6 +43,7 @@ def test_a_form_file_names_a_class_that_is_not_imported(name, tmp_path):
     assert draft is None or draft.optimizer in dw.list_optimizers()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stored_run_names_a_class_that_is_not_imported(name, tmp_path):
     store = dw.RunStore(tmp_path / "runs.sqlite")

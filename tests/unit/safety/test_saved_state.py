@@ -38,6 +38,7 @@ def broken(self, closure=None):
     raise FileNotFoundError(f"there is no {Path.home() / 'data' / 'weights.bin'}")
 
 
+@pytest.mark.slow
 def test_a_saved_bench_tells_nothing_but_what_it_shows(home, monkeypatch):
     monkeypatch.setattr(torch.optim.RAdam, "step", broken)
 

@@ -100,6 +100,7 @@ def test_the_form_the_store_the_plan_and_the_table_of_differences_know_every_opt
     check_lists("the names that an optimizer's option cannot have", RESERVED & ALL.keys())
 
 
+@pytest.mark.slow
 def test_every_option_can_be_given_by_every_way_in():
     given = {"batch_size": 8, "accumulation": 2, "seed": 3, "device": "cpu", "dtype": "bfloat16", "grad_norm": True}
     check_lists("this test", given.keys() | POSITIONAL)

@@ -74,6 +74,7 @@ def test_whatever_a_history_holds_comes_back(pieces: list, tmp_path_factory: pyt
     same(history, store.load(saved.id).history)
 
 
+@pytest.mark.slow
 def test_many_saves_are_merged_into_few_chunks_and_nothing_is_there_twice(store: dw.RunStore) -> None:
     history = History(("a",))
     saved = store.begin("long", history)

@@ -37,6 +37,7 @@ def flip(path, place):
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_in_a_text_costs_that_text_only(path):
     flip(path, path.read_bytes().rindex(b"run-07") + 1)
     names = {run.name for run in dw.RunStore(path).list()}

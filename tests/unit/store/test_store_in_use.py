@@ -104,6 +104,7 @@ def test_the_bench_says_what_is_wrong_with_its_store(tmp_path: Path) -> None:
         dw.lab(store=tmp_path / "missing" / "runs.sqlite")
 
 
+@pytest.mark.slow
 def test_the_command_keeps_its_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "runs.sqlite"
     words = ["run", "--optimizer", "ADAMW", "--lr", "1e-3,1e-2", "--task", "swiss_roll", "--steps", "3"]

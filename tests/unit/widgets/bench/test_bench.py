@@ -441,6 +441,7 @@ def test_the_rate_that_a_run_found_is_used_by_a_button():
     assert bench.form.settings == users[-1].settings
 
 
+@pytest.mark.slow
 def test_where_no_rate_was_found_the_line_says_why_and_offers_nothing():
     async def script(bench):
         assert bench._findings.line.value == ""
@@ -503,6 +504,7 @@ def test_a_run_that_would_be_refused_cannot_be_started():
     in_kernel(script, task="swiss_roll", steps=3)
 
 
+@pytest.mark.slow
 def test_a_run_hidden_in_the_legend_is_hidden_in_table_and_samples():
     bench = in_kernel(click_run, task="swiss_roll", steps=3)
     key = bench.runs[0].key
@@ -538,6 +540,7 @@ def test_a_back_end_that_cannot_be_imported_is_told_and_breaks_nothing(monkeypat
     in_kernel(script, task="swiss_roll", steps=3)
 
 
+@pytest.mark.slow
 def test_a_new_bench_offers_what_trains_in_another_and_takes_it_over():
     async def script(bench):
         bench.bar.fields["steps"].value = "100000"
@@ -562,6 +565,7 @@ def test_a_new_bench_offers_what_trains_in_another_and_takes_it_over():
     in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_a_row_has_a_stop_of_its_own_and_its_run_continues_beside_the_others():
     async def script(bench):
         runs = of_rates(0.1, 0.05, steps=100_000)
@@ -634,6 +638,7 @@ def test_each_failure_of_a_comparison_is_told_once_and_its_back_ends_are_heard()
     in_kernel(script, task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_or_stops_it_there_and_the_offer_goes_when_nothing_trains():
     async def script(bench):
         bench.bar.fields["steps"].value = "100000"
@@ -654,6 +659,7 @@ def test_or_stops_it_there_and_the_offer_goes_when_nothing_trains():
     in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_taken_over_is_saved_where_it_began(tmp_path):
     async def script(bench):
         bench.bar.fields["steps"].value = "100000"
@@ -700,6 +706,7 @@ def saved(bench):
     return bench.table.still().html
 
 
+@pytest.mark.slow
 def test_a_comparison_ends_with_its_verdict_and_its_progress_is_that_of_all_its_runs():
     async def script(bench):
         seen = []
@@ -726,6 +733,7 @@ def test_a_comparison_ends_with_its_verdict_and_its_progress_is_that_of_all_its_
     assert escape(words) in saved(bench)
 
 
+@pytest.mark.slow
 def test_what_a_comparison_trains_with_is_said_until_the_forms_own_run_begins():
     async def script(bench):
         task = bench.bar.about.value
@@ -818,6 +826,7 @@ def test_stopped_runs_that_continue_end_their_comparison():
     in_kernel(script, task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_two_comparisons_have_their_verdicts_in_turn():
     async def script(bench):
         words = []
@@ -834,6 +843,7 @@ def test_two_comparisons_have_their_verdicts_in_turn():
     in_kernel(script, task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_a_verdict_stays_in_the_table_until_the_next_one_is_known():
     async def script(bench):
         outcomes, said = [], []
@@ -853,6 +863,7 @@ def test_a_verdict_stays_in_the_table_until_the_next_one_is_known():
     in_kernel(script, task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_a_comparison_that_never_began_is_told_nowhere():
     async def script(bench):
         first, second = of_rates(0.1, 0.05, steps=1000), of_rates(0.2, 0.3, steps=500)
@@ -882,6 +893,7 @@ def test_what_is_stopped_before_it_began_is_told():
     in_kernel(script, task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_started_alone_ends_what_was_told_of_a_comparison():
     async def script(bench):
         task = bench.bar.about.value
@@ -900,6 +912,7 @@ def test_a_run_that_is_started_alone_ends_what_was_told_of_a_comparison():
     in_kernel(script, task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_the_bar_follows_names_removals_and_undo():
     async def script(bench):
         def agree():
@@ -930,6 +943,7 @@ def test_the_bar_follows_names_removals_and_undo():
     in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_added_leaves_the_bar_to_the_run_in_progress():
     async def script(bench):
         runs = of_rates(0.1, 0.05, steps=1000)
@@ -949,6 +963,7 @@ def test_a_run_that_is_added_leaves_the_bar_to_the_run_in_progress():
     in_kernel(script, task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_settings_that_failed_are_not_offered():
     async def script(bench):
         bench.start(of_rates(1e30, 0.1, steps=5))
@@ -1002,6 +1017,7 @@ def test_a_comparison_that_is_refused_is_not_pressed_and_says_why_in_words(caplo
     in_kernel(script, task="swiss_roll")
 
 
+@pytest.mark.slow
 def test_the_loss_is_logarithmic_at_a_key_whatever_was_set_before():
     async def script(bench):
         bench.plot.log = {"rate": True}

@@ -41,6 +41,7 @@ def test_making_a_widget_switches_the_manager_on(part):
     assert ask(f"dw.{part}(); print(json.dumps(output._widgets._installed_url))") == MANAGER
 
 
+@pytest.mark.slow
 def test_the_display_of_a_live_plot_names_the_manager():
     named = {"application/vnd.jupyter.widget-view+json": {"colab": {"custom_widget_manager": {"url": MANAGER}}}}
     assert ask("dw.LivePlot()._ipython_display_(); print(json.dumps(shown))") == [named]

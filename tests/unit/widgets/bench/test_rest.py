@@ -79,6 +79,7 @@ def test_a_bench_whose_cell_is_run_again_leaves_nothing_open(cells):
     assert gone() is None
 
 
+@pytest.mark.slow
 def test_a_bench_that_rested_is_displayed_again_as_it_was(cells):
     bench = dw.lab(dw.Settings("PRODIGY"))
     cells.run("a", bench)
@@ -169,6 +170,7 @@ def test_a_bench_that_may_be_seen_stays_open(cells, why):
     assert bench.comm is not None
 
 
+@pytest.mark.slow
 def test_a_bench_at_work_rests_when_its_runs_have_ended(cells):
     async def script():
         bench = dw.lab(task="swiss_roll", steps=3)

@@ -20,6 +20,7 @@ def varying(rows, seeds="1"):
     return box
 
 
+@pytest.mark.slow
 def test_run_trains_every_combination_with_every_seed_and_judges_them():
     async def script():
         bench = dw.lab(PLAN.settings, task="swiss_roll", steps=3)

@@ -381,6 +381,7 @@ def test_any_text_is_kept_and_understood_or_marked(name, text):
     json.dumps(form.get_state(["panel", "state", "code", "json"]), ensure_ascii=False).encode()
 
 
+@pytest.mark.slow
 def test_the_list_of_options_travels_only_when_it_is_asked_for(form, sent):
     assert "nesterov" not in str(form.get_state())  # an option of other optimizers
     form._handle_custom_msg({"k": "index"}, [])
@@ -394,6 +395,7 @@ def test_the_list_of_options_travels_only_when_it_is_asked_for(form, sent):
     assert found == {(name, key) for key in list_optimizers() for name in Form(key).panel["controls"]}
 
 
+@pytest.mark.slow
 def test_the_long_help_tells_the_recommended_value_and_whose_advice_it_is(form):
     facts = {fact["term"]: fact["text"] for fact in form.panel["controls"]["slice_p"]["facts"]}
     assert (

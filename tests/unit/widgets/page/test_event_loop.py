@@ -3,6 +3,8 @@
 import asyncio
 import threading
 
+import pytest
+
 import diffopt_widgets as dw
 from diffopt_widgets.widgets.page.event_loop import on_loop
 from diffopt_widgets.widgets.tables.runs_table import RunsTable
@@ -59,6 +61,7 @@ def test_the_plain_controls_of_the_run_bar_and_of_a_form_act_on_the_loop():
     assert asyncio.run(notebook()) == (7, 0.95, {threading.main_thread()})
 
 
+@pytest.mark.slow
 def test_what_is_typed_while_a_cell_runs_is_in_the_run_that_is_asked_for_after_it():
     async def notebook():
         bench = dw.lab(dw.Settings("ADAM"), task="swiss_roll", steps=2)

@@ -75,6 +75,7 @@ def test_a_table_is_text_whatever_it_holds(rows):
     assert still.text.splitlines()[2].startswith("Run")
 
 
+@pytest.mark.slow
 def test_a_bench_that_is_shown_again_keeps_its_picture():
     async def script():
         bench = dw.lab(dw.Settings("PRODIGY"), task="swiss_roll", steps=3)

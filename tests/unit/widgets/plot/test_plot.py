@@ -131,6 +131,7 @@ def number(plot, key):
 # The wire
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1_000, 1_000_000])
 def test_an_update_is_under_two_kilobytes_at_any_length(plot, wire, length):
     history = long_history(length)
