@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.drawing.figures import compare as compare
     from diffopt_widgets.execution.driver import resume as resume
     from diffopt_widgets.execution.driver import train as train
+    from diffopt_widgets.execution.launch import launch as launch
     from diffopt_widgets.execution.range_test import lr_find as lr_find
     from diffopt_widgets.execution.report import report as report
     from diffopt_widgets.execution.sweeps import sweep as sweep
@@ -80,6 +81,7 @@ _HOMES = {
     "compare_options": "runs.option_figures",
     "export": "interop",
     "lab": "widgets.bench.bench",
+    "launch": "execution.launch",
     "list_optimizers": "catalogue",
     "list_tasks": "tasks",
     "lr_find": "execution.range_test",

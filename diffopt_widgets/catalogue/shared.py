@@ -174,13 +174,13 @@ OWN_WARMUP_RULE = Rule(
     fix={"warmup": 0.0},
     severity="warning",
 )
+FSDP_ALONE = "In one process the first step raises, and in several on CPUs too, except in those of dw.launch."
 FSDP_IN_USE = Use(
     o.FSDP_IN_USE,
     False,
     "fsdp_in_use",
     requires="distributed",
-    note="Outside a process group on GPUs the first step raises. Under FSDP1 the package turns it on by itself, under FSDP2 (torch's "
-    "fully_shard) it has to be turned on.",
+    note=f"{FSDP_ALONE} Under FSDP1 the package turns it on by itself, under FSDP2 (torch's fully_shard) it has to be turned on.",
 )
 
 
@@ -214,11 +214,19 @@ def _off_cuda(values: Values) -> bool:
 _FSDP_RULE = Rule(
     "fsdp_in_use",
     ("fsdp_in_use",),
-    lambda values: values["fsdp_in_use"] is True,
-    "FSDP in use works only in a process group on GPUs, and a run of the bench is in none: it is refused. Turn it off, or use "
-    "these settings in code of your own, where the model is wrapped in FSDP.",
+    lambda values: values["fsdp_in_use"] is True and "processes" not in values,
+    "FSDP in use works only where several processes train, and a run of the bench is in one: it is refused. Turn it off, or train "
+    "with dw.launch, or in code of your own where the model is wrapped in FSDP.",
     fix={"fsdp_in_use": False},
     severity="refused",
+)
+_APART_RULE = Rule(
+    "fsdp-not-in-use",
+    ("fsdp_in_use",),
+    lambda values: values["fsdp_in_use"] is False and values.get("processes", 1) != 1 and values.get("slice_p", 1) == 1,
+    "Each process estimates the rate from its own part of the weights only, so they drift apart. Turn FSDP in use on.",
+    fix={"fsdp_in_use": True},
+    severity="warning",
 )
 _CAPTURABLE_RULE = Rule(
     "capturable-off-cuda",
@@ -263,7 +271,7 @@ _KAHAN_RULE = Rule(
     fix={"kahan_summation": False},
     severity="warning",
 )
-_NEEDS_RULES = (_FSDP_RULE, _CAPTURABLE_RULE, _PAGED_RULE, _COMPILER_RULE, _ROUNDING_RULE, _KAHAN_RULE)
+_NEEDS_RULES = (_FSDP_RULE, _APART_RULE, _CAPTURABLE_RULE, _PAGED_RULE, _COMPILER_RULE, _ROUNDING_RULE, _KAHAN_RULE)
 """Rules for the options that `require` something, so that the form warns before a run is refused or the option does nothing."""
 _KOURKOUTAS = (
     "With Kahan summation each tensor is stepped as a copy, and Kourkoutas-β keeps what it learns about a layer with the tensors "

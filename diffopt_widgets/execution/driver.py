@@ -68,12 +68,22 @@ CANNOT_GO_ON = "It cannot go on"
 """Beginning of the message of a stopped run whose checkpoint cannot be used here."""
 
 
-def drive(run: Run, *, on_publish: Callable[[Run], object] = lambda _: None) -> Generator[None, None, None]:
+def drive(
+    run: Run,
+    *,
+    on_publish: Callable[[Run], object] = lambda _: None,
+    make: Callable[[RunPlan], Training] | None = None,
+) -> Generator[None, None, None]:
     """Carry out a run, one step per `next()`; about ten times a second its new records are published.
 
     Closing the generator stops the run; when the run is carried out again, it continues as if it had not been stopped. An
     exception, or a loss that is no longer finite, ends the run as failed with a message and keeps the records up to the
     step with that loss. Only KeyboardInterrupt and SystemExit, which ask for an end, are raised again.
+
+    Args:
+        run: a run that waits or was stopped.
+        on_publish: called with the run at each publish.
+        make: makes the training of a plan; `Training` by default.
 
     Raises:
         ValueError: the run is over or in progress, or its state for continuing is gone.
@@ -82,10 +92,12 @@ def drive(run: Run, *, on_publish: Callable[[Run], object] = lambda _: None) -> 
         raise ValueError(
             printable(f"{run.name} is {run.status} and cannot go on; to train it again, make a new Run of its plan")
         )
-    return _steps(run, on_publish)
+    return _steps(run, on_publish, make)
 
 
-def _steps(run: Run, on_publish: Callable[[Run], object]) -> Generator[None, None, None]:
+def _steps(
+    run: Run, on_publish: Callable[[Run], object], make: Callable[[RunPlan], Training] | None
+) -> Generator[None, None, None]:
     pending: list[StepRecord] = []
     training = None
     if run.kept is not None and (training := _restore(run)) is None:
@@ -95,7 +107,7 @@ def _steps(run: Run, on_publish: Callable[[Run], object]) -> Generator[None, Non
     try:
         if training is None:
             with _captured_output(run):
-                training = _prepare(run)
+                training = _prepare(run, make)
         run.keep(training)
         yield
         steps = training.steps()
@@ -130,11 +142,11 @@ def _steps(run: Run, on_publish: Callable[[Run], object]) -> Generator[None, Non
         on_publish(run)
 
 
-def _prepare(run: Run) -> Training:
+def _prepare(run: Run, make: Callable[[RunPlan], Training] | None) -> Training:
     from diffopt_widgets.training.environment import trained_with
     from diffopt_widgets.training.loop import Training
 
-    training = Training(run.plan)
+    training = (make or Training)(run.plan)
     run.set_up(str(training.device), training.group_names, trained_with(run.settings.spec, training.device))
     run.record_evaluation(before=training.evaluate())
     run.set_real_samples(training.wanted())
@@ -406,9 +418,14 @@ def run_to_end(run: Run, *, progress: bool = True, saver: RunSaver | None = None
 
 
 def drive_to_end(
-    run: Run, *, show: Callable[[Run], None], interrupted: Callable[[], bool], saver: RunSaver | None = None
+    run: Run,
+    *,
+    show: Callable[[Run], None],
+    interrupted: Callable[[], bool],
+    saver: RunSaver | None = None,
+    make: Callable[[RunPlan], Training] | None = None,
 ) -> None:
-    """Carry out a run to its end; `show` is called at each publish.
+    """Carry out a run to its end; `show` is called at each publish, and `make` is as in `drive`.
 
     Raises:
         KeyboardInterrupt: `interrupted` became true, which stops the run after its current step; or it was raised in a step.
@@ -420,7 +437,7 @@ def drive_to_end(
 
     try:
         show(run)
-        with contextlib.closing(drive(run, on_publish=publish)) as steps:
+        with contextlib.closing(drive(run, on_publish=publish, make=make)) as steps:
             for _ in steps:
                 if interrupted():
                     break

@@ -161,7 +161,7 @@ class _Processes(_Place):
         Raises:
             SettingsError: it cannot be pickled.
         """
-        return _pickled(key, pickle.dumps)
+        return pickled(key, pickle.dumps)
 
     def renew(self) -> None:
         """Start processes with the same arguments."""
@@ -210,7 +210,7 @@ class _Dask(_Place):
         """
         import cloudpickle
 
-        return _pickled(key, cloudpickle.dumps)
+        return pickled(key, cloudpickle.dumps)
 
     def version(self) -> str:
         """Ask the workers."""
@@ -222,7 +222,12 @@ class _Dask(_Place):
             raise GoneError
 
 
-def _pickled(key: str, dumps: Callable[[Task], bytes]) -> bytes | None:
+def pickled(key: str, dumps: Callable[[Task], bytes]) -> bytes | None:
+    """Return a task of the user's own as it travels to another process; None for a task of the bench.
+
+    Raises:
+        SettingsError: it cannot be pickled.
+    """
     task = own_task(key)
     try:
         return None if task is None else dumps(task)

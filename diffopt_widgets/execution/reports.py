@@ -15,7 +15,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from distributed import Client
     from numpy.typing import NDArray
 
+    from diffopt_widgets.settings.plan import RunPlan
     from diffopt_widgets.training.loop import Training
 
 NOT_STARTED = "Not started: the sweep was stopped before its turn"
 """Message of a run that a stopped sweep did not come to."""
 
 IMPORTABLE = (
-    "Write its build as a function of a module, a .py file, and import it from there; or sweep without an executor."
+    "Write its build as a function of a module, a .py file, and import it from there; or train in this process."
 )
 
 _FOLLOWED = ("device", "output", "eval_before", "eval_after", "samples", "wanted", "state_bytes", "trained_with")
@@ -302,8 +303,13 @@ def stop_sweep(sweep: str) -> None:
     _stopped_sweeps.add(sweep)
 
 
-def carry_out(version: str, job: Job) -> Outcome:
+def carry_out(version: str, job: Job, *, make: Callable[[RunPlan], Training] | None = None) -> Outcome:
     """Carry out a run in a worker and report on it; return it as it has ended.
+
+    Args:
+        version: of this package, in the program that waits for the run.
+        job: the run.
+        make: makes the training of its plan, as in `drive`.
 
     Raises:
         RefusedJob: this process has another version of the package, or lacks the task.
@@ -315,7 +321,7 @@ def carry_out(version: str, job: Job) -> Outcome:
     if isinstance(job.channel, FolderChannel):
         _end_with_parent()
         _heed_interrupts(job.sweep)
-    _register(job)
+    register(job)
     run, begun = job.channel.kept(job.run.key) or (job.run, job.begun)
     if begun is not None:
         run.keep(begun)
@@ -328,7 +334,7 @@ def carry_out(version: str, job: Job) -> Outcome:
         run.end("stopped", None if len(run.history) else NOT_STARTED)
     else:
         with contextlib.suppress(KeyboardInterrupt):
-            drive_to_end(run, show=reporter.send, interrupted=stopped)
+            drive_to_end(run, show=reporter.send, interrupted=stopped, make=make)
     return Outcome(run, run.kept if isinstance(job.channel, ThreadChannel) else checkpoint_of(run))
 
 
@@ -388,7 +394,7 @@ class _Reporter:
         return checkpoint
 
 
-def _register(job: Job) -> None:
+def register(job: Job) -> None:
     """Make the task of the user's own known in this process.
 
     Raises:

@@ -26,6 +26,7 @@ from diffopt_widgets.optimizers.factory import (
     build_schedule,
     load_class,
 )
+from diffopt_widgets.probe.divided import parting
 from diffopt_widgets.probe.model import CIRCUMSTANCES, PLAIN, Circumstance, parameters, same_bits, walk
 from diffopt_widgets.probe.values import (
     ProbeError,
@@ -36,6 +37,7 @@ from diffopt_widgets.probe.values import (
 )
 from diffopt_widgets.probe.words import listed, raised, words_of
 from diffopt_widgets.settings import Fault, Settings, SettingsError, check_values, default_values
+from diffopt_widgets.training.sharded import missing
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
@@ -45,7 +47,7 @@ ESTIMATE_STEPS = 80
 """Steps that an estimate of the rate needs to leave its start."""
 FIRST_STEPS = 4
 """Steps that are tried first: of the options with an effect, nineteen in twenty show it within them."""
-PROVIDED = {"cpu": {"bfloat16"}, "cuda": {"bfloat16", "cuda"}}
+PROVIDED = {"cpu": {"bfloat16", "distributed"}, "cuda": {"bfloat16", "cuda"}}
 """Requirements in `Use.requires` that a probe on each device meets, under some circumstance."""
 ROUNDING = 1e-6
 """Largest difference after all steps between two ways to do the same step."""
@@ -84,6 +86,8 @@ class Prober:
         try:
             if use.standing is Standing.UNAVAILABLE:
                 return self._refused(use)
+            if use.requires == "distributed":
+                return self._compared_divided(use)
             purpose = elsewhere(self.entry, use)
             return self._unchanged(use, purpose) if purpose else self._compared(use)
         except MissingBackend:
@@ -118,6 +122,18 @@ class Prober:
         also = [words for words in tried if words]
         words = f"{shown}: the same to the bit after {self.steps} steps"
         return Finding(Seen.INERT, f"{words}, also with {listed(also)}" if also else words)
+
+    def _compared_divided(self, use: Use) -> Finding:
+        """Train in two processes with the option at its default and changed."""
+        if lack := missing():
+            return Finding(Seen.UNTRIED, f"not yet: {lack}")
+        value = changed_value(self.entry, use)
+        default, changed = self._pair(use, value, PLAIN)
+        step = parting(default, changed, self.steps)
+        shown = f"{self._shown(use, [value], default, PLAIN)}, in two processes that share the weights"
+        if step is None:
+            return Finding(Seen.INERT, f"{shown}: the same to the bit after {self.steps} steps")
+        return Finding(Seen.LIVE, f"{shown}: the weights first differ at step {step}", step)
 
     def _unchanged(self, use: Use, purpose: str) -> Finding:
         """Train with an option that must not change the weights, up to rounding."""

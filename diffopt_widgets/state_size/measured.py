@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def state_bytes(optimizer: Optimizer) -> int:
     """Return the bytes of all tensors in an optimizer's present state; a storage that several tensors share counts once.
 
-    An optimizer has no state before its first step.
+    Of tensors that are divided among processes (DTensor) it counts the part of this one. An optimizer has no state before its first step.
 
     >>> weights = torch.nn.Parameter(torch.ones(1000))
     >>> optimizer = torch.optim.SGD([weights], lr=0.1, momentum=0.9)
@@ -23,7 +23,8 @@ def state_bytes(optimizer: Optimizer) -> int:
     >>> state_bytes(optimizer)
     4000
     """
-    storages = (tensor.untyped_storage() for tensor in tensors_in(dict(optimizer.state)))
+    own = (tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors_in(dict(optimizer.state)))
+    storages = (tensor.untyped_storage() for tensor in own)
     return sum({(str(storage.device), storage.data_ptr()): storage.nbytes() for storage in storages}.values())
 
 

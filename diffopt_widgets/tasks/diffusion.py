@@ -83,6 +83,7 @@ class Denoising:
         self._kind = kind
         self._seed = seed
         self._batch_size = batch_size
+        self._part, self._weight = slice(None), 1.0
         self._shape = train.data.shape[1:]
         self._size = len(train.data)
         self._train = Examples(train.data.to(device), train.labels.to(device))
@@ -95,14 +96,16 @@ class Denoising:
 
     def loss(self, step: int, micro: int = 0) -> Tensor:
         """Return the mean squared error of the predicted noise on batch `step`, part `micro`: a scalar on the device."""
-        return self.error(*self.batch(step, micro))
+        loss = self.error(*self.batch(step, micro))
+        return loss if self._weight == 1 else loss * self._weight
 
     def batch(self, step: int, micro: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the data, labels, time steps and noise of batch `step`, part `micro`, on the device."""
         random = generator(_BATCH, self._seed, step, micro)
-        index = self._on_device(torch.randint(self._size, (self._batch_size,), generator=random))
-        times = self._on_device(torch.randint(TIMES, (self._batch_size,), generator=random))
-        noise = self._on_device(torch.randn((self._batch_size, *self._shape), generator=random))
+        index = torch.randint(self._size, (self._batch_size,), generator=random)
+        times = torch.randint(TIMES, (self._batch_size,), generator=random)
+        noise = torch.randn((self._batch_size, *self._shape), generator=random)
+        index, times, noise = (self._on_device(drawn[self._part]) for drawn in (index, times, noise))
         return self._train.data[index], self._train.labels[index], times, noise
 
     def error(self, data: Tensor, labels: Tensor, times: Tensor, noise: Tensor) -> Tensor:
@@ -110,6 +113,11 @@ class Denoising:
         each = (-1,) + (1,) * len(self._shape)
         x = self._signal[times].view(each) * data + self._noise[times].view(each) * noise
         return functional.mse_loss(self._predict(x, times, labels), noise)
+
+    def take_part(self, part: int, parts: int) -> None:
+        """Compute the loss from now on over one of several parts of each batch; their mean is the loss over the whole batch."""
+        self._part = slice(part, None, parts)
+        self._weight = len(range(part, self._batch_size, parts)) * parts / self._batch_size
 
     @torch.no_grad()
     def evaluate(self) -> Tensor:

@@ -53,6 +53,10 @@ class Problem(Protocol):
     parameters are one group. It may have `samples()`, which makes `Samples` with the model as it
     is now, from a fixed noise; and `wanted()`, which gives real examples that the model has not learned from, with the labels
     of `samples` in the same order. Without them no samples are shown.
+
+    In a training that several processes share (`dw.launch`), each of them computes the loss over the whole batch, unless the
+    problem has `take_part(part, parts)`. That is called once, and from then on `loss` is over one of several parts of each
+    batch, weighted so that the mean of all parts is the loss over the whole.
     """
 
     def loss(self, step: int, micro: int = 0) -> torch.Tensor:

@@ -69,6 +69,8 @@ class Checkpoint:
 
         if training.torn:
             raise CheckpointError(f"step {training.taken + 1} was interrupted in the middle")
+        if training.sharded:
+            raise CheckpointError("its weights are divided among several processes")
         file = io.BytesIO()
         torch.save(_saved(training), file)
         return cls(training.taken, file.getvalue())

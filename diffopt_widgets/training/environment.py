@@ -62,9 +62,15 @@ def device_problem(device: str) -> str:
     return ""
 
 
-def broken_rules(plan: RunPlan) -> tuple[Rule, ...]:
-    """Return the rules that a run breaks here: values that are refused, and those that are probably not meant."""
-    return plan.settings.warnings({"steps": plan.steps, **environment(plan.device, plan.dtype)})
+def broken_rules(plan: RunPlan, *, processes: int | None = None) -> tuple[Rule, ...]:
+    """Return the rules that a run breaks here: values that are refused, and those that are probably not meant.
+
+    Args:
+        plan: of the run.
+        processes: number of processes among which its weights are divided; None when they are not.
+    """
+    facts = {} if processes is None else {"processes": processes}
+    return plan.settings.warnings({"steps": plan.steps, **environment(plan.device, plan.dtype), **facts})
 
 
 class WarmupNotOver(UserWarning):
@@ -79,8 +85,8 @@ def warn_of_warmup(plans: Iterable[RunPlan], *, stacklevel: int = 3) -> None:
             warnings.warn(text, WarmupNotOver, stacklevel=stacklevel)
 
 
-def check_runs(plans: Iterable[RunPlan]) -> None:
-    """Check all runs before the first one is trained.
+def check_runs(plans: Iterable[RunPlan], *, processes: int | None = None) -> None:
+    """Check all runs before the first one is trained; `processes` is as in `broken_rules`.
 
     Raises:
         SettingsError: a run would be refused; there is one `Fault` for each reason.
@@ -89,7 +95,7 @@ def check_runs(plans: Iterable[RunPlan]) -> None:
     for plan in plans:
         if problem := device_problem(plan.device):
             faults["device"] = Fault("device", plan.device, problem, "")
-        broken = broken_rules(plan)
+        broken = broken_rules(plan, processes=processes)
         values = plan.settings.values()
         faults.update({rule.id: Fault.broken(rule, values) for rule in broken if rule.severity == "refused"})
     if faults:

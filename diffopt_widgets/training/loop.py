@@ -59,6 +59,9 @@ class Training:
         SettingsError: the back end refuses the settings, or this loop cannot train such an optimizer.
     """
 
+    sharded = False
+    """True when the weights are divided among several processes."""
+
     def __init__(self, plan: RunPlan) -> None:
         task = get_task(plan.task)
         self.plan = plan
@@ -69,7 +72,7 @@ class Training:
         dtype = getattr(torch, plan.dtype)
         with self._seeded_task(_BUILD, plan.seed):
             self.problem = task.build(plan.seed, self.device, self.batch_size, dtype)
-        self.groups = groups_of(task, self.problem, self.device, dtype, plan.accumulation)
+        self.groups = self._placed(groups_of(task, self.problem, self.device, dtype, plan.accumulation))
         """The parts of the model, as the problem has them."""
         self._params = [p for group in self.groups for p in group.params]
         check_step(plan.settings.spec)
@@ -104,6 +107,10 @@ class Training:
         """Number of weights that it trains."""
         self._few_threads = self.device.type == "cpu" and self.weights < SMALL_MODEL
 
+    def _placed(self, groups: tuple[ParameterGroup, ...]) -> tuple[ParameterGroup, ...]:
+        """Return the parts of the model with the parameters as the optimizer gets them."""
+        return groups
+
     def steps(self) -> Iterator[StepRecord]:
         """Take the remaining steps, and yield a record after each; losses and norms may still be on the device.
 
@@ -127,7 +134,7 @@ class Training:
         meter = self.meter
         lr = tuple(float(group["lr"]) for group in self.optimizer.param_groups)
         meter.before()  # a fused back pass moves the weights inside backward
-        explaining = explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
+        explaining = self._explained(step)
         with self._draws.seeded(mix(_SKETCH, self.plan.seed, step)):
             loss = self.backward(step) if self.stack is None else self.stack.backward(self)
             grad_norm = self._grad_norm() if self.plan.grad_norm else None
@@ -137,6 +144,10 @@ class Training:
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         return StepRecord(step + 1, 0.0, loss, lr, applied, meter.d, meter.d_hat(), grad_norm)
+
+    def _explained(self, step: int) -> AbstractContextManager[None]:
+        """Return a context for a step of the optimizer, in which an error of the first one says what to do."""
+        return explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
 
     def backward(self, step: int) -> torch.Tensor:
         """Compute the gradients of a step, and return its loss."""

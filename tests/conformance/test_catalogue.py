@@ -353,6 +353,7 @@ BREAKING = {
     "lr_scaler": {"lr_scaler": "BOTH"},
     "warmup": {"warmup": 10.0},
     "fsdp_in_use": {"fsdp_in_use": True},
+    "fsdp-not-in-use": {"fsdp_in_use": False},
     "kourkoutas-beta2": {"kourkoutas_beta": True, "beta2": 0.9},
     "two-ademamix": {"use_AdEMAMix": True, "Simplified_AdEMAMix": True},
     "atan2-simplified": {"use_atan2": True, "Simplified_AdEMAMix": True},
@@ -409,6 +410,11 @@ POOR = {"device": "cpu", "compiler": False, "dtype": "float32", "steps": 20}
 """The environment of a run that is refused whatever can be."""
 
 
+def poor(rule):
+    """Return the facts of a run under which a rule can be broken."""
+    return {**POOR, "processes": 2} if rule.id == "fsdp-not-in-use" else POOR
+
+
 def breaking(key, rule):
     """Values that break a rule: those stated above, or the first that are found among what its options can be set to."""
     if rule.id in BREAKING:
@@ -433,7 +439,7 @@ def test_a_rule_breaks_where_it_should_and_its_fix_makes_it_hold(key):
 
 def check_rule(key, rule):
     values = breaking(key, rule)
-    broken = {**default_values(spec(key)), **values, **POOR}
+    broken = {**default_values(spec(key)), **values, **poor(rule)}
     assert rule.broken(broken)
     fixed = {**values, **rule.fix}
     assert not rule.broken({**broken, **rule.fix})
@@ -443,8 +449,8 @@ def check_rule(key, rule):
         assert rule.message.rstrip(".") in str(caught.value)
         assert rule.fix in [fault.fix for fault in caught.value.faults]
     else:
-        assert rule in Settings(key, **values).warnings(POOR)
-    assert rule not in Settings(key, **fixed).warnings(POOR)
+        assert rule in Settings(key, **values).warnings(poor(rule))
+    assert rule not in Settings(key, **fixed).warnings(poor(rule))
 
 
 def test_every_rule_has_an_id_of_its_own():

@@ -59,3 +59,32 @@ def killed(*_):
 
 
 KILLED = Task(key="killed", title="Killed", summary="Its process ends.", build=killed)
+
+
+class Unlucky(Line):
+    """One of whose processes meets with an accident in the fifth step."""
+
+    def __init__(self, accident, *arguments):
+        super().__init__(*arguments)
+        self.accident = accident
+
+    def loss(self, step, micro=0):
+        if step == 4 and torch.distributed.get_rank() == 1:
+            self.accident()
+        return super().loss(step, micro)
+
+
+def fail():
+    raise ValueError("out of ideas")
+
+
+def build_failing(seed, device, batch_size, dtype):
+    return Unlucky(fail, device, batch_size, dtype)
+
+
+def build_killed_later(seed, device, batch_size, dtype):
+    return Unlucky(killed, device, batch_size, dtype)
+
+
+FAILING = Task(key="failing", title="Failing", summary="A process of several fails.", build=build_failing)
+KILLED_LATER = Task(key="killed_later", title="Killed", summary="A process of several ends.", build=build_killed_later)

@@ -27,6 +27,7 @@ NAMES = {
         "compare_options",
         "export",
         "lab",
+        "launch",
         "list_optimizers",
         "list_tasks",
         "lr_find",

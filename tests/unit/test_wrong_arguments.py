@@ -97,6 +97,14 @@ def streamed(*args, **kwargs):
     return list(dw.stream(*args, **kwargs))
 
 
+def launched(**given):
+    """Launch without its processes, which take seconds to start and get what was checked before."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.setattr("diffopt_widgets.execution.launch._carry_out", lambda *_: None)
+        dw.launch(**given)
+
+
 def store(folder):
     made = dw.RunStore(folder / "runs.sqlite")
     made.add(run())
@@ -201,6 +209,18 @@ BASE = {
             "stacked": False,
             "progress": False,
             "store": None,
+        },
+    ),
+    "launch": (
+        launched,
+        {
+            "settings": SETTINGS,
+            **SHORT,
+            "processes": 2,
+            "progress": False,
+            "plot": None,
+            "store": None,
+            "device": "cpu",
         },
     ),
     "lr_find": (dw.lr_find, {"settings": SETTINGS, "task": "swiss_roll", "steps": 20, "low": 1e-4, "high": 1.0}),

@@ -115,7 +115,10 @@ PRODIGY_ADV = OptimizerSpec(
     ),
     hidden=(
         Hidden("safeguard_warmup", "OneTrainer does not offer it here; PRODIGY has it"),
-        Hidden("fsdp_in_use", "the package notices torch's own sharded parameters by itself; runs here have none"),
+        Hidden(
+            "fsdp_in_use",
+            "the package notices the parameters of FSDP1 by itself, and its step raises with those of FSDP2",
+        ),
         *adv.MASKS_HIDDEN,
         *adv.KOURKOUTAS_HIDDEN,
         adv.VECTOR_RESHAPE,

@@ -224,7 +224,7 @@ LION = OptimizerSpec(
         _LOG_EVERY,
         replace(
             shared.FSDP_IN_USE,
-            note="Outside a process group on GPUs the first step raises. It has to be turned on under FSDP1 and FSDP2 alike.",
+            note=f"{shared.FSDP_ALONE} It has to be turned on under FSDP1 and FSDP2 alike.",
         ),
     ),
     presets=(
@@ -280,7 +280,7 @@ SGD = OptimizerSpec(
         _LOG_EVERY,
         replace(
             shared.FSDP_IN_USE,
-            note="Outside a process group on GPUs the first step raises. It has to be turned on under FSDP1 and FSDP2 alike.",
+            note=f"{shared.FSDP_ALONE} It has to be turned on under FSDP1 and FSDP2 alike.",
         ),
     ),
     presets=(

@@ -77,7 +77,7 @@ FSDP_IN_USE = Option(
     "bool",
     "Adds up the sums behind the estimate over all processes, for a model whose weights are split among several GPUs (FSDP). "
     "Without it each process estimates from its own part, and they drift apart. Leave it off unless the model is wrapped in "
-    "FSDP.",
+    "FSDP, as dw.launch does it.",
 )
 LOG_EVERY = Option(
     "log_every",
