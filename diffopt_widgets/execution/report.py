@@ -278,11 +278,13 @@ class Report:
             if len({getattr(point, name) for point in points}) == 1
         }
         lists = [_changes(point, options) for point in points]
+        stacked = ["stacked=True"] if any("gradients" in run.trained_with for run in self.verdict.runs) else []
         default = {name: use.default for name, use in RUN_OPTIONS.items()}
         arguments = [f'"{points[0].settings.optimizer}"', "over"]
         arguments += [f"{name}={value!r}" for name, value in options.items() if value != default.get(name, ...)]
         if whole and seeds != [RUN_OPTIONS["seed"].default]:
             arguments = [one for one in arguments if not one.startswith("seed=")] + [f"seeds={seeds}"]
+        arguments += stacked
         body = "\n".join(f"    {changes!r}," for changes in lists)
         by = ', by="optimizer"' if any(row.tried for row in self.rows) else ""
         call = f"dw.sweep({', '.join(arguments)})"

@@ -52,6 +52,8 @@ class Rounds:
         on_begin: called with a run before it is prepared.
         on_begun: called with a run that is prepared.
         not_started: message of a run that is stopped before its first step.
+        by_step: tells whether a turn of a run is one step, and its first one comes when all have begun that have room: for runs
+            whose gradients are computed together.
 
     >>> from diffopt_widgets import RunPlan, Settings
     >>> rounds = Rounds(lambda _: None)
@@ -67,9 +69,11 @@ class Rounds:
         on_begin: Callable[[Run], None] = _nothing,
         on_begun: Callable[[Run], object] = _nothing,
         not_started: str = NOT_STARTED,
+        by_step: Callable[[Run], bool] = lambda _: False,
     ) -> None:
         self._on_publish, self._on_begin, self._on_begun = on_publish, on_begin, on_begun
         self._not_started = not_started
+        self._by_step = by_step
         self._entries: list[_Entry] = []
         """All that have not ended, in the order in which they were added."""
         self._turns: deque[_Entry] = deque()
@@ -130,6 +134,8 @@ class Rounds:
                 yield stopped.run
             if (new := self._next_to_begin()) is not None:
                 yield from self._begin(new)
+                if self._by_step(new.run):
+                    continue
             elif self._turns:
                 self._turns.rotate(-1)
             elif not self._entries:
@@ -189,7 +195,7 @@ class Rounds:
                 self._leave(entry)
                 return
             yield entry.run
-            if time.perf_counter() - began >= TURN_SECONDS:
+            if self._by_step(entry.run) or time.perf_counter() - began >= TURN_SECONDS:
                 return
 
     def _close(self, entry: _Entry) -> None:

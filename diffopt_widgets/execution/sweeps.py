@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from diffopt_widgets.catalogue.run_options import RunOptions
 from diffopt_widgets.execution.driver import run_to_end, saver_for, warn_of_ends
 from diffopt_widgets.execution.executors import train_in_executor
 from diffopt_widgets.execution.interrupt import end_interrupted_loop, interrupt_held_back, note_interrupted
-from diffopt_widgets.execution.progress import progress_bars
+from diffopt_widgets.execution.progress import HarmlessStream, progress_bars
 from diffopt_widgets.execution.reports import NOT_STARTED
 from diffopt_widgets.execution.rounds import Rounds
 from diffopt_widgets.execution.search import Searched, by_optuna, check_search, search_by_optuna
+from diffopt_widgets.execution.stacks import Stacked, Stacks, check_stacked
 from diffopt_widgets.runs.run import Run, divergence
 from diffopt_widgets.runs.space import MOST_RUNS, checked_over, draw, vary, with_seeds
 from diffopt_widgets.settings import Fault, SettingsError, as_settings
@@ -55,6 +57,7 @@ def sweep(
     prune: Literal["median", "hyperband", "wilcoxon"] | None = None,
     study_storage: str | None = None,
     executor: Executor | Client | None = None,
+    stacked: Stacked = False,
     progress: bool = True,
     store: RunStore | str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -91,6 +94,11 @@ def sweep(
             sent along, so its `build` must be importable from a module. Processes that would be forked are started anew instead
             (a fork hangs once torch has computed with threads), so a script needs the usual `if __name__ == "__main__":` around
             the sweep.
+        stacked: whether runs that share task, batch size and precision have their losses and gradients computed together, in one
+            pass over their stacked weights; each steps with its own optimizer. It may be faster where a small model leaves a GPU
+            idle. "auto" computes the first steps in both ways, and goes on stacked where that is faster and the numbers are the
+            same to the bit; True where they are rounded differently too, and then warns. With `progress` it is said in words
+            what was done (docs/sweeps.md).
         progress: whether to show progress bars.
         store: a `RunStore` or its path; the runs are saved there while they train.
         resume: whether to take the sweep up from the store: of the runs that it has with the same plan, those that are done
@@ -122,6 +130,7 @@ def sweep(
         raise wrong_kind("executor", executor, "an executor", "Write ProcessPoolExecutor(2), or leave it out.")
     base = RunPlan.of(settings, task_key(task), steps, **options)
     check_search(search, trials, prune, study_storage, executor)
+    check_stacked(stacked, executor, prune)
     searched = None
     if by_optuna(search) and trials:
         searched = Searched(base, checked_over(over), search, trials, seeds, prune, study_storage)
@@ -135,9 +144,11 @@ def sweep(
     todo = f"{fewer}, or write most={len(plans)}."
     check_count(plans, most, todo)
 
+    stacks = Stacks(stacked)
+
     def train(runs: list[Run]) -> list[Run]:
         if executor is None:
-            return train_together(runs, saver=saver, progress=progress)
+            return train_together(runs, saver=saver, progress=progress, stacks=stacks)
         train_in_executor([run for run in runs if run.can_begin], executor, store, progress=progress)
         return runs
 
@@ -151,6 +162,9 @@ def sweep(
         continued = take_up if resume else None
         runs = search_by_optuna(searched, train, continued, store=_path_of(store), saver=saver, progress=progress)
     warn_of_ends(runs)
+    if progress:
+        HarmlessStream(sys.stdout).write("".join(f"{words}\n" for words in stacks.words()))
+    stacks.warn()
     return runs
 
 
@@ -259,19 +273,31 @@ def _continued(run: Run, kept: Run | None) -> Run:
     return kept
 
 
-def train_together(runs: list[Run], *, saver: RunSaver | None = None, progress: bool = True) -> list[Run]:
-    """Carry out runs that wait or were stopped, a tenth of a second each in turn; Ctrl-C stops all of them."""
+def train_together(
+    runs: list[Run], *, saver: RunSaver | None = None, progress: bool = True, stacks: Stacks | None = None
+) -> list[Run]:
+    """Carry out runs that wait or were stopped, a tenth of a second each in turn, or in `stacks`; Ctrl-C stops all of them."""
     end_interrupted_loop()
     waiting = [run for run in runs if run.can_begin]
+    stacks = Stacks(wanted=False) if stacks is None else stacks
     stopped = False
 
     def publish(run: Run) -> None:
+        stacks.follow(run)
         if saver is None or saver.save(run):
             show(run)
 
+    def begun(run: Run) -> None:
+        stacks.join(run)
+        publish(run)
+
     with interrupt_held_back() as interrupted, progress_bars(shown=progress, runs=len(waiting)) as show:
         rounds = Rounds(
-            publish, on_begin=lambda run: None if run.ended else show(run), on_begun=publish, not_started=NOT_STARTED
+            publish,
+            on_begin=lambda run: None if run.ended else show(run),
+            on_begun=begun,
+            not_started=NOT_STARTED,
+            by_step=stacks.holds,
         )
         rounds.add(waiting)
         try:

@@ -179,7 +179,7 @@ class Run(Drawn):
     def go_on_with(self, device: str, trained_with: Mapping[str, str]) -> None:
         """Set the device on which it goes on, and add the versions and the machine where they are others than before."""
         before = self.trained_with or dict.fromkeys(trained_with, "not known")
-        both = {}
+        both = dict(self.trained_with)
         for kind, text in trained_with.items():
             earlier = before.get(kind, text)
             both[kind] = earlier if text in earlier.split(_THEN) else f"{earlier}{_THEN}{text}"

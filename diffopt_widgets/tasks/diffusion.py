@@ -96,13 +96,23 @@ class Denoising:
 
     def loss(self, step: int, micro: int = 0) -> Tensor:
         """Return the mean squared error of the predicted noise on batch `step`, part `micro`: a scalar on the device."""
+        loss = self.error(*self.batch(step, micro))
+        return loss if self._weight == 1 else loss * self._weight
+
+    def batch(self, step: int, micro: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the data, labels, time steps and noise of batch `step`, part `micro`, on the device."""
         random = generator(_BATCH, self._seed, step, micro)
         index = torch.randint(self._size, (self._batch_size,), generator=random)
         times = torch.randint(TIMES, (self._batch_size,), generator=random)
         noise = torch.randn((self._batch_size, *self._shape), generator=random)
         index, times, noise = (self._on_device(drawn[self._part]) for drawn in (index, times, noise))
-        loss = self._error(self._train.data[index], self._train.labels[index], times, noise)
-        return loss if self._weight == 1 else loss * self._weight
+        return self._train.data[index], self._train.labels[index], times, noise
+
+    def error(self, data: Tensor, labels: Tensor, times: Tensor, noise: Tensor) -> Tensor:
+        """Return the mean squared error of the noise that the model predicts: a scalar on the device."""
+        each = (-1,) + (1,) * len(self._shape)
+        x = self._signal[times].view(each) * data + self._noise[times].view(each) * noise
+        return functional.mse_loss(self._predict(x, times, labels), noise)
 
     def take_part(self, part: int, parts: int) -> None:
         """Compute the loss from now on over one of several parts of each batch; their mean is the loss over the whole batch."""
@@ -112,7 +122,7 @@ class Denoising:
     @torch.no_grad()
     def evaluate(self) -> Tensor:
         """Return the same error on a fixed set that does not depend on the seed: a scalar on the device."""
-        return self._error(*self._evaluation)
+        return self.error(*self._evaluation)
 
     @torch.no_grad()
     def samples(self) -> Samples:
@@ -146,11 +156,6 @@ class Denoising:
         noise = torch.randn((EVALUATION_SIZE, *self._shape), generator=random)
         data, labels = held_out.data[index], held_out.labels[index]
         return self._on_device(data), self._on_device(labels), self._on_device(times), self._on_device(noise)
-
-    def _error(self, data: Tensor, labels: Tensor, times: Tensor, noise: Tensor) -> Tensor:
-        each = (-1,) + (1,) * len(self._shape)
-        x = self._signal[times].view(each) * data + self._noise[times].view(each) * noise
-        return functional.mse_loss(self._predict(x, times, labels), noise)
 
     def _predict(self, x: Tensor, times: Tensor, labels: Tensor) -> Tensor:
         """Predict the noise in `x` with the model in its own precision, and return it in float32."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from diffopt_widgets.catalogue.run_options import RunKeywords
     from diffopt_widgets.settings import Settings
     from diffopt_widgets.tasks import ParameterGroup, Task
+    from diffopt_widgets.training.stack import Stack
 
 _SKETCH = 6
 """Key of an optimizer's stream of random numbers, which separates it from those of a task."""
@@ -86,6 +87,8 @@ class Training:
         self.group_names = tuple(str(group["name"]) for group in self.optimizer.param_groups)
         self.taken = 0
         """Number of steps taken."""
+        self.stack: Stack | None = None
+        """What computes its gradients together with those of other trainings; None where it does that alone."""
         self.torn = False
         """True when an exception has interrupted a step: the training cannot be resumed then."""
         self.seconds = 0.0
@@ -133,7 +136,7 @@ class Training:
         meter.before()  # a fused back pass moves the weights inside backward
         explaining = self._explained(step)
         with self._draws.seeded(mix(_SKETCH, self.plan.seed, step)):
-            loss = self._backward(step)
+            loss = self.backward(step) if self.stack is None else self.stack.backward(self)
             grad_norm = self._grad_norm() if self.plan.grad_norm else None
             with explaining:
                 self.optimizer.step()
@@ -146,7 +149,8 @@ class Training:
         """Return a context for a step of the optimizer, in which an error of the first one says what to do."""
         return explained(self.plan.settings.spec) if step == 0 else contextlib.nullcontext()
 
-    def _backward(self, step: int) -> torch.Tensor:
+    def backward(self, step: int) -> torch.Tensor:
+        """Compute the gradients of a step, and return its loss."""
         parts = self.plan.accumulation
         total = self._loss(step)
         if parts > 1:

@@ -41,6 +41,12 @@ STAGES = (
     Stage("fused", "`fused`, `foreach` and `capturable`", "the same weights up to rounding", 20),
     Stage("checkpoint", "Runs that go on from a checkpoint", "bit for bit on the GPU; refused across devices", 30),
     Stage("speed", "digits and swiss_roll, time and loss", "", 60),
+    Stage(
+        "stacked",
+        "Eight runs with `stacked=True`, beside one and beside eight in turn",
+        "at most 2 times the time of one",
+        40,
+    ),
     Stage("paged", "`is_paged`", "the same weights to the bit, the state out of torch's own memory", 20),
     Stage("compile", "`compile`", "the same weights up to rounding", 90),
 )

@@ -201,7 +201,15 @@ BASE = {
     "stream": (streamed, {"settings": SETTINGS, **SHORT, "batch_size": 8}),
     "sweep": (
         dw.sweep,
-        {"settings": SETTINGS, "over": {"lr": [1e-3]}, **SHORT, "executor": None, "progress": False, "store": None},
+        {
+            "settings": SETTINGS,
+            "over": {"lr": [1e-3]},
+            **SHORT,
+            "executor": None,
+            "stacked": False,
+            "progress": False,
+            "store": None,
+        },
     ),
     "launch": (
         launched,

@@ -64,6 +64,7 @@ def test_an_option_that_only_one_of_the_optimizers_has_can_be_given():
         ("--over lr=1,2 --search tpe --trials 3 --study-storage x.db", "sqlite:///study.db"),
         ("--over seed=0,1 --search tpe --trials 3", "seeds"),
         ("--over lr=1,2 --resume", "--store"),
+        ("--over lr=1,2 --stacked maybe", "yes, no or auto"),
     ],
 )
 def test_what_cannot_be_swept_is_said_before_anything_is_trained(tmp_path, capsys, words, said):
@@ -85,6 +86,13 @@ def test_a_grid_writes_what_run_writes(tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path)]) == 0
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".html", ".md"}
     assert "ADAMW has no option d_coef" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_says_how_gradients_were_computed(tmp_path, capsys):
+    words = ["sweep", "ADAMW", *SMALL, "--over", "lr=1e-3,1e-2", "--out", str(tmp_path), "--stacked", "yes"]
+    assert main(words) == 0
+    assert "2 runs of swiss_roll: trained in turn, since they ended before" in capsys.readouterr().out
 
 
 @pytest.mark.slow

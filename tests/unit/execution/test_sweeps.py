@@ -218,6 +218,9 @@ def test_what_a_run_went_on_with_is_told_beside_what_it_began_with():
     run.go_on_with("cpu", {"torch": "2", "machine": "small"})
     run.go_on_with("cpu", {"torch": "1", "machine": "small"})
     assert run.trained_with == {"torch": "1 and then 2", "machine": "small"}
+    run.take_over({"trained_with": {**run.trained_with, "gradients": "together"}})
+    run.go_on_with("cpu", {"torch": "2", "machine": "small"})
+    assert run.trained_with == {"torch": "1 and then 2", "machine": "small", "gradients": "together"}
 
 
 @pytest.mark.parametrize(
