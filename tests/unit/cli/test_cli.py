@@ -224,14 +224,14 @@ def test_a_folder_without_leave_to_write(tmp_path, capsys):
 @pytest.mark.slow
 def test_a_sweep_that_is_stopped_says_so_of_every_run_and_is_kept(tmp_path, capsys, monkeypatch, request):
     monkeypatch.setenv("COLUMNS", "200")
-    backward, calls = Training._backward, count(1)
+    backward, calls = Training.backward, count(1)
 
     def interrupted(self, step):
         if next(calls) == 7:  # the second of three runs is training
             signal.raise_signal(signal.SIGINT)
         return backward(self, step)
 
-    monkeypatch.setattr(Training, "_backward", interrupted)
+    monkeypatch.setattr(Training, "backward", interrupted)
     monkeypatch.setattr(
         "diffopt_widgets.execution.rounds.TURN_SECONDS", 1e9
     )  # the first run ends before the second begins

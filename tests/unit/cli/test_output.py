@@ -155,14 +155,14 @@ def test_an_error_of_the_system_is_told_by_its_path(capsys, monkeypatch, tmp_pat
 @POSIX
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_signal_stops_after_the_step_and_the_files_are_written(tmp_path, capsys, monkeypatch, name):
-    backward, calls = Training._backward, count(1)
+    backward, calls = Training.backward, count(1)
 
     def signalled(self, step):
         if next(calls) == 3:
             signal.raise_signal(getattr(signal, name))
         return backward(self, step)
 
-    monkeypatch.setattr(Training, "_backward", signalled)
+    monkeypatch.setattr(Training, "backward", signalled)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert main([*words(tmp_path), "--store", str(tmp_path / "runs.sqlite")]) == 130

@@ -48,7 +48,7 @@ def test_type_checkers_see_every_option_with_its_type():
 def test_signatures_and_docstrings_list_every_option(function):
     signature = inspect.signature(function)
     own = {"settings", "over", "executor", "progress", "store", "seeds", "search", "trials", "resume", "most"}
-    own |= {"prune", "study_storage"}
+    own |= {"prune", "study_storage", "stacked"}
     check_lists(f"the signature of {function.__name__}", signature.parameters.keys() - own)
     assert [name for name in signature.parameters if name in ALL] == list(ALL), "they stand in one order everywhere"
     for option in fields(RunOptions):
