@@ -433,6 +433,7 @@ def test_the_mean_of_a_changing_group_is_how_its_weights_move(name, changing):
 EMPTY = [key for key in dw.list_optimizers() if key != "PRODIGY_PLUS_SCHEDULE_FREE"]  # which raises by itself
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", EMPTY)
 @pytest.mark.parametrize("shape", [None, (0, 4)], ids=["no tensor", "no element"])
 def test_a_group_without_weights_does_not_hide_the_others(key, shape):

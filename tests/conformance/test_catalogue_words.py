@@ -157,6 +157,7 @@ def test_first_steps_that_are_said_to_move_nothing_do_not_decay_the_weights_eith
     assert steps[still].any()
 
 
+@pytest.mark.slow
 def test_adopts_first_batch_counts_for_thousands_of_steps():
     optimizer, p = built("ADOPT", torch.zeros(1))
     moves(optimizer, p, [torch.tensor([10.0]), *[torch.tensor([1.0])] * 3000])

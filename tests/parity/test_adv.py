@@ -360,6 +360,7 @@ def test_weight_decay_nearly_vanishes_with_simplified_ademamix():
     assert "about 110" in dw.spec("ADOPT_ADV").use("Simplified_AdEMAMix").note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["ADOPT_ADV", "PRODIGY_ADV"])
 def test_simplified_ademamix_takes_the_place_of_the_others(key):
     alone = path(key, 30, **SIMPLE)

@@ -272,6 +272,7 @@ def test_epsilon_is_the_least_that_a_gradient_is_divided_by(key, floor):
     assert least == pytest.approx(floor, rel=0.06)
 
 
+@pytest.mark.slow
 def test_aida_hardly_moves_weights_with_small_gradients_until_epsilon_is_small():
     assert update_size("AIDA", noise=1e-4) < 0.05
     assert update_size("AIDA", noise=1e-4, eps=1e-16) == pytest.approx(update_size("AIDA", eps=1e-16), rel=0.05)

@@ -74,6 +74,7 @@ def test_the_map_has_the_layers_that_are_checked():
     assert [re.findall(r"\w+", line.split("(")[0]) for line in drawn.splitlines()] == checked
 
 
+@pytest.mark.slow
 def test_the_command_can_be_run_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "diffopt_widgets", "options", "SGD"], capture_output=True, text=True, check=True

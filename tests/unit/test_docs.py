@@ -21,8 +21,6 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 SHELLS = {"sh", "bash"}
-DEAR = {"README.md", "docs/cluster.md", "docs/store.md", "docs/sweeps.md"}
-"""Pages whose runs take more than a second."""
 
 
 def blocks(name, *languages):
@@ -38,8 +36,7 @@ def python_pages():
     for name in NAMES:
         needs = dict.fromkeys(["", *(block[0] for block in blocks(name, "python"))])
         for need in needs if blocks(name, "python") else ():
-            marks = [pytest.mark.slow] if name in DEAR else []
-            yield pytest.param(name, need, id=f"{name} {need}".strip(), marks=marks)
+            yield pytest.param(name, need, id=f"{name} {need}".strip())
 
 
 def test_every_fence_is_seen_and_none_is_left_out():
@@ -54,6 +51,7 @@ def test_few_blocks_are_left_out_and_each_has_a_reason():
     assert len(left_out) < 3
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the trainers' own
 @pytest.mark.parametrize(("name", "needs"), [*python_pages()])
 def test_the_code_of_a_page_runs(name, needs, tmp_path, monkeypatch):
@@ -73,6 +71,7 @@ def test_the_code_of_a_page_runs(name, needs, tmp_path, monkeypatch):
             assert run.status in {"done", "stopped"}, run.message
 
 
+@pytest.mark.slow
 def test_the_page_on_tasks_says_what_is_printed(capsys):
     code = "".join(code for *_, code in blocks("docs/own-task.md", "python"))
     exec(compile(code, "docs/own-task.md", "exec"), {})  # noqa: S102

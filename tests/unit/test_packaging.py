@@ -29,6 +29,7 @@ def wheel(tmp_path_factory):
         return set(archive.namelist())
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_file_of_the_package(wheel):
     package = ROOT / "diffopt_widgets"
     wanted = {

@@ -213,6 +213,7 @@ def test_warnings_are_readable():
     assert str(caught[0].message) == "a -> b"
 
 
+@pytest.mark.slow
 @in_each
 def test_a_progress_bar_is_readable(encoding):
     run = run_of()

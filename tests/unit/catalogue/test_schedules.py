@@ -41,6 +41,7 @@ def test_a_schedule_at_its_quarters(schedule, cycles, expected):
     )
 
 
+@pytest.mark.slow
 @given(EVERY, st.integers(1, 500), st.floats(0, 600), st.floats(0.1, 9), st.floats(0, 1), st.integers(0, 1200))
 def test_every_schedule_stays_between_nothing_and_the_full_rate(schedule, steps, warmup, cycles, low, step):
     factor = schedule_factor(schedule, step, steps, warmup=warmup, cycles=cycles, min_factor=low)
@@ -58,6 +59,7 @@ def test_hard_restarts_end_where_their_last_steps_lead(cycles, end):
     assert schedule_text(settings, 3000).endswith(f"ends at {end:.3g} × 0.25")
 
 
+@pytest.mark.slow
 @given(EVERY, st.integers(1, 300), st.floats(0, 1), st.floats(0.1, 9))
 def test_past_the_end_a_schedule_stays_where_it_ended(schedule, steps, warmup, cycles):
     end = schedule_factor(schedule, steps, steps, warmup=warmup, cycles=cycles)
@@ -70,6 +72,7 @@ def test_warm_up_rises_in_a_straight_line_from_zero():
     assert rising == [schedule_factor("COSINE", step, 100, warmup=10) for step in range(11)]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 100), st.integers(1, 10**7))
 @example(29, 100)
 def test_a_warm_up_in_hundredths_of_the_run_is_not_cut_short(percent, steps):

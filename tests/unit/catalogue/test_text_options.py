@@ -118,6 +118,7 @@ def test_differences_show_the_text_and_what_empty_means():
     assert line.differs
 
 
+@pytest.mark.slow
 @given(TEXTS.filter(lambda text: text.strip().isprintable()))
 def test_copied_code_holds_the_pieces_as_they_are(text):
     code = to_python(layers(text))

@@ -182,6 +182,7 @@ def test_wrong_input_is_named(words, message, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_reported_and_still_written(tmp_path, capsys):
     words = [
         "run",

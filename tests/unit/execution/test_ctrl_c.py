@@ -43,6 +43,7 @@ def train(**options):
     return dw.train(dw.Settings("ADAMW", schedule="COSINE"), "swiss_roll", STEPS, **{"progress": False, **options})
 
 
+@pytest.mark.slow
 def test_the_step_is_finished_and_the_run_goes_on_as_if_it_had_not_been_stopped(press, capsys):
     press[3] = 1
     run = train(progress=True)

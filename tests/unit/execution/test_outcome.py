@@ -30,6 +30,7 @@ def estimating(d, status="done", planned=None, **options):
     return run
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(1e-8, 1e3), min_size=1, max_size=60))
 def test_settled_means_within_a_twentieth_of_the_last_value_from_there_on_and_not_before(values):
     first, last = settled_at(values), values[-1]
@@ -178,6 +179,7 @@ def test_the_fix_helps():
     assert failed.eval_after < failed.eval_before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the option's device is there")
 def test_an_option_whose_device_is_missing_is_set_back():
     run = dw.train(dw.Settings("ADAMW", capturable=True), task="swiss_roll", steps=3, progress=False)

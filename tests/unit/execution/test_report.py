@@ -41,6 +41,7 @@ def test_intervals_are_students(confidence, freedom, tabulated):
     assert student(confidence, freedom) == pytest.approx(tabulated, abs=6e-4)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9)), min_size=2, max_size=20))
 def test_the_interval_is_that_of_the_differences(pairs):
     first, second = ({seed: pair[side] for seed, pair in enumerate(pairs)} for side in (0, 1))
@@ -191,6 +192,7 @@ def test_the_code_of_a_report_trains_the_same_runs(over, options):
     assert {one.plan for one in space["runs"]} == {one.plan for one in trained}
 
 
+@pytest.mark.slow
 def test_versions_and_machine_are_told_and_stay_with_a_stored_run(tmp_path):
     store = dw.RunStore(tmp_path / "runs.sqlite")
     (trained,) = dw.sweep("PRODIGY", {"seed": [0]}, "swiss_roll", 1, store=store, progress=False)

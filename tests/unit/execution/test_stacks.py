@@ -164,6 +164,7 @@ def test_auto_compares_once_more_when_a_run_has_left(monkeypatch):
         assert_same(run, alone(run))
 
 
+@pytest.mark.slow
 def test_each_run_is_charged_its_part_of_the_common_time(monkeypatch):
     clock, original = [0.0], stack.losses_and_gradients
 
@@ -209,6 +210,7 @@ def test_a_sweep_is_taken_up_again_from_its_store(tmp_path):
         assert_same(run, alone(run))
 
 
+@pytest.mark.slow
 def test_one_that_diverges_leaves_the_numbers_of_the_others():
     with pytest.warns(RunFailed, match="1 of 2 runs failed"):
         runs = dw.sweep("SGD", {"lr": [1e-3, 1e8]}, "swiss_roll", 30, device="cpu", stacked=True, progress=False)
@@ -216,6 +218,7 @@ def test_one_that_diverges_leaves_the_numbers_of_the_others():
     assert_same(runs[0], alone(runs[0]))
 
 
+@pytest.mark.slow
 def test_those_that_cannot_be_computed_together_train_in_turn_and_it_says_why(monkeypatch):
     monkeypatch.setattr("diffopt_widgets.tasks.registry._OWN", {})
     dw.register_task(LINE)
@@ -230,6 +233,7 @@ def test_those_that_cannot_be_computed_together_train_in_turn_and_it_says_why(mo
     assert_same(runs[2], alone(runs[2]))
 
 
+@pytest.mark.slow
 def test_an_error_of_the_computation_leaves_each_run_to_itself(monkeypatch):
     def broken(_):
         raise MemoryError("no room")

@@ -37,6 +37,7 @@ def distance(path, other, start):
     return float((path - other).norm() / (other - start).norm())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_with_no_tensor_in_8_bits_it_is_came_to_the_bit(dtype, weight_decay):

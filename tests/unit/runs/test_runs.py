@@ -257,6 +257,7 @@ def test_one_run_is_stopped_alone_and_can_go_on_beside_the_others(paused):
     assert second.history.step.tolist() == list(range(1, len(second.history) + 1))
 
 
+@pytest.mark.slow
 def test_a_run_that_breaks_the_session_itself_leaves_the_others(monkeypatch, caplog):
     broken, other = Run(plan(3)), Run(plan(3))
     original = Run.begin
@@ -443,6 +444,7 @@ def test_a_history_ends_with_the_loss_that_broke_it_however_late_it_was_noticed(
     assert run.best_loss == run.history.column("loss")[:-1].min()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_what_an_optimizer_raises_after_a_broken_loss_is_not_taken_for_the_cause(monkeypatch):
     monkeypatch.setattr(driver, "PUBLISH_SECONDS", 1e9)
@@ -462,6 +464,7 @@ def test_what_an_optimizer_raises_after_a_broken_loss_is_not_taken_for_the_cause
     assert "RuntimeError" in run.trace
 
 
+@pytest.mark.slow
 def test_an_exception_inside_the_optimizer_ends_the_run_and_keeps_its_history(monkeypatch):
     original = torch.optim.AdamW.step
     calls = []
@@ -502,6 +505,7 @@ def test_a_display_that_fails_does_not_end_the_training():
     assert run.status == "done"
 
 
+@pytest.mark.slow
 def test_keyboard_interrupt_stops_train_and_keeps_the_history(monkeypatch):
     original = torch.optim.AdamW.step
     calls = []
@@ -522,6 +526,7 @@ def test_a_session_needs_an_event_loop():
         Session(lambda run: None)
 
 
+@pytest.mark.slow
 def test_what_a_back_end_prints_or_logs_is_kept_with_the_run(capsys):
     settings = dw.Settings("DADAPT_ADAM", log_every=1, decouple=True, weight_decay=0.01)
     run = dw.train(settings, task="swiss_roll", steps=3, progress=False)
@@ -530,6 +535,7 @@ def test_what_a_back_end_prints_or_logs_is_kept_with_the_run(capsys):
     assert "d_hat" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_closing_the_generator_stops_the_run():
     run = Run(plan(100))
     steps = drive(run)
@@ -678,6 +684,7 @@ def test_a_run_of_another_optimizer_takes_nothing_from_a_name():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [np.logspace(-4, -2, 2), (1e-4, 1e-2), (10.0**n for n in (-4, -2))])
 def test_values_to_try_may_be_an_array_or_whatever_can_be_listed(values):
     runs = dw.sweep(dw.Settings("ADAMW"), {"lr": values}, "swiss_roll", 1, progress=False)

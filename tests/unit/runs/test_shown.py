@@ -72,6 +72,7 @@ def test_a_change_that_fails_changes_and_tells_nothing():
     assert (shown.now, seen) == (before, [])
 
 
+@pytest.mark.slow
 def test_of_changes_in_several_threads_none_is_lost():
     shown = ShownRuns()
     ready = threading.Barrier(8)
@@ -89,6 +90,7 @@ def test_of_changes_in_several_threads_none_is_lost():
     assert len(shown.now) == 8 * 200
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["add", "remove first", "remove last", "restore", "hide first"]), max_size=25))
 def test_runs_come_back_as_they_were_shown_each_at_its_place(actions):
     collection, removed = Collection(), []

@@ -102,6 +102,7 @@ def test_anything_gives_settings_or_a_settings_error(optimizer, values):
         assert str(error)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(KEYS), st.dictionaries(OTHER_NAMES, ANYTHING, min_size=1, max_size=3))
 @settings(deadline=None)
 def test_unknown_options_are_refused_by_name(key, values):
@@ -146,6 +147,7 @@ def test_any_text_as_json_gives_settings_or_a_settings_error(text):
     assert error is None or str(error)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(KEYS), st.dictionaries(st.one_of(st.sampled_from(NAMES), st.text()), ANYTHING, max_size=4))
 @settings(deadline=None)
 def test_any_json_object_gives_settings_or_a_settings_error(key, values):

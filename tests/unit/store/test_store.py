@@ -238,6 +238,7 @@ def test_what_an_older_store_called_mend_is_the_fix_of_a_run(store: dw.RunStore)
     assert store.load(saved.id).fix == {"lr": 1e-4}
 
 
+@pytest.mark.slow
 def test_a_plan_that_this_version_cannot_read_still_shows_what_was_recorded(store: dw.RunStore) -> None:
     history = History(("a",))
     grow(history, 3)
@@ -252,6 +253,7 @@ def test_a_plan_that_this_version_cannot_read_still_shows_what_was_recorded(stor
     assert len(found.figure().data) > 0
 
 
+@pytest.mark.slow
 def test_a_stopped_run_that_goes_on_is_one_run_in_the_store(store: dw.RunStore) -> None:
     run = dw.Run(dw.RunPlan(dw.Settings("ADAMW"), "swiss_roll", steps=10))
     recorder = RunSaver(store)

@@ -103,6 +103,7 @@ def test_steps_after_the_checkpoint_are_taken_again_and_nothing_is_lost(
     assert_same(store.load(run.key), dw.train(asked().settings, "swiss_roll", STEPS, progress=False))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_what_cannot_go_on_here_stays_as_it_is(store: dw.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     run = dw.Run(asked())
@@ -121,6 +122,7 @@ def test_what_cannot_go_on_here_stays_as_it_is(store: dw.RunStore, monkeypatch: 
     assert dw.resume(store.load(run.key), progress=False).status == "done"
 
 
+@pytest.mark.slow
 def test_a_run_in_progress_elsewhere_is_not_taken_over(store: dw.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     run, elsewhere = dw.Run(asked()), RunSaver(store)
     monkeypatch.setattr(own_runs, "CHECKPOINT_SECONDS", 0.0)
@@ -159,6 +161,7 @@ def test_checkpoints_come_seldom_and_cost_little(store: dw.RunStore, monkeypatch
     assert np.diff(made).min() >= 8
 
 
+@pytest.mark.slow
 def test_where_it_finds_no_room_the_rows_are_safe(store: dw.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Database._connect
 
@@ -187,6 +190,7 @@ def test_a_store_of_former_days_has_room_for_them_too(store: dw.RunStore) -> Non
     assert store.load(key).samples.keys() == run.samples.keys()
 
 
+@pytest.mark.slow
 def test_what_was_deleted_takes_its_checkpoint_along(store: dw.RunStore) -> None:
     run = dw.Run(asked())
     go_on(run, 4, RunSaver(store))

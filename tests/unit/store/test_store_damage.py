@@ -45,6 +45,7 @@ def test_a_flipped_byte_in_a_text_costs_that_text_only(path):
     assert {f"run-{number:02}" for number in range(40)} - names == {"run-07"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["started", "name", "rows", "saved"])
 def test_a_value_of_another_kind_costs_that_run_only(path, column):
     with sqlite3.connect(path) as connection:
@@ -69,6 +70,7 @@ def test_a_damaged_page_costs_the_runs_in_it_only(path):
     assert all("is damaged" in run.message for run in runs if run.status == "damaged")
 
 
+@pytest.mark.slow
 def test_wherever_a_byte_is_flipped_the_list_or_a_plain_error_comes(path):
     data = path.read_bytes()
     for place in np.random.default_rng(0).integers(100, len(data), 60).tolist():

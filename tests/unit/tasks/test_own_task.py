@@ -72,6 +72,7 @@ def test_one_given_takes_the_place_of_an_earlier_one_of_its_key_as_when_a_cell_r
     assert get_task("line") is LINE
 
 
+@pytest.mark.slow
 def test_the_benchs_own_keys_are_taken():
     theirs = replace(LINE, key="digits")
     for refused in (lambda: dw.register_task(theirs, replace=True), lambda: trained(theirs)):
@@ -228,6 +229,7 @@ def test_a_stopped_run_goes_on_bit_for_bit_from_a_checkpoint_too():
 # ---------------------------------------------------------------------------------------------------- samples
 
 
+@pytest.mark.slow
 def test_samples_are_optional_and_what_is_real_beside_them_too(tmp_path):
     plain, drawn = trained(LINE, store=tmp_path / "a.sqlite"), trained(DRAWN, store=tmp_path / "a.sqlite")
     assert (plain.status, plain.samples, plain.wanted, plain.samples_after) == ("done", {}, None, None)
@@ -239,6 +241,7 @@ def test_samples_are_optional_and_what_is_real_beside_them_too(tmp_path):
     assert np.array_equal(store.load(drawn.key).samples_after.values, drawn.samples_after.values)
 
 
+@pytest.mark.slow
 def test_the_bench_offers_it_trains_it_and_shows_samples_only_where_there_are():
     async def script():
         bench = dw.lab(ADAMW, task=LINE, steps=3)
@@ -259,6 +262,7 @@ def test_the_bench_offers_it_trains_it_and_shows_samples_only_where_there_are():
 # ---------------------------------------------------------------------------------------------------- stores
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::diffopt_widgets.execution.outcome.RunFailed")
 def test_a_stored_run_shows_without_its_task_and_goes_on_once_it_is_registered(tmp_path, registry):
     path = tmp_path / "runs.sqlite"
@@ -343,6 +347,7 @@ with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as 
     assert re.match(r"the task 'cell' cannot be loaded in another process: .*\.py file", done.stdout), done
 
 
+@pytest.mark.slow
 def test_tasks_can_be_varied():
     runs = dw.sweep(ADAMW, {"task": ["swiss_roll", LINE]}, steps=2, progress=False)
     assert [run.plan.task for run in runs] == ["swiss_roll", "line"]

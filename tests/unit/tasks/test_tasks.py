@@ -66,6 +66,7 @@ def test_registry_is_light():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 @TASKS
 def test_same_seed_gives_bitwise_the_same_run(key):
     ends = []
@@ -88,6 +89,7 @@ def test_seeds_steps_and_parts_differ(key):
     assert len({loss.item() for loss in losses}) == len(losses)
 
 
+@pytest.mark.slow
 @TASKS
 def test_optimizers_meet_the_same_batches(key):
     start = build(key)
@@ -99,6 +101,7 @@ def test_optimizers_meet_the_same_batches(key):
         assert [problem.loss(step).item() for step in range(5, -1, -1)] == expected[::-1]
 
 
+@pytest.mark.slow
 @TASKS
 def test_evaluation_and_sampling_noise_depend_on_no_seed(key):
     one, other = build(key, seed=0, batch_size=8), build(key, seed=1, batch_size=16)
@@ -118,6 +121,7 @@ def test_evaluation_times_are_spread_evenly(key):
     assert torch.allclose(shares, torch.full((8,), 1 / 8), atol=0.005)
 
 
+@pytest.mark.slow
 @TASKS
 def test_no_global_random_state_is_used_or_moved(key):
     torch.manual_seed(7)
@@ -163,6 +167,7 @@ def test_every_tensor_can_train_with_every_optimizer_except_in_a_lora(key):
     assert large == 0 if key == "digits_lora" else large >= 5
 
 
+@pytest.mark.slow
 def test_a_lora_changes_nothing_at_first_and_its_a_has_no_gradient_until_b_has_moved():
     problem, whole = build("digits_lora"), build("digits_finetune")
     assert problem.evaluate().item() == whole.evaluate().item()

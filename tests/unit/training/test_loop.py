@@ -30,6 +30,7 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(key):
     assert other.column("loss")[0] != first.column("loss")[0]
 
 
+@pytest.mark.slow
 def test_two_optimizers_see_the_same_weights_and_batches():
     # at a rate that moves nothing measurable, every step's loss is that of the initial weights on that step's batch
     sgd = history_of(dw.Settings("SGD", lr=1e-12)).column("loss")
@@ -38,6 +39,7 @@ def test_two_optimizers_see_the_same_weights_and_batches():
     assert len(set(sgd.tolist())) == len(sgd)
 
 
+@pytest.mark.slow
 def test_training_leaves_random_state_and_threads_alone():
     torch.manual_seed(5)
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
@@ -70,6 +72,7 @@ def test_the_scaler_multiplies_the_rate_by_the_root_of_what_it_counts():
     assert dw.applied_lr(training.optimizer)[0] == pytest.approx(8e-4)
 
 
+@pytest.mark.slow
 def test_the_gradient_norm_is_recorded_when_asked_for():
     assert "grad_norm" not in history_of(dw.Settings("SGD", lr=0.1)).names()
     history = history_of(dw.Settings("SGD", lr=0.1), grad_norm=True)

@@ -158,6 +158,7 @@ def test_a_loop_that_knows_the_step_says_it(optimizer):
         w.log_at(3, {"loss": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", ["history", "to_frame", "figure"])
 def test_reading_the_record_changes_nothing(optimizer, read):
     with dw.watch(optimizer) as w:

@@ -38,6 +38,7 @@ def assigned(order):
     return intervals, [{n: as_list(cell) for n, cell in row.items()} for row in [logged.before, *rows, by_call]]
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=150, deadline=None)
 @hypothesis.given(ORDERS)
 @hypothesis.example([("loss",), STEP, ("loss",), ("fid",), STEP, ("fid",), ("fid",), STEP])

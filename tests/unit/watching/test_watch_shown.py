@@ -24,6 +24,7 @@ def publish(w):
     w._recorder.publish()
 
 
+@pytest.mark.slow
 def test_a_metric_that_comes_late_gets_a_panel_of_its_own(optimizer):
     with dw.watch(optimizer, measure="grad_norm") as w:
         assert [panel.key for panel in w.plot.panels] == ["loss", "eval_loss", "rate", "group_rate", "d", "grad_norm"]

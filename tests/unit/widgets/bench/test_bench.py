@@ -56,6 +56,7 @@ async def click_run(bench):
     await bench.wait()
 
 
+@pytest.mark.slow
 def test_a_click_on_run_trains_with_the_settings_of_the_form():
     async def script(bench):
         bench.form.settings = dw.Settings("PRODIGY", schedule="COSINE", d_coef=0.5)
@@ -75,6 +76,7 @@ def test_a_click_on_run_trains_with_the_settings_of_the_form():
     assert strip.rindex("real examples") > strip.rindex("step")  # what was wanted comes last
 
 
+@pytest.mark.slow
 def test_clicks_on_run_that_were_on_their_way_start_nothing():
     async def script(bench):
         for _ in range(20):
@@ -85,6 +87,7 @@ def test_clicks_on_run_that_were_on_their_way_start_nothing():
     assert [run.status for run in in_kernel(script, task="swiss_roll", steps=3).runs] == ["done"]
 
 
+@pytest.mark.slow
 def test_a_closed_bench_stops_its_runs_and_closes_every_widget():
     async def script(bench):
         bench.bar.fields["steps"].value = "100000"
@@ -140,6 +143,7 @@ def test_a_run_can_be_renamed_hidden_and_removed():
     assert len(bench.runs) == 2
 
 
+@pytest.mark.slow
 def test_the_place_of_d_goes_with_the_last_run_that_has_it():
     async def script(bench):
         bench.form.settings = dw.Settings("PRODIGY")
@@ -159,6 +163,7 @@ def test_the_place_of_d_goes_with_the_last_run_that_has_it():
     in_kernel(script, task="swiss_roll", steps=3)
 
 
+@pytest.mark.slow
 def test_a_given_name_stays_when_more_runs_come():
     async def script(bench):
         await click_run(bench)
@@ -209,6 +214,7 @@ def test_wrong_text_in_the_run_bar_disables_run_and_stays(field, text):
     in_kernel(script)
 
 
+@pytest.mark.slow
 def test_pause_resume_and_stop_by_their_buttons():
     async def script(bench):
         bench.bar.run.click()
@@ -270,6 +276,7 @@ def test_a_run_can_be_started_named_and_hidden_while_another_prepares(monkeypatc
     in_kernel(script, task="swiss_roll", steps=60)
 
 
+@pytest.mark.slow
 def test_what_the_back_end_printed_is_shown():
     async def script(bench):
         bench.form.settings = dw.Settings("DADAPT_ADAN", log_every=1)
@@ -280,6 +287,7 @@ def test_what_the_back_end_printed_is_shown():
     in_kernel(script, task="swiss_roll", steps=3)
 
 
+@pytest.mark.slow
 def test_what_the_second_plot_shows_is_said():
     async def script(bench):
         bench.form.settings = dw.Settings("PRODIGY")
@@ -317,6 +325,7 @@ def test_the_wikis_figure_is_one_button(monkeypatch):
     assert bench.plot.log["rate"]
 
 
+@pytest.mark.slow
 def test_places_are_kept_for_evaluations_on_the_way_unless_the_runs_are_too_short():
     async def script(bench):
         assert "eval_loss" not in bench.plot.expected
@@ -468,6 +477,7 @@ def test_observations_stand_below_the_status_of_a_run_that_ended():
     in_kernel(script, settings=dw.Settings("PRODIGY", lr=3e-6), task="swiss_roll", steps=40)
 
 
+@pytest.mark.slow
 def test_the_fix_of_a_run_is_tried_with_weights_of_the_same_precision():
     async def script(bench):
         bench.bar.fields["dtype"].value = "bfloat16"
@@ -513,6 +523,7 @@ def test_a_run_hidden_in_the_legend_is_hidden_in_table_and_samples():
     assert bench.samples.strips[key].layout.display == "none"
 
 
+@pytest.mark.slow
 def test_a_back_end_that_cannot_be_imported_is_told_and_breaks_nothing(monkeypatch):
     async def script(bench):
         bench.form.choose("ADAM_8BIT")
@@ -678,6 +689,7 @@ def test_a_run_that_is_taken_over_is_saved_where_it_began(tmp_path):
     in_kernel(script, settings=dw.Settings("ADAMW"), task="swiss_roll", store=tmp_path / "runs.sqlite")
 
 
+@pytest.mark.slow
 def test_a_bench_that_trains_itself_does_not_take_over_another():
     async def script(bench):
         bench.bar.fields["steps"].value = "100000"

@@ -149,6 +149,7 @@ def test_a_part_of_a_resting_bench_that_is_shown_wakes_it(cells, use):
         assert part.comm is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("why", ["another cell", "a part", "the same execution", "no id", "not counted"])
 def test_a_bench_that_may_be_seen_stays_open(cells, why):
     bench = dw.lab()

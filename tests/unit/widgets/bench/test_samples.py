@@ -120,6 +120,7 @@ def test_the_grid_without_widgets_has_every_picture_and_its_names():
     assert not view_of().html()
 
 
+@pytest.mark.slow
 def test_a_saved_page_has_the_samples_of_a_few_runs_and_says_how_many_more_there_are():
     few = [run_of(f"run {i}", (0, 100), level=i / 100) for i in range(MOST_SAVED - 1)]
     others = [run_of(f"other {i}", (0, 100), task="digits", level=i / 100) for i in range(3)]

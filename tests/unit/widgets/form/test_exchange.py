@@ -122,11 +122,13 @@ def read_or_explained(text):
         return [fault.option for fault in error.faults if str(fault)]
 
 
+@pytest.mark.slow
 @given(st.text() | st.lists(st.sampled_from(LIKELY)).map("".join))
 def test_any_text_is_read_or_explained(text):
     assert read_or_explained(text)
 
 
+@pytest.mark.slow
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=4))
 def test_any_value_in_json_is_read_or_explained(value):
     found = read_or_explained(json.dumps({"optimizer": "PRODIGY", "options": {"d_coef": value}}))

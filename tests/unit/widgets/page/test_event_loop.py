@@ -84,6 +84,7 @@ def test_what_is_typed_while_a_cell_runs_is_in_the_run_that_is_asked_for_after_i
     assert asyncio.run(notebook()) == [(0.5, 12, "done")]
 
 
+@pytest.mark.slow
 def test_a_button_of_the_bench_acts_on_the_loop():
     async def notebook():
         bench = dw.lab(dw.Settings("ADAM"), task="swiss_roll", steps=2)
@@ -96,6 +97,7 @@ def test_a_button_of_the_bench_acts_on_the_loop():
     assert asyncio.run(notebook()) == ("done", {threading.main_thread()})
 
 
+@pytest.mark.slow
 def test_a_click_in_the_legend_reaches_the_table_on_the_loop():
     async def notebook():
         bench = dw.lab(dw.Settings("ADAM"), task="swiss_roll", steps=2)
@@ -110,6 +112,7 @@ def test_a_click_in_the_legend_reaches_the_table_on_the_loop():
     assert asyncio.run(notebook()) == [(threading.main_thread(), False)]
 
 
+@pytest.mark.slow
 def test_a_click_in_the_legend_while_a_cell_runs_shows_in_the_plot_at_once_and_elsewhere_after_it():
     async def notebook():
         bench = dw.lab(dw.Settings("ADAM"), task="swiss_roll", steps=2)
@@ -132,6 +135,7 @@ def test_a_click_in_the_legend_while_a_cell_runs_shows_in_the_plot_at_once_and_e
     assert asyncio.run(notebook()) == ((False, True, None), (False, False, "none"))
 
 
+@pytest.mark.slow
 def test_a_message_is_handled_until_its_observers_have_ended_unless_a_cell_runs():
     """What they print belongs to the message, as long as that is handled."""
 

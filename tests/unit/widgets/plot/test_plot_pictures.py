@@ -93,6 +93,7 @@ def plot():
     return LivePlot()
 
 
+@pytest.mark.slow
 def test_the_figure_shows_what_the_plot_shows(plot, history):
     plot.add_run("a", NASTY, history, schedule=True)
     append(history, 5000, d=1e-3)
@@ -182,6 +183,7 @@ def test_the_saved_picture_stays_text(plot, history):
     assert list(elements(side_by_side([]), "path")) == []
 
 
+@pytest.mark.slow
 def test_curves_and_svg_load_neither_plotly_nor_a_widget():
     code = "import sys, diffopt_widgets.drawing.curves, diffopt_widgets.drawing.svg; print({'plotly', 'ipywidgets', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -254,6 +256,7 @@ def test_a_run_whose_name_begins_like_anothers_keeps_its_own_legend_group(histor
     assert len(groups) == 2
 
 
+@pytest.mark.slow
 def test_the_schedules_own_value_has_an_axis_at_the_right_of_the_figure(history):
     append(history, 3, d=1e-4)
     for schedule in (True, False):

@@ -42,6 +42,7 @@ def test_the_sentence_is_what_memory_says():
     assert not card.shown["pending"]
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_chooses_by_names_says_whose_names_are_meant():
     card = StateSize(dw.Settings("MUON"))
     card.choose(rank=4)

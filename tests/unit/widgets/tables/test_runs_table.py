@@ -60,6 +60,7 @@ def page(table, kind, run=None, **content):
     table._handle_custom_msg({"k": kind, **({"key": run.key} if run else {}), **content}, [])
 
 
+@pytest.mark.slow
 def test_it_shows_what_a_sweep_returns_with_no_wiring():
     runs = dw.sweep(
         dw.Settings("PRODIGY"), {"d_coef": [0.5, 1.0]}, task="swiss_roll", steps=5, executor=None, progress=False
@@ -180,6 +181,7 @@ def test_a_run_that_comes_back_keeps_its_colour_and_whether_it_is_shown():
     assert table.rows[0] == row
 
 
+@pytest.mark.slow
 def test_removed_runs_are_not_kept_for_ever():
     runs = [run_of(f"{i}") for i in range(UNDO_STEPS + 3)]
     table = dw.RunsTable(runs)
