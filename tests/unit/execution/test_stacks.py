@@ -240,6 +240,7 @@ def test_auto_goes_on_in_the_way_that_is_faster(monkeypatch, clock, seconds, wor
         assert_same(run, alone(run))
 
 
+@pytest.mark.slow
 def test_what_a_device_has_still_to_do_is_no_part_of_the_comparison(monkeypatch, clock):
     """A stand-in for a device that computes later: the time passes where something waits for it."""
     queued = [0.0]
@@ -292,6 +293,7 @@ def test_auto_compares_once_more_when_a_run_has_left(monkeypatch, clock, numbers
         assert "gradients" not in run.trained_with
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("equal")
 def test_each_run_is_charged_its_part_of_the_common_time(monkeypatch, clock):
     monkeypatch.setattr(stack.Stack, "_begin_trial", lambda _: None)  # so that every step is computed together
@@ -373,6 +375,24 @@ def test_an_error_of_the_computation_leaves_each_run_to_itself(monkeypatch):
     assert words == "2 runs of swiss_roll: trained in turn, since computed together they fail (MemoryError: no room)."
     for run in runs:
         assert_same(run, alone(run))
+
+
+@pytest.mark.slow
+def test_an_error_after_steps_that_are_rounded_differently_leaves_that_said(monkeypatch):
+    left = [2]
+
+    def rounded(trainings):
+        if not left[0]:
+            raise MemoryError("no room")
+        left[0] -= 1
+        return [(loss * LARGER, gradients) for loss, gradients in map(each_alone, trainings)]
+
+    monkeypatch.setattr(stack, "losses_and_gradients", rounded)
+    (words,) = trained([dw.Run(plan) for plan in plans()])
+    assert words.startswith(
+        "2 runs of swiss_roll: trained in turn from some step on, since computed together they fail"
+    )
+    assert words.endswith("; the steps before that are rounded differently than alone.")
 
 
 @pytest.mark.parametrize(
