@@ -90,7 +90,8 @@ def goes_on(key, tmp_path):
     seed_all(1)
     rest = loop(tmp_path / "parts", again)
     assert rest.history.step.tolist() == list(range(STOPPED + 1, STEPS + 1))
-    assert all(map(torch.equal, state_of(whole[0]), state_of(again[0])))
+    for one, other in zip(state_of(whole[0]), state_of(again[0]), strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())  # a NaN equals a NaN: one of them diverges here
     for column in ("loss", "lr", "applied_lr"):
         np.testing.assert_array_equal(rest.history.column(column), alone.history.column(column)[STOPPED:])
 
