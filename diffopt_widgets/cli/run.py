@@ -188,7 +188,6 @@ def train_and_write(
     from diffopt_widgets.execution.outcome import RunFailed
     from diffopt_widgets.execution.progress import HarmlessStream
     from diffopt_widgets.execution.report import report
-    from diffopt_widgets.execution.stacks import RoundedDifferently
     from diffopt_widgets.training.environment import WarmupNotOver
 
     if arguments.resume and arguments.store is None:
@@ -199,8 +198,7 @@ def train_and_write(
     for note in told:
         tell(f"note: {note}")
     # The files are written first, and whole. What is warned of is told here.
-    told_otherwise = RunFailed, WarmupNotOver, RoundedDifferently
-    with _signals_as_ctrl_c(), interrupt_held_back() as interrupted, _without_warnings(*told_otherwise):
+    with _signals_as_ctrl_c(), interrupt_held_back() as interrupted, without_warnings(RunFailed, WarmupNotOver):
         runs = train(store)
         cut_short = some_may_fail and interrupted()  # a search, perhaps between two of its batches
         tasks = "-".join(dict.fromkeys(run.plan.task for run in runs))
@@ -289,7 +287,7 @@ def _how_to_go_on(store: Path | None) -> str:
 
 
 @contextlib.contextmanager
-def _without_warnings(*kinds: type[Warning]) -> Iterator[None]:
+def without_warnings(*kinds: type[Warning]) -> Iterator[None]:
     """Leave out warnings of these kinds."""
     with warnings.catch_warnings():
         for kind in kinds:

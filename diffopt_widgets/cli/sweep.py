@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffopt_widgets.catalogue.values import number_or_none
 from diffopt_widgets.cli.arguments import FLAGGED, TOGETHER, Commands, read_plan
-from diffopt_widgets.cli.run import add_flags, named_optimizer, notes, read_seeds, train_and_write
+from diffopt_widgets.cli.run import add_flags, named_optimizer, notes, read_seeds, train_and_write, without_warnings
 from diffopt_widgets.cli.speaking import tell
 from diffopt_widgets.execution.search import MOST_TRIALS
 from diffopt_widgets.runs.space import MOST_RUNS, Range, axes_by_optimizer, draw, plan_at, vary, with_seeds
@@ -101,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         SettingsError: something that was typed cannot be used.
     """
     from diffopt_widgets.execution.search import Searched, by_optuna, check_search
+    from diffopt_widgets.execution.stacks import RoundedDifferently
     from diffopt_widgets.execution.sweeps import check_count, sweep
     from diffopt_widgets.optimizers.factory import MissingBackend
 
@@ -127,20 +128,22 @@ def run(arguments: argparse.Namespace) -> int:
     told = notes(base, starts if by_optuna(search) else expected[:MOST_RUNS], over, arguments)
 
     def train(store: RunStore | None) -> list[Run]:
-        return sweep(
-            base.settings,
-            over,
-            seeds=seeds,
-            search=search,
-            trials=trials,
-            prune=arguments.prune,
-            study_storage=arguments.study_storage,
-            stacked=stacked,
-            store=store,
-            resume=arguments.resume,
-            most=sys.maxsize,
-            **base.options(),
-        )
+        with without_warnings(RoundedDifferently):  # with `progress` the sweep prints it
+            return sweep(
+                base.settings,
+                over,
+                seeds=seeds,
+                search=search,
+                trials=trials,
+                prune=arguments.prune,
+                study_storage=arguments.study_storage,
+                stacked=stacked,
+                store=store,
+                resume=arguments.resume,
+                most=sys.maxsize,
+                progress=True,
+                **base.options(),
+            )
 
     try:
         return train_and_write(arguments, told, train, some_may_fail=search != "grid")

@@ -226,8 +226,8 @@ def _nothing_changed(run: Run) -> Iterator[str]:
     if run.eval_before is None or run.eval_before != run.eval_after or any(_estimate_at_start(run)):
         return
     yield (
-        f"The evaluation loss is {run.eval_before:.3g} before and after {len(run.history)} steps, to the last bit: no step changed what "
-        f"the model computes. {_way_out(run)}"
+        f"The evaluation loss is {run.eval_before:.3g} before and after {len(run.history)} steps, to the last bit: no step "
+        f"changed it. {_way_out(run)}"
     )
 
 
@@ -242,7 +242,7 @@ def _way_out(run: Run) -> str:
     )
     return (
         f"max_unorm ({format_value(limit)}) limits a step by the norm of its tensor, so a tensor of zeros never moves, such as the B "
-        f"matrices of a new LoRA. {remedy}."
+        f"matrices of a new LoRA. {remedy}; if that changes nothing, try a higher rate."
     )
 
 

@@ -57,6 +57,8 @@ class Stacks:
         """The runs of each stack by key, and those that are in none by the reason."""
         self._going: dict[str, tuple[Stack, Training]] = {}
         """Those that train, by key."""
+        self._rounded: dict[str, bool] = {}
+        """Whether those that took steps with gradients computed together are rounded differently, by key."""
 
     def join(self, run: Run) -> None:
         """Add a run that is ready to train."""
@@ -82,19 +84,27 @@ class Stacks:
         if run.key not in self._going:
             return
         stack, training = self._going[run.key]
-        if stack.used and not stack.equal:
+        if training.stacked:
+            self._rounded[run.key] = training.rounded
+        if training.rounded:
             run.take_over({"trained_with": {**run.trained_with, "gradients": ROUNDED}})
         if run.ended:
             stack.leave(training)
             del self._going[run.key]
 
     def words(self) -> list[str]:
-        """Say what was done with the runs, in a sentence for each stack and each reason to be in none."""
-        return [_words(key, list(runs.values())) for key, runs in self._runs.items()]
+        """Say what was done with the runs, in a sentence for each stack, or each part of it, and each reason to be in none."""
+        said = []
+        for key, runs in self._runs.items():
+            parts: dict[bool | None, list[Run]] = {}
+            for run in runs.values():
+                parts.setdefault(self._rounded.get(run.key), []).append(run)
+            said += [_words(key, part, rounded, of=len(runs)) for rounded, part in parts.items()]
+        return said
 
     def warn(self) -> None:
         """Warn of runs that are rounded differently, in the name of the caller's caller."""
-        rounded = [run for runs in self._runs.values() for run in runs.values() if "gradients" in run.trained_with]
+        rounded = [run for runs in self._runs.values() for run in runs.values() if self._rounded.get(run.key)]
         if rounded:
             text = (
                 f"the gradients of {_counted(rounded)} were computed together, which rounds differently: their losses are those "
@@ -103,17 +113,29 @@ class Stacks:
             warnings.warn(text, RoundedDifferently, stacklevel=3)
 
 
-def _words(key: Stack | str, runs: list[Run]) -> str:
+def _words(key: Stack | str, runs: list[Run], rounded: bool | None, of: int) -> str:
+    """Say what was done with runs that are alike.
+
+    Args:
+        key: their stack, or why they are in none.
+        runs: the runs.
+        rounded: whether they are rounded differently than alone; None for those that took no step with the gradients of a stack.
+        of: number of all runs of the stack.
+    """
     what = _counted(runs)
     if isinstance(key, str):
         return f"{what}: trained in turn, since {key}."
-    if len(runs) == 1:
+    if of == 1:
         return f"{what}: trained in turn, since no other has its task, batch size, accumulation, precision and device."
     if key.given_up:
-        return f"{what}: trained in turn{' from some step on' * key.used}, since {key.given_up}."
-    if not key.used or key.ratio is None:
+        before = "; the steps before that are rounded differently than alone" * bool(rounded)
+        return f"{what}: trained in turn{' from some step on' * (rounded is not None)}, since {key.given_up}{before}."
+    if len(runs) < of and rounded is None:
+        others = "it" if len(runs) == 1 else "them"
+        return f"{what}: trained in turn, since no other trained beside {others} until both ways were compared."
+    if rounded is None or key.ratio is None:
         return f"{what}: trained in turn, since they ended before both ways were compared."
-    numbers = "with the numbers of each run alone, to the bit" if key.equal else "rounded differently than alone"
+    numbers = "rounded differently than alone" if rounded else "with the numbers of each run alone, to the bit"
     speed = f"{key.ratio:.2f} times as fast" if key.ratio >= 1 else f"in {1 / key.ratio:.2f} times the time"
     return f"{what}: gradients computed together, {speed} as in turn in the steps that compared them, {numbers}."
 

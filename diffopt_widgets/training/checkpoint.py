@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from diffopt_widgets.optimizers.quirks import quirks_of
 from diffopt_widgets.plain_text import printed_readably
@@ -84,8 +87,7 @@ class Checkpoint:
         """
         from diffopt_widgets.training.loop import Training, find_device
 
-        kind = find_device(plan.device).type
-        data = read_saved(self.data, kind)
+        data = read_saved(self.data, find_device(plan.device))
         training = Training(plan)
         try:
             _load(training, data)
@@ -99,27 +101,39 @@ class MisfitError(Exception):
     """Error of a checkpoint that belongs to another training."""
 
 
-def read_saved(data: bytes, kind: str) -> dict[str, Any]:  # Any: as `plain` allows
-    """Read what was saved for a device of this kind; it executes no code.
+class DamagedError(CheckpointError):
+    """Error of a checkpoint that is not whole."""
+
+
+def read_saved(data: bytes, device: torch.device) -> dict[str, Any]:  # Any: as `plain` allows
+    """Read what was saved on a device of the same kind; it executes no code.
+
+    Tensors that were saved on a GPU come to this device, the others to the CPU.
 
     Raises:
-        CheckpointError: it is damaged, comes from a newer version, or was made on a device of another kind.
+        DamagedError: it is damaged.
+        CheckpointError: it is not one of ours, comes from a newer version, or was made on a device of another kind.
+        Exception: there is too little memory.
     """
     import torch
 
+    def placed(storage: Any, location: str) -> Any:  # Any: torch's untyped storages
+        return storage if location == "cpu" or device.type != "cuda" else storage.cuda(device.index)
+
     try:
         _check_archive(data)
-        saved: dict[str, Any] = torch.load(
-            io.BytesIO(data), weights_only=True, map_location="cpu" if kind == "cpu" else None
-        )
-        saved_kind, readable = saved["device"], saved["format"] == FORMAT
+        saved = torch.load(io.BytesIO(data), weights_only=True, map_location=placed)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:
-        raise CheckpointError("its checkpoint cannot be read: it is damaged, or is not one of ours") from error
-    if not readable:
+        raise DamagedError("its checkpoint cannot be read: it is damaged, or is not one of ours") from error
+    if not isinstance(saved, dict) or not isinstance(saved.get("format"), int) or "device" not in saved:
+        raise CheckpointError("it is not a checkpoint of diffopt_widgets")
+    if saved["format"] != FORMAT:
         raise CheckpointError("its checkpoint comes from a newer version of diffopt_widgets")
-    if saved_kind != kind:
+    if saved["device"] != device.type:
         raise CheckpointError(
-            f"it was trained on {saved_kind}, and here it would continue on {kind}, which rounds differently"
+            f"it was trained on {saved['device']}, and here it would continue on {device.type}, which rounds differently"
         )
     return saved
 
@@ -211,7 +225,19 @@ def load_optimizer_state(
 
 
 def _own_attributes(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    return {name: value for name, value in vars(optimizer).items() if name not in _torchs_own()}
+    """Return what an optimizer keeps outside its state and groups, without what names the weights, as LBFGS has it."""
+    own = {name: value for name, value in vars(optimizer).items() if name not in _torchs_own()}
+    return {name: value for name, value in own.items() if not _holds_weights(value)}
+
+
+def _holds_weights(value: Any) -> bool:
+    import torch
+
+    if isinstance(value, Mapping):
+        return any(map(_holds_weights, (*value.keys(), *value.values())))
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_weights, value))
+    return isinstance(value, torch.nn.Parameter)
 
 
 def _torchs_own() -> frozenset[str]:
@@ -229,13 +255,16 @@ def refuse_unknown(optimizer: torch.optim.Optimizer) -> None:
     """
     import torch
 
-    for name, value in _own_attributes(optimizer).items():
+    kept = {f".{name}": value for name, value in _own_attributes(optimizer).items()}
+    for group in optimizer.param_groups:
+        kept |= {f"the group's {name!r}": value for name, value in group.items() if name not in _NAMES}
+    for name, value in kept.items():
         if isinstance(value, (*_CONSTANT, torch.dtype, torch.device)):
             continue
         try:
             plain(value)
         except CheckpointError:
-            raise CheckpointError(f"its optimizer keeps a {type(value).__name__} in .{name}") from None
+            raise CheckpointError(f"its optimizer keeps a {type(value).__name__} in {name}") from None
 
 
 def plain_ones(values: Mapping[str, Any], without: frozenset[str] | set[str] = frozenset()) -> dict[str, Any]:
@@ -258,15 +287,20 @@ def plain(value: Any) -> Any:
     """
     import torch
 
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, torch.Tensor):
         return value.detach() if value.requires_grad else value
-    if value is None or isinstance(value, bool | str):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return str.__str__(value)  # one of an Enum could not be read again
     if isinstance(value, int | float):
-        return int(value) if isinstance(value, int) else float(value)  # numpy's numbers are instances too
+        return int(value) if isinstance(value, int) else float(value)
     if isinstance(value, list | tuple):
         parts = [plain(part) for part in value]
         return tuple(parts) if isinstance(value, tuple) else parts
     if isinstance(value, dict) and all(isinstance(name, str | int) for name in value):
-        return {name: plain(part) for name, part in value.items()}
+        plain_dict = {plain(name): plain(part) for name, part in value.items()}
+        return Counter(plain_dict) if isinstance(value, Counter) else plain_dict
     raise CheckpointError(f"its optimizer keeps a {type(value).__name__}")

@@ -89,6 +89,10 @@ class Training:
         """Number of steps taken."""
         self.stack: Stack | None = None
         """What computes its gradients together with those of other trainings; None where it does that alone."""
+        self.stacked = False
+        """True when it has taken a step with gradients that its stack computed together with those of others."""
+        self.rounded = False
+        """True when that was so though the stack had seen that they are rounded differently than alone."""
         self.torn = False
         """True when an exception has interrupted a step: the training cannot be resumed then."""
         self.seconds = 0.0

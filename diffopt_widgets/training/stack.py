@@ -109,12 +109,10 @@ class Stack:
         """How many times as fast as alone it was in the last complete trial."""
         self.given_up = ""
         """Why trainings are computed alone from then on; empty while they are not."""
-        self.used = False
-        """True when a training has taken a step with gradients that were computed together."""
 
     def join(self, training: Training) -> None:
         """Add a training of the same kind."""
-        training.stack = self
+        training.stack, training.stacked, training.rounded = self, False, False
         self._members[training] = list(_model(training).parameters())
         self._begin_trial()
 
@@ -140,7 +138,8 @@ class Stack:
             return self._alone(training, ready, ready.trial)
         for p, gradient in zip(self._members[training], ready.gradients, strict=True):
             p.grad = gradient
-        self.used = True
+        training.stacked = True
+        training.rounded |= not self.equal
         return ready.loss
 
     def _compute(self, asking: Training) -> None:
@@ -152,6 +151,8 @@ class Stack:
         if len(waiting) < 2 or self.given_up:
             return
         trial = self._trial
+        if trial is not None:
+            _wait(asking.device)  # work from before is not part of what is compared
         began = time.perf_counter()
         try:
             computed = losses_and_gradients(waiting)
@@ -173,6 +174,7 @@ class Stack:
 
     def _alone(self, training: Training, ready: _Ready, trial: _Trial) -> Tensor:
         """Compute gradients alone too, and compare."""
+        _wait(training.device)
         began = time.perf_counter()
         loss = training.backward(training.taken)
         _wait(training.device)

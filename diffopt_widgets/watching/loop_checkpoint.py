@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
+import operator
+import os
 import random
 import re
 import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +28,16 @@ from diffopt_widgets.settings.faults import Fault, SettingsError, whole_number
 from diffopt_widgets.training.checkpoint import (
     FORMAT,
     CheckpointError,
+    DamagedError,
     load_optimizer_state,
     optimizer_state,
     plain,
-    plain_ones,
     read_saved,
     refuse_unknown,
 )
 from diffopt_widgets.whole_file import written_whole
 
 if TYPE_CHECKING:
-    import os
-
     import torch
 
     Models = torch.nn.Module | Sequence[torch.nn.Module] | None
@@ -46,6 +47,9 @@ KEEP = 3
 EVERY = "5 min"
 WAIT_SECONDS = 30.0
 """Longest time that the end of a watch waits for a disk."""
+
+MOST_COPIED = 100_000
+"""Most numbers that are copied after each step, so that a loop which is interrupted can be saved as of its last step."""
 
 _NAME = re.compile(r"step-(\d{8,})\.pt")
 _EVERY = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?|steps?)")
@@ -65,6 +69,8 @@ class LoopState:
     """Values that were saved with it, by name."""
     path: Path | None = None
     """The checkpoint's file; None where there was none."""
+    damaged: tuple[Path, ...] = ()
+    """Files that are not whole, instead of which an older one was used."""
     averages: Sequence[Any] = field(default=(), repr=False)  # Any: as the reader of applied rates saves them
     """Averages over the rates of past steps, with which a watch continues: `dw.watch(optimizer, start=state)`."""
 
@@ -83,7 +89,7 @@ def resume_loop(
 ) -> LoopState:
     """Continue your own loop from the newest checkpoint that `Watcher.checkpoint` has saved in a folder.
 
-    Weights, optimizer, schedule, scaler and all random states become what they were. On the CPU the training then goes on bit for
+    Weights, optimizer, schedule, scaler and the global random states of Python, NumPy and torch become what they were. On the CPU the training then goes on bit for
     bit as if it had not been interrupted. Where the newest file is damaged, the one before is used, with a warning. Files are
     read without executing anything in them.
 
@@ -100,8 +106,8 @@ def resume_loop(
         LoopState, with `step` 0 where the folder has no checkpoint, so that one cell serves for the first start too.
 
     Raises:
-        CheckpointError: the checkpoint belongs to another training (the message names what differs), or all are damaged;
-            nothing was changed.
+        CheckpointError: the checkpoint belongs to another training (the message names what differs), or all are damaged, or the
+            folder cannot be read.
         SettingsError: an argument is of another kind than it should be.
 
     >>> import tempfile, torch
@@ -112,47 +118,45 @@ def resume_loop(
     """
     path = checked_path("folder", folder, 'Write the folder of the checkpoints, such as "checkpoints".')
     parts = _Parts.of(model, optimizer, scheduler, scaler, more)
-    damaged: list[str] = []
+    damaged: list[Path] = []
+    data: Mapping[str, Any] | None = None
+    file = path
     for file in reversed(_files(path)):
         try:
-            data = read_saved(file.read_bytes(), parts.kind)
+            data = read_saved(file.read_bytes(), parts.device)
             break
         except OSError as error:
             raise CheckpointError(printable(f"{file} cannot be read: {error.strerror or error}")) from error
+        except DamagedError:
+            damaged.append(file)
         except CheckpointError as error:
-            if "damaged" not in str(error):
-                raise CheckpointError(printable(f"{file}: {error}")) from error
-            damaged.append(file.name)
-    else:
+            raise CheckpointError(printable(f"{file}: {error}")) from error
+    names = ", ".join(one.name for one in damaged)
+    if data is None:
         if damaged:
-            raise CheckpointError(
-                printable(
-                    f"all checkpoints in {path} are damaged ({', '.join(damaged)}). To train from the start, move them away"
-                )
-            )
+            todo = "To train from the start, move them away"
+            raise CheckpointError(printable(f"all checkpoints in {path} are damaged ({names}). {todo}"))
         return LoopState()
     try:
         parts.check(data)
         parts.restore(data)
     except CheckpointError as error:
         raise CheckpointError(printable(f"{file} does not fit this training: {error}")) from error
-    for name in damaged:
-        (path / name).replace(path / f"{name}.damaged")
     if damaged:
-        text = f"{', '.join(damaged)} in {path} could not be read and got the ending .damaged; the training continues from {file.name}"
+        text = f"{names} in {path} could not be read: damaged; the training continues from {file.name}"
         warnings.warn(printable(text), stacklevel=2)
     values = {name: value for name, (is_state, value) in data["more"].items() if not is_state}
-    return LoopState(int(data["step"]), values, file, data["averages"])
+    return LoopState(int(data["step"]), values, file, tuple(damaged), data["averages"])
 
 
 @dataclass(frozen=True)
 class _Moment:
-    """A loop at its last call: its parts, and what changes between the steps and cannot be read later."""
+    """A loop at one of its calls. `kept` holds what may change before the next step, None where a copy would cost too much."""
 
-    step: int
+    call: int
     parts: _Parts
-    random: dict[str, Any]
-    more: Mapping[str, Any]
+    random: _Random
+    kept: _Kept | None
 
 
 class LoopCheckpoints:
@@ -162,7 +166,7 @@ class LoopCheckpoints:
         folder: where they are saved; it is made when the first one is.
         every: a time such as "5 min", or a number of steps such as "200 steps".
         keep: number of checkpoints that are kept.
-        start: number of steps at which the loop began.
+        start: where the loop began.
         facts: returns the number of steps taken, without those that the device skipped, and the averages of past rates; this
             may wait for the device.
         report: called with a topic and a text when saving fails; the training goes on, and the next one is tried as usual.
@@ -176,7 +180,7 @@ class LoopCheckpoints:
         folder: str | os.PathLike[str],
         every: str,
         keep: int,
-        start: int,
+        start: LoopState,
         facts: Callable[[], tuple[int, Sequence[Any]]],
         report: Callable[[str, str], None],
     ) -> None:
@@ -185,23 +189,37 @@ class LoopCheckpoints:
         self._keep = whole_number("keep", keep, 1)
         self._facts = facts
         self._report = report
-        self._due, self._due_step = time.monotonic() + self._seconds, start + self._steps
+        self._due, self._due_call = time.monotonic() + self._seconds, self._steps
         self._thread: threading.Thread | None = None
         self._moment: _Moment | None = None
         """The newest one that is not saved."""
-        self._last = start
-        self._checked = self._refused = False
-        later = [file for file in _files(self.folder) if _step_of(file) > start]
+        self._parts: _Parts | None = None
+        self._call = 0
+        self._newest = False
+        """True when the last call has noted a moment."""
+        self._refused = False
+        self._own = self._files_of(start)
+        """Files of this training, the newest last. Others in the folder are left alone."""
+
+    def _files_of(self, start: LoopState) -> list[Path]:
+        """Return the files from which the training goes on; those of another one are refused."""
+        try:
+            files = _files(self.folder)
+        except CheckpointError as error:
+            raise SettingsError((Fault("folder", str(self.folder), str(error), ""),)) from error
+        later = [file for file in files if _step_of(file) > start.step and file not in start.damaged]
         if later:
-            todo = f"Continue it with dw.resume_loop({str(self.folder)!r}, …), or save in another folder."
-            there = (
-                f"it has a checkpoint of step {_step_of(later[-1]):,}, and this training has begun at step {start:,}"
+            there = f"it has a checkpoint of step {_step_of(later[-1]):,}, and this training has begun at step {start.step:,}"
+            todo = (
+                f"Continue it with state = dw.resume_loop({str(self.folder)!r}, …) and dw.watch(optimizer, start=state), or save in "
+                "another folder."
             )
             raise SettingsError((Fault("folder", str(self.folder), there, "", todo),))
+        return files if start.path is not None and start.path.parent == self.folder else []
 
     def note(
         self,
-        step: int,
+        call: int,
         model: Models,
         optimizer: object,
         scheduler: object | None,
@@ -210,55 +228,66 @@ class LoopCheckpoints:
     ) -> None:
         """Note the state of the loop between two steps, and save it if that is due; nothing happens without a new step.
 
+        Args:
+            call: number of calls of the optimizer's step since the watch began.
+            model: the model, or several.
+            optimizer: the optimizer.
+            scheduler: its schedule.
+            scaler: the GradScaler.
+            more: further values and objects, by name.
+
         Raises:
             SettingsError: an argument is of another kind than it should be.
         """
-        if step == self._last:
+        self._newest = False
+        if call == self._call or self._refused:
             return
-        self._last = step
-        parts = _Parts.of(model, optimizer, scheduler, scaler, more)
-        if not self._checked:
-            self._checked = True
-            self._refused = self._refuses(parts)
-        if self._refused:
+        first, self._call, self._newest = self._parts is None, call, True
+        self._parts = parts = _Parts.of(model, optimizer, scheduler, scaler, more, self._parts)
+        if first and self._refuses(parts):
             return
-        self._moment = _Moment(step, parts, _random(), parts.more)
+        self._moment = _Moment(call, parts, _Random.now(), parts.kept())
         busy = self._thread is not None and self._thread.is_alive()
-        if (step >= self._due_step or time.monotonic() >= self._due) and not busy:
+        if (call >= self._due_call or time.monotonic() >= self._due) and not busy:
             self._save(self._moment)
 
     def _refuses(self, parts: _Parts) -> bool:
         """Return whether a part of the loop cannot be saved, and report it at once rather than when a checkpoint is due."""
         try:
             parts.refuse()
-            for name, value in parts.more.items():
-                _saved_more(name, value)
         except CheckpointError as error:
-            self._report(
-                "saving a checkpoint", f"no checkpoint of this loop can be saved; the training goes on. {error}"
-            )
-            return True
-        return False
+            self._refused = True
+            self._report("refusing", f"no checkpoint of this loop can be saved; the training goes on. {error}")
+        return self._refused
 
-    def finish(self, step: int | None) -> None:
-        """Wait for the disk a while, and save the last state too if it was noted after this step; None saves nothing."""
-        if self._wait() and self._moment is not None and self._moment.step == step:
-            self._save(self._moment)
+    def finish(self, call: int | None, *, whole: bool) -> None:
+        """Save the last state too, and wait for the disk a while.
+
+        Args:
+            call: number of calls of the optimizer's step; None where one was broken off: then nothing is saved.
+            whole: whether the loop has ended by itself, so that nothing has changed since its last call.
+        """
+        moment = self._moment
+        if self._wait() and moment is not None and moment.call == call:
+            if moment.kept is not None or (whole and self._newest):
+                self._save(moment)
             self._wait()
 
     def _save(self, moment: _Moment) -> None:
         self._moment = None
-        self._due, self._due_step = time.monotonic() + self._seconds, moment.step + self._steps
+        self._due, self._due_call = time.monotonic() + self._seconds, moment.call + self._steps
         try:
             step, averages = self._facts()
             data = moment.parts.saved(step, moment, averages)
         except Exception as error:  # noqa: BLE001  # a loop must go on, whatever its parts hold
-            self._report(
-                "saving a checkpoint", f"no checkpoint of this loop can be saved; the training goes on. {error}"
-            )
+            self._report("saving", f"a checkpoint could not be made; the next one is tried as usual. {error}")
             return
         self._thread = threading.Thread(target=self._write, args=(step, data), name="checkpoint", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no further thread can be started, as at the end of the process
+            self._thread = None
+            self._write(step, data)
 
     def _wait(self) -> bool:
         """Wait for the disk, and return whether it is free."""
@@ -271,18 +300,64 @@ class LoopCheckpoints:
         return True
 
     def _write(self, step: int, data: bytes) -> None:
+        path = self.folder / f"step-{step:08d}.pt"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with written_whole(self.folder / f"step-{step:08d}.pt") as part:
-                part.write_bytes(data)
-            for old in _files(self.folder)[: -self._keep]:
-                old.unlink(missing_ok=True)
+            if path not in self._own and path.exists():
+                text = f"{path} is of another training, and is left alone: give each training a folder of its own"
+                self._report("another training", text)
+                return
+            with written_whole(path) as part, part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            self._own = [*(one for one in self._own if one != path), path]
+            while len(self._own) > self._keep:
+                self._own.pop(0).unlink(missing_ok=True)
         except OSError as error:
             self._report(
                 "writing a checkpoint",
                 f"the checkpoint of step {step:,} could not be saved in {self.folder}: {error.strerror or error}. The training "
                 "goes on, and the next one is tried as usual",
             )
+
+
+@dataclass(frozen=True)
+class _Random:
+    """The random states that a loop may draw from."""
+
+    python: Any  # Any: as the modules give and take them
+    numpy: Any
+    torch_state: torch.Tensor
+    cuda: list[torch.Tensor]
+
+    @classmethod
+    def now(cls) -> _Random:
+        import torch
+
+        started = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return cls(
+            random.getstate(),
+            np.random.get_state(),  # noqa: NPY002  # the global one, which loops use
+            torch.get_rng_state(),
+            torch.cuda.get_rng_state_all() if started else [],
+        )
+
+    def saved(self) -> dict[str, Any]:
+        import torch
+
+        kind, keys, place, has, value = self.numpy
+        numpy = (str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), int(place), int(has), float(value))
+        return {"python": self.python, "numpy": numpy, "torch": self.torch_state, "cuda": self.cuda}
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Copies of what may change between a call and the next step of the optimizer."""
+
+    buffers: list[dict[str, torch.Tensor]]
+    schedule: dict[str, Any] | None
+    more: dict[str, tuple[bool, Any]]
 
 
 @dataclass(frozen=True)
@@ -294,6 +369,9 @@ class _Parts:
     scheduler: Any  # Any: schedules, scalers and the like share no class, but two methods
     scaler: Any
     more: Mapping[str, Any]
+    places: list[list[tuple[str, torch.nn.Module, str]]]
+    """Of each model its buffers that are saved: the whole name, the module that has it, and its name there."""
+    given: tuple[object, ...]
 
     @classmethod
     def of(
@@ -303,30 +381,41 @@ class _Parts:
         scheduler: object | None,
         scaler: object | None,
         more: Mapping[str, Any] | None,
+        before: _Parts | None = None,
     ) -> _Parts:
+        """Check the parts of a loop; those of the call before are not looked at again."""
         import torch
 
-        if optimizer is None:
-            raise wrong_kind("optimizer", optimizer, "the optimizer that the loop steps", "Write optimizer=optimizer.")
+        check_kind("more", more, (Mapping, type(None)), "a dict by name", 'Write more={"step": step}.')
+        for name in more or ():
+            check_kind("more", name, str, "a text as each name", 'Write more={"step": step}.')
         models = tuple(model) if isinstance(model, (list, tuple)) else () if model is None else (model,)
+        given = (*models, optimizer, scheduler, scaler)
+        if before is not None and len(given) == len(before.given) and all(map(operator.is_, given, before.given)):
+            return replace(before, more=dict(more or {}))
         for one in models:
             check_kind("model", one, torch.nn.Module, "the model, or a list of models", "Write model=model.")
         for name, thing in (("scheduler", scheduler), ("scaler", scaler)):
             if thing is not None and not _has_state(thing):
                 wanted = "an object with state_dict() and load_state_dict()"
                 raise wrong_kind(name, thing, wanted, f"Write {name}={name}, or leave it out.")
-        check_kind("more", more, (Mapping, type(None)), "a dict by name", 'Write more={"step": step}.')
-        for name in more or ():
-            check_kind("more", name, str, "a text as each name", 'Write more={"step": step}.')
-        return cls(models, hooked_optimizer(optimizer), scheduler, scaler, dict(more or {}))
+        try:
+            hooked = hooked_optimizer(optimizer)
+        except TypeError:
+            todo = "Write optimizer=optimizer."
+            raise wrong_kind("optimizer", optimizer, "the optimizer that the loop steps", todo) from None
+        places = [_persistent(one) for one in models]
+        return cls(models, hooked, scheduler, scaler, dict(more or {}), places, given)
 
     @property
     def params(self) -> list[torch.Tensor]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     @property
-    def kind(self) -> str:
-        return self.params[0].device.type if self.params else "cpu"
+    def device(self) -> torch.device:
+        import torch
+
+        return self.params[0].device if self.params else torch.device("cpu")
 
     @property
     def names(self) -> list[str]:
@@ -339,20 +428,46 @@ class _Parts:
         return type(self.optimizer).__module__.split(".")[0]
 
     def refuse(self) -> None:
-        """Check that all that the optimizer keeps can be saved.
+        """Check that all of it can be saved.
 
         Raises:
-            CheckpointError: it holds another optimizer, or is of an unknown package and keeps an unknown object.
+            CheckpointError: something cannot.
         """
+        import torch.distributed as dist
+
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            raise CheckpointError(
+                "it trains in several processes, of which each has its own random states and perhaps weights"
+            )
         if inner := inner_optimizer(self.optimizer):
             raise CheckpointError(
                 f"its {type(self.optimizer).__name__} holds another optimizer, {type(inner).__name__}"
             )
         if self._package not in {spec(key).package for key in list_optimizers()}:
             refuse_unknown(self.optimizer)
+        _saved_schedule(self.scheduler)
+        for name, value in self.more.items():
+            _saved_more(name, value)
 
-    def _buffers(self) -> list[dict[str, torch.Tensor]]:
-        return [{name.replace(_COMPILED, ""): b for name, b in model.named_buffers()} for model in self.models]
+    def buffers(self) -> list[dict[str, torch.Tensor]]:
+        """Return the buffers of each model, by name."""
+        return [{name: getattr(module, own).detach() for name, module, own in of} for of in self.places]
+
+    def kept(self) -> _Kept | None:
+        """Copy what may change before the next step, unless that would cost time: large buffers, objects, a scaler on a GPU."""
+        if self.scaler is not None or any(map(_has_state, self.more.values())):
+            return None
+        try:
+            more = {name: _saved_more(name, value) for name, value in self.more.items()}
+            schedule = _saved_schedule(self.scheduler)
+        except CheckpointError:
+            return None
+        buffers = self.buffers()
+        tensors = [b for of in buffers for b in of.values()] + _tensors((schedule, more))
+        if sum(tensor.numel() for tensor in tensors) > MOST_COPIED:
+            return None
+        copied: _Kept = copy.deepcopy(_Kept(buffers, schedule, more))
+        return copied
 
     def saved(self, step: int, moment: _Moment, averages: Sequence[Any]) -> bytes:
         """Return the file of a checkpoint.
@@ -362,19 +477,25 @@ class _Parts:
         """
         import torch
 
+        kept = moment.kept or _Kept(
+            self.buffers(),
+            _saved_schedule(self.scheduler),
+            {name: _saved_more(name, value) for name, value in self.more.items()},
+        )
         data = {
             "format": FORMAT,
-            "device": self.kind,
+            "device": self.device.type,
             "step": step,
             "class": type(self.optimizer).__name__,
             "names": self.names,
             **optimizer_state(self.optimizer, self.params, self._package),
-            "buffers": [{name: b.detach() for name, b in of.items()} for of in self._buffers()],
-            "schedule": None if self.scheduler is None else plain_ones(self.scheduler.state_dict()),
+            "buffers": kept.buffers,
+            "schedule": kept.schedule,
+            "schedule_class": _class_of(self.scheduler),
             "scaler": None if self.scaler is None else plain(self.scaler.state_dict()),
-            "random": moment.random,
+            "random": moment.random.saved(),
             "averages": averages,
-            "more": {name: _saved_more(name, value) for name, value in moment.more.items()},
+            "more": kept.more,
         }
         file = io.BytesIO()
         torch.save(data, file)
@@ -407,14 +528,26 @@ class _Parts:
                     f"{was} has the shape {tuple(saved.shape)} in {_type(saved)} there, and {name} here has "
                     f"{tuple(p.shape)} in {_type(p)}. Is it a LoRA of another rank, or another model?"
                 )
-        shapes = [{name: b.shape for name, b in of.items()} for of in self._buffers()]
-        if shapes != [{name: b.shape for name, b in of.items()} for of in data["buffers"]]:
-            raise CheckpointError("the model has other buffers, such as those of a normalization")
-        for name, thing in (("schedule", self.scheduler), ("scaler", self.scaler)):
-            if (data[name] is None) != (thing is None):
-                raise CheckpointError(
-                    f"it has {'no' if thing is not None else 'a'} {name}, and here is {'one' if thing is not None else 'none'}"
-                )
+        self._check_beside(data)
+
+    def _check_beside(self, data: Mapping[str, Any]) -> None:
+        """Check what is saved beside weights and optimizer."""
+        if len(data["buffers"]) != len(self.models):
+            raise CheckpointError(
+                f"it has the buffers of {len(data['buffers'])} models, and here are {len(self.models)}"
+            )
+        for own, saved in zip(self.buffers(), data["buffers"], strict=True):
+            for name in {**own, **saved}:
+                if name not in own or name not in saved or own[name].shape != saved[name].shape:
+                    raise CheckpointError(f"the buffer {name} of its model is another one")
+        if data["schedule_class"] != (kind := _class_of(self.scheduler)):
+            raise CheckpointError(f"its schedule is {data['schedule_class'] or 'none'}, and here is {kind or 'none'}")
+        empty = (
+            None if one is None else bool(one) for one in (data["scaler"], self.scaler and self.scaler.state_dict())
+        )
+        there, here = ({None: "no scaler", False: "a scaler that is off", True: "a scaler"}[one] for one in empty)
+        if there != here:
+            raise CheckpointError(f"it has {there}, and here is {here}")
         missing = [name for name, (is_state, _) in data["more"].items() if is_state and name not in self.more]
         if missing:
             raise CheckpointError(f"it has the state of {missing[0]!r}: give it in more={{{missing[0]!r}: …}}")
@@ -434,7 +567,7 @@ class _Parts:
                 self.scaler.load_state_dict(data["scaler"])
             load_optimizer_state(self.optimizer, self.params, self._package, data)
             with torch.no_grad():
-                for buffers, saved in zip(self._buffers(), data["buffers"], strict=True):
+                for buffers, saved in zip(self.buffers(), data["buffers"], strict=True):
                     for name, buffer in buffers.items():
                         buffer.copy_(saved[name])
             for name, (is_state, value) in data["more"].items():
@@ -450,6 +583,30 @@ def _has_state(thing: object) -> bool:
     return callable(getattr(thing, "state_dict", None)) and callable(getattr(thing, "load_state_dict", None))
 
 
+def _class_of(thing: object | None) -> str:
+    return "" if thing is None else type(thing).__name__
+
+
+def _persistent(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module, str]]:
+    """Return the buffers of a model that its own `state_dict` would have."""
+    places = []
+    for path, module in model.named_modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer is not None and name not in module._non_persistent_buffers_set:  # noqa: SLF001  # torch has no other way
+                places.append((f"{path}.{name}".removeprefix(".").replace(_COMPILED, ""), module, name))
+    return places
+
+
+def _saved_schedule(schedule: Any) -> dict[str, Any] | None:  # Any: as in `_Parts`
+    """Return the state of a schedule without its functions, which the one that is made anew has."""
+    if schedule is None:
+        return None
+    try:
+        return {name: plain(value) for name, value in schedule.state_dict().items() if not callable(value)}
+    except CheckpointError as error:
+        raise CheckpointError(f"its {type(schedule).__name__} keeps what cannot be saved: {error}") from None
+
+
 def _saved_more(name: str, value: Any) -> tuple[bool, Any]:  # Any: an object with a state, or a plain value
     """Return whether it is an object's state, and what is saved of it."""
     try:
@@ -457,22 +614,18 @@ def _saved_more(name: str, value: Any) -> tuple[bool, Any]:  # Any: an object wi
     except CheckpointError:
         raise CheckpointError(
             f"{name!r} in more is a {type(value).__name__}: numbers, texts, lists, dicts, tensors and objects with a "
-            "state_dict() of these can be saved"
+            "state_dict() of these can be saved; write array.tolist() or generator.get_state()"
         ) from None
 
 
-def _random() -> dict[str, Any]:
+def _tensors(value: Any) -> list[torch.Tensor]:
     import torch
 
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  # the global one, which loops use
-    started = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch does not annotate it
-    cuda = torch.cuda.get_rng_state_all() if started else []
-    return {
-        "python": random.getstate(),
-        "numpy": (str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), *map(float, rest)),
-        "torch": torch.get_rng_state(),
-        "cuda": cuda,
-    }
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [tensor for part in value for tensor in _tensors(part)]
+    return [value] if isinstance(value, torch.Tensor) else []
 
 
 def _set_random(saved: Mapping[str, Any]) -> None:
@@ -482,8 +635,8 @@ def _set_random(saved: Mapping[str, Any]) -> None:
     random.setstate(saved["python"])
     np.random.set_state((kind, keys.numpy().astype(np.uint32), int(place), int(has), value))  # noqa: NPY002  # as above
     torch.set_rng_state(saved["torch"].cpu())
-    if saved["cuda"]:
-        torch.cuda.set_rng_state_all([state.cpu() for state in saved["cuda"]])
+    for index, state in enumerate(saved["cuda"][: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(state.cpu(), index)
 
 
 def _type(tensor: torch.Tensor) -> str:
@@ -491,11 +644,17 @@ def _type(tensor: torch.Tensor) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder, the newest last; none where there is no such folder."""
+    """Return the checkpoints of a folder, the newest last; none where there is no such folder.
+
+    Raises:
+        CheckpointError: the folder cannot be read.
+    """
     try:
         return sorted((file for file in folder.iterdir() if _NAME.fullmatch(file.name)), key=_step_of)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise CheckpointError(printable(f"{folder} cannot be read: {error.strerror or error}")) from error
 
 
 def _step_of(file: Path) -> int:

@@ -95,6 +95,8 @@ class StepRecorder:
         self.optimizer: Optimizer = hooked_optimizer(optimizer)
         self.taken = start
         """Number of steps published so far."""
+        self.calls = 0
+        """Number of steps that the optimizer was asked for since the recording began; it counts those that the device skips."""
         self.closed = False
         self.measures = check_measures(measure)
         """Names of the further measures."""
@@ -229,6 +231,7 @@ class StepRecorder:
         if not self.in_step or self.forked or (self._adapter is not None and self._adapter.within):
             return
         self.in_step = False
+        self.calls += 1
         meter, applied, d, d_hat, measured = self._meter, self._lr, None, None, _NONE
         try:
             if not meter.plain:

@@ -9,6 +9,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
 
@@ -132,7 +133,7 @@ class Watcher:
         self._plot: LivePlot | None = None
         self._key = uuid4().hex[:12]
         self._samples_per_step = samples_per_step
-        self._start = start
+        self._start = replace(resumed, step=start)
         self._recorder = StepRecorder(
             optimizer,
             names=names,
@@ -226,10 +227,11 @@ class Watcher:
         """Save a checkpoint of your loop when one is due; call it at the end of each iteration.
 
         `dw.resume_loop` continues from the newest one, in another process too. A checkpoint holds the weights that the optimizer
-        trains, the models' buffers, the state of optimizer, schedule and scaler, all random states, and `more`. Frozen weights
+        trains, the models' buffers, the state of optimizer, schedule and scaler, the global random states of Python, NumPy and torch, and `more`. Frozen weights
         are not in it. It is written in the background, beside its place and then renamed, so that what is there is whole. Where
         a disk fails, one warning says so, and the next checkpoint is tried as usual. The end of the watch saves the last state
-        too, also after Ctrl-C, unless a step was interrupted in the middle.
+        too. After Ctrl-C or an error it does so where the state of the last call could be copied: without a scaler, objects in
+        `more` and large buffers, and unless a step was broken off in the middle.
 
         Args:
             model: the model, or several; their buffers are saved, and their names of the weights tell what differs later.
@@ -239,9 +241,8 @@ class Watcher:
             more: the place in the data and other values that your loop needs, by name, such as `{"step": step}`; objects
                 with `state_dict` and `load_state_dict` too.
             folder: where the checkpoints of this training are saved, such as a folder in your Drive.
-            every: time or number of steps between two: "5 min", "30 s", "200 steps". The first call decides; later calls may
-                not change it.
-            keep: number of checkpoints that are kept.
+            every: time or number of steps between two: "5 min", "30 s", "200 steps".
+            keep: number of checkpoints that are kept. For `folder`, `every` and `keep` the first call counts.
 
         Raises:
             SettingsError: an argument cannot be used, or the folder has checkpoints of another training.
@@ -267,12 +268,13 @@ class Watcher:
             self._checkpoints = LoopCheckpoints(
                 folder, every, keep, self._start, self._facts_of_checkpoint, self._warn_of_checkpoint
             )
+            _open.add(self)  # its last state is saved at the end of the process too
         optimizer = self._recorder.optimizer if optimizer is None else optimizer
-        self._checkpoints.note(self._recorder.steps, model, optimizer, scheduler, scaler, more)
+        self._checkpoints.note(self._recorder.calls, model, optimizer, scheduler, scaler, more)
 
     def _facts_of_checkpoint(self) -> tuple[int, Sequence[Any]]:
         history = self.history
-        return int(history.step[-1]) if len(history) else self._start, self._recorder.saved_averages()
+        return int(history.step[-1]) if len(history) else self._start.step, self._recorder.saved_averages()
 
     def _warn_of_checkpoint(self, topic: str, text: str) -> None:
         self._warn(topic, f"{self.name!r}: {text}")
@@ -338,12 +340,15 @@ class Watcher:
         writer, again = self._writer, self._recorder.closed
         if not again:
             self.status, self.message = status, message
-            if self._checkpoints is not None:
-                step = (
-                    None if self._recorder.in_step else self._recorder.steps
-                )  # one that was broken off cannot be saved
-                self._guarded("saving the last checkpoint", functools.partial(self._checkpoints.finish, step))
-            self._recorder.close()
+            try:
+                if self._checkpoints is not None:
+                    call = (
+                        None if self._recorder.in_step else self._recorder.calls
+                    )  # a step that was broken off is no state
+                    last = functools.partial(self._checkpoints.finish, call, whole=status == "done")
+                    self._guarded("saving the last checkpoint", last)
+            finally:  # another Ctrl-C may end the wait for a disk
+                self._recorder.close()
             self._check_end()
             if writer is not None:
                 self._guarded("reading the momentum", self._note_momentum)

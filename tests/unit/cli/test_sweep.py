@@ -12,6 +12,7 @@ from diffopt_widgets.cli import sweep
 from diffopt_widgets.cli.arguments import read_plan
 from diffopt_widgets.cli.main import main
 from diffopt_widgets.runs.typed_values import read_axis
+from diffopt_widgets.training import stack
 
 SMALL = ("--task", "swiss_roll", "--steps", "2")
 
@@ -93,6 +94,19 @@ def test_the_command_says_how_gradients_were_computed(tmp_path, capsys):
     words = ["sweep", "ADAMW", *SMALL, "--over", "lr=1e-3,1e-2", "--out", str(tmp_path), "--stacked", "yes"]
     assert main(words) == 0
     assert "2 runs of swiss_roll: trained in turn, since they ended before" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_command_says_that_numbers_are_rounded_differently_and_does_not_warn_too(tmp_path, capsys, monkeypatch):
+    original = stack.losses_and_gradients
+
+    def rounded(trainings):
+        return [(loss * 1.001, gradients) for loss, gradients in original(trainings)]
+
+    monkeypatch.setattr(stack, "losses_and_gradients", rounded)
+    words = ["sweep", "ADAMW", *SMALL, "--over", "lr=1e-3,1e-2", "--out", str(tmp_path), "--stacked", "yes"]
+    assert main(words) == 0  # a warning would be an error here
+    assert re.search(r"2 runs of swiss_roll: gradients computed together.*rounded differently", capsys.readouterr().out)
 
 
 @pytest.mark.slow

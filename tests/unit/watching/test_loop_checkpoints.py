@@ -2,6 +2,7 @@
 
 import pickle
 import random
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,10 @@ import diffopt_widgets as dw
 from diffopt_widgets.training.checkpoint import CheckpointError
 
 STEPS, STOPPED = 20, 11
+
+
+class Phase(str, Enum):
+    FIRST = "first"
 
 
 class Average:
@@ -49,7 +54,7 @@ def loop(folder, parts, until=STEPS, *, at_step=lambda step: None, **options):
     state = dw.resume_loop(folder, model, optimizer, schedule)
     with dw.watch(optimizer, schedule, start=state, show=False) as w:
         for step in range(state.step, until):
-            x = torch.randn(4, 8) + random.random() + np.random.rand()  # noqa: NPY002, S311  # all three, as loops use them
+            x = 0.1 * torch.randn(4, 8) + 0.1 * random.random() + 0.1 * np.random.rand()  # noqa: NPY002, S311  # all three, as loops use them
             loss = (model(x) - x.sum(1, keepdim=True)).square().mean()
             loss.backward()
             at_step(step)
@@ -61,6 +66,11 @@ def loop(folder, parts, until=STEPS, *, at_step=lambda step: None, **options):
     return w
 
 
+def seed_all(seed):
+    for start in (random.seed, np.random.seed, torch.manual_seed):
+        start(seed)
+
+
 def state_of(model):
     return [tensor.clone() for tensor in model.state_dict().values()]
 
@@ -70,23 +80,18 @@ def saved_steps(folder):
 
 
 def goes_on(key, tmp_path):
-    seeds = random.seed, np.random.seed, torch.manual_seed
-    for seed in seeds:
-        seed(5)
     whole = begun(key)
-    for seed in seeds:
-        seed(9)
+    seed_all(9)
     alone = loop(tmp_path / "whole", whole)
     first = begun(key)
-    for seed in seeds:
-        seed(9)
+    seed_all(9)
     loop(tmp_path / "parts", first, STOPPED)
     again = begun(key, offset=1.0)
-    for seed in seeds:
-        seed(1)
+    seed_all(1)
     rest = loop(tmp_path / "parts", again)
     assert rest.history.step.tolist() == list(range(STOPPED + 1, STEPS + 1))
-    assert all(map(torch.equal, state_of(whole[0]), state_of(again[0])))
+    for one, other in zip(state_of(whole[0]), state_of(again[0]), strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())  # a NaN equals a NaN
     for column in ("loss", "lr", "applied_lr"):
         np.testing.assert_array_equal(rest.history.column(column), alone.history.column(column)[STOPPED:])
 
@@ -180,8 +185,25 @@ def test_steps_that_a_scaler_skips_do_not_count(tmp_path):
     fresh = torch.amp.GradScaler("cpu")
     assert dw.resume_loop(tmp_path, None, optimizer, scaler=fresh).step == 3
     assert fresh.state_dict() == scaler.state_dict()
-    with pytest.raises(CheckpointError, match="it has a scaler, and here is none"):
-        dw.resume_loop(tmp_path, None, optimizer)
+    for other, words in ((None, "no scaler"), (torch.amp.GradScaler("cpu", enabled=False), "a scaler that is off")):
+        with pytest.raises(CheckpointError, match=f"it has a scaler, and here is {words}"):
+            dw.resume_loop(tmp_path, None, optimizer, scaler=other)
+
+
+def test_steps_that_the_optimizer_skips_itself_are_no_other_state(tmp_path):
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer, scaler = torch.optim.AdamW([weight], lr=0.1, fused=True), torch.amp.GradScaler("cpu", init_scale=4.0)
+    with dw.watch(optimizer, show=False) as w:
+        for i, factor in enumerate((1.0, float("inf"), 1.0, 1.0)):
+            scaler.scale(weight.square().sum() * factor).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            w.checkpoint(scaler=scaler, more={"i": i}, folder=tmp_path, every="3 steps")
+    last = weight.detach().clone()
+    state = dw.resume_loop(tmp_path, None, optimizer, scaler=torch.amp.GradScaler("cpu"))
+    assert (state.step, state.more) == (3, {"i": 3})
+    assert torch.equal(weight, last)
 
 
 def test_an_interrupted_loop_is_saved_as_of_its_last_step(tmp_path):
@@ -190,12 +212,52 @@ def test_an_interrupted_loop_is_saved_as_of_its_last_step(tmp_path):
             raise KeyboardInterrupt
 
     whole, parts = begun(), begun()
-    torch.manual_seed(4)
+    seed_all(4)
     loop(tmp_path / "whole", whole, 8)
-    torch.manual_seed(4)
+    seed_all(4)
     with pytest.raises(KeyboardInterrupt):
-        loop(tmp_path / "parts", parts, 8, at_step=interrupt)
+        loop(tmp_path / "parts", parts, 8, at_step=interrupt)  # after a forward pass, which changes the buffers
     assert saved_steps(tmp_path / "parts") == [5]
+    again = begun(offset=1.0)
+    loop(tmp_path / "parts", again, 8)
+    assert all(map(torch.equal, state_of(whole[0]), state_of(again[0])))
+
+
+def test_what_the_loop_takes_out_of_its_values_before_an_interrupt_is_there_again(tmp_path):
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer, left = torch.optim.SGD([weight], lr=0.1), [1, 2, 3, 4]
+
+    def train():
+        with dw.watch(optimizer, show=False) as w:
+            while left:
+                if left.pop(0) == 3:
+                    raise KeyboardInterrupt
+                weight.square().sum().backward()
+                optimizer.step()
+                w.checkpoint(more={"left": left}, folder=tmp_path)
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert dw.resume_loop(tmp_path, None, optimizer).more == {"left": [3, 4]}
+
+
+def test_with_an_object_that_cannot_be_copied_each_time_an_interrupt_saves_nothing_false(tmp_path):
+    model, optimizer, _ = begun()
+    average = Average(model)
+
+    def train():
+        with dw.watch(optimizer, show=False) as w:
+            for step in range(6):
+                average.update(model)
+                if step == 5:
+                    raise KeyboardInterrupt
+                model(torch.randn(4, 8)).mean().backward()
+                optimizer.step()
+                w.checkpoint(model, more={"average": average}, folder=tmp_path, every="3 steps")
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert saved_steps(tmp_path) == [3]
 
 
 def test_a_step_that_was_interrupted_in_the_middle_is_not_saved(tmp_path):
@@ -224,10 +286,13 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     file = tmp_path / f"step-{newest:08d}.pt"
     file.write_bytes(file.read_bytes()[:-200])
     model, optimizer, schedule = begun()
-    with pytest.warns(UserWarning, match=rf"{file.name} .* could not be read .* continues from step-{before:08d}"):
-        state = dw.resume_loop(tmp_path, model, optimizer, schedule)
-    assert state.step == before
-    assert saved_steps(tmp_path)[-1] == before  # so that saving goes on from here
+    damaged = rf"{file.name} .* could not be read: damaged; the training continues from step-{before:08d}"
+    with pytest.warns(UserWarning, match=damaged):
+        assert dw.resume_loop(tmp_path, model, optimizer, schedule).step == before
+    with pytest.warns(UserWarning, match=damaged):
+        loop(tmp_path, begun())  # saving goes on from here, in the place of the damaged one
+    assert saved_steps(tmp_path)[-1] == newest
+    assert dw.resume_loop(tmp_path, *begun()).step == newest
     for one in tmp_path.glob("*.pt"):
         one.write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"all checkpoints in .* are damaged"):
@@ -252,7 +317,7 @@ def test_a_file_that_would_run_code_runs_none(tmp_path):
     [
         (lambda: begun(width=8), r"0\.weight has the shape \(16, 8\) .* here has \(8, 8\) .*another rank"),
         (lambda: begun("LION"), "it is of the optimizer AdamW, and here is Lion"),
-        (lambda: (*begun()[:2], None), "it has a schedule, and here is none"),
+        (lambda: (*begun()[:2], None), "its schedule is CosineAnnealingLR, and here is none"),
     ],
 )
 def test_a_checkpoint_of_another_training_is_named_and_changes_nothing(other, words, tmp_path):
@@ -275,6 +340,119 @@ def test_checkpoints_of_another_training_are_not_overwritten(tmp_path):
         optimizer.step()
         with pytest.raises(dw.SettingsError, match=r"it has a checkpoint of step 20, .*dw\.resume_loop"):
             w.checkpoint(model, folder=tmp_path)
+
+
+def test_files_that_are_not_ours_are_left_alone(tmp_path):
+    for step in (1, 2):
+        torch.save({"w": 1}, tmp_path / f"step-{step:08d}.pt")
+    model, optimizer, schedule = begun()
+    with pytest.raises(CheckpointError, match=r"step-00000002\.pt: it is not a checkpoint of diffopt_widgets"):
+        dw.resume_loop(tmp_path, model, optimizer, schedule)
+    with dw.watch(optimizer, start=5, show=False) as w:
+        for _ in range(3):
+            model(torch.randn(4, 8)).mean().backward()
+            optimizer.step()
+            w.checkpoint(model, folder=tmp_path, every="1 step", keep=1)
+    assert [step for step in saved_steps(tmp_path) if step < 5] == [1, 2]
+    assert saved_steps(tmp_path)[-1] == 8
+
+
+def test_of_two_trainings_in_one_folder_neither_overwrites_the_other(tmp_path):
+    weights = [torch.nn.Parameter(torch.ones(size)) for size in (3, 4)]
+    optimizers = [torch.optim.SGD([weight], lr=0.1) for weight in weights]
+    with dw.watch(optimizers[0], show=False) as first, dw.watch(optimizers[1], show=False) as second:
+        for weight, optimizer in zip(weights, optimizers, strict=True):
+            weight.square().sum().backward()
+            optimizer.step()
+        first.checkpoint(folder=tmp_path)
+        second.checkpoint(folder=tmp_path)
+        first.close()
+        with pytest.warns(UserWarning, match="is of another training, and is left alone"):
+            second.close()
+    assert dw.resume_loop(tmp_path, None, optimizers[0]).step == 1
+
+
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path):
+    folder = tmp_path / "round"
+    folder.symlink_to(folder)  # a loop, as a Drive that does not answer: any error but "there is none"
+    model, optimizer, _ = begun()
+    with pytest.raises(CheckpointError, match="round cannot be read"):
+        dw.resume_loop(folder, model, optimizer)
+    with dw.watch(optimizer, show=False) as w:
+        model(torch.randn(4, 8)).mean().backward()
+        optimizer.step()
+        with pytest.raises(dw.SettingsError, match="round cannot be read"):
+            w.checkpoint(model, folder=folder)
+
+
+def test_an_optimizer_that_keeps_its_weights_in_an_attribute_trains_them_afterwards(tmp_path):
+    def trained(weight, steps):
+        optimizer = torch.optim.LBFGS([weight], lr=0.1, max_iter=2)
+        state = dw.resume_loop(tmp_path, None, optimizer)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = (weight - torch.arange(3.0)).pow(4).sum()
+            loss.backward()
+            return loss
+
+        with dw.watch(optimizer, start=state, show=False) as w:
+            for _ in range(state.step, steps):
+                optimizer.step(closure)
+                w.checkpoint(folder=tmp_path)
+        return weight.detach()
+
+    alone = trained(torch.nn.Parameter(torch.ones(3)), 6)
+    for file in tmp_path.glob("*.pt"):
+        file.unlink()
+    trained(torch.nn.Parameter(torch.ones(3)), 3)
+    assert torch.equal(trained(torch.nn.Parameter(torch.zeros(3)), 6), alone)
+
+
+@pytest.mark.parametrize("value", [np.int64(3), np.float32(0.5), np.bool_(True), np.str_("a"), Phase.FIRST])
+def test_values_of_other_kinds_of_numbers_and_texts_come_back(value, tmp_path):
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    with dw.watch(optimizer, show=False) as w:
+        weight.square().sum().backward()
+        optimizer.step()
+        w.checkpoint(more={"value": value}, folder=tmp_path)
+    assert dw.resume_loop(tmp_path, None, optimizer).more == {"value": value}
+
+
+def test_schedules_in_a_row_go_on(tmp_path):
+    def made():
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))], lr=0.1)
+        warmup = torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=4)
+        steps = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 4])
+        return optimizer, torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, steps], [4])
+
+    def trained(folder, until):
+        optimizer, schedule = made()
+        state = dw.resume_loop(folder, None, optimizer, schedule)
+        with dw.watch(optimizer, start=state, show=False) as w:
+            for _ in range(state.step, until):
+                optimizer.step()
+                schedule.step()
+                w.checkpoint(scheduler=schedule, folder=folder)
+        return w.history.column("lr")[:, 0].tolist()
+
+    alone = trained(tmp_path / "alone", 10)
+    assert trained(tmp_path / "parts", 2) + trained(tmp_path / "parts", 10) == alone
+
+
+@pytest.mark.filterwarnings("ignore:.*lr_scheduler.step")
+def test_a_schedule_that_keeps_an_array_is_refused_in_words(tmp_path):
+    class Odd(torch.optim.lr_scheduler.ConstantLR):
+        def __init__(self, optimizer):
+            super().__init__(optimizer)
+            self.table = np.ones(3)
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))], lr=0.1)
+    with dw.watch(optimizer, show=False) as w:
+        optimizer.step()
+        with pytest.warns(UserWarning, match="its Odd keeps what cannot be saved"):
+            w.checkpoint(scheduler=Odd(optimizer), folder=tmp_path)
 
 
 def test_a_disk_that_fails_is_told_and_tried_again(tmp_path):
