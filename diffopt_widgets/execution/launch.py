@@ -231,8 +231,8 @@ def _carry_out(
     from diffopt_widgets import __version__
 
     with _folder() as folder, contextlib.closing(FolderChannel()) as channel:
-        job = Job(__version__, channel, task, Run(run.plan, run.name, key=run.key), None, float("inf"), 0.01)
-        (folder / JOB).write_bytes(pickle.dumps(job))
+        job = Job(run.key, channel, task, Run(run.plan, run.name, key=run.key), None, float("inf"), 0.01)
+        (folder / JOB).write_bytes(pickle.dumps((__version__, job)))
         stopped = False
         try:
             publish()
@@ -275,8 +275,8 @@ def _end(run: Run, folder: Path, *, stopped: bool) -> None:
         last = " ".join(" ".join(printed.splitlines()[-_LINES:]).split())
         failure = Failure(f"The processes ended before the run did{f': {last}' if last else ''}", printed)
     if failure is not None and not stopped and run.status not in {"done", "stopped"}:
-        steps = len(run.history)
-        run.fail(f"{failure.words}, after {steps} of {run.plan.steps} steps", failure.trace)
+        recorded = f"{len(run.history)} of {run.plan.steps} steps are recorded"
+        run.fail(f"{failure.words.removesuffix('.')}. {recorded}", failure.trace)
 
 
 @contextlib.contextmanager

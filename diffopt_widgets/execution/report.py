@@ -219,14 +219,15 @@ class Report:
     @staticmethod
     def _costs(best: Row, row: Row) -> str:
         """Say what the best setting needs against another one, as far as that is known."""
-        parts = []
-        if best.state_bytes is not None and row.state_bytes is not None:
-            parts.append(_times(best.state_bytes, row.state_bytes, "memory", same=1.0))
         machines = [
             {(run.device, run.trained_with.get("machine")) for run in each.standing.runs} for each in (best, row)
         ]
-        alike = machines[0] == machines[1] and len(machines[0]) == 1
-        if alike and best.steps_per_second and row.steps_per_second:
+        if machines[0] != machines[1] or len(machines[0]) > 1:  # in several processes each has a part of the state
+            return ""
+        parts = []
+        if best.state_bytes is not None and row.state_bytes is not None:
+            parts.append(_times(best.state_bytes, row.state_bytes, "memory", same=1.0))
+        if best.steps_per_second and row.steps_per_second:
             parts.append(_times(best.steps_per_second, row.steps_per_second, "speed", same=SAME_SPEED))
         return f", at {' and '.join(parts)}" if parts else ""
 

@@ -73,6 +73,7 @@ class ShardedTraining(Training):
         names = {p: name for name, p in model.named_parameters()}
         if any(p not in names for group in groups for p in group.params):
             raise _undivided(self.plan.task, "some of its parameters are not in its `model`")
+        self._model = model
         if not isinstance(model, FSDPModule):  # a task may divide its blocks itself
             mesh = init_device_mesh(self.device.type, (self.processes,))
             fully_shard(model, mesh=mesh, shard_placement_fn=self._divided_along)
@@ -122,12 +123,29 @@ class ShardedTraining(Training):
     def evaluate(self) -> float:
         """Return the loss on the fixed evaluation set, which every process computes in full."""
         self._order(_Order.EVALUATE)
-        return super().evaluate()
+        with self._divided_again():
+            return super().evaluate()
 
     def samples(self) -> Samples | None:
         """Make samples, as every process does at the same time."""
         self._order(_Order.SAMPLES)
-        return super().samples()
+        with self._divided_again():
+            return super().samples()
+
+    @contextlib.contextmanager
+    def _divided_again(self) -> Iterator[None]:
+        """Divide the weights at the end, which FSDP keeps whole after a forward pass, and would then use for the next one.
+
+        By then they may be others: a schedule-free optimizer evaluates with other weights than it trains.
+        """
+        from torch.distributed.fsdp import FSDPModule
+
+        try:
+            yield
+        finally:
+            for module in self._model.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()
 
     def difference(self) -> str:
         """Say how far the processes' own estimates of the rate have drifted apart; empty where they agree, or there are none."""

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import time
+from pathlib import Path
 
 import torch
 
-from diffopt_widgets.tasks import Samples, Task
+from diffopt_widgets.execution.driver import PUBLISH_SECONDS
+from diffopt_widgets.tasks import Samples, Task, get_task
 
 
 class Line:
@@ -86,5 +89,47 @@ def build_killed_later(seed, device, batch_size, dtype):
     return Unlucky(killed, device, batch_size, dtype)
 
 
+class Leaving(Drawn):
+    """One of whose processes ends after the last samples of a run of 30 steps."""
+
+    def samples(self):
+        if len(self.seen) == 30 and torch.distributed.is_initialized() and torch.distributed.get_rank() == 1:
+            killed()
+        return super().samples()
+
+
+def build_leaving(seed, device, batch_size, dtype):
+    return Leaving(device, batch_size, dtype)
+
+
+def build_nothing(*_):
+    return None
+
+
+NOTHING = Task(key="nothing", title="Nothing", summary="Its build returns nothing.", build=build_nothing)
+LEAVING = Task(key="leaving", title="Leaving", summary="A process ends when the run has.", build=build_leaving)
 FAILING = Task(key="failing", title="Failing", summary="A process of several fails.", build=build_failing)
 KILLED_LATER = Task(key="killed_later", title="Killed", summary="A process of several ends.", build=build_killed_later)
+
+
+GATE = "DIFFOPT_TEST_GATE"
+"""Variable of the environment that has the path of the file for which a gated run waits."""
+
+
+def build_gated(*arguments):
+    """Build the task of points so that a run publishes six steps, and takes the seventh when the gate is open."""
+    problem = get_task("swiss_roll").build(*arguments)
+    loss, gate, until = problem.loss, Path(os.environ[GATE]), time.monotonic() + 300
+
+    def gated(step, micro=0):
+        if step == 5 and not gate.exists():
+            time.sleep(2 * PUBLISH_SECONDS)  # so records are due after it
+        while step == 6 and not gate.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        return loss(step, micro)
+
+    problem.loss = gated
+    return problem
+
+
+GATED = Task(key="gated", title="Gated", summary="Points, and a run that waits in its middle.", build=build_gated)

@@ -80,6 +80,13 @@ def test_a_difference_beyond_luck_is_said_with_its_margin_and_its_costs():
     assert "at half the memory and twice the speed." in str(made)
 
 
+def test_the_state_of_one_of_several_processes_is_not_compared_with_a_whole_one():
+    made = [run("LION", 0, 0.1, state_bytes=100), run("ADAMW", 0, 0.2, state_bytes=100)]
+    assert "the same memory" in str(dw.report(made))
+    made[1].take_over({"trained_with": {**made[1].trained_with, "machine": "a small one, in 2 processes"}})
+    assert "memory" not in str(dw.report(made))
+
+
 def test_a_difference_within_its_margin_may_be_luck():
     assert "LION ends below ADAMW by" in str(made := dw.report(runs(LION=[0.1, 0.3, 0.2], ADAMW=[0.2, 0.2, 0.3])))
     assert "which may be luck" in str(made)
