@@ -34,14 +34,26 @@ ALLOWED = {
     "optimizers/quirks/adv_optm.py": {"importlib.import_module('torch._dynamo.config')": "a constant"},
     "rates/choice.py": {"importlib.import_module(f'{__package__}.{module}')": "a table in the same file"},
     "widgets/state_size/card.py": {"importlib.import_module(module)": "a constant tuple"},
-    "tasks/digits.py": {"np.load(file)": "our own file, and numpy's default refuses pickles"},
+    "tasks/digits.py": {
+        "np.load(file)": "our own file, and numpy's default refuses pickles",
+        "np.load(io.BytesIO(content))": "our own file, whose hash is checked, and numpy's default refuses pickles",
+    },
     "drawing/raster.py": {
         "import xml.etree.ElementTree": "reads the picture that we have just drawn",
         "np.load(Path(__file__).parent / 'static' / 'glyphs.npz')": "our own file, and numpy's default refuses pickles",
     },
     "store/extras.py": {"np.load(io.BytesIO(data), allow_pickle=False)": "refuses pickles"},
-    "training/checkpoint.py": {
-        "torch.load(io.BytesIO(data), weights_only=True, map_location='cpu' if kind == 'cpu' else None)": "refuses code"
+    "training/checkpoint.py": {"torch.load(io.BytesIO(data), weights_only=True, map_location=placed)": "refuses code"},
+    "execution/launch.py": {
+        "import pickle": "a training on its way to the processes of one program, and back",
+        "import subprocess": "starts the processes of a training",
+        "pickle.loads((folder / OUTCOME).read_bytes())": "what the first process wrote into a folder that only its owner can read",
+        "subprocess.Popen([sys.executable, '-m', ranks.__name__, str(folder), str(count)], stdin=subprocess.PIPE, stdout=output, "
+        "stderr=subprocess.STDOUT, env=_environment(count), **new_session)": "a module of ours",
+    },
+    "execution/ranks.py": {
+        "import pickle": "as in launch.py",
+        "pickle.loads((folder / JOB).read_bytes())": "what the program wrote into a folder that only its owner can read",
     },
     "execution/executors.py": {
         "import pickle": "a task on its way to a process of the same program",
