@@ -208,7 +208,7 @@ def _end_with_input() -> None:
 
 
 def _write(path: Path, failure: Failure) -> None:
-    path.write_text(json.dumps(asdict(failure)), "utf-8")
+    path.write_bytes(json.dumps(asdict(failure)).encode())
 
 
 if __name__ == "__main__":

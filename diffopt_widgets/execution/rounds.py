@@ -170,10 +170,10 @@ class Rounds:
             entry.begun = True
             self._turns.append(entry)
             over = next(entry.steps, entry) is entry
-        except BaseException:
+        except BaseException as error:
             if entry.run.status == "waiting":  # it was interrupted before anything of it was done
                 entry.run.end("stopped", self._not_started)
-            self._leave(entry)
+            self._leave_at(error, entry)
             raise
         if over:
             self._leave(entry)
@@ -188,8 +188,8 @@ class Rounds:
         while not self.stopping:
             try:
                 over = next(entry.steps, entry) is entry
-            except BaseException:
-                self._leave(entry)
+            except BaseException as error:
+                self._leave_at(error, entry)
                 raise
             if over:
                 self._leave(entry)
@@ -203,8 +203,13 @@ class Rounds:
         if entry.begun:
             with contextlib.suppress(KeyboardInterrupt):
                 entry.steps.close()
-            if not entry.run.ended:
-                entry.run.end("stopped")
+            _end(entry.run)
+        self._leave(entry)
+
+    def _leave_at(self, error: BaseException, entry: _Entry) -> None:
+        """Take out a run that something interrupted; a second Ctrl-C may have come while its end was noted."""
+        if not isinstance(error, Exception):
+            _end(entry.run)
         self._leave(entry)
 
     def _leave(self, entry: _Entry) -> None:
@@ -212,6 +217,13 @@ class Rounds:
         if entry in self._turns:
             self._turns.remove(entry)
         self._on_publish(entry.run)
+
+
+def _end(run: Run) -> None:
+    """End a run as stopped, however often Ctrl-C is pressed meanwhile."""
+    while not run.ended:
+        with contextlib.suppress(KeyboardInterrupt):
+            run.end("stopped")
 
 
 def _has_room(training: Sequence[Run]) -> bool:

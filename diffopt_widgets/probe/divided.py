@@ -41,7 +41,7 @@ def parting(default: Settings, changed: Settings, steps: int) -> int | None:
     """Return the first step after which the weights of two processes differ between the settings; None if they never do."""
     with tempfile.TemporaryDirectory() as folder:
         spawn(_compare, (folder, default, changed, steps), nprocs=PROCESSES)  # type: ignore[no-untyped-call]
-        text = (Path(folder) / "step").read_text()
+        text = (Path(folder) / "step").read_text("utf-8")
     return int(text) if text else None
 
 
@@ -58,7 +58,7 @@ def _compare(rank: int, folder: str, default: Settings, changed: Settings, steps
     pairs = zip(before, _walk(changed), strict=False)
     step = next((number for number, pair in enumerate(pairs, 1) if not same_bits(*pair)), None)
     if rank == 0:
-        (Path(folder) / "step").write_text("" if step is None else str(step))
+        (Path(folder) / "step").write_bytes(b"" if step is None else str(step).encode())
     dist.destroy_process_group()
 
 

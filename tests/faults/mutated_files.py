@@ -31,7 +31,7 @@ import diffopt_widgets as dw
 from diffopt_widgets.interop.event_files import Event, event_record, first_record, masked_crc
 from diffopt_widgets.records import History
 from diffopt_widgets.store.extras import pack_samples, unpack_samples
-from diffopt_widgets.training.checkpoint import Checkpoint, CheckpointError
+from diffopt_widgets.training.checkpoint import Checkpoint, CheckpointError, DamagedError
 from diffopt_widgets.widgets.form.draft import Draft
 from diffopt_widgets.widgets.form.exchange import read_settings, write_settings
 from diffopt_widgets.widgets.form.form_file import FormFile
@@ -302,7 +302,9 @@ READERS: dict[str, Reader] = {
     ),
     "form file": Reader(whole_form, read_form, (), texts),
     "store": Reader(whole_store, read_store, (dw.StoreError,), stores),
-    "checkpoint": Reader(whole_checkpoint, read_checkpoint, (CheckpointError,), lambda: [*pickles(), *zip_bombs()]),
+    "checkpoint": Reader(
+        whole_checkpoint, read_checkpoint, (CheckpointError, DamagedError), lambda: [*pickles(), *zip_bombs()]
+    ),
     "samples": Reader(whole_samples, read_samples, (ValueError, OSError), lambda: [*pickles(), *zip_bombs()]),
     "event file": Reader(whole_events, read_events, (ValueError, FileNotFoundError), events),
 }
