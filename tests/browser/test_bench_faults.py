@@ -112,7 +112,9 @@ def test_what_is_typed_just_before_run_is_in_the_run(notebook):
     nb.until_python("[run.status for run in bench.runs] == ['done']")
     go.unlink()
     assert nb.eval_python("bench.runs[0].plan.steps") == 12
-    assert nb.eval_python("bench.runs[0].settings == dw.Settings('SGD', lr=0.05, schedule='COSINE', warmup=7)")
+    assert nb.eval_python("bench.runs[0].settings.to_json()") == nb.eval_python(
+        "dw.Settings('SGD', lr=0.05, schedule='COSINE', warmup=7).to_json()"
+    )  # said when it fails
 
 
 def test_a_wrong_text_in_the_run_bar_is_marked_explained_and_kept(notebook):
