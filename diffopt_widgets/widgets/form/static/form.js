@@ -81,7 +81,9 @@ class View {
     this.root = h("div", { class: "dwf dw-themed", "data-lm-suppress-shortcuts": "true" });
     keepKeys(this.root);
     // A user who presses Run next expects these texts to count, so they must reach the kernel before that.
-    this.root.addEventListener("focusout", () => this.outbox.flush());
+    this.send = () => this.outbox.flush();
+    this.root.addEventListener("focusout", this.send);
+    document.addEventListener("click", this.send, true); // also where the focus was not here, as in a window behind others
     this.build();
     el.append(this.root);
     this.fittedTo = 0; // the width to which the formula was fitted
@@ -304,6 +306,7 @@ class View {
   }
 
   dispose() {
+    document.removeEventListener("click", this.send, true);
     for (const [event, listener] of this.listeners) this.model.off(event, listener);
     for (const row of this.rows.values()) row.dispose();
     this.model.off("msg:custom", this.receive);
