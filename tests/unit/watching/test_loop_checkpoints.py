@@ -357,6 +357,13 @@ def test_files_that_are_not_ours_are_left_alone(tmp_path):
     assert saved_steps(tmp_path)[-1] == 8
 
 
+def test_a_folder_is_the_same_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loop("kept", begun(), 8)
+    loop(tmp_path / "kept", begun(), 12, keep=1)
+    assert saved_steps(tmp_path / "kept") == [12]  # those from which it went on are its own
+
+
 def test_of_two_trainings_in_one_folder_neither_overwrites_the_other(tmp_path):
     weights = [torch.nn.Parameter(torch.ones(size)) for size in (3, 4)]
     optimizers = [torch.optim.SGD([weight], lr=0.1) for weight in weights]
